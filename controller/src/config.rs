@@ -1,0 +1,302 @@
+//! What a controller can be told, in QEMU's spellings, and what follows from it. [`DeviceOptions`] and [`NamespaceOptions`] are the raw
+//! words; [`Config::check`] turns them into numbers that are known to be possible. Nobody else reads the raw ones.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+/// The largest number of I/O queue pairs: their doorbells and those of the admin queue fill the one page at 1000h.
+pub const IO_QUEUE_PAIRS_MAX: u16 = 511;
+/// The largest number of MSI-X vectors: their table fills the one page at 2000h.
+pub const VECTORS_MAX: u16 = 256;
+/// The largest transfer, as a power of two of pages: 2^9 pages of 4 KiB are 2 MiB.
+pub const MDTS_MAX: u8 = 9;
+
+/// Whether a doorbell reaches the device by a message or by a store into a shared page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Doorbells {
+    /// Every doorbell is a message (with shadow doorbells there are few). The device sleeps when there is none.
+    #[default]
+    Trapped,
+    /// The guest stores into a page that the device polls.
+    Mapped,
+}
+
+/// Options of the device: the names of QEMU's `-device nvme` where it has them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeviceOptions {
+    /// Serial number: 1 to 20 printable ASCII characters.
+    pub serial: String,
+    /// Model number: 1 to 40 printable ASCII characters.
+    pub model: String,
+    /// Firmware revision: 1 to 8 printable ASCII characters.
+    #[serde(rename = "firmware-version")]
+    pub firmware_version: String,
+    /// Name of the NVM subsystem; made from the serial number if empty.
+    pub subnqn: String,
+    /// PCI vendor.
+    #[serde(rename = "x-pci-vendor-id")]
+    pub vendor_id: u16,
+    /// PCI device.
+    #[serde(rename = "x-pci-device-id")]
+    pub device_id: u16,
+    /// Largest transfer, as a power of two of 4 KiB pages; 0 stands for the largest that there is here ([`MDTS_MAX`]).
+    pub mdts: u8,
+    /// How many I/O queue pairs a host may create.
+    pub max_ioqpairs: u16,
+    /// How many MSI-X vectors; 0 leaves only the interrupt pin.
+    pub msix_qsize: u16,
+    /// How many entries a queue may have, less one.
+    pub mqes: u16,
+    /// How many Asynchronous Event Requests may wait, less one.
+    pub aerl: u8,
+    /// How many events are kept while none waits.
+    pub aer_max_queued: u32,
+    /// Whether Doorbell Buffer Config (shadow doorbells) is offered.
+    pub dbcs: bool,
+    /// How doorbells arrive.
+    pub doorbells: Doorbells,
+}
+
+impl Default for DeviceOptions {
+    fn default() -> Self {
+        Self {
+            serial: "brownout-0".into(),
+            model: "brownout NVMe SSD".into(),
+            firmware_version: env!("CARGO_PKG_VERSION").into(),
+            subnqn: String::new(),
+            vendor_id: 0x1af4,
+            device_id: 0x10f0,
+            mdts: 7,
+            max_ioqpairs: 64,
+            msix_qsize: 65,
+            mqes: 0x7ff,
+            aerl: 3,
+            aer_max_queued: 64,
+            dbcs: true,
+            doorbells: Doorbells::Trapped,
+        }
+    }
+}
+
+/// What a namespace is told of itself. Its size and its blocks are the media's to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NamespaceOptions {
+    /// Identifier from 1; 0 takes the next free one.
+    pub nsid: u32,
+    /// UUID; made from the serial number and the identifier if absent.
+    pub uuid: Option<Uuid>,
+    /// Namespace Globally Unique Identifier; absent or 32 hexadecimal digits.
+    pub nguid: Option<String>,
+    /// IEEE Extended Unique Identifier; 0 is none.
+    pub eui64: u64,
+}
+
+/// A namespace that can exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceConfig {
+    /// From 1 up, unique.
+    pub nsid: u32,
+    /// Never nil.
+    pub uuid: Uuid,
+    /// All zero if there is none.
+    pub nguid: [u8; 16],
+    /// 0 if there is none.
+    pub eui64: u64,
+}
+
+/// A controller that can exist. Every derived number has its home here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Padded with spaces, as on the wire.
+    pub serial: [u8; 20],
+    /// Padded with spaces.
+    pub model: [u8; 40],
+    /// Padded with spaces.
+    pub firmware: [u8; 8],
+    /// Padded with zeroes.
+    pub subnqn: [u8; 256],
+    /// PCI vendor.
+    pub vendor_id: u16,
+    /// PCI device.
+    pub device_id: u16,
+    /// As reported: never 0.
+    pub mdts: u8,
+    /// I/O queue pairs a host may create.
+    pub io_queue_pairs: u16,
+    /// MSI-X vectors; 0 leaves the pin.
+    pub vectors: u16,
+    /// CAP.MQES: entries of the largest queue, less one.
+    pub mqes_z: u16,
+    /// Asynchronous Event Request Limit, zero-based.
+    pub aerl_z: u8,
+    /// How many events are kept.
+    pub events_kept: usize,
+    /// Whether shadow doorbells are offered.
+    pub shadow_doorbells: bool,
+    /// How doorbells arrive.
+    pub doorbells: Doorbells,
+    /// In ascending order of their identifiers; the n-th stands on the media's volume n.
+    pub namespaces: Vec<NamespaceConfig>,
+}
+
+/// An option that cannot be: which, what it said, and what would do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{option}={value}: {remedy}")]
+pub struct ConfigError {
+    /// The option's name as the user wrote it.
+    pub option: &'static str,
+    /// The value given.
+    pub value: String,
+    /// What is accepted.
+    pub remedy: String,
+}
+
+fn refuse(option: &'static str, value: impl ToString, remedy: impl Into<String>) -> ConfigError {
+    ConfigError { option, value: value.to_string(), remedy: remedy.into() }
+}
+
+impl Config {
+    /// The largest transfer in bytes: 2^MDTS pages of 4 KiB (CAP.MPSMIN is 0).
+    #[must_use]
+    pub const fn transfer_bytes_max(&self) -> usize {
+        4096 << self.mdts
+    }
+
+    /// Checks the words of the user.
+    ///
+    /// # Errors
+    /// The first option that cannot be.
+    pub fn check(device: &DeviceOptions, namespaces: &[NamespaceOptions]) -> Result<Self, ConfigError> {
+        if device.mdts > MDTS_MAX {
+            return Err(refuse("mdts", device.mdts, format!("a power of two of 4 KiB pages, at most {MDTS_MAX}")));
+        }
+        if device.max_ioqpairs == 0 || device.max_ioqpairs > IO_QUEUE_PAIRS_MAX {
+            return Err(refuse("max_ioqpairs", device.max_ioqpairs, format!("give 1 to {IO_QUEUE_PAIRS_MAX}")));
+        }
+        if device.msix_qsize > VECTORS_MAX {
+            return Err(refuse(
+                "msix_qsize",
+                device.msix_qsize,
+                format!("give at most {VECTORS_MAX}; 0 leaves only INTx"),
+            ));
+        }
+        if device.mqes == 0 {
+            return Err(refuse("mqes", device.mqes, "a queue has at least 2 entries, and mqes is one less: give 1 to 65535"));
+        }
+        let subnqn = match device.subnqn.as_str() {
+            "" => format!("nqn.2026-11.io.brownout:{}", device.serial),
+            given => given.to_owned(),
+        };
+        if !subnqn.starts_with("nqn.") || subnqn.len() > 223 || !subnqn.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(refuse("subnqn", subnqn, "give a name that starts with nqn. and has at most 223 printable characters"));
+        }
+        let mut nqn = [0; 256];
+        nqn[..subnqn.len()].copy_from_slice(subnqn.as_bytes());
+        Ok(Self {
+            serial: padded("serial", &device.serial)?,
+            model: padded("model", &device.model)?,
+            firmware: padded("firmware-version", &device.firmware_version)?,
+            subnqn: nqn,
+            vendor_id: device.vendor_id,
+            device_id: device.device_id,
+            mdts: if device.mdts == 0 { MDTS_MAX } else { device.mdts },
+            io_queue_pairs: device.max_ioqpairs,
+            vectors: device.msix_qsize,
+            mqes_z: device.mqes,
+            aerl_z: device.aerl,
+            events_kept: usize::try_from(device.aer_max_queued).unwrap_or(usize::MAX),
+            shadow_doorbells: device.dbcs,
+            doorbells: device.doorbells,
+            namespaces: check_namespaces(&device.serial, namespaces)?,
+        })
+    }
+}
+
+/// `text` as ASCII, padded with spaces to the field's length (NVMe Base 2.1 section 1.4.2: ASCII strings are left justified).
+fn padded<const N: usize>(option: &'static str, text: &str) -> Result<[u8; N], ConfigError> {
+    let printable = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    if text.is_empty() || text.len() > N || !printable {
+        return Err(refuse(option, text, format!("give 1 to {N} printable ASCII characters")));
+    }
+    let mut field = [b' '; N];
+    field[..text.len()].copy_from_slice(text.as_bytes());
+    Ok(field)
+}
+
+fn check_namespaces(serial: &str, options: &[NamespaceOptions]) -> Result<Vec<NamespaceConfig>, ConfigError> {
+    let mut checked: Vec<NamespaceConfig> = Vec::with_capacity(options.len());
+    for option in options {
+        let next = checked.last().map_or(1, |last| last.nsid + 1);
+        let nsid = if option.nsid == 0 { next } else { option.nsid };
+        if nsid < next || nsid > 1024 {
+            return Err(refuse("nsid", nsid, format!("identifiers ascend from 1 to 1024; the next free one is {next}")));
+        }
+        let uuid = option.uuid.unwrap_or_else(|| derived_uuid(serial, nsid));
+        if uuid.is_nil() {
+            return Err(refuse("uuid", uuid, "leave it away, or give one that is not all zeroes"));
+        }
+        let nguid = match &option.nguid {
+            None => [0; 16],
+            Some(text) => *Uuid::try_parse(text)
+                .map_err(|_| refuse("nguid", text, "give 32 hexadecimal digits"))?
+                .as_bytes(),
+        };
+        checked.push(NamespaceConfig { nsid, uuid, nguid, eui64: option.eui64 });
+    }
+    for (index, namespace) in checked.iter().enumerate() {
+        if checked[..index].iter().any(|other| other.uuid == namespace.uuid) {
+            return Err(refuse("uuid", namespace.uuid, "two namespaces have it: each needs its own"));
+        }
+    }
+    Ok(checked)
+}
+
+/// A UUID of version 8 (our own recipe) that is the same whenever serial number and identifier are, and differs where they differ.
+fn derived_uuid(serial: &str, nsid: u32) -> Uuid {
+    let hash = |basis: u64| {
+        let text = serial.bytes().chain(nsid.to_le_bytes());
+        text.fold(basis, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    };
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&hash(0xcbf2_9ce4_8422_2325).to_be_bytes());
+    bytes[8..].copy_from_slice(&hash(0x6c62_272e_07bb_0142).to_be_bytes());
+    Uuid::new_v8(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_possible_and_namespaces_get_numbers_and_identities() {
+        let config = Config::check(&DeviceOptions::default(), &[NamespaceOptions::default(), NamespaceOptions::default()])
+            .expect("the defaults are meant to work");
+        assert_eq!(config.namespaces.iter().map(|namespace| namespace.nsid).collect::<Vec<_>>(), [1, 2]);
+        assert_ne!(config.namespaces[0].uuid, config.namespaces[1].uuid);
+        assert_eq!(&config.serial, b"brownout-0          ");
+        assert_eq!(config.transfer_bytes_max(), 512 * 1024);
+    }
+
+    #[test]
+    fn the_refusal_names_option_value_and_remedy() {
+        let options = DeviceOptions { max_ioqpairs: 0, ..DeviceOptions::default() };
+        let error = Config::check(&options, &[]).expect_err("no queue pairs is no device");
+        assert_eq!(error.to_string(), "max_ioqpairs=0: give 1 to 511");
+        let options = DeviceOptions { serial: "x".repeat(21), ..DeviceOptions::default() };
+        assert_eq!(Config::check(&options, &[]).expect_err("too long").option, "serial");
+        let taken = NamespaceOptions { nsid: 3, ..NamespaceOptions::default() };
+        let error = Config::check(&DeviceOptions::default(), &[taken.clone(), taken]).expect_err("taken twice");
+        assert_eq!(error.option, "nsid");
+    }
+
+    #[test]
+    fn derived_identities_are_stable() {
+        assert_eq!(derived_uuid("a", 1), derived_uuid("a", 1));
+        assert_ne!(derived_uuid("a", 1), derived_uuid("a", 2));
+        assert_ne!(derived_uuid("a", 1), derived_uuid("b", 1));
+    }
+}

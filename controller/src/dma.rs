@@ -1,0 +1,63 @@
+//! Guest memory as the controller sees it. The trait is implemented by whoever holds the mappings (the vfio-user server, the vhost
+//! front, a test); the controller itself never holds an address of this process.
+
+/// An access to guest memory failed: part of it is not mapped, may not be accessed that way, or wraps past the last address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DmaFault {
+    /// The guest address at which the access began.
+    pub address: u64,
+}
+
+/// Guest memory: a table of mappings that does not change during one step of the controller.
+///
+/// An access may cross from one mapping into the next; it fails as a whole if any byte of it cannot be reached, and may then have
+/// moved some of the bytes. Memory is shared with the guest's processors, which may change it at any time: a caller copies once
+/// and decides on the copy. The device's own BAR is never part of the table, so that a command cannot reach back into the
+/// controller.
+pub trait GuestMemory {
+    /// Copies from guest memory.
+    ///
+    /// # Errors
+    /// [`DmaFault`] if any byte cannot be read.
+    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault>;
+
+    /// Copies to guest memory.
+    ///
+    /// # Errors
+    /// [`DmaFault`] if any byte cannot be written.
+    fn write(&self, address: u64, from: &[u8]) -> Result<(), DmaFault>;
+
+    /// One load of a naturally aligned 32-bit little-endian number, with acquire ordering.
+    ///
+    /// # Errors
+    /// [`DmaFault`] if it cannot be read or is not aligned.
+    fn load_u32(&self, address: u64) -> Result<u32, DmaFault>;
+
+    /// One store of a naturally aligned 32-bit little-endian number, with release ordering.
+    ///
+    /// # Errors
+    /// [`DmaFault`] if it cannot be written or is not aligned.
+    fn store_u32(&self, address: u64, value: u32) -> Result<(), DmaFault>;
+
+    /// One store of a naturally aligned 64-bit little-endian number, with release ordering: what was written before is visible to
+    /// whoever sees this number.
+    ///
+    /// # Errors
+    /// [`DmaFault`] if it cannot be written or is not aligned.
+    fn store_u64(&self, address: u64, value: u64) -> Result<(), DmaFault>;
+
+    /// Whether all of `length` bytes from `address` on are mapped, readable and writable. True for an empty range.
+    fn is_mapped(&self, address: u64, length: u64) -> bool;
+
+    /// A number that changes whenever the table of mappings does.
+    fn generation(&self) -> u64;
+}
+
+/// The page of doorbells that the guest may store to without telling anybody (`doorbells=mapped`).
+pub trait DoorbellPage {
+    /// The 32-bit value at doorbell `index` (index 0 is at BAR0 offset 1000h, with a stride of 4 bytes), with acquire ordering.
+    fn load(&self, index: usize) -> u32;
+
+    /// Puts `value` where the guest would read it back; used at reset and for doorbells that arrive by message.
+    fn store(&self, index: usize, value: u32);
+}

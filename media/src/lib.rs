@@ -1,0 +1,20 @@
+//! The storage behind the command set. This crate knows no NVMe and no virtio, has no clock, thread, socket or random number of
+//! its own: time comes in as [`Nanoseconds`], data comes in and goes out through [`Source`] and [`Sink`].
+//!
+//! What is promised about durability, in short (the full contract is in [`volume`]):
+//!
+//! * A write is *accepted* when its outcome is `Ok`; from then on every read returns it, until the next write of those blocks.
+//! * It is *durable* when it was forced (`force`), when a later [`Request::Flush`] finished, or when the volume has no volatile cache.
+//! * A deallocation and a write of zeroes follow the same rule as a write.
+//! * A single block is never torn: it is wholly old or wholly new, whatever happens.
+//!
+//! Map of the crate: [`volume`] is the seam; [`unit`] holds the units and their conversions; [`store`] is where bytes lie.
+
+#![forbid(unsafe_code)]
+
+pub mod store;
+pub mod unit;
+pub mod volume;
+
+pub use unit::{Lba, LbaRange, Nanoseconds};
+pub use volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId, VolumeShape};

@@ -1,0 +1,65 @@
+//! Units of the media and their only conversions. A number whose unit matters is one of these types.
+
+/// A point in time, or a length of time, in nanoseconds since an origin that the caller chose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Nanoseconds(pub u64);
+
+impl Nanoseconds {
+    /// This time moved `delta` into the future; it stops at the largest time there is.
+    #[must_use]
+    pub const fn plus(self, delta: Self) -> Self {
+        Self(self.0.saturating_add(delta.0))
+    }
+}
+
+/// A logical block address inside one volume.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lba(pub u64);
+
+/// `blocks` logical blocks from `start` on. May be empty, and may lie outside any volume: see [`LbaRange::end`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LbaRange {
+    /// The first block.
+    pub start: Lba,
+    /// How many blocks.
+    pub blocks: u64,
+}
+
+impl LbaRange {
+    /// The range of `blocks` blocks from `start`.
+    #[must_use]
+    pub const fn new(start: Lba, blocks: u64) -> Self {
+        Self { start, blocks }
+    }
+
+    /// The first block behind the range, or `None` where that does not fit 64 bits (such a range fits no volume).
+    #[must_use]
+    pub const fn end(self) -> Option<Lba> {
+        match self.start.0.checked_add(self.blocks) {
+            Some(end) => Some(Lba(end)),
+            None => None,
+        }
+    }
+
+    /// Whether every block of the range lies below `capacity_blocks`.
+    #[must_use]
+    pub const fn fits(self, capacity_blocks: u64) -> bool {
+        match self.end() {
+            Some(end) => end.0 <= capacity_blocks,
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_that_wraps_fits_nowhere() {
+        assert!(!LbaRange::new(Lba(u64::MAX), 1).fits(u64::MAX));
+        assert!(LbaRange::new(Lba(u64::MAX - 1), 1).fits(u64::MAX));
+        assert!(LbaRange::new(Lba(7), 0).fits(7));
+        assert!(!LbaRange::new(Lba(8), 0).fits(7));
+    }
+}

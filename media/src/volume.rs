@@ -1,0 +1,175 @@
+//! The seam between the command set and the media. It carries the whole contract; nothing else of this crate is visible to the
+//! controller.
+//!
+//! # What a media guarantees
+//!
+//! * It never panics for any request: a range outside the volume, a volume that does not exist, a fault of the host's memory are
+//!   outcomes.
+//! * Every request that was submitted gets exactly one outcome: from [`Media::submit`] itself, or later from [`Media::poll`].
+//! * [`Source`] and [`Sink`] are used only inside `submit`, never kept: guest memory may be gone when `submit` returns.
+//! * A failed request changes nothing outside its own range. A write whose source fails in the middle leaves each block of its
+//!   range old or new.
+//! * Reads return the last accepted write of each block. Of blocks never written, or deallocated, they return zeroes, the same at
+//!   each read until the next write.
+//! * Durability is per verb, see [`Request`]. A request of at most [`VolumeShape::power_atomic_blocks`] blocks survives a loss of power
+//!   wholly or not at all; of a longer one each block is old or new.
+//! * [`Media::poll`] delivers an outcome once `now` has reached its time and never before; [`Media::next_event`] names the earliest
+//!   such time, so that a caller without work may sleep until then.
+//!
+//! # What a caller guarantees
+//!
+//! * `now` never goes back.
+//! * A [`Token`] is not used again while a request that carries it is pending.
+//! * Requests that overlap and are pending at the same time have no order among themselves unless the caller makes one by waiting.
+
+use crate::unit::{Lba, LbaRange, Nanoseconds};
+
+/// Which volume of a media: the index given at its creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VolumeId(pub u32);
+
+/// The caller's name for a pending request, handed back with its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// The host's memory could not be read or written: the request failed for that reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault;
+
+/// Where a request's data comes from. Offsets are bytes from the first byte of the request's first block.
+pub trait Source {
+    /// Fills `into` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`Fault`] where the memory is not there; `into` then holds anything.
+    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault>;
+}
+
+/// Where a request's data goes to. Offsets as in [`Source`].
+pub trait Sink {
+    /// Takes `from`, which belongs at `offset`.
+    ///
+    /// # Errors
+    /// [`Fault`] where the memory is not there, or where the sink has seen enough (a comparison that failed).
+    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault>;
+}
+
+/// One request. Ranges are in logical blocks of the volume.
+pub enum Request<'a> {
+    /// Hand the blocks to `into`. With `force`, data not yet durable is made durable first.
+    Read {
+        /// The blocks.
+        range: LbaRange,
+        /// Where they go.
+        into: &'a mut dyn Sink,
+        /// Make what is read durable before it is returned.
+        force: bool,
+    },
+    /// Replace the blocks by what `from` holds. With `force`, or without a volatile cache, durable when the outcome is `Ok`;
+    /// otherwise when a later flush is.
+    Write {
+        /// The blocks.
+        range: LbaRange,
+        /// Where the new contents come from.
+        from: &'a mut dyn Source,
+        /// Durable before the outcome.
+        force: bool,
+    },
+    /// Make the blocks read as zeroes. Durability as for a write. With `deallocate`, the space is given back where that can be done.
+    WriteZeroes {
+        /// The blocks.
+        range: LbaRange,
+        /// Give the space back.
+        deallocate: bool,
+        /// Durable before the outcome.
+        force: bool,
+    },
+    /// The host no longer needs the blocks. They read as zeroes from the outcome on. Durability as for a write without `force`.
+    Deallocate {
+        /// The blocks.
+        range: LbaRange,
+    },
+    /// Make everything of this volume durable whose outcome was delivered before this request was submitted.
+    Flush,
+}
+
+/// Why a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaError {
+    /// The range does not lie inside the volume. Nothing was done.
+    OutOfRange,
+    /// There is no such volume. Nothing was done.
+    NoSuchVolume,
+    /// The source or the sink reported a fault.
+    HostMemory,
+    /// The block could not be read back.
+    UnrecoveredRead {
+        /// The first such block.
+        first: Lba,
+    },
+    /// The block could not be written; it holds its old contents.
+    WriteFailed {
+        /// The first such block.
+        first: Lba,
+    },
+    /// The host's disk behind the media is full; the range holds its old contents.
+    NoSpace,
+    /// The media has lost power and answers nothing until it is restored.
+    PowerLost,
+    /// Something of ours broke; the request may be tried again.
+    Internal,
+}
+
+/// How a request ended.
+pub type Outcome = Result<(), MediaError>;
+
+/// What became of a submitted request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Submitted {
+    /// It is finished.
+    Done(Outcome),
+    /// Its outcome comes from [`Media::poll`], under its token.
+    Pending,
+}
+
+/// What a volume looks like. Sizes in blocks are of the volume's own logical blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VolumeShape {
+    /// Logical block size: a power of two from 512 to 65536 bytes.
+    pub block_bytes: u32,
+    /// How many logical blocks there are.
+    pub capacity_blocks: u64,
+    /// The most blocks, at any alignment, that a loss of power leaves wholly old or wholly new; at least 1.
+    pub power_atomic_blocks: u32,
+    /// The unit in which the media writes without reading first, and deallocates, in blocks; at least 1.
+    pub preferred_blocks: u32,
+}
+
+/// A media: volumes that take requests. See the module's text for the contract.
+pub trait Media {
+    /// The shape of a volume, fixed for its life; `None` if there is no such volume.
+    fn shape(&self, volume: VolumeId) -> Option<VolumeShape>;
+
+    /// How many blocks of the volume hold data (were written and not deallocated since); 0 if there is no such volume.
+    fn allocated_blocks(&self, volume: VolumeId) -> u64;
+
+    /// Whether accepted writes may wait in a volatile cache: `None` when there is none to switch on.
+    fn write_cache(&self) -> Option<bool>;
+
+    /// Switches the volatile cache. Switching it off ends as a flush of all volumes does, with an outcome under `token`.
+    /// Without a cache this does nothing and is done.
+    fn set_write_cache(&mut self, now: Nanoseconds, token: Token, enabled: bool) -> Submitted;
+
+    /// Starts a request, and finishes it where that needs no waiting.
+    fn submit(&mut self, now: Nanoseconds, token: Token, volume: VolumeId, request: Request<'_>) -> Submitted;
+
+    /// Hands over the outcomes that are due at `now`, in a repeatable order.
+    fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome));
+
+    /// Withdraws a pending request: no outcome will come for it. Its effect on its range is that of a failed request.
+    /// `false` if no such request is pending.
+    fn cancel(&mut self, token: Token) -> bool;
+
+    /// The earliest time at which [`Media::poll`] will have something to do, if anything is pending.
+    fn next_event(&self) -> Option<Nanoseconds>;
+}
