@@ -132,6 +132,14 @@ impl Status {
         self.code_type() == 0 && self.code() == 0
     }
 
+    /// Nothing to say for success, or this status as an error.
+    ///
+    /// # Errors
+    /// The status itself, unless it is Successful Completion.
+    pub const fn into_result(self) -> Result<u32, Self> {
+        if self.is_success() { Ok(0) } else { Err(self) }
+    }
+
     /// SC.
     #[must_use]
     pub const fn code(self) -> u8 {

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::unit::{Lba, LbaRange, Nanoseconds};
-use crate::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId, VolumeShape};
+use crate::unit::{LbaRange, Nanoseconds};
+use crate::volume::{
+    Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId, VolumeShape,
+};
 
 /// Memory comes and goes in pieces of this many bytes: the size of a huge page, and a multiple of every block size.
 const CHUNK_BYTES: usize = 2 << 20;
@@ -293,6 +295,7 @@ fn to_index(number: u64) -> usize {
 #[expect(clippy::cast_possible_truncation, reason = "tests use small numbers")]
 mod tests {
     use super::*;
+    use crate::unit::Lba;
     use proptest::prelude::*;
 
     struct Bytes(Vec<u8>);
