@@ -116,9 +116,10 @@ impl<P: Port> Host<P> {
     /// # Errors
     /// [`HostError::TimedOut`] if CSTS.RDY does not go away.
     pub fn disable(&mut self) -> Result<(), HostError> {
-        let configuration = self.port.register_read_32(register::CC);
-        if Configuration(configuration).enabled() {
-            self.port.register_write_32(register::CC, configuration & !1);
+        let configuration = Configuration(self.port.register_read_32(register::CC));
+        if configuration.enabled() {
+            // SHN goes with EN: what is left in it would ask for a shutdown of the next life.
+            self.port.register_write_32(register::CC, configuration.with_shutdown(0).0 & !1);
         }
         self.wait_ready(false)?;
         self.forget_everything();
