@@ -133,6 +133,18 @@ impl Configuration {
         Self(enabled as u32 | (command_set as u32) << 4 | 6 << 16 | 4 << 20)
     }
 
+    /// The same with MPS set to `mps`.
+    #[must_use]
+    pub const fn with_mps(self, mps: u8) -> Self {
+        Self(self.0 & !(0xf << 7) | (mps as u32 & 0xf) << 7)
+    }
+
+    /// The same with AMS set to `arbitration`.
+    #[must_use]
+    pub const fn with_arbitration(self, arbitration: u8) -> Self {
+        Self(self.0 & !(0x7 << 11) | (arbitration as u32 & 0x7) << 11)
+    }
+
     /// The same with SHN set to `shutdown`.
     #[must_use]
     pub const fn with_shutdown(self, shutdown: u8) -> Self {
@@ -162,6 +174,12 @@ bitflags! {
 pub struct AdminQueueAttributes(pub u32);
 
 impl AdminQueueAttributes {
+    /// Both sizes; only their low 12 bits fit.
+    #[must_use]
+    pub const fn new(submission_z: u16, completion_z: u16) -> Self {
+        Self(submission_z as u32 & 0xfff | (completion_z as u32 & 0xfff) << 16)
+    }
+
     /// ASQS.
     #[must_use]
     pub const fn submission_z(self) -> u16 {
