@@ -175,9 +175,9 @@ fn ring_tail(queues: &mut Queues, arbiter: &mut Arbiter, id: u16, tail: u16) -> 
     let queue = queues.submission_mut(id).ok_or(BadDoorbell::NoQueue)?;
     queue.ring(tail)?;
     if queue.is_empty() {
-        arbiter.idle(id)
+        arbiter.idle(id);
     } else {
-        arbiter.ready(id)
+        arbiter.ready(id);
     }
     Ok(())
 }

@@ -101,7 +101,7 @@ impl Registers {
         match offset {
             register::CC => self.write_configuration(Configuration(value)),
             register::CSTS => {
-                self.status -= ControllerStatus::from_bits_truncate(value) & ControllerStatus::SUBSYSTEM_RESET
+                self.status -= ControllerStatus::from_bits_truncate(value) & ControllerStatus::SUBSYSTEM_RESET;
             }
             register::NSSR if value == register::NSSR_KEY => self.ask_reset(Reset::Subsystem),
             register::AQA if !enabled => self.admin_attributes = AdminQueueAttributes(value & 0x0fff_0fff),
