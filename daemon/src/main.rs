@@ -1,0 +1,4 @@
+//! t
+#![forbid(unsafe_code)]
+mod options;
+fn main() {}
