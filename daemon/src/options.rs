@@ -320,10 +320,8 @@ mod tests {
 
     #[test]
     fn the_printed_configuration_reads_back_as_itself() {
-        let options = given(
-            "mdts=0,serial=ab",
-            &["size=8MB,nguid=00112233445566778899aabbccddeeff", "eui64=0xffffffffffffffff"],
-        );
+        let options =
+            given("mdts=0,serial=ab", &["size=8MB,nguid=00112233445566778899aabbccddeeff", "eui64=0xffffffffffffffff"]);
         let settings = Settings::read(&options).expect("legal");
         let printed = settings.to_toml().expect("printable");
         let again = with_file(&printed, Given::default()).expect(&printed);
