@@ -2,7 +2,8 @@
 //!
 //! While there is work, and for a moment after it, the loop spins: a wake-up costs more than a command does. Then it sleeps. Where
 //! every doorbell is a message, until a message comes or something of the controller is due: an idle guest costs nothing. Where the
-//! guest stores its doorbells into a page, nobody says so, and the loop naps, longer and longer up to a millisecond.
+//! guest stores its doorbells into a page, nobody says so, and the loop naps, the longer
+//! the longer nothing came.
 //!
 //! [`Pace`] is the decision without a clock and without a system call; [`run`] carries it out.
 
@@ -94,10 +95,10 @@ pub fn run(drive: &mut impl Drive, host: &mut impl Host, policy: Policy) -> io::
         let now = host.now();
         let turn = drive.step(now);
         let worked = worked || turn.worked;
-        if !worked && policy.give_way {
+        next = pace.next(now, worked, turn.next_event, drive.must_be_polled());
+        if policy.give_way && !worked && !matches!(next, Next::Sleep(_)) {
             host.give_way();
         }
-        next = pace.next(now, worked, turn.next_event, drive.must_be_polled());
     }
 }
 

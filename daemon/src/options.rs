@@ -128,7 +128,7 @@ impl Settings {
                 uuid: identity.uuid.to_string(),
                 nguid: (identity.nguid != [0; 16]).then(|| uuid::Uuid::from_bytes(identity.nguid).simple().to_string()),
                 // As text: TOML's integers have a sign, and half of the identifiers would not fit.
-                eui64: format!("{:#018x}", identity.eui64),
+                eui64: (identity.eui64 != 0).then(|| format!("{:#018x}", identity.eui64)),
             });
         toml::to_string(&PrintedFile { device, namespace: namespace.collect() })
     }
@@ -148,7 +148,7 @@ struct PrintedNamespace {
     nsid: u32,
     uuid: String,
     nguid: Option<String>,
-    eui64: String,
+    eui64: Option<String>,
 }
 
 /// The words of a configuration file.
