@@ -19,8 +19,10 @@ const INSTALL: &str = "install QEMU 10.1 or later (on Debian 13: apt install -t 
 pub struct Search {
     /// `--qemu`, or else the variable `BROWNOUT_QEMU`: nothing else is tried then.
     pub named: Option<PathBuf>,
-    /// The folders of `PATH`, then our cache.
+    /// The folders of `PATH`.
     pub folders: Vec<PathBuf>,
+    /// What `spec-tests/guest/assets` left behind: `KEY=VALUE` lines, one of which names a QEMU.
+    pub assets: Option<PathBuf>,
 }
 
 /// A QEMU that can carry this device.
@@ -43,8 +45,19 @@ impl Search {
         let path = variable("PATH").unwrap_or_default();
         Self {
             named: named.or_else(|| variable("BROWNOUT_QEMU").map(PathBuf::from)),
-            folders: std::env::split_paths(&path).chain(cache).collect(),
+            folders: std::env::split_paths(&path).collect(),
+            assets: cache.map(|cache| cache.join("guest.env")),
         }
+    }
+
+    /// The programs to try, best first.
+    fn candidates(&self) -> impl Iterator<Item = PathBuf> {
+        let installed = self.folders.iter().map(|folder| folder.join(PROGRAM));
+        let unpacked = self.assets.as_ref().and_then(|file| {
+            let text = std::fs::read_to_string(file).ok()?;
+            text.lines().find_map(|line| line.strip_prefix("QEMU=").map(PathBuf::from))
+        });
+        installed.chain(unpacked).filter(|program| program.is_file())
     }
 
     /// Finds the first QEMU that will do.
@@ -56,8 +69,7 @@ impl Search {
             return check(program).with_context(|| format!("{} cannot carry the device: {INSTALL}", program.display()));
         }
         let mut refused = String::new();
-        let candidates = self.folders.iter().map(|folder| folder.join(PROGRAM)).filter(|program| program.is_file());
-        for program in candidates {
+        for program in self.candidates() {
             match check(&program) {
                 Ok(qemu) => return Ok(qemu),
                 Err(error) => write!(refused, "\n  {}: {error:#}", program.display())?,
@@ -113,7 +125,7 @@ mod tests {
     }
 
     fn search(folders: &[&tempfile::TempDir]) -> Search {
-        Search { named: None, folders: folders.iter().map(|folder| folder.path().to_owned()).collect() }
+        Search { folders: folders.iter().map(|folder| folder.path().to_owned()).collect(), ..Search::default() }
     }
 
     #[test]
@@ -122,6 +134,16 @@ mod tests {
         let good = imitation("10.1.0", "vfio-user-pci");
         let found = search(&[&old, &bare, &good]).find().expect("one will do");
         assert_eq!(found, Qemu { program: good.path().join(PROGRAM), version: "10.1.0".to_owned() });
+    }
+
+    #[test]
+    fn the_unpacked_one_of_our_guest_tests_is_the_last_resort() {
+        let (old, unpacked) = (imitation("10.0.13", "vfio-user-pci"), imitation("11.1.3", "vfio-user-pci"));
+        let assets = unpacked.path().join("guest.env");
+        let program = unpacked.path().join(PROGRAM);
+        fs::write(&assets, format!("KERNEL=/k\nQEMU={}\n", program.display())).expect("a file");
+        let search = Search { assets: Some(assets), ..search(&[&old]) };
+        assert_eq!(search.find().expect("one will do").program, program);
     }
 
     #[test]
