@@ -1,5 +1,6 @@
 //! `brownout qemu`: device and machine together, the machine in the terminal of the user.
 
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, anyhow};
@@ -31,10 +32,7 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
     let device = DeviceThread::start(stop, move || wiring::open(&settings, &socket))?;
     tracing::info!(program = %qemu.program.display(), version = qemu.version, "starting QEMU");
     tracing::debug!(?arguments);
-    let ended = {
-        use std::os::fd::AsFd as _;
-        machine::run(&qemu.program, &arguments, signals.as_fd(), device.ended())
-    };
+    let ended = machine::run(&qemu.program, &arguments, signals.as_fd(), device.ended());
     drop(stopper);
     let device = device.join();
     match ended? {

@@ -53,7 +53,7 @@ pub fn run(
 fn attend(child: &mut Child, signals: BorrowedFd<'_>, device: BorrowedFd<'_>) -> anyhow::Result<bool> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a child without an identifier")?;
     let handle = pidfd_open(pid, PidfdFlags::empty()).context("cannot watch QEMU")?;
-    let mut device_alive = true;
+    let (mut device_alive, mut asked) = (true, false);
     loop {
         let mut watched = vec![PollFd::new(&handle, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
         if device_alive {
@@ -73,8 +73,10 @@ fn attend(child: &mut Child, signals: BorrowedFd<'_>, device: BorrowedFd<'_>) ->
         if ready.get(2) == Some(&true) {
             device_alive = false;
         }
-        // QEMU shuts down in order on SIGTERM; its monitor and its terminal are then left as they should be.
-        pidfd_send_signal(&handle, Signal::TERM).context("cannot end QEMU")?;
+        // QEMU shuts down in order on SIGTERM, and leaves the terminal as it was. Who asks a second time has lost patience.
+        let signal = if asked { Signal::KILL } else { Signal::TERM };
+        pidfd_send_signal(&handle, signal).context("cannot end QEMU")?;
+        asked = true;
     }
 }
 
