@@ -34,6 +34,10 @@ pub trait Drive {
     /// One step of the controller, and the delivery of its effects.
     fn step(&mut self, now: Nanoseconds) -> Turn;
 
+    /// Before the loop sleeps: asks the guest to ring for whatever it does from now on. False if there is work already: the loop then
+    /// steps again instead. (While it steps, a guest with shadow doorbells does not ring.)
+    fn arm(&mut self) -> bool;
+
     /// A descriptor that is readable while there are messages to handle.
     fn readiness(&self) -> BorrowedFd<'_>;
 
@@ -96,6 +100,9 @@ pub fn run(drive: &mut impl Drive, host: &mut impl Host, policy: Policy) -> io::
         let turn = drive.step(now);
         let worked = worked || turn.worked;
         next = pace.next(now, worked, turn.next_event, drive.must_be_polled());
+        if matches!(next, Next::Sleep(_)) && !drive.arm() {
+            next = Next::Step;
+        }
         if policy.give_way && !worked && !matches!(next, Next::Sleep(_)) {
             host.give_way();
         }

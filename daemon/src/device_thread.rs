@@ -86,6 +86,10 @@ mod tests {
             Turn::default()
         }
 
+        fn arm(&mut self) -> bool {
+            true
+        }
+
         fn readiness(&self) -> BorrowedFd<'_> {
             self.descriptor.as_fd()
         }

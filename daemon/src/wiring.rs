@@ -30,6 +30,10 @@ impl Drive for Wired {
         match self.0 {}
     }
 
+    fn arm(&mut self) -> bool {
+        match self.0 {}
+    }
+
     fn readiness(&self) -> BorrowedFd<'_> {
         match self.0 {}
     }

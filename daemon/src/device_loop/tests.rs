@@ -73,6 +73,8 @@ struct FakeDrive {
     busy_until: u64,
     events: Vec<u64>,
     worked_at: Vec<u64>,
+    /// Work that the guest leaves behind without ringing, just before the loop sleeps: so many times.
+    unrung: u32,
 }
 
 impl Drive for FakeDrive {
@@ -101,6 +103,12 @@ impl Drive for FakeDrive {
         Turn { worked: due > 0 || now.0 < self.busy_until, next_event: self.events.first().copied().map(Nanoseconds) }
     }
 
+    fn arm(&mut self) -> bool {
+        let nothing = self.unrung == 0;
+        self.unrung = self.unrung.saturating_sub(1);
+        nothing
+    }
+
     fn readiness(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
@@ -121,6 +129,7 @@ fn play(processors: usize, end: u64, change: impl FnOnce(&mut FakeDrive)) -> Fak
         busy_until: 0,
         events: Vec::new(),
         worked_at: Vec::new(),
+        unrung: 0,
     };
     change(&mut drive);
     run(&mut drive, &mut FakeHost { world, end }, Policy::for_processors(processors)).expect("nothing fails here");
@@ -174,6 +183,13 @@ fn endless_work_does_not_shut_out_the_transport_or_the_order_to_stop() {
     assert_eq!(drive.world.steps_since_look_max.get(), 16);
     assert_eq!(drive.world.sleeps.get(), 0);
     assert_eq!(drive.world.gave_way.get(), 0, "a loop with work gives nothing away");
+}
+
+#[test]
+fn work_that_came_without_a_ring_just_before_the_sleep_is_not_slept_over() {
+    let drive = play(8, SECOND, |drive| drive.unrung = 3);
+    assert_eq!(drive.unrung, 0);
+    assert_eq!(drive.world.sleeps.get(), 1, "the sleep came after the last of it");
 }
 
 #[test]
