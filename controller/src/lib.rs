@@ -193,6 +193,12 @@ impl Controller {
         self.interrupts.set_mode(mode);
     }
 
+    /// The level of INTx after the last step.
+    #[must_use]
+    pub fn pin_asserted(&self) -> bool {
+        self.interrupts.asserted()
+    }
+
     /// Interrupts to deliver, in order, since the last call.
     pub fn take_effects(&mut self) -> impl Iterator<Item = Effect> + '_ {
         self.effects.drain(..)

@@ -1,0 +1,43 @@
+# The list of verbs. What a verb does stands in the scripts it calls.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fuzz soak guest doc prepush
+
+# Where rustup puts cargo when .ci/prepare had to install it.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+# How long each fuzz target runs.
+SECONDS ?= 600
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
+
+demo: ## build, boot a guest on a RAM-backed drive, and watch it do verified I/O
+	@.ci/prepare
+	@spec-tests/guest/assets >/dev/null
+	cargo build --release --locked
+	@spec-tests/guest/demo
+
+test: ## all tests, guests included; installs what it needs
+	@.ci/test
+
+lint: ## formatting, clippy, dependencies
+	@.ci/prepare
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	.ci/deny
+
+fuzz: ## each fuzz target for SECONDS=600 (needs a nightly toolchain and cargo-fuzz)
+	@spec-tests/fuzz/run $(SECONDS)
+
+soak: ## the long versions of the tests
+	@.ci/test --soak
+
+guest: ## get QEMU 10.1 or later, kernels and initial file systems into the cache
+	@spec-tests/guest/assets
+
+doc: ## the documentation of all crates, with warnings as errors
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+prepush: ## what CI runs
+	@.ci/run

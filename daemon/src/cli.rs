@@ -1,0 +1,152 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::options::{Bytes, Given};
+
+const AFTER: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --namespace size=1GiB,lba=4096";
+const AFTER_SERVE: &str = "Example:\n  brownout serve --socket disk.sock --namespace size=1GiB,lba=4KiB";
+const AFTER_QEMU: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --append quiet -- -smp 2";
+
+/// An NVMe SSD in software, for stock QEMU.
+#[derive(Debug, Parser)]
+#[command(name = "brownout", version, after_help = AFTER, max_term_width = 100)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// Say more, -vv everything; RUST_LOG overrules it
+    #[arg(short, long, action = ArgAction::Count, global = true, display_order = 100)]
+    pub verbose: u8,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Serve a device at a socket, for a QEMU that you start
+    #[command(after_help = AFTER_SERVE)]
+    Serve(Serve),
+    /// Start a stock QEMU with the device already plugged in
+    #[command(after_help = AFTER_QEMU)]
+    Qemu(Qemu),
+    /// Turn into QEMU, and die with the process that wanted it
+    #[command(hide = true)]
+    BecomeQemu(BecomeQemu),
+}
+
+/// What the device is.
+#[derive(Debug, Args)]
+pub struct DeviceArguments {
+    /// Device and namespaces; the options win over it
+    #[arg(long, value_name = "TOML")]
+    config: Option<PathBuf>,
+    /// The device: serial=S,mdts=7,... as in QEMU
+    #[arg(long, value_name = "K=V,...")]
+    device: Option<String>,
+    /// A namespace: size=1GiB,lba=512,... Repeatable
+    #[arg(long, value_name = "K=V,...")]
+    namespace: Vec<String>,
+}
+
+impl From<DeviceArguments> for Given {
+    fn from(arguments: DeviceArguments) -> Self {
+        Self { file: arguments.config, device: arguments.device, namespaces: arguments.namespace }
+    }
+}
+
+/// `brownout serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The socket to listen at
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
+    #[command(flatten)]
+    pub device: DeviceArguments,
+}
+
+/// `brownout qemu`.
+#[derive(Debug, Args)]
+pub struct Qemu {
+    /// Boot this kernel, its console in this terminal
+    #[arg(long, value_name = "BZIMAGE")]
+    pub kernel: Option<PathBuf>,
+    /// The kernel's first file system
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    pub initrd: Option<PathBuf>,
+    /// More words for the kernel's command line
+    #[arg(long, value_name = "STR", requires = "kernel", allow_hyphen_values = true)]
+    pub append: Option<String>,
+    /// Wait for gdb at localhost:1234
+    #[arg(long)]
+    pub gdb: bool,
+    /// Use /dev/kvm
+    #[arg(long)]
+    pub kvm: bool,
+    /// Guest memory [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Bytes>,
+    /// QEMU 10.1 or later, if not in PATH
+    #[arg(long, value_name = "PATH")]
+    pub qemu: Option<PathBuf>,
+    #[command(flatten)]
+    pub device: DeviceArguments,
+    /// Handed on to QEMU
+    #[arg(last = true, value_name = "QEMU ARGS")]
+    pub more: Vec<OsString>,
+}
+
+/// The hidden verb.
+#[derive(Debug, Args)]
+pub struct BecomeQemu {
+    /// Who must be alive
+    pub parent: u32,
+    /// What to run
+    pub program: PathBuf,
+    /// With what
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn each_help_fits_a_screen_and_ends_with_an_example() {
+        let mut command = CommandLine::command().term_width(80);
+        command.build();
+        let mut helps = vec![command.render_help().to_string()];
+        for verb in ["serve", "qemu"] {
+            helps.push(command.find_subcommand_mut(verb).expect("a verb").render_help().to_string());
+        }
+        for help in helps {
+            assert!(help.lines().count() <= 24, "{} lines:\n{help}", help.lines().count());
+            assert!(help.trim_end().lines().rev().nth(1) == Some("Example:"), "{help}");
+            assert!(help.lines().all(|line| line.len() <= 80), "{help}");
+        }
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_qemus() {
+        let line =
+            CommandLine::try_parse_from(["brownout", "qemu", "-v", "--memory", "2GiB", "--", "-smp", "2", "--", "-x"]);
+        let Verb::Qemu(qemu) = line.expect("legal").verb else { panic!("the verb is qemu") };
+        assert_eq!(qemu.more, ["-smp", "2", "--", "-x"]);
+        assert_eq!(qemu.memory, Some(Bytes(2 << 30)));
+        let line = ["brownout", "become-qemu", "7", "/bin/qemu", "-machine", "q35", "--", "-v"];
+        let Verb::BecomeQemu(become_qemu) = CommandLine::try_parse_from(line).expect("legal").verb else {
+            panic!("hidden")
+        };
+        assert_eq!(become_qemu.arguments, ["-machine", "q35", "--", "-v"]);
+    }
+
+    #[test]
+    fn a_kernels_companions_need_a_kernel() {
+        assert!(CommandLine::try_parse_from(["brownout", "qemu", "--initrd", "x"]).is_err());
+    }
+}

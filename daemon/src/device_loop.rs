@@ -1,0 +1,160 @@
+//! The device loop: one thread that owns a controller and its transport, and decides when to look, to step and to sleep.
+//!
+//! While there is work, and for a moment after it, the loop spins: a wake-up costs more than a command does. Then it sleeps. Where
+//! every doorbell is a message, until a message comes or something of the controller is due: an idle guest costs nothing. Where the
+//! guest stores its doorbells into a page, nobody says so, and the loop naps, the longer
+//! the longer nothing came.
+//!
+//! [`Pace`] is the decision without a clock and without a system call; [`run`] carries it out.
+
+mod pace;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use media::Nanoseconds;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::clock::Clock;
+pub use pace::Policy;
+use pace::{Next, Pace};
+
+/// A controller with its transport, as the loop sees it. Nothing in it may block.
+pub trait Drive {
+    /// Handles messages of the transport: a bounded number, and only those that are there. True if there were any: the loop then asks
+    /// again before it sleeps, so that messages may stay in a buffer that [`Drive::readiness`] knows nothing of.
+    ///
+    /// # Errors
+    /// The transport cannot go on. A peer that misbehaves or leaves is no such error.
+    fn service(&mut self) -> io::Result<bool>;
+
+    /// One step of the controller, and the delivery of its effects.
+    fn step(&mut self, now: Nanoseconds) -> Turn;
+
+    /// Before the loop sleeps: asks the guest to ring for whatever it does from now on. False if there is work already: the loop then
+    /// steps again instead. (While it steps, a guest with shadow doorbells does not ring.)
+    fn arm(&mut self) -> bool;
+
+    /// A descriptor that is readable while there are messages to handle.
+    fn readiness(&self) -> BorrowedFd<'_>;
+
+    /// Whether work may appear without any message: a page of doorbells is mapped, and a guest has it.
+    fn must_be_polled(&self) -> bool;
+}
+
+/// What a step of the controller came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Whether anything was done.
+    pub worked: bool,
+    /// When a step will next have something to do, whatever the guest does.
+    pub next_event: Option<Nanoseconds>,
+}
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// The loop is to end.
+    pub stop: bool,
+    /// The transport has messages.
+    pub ready: bool,
+}
+
+/// The clock and the waiting: the real ones, or those of a test.
+pub trait Host {
+    /// The time.
+    fn now(&self) -> Nanoseconds;
+
+    /// Waits for the descriptor, for the order to stop, or for so much time to pass; without `limit` for ever.
+    ///
+    /// # Errors
+    /// The system refuses to wait.
+    fn wait(&mut self, device: BorrowedFd<'_>, limit: Option<Nanoseconds>) -> io::Result<Woken>;
+
+    /// Lets others have this processor for a moment.
+    fn give_way(&mut self);
+}
+
+/// Runs a device until it is told to stop.
+///
+/// # Errors
+/// The transport or the system gave up.
+pub fn run(drive: &mut impl Drive, host: &mut impl Host, policy: Policy) -> io::Result<()> {
+    let mut pace = Pace::new(policy, host.now());
+    let mut more_messages = false;
+    let mut next = Next::Look;
+    loop {
+        let mut worked = false;
+        if let Some(limit) = limit_of(next, more_messages) {
+            let woken = host.wait(drive.readiness(), limit)?;
+            if woken.stop {
+                return Ok(());
+            }
+            more_messages = (woken.ready || more_messages) && drive.service()?;
+            worked = more_messages;
+        }
+        let now = host.now();
+        let turn = drive.step(now);
+        let worked = worked || turn.worked;
+        next = pace.next(now, worked, turn.next_event, drive.must_be_polled());
+        if matches!(next, Next::Sleep(_)) && !drive.arm() {
+            next = Next::Step;
+        }
+        if policy.give_way && !worked && !matches!(next, Next::Sleep(_)) {
+            host.give_way();
+        }
+    }
+}
+
+/// How long to wait for the descriptors before the next step: the outer `None` is not at all, the inner one for ever.
+const fn limit_of(next: Next, more_messages: bool) -> Option<Option<Nanoseconds>> {
+    match next {
+        Next::Step => None,
+        Next::Look => Some(Some(Nanoseconds(0))),
+        Next::Sleep(_) if more_messages => Some(Some(Nanoseconds(0))),
+        Next::Sleep(limit) => Some(limit),
+    }
+}
+
+/// The clock and the waiting of this machine.
+pub struct System {
+    clock: Clock,
+    stop: UnixStream,
+}
+
+impl System {
+    /// A host whose loop stops when `stop` becomes readable or its other end is closed.
+    pub const fn new(clock: Clock, stop: UnixStream) -> Self {
+        Self { clock, stop }
+    }
+}
+
+impl Host for System {
+    fn now(&self) -> Nanoseconds {
+        self.clock.now()
+    }
+
+    fn wait(&mut self, device: BorrowedFd<'_>, limit: Option<Nanoseconds>) -> io::Result<Woken> {
+        let stop = self.stop.as_fd();
+        let mut watched = [PollFd::new(&stop, PollFlags::IN), PollFd::new(&device, PollFlags::IN)];
+        match poll(&mut watched, limit.map(timespec).as_ref()) {
+            Ok(_) => Ok(Woken { stop: !watched[0].revents().is_empty(), ready: !watched[1].revents().is_empty() }),
+            // A signal: if it concerns us, the next look finds its byte.
+            Err(rustix::io::Errno::INTR) => Ok(Woken::default()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn give_way(&mut self) {
+        std::thread::yield_now();
+    }
+}
+
+fn timespec(time: Nanoseconds) -> Timespec {
+    const SECOND: u64 = 1_000_000_000;
+    let part = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    Timespec { tv_sec: part(time.0 / SECOND), tv_nsec: part(time.0 % SECOND) }
+}

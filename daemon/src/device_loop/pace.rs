@@ -1,0 +1,97 @@
+//! The decision whether to spin or to sleep, as a value: times go in, what to do next comes out.
+
+use media::Nanoseconds;
+
+/// The numbers of the decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// For how long after the last work to spin.
+    pub spin: Nanoseconds,
+    /// Whether to give the processor away in each turn without work: spinning must not starve the guest.
+    pub give_way: bool,
+    /// How many steps may pass, while spinning, without a look at the transport. At least 1.
+    pub steps_per_look: u32,
+    /// The shortest nap where the device must be polled.
+    pub nap_shortest: Nanoseconds,
+    /// The longest nap: it bounds what an idle guest costs. (A wake-up may cost 25 microseconds of a processor where the host is itself a
+    /// virtual machine: at a nap of 1 ms that was 2.4 % of it.)
+    pub nap_longest: Nanoseconds,
+    /// Sleeping for less than this is not worth the system call.
+    pub worth_sleeping: Nanoseconds,
+}
+
+impl Policy {
+    /// The numbers for a machine with so many processors. A guest needs one, QEMU's main loop half of one.
+    pub const fn for_processors(count: usize) -> Self {
+        let few = count < 4;
+        Self {
+            spin: Nanoseconds(if few { 20_000 } else { 50_000 }),
+            give_way: few,
+            steps_per_look: if few { 1 } else { 16 },
+            nap_shortest: Nanoseconds(20_000),
+            nap_longest: Nanoseconds(4_000_000),
+            worth_sleeping: Nanoseconds(5_000),
+        }
+    }
+
+    /// The numbers for this machine.
+    pub fn for_this_machine() -> Self {
+        Self::for_processors(std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+    }
+}
+
+/// What the loop does before its next step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing.
+    Step,
+    /// Looks at the transport without waiting.
+    Look,
+    /// Waits for the transport, at most so long; without a number for ever.
+    Sleep(Option<Nanoseconds>),
+}
+
+/// What the decision remembers.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    policy: Policy,
+    last_work: Nanoseconds,
+    steps: u32,
+}
+
+impl Pace {
+    /// A loop that begins at `now`.
+    pub const fn new(policy: Policy, now: Nanoseconds) -> Self {
+        assert!(policy.steps_per_look > 0, "a loop that never looks at its transport hears nothing");
+        Self { policy, last_work: now, steps: 0 }
+    }
+
+    /// Decides, after a turn at `now` that worked or did not.
+    pub fn next(&mut self, now: Nanoseconds, worked: bool, next_event: Option<Nanoseconds>, polled: bool) -> Next {
+        if worked {
+            self.last_work = now;
+        }
+        let due_in = next_event.map(|event| Nanoseconds(event.0.saturating_sub(now.0)));
+        let spinning = now < self.last_work.plus(self.policy.spin);
+        if worked || spinning || due_in.is_some_and(|time| time < self.policy.worth_sleeping) {
+            self.steps += 1;
+            if self.steps < self.policy.steps_per_look {
+                return Next::Step;
+            }
+            self.steps = 0;
+            return Next::Look;
+        }
+        self.steps = 0;
+        if !polled {
+            return Next::Sleep(due_in);
+        }
+        let nap = self.nap(now);
+        Next::Sleep(Some(due_in.map_or(nap, |time| time.min(nap))))
+    }
+
+    /// An eighth of the time without work so far: what a nap adds to a pause of the guest is then little compared with the pause.
+    fn nap(&self, now: Nanoseconds) -> Nanoseconds {
+        let idle = now.0.saturating_sub(self.last_work.0);
+        Nanoseconds(idle / 8).clamp(self.policy.nap_shortest, self.policy.nap_longest)
+    }
+}

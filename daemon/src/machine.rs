@@ -1,0 +1,9 @@
+//! The virtual machine: which QEMU, and the exact words that plug this device into it.
+
+mod arguments;
+mod child;
+mod find;
+
+pub use arguments::{MACHINE_MEMORY, Machine, shell_line};
+pub use child::{Ended, become_qemu, run};
+pub use find::Search;

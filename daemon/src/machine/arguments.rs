@@ -1,0 +1,191 @@
+//! The arguments of QEMU. Guest memory must be shared with us (a plain `-m` is not), and `-device` must be JSON: the socket is an
+//! object, which the dotted form cannot name.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde_json::json;
+
+use crate::options::{Bytes, OptionError};
+
+/// Guest memory where nothing is said.
+pub const MACHINE_MEMORY: Bytes = Bytes::mib(1024);
+
+/// What a virtual machine consists of, besides this device.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    /// Guest memory in MiB.
+    pub memory_mib: u64,
+    /// A Linux kernel to boot, with the serial port as its console and QEMU's.
+    pub kernel: Option<PathBuf>,
+    /// Its first file system.
+    pub initrd: Option<PathBuf>,
+    /// More words for its command line.
+    pub append: Option<String>,
+    /// Wait for gdb on TCP port 1234 before the first instruction.
+    pub gdb: bool,
+    /// Use the host's processor, where it lets us, in place of QEMU's own translation.
+    pub kvm: bool,
+    /// Handed on as they are.
+    pub more: Vec<OsString>,
+}
+
+impl Machine {
+    /// Checks the amount of memory, which both `-m` and the memory object must state in the same whole mebibytes.
+    ///
+    /// # Errors
+    /// An amount that is no such number.
+    pub fn memory_mib(size: Bytes) -> Result<u64, OptionError> {
+        let mib = Bytes::mib(1).0;
+        if size.0 < 16 * mib || !size.0.is_multiple_of(mib) {
+            let remedy = "give whole mebibytes, at least 16MiB";
+            return Err(OptionError::new("--memory", size.to_string(), remedy));
+        }
+        Ok(size.0 / mib)
+    }
+
+    /// All arguments that come after the name of the program.
+    ///
+    /// # Errors
+    /// A socket path that is not UTF-8, and so fits no JSON.
+    pub fn arguments(&self, socket: &Path) -> anyhow::Result<Vec<OsString>> {
+        let mut arguments = self.plug(socket)?;
+        let mut push = |words: &[&OsStr]| arguments.extend(words.iter().map(OsString::from));
+        if self.kvm {
+            push(&["-accel".as_ref(), "kvm".as_ref(), "-cpu".as_ref(), "host".as_ref()]);
+        } else {
+            push(&["-accel".as_ref(), "tcg".as_ref()]);
+        }
+        if let Some(kernel) = &self.kernel {
+            let append = ["console=ttyS0", self.append.as_deref().unwrap_or_default()].join(" ");
+            push(&["-kernel".as_ref(), kernel.as_ref(), "-append".as_ref(), append.trim_end().as_ref()]);
+            push(&["-nographic".as_ref()]);
+        }
+        if let Some(initrd) = &self.initrd {
+            push(&["-initrd".as_ref(), initrd.as_ref()]);
+        }
+        if self.gdb {
+            push(&["-s".as_ref(), "-S".as_ref()]);
+        }
+        arguments.extend(self.more.iter().cloned());
+        Ok(arguments)
+    }
+
+    /// The arguments without which the device is not there, and nothing besides.
+    ///
+    /// # Errors
+    /// As [`Machine::arguments`].
+    pub fn plug(&self, socket: &Path) -> anyhow::Result<Vec<OsString>> {
+        let socket =
+            socket.to_str().context("the socket's path is not UTF-8, which QEMU's -device needs: choose another")?;
+        let device = json!({
+            "driver": "vfio-user-pci", "id": "brownout", "bus": "brownout-port", "socket": {"type": "unix", "path": socket},
+        });
+        let memory = self.memory_mib;
+        let words = [
+            "-machine".to_owned(),
+            "q35,memory-backend=brownout-memory".to_owned(),
+            "-m".to_owned(),
+            format!("{memory}M"),
+            "-object".to_owned(),
+            format!("memory-backend-memfd,id=brownout-memory,size={memory}M,share=on"),
+            "-device".to_owned(),
+            // A port of its own: the device is then a PCI Express endpoint, as a real drive is.
+            "pcie-root-port,id=brownout-port,chassis=1,slot=1".to_owned(),
+            "-device".to_owned(),
+            device.to_string(),
+        ];
+        Ok(words.into_iter().map(OsString::from).collect())
+    }
+}
+
+/// A command as a POSIX shell reads it back, an option and its value on each line.
+pub fn shell_line<'a>(words: impl IntoIterator<Item = &'a OsStr>) -> String {
+    let mut line = String::new();
+    for word in words {
+        let word = word.to_string_lossy();
+        if word.starts_with('-') {
+            line.push_str(" \\\n ");
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        let plain = |character: char| character.is_ascii_alphanumeric() || "-_=,./:".contains(character);
+        if !word.is_empty() && word.chars().all(plain) {
+            line.push_str(&word);
+        } else {
+            line.push_str(&format!("'{}'", word.replace('\'', r"'\''")));
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(machine: &Machine) -> Vec<String> {
+        let arguments = machine.arguments(Path::new("/run/a \"b\".sock")).expect("UTF-8");
+        arguments.into_iter().map(|word| word.into_string().expect("UTF-8")).collect()
+    }
+
+    #[test]
+    fn memory_is_shared_and_the_device_is_json_on_a_port_of_its_own() {
+        let words = words(&Machine { memory_mib: 512, ..Machine::default() });
+        let expected = [
+            "-machine",
+            "q35,memory-backend=brownout-memory",
+            "-m",
+            "512M",
+            "-object",
+            "memory-backend-memfd,id=brownout-memory,size=512M,share=on",
+            "-device",
+            "pcie-root-port,id=brownout-port,chassis=1,slot=1",
+            "-device",
+        ];
+        assert_eq!(words[..expected.len()], expected);
+        let device: serde_json::Value = serde_json::from_str(&words[expected.len()]).expect("JSON");
+        assert_eq!(device["driver"], "vfio-user-pci");
+        assert_eq!(device["bus"], "brownout-port");
+        assert_eq!(device["socket"], json!({"type": "unix", "path": "/run/a \"b\".sock"}));
+        assert_eq!(words[expected.len() + 1..], ["-accel", "tcg"]);
+    }
+
+    #[test]
+    fn a_kernel_brings_its_console_and_the_rest_follows() {
+        let machine = Machine {
+            memory_mib: 1024,
+            kernel: Some("bzImage".into()),
+            initrd: Some("initrd".into()),
+            append: Some("quiet".into()),
+            gdb: true,
+            kvm: true,
+            more: vec!["-smp".into(), "2".into()],
+        };
+        let words = words(&machine);
+        let expected =
+            "-accel kvm -cpu host -kernel bzImage -append|console=ttyS0 quiet|-nographic -initrd initrd -s -S -smp 2";
+        let expected = expected
+            .split('|')
+            .enumerate()
+            .flat_map(|(index, part)| if index == 1 { vec![part] } else { part.split(' ').collect() });
+        assert_eq!(words[10..], expected.collect::<Vec<_>>());
+        let bare = Machine { kernel: Some("bzImage".into()), ..Machine::default() };
+        assert!(bare.arguments(Path::new("s")).expect("UTF-8").contains(&"console=ttyS0".into()));
+    }
+
+    #[test]
+    fn memory_comes_in_whole_mebibytes() {
+        assert_eq!(Machine::memory_mib(MACHINE_MEMORY), Ok(1024));
+        let refusal = |size| Machine::memory_mib(size).expect_err("too odd").to_string();
+        assert_eq!(refusal(Bytes(1 << 20)), "--memory 1MiB: give whole mebibytes, at least 16MiB");
+        assert_eq!(refusal(Bytes(1_000_000_000)), "--memory 1000000000: give whole mebibytes, at least 16MiB");
+    }
+
+    #[test]
+    fn a_printed_command_is_what_a_shell_reads() {
+        let words = ["qemu", "-device", "{\"a\":1}", "-append", "it's", ""].map(OsStr::new);
+        assert_eq!(shell_line(words), "qemu \\\n  -device '{\"a\":1}' \\\n  -append 'it'\\''s' ''");
+    }
+}

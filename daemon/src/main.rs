@@ -1,0 +1,44 @@
+//! The binary `brownout`: an NVMe SSD in software, plugged into stock QEMU.
+//!
+//! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`] and [`run_qemu`] are the
+//! verbs, [`machine`] knows QEMU, [`wiring`] joins media, controller and transport, [`device_thread`] and [`device_loop`] run them.
+//! Only [`clock`] knows what time it is.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod clock;
+mod device_loop;
+mod device_thread;
+mod failure;
+mod logging;
+mod machine;
+mod options;
+mod run_qemu;
+mod serve;
+mod stop;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{CommandLine, Verb};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    logging::start(line.verbose);
+    let code = match line.verb {
+        Verb::Serve(arguments) => serve::serve(arguments).map(|()| 0),
+        Verb::Qemu(arguments) => run_qemu::run_qemu(arguments),
+        Verb::BecomeQemu(arguments) => machine::become_qemu(arguments.parent, &arguments.program, &arguments.arguments)
+            .map(|()| 0)
+            .map_err(Failure::from),
+    };
+    ExitCode::from(code.unwrap_or_else(|failure| {
+        // Not through the log: whatever RUST_LOG says, the user reads why nothing came of it.
+        eprintln!("brownout: {failure}");
+        failure.exit_code()
+    }))
+}

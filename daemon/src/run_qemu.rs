@@ -1,0 +1,42 @@
+//! `brownout qemu`: device and machine together, the machine in the terminal of the user.
+
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+
+use anyhow::{Context, anyhow};
+use tempfile::Builder;
+
+use crate::device_thread::DeviceThread;
+use crate::failure::Failure;
+use crate::machine::{self, Ended, MACHINE_MEMORY, Machine, Search};
+use crate::options::Settings;
+use crate::{cli, stop, wiring};
+
+/// Runs a machine with the device until the machine ends; returns QEMU's exit code.
+///
+/// # Errors
+/// A wrong option, no QEMU that will do, or a device that breaks.
+pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
+    let cli::Qemu { kernel, initrd, append, gdb, kvm, memory, qemu, device, more } = arguments;
+    let memory_mib = Machine::memory_mib(memory.unwrap_or(MACHINE_MEMORY))?;
+    let settings = Settings::read(&device.into())?;
+    let qemu = Search::new(qemu).find()?;
+    // Only we may enter the folder, and so only our child reaches the device.
+    let folder = Builder::new().prefix("brownout-").tempdir().context("cannot make a folder for the socket")?;
+    let socket = folder.path().join("cntrl");
+    let machine = Machine { memory_mib, kernel, initrd, append, gdb, kvm, more };
+    let arguments = machine.arguments(&socket)?;
+    let signals = stop::on_signals().context("cannot listen for signals")?;
+    let (stop, stopper) = UnixStream::pair().context("cannot make a pair of sockets")?;
+
+    let device = DeviceThread::start(stop, move || wiring::open(&settings, &socket))?;
+    tracing::info!(program = %qemu.program.display(), version = qemu.version, "starting QEMU");
+    tracing::debug!(?arguments);
+    let ended = machine::run(&qemu.program, &arguments, signals.as_fd(), device.ended());
+    drop(stopper);
+    let device = device.join();
+    match ended? {
+        Ended::Qemu(code) => device.map(|()| code).map_err(Failure::from),
+        Ended::Device => Err(device.err().unwrap_or_else(|| anyhow!("the device ended before the machine did")).into()),
+    }
+}

@@ -1,0 +1,86 @@
+//! `brownout serve`: one device at a socket, for a QEMU that somebody else starts.
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::device_thread::DeviceThread;
+use crate::failure::Failure;
+use crate::machine::{MACHINE_MEMORY, Machine, shell_line};
+use crate::options::{OptionError, Settings};
+use crate::{cli, stop, wiring};
+
+/// The longest path that a socket's address holds, with the zero byte that ends it.
+const SOCKET_PATH_BYTES: usize = 107;
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// A wrong option, or a device that cannot be made or breaks.
+pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
+    let cli::Serve { socket, device } = arguments;
+    check_socket(&socket)?;
+    let settings = Settings::read(&device.into())?;
+    let introduction = introduction(&settings, &socket)?;
+    let signals = stop::on_signals().context("cannot listen for signals")?;
+
+    let place = socket.clone();
+    let device = DeviceThread::start(signals, move || wiring::open(&settings, &place))?;
+    write!(io::stdout(), "{introduction}\nready: listening on {}\n", socket.display())
+        .and_then(|()| io::stdout().flush())
+        .context("cannot say that the device is ready")?;
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!(%error, "cannot tell the service manager that the device is ready");
+    }
+    Ok(device.join()?)
+}
+
+/// What a user needs to know before plugging the device in.
+fn introduction(settings: &Settings, socket: &Path) -> anyhow::Result<String> {
+    let configuration = settings.to_toml().context("cannot print the configuration")?;
+    // QEMU resolves the path in its own folder.
+    let socket = std::path::absolute(socket).context("cannot tell the socket's full path")?;
+    let machine = Machine { memory_mib: MACHINE_MEMORY.0 >> 20, ..Machine::default() };
+    let plug = machine.plug(&socket)?;
+    let line = shell_line(std::iter::once(OsStr::new("qemu-system-x86_64")).chain(plug.iter().map(AsRef::as_ref)));
+    Ok(format!(
+        "# configuration (--config reads it back)\n{configuration}\n# QEMU 10.1 or later; its memory must be shared\n{line}\n"
+    ))
+}
+
+fn check_socket(path: &Path) -> Result<(), OptionError> {
+    let length = path.as_os_str().len();
+    if length == 0 || length > SOCKET_PATH_BYTES {
+        let remedy = format!("give a path of 1 to {SOCKET_PATH_BYTES} bytes: a socket's address holds no more");
+        return Err(OptionError::new("--socket", path.display().to_string(), remedy));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Given;
+
+    #[test]
+    fn the_introduction_holds_the_configuration_and_the_arguments() {
+        let settings = Settings::read(&Given::default()).expect("defaults");
+        let text = introduction(&settings, Path::new("/run/disk.sock")).expect("printable");
+        assert!(text.contains("\nserial = \"brownout-0\"\n"), "{text}");
+        assert!(text.contains("\n[[namespace]]\nsize = \"1GiB\"\n"), "{text}");
+        assert!(
+            text.contains("\n  -object memory-backend-memfd,id=brownout-memory,size=1024M,share=on \\\n"),
+            "{text}"
+        );
+        assert!(text.contains("\"path\":\"/run/disk.sock\""), "{text}");
+    }
+
+    #[test]
+    fn a_path_too_long_for_a_socket_is_a_wrong_option() {
+        assert_eq!(check_socket(Path::new("/run/disk.sock")), Ok(()));
+        let error = check_socket(Path::new(&"x".repeat(108))).expect_err("too long").to_string();
+        assert!(error.ends_with("x: give a path of 1 to 107 bytes: a socket's address holds no more"), "{error}");
+    }
+}

@@ -1,0 +1,84 @@
+//! Where the parts meet: media, controller and transport become one [`Drive`].
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use anyhow::Context;
+use controller::config::{Config, Doorbells};
+use controller::dma::DoorbellPage;
+use controller::{Controller, Effect};
+use media::Nanoseconds;
+use media::store::RamMedia;
+use vfio::{Server, ServerConfig};
+
+use crate::device_loop::{Drive, Turn};
+use crate::options::Settings;
+
+/// How many messages are handled before the controller has its turn.
+const MESSAGES_PER_TURN: usize = 64;
+
+/// Makes the device and listens at `socket`. Runs in the thread that will attend to it.
+///
+/// # Errors
+/// The socket cannot be made.
+pub fn open(settings: &Settings, socket: &Path) -> anyhow::Result<Wired> {
+    let volumes: Vec<_> = settings.volumes.iter().map(|volume| (volume.block_bytes, volume.capacity_blocks)).collect();
+    let server = Server::bind(socket, &function(&settings.controller))
+        .with_context(|| format!("cannot listen at {}", socket.display()))?;
+    let controller = Controller::new(settings.controller.clone(), Box::new(RamMedia::new(&volumes)));
+    Ok(Wired { server, controller })
+}
+
+/// The PCI function that carries the controller.
+fn function(config: &Config) -> ServerConfig {
+    ServerConfig {
+        vendor_id: config.vendor_id,
+        device_id: config.device_id,
+        subsystem_vendor_id: config.vendor_id,
+        vectors: config.vectors,
+        doorbells: match config.doorbells {
+            Doorbells::Trapped => vfio::Doorbells::Trapped,
+            Doorbells::Mapped => vfio::Doorbells::Mapped,
+        },
+        ..ServerConfig::default()
+    }
+}
+
+/// A controller and the server through which a guest reaches it.
+pub struct Wired {
+    server: Server,
+    controller: Controller,
+}
+
+impl Drive for Wired {
+    fn service(&mut self) -> io::Result<bool> {
+        let progress = self.server.service(&mut self.controller, MESSAGES_PER_TURN)?;
+        Ok(progress.messages > 0)
+    }
+
+    fn step(&mut self, now: Nanoseconds) -> Turn {
+        let page = self.server.doorbells().map(|page| page as &dyn DoorbellPage);
+        let progress = self.controller.step(now, self.server.memory(), page);
+        for effect in self.controller.take_effects() {
+            match effect {
+                Effect::Message { vector } => self.server.signal_message(vector),
+                Effect::Pin { asserted } => self.server.set_pin(asserted),
+            }
+        }
+        Turn { worked: progress.worked, next_event: progress.next_event }
+    }
+
+    fn arm(&mut self) -> bool {
+        let page = self.server.doorbells().map(|page| page as &dyn DoorbellPage);
+        self.controller.arm(self.server.memory(), page)
+    }
+
+    fn readiness(&self) -> BorrowedFd<'_> {
+        self.server.as_fd()
+    }
+
+    fn must_be_polled(&self) -> bool {
+        self.server.doorbells().is_some() && self.server.client_connected()
+    }
+}

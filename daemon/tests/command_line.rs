@@ -1,0 +1,97 @@
+//! The program from outside: exit codes, and what becomes of QEMU.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const BROWNOUT: &str = env!("CARGO_BIN_EXE_brownout");
+
+fn brownout(arguments: &[&str]) -> Output {
+    Command::new(BROWNOUT).args(arguments).output().expect("the program starts")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A QEMU that only says what it is, writes its arguments down, and ends with 7.
+fn imitation(folder: &Path) -> String {
+    let program = folder.join("qemu-system-x86_64");
+    let script = format!(
+        "#!/bin/sh\ncase \"$1 $2\" in\n'--version ') echo 'QEMU emulator version 11.1.3';;\n\
+         '-device help') echo 'name \"vfio-user-pci\"';;\n*) printf '%s\\n' \"$@\" > '{}/arguments'; exit 7;;\nesac\n",
+        folder.display()
+    );
+    fs::write(&program, script).expect("a script");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a mode");
+    program.display().to_string()
+}
+
+#[test]
+fn wrong_use_is_2_and_names_option_value_and_remedy() {
+    let output = brownout(&["serve", "--socket", "disk.sock", "--namespace", "lba=3000"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(stderr(&output), "brownout: --namespace lba=3000: give a power of two from 512 to 65536\n");
+
+    let output = brownout(&["qemu", "--memory", "much"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("'much' for '--memory <SIZE>': give a size such as 512MiB"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(brownout(&["qemu", "--nonsense"]).status.code(), Some(2));
+    assert_eq!(brownout(&["qemu", "--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_machine_without_a_qemu_that_will_do_is_1_and_says_what_to_install() {
+    let output = brownout(&["qemu", "--qemu", "/bin/true"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("install QEMU 10.1 or later"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_socket_that_cannot_be_made_is_1() {
+    let output = brownout(&["serve", "--socket", "/nowhere/disk.sock"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty(), "what is not ready does not say so");
+}
+
+#[test]
+#[ignore = "needs the transport, which is wired in later"]
+fn qemu_gets_the_device_and_its_exit_code_is_ours() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = imitation(folder.path());
+    let output = brownout(&["qemu", "--qemu", &program, "--memory", "64MiB", "--", "-smp", "2"]);
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+    let arguments = fs::read_to_string(folder.path().join("arguments")).expect("what QEMU was given");
+    assert!(arguments.contains("\nmemory-backend-memfd,id=brownout-memory,size=64M,share=on\n"), "{arguments}");
+    assert!(arguments.contains("\"driver\":\"vfio-user-pci\""), "{arguments}");
+    assert!(arguments.ends_with("-smp\n2\n"), "{arguments}");
+}
+
+/// A supervisor that is killed outright cannot tidy up; the kernel does it.
+#[test]
+fn qemu_dies_with_the_process_that_wanted_it() {
+    let script = format!("{BROWNOUT} become-qemu $$ /bin/sh -c 'echo up; exec sleep 1000' & wait");
+    let mut parent =
+        Command::new("/bin/sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("a shell starts");
+    let mut output = BufReader::new(parent.stdout.take().expect("piped"));
+    let mut line = String::new();
+    output.read_line(&mut line).expect("a line");
+    assert_eq!(line, "up\n");
+    parent.kill().expect("a living shell");
+    parent.wait().expect("a dead shell");
+    // The pipe ends when its last writer is gone, which is the one that would sleep on.
+    assert_eq!(output.read_to_end(&mut Vec::new()).expect("the end"), 0);
+}
+
+#[test]
+fn qemu_is_not_started_for_a_parent_that_is_gone() {
+    let output = brownout(&["become-qemu", "1", "/bin/echo", "here"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    assert_eq!(stderr(&output), "brownout: the process that wanted QEMU is gone\n");
+}
