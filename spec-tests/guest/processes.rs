@@ -69,7 +69,8 @@ fn qemu_killed_a_hundred_times_leaves_nothing_behind() -> Result<()> {
 fn an_idle_guest_costs_next_to_nothing() -> Result<()> {
     let drive = Brownout::builder().name("idle").namespace("size=64MiB").start()?;
     let script = ". /lib.sh\nwait_for_device\nsleep 1\necho IDLE\nread -r _\n";
-    let machine = Machine::new(Kernel::Debian612).name("idle").device(Device::VfioUser { socket: drive.socket().into() });
+    let machine =
+        Machine::new(Kernel::Debian612).name("idle").device(Device::VfioUser { socket: drive.socket().into() });
     let mut guest = machine.script(script).spawn()?;
     guest.wait_for("IDLE", Duration::from_secs(120))?;
     let before = drive.cpu_time()?;

@@ -26,7 +26,8 @@ impl Workload {
             builder = builder.device(self.device);
         }
         let drive = builder.start()?;
-        let mut machine = Machine::new(self.kernel).name(self.name).device(Device::VfioUser { socket: drive.socket().into() });
+        let mut machine =
+            Machine::new(self.kernel).name(self.name).device(Device::VfioUser { socket: drive.socket().into() });
         if let Some(argument) = self.kernel_argument {
             machine = machine.kernel_argument(argument);
         }
@@ -151,7 +152,11 @@ fn xfs_with_16_kib_blocks_on_a_16_kib_drive() -> Result<()> {
 
 #[test]
 fn several_namespaces_with_formats_of_their_own() -> Result<()> {
-    let drive = Brownout::builder().name("namespaces").namespace("size=64MiB,lba=512").namespace("size=1TiB,lba=4KiB").start()?;
+    let drive = Brownout::builder()
+        .name("namespaces")
+        .namespace("size=64MiB,lba=512")
+        .namespace("size=1TiB,lba=4KiB")
+        .start()?;
     let script = r#"
 . /lib.sh
 wait_for_device
