@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno as SystemErrno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -103,6 +104,13 @@ impl Connection {
     /// The epoll instance says that there may be something to read.
     pub(crate) fn readable(&mut self) {
         self.drained = false;
+    }
+
+    /// Whether the client has closed the connection, however much of what it sent is still to be read.
+    pub(crate) fn is_over(&self) -> bool {
+        let mut descriptors = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut descriptors, Some(&now)).is_ok_and(|count| count > 0)
     }
 
     /// The next message; `None` if there is no whole one and nothing more to read.

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde_json::Value;
 use tracing::{debug, info};
 
 use crate::connection::Descriptors;
@@ -213,13 +213,13 @@ impl Session {
         if self.negotiated || version.major != 0 {
             return Err(Errno::INVAL);
         }
-        let capabilities = match version.capabilities {
-            [] => Capabilities::default(),
-            json => serde_json::from_slice::<ClientHello>(json).map_err(|_| Errno::INVAL)?.capabilities,
+        let taken = match version.capabilities {
+            [] => None,
+            json => descriptors_taken(json)?,
         };
-        self.takes_descriptors = capabilities.max_msg_fds.is_none_or(|count| count > 0);
+        self.takes_descriptors = taken.is_none_or(|count| count > 0);
         self.negotiated = true;
-        debug!(minor = version.minor, ?capabilities, "client agreed on version 0.0");
+        debug!(minor = version.minor, ?taken, "client agreed on version 0.0");
         Ok(reply.u16(0).u16(0).bytes(VERSION_REPLY_JSON).into())
     }
 
@@ -388,14 +388,12 @@ fn bar_parts(offset: u64, count: usize) -> impl Iterator<Item = (u64, std::ops::
     })
 }
 
-/// What clients say of themselves; all of it optional, and names that we do not know are fine.
-#[derive(Debug, Default, Deserialize)]
-struct ClientHello {
-    #[serde(default)]
-    capabilities: Capabilities,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Capabilities {
-    max_msg_fds: Option<u64>,
+/// How many descriptors a client takes with a message, by its capabilities: `None` if it does not say. Names that we do not know
+/// are fine. An error if this is no JSON object, or what we look at has the wrong type.
+fn descriptors_taken(json: &[u8]) -> Result<Option<u64>, Errno> {
+    let value: Value = serde_json::from_slice(json).map_err(|_| Errno::INVAL)?;
+    let hello = value.as_object().ok_or(Errno::INVAL)?;
+    let Some(capabilities) = hello.get("capabilities") else { return Ok(None) };
+    let capabilities = capabilities.as_object().ok_or(Errno::INVAL)?;
+    capabilities.get("max_msg_fds").map(|count| count.as_u64().ok_or(Errno::INVAL)).transpose()
 }
