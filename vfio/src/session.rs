@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use serde_json::Value;
-use tracing::{debug, info};
+use tracing::debug;
 
 use crate::connection::Descriptors;
 use crate::interrupt::{INDEX_MSIX, INDEX_PIN, Interrupts};
@@ -164,7 +164,7 @@ impl Session {
 
     fn note_refusal(&self, header: &Header, errno: Errno) {
         if let Some(times) = self.refused.admit() {
-            info!(
+            debug!(
                 command = header.command.0,
                 size = header.size,
                 flags = header.flags,
@@ -245,12 +245,13 @@ impl Session {
         let Some(page) = page else {
             return Ok(reply.u32(REGION_INFO_BYTES).u32(accessible).u32(index).u32(0).u64(size).u64(0).into());
         };
-        let flags = accessible | REGION_MAPPABLE | REGION_CAPABILITIES;
         let full = REGION_INFO_BYTES + AREA_CAPABILITY_BYTES;
         if room < full {
-            // No room for the capability: the client learns how much it needs and asks again.
-            return Ok(reply.u32(full).u32(flags).u32(index).u32(0).u64(size).u64(0).into());
+            // The client learns how much room it needs and asks again. Until then nothing is mappable: QEMU refuses a reply that
+            // announces a capability and does not hold it.
+            return Ok(reply.u32(full).u32(accessible).u32(index).u32(0).u64(size).u64(0).into());
         }
+        let flags = accessible | REGION_MAPPABLE | REGION_CAPABILITIES;
         let info = reply.u32(full).u32(flags).u32(index).u32(REGION_INFO_BYTES).u64(size).u64(0);
         let area = info.u16(CAPABILITY_SPARSE_MMAP).u16(1).u32(0).u32(1).u32(0).u64(PAGE_OFFSET).u64(PAGE_BYTES);
         // Descriptors may run out; the client asks once, so it is better told than left without doorbells.

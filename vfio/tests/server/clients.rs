@@ -231,6 +231,18 @@ fn rust_vmm_client_agrees_with_us() {
     assert_eq!(rig.with(|server, _| server.memory().extent()), (0, 0));
 }
 
+/// QEMU asks with room for 32 bytes first, and refuses a reply that announces a capability which is not in it.
+#[test]
+fn without_room_for_the_capability_only_its_size_is_told() {
+    let rig = Rig::new(Doorbells::Mapped);
+    let mut client = rig.ready_client();
+    for room in [32, 63] {
+        let reply = region_info(&mut client, 0, room).expect("region");
+        assert_eq!(reply.payload, numbers(&[64, 3, 0, 0], &[0x4000, 0]));
+        assert!(reply.descriptors.is_empty());
+    }
+}
+
 /// What the client maps is what the guest stores to: a real mapping, as QEMU makes it, at region offset plus area offset.
 #[test]
 fn the_page_is_mappable_where_the_capability_says() {

@@ -135,6 +135,25 @@ fn a_file_that_is_cut_short_faults_and_the_rest_works() {
     assert_eq!(rig.with(|server, _| server.memory().write(0, &[1; 8192])), Ok(()));
 }
 
+/// QEMU with hugetlb=on: whole pages first, then pieces of them when firmware remaps low memory.
+#[test]
+fn pieces_of_huge_pages_can_be_mapped() {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::HUGETLB | rustix::fs::MemfdFlags::HUGE_2MB;
+    let Ok(file) = rustix::fs::memfd_create("huge", flags) else { return };
+    rustix::fs::ftruncate(&file, 4 << 20).expect("length");
+    let mut memory = Memory::default();
+    if map(&mut memory, 3, 0, 0, 4 << 20, Some(&file)) == Err(Errno::NOMEM) {
+        // This machine has no huge pages set aside; `Mapping` has a test that needs none.
+        return;
+    }
+    memory.write(0xc_0000, b"whole").expect("write");
+    memory.clear();
+    map(&mut memory, 3, 0xc_0000, 0xc_0000, 0x2_0000, Some(&file)).expect("a piece");
+    let mut into = [0; 5];
+    memory.read(0xc_0000, &mut into).expect("read");
+    assert_eq!(&into, b"whole");
+}
+
 #[test]
 fn what_is_no_memory_is_refused() {
     let rig = Rig::new(Doorbells::Trapped);
