@@ -186,13 +186,10 @@ impl Connection {
     /// client sends a message in one piece (or its head, with the descriptors, in one): so they belong to the last message that
     /// begins in what was read, which is the one that reaches the end of it.
     fn descriptors_of(&mut self, frame: &Frame) -> Descriptors {
-        let start = frame.end - u64::from(frame.header.size);
         let mut taken = Descriptors::default();
         while let Some(batch) = self.batches.pop_front_if(|batch| batch.end <= frame.end) {
-            if batch.end > start {
-                taken.all.extend(batch.descriptors.all);
-                taken.incomplete |= batch.descriptors.incomplete;
-            }
+            taken.all.extend(batch.descriptors.all);
+            taken.incomplete |= batch.descriptors.incomplete;
         }
         taken
     }

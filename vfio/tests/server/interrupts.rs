@@ -1,5 +1,6 @@
 //! DEVICE_SET_IRQS in all its forms, as clients see it.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vfio::message::Errno;
 use vfio::{Doorbells, InterruptMode};
 
@@ -19,6 +20,14 @@ fn set_pin(rig: &Rig, asserted: bool) {
         device.pin = asserted;
         server.set_pin(asserted);
     });
+}
+
+/// Whether the daemon's loop would sleep now: a descriptor that stays readable for ever would keep it awake.
+fn idle(rig: &Rig) -> bool {
+    rig.with(|server, _| {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(server, PollFlags::IN)], Some(&now)) == Ok(0)
+    })
 }
 
 #[test]
@@ -69,8 +78,15 @@ fn the_pin_is_unmasked_by_a_descriptor() {
     rustix::io::write(&unmask, &1_u64.to_ne_bytes()).expect("nobody listens");
     client.set_irqs([NONE | MASK, PIN, 0, 1], &[], &[]).expect("a round trip");
     assert_eq!(signals(&fd), 0);
-    assert_eq!(signals(&unmask), 1, "and nobody has read it");
+    assert!(idle(&rig), "and nobody watches it");
+    assert_eq!(signals(&unmask), 1);
     assert_eq!(client.set_irqs([EVENT | MASK, PIN, 0, 1], &[], &[&unmask]), Err(Errno::NOTSUP));
+
+    client.set_irqs([EVENT | UNMASK, PIN, 0, 1], &[], &[&unmask]).expect("attach");
+    drop(client);
+    rig.wait_until_free();
+    rustix::io::write(&unmask, &1_u64.to_ne_bytes()).expect("from a client that is gone");
+    assert!(idle(&rig), "the loop may sleep");
 }
 
 #[test]

@@ -160,8 +160,8 @@ fn what_is_no_memory_is_refused() {
     let mut client = rig.ready_client();
     let event = crate::common::event();
     assert_eq!(client.map(3, 0, 0, PAGE, Some(&event)), Err(Errno::INVAL));
-    let (reader, _writer) = rustix::pipe::pipe().expect("pipe");
-    assert_eq!(client.map(3, 0, 0, PAGE, Some(&reader)), Err(Errno::INVAL));
+    let (reader, _writer) = std::io::pipe().expect("pipe");
+    assert_eq!(client.map(3, 0, 0, PAGE, Some(&reader.into())), Err(Errno::INVAL));
     let null = std::fs::File::open("/dev/null").expect("open").into();
     assert!(client.map(3, 0, 0, PAGE, Some(&null)).is_err());
     let read_only: OwnedFd = std::fs::File::open("/proc/self/exe").expect("open").into();
