@@ -53,6 +53,8 @@ pub use irq::{Effect, InterruptMode};
 const COMMANDS_PER_STEP: usize = 256;
 /// The token of the flush that a shutdown makes; no command has it.
 const SHUTDOWN_TOKEN: Token = Token(u64::MAX);
+/// The token of the switch of the cache that a reset makes; nobody waits for its outcome.
+const CACHE_TOKEN: Token = Token(u64::MAX - 1);
 /// How long the admin queue's memory may be gone before that is fatal. Firmware unmaps and remaps all of low memory while queues live.
 const MEMORY_GRACE: Nanoseconds = Nanoseconds(2_000_000_000);
 
@@ -263,6 +265,7 @@ impl Controller {
             self.in_flight.remove(token);
         }
         self.media.cancel(SHUTDOWN_TOKEN);
+        self.restore_cache();
         self.queues.clear();
         self.arbiter = Arbiter::default();
         self.doorbells.reset(page);
@@ -273,6 +276,14 @@ impl Controller {
         self.interrupts.reset(&mut self.effects);
         self.keep_alive = None;
         self.registers.apply_reset(reset);
+    }
+
+    /// Volatile Write Cache is on by default and cannot be saved, so a reset switches it back on (B12).
+    fn restore_cache(&mut self) {
+        self.media.cancel(CACHE_TOKEN);
+        if self.media.write_cache() == Some(false) {
+            self.media.set_write_cache(self.health.now, CACHE_TOKEN, true);
+        }
     }
 
     fn enable(&mut self) {
