@@ -4,4 +4,5 @@
 mod features;
 mod io;
 mod logs;
+mod namespaces;
 mod verbs;

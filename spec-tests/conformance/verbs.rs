@@ -54,7 +54,8 @@ impl Verbs for TestHost {
 
     fn error_log(&mut self) -> Vec<ErrorEntry> {
         let page = self.get_log(LogId::ERROR, 64 * 64, LogArguments::default()).expect("a mandatory page");
-        let entries = page.as_chunks::<64>().0.iter().map(|entry| ErrorEntry::read_from_bytes(entry).expect("64 bytes"));
+        let entries =
+            page.as_chunks::<64>().0.iter().map(|entry| ErrorEntry::read_from_bytes(entry).expect("64 bytes"));
         entries.filter(|entry| entry.error_count.get() != 0).collect()
     }
 
