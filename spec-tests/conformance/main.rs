@@ -5,4 +5,5 @@ mod features;
 mod io;
 mod logs;
 mod namespaces;
+mod prp;
 mod verbs;
