@@ -308,8 +308,9 @@ impl Controller {
         for (token, outcome) in finished {
             if token == SHUTDOWN_TOKEN {
                 self.registers.shutdown = shut_down(outcome);
-            } else if let Some(command) = self.in_flight.remove(token) {
-                self.complete(command.permit, command.origin, io::status(outcome).into_result());
+            } else if let Some(mut command) = self.in_flight.remove(token) {
+                let result = io::conclude(outcome, &mut command.origin);
+                self.complete(command.permit, command.origin, result);
             }
         }
         worked
@@ -371,7 +372,7 @@ impl Controller {
 
     /// One command: it is answered now, or the media has it, or it waits without a slot.
     fn execute<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, permit: Permit, command: &Command) {
-        let mut origin = Origin { opcode: command.opcode, nsid: command.nsid.get(), lba: 0 };
+        let mut origin = Origin { opcode: command.opcode, nsid: command.nsid.get(), ..Origin::default() };
         let token = self.in_flight.next_token();
         let result = if permit.sqid() == 0 {
             admin::execute(self, memory, command, token)
@@ -409,10 +410,11 @@ impl Controller {
             page_shift: self.registers.page_shift(),
             transfer_bytes_max: self.config.transfer_bytes_max(),
             token,
+            origin,
         };
         match io::start(&mut context, entry.nsid.get(), &command)? {
             Submitted::Pending => Ok(Done::Pending),
-            Submitted::Done(outcome) => io::status(outcome).into_result().map(Done::Now),
+            Submitted::Done(outcome) => io::conclude(outcome, origin).map(Done::Now),
         }
     }
 

@@ -13,6 +13,7 @@ use nvme_spec::Status;
 use crate::command::{Blocks, IoCommand};
 use crate::dma::{GuestMemory, Segment, Transfer};
 use crate::health::Counts;
+use crate::inflight::Origin;
 use crate::namespace::{Namespace, Namespaces};
 use crate::prp::{self, DataPointer};
 
@@ -31,6 +32,8 @@ pub(crate) struct Context<'a, M> {
     pub(crate) transfer_bytes_max: usize,
     /// Under which the media will report, if it takes its time.
     pub(crate) token: Token,
+    /// What the command leaves for its completion to know.
+    pub(crate) origin: &'a mut Origin,
 }
 
 /// Starts a command: it fails with a status, or the media has it.
@@ -67,6 +70,17 @@ pub(crate) fn status(outcome: Outcome) -> Status {
         Err(MediaError::WriteFailed { .. }) => Status::WRITE_FAULT,
         Err(MediaError::NoSpace) => Status::CAPACITY_EXCEEDED,
         Err(MediaError::PowerLost | MediaError::NoSuchVolume | MediaError::Internal) => Status::INTERNAL_ERROR,
+    }
+}
+
+/// How a command of an I/O queue ended, once the media is done with it; the error log learns which block failed (B88).
+pub(crate) fn conclude(outcome: Outcome, origin: &mut Origin) -> Result<u32, Status> {
+    if let Err(MediaError::UnrecoveredRead { first } | MediaError::WriteFailed { first }) = outcome {
+        origin.lba = first.0;
+    }
+    match outcome {
+        Ok(()) if origin.differs => Err(Status::COMPARE_FAILURE),
+        outcome => status(outcome).into_result(),
     }
 }
 
