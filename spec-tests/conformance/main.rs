@@ -3,8 +3,10 @@
 
 mod deallocation;
 mod features;
+mod hostile;
 mod io;
 mod logs;
+mod model;
 mod namespaces;
 mod prp;
 mod verbs;
