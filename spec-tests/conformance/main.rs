@@ -3,6 +3,7 @@
 
 mod deallocation;
 mod features;
+mod fuzz;
 mod hostile;
 mod io;
 mod logs;
