@@ -22,6 +22,11 @@ const PAGE: u64 = 4096;
 const ARENA_PAGES: u64 = 192;
 const COMMANDS: usize = 300;
 
+/// A small number as an index.
+fn index(number: u64) -> usize {
+    usize::try_from(number).expect("small")
+}
+
 struct Fuzz {
     random: Random,
     host: TestHost,
@@ -41,15 +46,15 @@ impl Fuzz {
         build.device.mdts = 5;
         let mut host = build.host();
         host.port_mut().behaviour.borrow_mut().cache = Some(true);
-        let area = host.allocate((ARENA_PAGES + 2) as usize * 4096).expect("room");
+        let area = host.allocate(index((ARENA_PAGES + 2) * PAGE)).expect("room");
         let ranges = host.allocate(4096).expect("room");
         let mut fuzz = Self {
             random,
             host,
             arena: area + PAGE,
             ranges,
-            canary: SHAPES.map(|(bytes, blocks)| vec![0; bytes as usize * blocks as usize]),
-            touched: SHAPES.map(|(_, blocks)| vec![false; blocks as usize]),
+            canary: SHAPES.map(|(bytes, blocks)| vec![0; bytes as usize * index(blocks)]),
+            touched: SHAPES.map(|(_, blocks)| vec![false; index(blocks)]),
         };
         fuzz.plant();
         fuzz
@@ -166,7 +171,8 @@ impl Fuzz {
             let blocks = u32::try_from(self.random.below(most) + 1).expect("at most 65536");
             let named = block_command(NvmOpcode(command.opcode), 1, lba, blocks);
             let high = command.cdw12.get() & 0xffff_0000;
-            command = Command { cdw10: named.cdw10, cdw11: named.cdw11, cdw12: (high | blocks - 1).into(), ..command };
+            command =
+                Command { cdw10: named.cdw10, cdw11: named.cdw11, cdw12: (high | (blocks - 1)).into(), ..command };
         }
         if command.opcode == NvmOpcode::DATASET_MANAGEMENT.0 && command.cdw11.get() & DATASET_DEALLOCATE != 0 {
             self.place_ranges(&mut command);
@@ -202,7 +208,6 @@ impl Fuzz {
         let Some(touched) = nsid.checked_sub(1).and_then(|index| self.touched.get_mut(index as usize)) else { return };
         let end = slba.saturating_add(blocks);
         if end <= touched.len() as u64 {
-            let index = |block: u64| usize::try_from(block).expect("inside");
             touched[index(slba)..index(end)].fill(true);
         }
     }
@@ -255,15 +260,15 @@ impl Fuzz {
             let mut behaviour = self.host.port_mut().behaviour.borrow_mut();
             (behaviour.latency, behaviour.failure) = (None, None);
         }
-        for (index, (bytes, blocks)) in SHAPES.into_iter().enumerate() {
-            let nsid = u32::try_from(index + 1).expect("two");
+        for (which, (bytes, blocks)) in SHAPES.into_iter().enumerate() {
+            let nsid = u32::try_from(which + 1).expect("two");
             for lba in (0..blocks).step_by(16) {
                 let (status, data) = self.host.read(nsid, lba, 16).expect("answered");
                 assert!(status.is_success());
                 for (offset, block) in data.chunks(bytes as usize).enumerate() {
-                    let at = usize::try_from(lba).expect("small") + offset;
-                    let same = block == &self.canary[index][at * bytes as usize..][..bytes as usize];
-                    assert!(same || self.touched[index][at], "block {at} of namespace {nsid}, which no command named");
+                    let at = index(lba) + offset;
+                    let same = block == &self.canary[which][at * bytes as usize..][..bytes as usize];
+                    assert!(same || self.touched[which][at], "block {at} of namespace {nsid}, which no command named");
                 }
             }
         }
