@@ -6,12 +6,12 @@ use std::ops::Range;
 
 use controller::dma::{DmaFault, DoorbellPage, GuestMemory};
 
-const PAGE: u64 = 4096;
+const PAGE: usize = 4096;
 
 /// Memory of a guest, in pages that exist once they are touched. What lies outside the mapped ranges faults.
 #[derive(Debug, Default)]
 pub struct TestMemory {
-    pages: RefCell<BTreeMap<u64, Box<[u8; PAGE as usize]>>>,
+    pages: RefCell<BTreeMap<u64, Box<[u8; PAGE]>>>,
     mapped: Vec<Range<u64>>,
     generation: u64,
 }
@@ -50,7 +50,7 @@ impl TestMemory {
     pub fn poke(&self, address: u64, from: &[u8]) {
         let mut pages = self.pages.borrow_mut();
         for (page, within, part) in pieces(address, from.len()) {
-            let bytes = pages.entry(page).or_insert_with(|| Box::new([0; PAGE as usize]));
+            let bytes = pages.entry(page).or_insert_with(|| Box::new([0; PAGE]));
             bytes[within].copy_from_slice(&from[part]);
         }
     }
@@ -72,11 +72,11 @@ fn pieces(address: u64, length: usize) -> impl Iterator<Item = (u64, Range<usize
     std::iter::from_fn(move || {
         (done < length).then(|| {
             let at = address + done as u64;
-            let within = usize::try_from(at % PAGE).expect("below a page");
-            let piece = (PAGE as usize - within).min(length - done);
+            let within = usize::try_from(at % PAGE as u64).expect("below a page");
+            let piece = (PAGE - within).min(length - done);
             let part = done..done + piece;
             done += piece;
-            (at / PAGE, within..within + piece, part)
+            (at / PAGE as u64, within..within + piece, part)
         })
     })
 }
