@@ -13,7 +13,7 @@ use nvme_spec::{Command, NSID_ALL, Status};
 use spec_tests::rig::Build;
 use zerocopy::IntoBytes;
 
-use crate::verbs::{TestHost, Verbs, admin, bare, with_prp};
+use crate::verbs::{TRANSFERS, TestHost, Verbs, admin, bare, with_prp};
 
 /// Every page that there is, with its size.
 const PAGES: [(LogId, usize); 7] = [
@@ -271,8 +271,13 @@ fn smart_counts_what_was_moved() {
 #[test]
 fn smart_counts_nothing_that_was_refused() {
     let mut host = Build::default().host();
-    for opcode in crate::verbs::TRANSFERS {
-        assert_eq!(host.io_status(block_command(opcode, 1, u64::MAX, 1)), Status::LBA_OUT_OF_RANGE);
+    let buffer = host.allocate(4096).expect("room");
+    let last = host.identify_namespace(1).expect("active").nsze.get() - 1;
+    for opcode in TRANSFERS {
+        for lba in [last, u64::MAX] {
+            let command = with_prp(block_command(opcode, 1, lba, 2), buffer, 0);
+            assert_eq!(host.io_status(command), Status::LBA_OUT_OF_RANGE);
+        }
     }
     let smart = host.smart();
     assert_eq!((smart.host_read_commands.get(), smart.host_write_commands.get()), (0, 0));
