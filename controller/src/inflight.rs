@@ -9,8 +9,10 @@ use crate::queue::Permit;
 pub(crate) struct Origin {
     pub(crate) opcode: u8,
     pub(crate) nsid: u32,
-    /// First block that the command names.
+    /// First block that the command names, or the first that failed where the media says which.
     pub(crate) lba: u64,
+    /// A comparison found a difference. The media may yet fail, and that says more.
+    pub(crate) differs: bool,
 }
 
 /// A command under way.

@@ -54,6 +54,8 @@ pub use irq::{Effect, InterruptMode};
 const COMMANDS_PER_STEP: usize = 256;
 /// The token of the flush that a shutdown makes; no command has it.
 const SHUTDOWN_TOKEN: Token = Token(u64::MAX);
+/// The token of the switch of the cache that a reset makes; nobody waits for its outcome.
+const CACHE_TOKEN: Token = Token(u64::MAX - 1);
 /// How long the admin queue's memory may be gone before that is fatal. Firmware unmaps and remaps all of low memory while queues live.
 const MEMORY_GRACE: Nanoseconds = Nanoseconds(2_000_000_000);
 
@@ -270,6 +272,7 @@ impl Controller {
             self.in_flight.remove(token);
         }
         self.media.cancel(SHUTDOWN_TOKEN);
+        self.restore_cache();
         self.queues.clear();
         self.arbiter = Arbiter::default();
         self.doorbells.reset(page);
@@ -280,6 +283,14 @@ impl Controller {
         self.interrupts.reset(&mut self.effects);
         self.keep_alive = None;
         self.registers.apply_reset(reset);
+    }
+
+    /// Volatile Write Cache is on by default and cannot be saved, so a reset switches it back on (B12).
+    fn restore_cache(&mut self) {
+        self.media.cancel(CACHE_TOKEN);
+        if self.media.write_cache() == Some(false) {
+            self.media.set_write_cache(self.health.now, CACHE_TOKEN, true);
+        }
     }
 
     fn enable(&mut self) {
@@ -304,8 +315,9 @@ impl Controller {
         for (token, outcome) in finished {
             if token == SHUTDOWN_TOKEN {
                 self.registers.shutdown = shut_down(outcome);
-            } else if let Some(command) = self.in_flight.remove(token) {
-                self.complete(command.permit, command.origin, outcome::status(outcome).into_result());
+            } else if let Some(mut command) = self.in_flight.remove(token) {
+                let result = outcome::conclude(outcome, &mut command.origin);
+                self.complete(command.permit, command.origin, result);
             }
         }
         worked
@@ -367,7 +379,7 @@ impl Controller {
 
     /// One command: it is answered now, or the media has it, or it waits without a slot.
     fn execute<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, permit: Permit, command: &Command) {
-        let mut origin = Origin { opcode: command.opcode, nsid: command.nsid.get(), lba: 0 };
+        let mut origin = Origin { opcode: command.opcode, nsid: command.nsid.get(), ..Origin::default() };
         let token = self.in_flight.next_token();
         let result = if permit.sqid() == 0 {
             admin::execute(self, memory, command, token)
@@ -405,10 +417,11 @@ impl Controller {
             page_shift: self.registers.page_shift(),
             transfer_bytes_max: self.config.transfer_bytes_max(),
             token,
+            origin,
         };
         match io::start(&mut context, entry.nsid.get(), &command)? {
             Submitted::Pending => Ok(Done::Pending),
-            Submitted::Done(outcome) => outcome::status(outcome).into_result().map(Done::Now),
+            Submitted::Done(outcome) => outcome::conclude(outcome, origin).map(Done::Now),
         }
     }
 

@@ -3,6 +3,8 @@
 use media::{MediaError, Outcome};
 use nvme_spec::Status;
 
+use crate::inflight::Origin;
+
 /// How the media's outcome is told to the host (B187, B188).
 pub(crate) fn status(outcome: Outcome) -> Status {
     match outcome {
@@ -13,5 +15,16 @@ pub(crate) fn status(outcome: Outcome) -> Status {
         Err(MediaError::WriteFailed { .. }) => Status::WRITE_FAULT,
         Err(MediaError::NoSpace) => Status::CAPACITY_EXCEEDED,
         Err(MediaError::PowerLost | MediaError::NoSuchVolume | MediaError::Internal) => Status::INTERNAL_ERROR,
+    }
+}
+
+/// How a command of an I/O queue ended, once the media is done with it; the error log learns which block failed (B88).
+pub(crate) fn conclude(outcome: Outcome, origin: &mut Origin) -> Result<u32, Status> {
+    if let Err(MediaError::UnrecoveredRead { first } | MediaError::WriteFailed { first }) = outcome {
+        origin.lba = first.0;
+    }
+    match outcome {
+        Ok(()) if origin.differs => Err(Status::COMPARE_FAILURE),
+        outcome => status(outcome).into_result(),
     }
 }

@@ -1,4 +1,13 @@
 //! The rules of the specification, one file for each chapter, each test citing the rule that it checks. A host in this process drives
 //! the controller; nothing here waits for real time.
 
+mod deallocation;
+mod features;
+mod fuzz;
+mod hostile;
 mod io;
+mod logs;
+mod model;
+mod namespaces;
+mod prp;
+mod verbs;

@@ -3,5 +3,7 @@
 
 pub mod golden;
 pub mod memory;
+pub mod racing;
+pub mod random;
 pub mod rig;
 pub mod slow_media;

@@ -6,13 +6,12 @@ use std::ops::Range;
 
 use controller::dma::{DmaFault, DoorbellPage, GuestMemory};
 
-const PAGE_BYTES: usize = 4096;
-const PAGE: u64 = PAGE_BYTES as u64;
+const PAGE: usize = 4096;
 
 /// Memory of a guest, in pages that exist once they are touched. What lies outside the mapped ranges faults.
 #[derive(Debug, Default)]
 pub struct TestMemory {
-    pages: RefCell<BTreeMap<u64, Box<[u8; PAGE_BYTES]>>>,
+    pages: RefCell<BTreeMap<u64, Box<[u8; PAGE]>>>,
     mapped: Vec<Range<u64>>,
     generation: u64,
 }
@@ -39,16 +38,20 @@ impl TestMemory {
     /// Copies out of memory whether it is mapped or not: how the test looks at what the device did.
     pub fn peek(&self, address: u64, into: &mut [u8]) {
         let pages = self.pages.borrow();
-        for (address, byte) in (address..).zip(into) {
-            *byte = pages.get(&(address / PAGE)).map_or(0, |page| page[offset(address)]);
+        for (page, within, part) in pieces(address, into.len()) {
+            match pages.get(&page) {
+                Some(bytes) => into[part].copy_from_slice(&bytes[within]),
+                None => into[part].fill(0),
+            }
         }
     }
 
     /// Copies into memory whether it is mapped or not.
     pub fn poke(&self, address: u64, from: &[u8]) {
         let mut pages = self.pages.borrow_mut();
-        for (address, byte) in (address..).zip(from) {
-            pages.entry(address / PAGE).or_insert_with(|| Box::new([0; PAGE_BYTES]))[offset(address)] = *byte;
+        for (page, within, part) in pieces(address, from.len()) {
+            let bytes = pages.entry(page).or_insert_with(|| Box::new([0; PAGE]));
+            bytes[within].copy_from_slice(&from[part]);
         }
     }
 
@@ -63,8 +66,19 @@ impl TestMemory {
     }
 }
 
-fn offset(address: u64) -> usize {
-    usize::try_from(address % PAGE).expect("below a page")
+/// `length` bytes from `address` on, page by page: the page's number, the bytes inside it, and their part of the range.
+fn pieces(address: u64, length: usize) -> impl Iterator<Item = (u64, Range<usize>, Range<usize>)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        (done < length).then(|| {
+            let at = address + done as u64;
+            let within = usize::try_from(at % PAGE as u64).expect("below a page");
+            let piece = (PAGE - within).min(length - done);
+            let part = done..done + piece;
+            done += piece;
+            (at / PAGE as u64, within..within + piece, part)
+        })
+    })
 }
 
 impl GuestMemory for TestMemory {

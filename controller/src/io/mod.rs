@@ -7,12 +7,13 @@ mod read;
 mod write;
 mod zeroes;
 
-use media::{Lba, LbaRange, Media, Nanoseconds, Request, Submitted, Token};
+use media::{Lba, LbaRange, Media, Nanoseconds, Request, Source, Submitted, Token};
 use nvme_spec::Status;
 
 use crate::command::{Blocks, IoCommand};
 use crate::dma::{DataPointer, GuestMemory, Segment, Transfer};
 use crate::health::Counts;
+use crate::inflight::Origin;
 use crate::namespace::{Namespace, Namespaces};
 use crate::prp;
 
@@ -31,6 +32,8 @@ pub(crate) struct Context<'a, M> {
     pub(crate) transfer_bytes_max: usize,
     /// Under which the media will report, if it takes its time.
     pub(crate) token: Token,
+    /// What the command leaves for its completion to know.
+    pub(crate) origin: &'a mut Origin,
 }
 
 /// Starts a command: it fails with a status, or the media has it.
@@ -73,6 +76,17 @@ impl<'a, M: GuestMemory> Context<'a, M> {
     /// Finds the command's data in guest memory.
     fn resolve(&mut self, data: DataPointer, length: usize) -> Result<(), Status> {
         prp::resolve(self.memory, data, length, self.page_shift, self.segments)
+    }
+
+    /// Refuses data that cannot all be read, before the media has seen any: a write that stopped inside a block would leave that block
+    /// neither old nor new (B119).
+    fn check_readable(&mut self, length: usize) -> Result<(), Status> {
+        let memory = self.memory;
+        if self.segments.iter().all(|segment| memory.is_mapped(segment.address, segment.length as u64)) {
+            return Ok(());
+        }
+        // Memory that may be read and not written does not count as mapped: only reading it tells.
+        self.transfer().0.fill(0, &mut vec![0; length]).map_err(|_| Status::DATA_TRANSFER_ERROR)
     }
 
     /// The command's data, once resolved, and the media to give it to.

@@ -19,6 +19,7 @@ pub(super) fn start<M: GuestMemory>(
     let range = context.range(namespace, blocks)?;
     let length = context.length(namespace, blocks)?;
     context.resolve(data, length)?;
+    context.check_readable(length)?;
     context.counts.write_commands += 1;
     context.counts.bytes_written += length as u128;
     let (now, token) = (context.now, context.token);
