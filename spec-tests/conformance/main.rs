@@ -2,3 +2,7 @@
 //! the controller; nothing here waits for real time.
 
 mod io;
+mod registers;
+mod reset;
+mod shutdown;
+mod support;
