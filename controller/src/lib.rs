@@ -242,6 +242,7 @@ impl Controller {
             worked = true;
         }
         if self.registers.wants_enable() {
+            self.leave_shutdown();
             self.enable();
             worked = true;
         }
@@ -254,6 +255,15 @@ impl Controller {
             worked = true;
         }
         worked
+    }
+
+    /// A controller that was shut down while it was disabled has had no reset since; enabling it ends the shutdown, also one that is
+    /// still going on (B27, B28).
+    fn leave_shutdown(&mut self) {
+        if self.registers.configuration.shutdown() == 0 {
+            self.media.cancel(SHUTDOWN_TOKEN);
+            self.registers.shutdown = Shutdown::No;
+        }
     }
 
     /// All queues and everything under way are gone; no answer is written any more (B11).
