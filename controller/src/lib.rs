@@ -243,6 +243,8 @@ impl Controller {
         }
         if self.registers.wants_enable() {
             self.leave_shutdown();
+            // What was rung in the shared page while EN was 0 does not count (B10).
+            self.doorbells.reset(page);
             self.enable();
             worked = true;
         }
