@@ -53,6 +53,8 @@ pub use irq::{Effect, InterruptMode};
 const COMMANDS_PER_STEP: usize = 256;
 /// The token of the flush that a shutdown makes; no command has it.
 const SHUTDOWN_TOKEN: Token = Token(u64::MAX);
+/// Switching the write cache on again at a reset; no command has this one either.
+const CACHE_TOKEN: Token = Token(u64::MAX - 1);
 /// How long the admin queue's memory may be gone before that is fatal. Firmware unmaps and remaps all of low memory while queues live.
 const MEMORY_GRACE: Nanoseconds = Nanoseconds(2_000_000_000);
 
@@ -275,6 +277,7 @@ impl Controller {
             self.in_flight.remove(token);
         }
         self.media.cancel(SHUTDOWN_TOKEN);
+        self.restore_write_cache();
         self.queues.clear();
         self.arbiter = Arbiter::default();
         self.doorbells.reset(page);
@@ -285,6 +288,14 @@ impl Controller {
         self.interrupts.reset(&mut self.effects);
         self.keep_alive = None;
         self.registers.apply_reset(reset);
+    }
+
+    /// The write cache is on by default (B12). Whenever the media is done with that is early enough: nobody waits for it.
+    fn restore_write_cache(&mut self) {
+        if self.media.write_cache() == Some(false) {
+            self.media.cancel(CACHE_TOKEN);
+            let _ = self.media.set_write_cache(self.health.now, CACHE_TOKEN, true);
+        }
     }
 
     fn enable(&mut self) {
