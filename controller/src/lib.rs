@@ -219,6 +219,7 @@ impl Controller {
             self.doorbells.clear_fresh(page);
             self.report_events();
             worked |= self.publish(now, memory);
+            self.end_of_patience();
             self.deliver_interrupts(now);
         }
         // A command that nobody remembers would never be answered.
@@ -349,6 +350,13 @@ impl Controller {
         self.admin_memory_gone.map(|since| since.plus(MEMORY_GRACE))
     }
 
+    /// At the end of the patience all was tried once more; if that did not prove fatal, the absence is over.
+    fn end_of_patience(&mut self) {
+        if self.admin_grace().is_some_and(|end| self.health.now >= end) {
+            self.admin_memory_gone = None;
+        }
+    }
+
     fn poll_doorbells<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
         let mut bad = None;
         let moved =
@@ -368,6 +376,9 @@ impl Controller {
             match self.queues.take(id, memory) {
                 Take::Command(permit, command) => {
                     taken += 1;
+                    if id == 0 {
+                        self.admin_memory_gone = None;
+                    }
                     self.execute(now, memory, permit, &command);
                 }
                 Take::Empty => self.arbiter.idle(id),
