@@ -197,7 +197,9 @@ impl Registers {
     }
 
     fn status_bits(&self) -> ControllerStatus {
-        self.status
+        // A fatal status belongs to the life that the host has ended, even if it enables us before we come to it.
+        let stale = if self.reset.is_some() { ControllerStatus::FATAL } else { ControllerStatus::empty() };
+        (self.status - stale)
             | match self.shutdown {
                 Shutdown::No => ControllerStatus::empty(),
                 Shutdown::Asked | Shutdown::Flushing => ControllerStatus::SHUTDOWN_RUNNING,
