@@ -2,6 +2,7 @@
 //! the controller; nothing here waits for real time.
 
 mod io;
+mod queues;
 mod registers;
 mod reset;
 mod shutdown;
