@@ -473,7 +473,9 @@ impl Controller {
     /// Writes the answers, each queue's together, and notes whom to interrupt.
     fn publish<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) -> bool {
         let mut worked = false;
-        for id in std::mem::take(&mut self.unpublished).iter() {
+        let queues = std::mem::take(&mut self.unpublished);
+        // The admin queue last: a deletion or an abort is answered after the commands that it ended (B43, B71).
+        for id in queues.iter().filter(|id| *id != 0).chain(queues.first_from(0).filter(|id| *id == 0)) {
             let Some(queue) = self.queues.completion_mut(id) else { continue };
             let (written, gone) = match queue.publish(memory) {
                 Ok(written) => (written, false),
