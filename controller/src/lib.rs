@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod absence;
 mod admin;
 mod arbiter;
 pub mod bar;
@@ -31,6 +32,7 @@ use media::{Media, Nanoseconds, Request, Submitted, Token, VolumeId};
 use nvme_spec::log::Event;
 use nvme_spec::{Command, Status, register};
 
+use absence::Absence;
 use admin::Done;
 use admin::events::Events;
 use admin::features::Features;
@@ -53,10 +55,6 @@ pub use irq::{Effect, InterruptMode};
 const COMMANDS_PER_STEP: usize = 256;
 /// The token of the flush that a shutdown makes; no command has it.
 const SHUTDOWN_TOKEN: Token = Token(u64::MAX);
-/// Switching the write cache on again at a reset; no command has this one either.
-const CACHE_TOKEN: Token = Token(u64::MAX - 1);
-/// How long the admin queue's memory may be gone before that is fatal. Firmware unmaps and remaps all of low memory while queues live.
-const MEMORY_GRACE: Nanoseconds = Nanoseconds(2_000_000_000);
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,8 +86,8 @@ pub struct Controller {
     unpublished: IdSet,
     /// The table of mappings that blocked queues failed with.
     memory_generation: u64,
-    /// Since when the admin queue's memory is gone.
-    admin_memory_gone: Option<Nanoseconds>,
+    /// Of the admin queue's memory.
+    absence: Absence,
     effects: Vec<Effect>,
     /// Scratch for the data of one command.
     segments: Vec<Segment>,
@@ -118,7 +116,7 @@ impl Controller {
             bus_master: false,
             unpublished: IdSet::default(),
             memory_generation: 0,
-            admin_memory_gone: None,
+            absence: Absence::default(),
             effects: Vec::new(),
             segments: Vec::new(),
             media,
@@ -219,7 +217,10 @@ impl Controller {
             self.doorbells.clear_fresh(page);
             self.report_events();
             worked |= self.publish(now, memory);
-            self.end_of_patience();
+            // All was tried once more at the end of the patience; if that was not fatal, the absence is over.
+            if self.absence.is_due(now) {
+                self.absence.over();
+            }
             self.deliver_interrupts(now);
         }
         // A command that nobody remembers would never be answered.
@@ -255,7 +256,7 @@ impl Controller {
             let submitted = self.media.submit(self.health.now, SHUTDOWN_TOKEN, VolumeId(0), Request::FlushAll);
             self.registers.shutdown = match submitted {
                 Submitted::Pending => Shutdown::Flushing,
-                Submitted::Done(outcome) => shut_down(outcome),
+                Submitted::Done(outcome) => Shutdown::after_flush(outcome),
             };
             worked = true;
         }
@@ -283,20 +284,12 @@ impl Controller {
         self.arbiter = Arbiter::default();
         self.doorbells.reset(page);
         self.unpublished = IdSet::default();
-        self.admin_memory_gone = None;
+        self.absence.over();
         self.events.reset();
         self.features = Features::new(self.config.io_queue_pairs);
         self.interrupts.reset(&mut self.effects);
         self.keep_alive = None;
         self.registers.apply_reset(reset);
-    }
-
-    /// The write cache is on by default (B12). Whenever the media is done with that is early enough: nobody waits for it.
-    fn restore_write_cache(&mut self) {
-        if self.media.write_cache() == Some(false) {
-            self.media.cancel(CACHE_TOKEN);
-            let _ = self.media.set_write_cache(self.health.now, CACHE_TOKEN, true);
-        }
     }
 
     fn enable(&mut self) {
@@ -320,7 +313,7 @@ impl Controller {
         let worked = !finished.is_empty();
         for (token, outcome) in finished {
             if token == SHUTDOWN_TOKEN {
-                self.registers.shutdown = shut_down(outcome);
+                self.registers.shutdown = Shutdown::after_flush(outcome);
             } else if let Some(command) = self.in_flight.remove(token) {
                 self.complete(command.permit, command.origin, io::status(outcome).into_result());
             }
@@ -338,22 +331,9 @@ impl Controller {
 
     /// Queues whose memory was gone are tried again when the mappings change, and once more before that becomes fatal.
     fn notice_new_memory<M: GuestMemory>(&mut self, memory: &M) {
-        if memory.generation() != self.memory_generation || self.admin_grace().is_some_and(|end| self.health.now >= end)
-        {
+        if memory.generation() != self.memory_generation || self.absence.is_due(self.health.now) {
             self.memory_generation = memory.generation();
             self.arbiter.unblock();
-        }
-    }
-
-    /// When the patience with an admin queue whose memory is gone ends.
-    fn admin_grace(&self) -> Option<Nanoseconds> {
-        self.admin_memory_gone.map(|since| since.plus(MEMORY_GRACE))
-    }
-
-    /// At the end of the patience all was tried once more; if that did not prove fatal, the absence is over.
-    fn end_of_patience(&mut self) {
-        if self.admin_grace().is_some_and(|end| self.health.now >= end) {
-            self.admin_memory_gone = None;
         }
     }
 
@@ -377,7 +357,7 @@ impl Controller {
                 Take::Command(permit, command) => {
                     taken += 1;
                     if id == 0 {
-                        self.admin_memory_gone = None;
+                        self.absence.over();
                     }
                     self.execute(now, memory, permit, &command);
                 }
@@ -488,7 +468,7 @@ impl Controller {
                 self.unpublished.insert(id);
                 self.memory_gone(id);
             } else if id == 0 {
-                self.admin_memory_gone = None;
+                self.absence.over();
             }
             worked |= written > 0;
         }
@@ -497,12 +477,9 @@ impl Controller {
 
     /// The memory of a queue is not there. An I/O queue waits for it; for the admin queue there is a limit (B20).
     fn memory_gone(&mut self, id: u16) {
-        if id == 0 {
-            let since = *self.admin_memory_gone.get_or_insert(self.health.now);
-            if self.health.now >= since.plus(MEMORY_GRACE) {
-                self.admin_memory_gone = None;
-                self.registers.set_fatal();
-            }
+        if id == 0 && self.absence.noticed(self.health.now) {
+            self.absence.over();
+            self.registers.set_fatal();
         }
     }
 
@@ -517,12 +494,9 @@ impl Controller {
         if !self.registers.is_running() || !self.bus_master {
             return media;
         }
-        [media, self.interrupts.next_event(), self.keep_alive, self.admin_grace()].into_iter().flatten().min()
+        [media, self.interrupts.next_event(), self.keep_alive, self.absence.end_of_patience()]
+            .into_iter()
+            .flatten()
+            .min()
     }
-}
-
-/// A shutdown is complete only when all that was completed is durable (B23, B24). A media that could not flush leaves it running: the
-/// host sees that it never completes.
-fn shut_down(outcome: media::Outcome) -> Shutdown {
-    if outcome.is_ok() { Shutdown::Complete } else { Shutdown::Flushing }
 }

@@ -27,6 +27,14 @@ pub(crate) enum Shutdown {
     Complete,
 }
 
+impl Shutdown {
+    /// A shutdown is complete only when all that was completed is durable (B23, B24). A media that could not flush leaves it running:
+    /// the host sees that it never completes.
+    pub(crate) fn after_flush(outcome: media::Outcome) -> Self {
+        if outcome.is_ok() { Self::Complete } else { Self::Flushing }
+    }
+}
+
 /// The registers, and what the host asked for by writing them.
 #[derive(Debug)]
 pub(crate) struct Registers {
