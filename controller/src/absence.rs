@@ -31,4 +31,11 @@ impl Absence {
     pub(crate) fn is_due(&self, now: Nanoseconds) -> bool {
         self.end_of_patience().is_some_and(|end| now >= end)
     }
+
+    /// After everything was tried once more at that time: if it was not fatal, the absence is over.
+    pub(crate) fn end_if_due(&mut self, now: Nanoseconds) {
+        if self.is_due(now) {
+            self.over();
+        }
+    }
 }

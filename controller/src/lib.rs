@@ -217,10 +217,7 @@ impl Controller {
             self.doorbells.clear_fresh(page);
             self.report_events();
             worked |= self.publish(now, memory);
-            // All was tried once more at the end of the patience; if that was not fatal, the absence is over.
-            if self.absence.is_due(now) {
-                self.absence.over();
-            }
+            self.absence.end_if_due(now);
             self.deliver_interrupts(now);
         }
         // A command that nobody remembers would never be answered.
@@ -478,7 +475,6 @@ impl Controller {
     /// The memory of a queue is not there. An I/O queue waits for it; for the admin queue there is a limit (B20).
     fn memory_gone(&mut self, id: u16) {
         if id == 0 && self.absence.noticed(self.health.now) {
-            self.absence.over();
             self.registers.set_fatal();
         }
     }
