@@ -1,8 +1,11 @@
 //! The rules of the specification, one file for each chapter, each test citing the rule that it checks. A host in this process drives
 //! the controller; nothing here waits for real time.
 
+mod admin;
 mod arbitration;
 mod doorbells;
+mod events;
+mod identify;
 mod interrupts;
 mod io;
 mod queues;
