@@ -14,8 +14,8 @@ use nvme_spec::{Command, Status};
 use spec_tests::rig::{Build, Rig};
 
 use crate::support::{
-    Access, INVALID_FIELD, NOWHERE, Random, SUCCESS, admin_kind, delete_queue, flush, reap_all, recorded_step,
-    slow_down,
+    Access, INVALID_FIELD, LAST_PAGE, NOWHERE, Random, SUCCESS, admin_kind, delete_queue, flush, reap_all,
+    recorded_step, slow_down,
 };
 
 const INVALID_OPCODE: (u8, u8) = (0, 0x01);
@@ -168,9 +168,7 @@ fn identify_data_begins_at_any_dword() {
 fn a_bad_second_page_is_no_success() {
     let mut host = Build::default().admin_host();
     let page = host.allocate(4096).expect("memory");
-    for (prp2, expected) in
-        [(page + 8, (0, 0x13)), (NOWHERE, (0, 0x04)), (0, (0, 0x04)), (u64::MAX & !0xfff, (0, 0x04))]
-    {
+    for (prp2, expected) in [(page + 8, (0, 0x13)), (NOWHERE, (0, 0x04)), (0, (0, 0x04)), (LAST_PAGE, (0, 0x04))] {
         let command = Command {
             prp1: (page + 4).into(),
             prp2: prp2.into(),
@@ -179,7 +177,7 @@ fn a_bad_second_page_is_no_success() {
         };
         assert_eq!(admin_kind(&mut host, command), expected, "{prp2:#x}");
     }
-    for prp1 in [NOWHERE, 0, u64::MAX & !0xfff] {
+    for prp1 in [NOWHERE, 0, LAST_PAGE] {
         let command = Command { prp1: prp1.into(), cdw10: 1.into(), ..admin_command(AdminOpcode::IDENTIFY) };
         assert_eq!(admin_kind(&mut host, command), (0, 0x04), "{prp1:#x}");
     }
@@ -239,7 +237,9 @@ fn a_storm_of_aborts_leaves_every_command_answered_once() {
     slow_down(&host, Nanoseconds(8_000));
     for _ in 0..300 {
         let cids: Vec<u16> = (0..20).map(|_| host.submit(1, flush()).expect("submitted")).collect();
-        (0..random.below(12)).for_each(|_| drop(host.port_mut().step()));
+        for _ in 0..random.below(12) {
+            host.port_mut().step();
+        }
         let aborts: Vec<(u16, u16)> = (0..10)
             .map(|_| {
                 let cid = cids[usize::try_from(random.below(20)).expect("small")];

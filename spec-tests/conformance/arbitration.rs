@@ -21,7 +21,9 @@ fn eight_full_queues(exponent: u32) -> Host<Rig> {
         host.create_submission_queue(sqid, 64, 1, 0).expect("made");
     }
     for sqid in 1..=QUEUES {
-        (0..63).for_each(|_| drop(host.submit(sqid, flush()).expect("submitted")));
+        for _ in 0..63 {
+            host.submit(sqid, flush()).expect("submitted");
+        }
     }
     host
 }
@@ -56,7 +58,9 @@ fn no_queue_starves() {
     assert_eq!(order(&mut host).len(), 8 * 63);
     for round in 0..20 {
         for sqid in 1..lonely {
-            (0..63).for_each(|_| drop(host.submit(sqid, flush()).expect("submitted")));
+            for _ in 0..63 {
+                host.submit(sqid, flush()).expect("submitted");
+            }
         }
         host.submit(lonely, flush()).expect("submitted");
         let place = order(&mut host).iter().position(|sqid| *sqid == lonely).expect("answered");
@@ -92,7 +96,9 @@ fn a_full_completion_queue_is_its_own_problem() {
     let mut host = Build::default().host();
     host.create_completion_queue(2, 2, None).expect("made");
     host.create_submission_queue(2, 16, 2, 0).expect("made");
-    (0..10).for_each(|_| drop(host.submit(2, flush()).expect("submitted")));
+    for _ in 0..10 {
+        host.submit(2, flush()).expect("submitted");
+    }
     host.port_mut().settle();
     for _ in 0..100 {
         assert_eq!(host.flush(1), Ok(Status::SUCCESS));

@@ -10,7 +10,7 @@ use nvme_spec::{Command, Status};
 use spec_tests::rig::{Build, Rig};
 
 use crate::support::{
-    Access, CONTIGUOUS, INVALID_FIELD, INVALID_QUEUE_IDENTIFIER, NOWHERE, Random, SUCCESS, admin_kind,
+    Access, CONTIGUOUS, INVALID_FIELD, INVALID_QUEUE_IDENTIFIER, LAST_PAGE, NOWHERE, Random, SUCCESS, admin_kind,
     create_completion, create_submission, delete_queue, flush, queue_dword, reap_all, recorded_step, slow_down,
 };
 
@@ -293,10 +293,14 @@ fn a_full_admin_completion_queue_loses_nothing() {
     let keep_alive = admin_command(AdminOpcode::KEEP_ALIVE);
     let mut seen = 0;
     for _ in 0..2 {
-        (0..31).for_each(|_| drop(host.submit(0, keep_alive).expect("submitted")));
+        for _ in 0..31 {
+            host.submit(0, keep_alive).expect("submitted");
+        }
         host.port_mut().settle();
         seen += (0..3).filter(|_| host.reap_quietly(0).is_some()).count();
-        (0..3).for_each(|_| drop(host.submit(0, keep_alive).expect("submitted")));
+        for _ in 0..3 {
+            host.submit(0, keep_alive).expect("submitted");
+        }
         host.port_mut().settle();
         assert_eq!(host.flush(1), Ok(Status::SUCCESS));
         while host.reap_quietly(0).is_some() {
@@ -385,13 +389,13 @@ fn identifiers_of_commands_are_the_hosts_business() {
 fn random_command(random: &mut Random, buffer: u64) -> Command {
     let mut dword = || u32::try_from(random.below(1 << 32)).expect("32 bits");
     let [opcode, flags, shape, ..] = dword().to_le_bytes();
-    let addresses = [buffer, buffer + 0x1000, NOWHERE, u64::MAX & !0xfff, 0, buffer + 3];
+    let addresses = [buffer, buffer + 0x1000, NOWHERE, LAST_PAGE, 0, buffer + 3];
     let pick = |byte: u8| addresses[usize::from(byte) % addresses.len()];
     let limit = if shape & 1 == 0 { 0xf } else { u32::MAX };
     Command {
         opcode: if shape & 2 == 0 { opcode & 0xf } else { opcode },
         flags: if shape & 12 == 0 { flags } else { 0 },
-        nsid: (dword() & limit % 3).into(),
+        nsid: [0, 1, 1, 1, 1, 2, u32::MAX, 1][usize::from(shape >> 5)].into(),
         prp1: pick(shape >> 4).into(),
         prp2: pick(flags).into(),
         cdw10: (dword() & limit).into(),

@@ -24,6 +24,9 @@ pub const CONTIGUOUS: u32 = 1;
 /// A guest address that is nowhere near the rig's memory: where the device's own BAR might be, or nothing.
 pub const NOWHERE: u64 = 0xfebf_0000;
 
+/// The last page of the address space, where there is no memory either.
+pub const LAST_PAGE: u64 = !0xfff;
+
 /// How an admin command ends.
 pub fn admin_kind(host: &mut Host<Rig>, command: Command) -> (u8, u8) {
     host.execute(0, command).expect("every command is answered").status().kind()
