@@ -4,8 +4,10 @@ use controller::config::DeviceOptions;
 use media::Nanoseconds;
 use nvme_host::Host;
 use nvme_host::admin::admin_command;
+use nvme_host::doorbell::Doorbell;
 use nvme_spec::feature::FeatureId;
 use nvme_spec::opcode::AdminOpcode;
+use nvme_spec::register::ControllerStatus;
 use nvme_spec::{Command, Status};
 use spec_tests::rig::{Build, Rig};
 
@@ -434,4 +436,27 @@ fn every_io_command_is_answered_exactly_once() {
     host.port_mut().behaviour.borrow_mut().failure = None;
     host.identify_controller().expect("still alive");
     host.delete_queue_pair(1).expect("nothing is left behind");
+}
+
+/// E2, B120: I/O queues at an address where there is no memory (the device's own BAR is none): nothing is processed, nothing breaks, and
+/// they can be deleted.
+#[test]
+fn queues_that_are_nowhere_harm_nobody() {
+    let mut host = Build::default().host();
+    let base = host.allocate(4096).expect("memory");
+    for (id, submission, completion) in [(2, NOWHERE, base), (3, base, NOWHERE), (4, LAST_PAGE, LAST_PAGE)] {
+        assert_eq!(admin_kind(&mut host, create_completion(id, 63, completion)), SUCCESS);
+        assert_eq!(admin_kind(&mut host, create_submission(id, 63, submission, id)), SUCCESS);
+        host.write_doorbell(Doorbell::SubmissionTail(id), 63);
+        host.port_mut().settle();
+        assert_eq!(host.flush(1), Ok(Status::SUCCESS));
+    }
+    host.port_mut().wait(Nanoseconds(5_000_000_000));
+    host.port_mut().settle();
+    assert!(!host.status().contains(ControllerStatus::FATAL));
+    for id in [4, 3, 2] {
+        assert_eq!(admin_kind(&mut host, delete_queue(DELETE_SUBMISSION, id)), SUCCESS);
+        assert_eq!(admin_kind(&mut host, delete_queue(DELETE_COMPLETION, id)), SUCCESS);
+    }
+    host.identify_controller().expect("still alive");
 }

@@ -402,3 +402,25 @@ fn a_reset_without_bus_mastering_frees_everything() {
     host.create_queue_pair(1, 8, None).expect("a queue pair");
     assert_eq!(host.flush(1), Ok(Status::SUCCESS));
 }
+
+/// B11: what the media was asked before the reset does not answer a command of after it.
+#[test]
+fn an_outcome_of_before_the_reset_answers_nothing() {
+    let mut host = Build::default().host();
+    slow_down(&host, Nanoseconds(1_000_000));
+    for _ in 0..5 {
+        host.submit(1, flush()).expect("submitted");
+    }
+    host.port_mut().settle();
+    host.start().expect("reset and enabled");
+    host.create_queue_pair(1, 64, None).expect("a queue pair");
+    slow_down(&host, Nanoseconds(100_000_000));
+    let cids: Vec<u16> = (0..5).map(|_| host.submit(1, flush()).expect("submitted")).collect();
+    host.port_mut().settle();
+    host.port_mut().wait(Nanoseconds(2_000_000));
+    host.port_mut().settle();
+    assert!(host.reap(1).is_none(), "the media has only begun");
+    for cid in cids {
+        assert_eq!(host.wait(1, cid).expect("answered").status(), Status::SUCCESS);
+    }
+}
