@@ -228,6 +228,22 @@ fn aborts_of_what_does_not_wait_abort_nothing() {
     assert!(host.reap(0).is_none(), "once");
 }
 
+/// B71: an identifier is one of its queue: that of another queue is left alone.
+#[test]
+fn an_abort_means_one_queue() {
+    let mut host = Build::default().host();
+    host.create_queue_pair(2, 8, None).expect("a queue pair");
+    slow_down(&host, Nanoseconds(1_000_000));
+    for qid in [1, 2] {
+        host.submit_as_is(qid, &Command { cid: 5.into(), ..flush() }).expect("submitted");
+        host.ring(qid).expect("rung");
+    }
+    host.port_mut().settle();
+    assert_eq!(host.abort(2, 5), Ok(true));
+    assert_eq!(host.poll(2, 5).expect("aborted").status().kind(), (0, 0x07));
+    assert_eq!(host.wait(1, 5).expect("answered").status(), Status::SUCCESS);
+}
+
 /// B71, B72, E20: a storm of aborts, more than ACL + 1 at a time, against commands that come and go: each command and each abort is answered
 /// once, and an abort that says that it aborted has.
 #[test]

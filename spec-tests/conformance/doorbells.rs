@@ -88,6 +88,15 @@ fn values_that_cannot_be_are_reported_and_change_nothing() {
     for doorbell in unchanged {
         assert_eq!(event_of(&mut host, |host| host.write_doorbell(doorbell, 3)), None);
     }
+    // Four completions wait from 3 on: 5 and 6 are as far away as positions in the queue would be.
+    for _ in 0..4 {
+        host.submit(2, flush()).expect("submitted");
+    }
+    for head in [5, 6] {
+        let event = event_of(&mut host, |host| host.write_doorbell(Doorbell::CompletionHead(2), head));
+        assert_eq!(event, Some(INVALID_VALUE));
+    }
+    assert_eq!(reap_all(&mut host, 2).len(), 4);
     for _ in 0..12 {
         let cid = host.submit(2, flush()).expect("submitted");
         assert_eq!(host.wait(2, cid).expect("answered").status(), Status::SUCCESS);
