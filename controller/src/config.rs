@@ -192,7 +192,8 @@ impl Config {
             ));
         }
         let subnqn = match device.subnqn.as_str() {
-            "" => format!("nqn.2026-11.io.brownout:{}", device.serial),
+            // A serial number may hold spaces, a name may not.
+            "" => format!("nqn.2026-11.io.brownout:{}", device.serial.replace(' ', "-")),
             given => given.to_owned(),
         };
         if !subnqn.starts_with("nqn.") || subnqn.len() > 223 || !subnqn.bytes().all(|byte| byte.is_ascii_graphic()) {

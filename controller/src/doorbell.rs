@@ -28,6 +28,9 @@ pub(crate) struct Doorbells {
     fresh: Vec<u16>,
 }
 
+/// The first doorbell that is not the admin queue's.
+const FIRST_IO_INDEX: u16 = 2;
+
 /// The doorbells of a queue are neighbours: the tail of the submission queue, then the head of the completion queue.
 fn tail_index(id: u16) -> u16 {
     2 * id
@@ -89,7 +92,7 @@ impl Doorbells {
     /// Whether a register write to an I/O doorbell is only a nudge: with shadow buffers the value is there, and the register's may be
     /// older.
     pub(crate) fn is_nudge(&self, index: u16) -> bool {
-        self.shadow.is_some() && index >= 2
+        self.shadow.is_some() && index >= FIRST_IO_INDEX
     }
 
     /// Looks at the shared page and the shadow buffers of every queue that exists. `event` is told of doorbells that cannot be.
@@ -127,8 +130,10 @@ impl Doorbells {
         let differs = |seen: &mut u32, value: u32| (std::mem::replace(seen, value) != value).then_some(value);
         let in_page = page.and_then(|page| differs(&mut self.page_seen[at], page.load(at)));
         // A shadow buffer that is gone for the moment says nothing; it is looked at again in the next step.
+        // The admin queue keeps its registers: drivers do not maintain its shadow (B56).
         let in_shadow = self
             .shadow
+            .filter(|_| index >= FIRST_IO_INDEX)
             .and_then(|shadow| memory.load_u32(entry_address(shadow.doorbells, index)).ok())
             .and_then(|value| differs(&mut self.shadow_seen[at], value));
         [in_page, in_shadow]

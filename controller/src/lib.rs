@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod absence;
 mod admin;
 mod arbiter;
 pub mod bar;
@@ -32,6 +33,7 @@ use media::{Media, Nanoseconds, Request, Submitted, Token, VolumeId};
 use nvme_spec::log::Event;
 use nvme_spec::{Command, Status, register};
 
+use absence::Absence;
 use admin::Done;
 use admin::events::Events;
 use admin::features::Features;
@@ -54,10 +56,6 @@ pub use irq::{Effect, InterruptMode};
 const COMMANDS_PER_STEP: usize = 256;
 /// The token of the flush that a shutdown makes; no command has it.
 const SHUTDOWN_TOKEN: Token = Token(u64::MAX);
-/// The token of the switch of the cache that a reset makes; nobody waits for its outcome.
-const CACHE_TOKEN: Token = Token(u64::MAX - 1);
-/// How long the admin queue's memory may be gone before that is fatal. Firmware unmaps and remaps all of low memory while queues live.
-const MEMORY_GRACE: Nanoseconds = Nanoseconds(2_000_000_000);
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +87,8 @@ pub struct Controller {
     unpublished: IdSet,
     /// The table of mappings that blocked queues failed with.
     memory_generation: u64,
-    /// Since when the admin queue's memory is gone.
-    admin_memory_gone: Option<Nanoseconds>,
+    /// Of the admin queue's memory.
+    absence: Absence,
     effects: Vec<Effect>,
     /// Scratch for the data of one command.
     segments: Vec<Segment>,
@@ -119,7 +117,7 @@ impl Controller {
             bus_master: false,
             unpublished: IdSet::default(),
             memory_generation: 0,
-            admin_memory_gone: None,
+            absence: Absence::default(),
             effects: Vec::new(),
             segments: Vec::new(),
             media,
@@ -226,6 +224,7 @@ impl Controller {
             self.doorbells.clear_fresh(page);
             self.report_events();
             worked |= self.publish(now, memory);
+            self.absence.end_if_due(now);
             self.deliver_interrupts(now);
         }
         // A command that nobody remembers would never be answered.
@@ -251,6 +250,9 @@ impl Controller {
             worked = true;
         }
         if self.registers.wants_enable() {
+            self.leave_shutdown();
+            // What was rung in the shared page while EN was 0 does not count (B10).
+            self.doorbells.reset(page);
             self.enable();
             worked = true;
         }
@@ -258,11 +260,20 @@ impl Controller {
             let submitted = self.media.submit(self.health.now, SHUTDOWN_TOKEN, VolumeId(0), Request::FlushAll);
             self.registers.shutdown = match submitted {
                 Submitted::Pending => Shutdown::Flushing,
-                Submitted::Done(outcome) => shut_down(outcome),
+                Submitted::Done(outcome) => Shutdown::after_flush(outcome),
             };
             worked = true;
         }
         worked
+    }
+
+    /// A controller that was shut down while it was disabled has had no reset since; enabling it ends the shutdown, also one that is
+    /// still going on (B27, B28).
+    fn leave_shutdown(&mut self) {
+        if self.registers.configuration.shutdown() == 0 {
+            self.media.cancel(SHUTDOWN_TOKEN);
+            self.registers.shutdown = Shutdown::No;
+        }
     }
 
     /// All queues and everything under way are gone; no answer is written any more (B11).
@@ -272,25 +283,17 @@ impl Controller {
             self.in_flight.remove(token);
         }
         self.media.cancel(SHUTDOWN_TOKEN);
-        self.restore_cache();
+        self.restore_write_cache();
         self.queues.clear();
         self.arbiter = Arbiter::default();
         self.doorbells.reset(page);
         self.unpublished = IdSet::default();
-        self.admin_memory_gone = None;
+        self.absence.over();
         self.events.reset();
         self.features = Features::new(self.config.io_queue_pairs);
         self.interrupts.reset(&mut self.effects);
         self.keep_alive = None;
         self.registers.apply_reset(reset);
-    }
-
-    /// Volatile Write Cache is on by default and cannot be saved, so a reset switches it back on (B12).
-    fn restore_cache(&mut self) {
-        self.media.cancel(CACHE_TOKEN);
-        if self.media.write_cache() == Some(false) {
-            self.media.set_write_cache(self.health.now, CACHE_TOKEN, true);
-        }
     }
 
     fn enable(&mut self) {
@@ -314,7 +317,7 @@ impl Controller {
         let worked = !finished.is_empty();
         for (token, outcome) in finished {
             if token == SHUTDOWN_TOKEN {
-                self.registers.shutdown = shut_down(outcome);
+                self.registers.shutdown = Shutdown::after_flush(outcome);
             } else if let Some(mut command) = self.in_flight.remove(token) {
                 let result = outcome::conclude(outcome, &mut command.origin);
                 self.complete(command.permit, command.origin, result);
@@ -333,16 +336,10 @@ impl Controller {
 
     /// Queues whose memory was gone are tried again when the mappings change, and once more before that becomes fatal.
     fn notice_new_memory<M: GuestMemory>(&mut self, memory: &M) {
-        if memory.generation() != self.memory_generation || self.admin_grace().is_some_and(|end| self.health.now >= end)
-        {
+        if memory.generation() != self.memory_generation || self.absence.is_due(self.health.now) {
             self.memory_generation = memory.generation();
             self.arbiter.unblock();
         }
-    }
-
-    /// When the patience with an admin queue whose memory is gone ends.
-    fn admin_grace(&self) -> Option<Nanoseconds> {
-        self.admin_memory_gone.map(|since| since.plus(MEMORY_GRACE))
     }
 
     fn poll_doorbells<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
@@ -364,6 +361,9 @@ impl Controller {
             match self.queues.take(id, memory) {
                 Take::Command(permit, command) => {
                     taken += 1;
+                    if id == 0 {
+                        self.absence.over();
+                    }
                     self.execute(now, memory, permit, &command);
                 }
                 Take::Empty => self.arbiter.idle(id),
@@ -459,7 +459,9 @@ impl Controller {
     /// Writes the answers, each queue's together, and notes whom to interrupt.
     fn publish<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) -> bool {
         let mut worked = false;
-        for id in std::mem::take(&mut self.unpublished).iter() {
+        let queues = std::mem::take(&mut self.unpublished);
+        // The admin queue last: a deletion or an abort is answered after the commands that it ended (B43, B71).
+        for id in queues.iter().filter(|id| *id != 0).chain(queues.first_from(0).filter(|id| *id == 0)) {
             let Some(queue) = self.queues.completion_mut(id) else { continue };
             let (written, gone) = match queue.publish(memory) {
                 Ok(written) => (written, false),
@@ -472,7 +474,7 @@ impl Controller {
                 self.unpublished.insert(id);
                 self.memory_gone(id);
             } else if id == 0 {
-                self.admin_memory_gone = None;
+                self.absence.over();
             }
             worked |= written > 0;
         }
@@ -481,12 +483,8 @@ impl Controller {
 
     /// The memory of a queue is not there. An I/O queue waits for it; for the admin queue there is a limit (B20).
     fn memory_gone(&mut self, id: u16) {
-        if id == 0 {
-            let since = *self.admin_memory_gone.get_or_insert(self.health.now);
-            if self.health.now >= since.plus(MEMORY_GRACE) {
-                self.admin_memory_gone = None;
-                self.registers.set_fatal();
-            }
+        if id == 0 && self.absence.noticed(self.health.now) {
+            self.registers.set_fatal();
         }
     }
 
@@ -501,12 +499,9 @@ impl Controller {
         if !self.registers.is_running() || !self.bus_master {
             return media;
         }
-        [media, self.interrupts.next_event(), self.keep_alive, self.admin_grace()].into_iter().flatten().min()
+        [media, self.interrupts.next_event(), self.keep_alive, self.absence.end_of_patience()]
+            .into_iter()
+            .flatten()
+            .min()
     }
-}
-
-/// A shutdown is complete only when all that was completed is durable (B23, B24). A media that could not flush leaves it running: the
-/// host sees that it never completes.
-fn shut_down(outcome: media::Outcome) -> Shutdown {
-    if outcome.is_ok() { Shutdown::Complete } else { Shutdown::Flushing }
 }

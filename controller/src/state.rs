@@ -27,6 +27,14 @@ pub(crate) enum Shutdown {
     Complete,
 }
 
+impl Shutdown {
+    /// A shutdown is complete only when all that was completed is durable (B23, B24). A media that could not flush leaves it running:
+    /// the host sees that it never completes.
+    pub(crate) fn after_flush(outcome: media::Outcome) -> Self {
+        if outcome.is_ok() { Self::Complete } else { Self::Flushing }
+    }
+}
+
 /// The registers, and what the host asked for by writing them.
 #[derive(Debug)]
 pub(crate) struct Registers {
@@ -197,7 +205,9 @@ impl Registers {
     }
 
     fn status_bits(&self) -> ControllerStatus {
-        self.status
+        // A fatal status belongs to the life that the host has ended, even if it enables us before we come to it.
+        let stale = if self.reset.is_some() { ControllerStatus::FATAL } else { ControllerStatus::empty() };
+        (self.status - stale)
             | match self.shutdown {
                 Shutdown::No => ControllerStatus::empty(),
                 Shutdown::Asked | Shutdown::Flushing => ControllerStatus::SHUTDOWN_RUNNING,

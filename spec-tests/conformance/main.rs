@@ -1,13 +1,24 @@
 //! The rules of the specification, one file for each chapter, each test citing the rule that it checks. A host in this process drives
 //! the controller; nothing here waits for real time.
 
+mod admin;
+mod arbitration;
 mod deallocation;
+mod doorbells;
+mod events;
 mod features;
 mod fuzz;
 mod hostile;
+mod identify;
+mod interrupts;
 mod io;
 mod logs;
 mod model;
 mod namespaces;
 mod prp;
+mod queues;
+mod registers;
+mod reset;
+mod shutdown;
+mod support;
 mod verbs;

@@ -70,7 +70,18 @@ impl Features {
     }
 }
 
+/// Switching the write cache on again at a reset; no command has this token.
+const RESET_TOKEN: Token = Token(u64::MAX - 1);
+
 impl Controller {
+    /// The write cache is on by default (B12). Whenever the media is done with that is early enough: nobody waits for it.
+    pub(crate) fn restore_write_cache(&mut self) {
+        if self.media.write_cache() == Some(false) {
+            self.media.cancel(RESET_TOKEN);
+            let _ = self.media.set_write_cache(self.health.now, RESET_TOKEN, true);
+        }
+    }
+
     /// Whether the feature exists here.
     pub(super) fn has_feature(&self, wanted: FeatureId) -> bool {
         let cached = wanted != FeatureId::VOLATILE_WRITE_CACHE || self.media.write_cache().is_some();

@@ -15,7 +15,10 @@ const INTERRUPTS: u32 = 1 << 1;
 const ENTRY_SHIFTS: (u8, u8) = (6, 4);
 
 pub(super) fn create_completion(controller: &mut Controller, command: &Command) -> Result<Done, Status> {
-    let id = new_identifier(controller, command, |controller, id| controller.queues.completion(id).is_some())?;
+    let id = new_identifier(command, controller.features.completion_queues)?;
+    if controller.queues.completion(id).is_some() {
+        return Err(Status::INVALID_QUEUE_IDENTIFIER);
+    }
     let entries = check_shape(controller, command)?;
     let vector = high16(command.cdw11.get());
     controller.interrupts.check_vector(vector)?;
@@ -27,7 +30,10 @@ pub(super) fn create_completion(controller: &mut Controller, command: &Command) 
 }
 
 pub(super) fn create_submission(controller: &mut Controller, command: &Command) -> Result<Done, Status> {
-    let id = new_identifier(controller, command, |controller, id| controller.queues.submission(id).is_some())?;
+    let id = new_identifier(command, controller.features.submission_queues)?;
+    if controller.queues.submission(id).is_some() {
+        return Err(Status::INVALID_QUEUE_IDENTIFIER);
+    }
     let cqid = high16(command.cdw11.get());
     if cqid == 0 || cqid > controller.features.completion_queues {
         return Err(Status::INVALID_QUEUE_IDENTIFIER);
@@ -67,18 +73,10 @@ pub(super) fn delete_completion(controller: &mut Controller, command: &Command) 
     Ok(Done::Now(0))
 }
 
-/// An identifier that may be used and is not (B33).
-fn new_identifier(
-    controller: &Controller,
-    command: &Command,
-    exists: impl Fn(&Controller, u16) -> bool,
-) -> Result<u16, Status> {
+/// An identifier that was granted (B33, B52).
+fn new_identifier(command: &Command, granted: u16) -> Result<u16, Status> {
     let id = low16(command.cdw10.get());
-    let granted = controller.features.submission_queues.max(controller.features.completion_queues);
-    if id == 0 || id > granted || exists(controller, id) {
-        return Err(Status::INVALID_QUEUE_IDENTIFIER);
-    }
-    Ok(id)
+    if id == 0 || id > granted { Err(Status::INVALID_QUEUE_IDENTIFIER) } else { Ok(id) }
 }
 
 /// Size, place and entry sizes (B15, B34, B36, B37). Returns the number of entries.

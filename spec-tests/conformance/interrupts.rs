@@ -1,0 +1,224 @@
+//! Interrupts: messages, the pin, coalescing (rules B18, B22, B39, B55; PCIe Transport 1.1 section 3.5, NVMe Base 2.1 sections 5.1.25.2.5
+//! and 5.1.25.2.6). What MSI-X masks and holds pending is the transport's.
+
+use controller::{Effect, InterruptMode};
+use media::Nanoseconds;
+use nvme_host::admin::{admin_command, set_feature_command};
+use nvme_host::{Host, Port};
+use nvme_spec::feature::FeatureId;
+use nvme_spec::opcode::AdminOpcode;
+use nvme_spec::{Status, register};
+use spec_tests::rig::{Build, Rig};
+
+use crate::support::{INVALID_FIELD, admin_kind, flush, reap_all, slow_down};
+
+const MILLISECOND: Nanoseconds = Nanoseconds(1_000_000);
+
+/// A host that is interrupted by the pin.
+fn pin_host() -> Host<Rig> {
+    let build = Build::default();
+    let mut rig = build.rig();
+    rig.controller.set_interrupt_mode(InterruptMode::Pin);
+    let mut host = Host::enable(rig, build.setup).expect("enabled");
+    host.create_queue_pair(1, 64, Some(0)).expect("a queue pair");
+    host.create_queue_pair(2, 64, Some(0)).expect("another");
+    host.port_mut().settle();
+    host
+}
+
+/// Where the pin went since the last look.
+fn levels(host: &mut Host<Rig>) -> Vec<bool> {
+    host.port_mut().settle();
+    let level = |effect: Effect| match effect {
+        Effect::Pin { asserted } => asserted,
+        Effect::Message { .. } => panic!("no messages in pin mode"),
+    };
+    std::mem::take(&mut host.port_mut().effects).into_iter().map(level).collect()
+}
+
+/// B39: a completion queue without interrupts never interrupts, by message or by pin.
+#[test]
+fn polled_queues_never_interrupt() {
+    for mode in [InterruptMode::MsiX, InterruptMode::Pin] {
+        let mut host = Build::default().admin_host();
+        host.port_mut().controller.set_interrupt_mode(mode);
+        host.create_queue_pair(1, 64, None).expect("a queue pair");
+        host.port_mut().settle();
+        host.port_mut().effects.clear();
+        slow_down(&host, Nanoseconds(2_000));
+        for _ in 0..40 {
+            host.submit(1, flush()).expect("submitted");
+            host.port_mut().settle();
+        }
+        host.port_mut().wait(MILLISECOND);
+        host.port_mut().settle();
+        assert_eq!(reap_all(&mut host, 1).len(), 40);
+        assert_eq!(host.port().effects, []);
+    }
+}
+
+/// A batch of completions in one step is told by one message, on the vector of the queue.
+#[test]
+fn a_batch_is_one_message() {
+    let mut host = Build::default().host();
+    host.create_queue_pair(2, 64, Some(7)).expect("a queue pair");
+    host.port_mut().take_vectors();
+    for qid in [1, 2] {
+        for _ in 0..20 {
+            host.submit_quietly(qid, flush()).expect("submitted");
+        }
+        host.ring(qid).expect("rung");
+    }
+    host.port_mut().settle();
+    assert_eq!(host.port_mut().take_vectors(), [1, 7]);
+}
+
+/// Queues may share a vector, and the admin queue has vector 0.
+#[test]
+fn queues_share_vectors() {
+    let mut host = Build::default().admin_host();
+    host.create_queue_pair(1, 64, Some(0)).expect("a queue pair");
+    host.port_mut().take_vectors();
+    host.submit(0, admin_command(AdminOpcode::KEEP_ALIVE)).expect("submitted");
+    host.submit(1, flush()).expect("submitted");
+    host.port_mut().step();
+    assert_eq!(host.port_mut().take_vectors(), [0]);
+}
+
+/// B22: the pin is asserted while any completion queue with interrupts holds entries that the host has not taken, and only then.
+#[test]
+fn the_pin_is_held_until_all_queues_are_empty() {
+    let mut host = pin_host();
+    levels(&mut host);
+    host.submit(1, flush()).expect("submitted");
+    host.submit(2, flush()).expect("submitted");
+    host.submit(2, flush()).expect("submitted");
+    assert_eq!(levels(&mut host), [true]);
+    for qid in [1, 2] {
+        assert!(host.reap(qid).is_some());
+        assert_eq!(levels(&mut host), [], "still asserted");
+    }
+    assert!(host.reap(2).is_some());
+    assert_eq!(levels(&mut host), [false]);
+    assert_eq!(host.flush(1), Ok(Status::SUCCESS));
+    assert_eq!(levels(&mut host), [true, false]);
+}
+
+/// B18, B22: INTMS takes the level away and INTMC gives it back while there is something to see.
+#[test]
+fn the_mask_gates_the_level() {
+    let mut host = pin_host();
+    levels(&mut host);
+    host.submit(1, flush()).expect("submitted");
+    assert_eq!(levels(&mut host), [true]);
+    host.port_mut().register_write_32(register::INTMS, 1);
+    assert_eq!(levels(&mut host), [false]);
+    host.submit(2, flush()).expect("submitted");
+    assert_eq!(levels(&mut host), []);
+    host.port_mut().register_write_32(register::INTMC, 1);
+    assert_eq!(levels(&mut host), [true]);
+    host.port_mut().register_write_32(register::INTMS, 1);
+    assert_eq!(levels(&mut host), [false]);
+    assert!(host.reap(1).is_some() && host.reap(2).is_some());
+    host.port_mut().register_write_32(register::INTMC, 1);
+    assert_eq!(levels(&mut host), [], "there is nothing to see any more");
+}
+
+/// B18: only the bit of the pin's vector counts.
+#[test]
+fn other_bits_of_the_mask_do_not_gate_the_pin() {
+    let mut host = pin_host();
+    levels(&mut host);
+    host.port_mut().register_write_32(register::INTMS, 0xffff_fffe);
+    host.submit(1, flush()).expect("submitted");
+    assert_eq!(levels(&mut host), [true]);
+}
+
+/// B10, B22: a reset lets the pin go and clears the mask, and deleting the queue that held it does too.
+#[test]
+fn reset_and_deletion_let_the_pin_go() {
+    let mut host = pin_host();
+    levels(&mut host);
+    host.submit(1, flush()).expect("submitted");
+    assert_eq!(levels(&mut host), [true]);
+    host.port_mut().register_write_32(register::INTMS, 2);
+    host.port_mut().register_write_32(register::CC, 0);
+    assert_eq!(levels(&mut host), [false]);
+    assert_eq!(host.port_mut().register_read_32(register::INTMS), 0);
+    let mut host = pin_host();
+    host.submit(1, flush()).expect("submitted");
+    host.port_mut().settle();
+    levels(&mut host);
+    host.delete_queue_pair(1).expect("deleted");
+    assert_eq!(levels(&mut host).last(), Some(&false));
+}
+
+/// Coalescing holds a message back until the threshold of completions is reached.
+#[test]
+fn coalescing_waits_for_the_threshold() {
+    let mut host = Build::default().host();
+    host.set_feature(FeatureId::INTERRUPT_COALESCING, 3 | 100 << 8).expect("four completions, 10 ms");
+    host.port_mut().take_vectors();
+    for _ in 0..3 {
+        for _ in 0..3 {
+            host.submit(1, flush()).expect("submitted");
+            host.port_mut().settle();
+            assert_eq!(host.port_mut().take_vectors(), []);
+        }
+        host.submit(1, flush()).expect("submitted");
+        host.port_mut().settle();
+        assert_eq!(host.port_mut().take_vectors(), [1]);
+        assert_eq!(reap_all(&mut host, 1).len(), 4);
+    }
+}
+
+/// Coalescing holds a message back no longer than the aggregation time, and the device says when it must be stepped.
+#[test]
+fn coalescing_ends_with_the_time() {
+    let mut host = Build::default().host();
+    host.set_feature(FeatureId::INTERRUPT_COALESCING, 0xff | 10 << 8).expect("1 ms");
+    host.port_mut().take_vectors();
+    for _ in 0..3 {
+        let begin = host.port().now;
+        host.submit(1, flush()).expect("submitted");
+        host.port_mut().settle();
+        assert_eq!(host.port_mut().take_vectors(), []);
+        let rig = host.port_mut();
+        let due = rig.controller.step(rig.now, &rig.memory, None).next_event.expect("a message is held back");
+        assert!(begin.0 < due.0 && due.0 <= begin.0 + MILLISECOND.0 + 10_000);
+        rig.now = due;
+        rig.step();
+        assert_eq!(rig.take_vectors(), [1]);
+        rig.wait(MILLISECOND);
+        rig.settle();
+        assert_eq!(rig.take_vectors(), [], "once");
+    }
+}
+
+/// B55: the admin queue is never held back, nor is a vector whose configuration (09h) disables coalescing.
+#[test]
+fn coalescing_spares_the_admin_queue_and_vectors_that_say_so() {
+    let mut host = Build::default().host();
+    host.create_queue_pair(2, 64, Some(2)).expect("a queue pair");
+    host.set_feature(FeatureId::INTERRUPT_COALESCING, 0xff | 0xff << 8).expect("set");
+    host.set_feature(FeatureId::INTERRUPT_VECTOR, 2 | 1 << 16).expect("vector 2 is not coalesced");
+    host.port_mut().take_vectors();
+    host.admin(admin_command(AdminOpcode::KEEP_ALIVE)).expect("answered");
+    assert_eq!(host.port_mut().take_vectors(), [0]);
+    for qid in [1, 2] {
+        host.submit(qid, flush()).expect("submitted");
+    }
+    host.port_mut().settle();
+    assert_eq!(host.port_mut().take_vectors(), [2]);
+}
+
+/// B55: a vector that does not exist has no configuration.
+#[test]
+fn vectors_that_do_not_exist_cannot_be_configured() {
+    let mut host = Build::default().admin_host();
+    for vector in [65, 66, 0x7fff, 0xffff] {
+        let set = set_feature_command(FeatureId::INTERRUPT_VECTOR, vector);
+        assert_eq!(admin_kind(&mut host, set), INVALID_FIELD, "{vector}");
+    }
+    host.set_feature(FeatureId::INTERRUPT_VECTOR, 64).expect("the last vector");
+}
