@@ -155,7 +155,7 @@ pub struct ConfigError {
     pub remedy: String,
 }
 
-fn refuse(option: &'static str, value: impl ToString, remedy: impl Into<String>) -> ConfigError {
+fn refuse(option: &'static str, value: impl std::fmt::Display, remedy: impl Into<String>) -> ConfigError {
     ConfigError { option, value: value.to_string(), remedy: remedy.into() }
 }
 
@@ -185,14 +185,22 @@ impl Config {
             ));
         }
         if device.mqes == 0 {
-            return Err(refuse("mqes", device.mqes, "a queue has at least 2 entries, and mqes is one less: give 1 to 65535"));
+            return Err(refuse(
+                "mqes",
+                device.mqes,
+                "a queue has at least 2 entries, and mqes is one less: give 1 to 65535",
+            ));
         }
         let subnqn = match device.subnqn.as_str() {
             "" => format!("nqn.2026-11.io.brownout:{}", device.serial),
             given => given.to_owned(),
         };
         if !subnqn.starts_with("nqn.") || subnqn.len() > 223 || !subnqn.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(refuse("subnqn", subnqn, "give a name that starts with nqn. and has at most 223 printable characters"));
+            return Err(refuse(
+                "subnqn",
+                subnqn,
+                "give a name that starts with nqn. and has at most 223 printable characters",
+            ));
         }
         let mut nqn = [0; 256];
         nqn[..subnqn.len()].copy_from_slice(subnqn.as_bytes());
@@ -233,7 +241,11 @@ fn check_namespaces(serial: &str, options: &[NamespaceOptions]) -> Result<Vec<Na
         let next = checked.last().map_or(1, |last| last.nsid + 1);
         let nsid = if option.nsid == 0 { next } else { option.nsid };
         if nsid < next || nsid > 1024 {
-            return Err(refuse("nsid", nsid, format!("identifiers ascend from 1 to 1024; the next free one is {next}")));
+            return Err(refuse(
+                "nsid",
+                nsid,
+                format!("identifiers ascend from 1 to 1024; the next free one is {next}"),
+            ));
         }
         let uuid = option.uuid.unwrap_or_else(|| derived_uuid(serial, nsid));
         if uuid.is_nil() {
@@ -241,9 +253,9 @@ fn check_namespaces(serial: &str, options: &[NamespaceOptions]) -> Result<Vec<Na
         }
         let nguid = match &option.nguid {
             None => [0; 16],
-            Some(text) => *Uuid::try_parse(text)
-                .map_err(|_| refuse("nguid", text, "give 32 hexadecimal digits"))?
-                .as_bytes(),
+            Some(text) => {
+                *Uuid::try_parse(text).map_err(|_| refuse("nguid", text, "give 32 hexadecimal digits"))?.as_bytes()
+            }
         };
         checked.push(NamespaceConfig { nsid, uuid, nguid, eui64: option.eui64 });
     }
@@ -273,8 +285,9 @@ mod tests {
 
     #[test]
     fn defaults_are_possible_and_namespaces_get_numbers_and_identities() {
-        let config = Config::check(&DeviceOptions::default(), &[NamespaceOptions::default(), NamespaceOptions::default()])
-            .expect("the defaults are meant to work");
+        let config =
+            Config::check(&DeviceOptions::default(), &[NamespaceOptions::default(), NamespaceOptions::default()])
+                .expect("the defaults are meant to work");
         assert_eq!(config.namespaces.iter().map(|namespace| namespace.nsid).collect::<Vec<_>>(), [1, 2]);
         assert_ne!(config.namespaces[0].uuid, config.namespaces[1].uuid);
         assert_eq!(&config.serial, b"brownout-0          ");

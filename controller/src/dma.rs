@@ -61,3 +61,64 @@ pub trait DoorbellPage {
     /// Puts `value` where the guest would read it back; used at reset and for doorbells that arrive by message.
     fn store(&self, index: usize, value: u32);
 }
+
+/// A contiguous piece of guest memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Guest address.
+    pub address: u64,
+    /// Length in bytes, at least 1.
+    pub length: usize,
+}
+
+/// The data of one command in guest memory: what the media takes from and gives to, without knowing where it is.
+pub(crate) struct Transfer<'a, M> {
+    memory: &'a M,
+    segments: &'a [Segment],
+    /// Where the last access ended: index of a segment, and the offset in the data at which it begins.
+    cursor: (usize, usize),
+}
+
+impl<'a, M: GuestMemory> Transfer<'a, M> {
+    pub(crate) fn new(memory: &'a M, segments: &'a [Segment]) -> Self {
+        Self { memory, segments, cursor: (0, 0) }
+    }
+
+    /// Calls `access` with each guest address that belongs to `length` bytes from `offset` on, and its part of that range.
+    fn visit(
+        &mut self,
+        offset: usize,
+        length: usize,
+        mut access: impl FnMut(&M, u64, std::ops::Range<usize>) -> Result<(), DmaFault>,
+    ) -> Result<(), media::Fault> {
+        let (mut index, mut base) = if offset < self.cursor.1 { (0, 0) } else { self.cursor };
+        let mut done = 0;
+        while done < length {
+            let segment = self.segments.get(index).ok_or(media::Fault)?;
+            let inside = offset + done - base;
+            if inside >= segment.length {
+                index += 1;
+                base += segment.length;
+                continue;
+            }
+            let piece = (segment.length - inside).min(length - done);
+            let address = segment.address.checked_add(inside as u64).ok_or(media::Fault)?;
+            access(self.memory, address, done..done + piece).map_err(|_| media::Fault)?;
+            done += piece;
+        }
+        self.cursor = (index, base);
+        Ok(())
+    }
+}
+
+impl<M: GuestMemory> media::Source for Transfer<'_, M> {
+    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), media::Fault> {
+        self.visit(offset, into.len(), |memory, address, part| memory.read(address, &mut into[part]))
+    }
+}
+
+impl<M: GuestMemory> media::Sink for Transfer<'_, M> {
+    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), media::Fault> {
+        self.visit(offset, from.len(), |memory, address, part| memory.write(address, &from[part]))
+    }
+}

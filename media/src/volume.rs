@@ -84,13 +84,16 @@ pub enum Request<'a> {
         /// Durable before the outcome.
         force: bool,
     },
-    /// The host no longer needs the blocks. They read as zeroes from the outcome on. Durability as for a write without `force`.
+    /// The host no longer needs the blocks. They read as zeroes from the outcome on. Durability as for a write without `force`, and
+    /// each range is a request of its own in that respect. A range outside the volume fails the request before anything is done.
     Deallocate {
-        /// The blocks.
-        range: LbaRange,
+        /// The ranges of blocks; they may overlap.
+        ranges: &'a [LbaRange],
     },
     /// Make everything of this volume durable whose outcome was delivered before this request was submitted.
     Flush,
+    /// The same for every volume of the media; the volume given with the request does not matter.
+    FlushAll,
 }
 
 /// Why a request failed.
@@ -156,7 +159,7 @@ pub trait Media {
     /// Whether accepted writes may wait in a volatile cache: `None` when there is none to switch on.
     fn write_cache(&self) -> Option<bool>;
 
-    /// Switches the volatile cache. Switching it off ends as a flush of all volumes does, with an outcome under `token`.
+    /// Switches the volatile cache. Switching it off ends as [`Request::FlushAll`] does, with an outcome under `token`.
     /// Without a cache this does nothing and is done.
     fn set_write_cache(&mut self, now: Nanoseconds, token: Token, enabled: bool) -> Submitted;
 

@@ -1,0 +1,29 @@
+//! The driver's half of NVMe: it brings a controller up, makes queues, submits commands and reaps completions. Tests, the simulator,
+//! trace replay and the vhost front all drive the device through it. It knows registers and memory only through [`Port`], so it
+//! imports `nvme-spec` and nothing else of ours; in particular it does not know the controller that it tests.
+//!
+//! Everything is deterministic: nothing sleeps, no loop is without a bound, and waiting means [`Port::relax`].
+//!
+//! Map of the crate: [`port`] is the seam to the world; [`memory`] gives out guest addresses; [`prp`] describes buffers; [`queue`]
+//! holds the ring arithmetic; [`doorbell`] the places of the doorbells and the shadow rule; [`host`] ties them together, with
+//! bring-up, admin and I/O commands in files of their own that extend [`Host`].
+
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod bring_up;
+pub mod doorbell;
+pub mod host;
+pub mod io;
+pub mod memory;
+pub mod port;
+pub mod prp;
+pub mod queue;
+pub mod transfer;
+
+pub use bring_up::{Setup, Shutdown};
+pub use host::{Host, HostError};
+pub use memory::Memory;
+pub use port::Port;
+pub use prp::{DataPointer, PrpList};
+pub use transfer::Mapping;

@@ -1,0 +1,191 @@
+//! Log pages (Base 2.1 section 5.1.12).
+
+use zerocopy::little_endian::{U16, U32, U64, U128};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Log page identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogId(pub u8);
+
+impl LogId {
+    /// Supported Log Pages.
+    pub const SUPPORTED: Self = Self(0x00);
+    /// Error Information.
+    pub const ERROR: Self = Self(0x01);
+    /// SMART / Health Information.
+    pub const SMART: Self = Self(0x02);
+    /// Firmware Slot Information.
+    pub const FIRMWARE_SLOT: Self = Self(0x03);
+    /// Commands Supported and Effects.
+    pub const COMMAND_EFFECTS: Self = Self(0x05);
+    /// Feature Identifiers Supported and Effects.
+    pub const FEATURE_EFFECTS: Self = Self(0x12);
+    /// NVMe-MI Commands Supported and Effects.
+    pub const MANAGEMENT_EFFECTS: Self = Self(0x13);
+}
+
+/// One entry of the Error Information log: 64 bytes (figure 206).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct ErrorEntry {
+    /// Rising number of the error, from 1; 0 marks an unused entry.
+    pub error_count: U64,
+    /// Submission queue of the command.
+    pub sqid: U16,
+    /// The command; FFFFh when the error belongs to none.
+    pub cid: U16,
+    /// Status field as in the completion, in bits 15:1.
+    pub status: U16,
+    /// Byte and bit of the command that is to blame; FFFFh if none is named.
+    pub parameter_location: U16,
+    /// First bad block.
+    pub lba: U64,
+    /// Namespace of the command.
+    pub nsid: U32,
+    /// Identifier of a vendor's log with more, or 0.
+    pub vendor_log: u8,
+    /// Transport type, or 0.
+    pub transport: u8,
+    /// Command set, valid from version 1 of the entry.
+    pub command_set: u8,
+    /// Opcode, valid from version 1 of the entry.
+    pub opcode: u8,
+    /// Command specific.
+    pub command_specific: U64,
+    /// Transport specific.
+    pub transport_specific: U16,
+    /// Reserved.
+    pub reserved: [u8; 21],
+    /// Version of this entry's layout.
+    pub version: u8,
+}
+crate::assert_size!(ErrorEntry, 64);
+
+/// The SMART / Health Information log: 512 bytes (figure 207).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Smart {
+    /// Critical warnings.
+    pub critical_warning: u8,
+    /// Composite temperature in kelvins.
+    pub composite_temperature_kelvins: U16,
+    /// Spare left, in percent.
+    pub available_spare_percent: u8,
+    /// Below this a warning is raised, in percent.
+    pub available_spare_threshold_percent: u8,
+    /// Life used, in percent; may exceed 100.
+    pub percentage_used: u8,
+    /// Warnings of endurance groups.
+    pub endurance_group_warning: u8,
+    /// Reserved.
+    pub reserved_7: [u8; 25],
+    /// Data read by the host, in thousands of 512 bytes, rounded up.
+    pub data_units_read: U128,
+    /// Data written by the host, likewise.
+    pub data_units_written: U128,
+    /// Commands that read.
+    pub host_read_commands: U128,
+    /// Commands that wrote.
+    pub host_write_commands: U128,
+    /// Minutes in which I/O was outstanding.
+    pub controller_busy_minutes: U128,
+    /// Power cycles.
+    pub power_cycles: U128,
+    /// Hours with power.
+    pub power_on_hours: U128,
+    /// Losses of power without a completed shutdown.
+    pub unsafe_shutdowns: U128,
+    /// Media and data integrity errors.
+    pub media_errors: U128,
+    /// Errors ever entered into the error log.
+    pub error_log_entries: U128,
+    /// Minutes above the warning temperature.
+    pub warning_temperature_minutes: U32,
+    /// Minutes above the critical temperature.
+    pub critical_temperature_minutes: U32,
+    /// Temperature sensors in kelvins; 0 where there is none.
+    pub temperature_sensors_kelvins: [U16; 8],
+    /// Thermal management counts and the rest of the page.
+    pub reserved_216: [u8; 296],
+}
+crate::assert_size!(Smart, 512);
+
+impl Smart {
+    /// A page of zeroes.
+    #[must_use]
+    pub fn zeroed() -> Self {
+        Self::new_zeroed()
+    }
+}
+
+/// SMART critical warning bit: temperature above or below a threshold.
+pub const WARNING_TEMPERATURE: u8 = 1 << 1;
+
+/// The Firmware Slot Information log: 512 bytes (figure 209).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct FirmwareSlots {
+    /// Bits 2:0 the active slot, bits 6:4 the next one.
+    pub active: u8,
+    /// Reserved.
+    pub reserved_1: [u8; 7],
+    /// Revision in each slot, from slot 1.
+    pub revisions: [[u8; 8]; 7],
+    /// Reserved.
+    pub reserved_64: [u8; 448],
+}
+crate::assert_size!(FirmwareSlots, 512);
+
+/// Size of the Supported Log Pages log: a dword for each identifier.
+pub const SUPPORTED_BYTES: usize = 1024;
+/// Size of the Commands Supported and Effects log: a dword for each admin and each I/O opcode, the rest reserved.
+pub const COMMAND_EFFECTS_BYTES: usize = 4096;
+/// Where the I/O opcodes begin in that log.
+pub const COMMAND_EFFECTS_IO_OFFSET: usize = 1024;
+/// Size of the Feature Identifiers Supported and Effects log.
+pub const FEATURE_EFFECTS_BYTES: usize = 1024;
+/// Size of the NVMe-MI Commands Supported and Effects log.
+pub const MANAGEMENT_EFFECTS_BYTES: usize = 4096;
+
+/// Bits of an entry of the effects logs (figures 211, 264).
+pub mod effects {
+    /// The command, feature or page is supported.
+    pub const SUPPORTED: u32 = 1 << 0;
+    /// Changes the contents of logical blocks.
+    pub const CONTENT_CHANGE: u32 = 1 << 1;
+    /// A feature of a namespace.
+    pub const SCOPE_NAMESPACE: u32 = 1 << 20;
+    /// A command or feature of the controller.
+    pub const SCOPE_CONTROLLER: u32 = 1 << 21;
+}
+
+/// An asynchronous event as completion dword 0 carries it (Base 2.1 figure 150): type, information, log page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Type: bits 2:0.
+    pub kind: u8,
+    /// Information: bits 15:8.
+    pub information: u8,
+    /// Log page that holds more and whose reading re-arms the type: bits 23:16.
+    pub log: LogId,
+}
+
+impl Event {
+    /// Type 0: errors.
+    pub const ERROR: u8 = 0;
+    /// Type 1: SMART / health.
+    pub const HEALTH: u8 = 1;
+
+    /// A doorbell of a queue that does not exist was written.
+    pub const INVALID_DOORBELL_REGISTER: Self = Self { kind: Self::ERROR, information: 0, log: LogId::ERROR };
+    /// A doorbell was written with a value that cannot be.
+    pub const INVALID_DOORBELL_VALUE: Self = Self { kind: Self::ERROR, information: 1, log: LogId::ERROR };
+    /// A temperature crossed its threshold.
+    pub const TEMPERATURE: Self = Self { kind: Self::HEALTH, information: 1, log: LogId::SMART };
+
+    /// Completion dword 0.
+    #[must_use]
+    pub const fn dword(self) -> u32 {
+        self.kind as u32 | (self.information as u32) << 8 | (self.log.0 as u32) << 16
+    }
+}

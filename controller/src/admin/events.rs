@@ -1,0 +1,85 @@
+//! Asynchronous Event Requests (NVMe Base 2.1 section 5.1.2): they wait, without a completion slot, until something happens.
+
+use std::collections::VecDeque;
+
+use nvme_spec::Status;
+use nvme_spec::log::{Event, LogId};
+
+/// Requests that wait for events, events that wait for requests, and which types the host has not read up on yet.
+#[derive(Debug)]
+pub(crate) struct Events {
+    requests: VecDeque<u16>,
+    queued: VecDeque<Event>,
+    /// Types that were reported and are silent until the host reads their log page.
+    masked: [bool; 8],
+    requests_max: usize,
+    queued_max: usize,
+}
+
+impl Events {
+    /// At most `requests_max` requests wait, and `queued_max` events are kept.
+    pub(crate) fn new(requests_max: usize, queued_max: usize) -> Self {
+        Self { requests: VecDeque::new(), queued: VecDeque::new(), masked: [false; 8], requests_max, queued_max }
+    }
+
+    /// A controller reset: requests end without an answer, events and masks are forgotten.
+    pub(crate) fn reset(&mut self) {
+        self.requests.clear();
+        self.queued.clear();
+        self.masked = [false; 8];
+    }
+
+    /// Takes a request in (B73).
+    pub(super) fn park(&mut self, cid: u16) -> Result<(), Status> {
+        if self.requests.len() >= self.requests_max {
+            return Err(Status::EVENT_REQUEST_LIMIT);
+        }
+        self.requests.push_back(cid);
+        Ok(())
+    }
+
+    pub(super) fn is_parked(&self, cid: u16) -> bool {
+        self.requests.contains(&cid)
+    }
+
+    pub(super) fn unpark(&mut self, cid: u16) {
+        if let Some(index) = self.requests.iter().position(|parked| *parked == cid) {
+            self.requests.remove(index);
+        }
+    }
+
+    /// Something happened. It waits for a request and for its type to be unmasked; the same event twice in the queue says no more than
+    /// once, so a host that floods us with errors fills nothing (B74).
+    pub(crate) fn raise(&mut self, event: Event) {
+        if self.queued.len() < self.queued_max && !self.queued.contains(&event) {
+            self.queued.push_back(event);
+        }
+    }
+
+    /// The next event that may be reported and the request that reports it, if there are both.
+    pub(crate) fn due(&self) -> Option<(u16, Event)> {
+        let cid = *self.requests.front()?;
+        let event = self.queued.iter().find(|event| !self.is_masked(**event))?;
+        Some((cid, *event))
+    }
+
+    /// The event of [`Self::due`] was reported: its type is silent from now on (B75).
+    pub(crate) fn reported(&mut self, event: Event) {
+        self.requests.pop_front();
+        self.queued.retain(|queued| *queued != event);
+        self.masked[usize::from(event.kind & 0x7)] = true;
+    }
+
+    /// The host read a log page and did not ask to retain the event.
+    pub(super) fn log_read(&mut self, log: LogId) {
+        match log {
+            LogId::ERROR => self.masked[usize::from(Event::ERROR)] = false,
+            LogId::SMART => self.masked[usize::from(Event::HEALTH)] = false,
+            _ => {}
+        }
+    }
+
+    fn is_masked(&self, event: Event) -> bool {
+        self.masked[usize::from(event.kind & 0x7)]
+    }
+}

@@ -1,0 +1,308 @@
+//! Get and Set Features (NVMe Base 2.1 sections 5.1.11 and 5.1.25, with NVM Command Set 1.1 section 4.1.3). No feature can be saved; all of
+//! them return to their defaults at a controller reset (B12).
+
+use media::{Submitted, Token};
+use nvme_spec::command::{high16, low16};
+use nvme_spec::feature::{self, CAPABILITY_CHANGEABLE, CAPABILITY_NAMESPACE, FeatureId, HOST_BEHAVIOR_BYTES, select};
+use nvme_spec::log::{Event, WARNING_TEMPERATURE, effects};
+use nvme_spec::{Command, NSID_ALL, Status};
+
+use super::{Done, keep_alive};
+use crate::Controller;
+use crate::dma::GuestMemory;
+use crate::effects::FEATURES;
+use crate::health::{TEMPERATURE_KELVINS, WARNING_KELVINS};
+use crate::io;
+
+/// Dword 10 bit 31 of Set Features: save the value.
+const SAVE: u32 = 1 << 31;
+
+/// The values in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Features {
+    pub(crate) arbitration: u32,
+    temperature_over_kelvins: u16,
+    temperature_under_kelvins: u16,
+    /// Ascending by namespace; one that is not here has the default.
+    error_recovery: Vec<(u32, u32)>,
+    /// How many I/O submission queues the host may create.
+    pub(crate) submission_queues: u16,
+    /// How many I/O completion queues the host may create.
+    pub(crate) completion_queues: u16,
+    interrupt_coalescing: u32,
+    write_atomicity: u32,
+    asynchronous_events: u32,
+    pub(crate) keep_alive_ms: u32,
+    host_behavior: [u8; HOST_BEHAVIOR_BYTES],
+}
+
+impl Features {
+    /// What is in force after a reset.
+    pub(crate) fn new(io_queue_pairs: u16) -> Self {
+        Self {
+            // A burst of eight commands.
+            arbitration: 3,
+            temperature_over_kelvins: WARNING_KELVINS,
+            temperature_under_kelvins: 0,
+            error_recovery: Vec::new(),
+            submission_queues: io_queue_pairs,
+            completion_queues: io_queue_pairs,
+            interrupt_coalescing: 0,
+            write_atomicity: 0,
+            asynchronous_events: 0,
+            keep_alive_ms: 0,
+            host_behavior: [0; HOST_BEHAVIOR_BYTES],
+        }
+    }
+
+    /// Arbitration Burst: how many commands a queue may give in its turn.
+    pub(crate) fn burst(&self) -> u32 {
+        match self.arbitration & 0x7 {
+            0x7 => u32::MAX,
+            exponent => 1 << exponent,
+        }
+    }
+
+    /// The critical warning bits for this composite temperature.
+    pub(crate) fn temperature_warning(&self, kelvins: u16) -> u8 {
+        let outside = kelvins >= self.temperature_over_kelvins || kelvins <= self.temperature_under_kelvins;
+        if outside { WARNING_TEMPERATURE } else { 0 }
+    }
+}
+
+impl Controller {
+    /// Whether the feature exists here.
+    pub(super) fn has_feature(&self, wanted: FeatureId) -> bool {
+        let cached = wanted != FeatureId::VOLATILE_WRITE_CACHE || self.media.write_cache().is_some();
+        cached && FEATURES.iter().any(|(feature, _)| *feature == wanted)
+    }
+
+    /// The feature that dword 10 names, and whether it belongs to a namespace.
+    fn feature(&self, command: &Command) -> Result<(FeatureId, bool), Status> {
+        let [identifier, ..] = command.cdw10.get().to_le_bytes();
+        let wanted = FeatureId(identifier);
+        let entry = FEATURES.iter().find(|(feature, _)| *feature == wanted && self.has_feature(wanted));
+        entry.map(|(feature, scope)| (*feature, *scope == effects::SCOPE_NAMESPACE)).ok_or(Status::INVALID_FIELD)
+    }
+}
+
+/// Get Features.
+pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<Done, Status> {
+    let (feature, of_namespace) = controller.feature(command)?;
+    let nsid = command.nsid.get();
+    if of_namespace {
+        controller.namespaces.resolve(nsid)?;
+    }
+    let defaults = Features::new(controller.config.io_queue_pairs);
+    match command.cdw10.get() >> 8 & 0x7 {
+        select::CURRENT => {}
+        // Nothing can be saved, so what would be restored is the default (B97).
+        select::DEFAULT | select::SAVED => return default(controller, memory, command, feature, &defaults),
+        select::CAPABILITIES => {
+            let namespace = if of_namespace { CAPABILITY_NAMESPACE } else { 0 };
+            return Ok(Done::Now(CAPABILITY_CHANGEABLE | namespace));
+        }
+        _ => return Err(Status::INVALID_FIELD),
+    }
+    if feature == FeatureId::HOST_BEHAVIOR {
+        let bytes = controller.features.host_behavior;
+        return controller.send(memory, command, &bytes).map(|()| Done::Now(0));
+    }
+    if feature == FeatureId::INTERRUPT_VECTOR {
+        let vector = low16(command.cdw11.get());
+        let immediate = *controller.interrupts.immediate_mut(vector).ok_or(Status::INVALID_FIELD)?;
+        return Ok(Done::Now(u32::from(vector) | u32::from(immediate) << 16));
+    }
+    if feature == FeatureId::VOLATILE_WRITE_CACHE {
+        return Ok(Done::Now(u32::from(controller.media.write_cache() == Some(true))));
+    }
+    value(&controller.features, command, feature).map(Done::Now)
+}
+
+fn default<M: GuestMemory>(
+    controller: &mut Controller,
+    memory: &M,
+    command: &Command,
+    feature: FeatureId,
+    defaults: &Features,
+) -> Result<Done, Status> {
+    match feature {
+        FeatureId::HOST_BEHAVIOR => controller.send(memory, command, &defaults.host_behavior).map(|()| Done::Now(0)),
+        FeatureId::INTERRUPT_VECTOR => Ok(Done::Now(u32::from(low16(command.cdw11.get())))),
+        FeatureId::VOLATILE_WRITE_CACHE => Ok(Done::Now(1)),
+        _ => value(defaults, command, feature).map(Done::Now),
+    }
+}
+
+/// Completion dword 0 of the features that are a dword.
+fn value(features: &Features, command: &Command, feature: FeatureId) -> Result<u32, Status> {
+    Ok(match feature {
+        FeatureId::ARBITRATION => features.arbitration,
+        // There is one power state.
+        FeatureId::POWER_MANAGEMENT => 0,
+        FeatureId::TEMPERATURE_THRESHOLD => match threshold(command)? {
+            Threshold::Over => features.temperature_over_kelvins.into(),
+            Threshold::Under => features.temperature_under_kelvins.into(),
+            Threshold::NoSensor => 0,
+        },
+        FeatureId::ERROR_RECOVERY => {
+            let nsid = command.nsid.get();
+            features.error_recovery.iter().find(|(of, _)| *of == nsid).map_or(0, |(_, value)| *value)
+        }
+        FeatureId::NUMBER_OF_QUEUES => granted(features),
+        FeatureId::INTERRUPT_COALESCING => features.interrupt_coalescing,
+        FeatureId::WRITE_ATOMICITY => features.write_atomicity,
+        FeatureId::ASYNCHRONOUS_EVENTS => features.asynchronous_events,
+        FeatureId::KEEP_ALIVE_TIMER => features.keep_alive_ms,
+        _ => return Err(Status::INVALID_FIELD),
+    })
+}
+
+/// Set Features.
+pub(super) fn set<M: GuestMemory>(
+    controller: &mut Controller,
+    memory: &M,
+    command: &Command,
+    token: Token,
+) -> Result<Done, Status> {
+    let (feature, of_namespace) = controller.feature(command)?;
+    if command.cdw10.get() & SAVE != 0 {
+        return Err(Status::FEATURE_NOT_SAVEABLE);
+    }
+    let nsid = command.nsid.get();
+    match of_namespace {
+        true if nsid != NSID_ALL => controller.namespaces.resolve(nsid).map(|_| ())?,
+        false if nsid != 0 && nsid != NSID_ALL => return Err(Status::FEATURE_NOT_NAMESPACE_SPECIFIC),
+        _ => {}
+    }
+    let value = command.cdw11.get();
+    match feature {
+        FeatureId::ARBITRATION => controller.features.arbitration = value & 0xffff_ff07,
+        FeatureId::POWER_MANAGEMENT if value & 0x1f != 0 => return Err(Status::INVALID_FIELD),
+        FeatureId::POWER_MANAGEMENT => {}
+        FeatureId::TEMPERATURE_THRESHOLD => set_temperature(controller, command)?,
+        FeatureId::ERROR_RECOVERY => set_error_recovery(controller, nsid, value)?,
+        FeatureId::VOLATILE_WRITE_CACHE => return set_write_cache(controller, value & 1 != 0, token),
+        FeatureId::NUMBER_OF_QUEUES => return set_queues(controller, value),
+        FeatureId::INTERRUPT_COALESCING => {
+            controller.features.interrupt_coalescing = value & 0xffff;
+            controller.interrupts.set_coalescing(value);
+        }
+        FeatureId::INTERRUPT_VECTOR => {
+            let immediate = controller.interrupts.immediate_mut(low16(value)).ok_or(Status::INVALID_FIELD)?;
+            *immediate = value & 1 << 16 != 0;
+        }
+        FeatureId::WRITE_ATOMICITY => controller.features.write_atomicity = value & 1,
+        FeatureId::ASYNCHRONOUS_EVENTS => {
+            controller.features.asynchronous_events = value & feature::EVENT_SMART_MASK;
+            report_temperature(controller);
+        }
+        FeatureId::KEEP_ALIVE_TIMER => {
+            controller.features.keep_alive_ms = value;
+            keep_alive::restart(controller);
+        }
+        FeatureId::HOST_BEHAVIOR => set_host_behavior(controller, memory, command)?,
+        _ => return Err(Status::INVALID_FIELD),
+    }
+    Ok(Done::Now(0))
+}
+
+/// Which threshold dword 11 means (Base 2.1 section 5.1.25.1.3).
+enum Threshold {
+    Over,
+    Under,
+    /// A sensor that we do not have, or all of those.
+    NoSensor,
+}
+
+fn threshold(command: &Command) -> Result<Threshold, Status> {
+    let dword = command.cdw11.get();
+    let composite = dword >> 16 & 0xf == 0;
+    match dword >> 20 & 0x3 {
+        0 if composite => Ok(Threshold::Over),
+        1 if composite => Ok(Threshold::Under),
+        0 | 1 => Ok(Threshold::NoSensor),
+        _ => Err(Status::INVALID_FIELD),
+    }
+}
+
+fn set_temperature(controller: &mut Controller, command: &Command) -> Result<(), Status> {
+    let kelvins = low16(command.cdw11.get());
+    // Sensor Fh stands for all of them, the composite temperature among them.
+    let all = command.cdw11.get() >> 16 & 0xf == 0xf;
+    let under = command.cdw11.get() >> 20 & 0x3 == 1;
+    match threshold(command)? {
+        Threshold::NoSensor if !all => {}
+        _ if under => controller.features.temperature_under_kelvins = kelvins,
+        _ => controller.features.temperature_over_kelvins = kelvins,
+    }
+    report_temperature(controller);
+    Ok(())
+}
+
+/// An event, if the temperature is outside its thresholds and the host wants to hear of it (B76).
+fn report_temperature(controller: &mut Controller) {
+    let warning = controller.features.temperature_warning(TEMPERATURE_KELVINS);
+    if u32::from(warning) & controller.features.asynchronous_events != 0 {
+        controller.events.raise(Event::TEMPERATURE);
+    }
+}
+
+fn set_error_recovery(controller: &mut Controller, nsid: u32, value: u32) -> Result<(), Status> {
+    // DULBE is for namespaces that report errors on deallocated blocks, and none does (B101).
+    if value & 1 << 16 != 0 {
+        return Err(Status::INVALID_FIELD);
+    }
+    let meant: Vec<u32> = controller.namespaces.iter().map(|namespace| namespace.identity.nsid).collect();
+    let values = &mut controller.features.error_recovery;
+    for nsid in meant.into_iter().filter(|of| nsid == NSID_ALL || *of == nsid) {
+        values.retain(|(of, _)| *of != nsid);
+        values.push((nsid, value & 0xffff));
+    }
+    Ok(())
+}
+
+/// Switching the cache off is finished when what was in it is durable (B99).
+fn set_write_cache(controller: &mut Controller, enabled: bool, token: Token) -> Result<Done, Status> {
+    match controller.media.set_write_cache(controller.health.now, token, enabled) {
+        Submitted::Pending => Ok(Done::Pending),
+        Submitted::Done(outcome) => match io::status(outcome) {
+            Status::SUCCESS => Ok(Done::Now(0)),
+            status => Err(status),
+        },
+    }
+}
+
+/// How many queues the host may create, as Number of Queues reports it: zero-based, completion queues in the high half.
+fn granted(features: &Features) -> u32 {
+    let (submission, completion) = (features.submission_queues - 1, features.completion_queues - 1);
+    u32::from(submission) | u32::from(completion) << 16
+}
+
+/// Grants what is asked for as far as there is room; only before the first I/O queue is created (B51).
+fn set_queues(controller: &mut Controller, value: u32) -> Result<Done, Status> {
+    let (submission_z, completion_z) = (low16(value), high16(value));
+    if controller.queues.any_io() {
+        return Err(Status::SEQUENCE_ERROR);
+    }
+    if submission_z == u16::MAX || completion_z == u16::MAX {
+        return Err(Status::INVALID_FIELD);
+    }
+    let room = controller.config.io_queue_pairs;
+    controller.features.submission_queues = (submission_z + 1).min(room);
+    controller.features.completion_queues = (completion_z + 1).min(room);
+    Ok(Done::Now(granted(&controller.features)))
+}
+
+/// The host says what it understands. What could make a difference here is kept and given back; the rest must be zero.
+fn set_host_behavior<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<(), Status> {
+    let mut bytes = [0; HOST_BEHAVIOR_BYTES];
+    controller.receive(memory, command, &mut bytes)?;
+    // Base 2.1 section 5.1.25.1.14: the first three bytes are switches.
+    if bytes[..3].iter().any(|switch| *switch > 1) {
+        return Err(Status::INVALID_FIELD);
+    }
+    bytes[4..].fill(0);
+    controller.features.host_behavior = bytes;
+    Ok(())
+}

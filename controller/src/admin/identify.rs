@@ -1,0 +1,196 @@
+//! Identify (NVMe Base 2.1 section 5.1.13; NVM Command Set 1.1 section 4.1.5): what the host is told of us. Every field speaks of
+//! something that exists; what is not offered is zero.
+
+use nvme_spec::identify::{self, Cns, LbaFormat, descriptor};
+use nvme_spec::opcode::AdminOpcode;
+use nvme_spec::register::VERSION_2_1;
+use nvme_spec::{Command, IDENTIFY_BYTES, NSID_ALL, Status};
+use zerocopy::IntoBytes;
+
+use super::{Done, keep_alive};
+use crate::Controller;
+use crate::dma::GuestMemory;
+use crate::health::{CRITICAL_KELVINS, ERROR_ENTRIES, WARNING_KELVINS};
+use crate::namespace::Namespace;
+
+type Page = [u8; IDENTIFY_BYTES];
+
+/// Abort Command Limit, zero-based.
+const ACL_Z: u8 = 3;
+/// The organizationally unique identifier that we use: a locally administered one, since nobody assigned us any.
+const IEEE_LOCAL: [u8; 3] = [0x00, 0xb0, 0x02];
+/// The NVM command set among the command sets.
+const CSI_NVM: u8 = 0;
+
+/// Answers with the 4096 bytes that dword 10 asks for.
+pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<Done, Status> {
+    let page = page(controller, command)?;
+    controller.send(memory, command, &page)?;
+    Ok(Done::Now(0))
+}
+
+fn page(controller: &Controller, command: &Command) -> Result<Page, Status> {
+    let [cns, ..] = command.cdw10.get().to_le_bytes();
+    let [.., command_set] = command.cdw11.get().to_le_bytes();
+    let nsid = command.nsid.get();
+    match Cns(cns) {
+        Cns::NAMESPACE => namespace(controller, nsid),
+        Cns::CONTROLLER => Ok(this_controller(controller)),
+        Cns::ACTIVE_NAMESPACES => active(controller, nsid),
+        Cns::NAMESPACE_DESCRIPTORS => descriptors(controller, nsid),
+        Cns::INDEPENDENT_NAMESPACE => independent(controller, nsid),
+        Cns::COMMAND_SETS => Ok(command_sets()),
+        Cns::COMMAND_SET_NAMESPACE => nvm_only(command_set).and_then(|()| command_set_namespace(controller, nsid)),
+        Cns::COMMAND_SET_CONTROLLER => nvm_only(command_set).map(|()| command_set_controller()),
+        Cns::COMMAND_SET_ACTIVE_NAMESPACES => nvm_only(command_set).and_then(|()| active(controller, nsid)),
+        _ => Err(Status::INVALID_FIELD),
+    }
+}
+
+fn nvm_only(command_set: u8) -> Result<(), Status> {
+    if command_set == CSI_NVM { Ok(()) } else { Err(Status::INVALID_FIELD) }
+}
+
+/// CNS 01h.
+fn this_controller(controller: &Controller) -> Page {
+    let config = &controller.config;
+    let mut data = identify::Controller::zeroed();
+    data.vid = config.vendor_id.into();
+    data.ssvid = config.vendor_id.into();
+    data.sn = config.serial;
+    data.mn = config.model;
+    data.fr = config.firmware;
+    data.ieee = IEEE_LOCAL;
+    data.mdts = config.mdts;
+    data.cntlid = 0.into();
+    data.ver = VERSION_2_1.into();
+    // An I/O controller.
+    data.cntrltype = 1;
+    data.oacs = if controller.supports(AdminOpcode::DOORBELL_BUFFER_CONFIG) {
+        identify::OACS_DOORBELL_BUFFER.into()
+    } else {
+        0.into()
+    };
+    data.acl_z = ACL_Z;
+    data.aerl_z = config.aerl_z;
+    // One firmware slot, which cannot be written.
+    data.frmw = 1 << 1 | 1;
+    data.lpa = identify::LPA_COMMAND_EFFECTS | identify::LPA_EXTENDED | identify::LPA_MISCELLANEOUS;
+    data.elpe_z = u8::try_from(ERROR_ENTRIES - 1).unwrap_or(u8::MAX);
+    data.wctemp = WARNING_KELVINS.into();
+    data.cctemp = CRITICAL_KELVINS.into();
+    data.kas = keep_alive::GRANULARITY_HUNDRED_MS.into();
+    data.sqes = 0x66;
+    data.cqes = 0x44;
+    data.nn = controller.namespaces.limit().into();
+    data.mnan = 0.into();
+    data.oncs = (identify::ONCS_COMPARE
+        | identify::ONCS_DATASET_MANAGEMENT
+        | identify::ONCS_WRITE_ZEROES
+        | identify::ONCS_SELECT)
+        .into();
+    let cache = controller.media.write_cache().map_or(0, |_| identify::VWC_PRESENT);
+    data.vwc = cache | identify::VWC_FLUSH_ALL;
+    data.subnqn = config.subnqn;
+    to_page(&data)
+}
+
+/// CNS 00h: an identifier that is valid and not active gives zeroes (B64).
+fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Status> {
+    let Some(namespace) = valid(controller, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
+    let shape = &namespace.shape;
+    let mut data = identify::Namespace::zeroed();
+    data.nsze = shape.capacity_blocks.into();
+    data.ncap = shape.capacity_blocks.into();
+    data.nuse = controller.media.allocated_blocks(namespace.volume).into();
+    data.dlfeat = identify::DLFEAT_ZEROES_AND_DEALLOCATE;
+    if shape.power_atomic_blocks > 1 {
+        data.nsfeat |= identify::NSFEAT_OWN_ATOMICS;
+        data.nawupf_z = u16::try_from(shape.power_atomic_blocks - 1).unwrap_or(u16::MAX).into();
+        data.nawun_z = data.nawupf_z;
+    }
+    data.nguid = namespace.identity.nguid;
+    data.eui64 = namespace.identity.eui64.to_be_bytes();
+    let shift = u8::try_from(namespace.block_shift()).unwrap_or(0);
+    data.lbaf[0] = LbaFormat { ms: 0.into(), lbads: shift, rp: 0 };
+    Ok(to_page(&data))
+}
+
+/// CNS 02h and 07h: identifiers above the given one, ascending (B65).
+fn active(controller: &Controller, above: u32) -> Result<Page, Status> {
+    if above >= NSID_ALL - 1 {
+        return Err(Status::INVALID_NAMESPACE);
+    }
+    let mut page = [0; IDENTIFY_BYTES];
+    let identifiers =
+        controller.namespaces.iter().map(|namespace| namespace.identity.nsid).filter(|nsid| *nsid > above);
+    for (place, nsid) in page.as_chunks_mut::<4>().0.iter_mut().zip(identifiers) {
+        *place = nsid.to_le_bytes();
+    }
+    Ok(page)
+}
+
+/// CNS 03h: every namespace has a UUID and a command set; the others if they were given (B66).
+fn descriptors(controller: &Controller, nsid: u32) -> Result<Page, Status> {
+    let identity = &controller.namespaces.resolve(nsid)?.identity;
+    let mut page = [0; IDENTIFY_BYTES];
+    let mut at = 0;
+    let mut put = |kind: u8, value: &[u8]| {
+        page[at] = kind;
+        page[at + 1] = u8::try_from(value.len()).unwrap_or(0);
+        page[at + 4..at + 4 + value.len()].copy_from_slice(value);
+        at += 4 + value.len();
+    };
+    if identity.eui64 != 0 {
+        put(descriptor::EUI64, &identity.eui64.to_be_bytes());
+    }
+    if identity.nguid != [0; 16] {
+        put(descriptor::NGUID, &identity.nguid);
+    }
+    put(descriptor::UUID, identity.uuid.as_bytes());
+    put(descriptor::COMMAND_SET, &[CSI_NVM]);
+    Ok(page)
+}
+
+/// CNS 05h for the NVM command set: no extended formats, no protection information, so all fields are zero.
+fn command_set_namespace(controller: &Controller, nsid: u32) -> Result<Page, Status> {
+    valid(controller, nsid).map(|_| [0; IDENTIFY_BYTES])
+}
+
+/// CNS 06h for the NVM command set: no command has a limit of its own (all of these fields are zero), at version 1.1.
+fn command_set_controller() -> Page {
+    let mut page = [0; IDENTIFY_BYTES];
+    // NVM Command Set 1.1 figure 105: VER at byte 20.
+    page[20..24].copy_from_slice(&0x0001_0100_u32.to_le_bytes());
+    page
+}
+
+/// CNS 08h.
+fn independent(controller: &Controller, nsid: u32) -> Result<Page, Status> {
+    let Some(_) = valid(controller, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
+    let mut data = identify::IndependentNamespace::zeroed();
+    data.nstat = identify::NSTAT_READY;
+    Ok(to_page(&data))
+}
+
+/// CNS 1Ch: the first combination of command sets is the NVM command set alone.
+fn command_sets() -> Page {
+    let mut page = [0; IDENTIFY_BYTES];
+    page[0] = 1 << CSI_NVM;
+    page
+}
+
+/// The active namespace, or nothing if the identifier is valid without one; NSID FFFFFFFFh is not taken, since we have no namespace
+/// management.
+fn valid(controller: &Controller, nsid: u32) -> Result<Option<&Namespace>, Status> {
+    if !controller.namespaces.is_valid(nsid) {
+        return Err(Status::INVALID_NAMESPACE);
+    }
+    Ok(controller.namespaces.get(nsid))
+}
+
+fn to_page(data: &(impl IntoBytes + zerocopy::Immutable)) -> Page {
+    let mut page = [0; IDENTIFY_BYTES];
+    page.copy_from_slice(data.as_bytes());
+    page
+}

@@ -1,0 +1,142 @@
+//! Get Log Page (NVMe Base 2.1 section 5.1.12).
+
+use nvme_spec::command::{high16, low16};
+use nvme_spec::log::{self, FirmwareSlots, LogId, Smart, effects};
+use nvme_spec::{Command, NSID_ALL, Status};
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::Done;
+use crate::Controller;
+use crate::dma::GuestMemory;
+use crate::effects::{ADMIN, FEATURES, LOGS, NVM};
+use crate::health::{ERROR_ENTRIES, TEMPERATURE_KELVINS};
+
+/// Dword 10 bit 15: Retain Asynchronous Event.
+const RETAIN_EVENT: u32 = 1 << 15;
+/// Dword 14 bit 23: the offset is an index, not bytes.
+const OFFSET_IS_INDEX: u32 = 1 << 23;
+
+/// Transfers the part of the page that was asked for; behind the page's end there are zeroes, never other memory (B84, B85).
+pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<Done, Status> {
+    let [identifier, ..] = command.cdw10.get().to_le_bytes();
+    let identifier = LogId(identifier);
+    if !LOGS.contains(&identifier) {
+        return Err(Status::INVALID_LOG_PAGE);
+    }
+    let offset = offset(command)?;
+    let length = length(controller, command)?;
+    let page = page(controller, identifier, command.nsid.get())?;
+    if offset > page.len() {
+        return Err(Status::INVALID_FIELD);
+    }
+    let mut bytes = vec![0; length];
+    let part = &page[offset..page.len().min(offset.saturating_add(length))];
+    bytes[..part.len()].copy_from_slice(part);
+    controller.send(memory, command, &bytes)?;
+    // Only a page that was read makes its events heard again (B75).
+    if command.cdw10.get() & RETAIN_EVENT == 0 {
+        controller.events.log_read(identifier);
+    }
+    Ok(Done::Now(0))
+}
+
+/// LPO: bytes, a multiple of four.
+fn offset(command: &Command) -> Result<usize, Status> {
+    let offset = u64::from(command.cdw12.get()) | u64::from(command.cdw13.get()) << 32;
+    if !offset.is_multiple_of(4) || command.cdw14.get() & OFFSET_IS_INDEX != 0 {
+        return Err(Status::INVALID_FIELD);
+    }
+    usize::try_from(offset).map_err(|_| Status::INVALID_FIELD)
+}
+
+/// NUMD: dwords, zero-based, 32 bits over two fields; within MDTS (B121).
+fn length(controller: &Controller, command: &Command) -> Result<usize, Status> {
+    let dwords_z = u64::from(high16(command.cdw10.get())) | u64::from(low16(command.cdw11.get())) << 16;
+    let bytes = usize::try_from((dwords_z + 1) * 4).map_err(|_| Status::INVALID_FIELD)?;
+    if bytes > controller.config.transfer_bytes_max() { Err(Status::INVALID_FIELD) } else { Ok(bytes) }
+}
+
+fn page(controller: &Controller, identifier: LogId, nsid: u32) -> Result<Vec<u8>, Status> {
+    Ok(match identifier {
+        LogId::SUPPORTED => supported(),
+        LogId::ERROR => errors(controller),
+        LogId::SMART => smart(controller, nsid)?.as_bytes().to_vec(),
+        LogId::FIRMWARE_SLOT => firmware(controller).as_bytes().to_vec(),
+        LogId::COMMAND_EFFECTS => command_effects(controller),
+        LogId::FEATURE_EFFECTS => feature_effects(controller),
+        LogId::MANAGEMENT_EFFECTS => vec![0; log::MANAGEMENT_EFFECTS_BYTES],
+        _ => return Err(Status::INVALID_LOG_PAGE),
+    })
+}
+
+/// LID 00h.
+fn supported() -> Vec<u8> {
+    let mut page = vec![0; log::SUPPORTED_BYTES];
+    LOGS.iter().for_each(|log| put(&mut page, log.0, effects::SUPPORTED));
+    page
+}
+
+/// LID 01h: newest first (B88).
+fn errors(controller: &Controller) -> Vec<u8> {
+    let mut page = vec![0; ERROR_ENTRIES * size_of::<log::ErrorEntry>()];
+    for (place, entry) in page.chunks_mut(size_of::<log::ErrorEntry>()).zip(controller.health.errors()) {
+        place.copy_from_slice(entry.as_bytes());
+    }
+    page
+}
+
+/// LID 02h, of the controller: there is none for each namespace (B86).
+fn smart(controller: &Controller, nsid: u32) -> Result<Smart, Status> {
+    if nsid != 0 && nsid != NSID_ALL {
+        return Err(Status::INVALID_FIELD);
+    }
+    let counts = &controller.health.counts;
+    let mut page = Smart::zeroed();
+    page.critical_warning = controller.features.temperature_warning(TEMPERATURE_KELVINS);
+    page.composite_temperature_kelvins = TEMPERATURE_KELVINS.into();
+    page.available_spare_percent = 100;
+    page.available_spare_threshold_percent = 10;
+    page.data_units_read = counts.bytes_read.div_ceil(512_000).into();
+    page.data_units_written = counts.bytes_written.div_ceil(512_000).into();
+    page.host_read_commands = counts.read_commands.into();
+    page.host_write_commands = counts.write_commands.into();
+    page.power_cycles = 1.into();
+    page.power_on_hours = u128::from(controller.health.now.0 / 3_600_000_000_000).into();
+    page.media_errors = counts.media_errors.into();
+    page.error_log_entries = u128::from(counts.errors).into();
+    Ok(page)
+}
+
+/// LID 03h: slot 1 is active and the only one.
+fn firmware(controller: &Controller) -> FirmwareSlots {
+    let mut page = FirmwareSlots::new_zeroed();
+    page.active = 1;
+    page.revisions[0] = controller.config.firmware;
+    page
+}
+
+/// LID 05h.
+fn command_effects(controller: &Controller) -> Vec<u8> {
+    let mut page = vec![0; log::COMMAND_EFFECTS_BYTES];
+    for opcode in ADMIN.into_iter().filter(|opcode| controller.supports(*opcode)) {
+        put(&mut page, opcode.0, effects::SUPPORTED | effects::SCOPE_CONTROLLER);
+    }
+    for (opcode, effects) in NVM {
+        put(&mut page[log::COMMAND_EFFECTS_IO_OFFSET..], opcode.0, effects | effects::SCOPE_NAMESPACE);
+    }
+    page
+}
+
+/// LID 12h.
+fn feature_effects(controller: &Controller) -> Vec<u8> {
+    let mut page = vec![0; log::FEATURE_EFFECTS_BYTES];
+    for (feature, scope) in FEATURES.into_iter().filter(|(feature, _)| controller.has_feature(*feature)) {
+        put(&mut page, feature.0, effects::SUPPORTED | scope);
+    }
+    page
+}
+
+/// The dword for `identifier`.
+fn put(page: &mut [u8], identifier: u8, dword: u32) {
+    page[usize::from(identifier) * 4..][..4].copy_from_slice(&dword.to_le_bytes());
+}

@@ -1,0 +1,85 @@
+//! Commands of the admin queue: one file for each family, one line for each command below. A handler gets the controller and the
+//! entry; it says how the command ended, or that it waits.
+
+pub(crate) mod abort;
+pub(crate) mod doorbell_buffer;
+pub(crate) mod events;
+pub(crate) mod features;
+pub(crate) mod identify;
+pub(crate) mod keep_alive;
+pub(crate) mod logs;
+pub(crate) mod queues;
+
+use media::Token;
+use nvme_spec::opcode::AdminOpcode;
+use nvme_spec::{Command, Status};
+
+use crate::Controller;
+use crate::command::{check_flags, data};
+use crate::dma::{GuestMemory, Transfer};
+use crate::prp;
+
+/// How an admin command went, if it did not fail.
+pub(crate) enum Done {
+    /// It is finished; completion dword 0.
+    Now(u32),
+    /// It waits without a completion slot, and somebody remembers it by its identifier.
+    Parked,
+    /// The media has it under the token.
+    Pending,
+}
+
+/// Carries out one admin command.
+pub(crate) fn execute<M: GuestMemory>(
+    controller: &mut Controller,
+    memory: &M,
+    command: &Command,
+    token: Token,
+) -> Result<Done, Status> {
+    let opcode = AdminOpcode(command.opcode);
+    if !controller.supports(opcode) {
+        return Err(Status::INVALID_OPCODE);
+    }
+    check_flags(command)?;
+    match opcode {
+        AdminOpcode::DELETE_SUBMISSION_QUEUE => queues::delete_submission(controller, command),
+        AdminOpcode::CREATE_SUBMISSION_QUEUE => queues::create_submission(controller, command),
+        AdminOpcode::GET_LOG_PAGE => logs::get(controller, memory, command),
+        AdminOpcode::DELETE_COMPLETION_QUEUE => queues::delete_completion(controller, command),
+        AdminOpcode::CREATE_COMPLETION_QUEUE => queues::create_completion(controller, command),
+        AdminOpcode::IDENTIFY => identify::get(controller, memory, command),
+        AdminOpcode::ABORT => Ok(abort::abort(controller, command)),
+        AdminOpcode::SET_FEATURES => features::set(controller, memory, command, token),
+        AdminOpcode::GET_FEATURES => features::get(controller, memory, command),
+        AdminOpcode::ASYNCHRONOUS_EVENT_REQUEST => controller.events.park(command.cid.get()).map(|()| Done::Parked),
+        AdminOpcode::KEEP_ALIVE => Ok(keep_alive::touch(controller)),
+        AdminOpcode::DOORBELL_BUFFER_CONFIG => doorbell_buffer::configure(controller, memory, command),
+        _ => Err(Status::INVALID_OPCODE),
+    }
+}
+
+impl Controller {
+    /// Whether the opcode is one that we carry out.
+    pub(crate) fn supports(&self, opcode: AdminOpcode) -> bool {
+        let offered = opcode != AdminOpcode::DOORBELL_BUFFER_CONFIG || self.config.shadow_doorbells;
+        crate::effects::ADMIN.contains(&opcode) && offered
+    }
+
+    /// Hands `bytes` to the host where the command's data pointer says.
+    fn send<M: GuestMemory>(&mut self, memory: &M, command: &Command, bytes: &[u8]) -> Result<(), Status> {
+        self.resolve(memory, command, bytes.len())?;
+        let mut into = Transfer::new(memory, &self.segments);
+        media::Sink::take(&mut into, 0, bytes).map_err(|_| Status::DATA_TRANSFER_ERROR)
+    }
+
+    /// Takes `bytes` from the host, from where the command's data pointer says.
+    fn receive<M: GuestMemory>(&mut self, memory: &M, command: &Command, bytes: &mut [u8]) -> Result<(), Status> {
+        self.resolve(memory, command, bytes.len())?;
+        let mut from = Transfer::new(memory, &self.segments);
+        media::Source::fill(&mut from, 0, bytes).map_err(|_| Status::DATA_TRANSFER_ERROR)
+    }
+
+    fn resolve<M: GuestMemory>(&mut self, memory: &M, command: &Command, length: usize) -> Result<(), Status> {
+        prp::resolve(memory, data(command), length, self.registers.page_shift(), &mut self.segments)
+    }
+}

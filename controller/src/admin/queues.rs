@@ -1,0 +1,99 @@
+//! Create and Delete I/O Queue (NVMe Base 2.1 sections 5.2.1 to 5.2.4).
+
+use nvme_spec::command::{high16, low16};
+use nvme_spec::{Command, Status};
+
+use super::Done;
+use crate::Controller;
+use crate::queue::{CompletionQueue, SubmissionQueue};
+
+/// Dword 11 bit 0: the queue is contiguous.
+const CONTIGUOUS: u32 = 1 << 0;
+/// Create I/O Completion Queue, dword 11 bit 1: interrupts enabled.
+const INTERRUPTS: u32 = 1 << 1;
+/// CC.IOSQES and CC.IOCQES that we work with, as in Identify Controller.
+const ENTRY_SHIFTS: (u8, u8) = (6, 4);
+
+pub(super) fn create_completion(controller: &mut Controller, command: &Command) -> Result<Done, Status> {
+    let id = new_identifier(controller, command, |controller, id| controller.queues.completion(id).is_some())?;
+    let entries = check_shape(controller, command)?;
+    let vector = high16(command.cdw11.get());
+    controller.interrupts.check_vector(vector)?;
+    let interrupts = command.cdw11.get() & INTERRUPTS != 0;
+    let queue = CompletionQueue::new(command.prp1.get(), entries, vector, interrupts);
+    controller.queues.insert_completion(id, queue);
+    controller.doorbells.completion_created(id);
+    Ok(Done::Now(0))
+}
+
+pub(super) fn create_submission(controller: &mut Controller, command: &Command) -> Result<Done, Status> {
+    let id = new_identifier(controller, command, |controller, id| controller.queues.submission(id).is_some())?;
+    let cqid = high16(command.cdw11.get());
+    if cqid == 0 || cqid > controller.features.completion_queues {
+        return Err(Status::INVALID_QUEUE_IDENTIFIER);
+    }
+    if controller.queues.completion(cqid).is_none() {
+        return Err(Status::COMPLETION_QUEUE_INVALID);
+    }
+    let entries = check_shape(controller, command)?;
+    controller.queues.insert_submission(id, SubmissionQueue::new(command.prp1.get(), entries, cqid));
+    controller.doorbells.submission_created(id);
+    Ok(Done::Now(0))
+}
+
+/// Commands under way are answered first, with a status that says why they ended (B43).
+pub(super) fn delete_submission(controller: &mut Controller, command: &Command) -> Result<Done, Status> {
+    let id = low16(command.cdw10.get());
+    if id == 0 || controller.queues.submission(id).is_none() {
+        return Err(Status::INVALID_QUEUE_IDENTIFIER);
+    }
+    for token in controller.in_flight.tokens(|command| command.permit.sqid() == id) {
+        controller.withdraw(token, Status::ABORTED_QUEUE_DELETION);
+    }
+    controller.queues.remove_submission(id);
+    controller.arbiter.idle(id);
+    Ok(Done::Now(0))
+}
+
+pub(super) fn delete_completion(controller: &mut Controller, command: &Command) -> Result<Done, Status> {
+    let id = low16(command.cdw10.get());
+    if id == 0 || controller.queues.completion(id).is_none() {
+        return Err(Status::INVALID_QUEUE_IDENTIFIER);
+    }
+    if controller.queues.submissions().any(|(_, queue)| queue.completion_queue() == id) {
+        return Err(Status::INVALID_QUEUE_DELETION);
+    }
+    controller.queues.remove_completion(id);
+    Ok(Done::Now(0))
+}
+
+/// An identifier that may be used and is not (B33).
+fn new_identifier(
+    controller: &Controller,
+    command: &Command,
+    exists: impl Fn(&Controller, u16) -> bool,
+) -> Result<u16, Status> {
+    let id = low16(command.cdw10.get());
+    let granted = controller.features.submission_queues.max(controller.features.completion_queues);
+    if id == 0 || id > granted || exists(controller, id) {
+        return Err(Status::INVALID_QUEUE_IDENTIFIER);
+    }
+    Ok(id)
+}
+
+/// Size, place and entry sizes (B15, B34, B36, B37). Returns the number of entries.
+fn check_shape(controller: &Controller, command: &Command) -> Result<u32, Status> {
+    let configuration = controller.registers.configuration;
+    let size_z = high16(command.cdw10.get());
+    let shifts = (configuration.io_sq_entry_shift(), configuration.io_cq_entry_shift());
+    if size_z == 0 || size_z > controller.config.mqes_z || shifts != ENTRY_SHIFTS {
+        return Err(Status::INVALID_QUEUE_SIZE);
+    }
+    if command.cdw11.get() & CONTIGUOUS == 0 {
+        return Err(Status::INVALID_FIELD);
+    }
+    if command.prp1.get().trailing_zeros() < controller.registers.page_shift() {
+        return Err(Status::INVALID_PRP_OFFSET);
+    }
+    Ok(u32::from(size_z) + 1)
+}

@@ -1,0 +1,191 @@
+//! Doorbells: where the host says how far it has come. They arrive as register writes, in a page that both sides share, or in the
+//! shadow buffers of Doorbell Buffer Config (NVMe Base 2.1 section 5.2.5). A doorbell moves a tail or a head and nothing else happens.
+
+use std::sync::atomic::{Ordering, fence};
+
+use nvme_spec::log::Event;
+
+use crate::arbiter::Arbiter;
+use crate::dma::{DoorbellPage, GuestMemory};
+use crate::queue::{BadDoorbell, Queues};
+
+/// The shadow buffers of the host: one page of doorbells, one of event indexes.
+#[derive(Clone, Copy, Debug)]
+struct Shadow {
+    doorbells: u64,
+    event_indexes: u64,
+}
+
+/// Where doorbells come from besides register writes, and what was last seen there.
+#[derive(Debug)]
+pub(crate) struct Doorbells {
+    shadow: Option<Shadow>,
+    /// The last value seen in the shared page, by doorbell.
+    page_seen: Vec<u32>,
+    /// The last value seen in the shadow buffer, by doorbell.
+    shadow_seen: Vec<u32>,
+    /// Doorbells of queues that were just created: zero in the page before the host can know of the queue.
+    fresh: Vec<u16>,
+}
+
+/// The doorbells of a queue are neighbours: the tail of the submission queue, then the head of the completion queue.
+fn tail_index(id: u16) -> u16 {
+    2 * id
+}
+
+fn head_index(id: u16) -> u16 {
+    2 * id + 1
+}
+
+impl Doorbells {
+    /// For queues 0 to `count - 1`.
+    pub(crate) fn new(count: u16) -> Self {
+        let seen = vec![0; 2 * usize::from(count)];
+        Self { shadow: None, page_seen: seen.clone(), shadow_seen: seen, fresh: Vec::new() }
+    }
+
+    /// Drops the shadow buffers and forgets what was seen; the shared page is cleared.
+    pub(crate) fn reset(&mut self, page: Option<&dyn DoorbellPage>) {
+        self.shadow = None;
+        self.page_seen.fill(0);
+        self.shadow_seen.fill(0);
+        self.fresh.clear();
+        if let Some(page) = page {
+            (0..self.page_seen.len()).for_each(|index| page.store(index, 0));
+        }
+    }
+
+    /// A submission queue was created: its doorbell starts at 0.
+    pub(crate) fn submission_created(&mut self, id: u16) {
+        self.created(tail_index(id));
+    }
+
+    /// A completion queue was created: its doorbell starts at 0.
+    pub(crate) fn completion_created(&mut self, id: u16) {
+        self.created(head_index(id));
+    }
+
+    fn created(&mut self, index: u16) {
+        self.page_seen[usize::from(index)] = 0;
+        self.shadow_seen[usize::from(index)] = 0;
+        self.fresh.push(index);
+    }
+
+    /// Clears the page's doorbells of queues that were just created; before their creation is announced.
+    pub(crate) fn clear_fresh(&mut self, page: Option<&dyn DoorbellPage>) {
+        for index in self.fresh.drain(..) {
+            if let Some(page) = page {
+                page.store(usize::from(index), 0);
+            }
+        }
+    }
+
+    /// Uses shadow buffers from now on (both page aligned).
+    pub(crate) fn set_shadow(&mut self, doorbells: u64, event_indexes: u64) {
+        self.shadow = Some(Shadow { doorbells, event_indexes });
+        self.shadow_seen.fill(0);
+    }
+
+    /// Whether a register write to an I/O doorbell is only a nudge: with shadow buffers the value is there, and the register's may be
+    /// older.
+    pub(crate) fn is_nudge(&self, index: u16) -> bool {
+        self.shadow.is_some() && index >= 2
+    }
+
+    /// Looks at the shared page and the shadow buffers of every queue that exists. `event` is told of doorbells that cannot be.
+    pub(crate) fn poll<M: GuestMemory>(
+        &mut self,
+        memory: &M,
+        page: Option<&dyn DoorbellPage>,
+        queues: &mut Queues,
+        arbiter: &mut Arbiter,
+        event: &mut dyn FnMut(Event),
+    ) -> bool {
+        if page.is_none() && self.shadow.is_none() {
+            return false;
+        }
+        let mut moved = false;
+        for id in 0..queues.count() {
+            for (exists, index) in
+                [(queues.submission(id).is_some(), tail_index(id)), (queues.completion(id).is_some(), head_index(id))]
+            {
+                if !exists {
+                    continue;
+                }
+                for value in self.changed(memory, page, index).into_iter().flatten() {
+                    moved = true;
+                    ring(queues, arbiter, index, value).unwrap_or_else(&mut *event);
+                }
+            }
+        }
+        moved
+    }
+
+    /// The new values of one doorbell, if they differ from what was seen before: of the page, of the shadow buffer.
+    fn changed<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>, index: u16) -> [Option<u32>; 2] {
+        let at = usize::from(index);
+        let differs = |seen: &mut u32, value: u32| (std::mem::replace(seen, value) != value).then_some(value);
+        let in_page = page.and_then(|page| differs(&mut self.page_seen[at], page.load(at)));
+        // A shadow buffer that is gone for the moment says nothing; it is looked at again in the next step.
+        let in_shadow = self
+            .shadow
+            .and_then(|shadow| memory.load_u32(entry_address(shadow.doorbells, index)).ok())
+            .and_then(|value| differs(&mut self.shadow_seen[at], value));
+        [in_page, in_shadow]
+    }
+
+    /// Asks the host to ring when it has something new, before the device sleeps: the event index of each queue is brought up to
+    /// date. While the device is awake the indexes stay behind, and the host stays silent. The host's next change after this is either seen
+    /// by a poll that follows, or announced.
+    pub(crate) fn arm<M: GuestMemory>(&self, memory: &M, queues: &Queues) {
+        let Some(shadow) = self.shadow else { return };
+        for id in 1..queues.count() {
+            let tail = queues.submission(id).map(|queue| (tail_index(id), queue.tail()));
+            let head = queues.completion(id).map(|queue| (head_index(id), queue.head()));
+            for (index, value) in [tail, head].into_iter().flatten() {
+                // A buffer that is gone leaves the host to ring as it likes.
+                let _ = memory.store_u32(entry_address(shadow.event_indexes, index), value);
+            }
+        }
+        // The indexes must be visible before the doorbells are read again, on every processor.
+        fence(Ordering::SeqCst);
+    }
+}
+
+fn entry_address(base: u64, index: u16) -> u64 {
+    base.wrapping_add(u64::from(index) * 4)
+}
+
+/// Moves the tail or the head that doorbell `index` stands for. Bits 31:16 are ignored (B50).
+pub(crate) fn ring(queues: &mut Queues, arbiter: &mut Arbiter, index: u16, value: u32) -> Result<(), Event> {
+    let id = index / 2;
+    let value = nvme_spec::command::low16(value);
+    let moved = if index.is_multiple_of(2) {
+        ring_tail(queues, arbiter, id, value)
+    } else {
+        ring_head(queues, arbiter, id, value)
+    };
+    moved.map_err(|bad| match bad {
+        BadDoorbell::NoQueue => Event::INVALID_DOORBELL_REGISTER,
+        BadDoorbell::BadValue => Event::INVALID_DOORBELL_VALUE,
+    })
+}
+
+fn ring_tail(queues: &mut Queues, arbiter: &mut Arbiter, id: u16, tail: u16) -> Result<(), BadDoorbell> {
+    let queue = queues.submission_mut(id).ok_or(BadDoorbell::NoQueue)?;
+    queue.ring(tail)?;
+    if queue.is_empty() {
+        arbiter.idle(id);
+    } else {
+        arbiter.ready(id);
+    }
+    Ok(())
+}
+
+fn ring_head(queues: &mut Queues, arbiter: &mut Arbiter, id: u16, head: u16) -> Result<(), BadDoorbell> {
+    let queue = queues.completion_mut(id).ok_or(BadDoorbell::NoQueue)?;
+    queue.ring(head)?;
+    // Queues that waited for a completion slot are tried again.
+    arbiter.unblock();
+    Ok(())
+}

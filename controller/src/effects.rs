@@ -1,0 +1,59 @@
+//! What this controller supports, in one place: the dispatchers and the log pages 00h, 05h and 12h speak of the same lists, and a test
+//! sweeps all identifiers to see that they agree (B91).
+
+use nvme_spec::feature::FeatureId;
+use nvme_spec::log::{LogId, effects};
+use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
+
+/// Admin commands. Doorbell Buffer Config counts only where the configuration offers it.
+pub(crate) const ADMIN: [AdminOpcode; 12] = [
+    AdminOpcode::DELETE_SUBMISSION_QUEUE,
+    AdminOpcode::CREATE_SUBMISSION_QUEUE,
+    AdminOpcode::GET_LOG_PAGE,
+    AdminOpcode::DELETE_COMPLETION_QUEUE,
+    AdminOpcode::CREATE_COMPLETION_QUEUE,
+    AdminOpcode::IDENTIFY,
+    AdminOpcode::ABORT,
+    AdminOpcode::SET_FEATURES,
+    AdminOpcode::GET_FEATURES,
+    AdminOpcode::ASYNCHRONOUS_EVENT_REQUEST,
+    AdminOpcode::KEEP_ALIVE,
+    AdminOpcode::DOORBELL_BUFFER_CONFIG,
+];
+
+/// Commands of the NVM command set, with what the effects log says of each.
+pub(crate) const NVM: [(NvmOpcode, u32); 6] = [
+    (NvmOpcode::FLUSH, effects::SUPPORTED),
+    (NvmOpcode::WRITE, effects::SUPPORTED | effects::CONTENT_CHANGE),
+    (NvmOpcode::READ, effects::SUPPORTED),
+    (NvmOpcode::COMPARE, effects::SUPPORTED),
+    (NvmOpcode::WRITE_ZEROES, effects::SUPPORTED | effects::CONTENT_CHANGE),
+    (NvmOpcode::DATASET_MANAGEMENT, effects::SUPPORTED | effects::CONTENT_CHANGE),
+];
+
+/// Features, with their scope. Volatile Write Cache counts only where the media has one.
+pub(crate) const FEATURES: [(FeatureId, u32); 12] = [
+    (FeatureId::ARBITRATION, effects::SCOPE_CONTROLLER),
+    (FeatureId::POWER_MANAGEMENT, effects::SCOPE_CONTROLLER),
+    (FeatureId::TEMPERATURE_THRESHOLD, effects::SCOPE_CONTROLLER),
+    (FeatureId::ERROR_RECOVERY, effects::SCOPE_NAMESPACE),
+    (FeatureId::VOLATILE_WRITE_CACHE, effects::SCOPE_CONTROLLER),
+    (FeatureId::NUMBER_OF_QUEUES, effects::SCOPE_CONTROLLER),
+    (FeatureId::INTERRUPT_COALESCING, effects::SCOPE_CONTROLLER),
+    (FeatureId::INTERRUPT_VECTOR, effects::SCOPE_CONTROLLER),
+    (FeatureId::WRITE_ATOMICITY, effects::SCOPE_CONTROLLER),
+    (FeatureId::ASYNCHRONOUS_EVENTS, effects::SCOPE_CONTROLLER),
+    (FeatureId::KEEP_ALIVE_TIMER, effects::SCOPE_CONTROLLER),
+    (FeatureId::HOST_BEHAVIOR, effects::SCOPE_CONTROLLER),
+];
+
+/// Log pages.
+pub(crate) const LOGS: [LogId; 7] = [
+    LogId::SUPPORTED,
+    LogId::ERROR,
+    LogId::SMART,
+    LogId::FIRMWARE_SLOT,
+    LogId::COMMAND_EFFECTS,
+    LogId::FEATURE_EFFECTS,
+    LogId::MANAGEMENT_EFFECTS,
+];

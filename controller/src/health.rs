@@ -1,0 +1,85 @@
+//! What the device knows of its own life: counts for the SMART log, and the error log. Nothing here decides anything.
+
+use std::collections::VecDeque;
+
+use media::Nanoseconds;
+use nvme_spec::Status;
+use nvme_spec::log::ErrorEntry;
+use zerocopy::FromZeros;
+
+use crate::inflight::Origin;
+
+/// How many entries the error log keeps: ELPE + 1.
+pub(crate) const ERROR_ENTRIES: usize = 64;
+/// The composite temperature in kelvins. The device has no sensor: this is the temperature of a drive at rest.
+pub(crate) const TEMPERATURE_KELVINS: u16 = 313;
+/// Above this a host should do something (WCTEMP).
+pub(crate) const WARNING_KELVINS: u16 = 343;
+/// Above this a drive would stop (CCTEMP).
+pub(crate) const CRITICAL_KELVINS: u16 = 353;
+
+/// Counts since power-on.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) bytes_read: u128,
+    pub(crate) bytes_written: u128,
+    pub(crate) read_commands: u128,
+    pub(crate) write_commands: u128,
+    pub(crate) media_errors: u128,
+    pub(crate) errors: u64,
+}
+
+/// The device's life so far.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    pub(crate) counts: Counts,
+    /// Time of the last step, from the origin of the caller.
+    pub(crate) now: Nanoseconds,
+    /// Newest first.
+    errors: VecDeque<ErrorEntry>,
+}
+
+impl Health {
+    /// Enters a failed command into the error log.
+    pub(crate) fn log_command(&mut self, sqid: u16, cid: u16, origin: Origin, status: Status) {
+        if status.code_type() == 2 && status != Status::COMPARE_FAILURE {
+            self.counts.media_errors += 1;
+        }
+        self.log(ErrorEntry {
+            sqid: sqid.into(),
+            cid: cid.into(),
+            status: (status.0 << 1).into(),
+            lba: origin.lba.into(),
+            nsid: origin.nsid.into(),
+            opcode: origin.opcode,
+            version: 1,
+            ..Self::unspecific()
+        });
+    }
+
+    /// Enters an error that belongs to no command.
+    pub(crate) fn log_event(&mut self) {
+        self.log(Self::unspecific());
+    }
+
+    /// NVMe Base 2.1 section 5.1.12.1.2: FFFFh stands where no command or parameter is to blame.
+    fn unspecific() -> ErrorEntry {
+        ErrorEntry {
+            sqid: 0xffff.into(),
+            cid: 0xffff.into(),
+            parameter_location: 0xffff.into(),
+            ..ErrorEntry::new_zeroed()
+        }
+    }
+
+    fn log(&mut self, entry: ErrorEntry) {
+        self.counts.errors += 1;
+        self.errors.truncate(ERROR_ENTRIES - 1);
+        self.errors.push_front(ErrorEntry { error_count: self.counts.errors.into(), ..entry });
+    }
+
+    /// The error log, newest first.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = &ErrorEntry> {
+        self.errors.iter()
+    }
+}

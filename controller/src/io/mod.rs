@@ -1,0 +1,100 @@
+//! Commands of I/O queues: one file each. They resolve the namespace, check the range, and hand the work to the media.
+
+mod compare;
+mod dataset;
+mod flush;
+mod read;
+mod write;
+mod zeroes;
+
+use media::{Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Submitted, Token};
+use nvme_spec::Status;
+
+use crate::command::{Blocks, IoCommand};
+use crate::dma::{GuestMemory, Segment, Transfer};
+use crate::health::Counts;
+use crate::namespace::{Namespace, Namespaces};
+use crate::prp::{self, DataPointer};
+
+/// All that a command may touch while it is started.
+pub(crate) struct Context<'a, M> {
+    pub(crate) now: Nanoseconds,
+    pub(crate) memory: &'a M,
+    pub(crate) media: &'a mut dyn Media,
+    pub(crate) namespaces: &'a Namespaces,
+    pub(crate) counts: &'a mut Counts,
+    /// Scratch: the data of the command, once its pointer is resolved.
+    pub(crate) segments: &'a mut Vec<Segment>,
+    /// log2 of the memory page size.
+    pub(crate) page_shift: u32,
+    /// MDTS in bytes.
+    pub(crate) transfer_bytes_max: usize,
+    /// Under which the media will report, if it takes its time.
+    pub(crate) token: Token,
+}
+
+/// Starts a command: it fails with a status, or the media has it.
+pub(crate) fn start<M: GuestMemory>(
+    context: &mut Context<'_, M>,
+    nsid: u32,
+    command: &IoCommand,
+) -> Result<Submitted, Status> {
+    if matches!(command, IoCommand::Flush) {
+        return flush::start(context, nsid);
+    }
+    let namespace = context.namespaces.resolve(nsid)?;
+    match *command {
+        IoCommand::Flush => flush::start(context, nsid),
+        IoCommand::Read { blocks, force, data } => read::start(context, namespace, blocks, force, data),
+        IoCommand::Write { blocks, force, data } => write::start(context, namespace, blocks, force, data),
+        IoCommand::Compare { blocks, force, data } => compare::start(context, namespace, blocks, force, data),
+        IoCommand::WriteZeroes { blocks, force, deallocate } => {
+            zeroes::start(context, namespace, blocks, force, deallocate)
+        }
+        IoCommand::DatasetManagement { ranges, deallocate, data } => {
+            dataset::start(context, namespace, ranges, deallocate, data)
+        }
+    }
+}
+
+/// How the media's outcome is told to the host (B187, B188).
+pub(crate) fn status(outcome: Outcome) -> Status {
+    match outcome {
+        Ok(()) => Status::SUCCESS,
+        Err(MediaError::OutOfRange) => Status::LBA_OUT_OF_RANGE,
+        Err(MediaError::HostMemory) => Status::DATA_TRANSFER_ERROR,
+        Err(MediaError::UnrecoveredRead { .. }) => Status::UNRECOVERED_READ,
+        Err(MediaError::WriteFailed { .. }) => Status::WRITE_FAULT,
+        Err(MediaError::NoSpace) => Status::CAPACITY_EXCEEDED,
+        Err(MediaError::PowerLost | MediaError::NoSuchVolume | MediaError::Internal) => Status::INTERNAL_ERROR,
+    }
+}
+
+impl<'a, M: GuestMemory> Context<'a, M> {
+    /// The blocks as a range of the namespace's volume, if they are all inside (B131).
+    fn range(&self, namespace: &Namespace, blocks: Blocks) -> Result<LbaRange, Status> {
+        let range = LbaRange::new(Lba(blocks.start), u64::from(blocks.count));
+        if range.fits(namespace.shape.capacity_blocks) { Ok(range) } else { Err(Status::LBA_OUT_OF_RANGE) }
+    }
+
+    /// The length in bytes of a transfer of this many blocks, if it is within MDTS (B121).
+    fn length(&self, namespace: &Namespace, blocks: Blocks) -> Result<usize, Status> {
+        let bytes = u64::from(blocks.count) << namespace.block_shift();
+        usize::try_from(bytes).ok().filter(|bytes| *bytes <= self.transfer_bytes_max).ok_or(Status::INVALID_FIELD)
+    }
+
+    /// Finds the command's data in guest memory.
+    fn resolve(&mut self, data: DataPointer, length: usize) -> Result<(), Status> {
+        prp::resolve(self.memory, data, length, self.page_shift, self.segments)
+    }
+
+    /// The command's data, once resolved, and the media to give it to.
+    fn transfer(&mut self) -> (Transfer<'_, M>, &mut dyn Media) {
+        (Transfer::new(self.memory, self.segments), self.media)
+    }
+
+    /// A request without data.
+    fn submit(&mut self, namespace: &Namespace, request: Request<'_>) -> Submitted {
+        self.media.submit(self.now, self.token, namespace.volume, request)
+    }
+}

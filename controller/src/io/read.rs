@@ -1,0 +1,28 @@
+//! Read (NVM Command Set 1.1 section 3.3.4).
+
+use media::{Request, Submitted};
+use nvme_spec::Status;
+
+use super::Context;
+use crate::command::Blocks;
+use crate::dma::GuestMemory;
+use crate::namespace::Namespace;
+use crate::prp::DataPointer;
+
+/// The data goes to guest memory while the media has the request; the completion comes when the media says so.
+pub(super) fn start<M: GuestMemory>(
+    context: &mut Context<'_, M>,
+    namespace: &Namespace,
+    blocks: Blocks,
+    force: bool,
+    data: DataPointer,
+) -> Result<Submitted, Status> {
+    let range = context.range(namespace, blocks)?;
+    let length = context.length(namespace, blocks)?;
+    context.resolve(data, length)?;
+    context.counts.read_commands += 1;
+    context.counts.bytes_read += length as u128;
+    let (now, token) = (context.now, context.token);
+    let (mut into, media) = context.transfer();
+    Ok(media.submit(now, token, namespace.volume, Request::Read { range, into: &mut into, force }))
+}

@@ -1,0 +1,28 @@
+//! Write (NVM Command Set 1.1 section 3.3.6).
+
+use media::{Request, Submitted};
+use nvme_spec::Status;
+
+use super::Context;
+use crate::command::Blocks;
+use crate::dma::GuestMemory;
+use crate::namespace::Namespace;
+use crate::prp::DataPointer;
+
+/// The data is copied once, from guest memory to where the media will keep it.
+pub(super) fn start<M: GuestMemory>(
+    context: &mut Context<'_, M>,
+    namespace: &Namespace,
+    blocks: Blocks,
+    force: bool,
+    data: DataPointer,
+) -> Result<Submitted, Status> {
+    let range = context.range(namespace, blocks)?;
+    let length = context.length(namespace, blocks)?;
+    context.resolve(data, length)?;
+    context.counts.write_commands += 1;
+    context.counts.bytes_written += length as u128;
+    let (now, token) = (context.now, context.token);
+    let (mut from, media) = context.transfer();
+    Ok(media.submit(now, token, namespace.volume, Request::Write { range, from: &mut from, force }))
+}

@@ -1,0 +1,492 @@
+//! The NVMe controller as a value: give it register accesses and time, and it works on guest memory and a media and says which
+//! interrupts to send. It has no thread, clock, socket or random number inside, so a run is a function of its inputs.
+//!
+//! Map of the crate, in the order in which a command passes: [`bar`] and `doorbell` (where the host writes), `state` (CC and CSTS),
+//! `arbiter` and `queue` (a completion slot, then the entry), `command` (typed, or a status), `io` and `admin` (one file for each
+//! command or family) with `prp` and [`dma`] (guest memory), then the media; and up again: `inflight`, `queue`, [`irq`](Effect).
+//!
+//! What it does not implement yet: SGLs, metadata, fused commands, Copy, Verify, Write Uncorrectable, reservations, namespace
+//! management, Format, Sanitize, firmware download, weighted arbitration.
+
+#![forbid(unsafe_code)]
+
+mod admin;
+mod arbiter;
+pub mod bar;
+mod command;
+pub mod config;
+pub mod dma;
+mod doorbell;
+mod effects;
+mod health;
+mod inflight;
+mod io;
+mod irq;
+mod namespace;
+mod prp;
+mod queue;
+mod state;
+
+use media::{Media, Nanoseconds, Request, Submitted, Token, VolumeId};
+use nvme_spec::log::Event;
+use nvme_spec::{Command, Status, register};
+
+use admin::Done;
+use admin::events::Events;
+use admin::features::Features;
+use arbiter::Arbiter;
+use bar::Target;
+use command::IoCommand;
+use config::Config;
+use dma::{DoorbellPage, GuestMemory, Segment};
+use doorbell::Doorbells;
+use health::Health;
+use inflight::{InFlight, InFlightTable, Origin};
+use irq::Interrupts;
+use namespace::Namespaces;
+use queue::{CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
+use state::{Registers, Reset, Shutdown};
+
+pub use irq::{Effect, InterruptMode};
+
+/// How many commands one step takes at the most, so that a step has an end.
+const COMMANDS_PER_STEP: usize = 256;
+/// The token of the flush that a shutdown makes; no command has it.
+const SHUTDOWN_TOKEN: Token = Token(u64::MAX);
+/// How long the admin queue's memory may be gone before that is fatal. Firmware unmaps and remaps all of low memory while queues live.
+const MEMORY_GRACE: Nanoseconds = Nanoseconds(2_000_000_000);
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Something moved: another step may find more to do.
+    pub worked: bool,
+    /// When a step is due even if nobody rings.
+    pub next_event: Option<Nanoseconds>,
+}
+
+/// An NVMe controller with one function, its queues and its namespaces.
+pub struct Controller {
+    config: Config,
+    media: Box<dyn Media>,
+    namespaces: Namespaces,
+    registers: Registers,
+    queues: Queues,
+    arbiter: Arbiter,
+    doorbells: Doorbells,
+    in_flight: InFlightTable,
+    interrupts: Interrupts,
+    events: Events,
+    features: Features,
+    health: Health,
+    /// When the host must have shown that it lives, if it set a timer.
+    keep_alive: Option<Nanoseconds>,
+    bus_master: bool,
+    /// Completion queues with answers to write.
+    unpublished: IdSet,
+    /// The table of mappings that blocked queues failed with.
+    memory_generation: u64,
+    /// Since when the admin queue's memory is gone.
+    admin_memory_gone: Option<Nanoseconds>,
+    effects: Vec<Effect>,
+    /// Scratch for the data of one command.
+    segments: Vec<Segment>,
+}
+
+impl Controller {
+    /// A controller as it is at power-on. Namespace n of the configuration stands on volume n of the media.
+    ///
+    /// # Panics
+    /// If the media has fewer volumes than there are namespaces.
+    #[must_use]
+    pub fn new(config: Config, media: Box<dyn Media>) -> Self {
+        let queues = Queues::new(config.io_queue_pairs);
+        Self {
+            namespaces: Namespaces::new(&config.namespaces, media.as_ref()),
+            registers: Registers::new(&config),
+            arbiter: Arbiter::default(),
+            doorbells: Doorbells::new(queues.count()),
+            queues,
+            in_flight: InFlightTable::default(),
+            interrupts: Interrupts::new(config.vectors),
+            events: Events::new(usize::from(config.aerl_z) + 1, config.events_kept),
+            features: Features::new(config.io_queue_pairs),
+            health: Health::default(),
+            keep_alive: None,
+            bus_master: false,
+            unpublished: IdSet::default(),
+            memory_generation: 0,
+            admin_memory_gone: None,
+            effects: Vec::new(),
+            segments: Vec::new(),
+            media,
+            config,
+        }
+    }
+
+    /// The host reads BAR0. What cannot be read gives zeroes.
+    pub fn bar_read(&mut self, offset: u64, into: &mut [u8]) {
+        into.fill(0);
+        let Some(Target::Register(first)) = bar::target(offset, into.len()) else { return };
+        for (offset, dword) in (first..).step_by(4).zip(into.as_chunks_mut::<4>().0) {
+            *dword = self.register(offset).to_le_bytes();
+        }
+    }
+
+    fn register(&self, offset: u64) -> u32 {
+        match offset {
+            register::INTMS | register::INTMC => self.interrupts.mask(),
+            _ => self.registers.read(offset),
+        }
+    }
+
+    /// The host writes BAR0. This only notes what the host wants; [`Self::step`] does it.
+    pub fn bar_write(&mut self, offset: u64, from: &[u8]) {
+        match bar::target(offset, from.len()) {
+            None => {}
+            Some(Target::Doorbell(index)) => {
+                let value = from.first_chunk().map_or(0, |dword| u32::from_le_bytes(*dword));
+                self.ring(index, value);
+            }
+            Some(Target::Register(first)) => {
+                for (offset, dword) in (first..).step_by(4).zip(from.as_chunks::<4>().0) {
+                    self.write_register(offset, u32::from_le_bytes(*dword));
+                }
+            }
+        }
+    }
+
+    fn write_register(&mut self, offset: u64, value: u32) {
+        match offset {
+            register::INTMS => self.interrupts.change_mask(value, 0),
+            register::INTMC => self.interrupts.change_mask(0, value),
+            _ => self.registers.write(offset, value),
+        }
+    }
+
+    fn ring(&mut self, index: u16, value: u32) {
+        if !self.registers.is_running() || self.doorbells.is_nudge(index) {
+            return;
+        }
+        if let Err(event) = doorbell::ring(&mut self.queues, &mut self.arbiter, index, value) {
+            self.bad_doorbell(event);
+        }
+    }
+
+    fn bad_doorbell(&mut self, event: Event) {
+        self.health.log_event();
+        self.events.raise(event);
+    }
+
+    /// A reset from outside the registers: of the function, or because the host is gone. The next step carries it out.
+    pub fn reset_function(&mut self) {
+        self.registers.ask_reset(Reset::Function);
+    }
+
+    /// PCI command register, bus master: without it nothing in guest memory is touched and nothing is interrupted (B21).
+    pub fn set_bus_master(&mut self, enabled: bool) {
+        self.bus_master = enabled;
+    }
+
+    /// The host's choice between messages and the pin.
+    pub fn set_interrupt_mode(&mut self, mode: InterruptMode) {
+        self.interrupts.set_mode(mode);
+    }
+
+    /// Interrupts to deliver, in order, since the last call.
+    pub fn take_effects(&mut self) -> impl Iterator<Item = Effect> + '_ {
+        self.effects.drain(..)
+    }
+
+    /// The configuration that this controller was made with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Works for a while: resets and enables as asked, takes commands, finishes commands, says what to interrupt.
+    pub fn step<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, page: Option<&dyn DoorbellPage>) -> Progress {
+        self.health.now = now;
+        let mut worked = self.change_state(page);
+        worked |= self.finish(now);
+        if self.registers.is_running() && self.bus_master {
+            self.check_keep_alive(now);
+            self.notice_new_memory(memory);
+            worked |= self.poll_doorbells(memory, page);
+            worked |= self.take_commands(now, memory);
+            self.doorbells.clear_fresh(page);
+            self.report_events();
+            worked |= self.publish(now, memory);
+            self.deliver_interrupts(now);
+        }
+        // A command that nobody remembers would never be answered.
+        assert_eq!(self.queues.owed(), self.in_flight.len(), "every permit belongs to a command under way");
+        Progress { worked, next_event: self.next_event() }
+    }
+
+    /// Before the caller sleeps: asks the host to ring for whatever it does from now on, and looks once more.
+    /// `false` means that there is work, and the caller must step again instead.
+    pub fn arm<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
+        if !self.registers.is_running() || !self.bus_master {
+            return true;
+        }
+        self.doorbells.arm(memory, &self.queues);
+        !self.poll_doorbells(memory, page)
+    }
+
+    /// Resets, enables and shuts down as the host asked.
+    fn change_state(&mut self, page: Option<&dyn DoorbellPage>) -> bool {
+        let mut worked = false;
+        if let Some(reset) = self.registers.take_reset() {
+            self.reset(reset, page);
+            worked = true;
+        }
+        if self.registers.wants_enable() {
+            self.enable();
+            worked = true;
+        }
+        if self.registers.shutdown == Shutdown::Asked {
+            let submitted = self.media.submit(self.health.now, SHUTDOWN_TOKEN, VolumeId(0), Request::FlushAll);
+            self.registers.shutdown = match submitted {
+                Submitted::Pending => Shutdown::Flushing,
+                Submitted::Done(outcome) => shut_down(outcome),
+            };
+            worked = true;
+        }
+        worked
+    }
+
+    /// All queues and everything under way are gone; no answer is written any more (B11).
+    fn reset(&mut self, reset: Reset, page: Option<&dyn DoorbellPage>) {
+        for token in self.in_flight.tokens(|_| true) {
+            self.media.cancel(token);
+            self.in_flight.remove(token);
+        }
+        self.media.cancel(SHUTDOWN_TOKEN);
+        self.queues.clear();
+        self.arbiter = Arbiter::default();
+        self.doorbells.reset(page);
+        self.unpublished = IdSet::default();
+        self.admin_memory_gone = None;
+        self.events.reset();
+        self.features = Features::new(self.config.io_queue_pairs);
+        self.interrupts.reset(&mut self.effects);
+        self.keep_alive = None;
+        self.registers.apply_reset(reset);
+    }
+
+    fn enable(&mut self) {
+        self.registers.enable();
+        if !self.registers.is_ready() {
+            return;
+        }
+        let attributes = self.registers.admin_attributes;
+        let entries = |size_z: u16| u32::from(size_z) + 1;
+        let completion =
+            CompletionQueue::new(self.registers.admin_completion, entries(attributes.completion_z()), 0, true);
+        let submission = SubmissionQueue::new(self.registers.admin_submission, entries(attributes.submission_z()), 0);
+        self.queues.insert_completion(0, completion);
+        self.queues.insert_submission(0, submission);
+    }
+
+    /// Takes what the media has finished.
+    fn finish(&mut self, now: Nanoseconds) -> bool {
+        let mut finished = Vec::new();
+        self.media.poll(now, &mut |token, outcome| finished.push((token, outcome)));
+        let worked = !finished.is_empty();
+        for (token, outcome) in finished {
+            if token == SHUTDOWN_TOKEN {
+                self.registers.shutdown = shut_down(outcome);
+            } else if let Some(command) = self.in_flight.remove(token) {
+                self.complete(command.permit, command.origin, io::status(outcome).into_result());
+            }
+        }
+        worked
+    }
+
+    /// NVMe Base 2.1 section 3.9: a host that lets its timer run out is taken for dead.
+    fn check_keep_alive(&mut self, now: Nanoseconds) {
+        if self.keep_alive.is_some_and(|deadline| now >= deadline) {
+            self.keep_alive = None;
+            self.registers.set_fatal();
+        }
+    }
+
+    /// Queues whose memory was gone are tried again when the mappings change, and once more before that becomes fatal.
+    fn notice_new_memory<M: GuestMemory>(&mut self, memory: &M) {
+        if memory.generation() != self.memory_generation || self.admin_grace().is_some_and(|end| self.health.now >= end)
+        {
+            self.memory_generation = memory.generation();
+            self.arbiter.unblock();
+        }
+    }
+
+    /// When the patience with an admin queue whose memory is gone ends.
+    fn admin_grace(&self) -> Option<Nanoseconds> {
+        self.admin_memory_gone.map(|since| since.plus(MEMORY_GRACE))
+    }
+
+    fn poll_doorbells<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
+        let mut bad = None;
+        let moved =
+            self.doorbells.poll(memory, page, &mut self.queues, &mut self.arbiter, &mut |event| bad = Some(event));
+        if let Some(event) = bad {
+            self.bad_doorbell(event);
+        }
+        moved
+    }
+
+    /// Takes commands in turn from the queues that have some, up to a bound.
+    fn take_commands<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) -> bool {
+        let mut taken = 0;
+        let burst = self.features.burst();
+        while taken < COMMANDS_PER_STEP && self.registers.is_running() {
+            let Some(id) = self.arbiter.next(burst) else { break };
+            match self.queues.take(id, memory) {
+                Take::Command(permit, command) => {
+                    taken += 1;
+                    self.execute(now, memory, permit, &command);
+                }
+                Take::Empty => self.arbiter.idle(id),
+                Take::NoSlot => self.arbiter.block(id),
+                Take::MemoryGone => {
+                    self.arbiter.block(id);
+                    self.memory_gone(id);
+                }
+            }
+        }
+        taken > 0
+    }
+
+    /// One command: it is answered now, or the media has it, or it waits without a slot.
+    fn execute<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, permit: Permit, command: &Command) {
+        let mut origin = Origin { opcode: command.opcode, nsid: command.nsid.get(), lba: 0 };
+        let token = self.in_flight.next_token();
+        let result = if permit.sqid() == 0 {
+            admin::execute(self, memory, command, token)
+        } else {
+            self.execute_io(now, memory, command, token, &mut origin)
+        };
+        match result {
+            Ok(Done::Now(dw0)) => self.complete(permit, origin, Ok(dw0)),
+            Ok(Done::Pending) => self.in_flight.insert(InFlight { permit, origin }),
+            Ok(Done::Parked) => self.queues.abandon(permit),
+            Err(status) => self.complete(permit, origin, Err(status)),
+        }
+    }
+
+    fn execute_io<M: GuestMemory>(
+        &mut self,
+        now: Nanoseconds,
+        memory: &M,
+        entry: &Command,
+        token: Token,
+        origin: &mut Origin,
+    ) -> Result<Done, Status> {
+        let command = IoCommand::parse(entry)?;
+        origin.lba = command.first_block();
+        if self.registers.shutdown != Shutdown::No {
+            return Err(Status::ABORTED_POWER_LOSS);
+        }
+        let mut context = io::Context {
+            now,
+            memory,
+            media: self.media.as_mut(),
+            namespaces: &self.namespaces,
+            counts: &mut self.health.counts,
+            segments: &mut self.segments,
+            page_shift: self.registers.page_shift(),
+            transfer_bytes_max: self.config.transfer_bytes_max(),
+            token,
+        };
+        match io::start(&mut context, entry.nsid.get(), &command)? {
+            Submitted::Pending => Ok(Done::Pending),
+            Submitted::Done(outcome) => io::status(outcome).into_result().map(Done::Now),
+        }
+    }
+
+    /// Answers a command; a failure goes into the error log, and the answer says so (B89).
+    fn complete(&mut self, permit: Permit, origin: Origin, result: Result<u32, Status>) {
+        let (status, dw0) = match result {
+            Ok(dw0) => (Status::SUCCESS, dw0),
+            Err(status) => {
+                self.health.log_command(permit.sqid(), permit.cid(), origin, status);
+                (status.with_more(), 0)
+            }
+        };
+        self.unpublished.insert(self.queues.complete(permit, status, dw0));
+    }
+
+    /// Takes a command away from the media and answers it with `status`; `false` if the media has finished it.
+    fn withdraw(&mut self, token: Token, status: Status) -> bool {
+        if !self.media.cancel(token) {
+            return false;
+        }
+        let Some(command) = self.in_flight.remove(token) else { return false };
+        self.complete(command.permit, command.origin, Err(status));
+        true
+    }
+
+    /// Events meet requests, as far as there are completion slots.
+    fn report_events(&mut self) {
+        while let Some((cid, event)) = self.events.due() {
+            let Some(permit) = self.queues.renew(cid) else { return };
+            self.events.reported(event);
+            self.complete(permit, Origin::default(), Ok(event.dword()));
+        }
+    }
+
+    /// Writes the answers, each queue's together, and notes whom to interrupt.
+    fn publish<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) -> bool {
+        let mut worked = false;
+        for id in std::mem::take(&mut self.unpublished).iter() {
+            let Some(queue) = self.queues.completion_mut(id) else { continue };
+            let (written, gone) = match queue.publish(memory) {
+                Ok(written) => (written, false),
+                Err((written, _)) => (written, true),
+            };
+            if let (Some(vector), 1..) = (queue.vector(), written) {
+                self.interrupts.raise(now, vector, written, id == 0);
+            }
+            if gone {
+                self.unpublished.insert(id);
+                self.memory_gone(id);
+            } else if id == 0 {
+                self.admin_memory_gone = None;
+            }
+            worked |= written > 0;
+        }
+        worked
+    }
+
+    /// The memory of a queue is not there. An I/O queue waits for it; for the admin queue there is a limit (B20).
+    fn memory_gone(&mut self, id: u16) {
+        if id == 0 {
+            let since = *self.admin_memory_gone.get_or_insert(self.health.now);
+            if self.health.now >= since.plus(MEMORY_GRACE) {
+                self.admin_memory_gone = None;
+                self.registers.set_fatal();
+            }
+        }
+    }
+
+    fn deliver_interrupts(&mut self, now: Nanoseconds) {
+        let queues = &mut self.queues;
+        let unseen = || queues.completions_mut().any(|(_, queue)| queue.vector().is_some() && !queue.is_empty());
+        self.interrupts.deliver(now, unseen, &mut self.effects);
+    }
+
+    fn next_event(&self) -> Option<Nanoseconds> {
+        let media = self.media.next_event();
+        if !self.registers.is_running() || !self.bus_master {
+            return media;
+        }
+        [media, self.interrupts.next_event(), self.keep_alive, self.admin_grace()].into_iter().flatten().min()
+    }
+}
+
+/// A shutdown is complete only when all that was completed is durable (B23, B24). A media that could not flush leaves it running: the
+/// host sees that it never completes.
+fn shut_down(outcome: media::Outcome) -> Shutdown {
+    if outcome.is_ok() { Shutdown::Complete } else { Shutdown::Flushing }
+}

@@ -1,0 +1,72 @@
+//! Namespaces: identifier → identity, format, and the volume that it stands on. Which commands they take is not their business.
+
+use media::{Media, VolumeId, VolumeShape};
+use nvme_spec::Status;
+
+use crate::config::NamespaceConfig;
+
+/// An active namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Namespace {
+    pub(crate) identity: NamespaceConfig,
+    pub(crate) volume: VolumeId,
+    pub(crate) shape: VolumeShape,
+}
+
+impl Namespace {
+    /// log2 of the logical block size in bytes.
+    pub(crate) fn block_shift(&self) -> u32 {
+        self.shape.block_bytes.trailing_zeros()
+    }
+}
+
+/// All namespaces of a controller.
+#[derive(Clone, Debug)]
+pub(crate) struct Namespaces {
+    /// Ascending by identifier.
+    active: Vec<Namespace>,
+}
+
+impl Namespaces {
+    /// The n-th namespace stands on the media's volume n.
+    ///
+    /// # Panics
+    /// If the media has fewer volumes: whoever wires them up counted wrong.
+    pub(crate) fn new(configs: &[NamespaceConfig], media: &dyn Media) -> Self {
+        let active = (0..).zip(configs).map(|(index, config)| {
+            let volume = VolumeId(index);
+            let shape = media.shape(volume).expect("each namespace has its volume");
+            assert!(shape.block_bytes.is_power_of_two() && shape.power_atomic_blocks >= 1);
+            Namespace { identity: config.clone(), volume, shape }
+        });
+        Self { active: active.collect() }
+    }
+
+    /// NN: the largest identifier that is valid, at least 1.
+    pub(crate) fn limit(&self) -> u32 {
+        self.active.last().map_or(1, |namespace| namespace.identity.nsid)
+    }
+
+    /// The active namespaces, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Namespace> {
+        self.active.iter()
+    }
+
+    /// The active namespace with this identifier.
+    pub(crate) fn get(&self, nsid: u32) -> Option<&Namespace> {
+        self.active.iter().find(|namespace| namespace.identity.nsid == nsid)
+    }
+
+    /// The namespace that a command means: one that cannot be is refused otherwise than one that only is not there (B106).
+    pub(crate) fn resolve(&self, nsid: u32) -> Result<&Namespace, Status> {
+        if let Some(namespace) = self.get(nsid) {
+            return Ok(namespace);
+        }
+        Err(if self.is_valid(nsid) { Status::INVALID_FIELD } else { Status::INVALID_NAMESPACE })
+    }
+
+    /// Whether the identifier could name a namespace.
+    pub(crate) fn is_valid(&self, nsid: u32) -> bool {
+        (1..=self.limit()).contains(&nsid)
+    }
+}

@@ -1,0 +1,194 @@
+//! Submission and completion queues in guest memory: who may be created, who holds a completion slot, what was taken and what is owed.
+//! It moves entries and knows nothing of what they mean.
+
+mod cq;
+mod id_set;
+mod permit;
+mod sq;
+
+use nvme_spec::{Command, Completion, Status};
+
+pub(crate) use cq::CompletionQueue;
+pub(crate) use id_set::IdSet;
+pub(crate) use permit::Permit;
+pub(crate) use sq::SubmissionQueue;
+
+use crate::dma::GuestMemory;
+
+/// Why a doorbell was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadDoorbell {
+    /// There is no such queue (B47).
+    NoQueue,
+    /// The value cannot be (B48, B49).
+    BadValue,
+}
+
+/// What came of trying to take a command.
+pub(crate) enum Take {
+    /// A command, and the slot that its completion will use.
+    Command(Permit, Command),
+    /// The queue has none.
+    Empty,
+    /// The completion queue has no slot free: try again when its head moves.
+    NoSlot,
+    /// The queue's memory is not there: try again when the table of mappings changes.
+    MemoryGone,
+}
+
+/// All queues of a controller, by identifier; 0 is the admin pair.
+pub(crate) struct Queues {
+    submission: Vec<Option<SubmissionQueue>>,
+    completion: Vec<Option<CompletionQueue>>,
+    /// Permits that were given out and not come back.
+    owed: usize,
+}
+
+impl Queues {
+    /// Room for the admin pair and `io_pairs` I/O pairs.
+    pub(crate) fn new(io_pairs: u16) -> Self {
+        let count = usize::from(io_pairs) + 1;
+        Self {
+            submission: std::iter::repeat_with(|| None).take(count).collect(),
+            completion: std::iter::repeat_with(|| None).take(count).collect(),
+            owed: 0,
+        }
+    }
+
+    /// Forgets every queue and every permit: what a controller reset does.
+    pub(crate) fn clear(&mut self) {
+        self.submission.fill_with(|| None);
+        self.completion.fill_with(|| None);
+        self.owed = 0;
+    }
+
+    /// One more than the largest identifier.
+    pub(crate) fn count(&self) -> u16 {
+        u16::try_from(self.submission.len()).unwrap_or(u16::MAX)
+    }
+
+    pub(crate) fn submission(&self, id: u16) -> Option<&SubmissionQueue> {
+        self.submission.get(usize::from(id))?.as_ref()
+    }
+
+    pub(crate) fn completion(&self, id: u16) -> Option<&CompletionQueue> {
+        self.completion.get(usize::from(id))?.as_ref()
+    }
+
+    pub(crate) fn submission_mut(&mut self, id: u16) -> Option<&mut SubmissionQueue> {
+        self.submission.get_mut(usize::from(id))?.as_mut()
+    }
+
+    pub(crate) fn completion_mut(&mut self, id: u16) -> Option<&mut CompletionQueue> {
+        self.completion.get_mut(usize::from(id))?.as_mut()
+    }
+
+    /// The completion queues that exist, with their identifiers.
+    pub(crate) fn completions_mut(&mut self) -> impl Iterator<Item = (u16, &mut CompletionQueue)> {
+        (0..).zip(&mut self.completion).filter_map(|(id, queue)| queue.as_mut().map(|queue| (id, queue)))
+    }
+
+    /// The submission queues that exist, with their identifiers.
+    pub(crate) fn submissions(&self) -> impl Iterator<Item = (u16, &SubmissionQueue)> {
+        (0..).zip(&self.submission).filter_map(|(id, queue)| queue.as_ref().map(|queue| (id, queue)))
+    }
+
+    /// Whether any I/O queue exists.
+    pub(crate) fn any_io(&self) -> bool {
+        self.submission.iter().skip(1).any(Option::is_some) || self.completion.iter().skip(1).any(Option::is_some)
+    }
+
+    /// Puts a queue where there is none yet.
+    pub(crate) fn insert_submission(&mut self, id: u16, queue: SubmissionQueue) {
+        let place = &mut self.submission[usize::from(id)];
+        assert!(place.is_none(), "the identifier was checked before");
+        *place = Some(queue);
+    }
+
+    /// Puts a queue where there is none yet.
+    pub(crate) fn insert_completion(&mut self, id: u16, queue: CompletionQueue) {
+        let place = &mut self.completion[usize::from(id)];
+        assert!(place.is_none(), "the identifier was checked before");
+        *place = Some(queue);
+    }
+
+    /// Takes a queue away; every command that was taken from it must have been completed.
+    pub(crate) fn remove_submission(&mut self, id: u16) {
+        self.submission[usize::from(id)] = None;
+    }
+
+    /// Takes a queue away; no submission queue may use it any more.
+    pub(crate) fn remove_completion(&mut self, id: u16) {
+        assert!(self.submissions().all(|(_, queue)| queue.completion_queue() != id));
+        self.completion[usize::from(id)] = None;
+    }
+
+    /// A completion slot first, then the command: so a full completion queue is not a case for anybody behind.
+    pub(crate) fn take<M: GuestMemory>(&mut self, id: u16, memory: &M) -> Take {
+        let Some(queue) = self.submission.get_mut(usize::from(id)).and_then(Option::as_mut) else {
+            return Take::Empty;
+        };
+        if queue.is_empty() {
+            return Take::Empty;
+        }
+        let cqid = queue.completion_queue();
+        let Some(completion) = self.completion.get_mut(usize::from(cqid)).and_then(Option::as_mut) else {
+            return Take::Empty;
+        };
+        if !completion.reserve() {
+            return Take::NoSlot;
+        }
+        match queue.fetch(memory) {
+            Ok(command) => {
+                self.owed += 1;
+                Take::Command(Permit::new(id, cqid, command.cid.get()), command)
+            }
+            Err(_) => {
+                completion.release();
+                Take::MemoryGone
+            }
+        }
+    }
+
+    /// A slot of the admin completion queue for a command that gave its own back while it waited.
+    pub(crate) fn renew(&mut self, cid: u16) -> Option<Permit> {
+        let reserved = self.completion_mut(0)?.reserve();
+        reserved.then(|| {
+            self.owed += 1;
+            Permit::new(0, 0, cid)
+        })
+    }
+
+    /// Answers a command: the entry is written at the next [`CompletionQueue::publish`] of the queue whose identifier is returned.
+    pub(crate) fn complete(&mut self, permit: Permit, status: Status, dw0: u32) -> u16 {
+        let sq_head = self.submission(permit.sqid()).map_or(0, SubmissionQueue::head);
+        let entry = Completion {
+            dw0: dw0.into(),
+            dw1: 0.into(),
+            sq_head: sq_head.into(),
+            sqid: permit.sqid().into(),
+            cid: permit.cid().into(),
+            status_and_phase: (status.0 << 1).into(),
+        };
+        let cqid = self.settle(permit);
+        self.completion_mut(cqid).expect("a queue with slots held cannot be deleted").push(entry);
+        cqid
+    }
+
+    /// Gives a slot back unused: the command waits without it.
+    pub(crate) fn abandon(&mut self, permit: Permit) {
+        let cqid = self.settle(permit);
+        self.completion_mut(cqid).expect("a queue with slots held cannot be deleted").release();
+    }
+
+    /// How many permits are out.
+    pub(crate) fn owed(&self) -> usize {
+        self.owed
+    }
+
+    fn settle(&mut self, permit: Permit) -> u16 {
+        assert!(self.owed > 0, "a permit is settled once");
+        self.owed -= 1;
+        permit.settle()
+    }
+}

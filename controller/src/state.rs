@@ -1,0 +1,220 @@
+//! Controller properties and the states behind CC and CSTS: enable, reset, shutdown (NVMe Base 2.1 sections 3.1.4, 3.5 to 3.7). A write
+//! only notes what the host wants; the controller does it at its next step.
+
+use nvme_spec::register::{self, AdminQueueAttributes, Capabilities, Configuration, ControllerStatus};
+
+use crate::config::Config;
+
+/// How far a reset reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reset {
+    /// CC.EN went to 0: the admin queue attributes stay (B7).
+    Controller,
+    /// Function level reset, device reset, a new client: every property is as at power-on.
+    Function,
+    /// NSSR: the same, and CSTS says so.
+    Subsystem,
+}
+
+/// How far a shutdown has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shutdown {
+    No,
+    /// The host asked; nothing is done yet.
+    Asked,
+    /// The media is being flushed.
+    Flushing,
+    Complete,
+}
+
+/// The registers, and what the host asked for by writing them.
+#[derive(Debug)]
+pub(crate) struct Registers {
+    capabilities: Capabilities,
+    pub(crate) configuration: Configuration,
+    pub(crate) status: ControllerStatus,
+    pub(crate) admin_attributes: AdminQueueAttributes,
+    pub(crate) admin_submission: u64,
+    pub(crate) admin_completion: u64,
+    pub(crate) shutdown: Shutdown,
+    reset: Option<Reset>,
+}
+
+/// CAP.TO and CRTO: how long the host should wait for us, in units of 500 ms. We need one step; a slow machine may need long for that.
+const READY_TIMEOUT_HALF_SECONDS: u64 = 20;
+/// The largest page: 2^(12 + 4) bytes.
+const MPS_MAX: u64 = 4;
+
+impl Registers {
+    pub(crate) fn new(config: &Config) -> Self {
+        let capabilities = u64::from(config.mqes_z)
+            | Capabilities::CQR
+            | READY_TIMEOUT_HALF_SECONDS << 24
+            | Capabilities::NSSRS
+            | Capabilities::CSS_NVM
+            | Capabilities::CSS_IO
+            | MPS_MAX << 52
+            | Capabilities::CRWMS;
+        Self {
+            capabilities: Capabilities(capabilities),
+            configuration: Configuration(0),
+            status: ControllerStatus::empty(),
+            admin_attributes: AdminQueueAttributes(0),
+            admin_submission: 0,
+            admin_completion: 0,
+            shutdown: Shutdown::No,
+            reset: None,
+        }
+    }
+
+    /// log2 of the memory page size in bytes that the host chose.
+    pub(crate) fn page_shift(&self) -> u32 {
+        12 + u32::from(self.configuration.mps())
+    }
+
+    /// The dword at `offset`, which is a multiple of 4; 0 where there is no register. INTMS and INTMC are the interrupts' to answer.
+    pub(crate) fn read(&self, offset: u64) -> u32 {
+        let [cap_low, cap_high] = halves(self.capabilities.0);
+        let [asq_low, asq_high] = halves(self.admin_submission);
+        let [acq_low, acq_high] = halves(self.admin_completion);
+        match offset {
+            register::CAP => cap_low,
+            0x04 => cap_high,
+            register::VS => register::VERSION_2_1,
+            register::CC => self.configuration.0,
+            register::CSTS => self.status_bits().bits(),
+            register::AQA => self.admin_attributes.0,
+            // The low twelve bits are reserved: they read as zero, and a queue that they would move does not come up (B9).
+            register::ASQ => asq_low & !0xfff,
+            0x2c => asq_high,
+            register::ACQ => acq_low & !0xfff,
+            0x34 => acq_high,
+            // Base 2.1 section 3.1.4.22: CRWMT in the same units as CAP.TO; CRIMT is not offered.
+            register::CRTO => u32::try_from(READY_TIMEOUT_HALF_SECONDS).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// The host writes the dword at `offset`, a multiple of 4. What is read-only or reserved stays as it is.
+    pub(crate) fn write(&mut self, offset: u64, value: u32) {
+        let enabled = self.configuration.enabled();
+        match offset {
+            register::CC => self.write_configuration(Configuration(value)),
+            register::CSTS => {
+                self.status -= ControllerStatus::from_bits_truncate(value) & ControllerStatus::SUBSYSTEM_RESET;
+            }
+            register::NSSR if value == register::NSSR_KEY => self.ask_reset(Reset::Subsystem),
+            register::AQA if !enabled => self.admin_attributes = AdminQueueAttributes(value & 0x0fff_0fff),
+            register::ASQ if !enabled => self.admin_submission = with_low(self.admin_submission, value),
+            0x2c if !enabled => self.admin_submission = with_high(self.admin_submission, value),
+            register::ACQ if !enabled => self.admin_completion = with_low(self.admin_completion, value),
+            0x34 if !enabled => self.admin_completion = with_high(self.admin_completion, value),
+            _ => {}
+        }
+    }
+
+    fn write_configuration(&mut self, new: Configuration) {
+        let old = self.configuration;
+        if new.shutdown() != 0 && new.shutdown() != old.shutdown() && self.shutdown == Shutdown::No {
+            self.shutdown = Shutdown::Asked;
+        }
+        self.configuration = match (old.enabled(), new.enabled()) {
+            // While enabled only SHN may change (B15).
+            (true, true) => old.with_shutdown(new.shutdown()),
+            (true, false) => {
+                self.ask_reset(Reset::Controller);
+                Configuration(0).with_shutdown(new.shutdown())
+            }
+            (false, _) => new,
+        };
+    }
+
+    /// Notes a reset; the one that reaches furthest wins.
+    pub(crate) fn ask_reset(&mut self, reset: Reset) {
+        self.reset = self.reset.max(Some(reset));
+        if reset > Reset::Controller {
+            self.configuration = Configuration(0);
+        }
+    }
+
+    /// The reset that was asked for, once.
+    pub(crate) fn take_reset(&mut self) -> Option<Reset> {
+        self.reset.take()
+    }
+
+    /// What a reset does to the properties. CC was set when the reset was asked for and may have been written again since.
+    pub(crate) fn apply_reset(&mut self, reset: Reset) {
+        let kept = self.status & ControllerStatus::SUBSYSTEM_RESET;
+        self.status = match reset {
+            Reset::Controller => kept,
+            Reset::Function => ControllerStatus::empty(),
+            Reset::Subsystem => ControllerStatus::SUBSYSTEM_RESET,
+        };
+        if reset > Reset::Controller {
+            self.admin_attributes = AdminQueueAttributes(0);
+            self.admin_submission = 0;
+            self.admin_completion = 0;
+        }
+        let asked = self.configuration.shutdown() != 0;
+        self.shutdown = if asked { Shutdown::Asked } else { Shutdown::No };
+    }
+
+    /// Whether the host enabled us and we have not come up yet.
+    pub(crate) fn wants_enable(&self) -> bool {
+        self.configuration.enabled() && !self.is_ready() && !self.is_fatal()
+    }
+
+    /// Checks what the host set before CC.EN; on any of these we do not come up (B9).
+    pub(crate) fn enable(&mut self) {
+        let configuration = self.configuration;
+        let attributes = self.admin_attributes;
+        let possible = attributes.submission_z() > 0
+            && attributes.completion_z() > 0
+            && matches!(configuration.command_set(), 0b000 | 0b110)
+            && u64::from(configuration.mps()) <= MPS_MAX
+            && configuration.arbitration() == 0
+            && self.admin_submission.trailing_zeros() >= self.page_shift()
+            && self.admin_completion.trailing_zeros() >= self.page_shift();
+        self.status |= if possible { ControllerStatus::READY } else { ControllerStatus::FATAL };
+    }
+
+    /// CSTS.CFS: nothing more is done until the host resets us (B20).
+    pub(crate) fn set_fatal(&mut self) {
+        self.status |= ControllerStatus::FATAL;
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.status.contains(ControllerStatus::READY)
+    }
+
+    pub(crate) fn is_fatal(&self) -> bool {
+        self.status.contains(ControllerStatus::FATAL)
+    }
+
+    /// Whether commands may be taken and doorbells count: enabled, ready, not fatal, and no reset is waiting.
+    pub(crate) fn is_running(&self) -> bool {
+        self.configuration.enabled() && self.is_ready() && !self.is_fatal() && self.reset.is_none()
+    }
+
+    fn status_bits(&self) -> ControllerStatus {
+        self.status
+            | match self.shutdown {
+                Shutdown::No => ControllerStatus::empty(),
+                Shutdown::Asked | Shutdown::Flushing => ControllerStatus::SHUTDOWN_RUNNING,
+                Shutdown::Complete => ControllerStatus::SHUTDOWN_COMPLETE,
+            }
+    }
+}
+
+fn halves(value: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+    [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
+}
+
+fn with_low(value: u64, low: u32) -> u64 {
+    value & !0xffff_ffff | u64::from(low)
+}
+
+fn with_high(value: u64, high: u32) -> u64 {
+    value & 0xffff_ffff | u64::from(high) << 32
+}

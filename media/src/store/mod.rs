@@ -1,0 +1,5 @@
+//! Where the bytes lie.
+
+mod ram;
+
+pub use ram::RamMedia;

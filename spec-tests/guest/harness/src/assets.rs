@@ -1,0 +1,133 @@
+//! Where QEMU, the kernels and the initramfs images lie. The script `assets` beside this crate makes them; this file only
+//! runs it and reads its answer.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+
+/// Which stock kernel a guest boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kernel {
+    /// Debian 13's own cloud kernel, 6.12.
+    Debian612,
+    /// The newest cloud kernel of Debian 13's backports.
+    Newest,
+}
+
+impl Kernel {
+    /// Both, for tests that must hold with either.
+    pub const ALL: [Self; 2] = [Self::Debian612, Self::Newest];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Debian612 => "6_12",
+            Self::Newest => "NEWEST",
+        }
+    }
+}
+
+/// Paths and versions of everything a guest is made of.
+#[derive(Clone, Debug)]
+pub struct Assets {
+    values: BTreeMap<String, String>,
+}
+
+// Loaded once per process: tests run side by side, and each of them asks. A failure is not kept, so that a machine
+// without network does not need a new process to try again.
+static LOADED: Mutex<Option<Assets>> = Mutex::new(None);
+
+impl Assets {
+    /// Makes the assets if they are not there yet (a minute on a new machine, milliseconds later) and returns them.
+    ///
+    /// # Errors
+    /// When the script fails; it has then said why on standard error.
+    pub fn load() -> Result<Self> {
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(assets) = loaded.as_ref() {
+            return Ok(assets.clone());
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets");
+        let output = Command::new(&script)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("cannot run {}", script.display()))?;
+        if !output.status.success() {
+            bail!("{} failed ({}); its messages are above", script.display(), output.status);
+        }
+        let assets = Self { values: parse_environment(&String::from_utf8_lossy(&output.stdout)) };
+        assets.qemu()?;
+        for kernel in Kernel::ALL {
+            assets.kernel(kernel)?;
+            assets.initrd(kernel)?;
+        }
+        *loaded = Some(assets.clone());
+        Ok(assets)
+    }
+
+    /// The QEMU to run: 10.1 or later, with `vfio-user-pci`.
+    ///
+    /// # Errors
+    /// When the script did not name it.
+    pub fn qemu(&self) -> Result<PathBuf> {
+        self.path("QEMU")
+    }
+
+    /// The kernel image.
+    ///
+    /// # Errors
+    /// When the script did not name it.
+    pub fn kernel(&self, kernel: Kernel) -> Result<PathBuf> {
+        self.path(&format!("KERNEL_{}", kernel.suffix()))
+    }
+
+    /// The initramfs that belongs to the kernel.
+    ///
+    /// # Errors
+    /// When the script did not name it.
+    pub fn initrd(&self, kernel: Kernel) -> Result<PathBuf> {
+        self.path(&format!("INITRD_{}", kernel.suffix()))
+    }
+
+    /// A value as the script printed it, for instance `QEMU_VERSION`.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf> {
+        let value = self.value(key).with_context(|| format!("the assets script did not print {key}"))?;
+        Ok(PathBuf::from(value))
+    }
+}
+
+/// Lines of the form `NAME=value`; anything else is passed over.
+pub(crate) fn parse_environment(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .filter_map(|line| line.trim_end().split_once('='))
+        .filter(|(key, _)| is_name(key))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_name_and_value_lines_are_read() {
+        let values = parse_environment("QEMU=/a/b=c\nnot a line\n1X=2\nEMPTY=\r\nwith space=3\n");
+        assert_eq!(values.get("QEMU").map(String::as_str), Some("/a/b=c"));
+        assert_eq!(values.get("EMPTY").map(String::as_str), Some(""));
+        assert_eq!(values.len(), 2);
+    }
+}

@@ -1,0 +1,123 @@
+//! The folder of one run: temporary while it goes well, kept under `target/guest-logs/` when it does not.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+/// Files larger than this are disks and initramfs images, not logs.
+const LARGEST_LOG: u64 = 8 << 20;
+
+/// A temporary folder whose logs are kept if the run, or the test around it, fails.
+#[derive(Debug)]
+pub struct RunFolder {
+    folder: TempDir,
+    name: String,
+    kept: AtomicBool,
+}
+
+impl RunFolder {
+    pub(crate) fn new(name: Option<&str>) -> Result<Self> {
+        // Short and in the system's temporary folder, because a socket's path must stay below 108 bytes.
+        let folder = tempfile::Builder::new().prefix("guest-").tempdir().context("cannot make a temporary folder")?;
+        let name = name.map_or_else(|| thread::current().name().unwrap_or("unnamed").to_owned(), str::to_owned);
+        Ok(Self { folder, name: file_name(&name), kept: AtomicBool::new(false) })
+    }
+
+    /// Where the files of the run are while it lives.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Copies the logs to `target/guest-logs/NAME-N` and says where, once; without effect the second time.
+    pub fn keep(&self) {
+        if self.kept.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        match self.copy_logs() {
+            Ok(path) => eprintln!("guest logs: {}", path.display()),
+            Err(error) => eprintln!("guest logs could not be kept: {error:#}"),
+        }
+    }
+
+    fn copy_logs(&self) -> Result<PathBuf> {
+        let target = numbered_folder(&target_folder().join("guest-logs"), &self.name)?;
+        for entry in fs::read_dir(self.path())? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if metadata.is_file() && metadata.len() <= LARGEST_LOG {
+                fs::copy(entry.path(), target.join(entry.file_name()))?;
+            }
+        }
+        Ok(target)
+    }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.keep();
+        }
+    }
+}
+
+/// Makes `PARENT/NAME-1`, or the next number that is free. Making the folder is what claims the number, so runs side by
+/// side never share one.
+fn numbered_folder(parent: &Path, name: &str) -> Result<PathBuf> {
+    fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    let mut number = 1_u32;
+    loop {
+        let path = parent.join(format!("{name}-{number}"));
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot make {}", path.display()));
+            }
+        }
+    }
+}
+
+fn file_name(name: &str) -> String {
+    name.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '_' { letter } else { '-' }).collect()
+}
+
+/// Cargo's target folder: as the environment says, or beside the nearest `Cargo.lock` above the crate under test.
+pub(crate) fn target_folder() -> PathBuf {
+    if let Some(folder) = std::env::var_os("CARGO_TARGET_DIR") {
+        return PathBuf::from(folder);
+    }
+    let start = manifest_folder();
+    start
+        .ancestors()
+        .find(|folder| folder.join("Cargo.lock").is_file())
+        .map_or_else(|| start.join("target"), |folder| folder.join("target"))
+}
+
+/// The folder of the crate whose tests are running; this crate's own when it was not cargo that started us.
+pub(crate) fn manifest_folder() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_claimed_one_after_the_other() -> Result<()> {
+        let parent = tempfile::tempdir()?;
+        assert!(numbered_folder(parent.path(), "a")?.ends_with("a-1"));
+        assert!(numbered_folder(parent.path(), "a")?.ends_with("a-2"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_test_name_becomes_a_file_name() {
+        assert_eq!(file_name("tests::guest/boots"), "tests--guest-boots");
+    }
+}

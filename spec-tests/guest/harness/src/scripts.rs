@@ -1,0 +1,19 @@
+//! The guest's test scripts. They live as files beside this crate, so that the shell checker and people can read them;
+//! here they only get names.
+
+/// Functions that all scripts share; the harness puts it into every guest as `/lib.sh`.
+pub const LIBRARY: &str = include_str!("../../scripts/lib.sh");
+/// fio with verification, at queue depths 1, 16 and 128, with 512-byte and 4-KiB blocks.
+pub const VERIFY: &str = include_str!("../../scripts/verify.sh");
+/// ext4 and XFS: made, filled, unmounted, compared, checked.
+pub const FILESYSTEMS: &str = include_str!("../../scripts/filesystems.sh");
+/// XFS with 16-KiB blocks and sectors, on a namespace with 16-KiB logical blocks.
+pub const XFS16K: &str = include_str!("../../scripts/xfs16k.sh");
+/// Fifty controller resets under a verifying load.
+pub const RESETS: &str = include_str!("../../scripts/resets.sh");
+/// nvme-cli: identify, logs, features, registers, compare, write zeroes, deallocate, flush.
+pub const TOOLS: &str = include_str!("../../scripts/tools.sh");
+/// The block queue's limits as KEY=VALUE lines.
+pub const LIMITS: &str = include_str!("../../scripts/limits.sh");
+/// What `make demo` shows.
+pub const DEMO: &str = include_str!("../../scripts/demo.sh");

@@ -1,0 +1,105 @@
+//! Log pages and asynchronous events (Base 2.1 sections 5.1.12 and 5.1.2).
+
+use nvme_spec::log::{self, ErrorEntry, Event, FirmwareSlots, LogId, Smart, effects};
+use spec_tests::fields_at;
+use spec_tests::golden::{marked, parsed};
+
+// Base 2.1 section 5.1.12.1.2, Error Information log entry.
+#[test]
+fn an_error_entry_lies_as_its_figure_says() {
+    fields_at!(ErrorEntry, 64 bytes, {
+        error_count: 0, 8;
+        sqid: 8, 2;
+        cid: 10, 2;
+        status: 12, 2;
+        parameter_location: 14, 2;
+        lba: 16, 8;
+        nsid: 24, 4;
+        vendor_log: 28, 1;
+        transport: 29, 1;
+        command_set: 30, 1;
+        opcode: 31, 1;
+        command_specific: 32, 8;
+        transport_specific: 40, 2;
+        version: 63, 1;
+    }, reserved { reserved });
+}
+
+// Base 2.1 section 5.1.12.1.3, SMART / Health Information.
+#[test]
+fn smart_lies_as_its_figure_says() {
+    fields_at!(Smart, 512 bytes, {
+        critical_warning: 0, 1;
+        composite_temperature_kelvins: 1, 2;
+        available_spare_percent: 3, 1;
+        available_spare_threshold_percent: 4, 1;
+        percentage_used: 5, 1;
+        endurance_group_warning: 6, 1;
+        data_units_read: 32, 16;
+        data_units_written: 48, 16;
+        host_read_commands: 64, 16;
+        host_write_commands: 80, 16;
+        controller_busy_minutes: 96, 16;
+        power_cycles: 112, 16;
+        power_on_hours: 128, 16;
+        unsafe_shutdowns: 144, 16;
+        media_errors: 160, 16;
+        error_log_entries: 176, 16;
+        warning_temperature_minutes: 192, 4;
+        critical_temperature_minutes: 196, 4;
+        temperature_sensors_kelvins: 200, 16;
+    }, reserved { reserved_7, reserved_216 });
+    assert_eq!(log::WARNING_TEMPERATURE, 0x02);
+}
+
+#[test]
+fn smart_temperature_begins_at_an_odd_byte() {
+    let smart: Smart = parsed(&marked(512, 0, 7));
+    assert_eq!(smart.composite_temperature_kelvins.get(), 0x0302);
+}
+
+// Base 2.1 section 5.1.12.1.4, Firmware Slot Information: seven revisions of 8 bytes from byte 8 on.
+#[test]
+fn firmware_slots_lie_as_their_figure_says() {
+    fields_at!(FirmwareSlots, 512 bytes, { active: 0, 1; revisions: 8, 56; }, reserved { reserved_1, reserved_64 });
+    let slots: FirmwareSlots = parsed(&marked(512, 56, 8));
+    assert_eq!(slots.revisions[6], [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+// Base 2.1 section 5.1.12: log page identifiers.
+#[test]
+fn log_page_identifiers() {
+    let ids = [
+        (LogId::SUPPORTED, 0x00),
+        (LogId::ERROR, 0x01),
+        (LogId::SMART, 0x02),
+        (LogId::FIRMWARE_SLOT, 0x03),
+        (LogId::COMMAND_EFFECTS, 0x05),
+        (LogId::FEATURE_EFFECTS, 0x12),
+        (LogId::MANAGEMENT_EFFECTS, 0x13),
+    ];
+    assert!(ids.iter().all(|&(id, figure)| id.0 == figure), "{ids:?}");
+}
+
+// Base 2.1 sections 5.1.12.1.1, .6, .18 and .19: a dword for each of 256 identifiers; page 05h has admin, then I/O opcodes, and 2 KiB
+// reserved; page 13h has 3 KiB reserved.
+#[test]
+fn effects_logs_have_their_sizes_and_bits() {
+    assert_eq!(log::SUPPORTED_BYTES, 256 * 4);
+    assert_eq!((log::COMMAND_EFFECTS_BYTES, log::COMMAND_EFFECTS_IO_OFFSET), (4096, 256 * 4));
+    assert_eq!(log::FEATURE_EFFECTS_BYTES, 256 * 4);
+    assert_eq!(log::MANAGEMENT_EFFECTS_BYTES, 4096);
+    assert_eq!((effects::SUPPORTED, effects::CONTENT_CHANGE), (0x0000_0001, 0x0000_0002));
+    assert_eq!((effects::SCOPE_NAMESPACE, effects::SCOPE_CONTROLLER), (0x0010_0000, 0x0020_0000));
+}
+
+// Base 2.1 section 5.1.2: type in bits 2:0, information in 15:8, log page in 23:16.
+#[test]
+fn an_event_lies_in_dword_0_as_its_figure_says() {
+    assert_eq!(Event { kind: 0x7, information: 0, log: LogId(0) }.dword(), 0x0000_0007);
+    assert_eq!(Event { kind: 0, information: 0xff, log: LogId(0) }.dword(), 0x0000_ff00);
+    assert_eq!(Event { kind: 0, information: 0, log: LogId(0xff) }.dword(), 0x00ff_0000);
+    assert_eq!(Event::INVALID_DOORBELL_REGISTER.dword(), 0x0001_0000);
+    assert_eq!(Event::INVALID_DOORBELL_VALUE.dword(), 0x0001_0100);
+    assert_eq!(Event::TEMPERATURE.dword(), 0x0002_0101);
+}

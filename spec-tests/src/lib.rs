@@ -1,0 +1,7 @@
+//! Tools that the tests of this crate share. The tests are in the folders beside this one, one target each: `layout` (golden bytes
+//! typed by hand from the figures), `conformance` (one file for each chapter of the rules) and `tidy` (arrows, names, lengths, text).
+
+pub mod golden;
+pub mod memory;
+pub mod rig;
+pub mod slow_media;

@@ -1,0 +1,179 @@
+//! A controller, its guest memory and its time, joined so that a [`Host`] can drive them: the ground of every test in this process.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use controller::config::{Config, DeviceOptions, Doorbells, NamespaceOptions};
+use controller::dma::DoorbellPage;
+use controller::{Controller, Effect, InterruptMode, bar};
+use media::Nanoseconds;
+use media::store::RamMedia;
+use nvme_host::{Host, Port, Setup};
+
+use crate::memory::{TestMemory, TestPage};
+use crate::slow_media::{Behaviour, SlowMedia};
+
+/// Guest memory of a rig: 64 MiB from 1 MiB on.
+pub const MEMORY: std::ops::Range<u64> = 0x10_0000..0x410_0000;
+/// How far time moves in one step of a rig.
+pub const STEP: Nanoseconds = Nanoseconds(1_000);
+
+/// What a rig is made of. Change a field and call [`Build::rig`] or [`Build::host`].
+#[derive(Clone, Debug)]
+pub struct Build {
+    /// The device's options.
+    pub device: DeviceOptions,
+    /// Block size in bytes and capacity in blocks of each namespace.
+    pub namespaces: Vec<(u32, u64)>,
+    /// What the namespaces are told of themselves; defaults where the list is shorter.
+    pub identities: Vec<NamespaceOptions>,
+    /// How the host sets the controller up.
+    pub setup: Setup,
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Self {
+            device: DeviceOptions::default(),
+            namespaces: vec![(512, 16 << 11)],
+            identities: Vec::new(),
+            setup: Setup::new(MEMORY),
+        }
+    }
+}
+
+impl Build {
+    /// The rig alone, as at power-on.
+    ///
+    /// # Panics
+    /// If the options cannot be: a test gave wrong ones.
+    #[must_use]
+    pub fn rig(&self) -> Rig {
+        let mut identities = self.identities.clone();
+        identities.resize(self.namespaces.len(), NamespaceOptions::default());
+        let config = Config::check(&self.device, &identities).expect("the test's options are possible");
+        let (media, behaviour) = SlowMedia::new(RamMedia::new(&self.namespaces));
+        let mapped = config.doorbells == Doorbells::Mapped;
+        let mut controller = Controller::new(config, Box::new(media));
+        controller.set_bus_master(true);
+        controller.set_interrupt_mode(InterruptMode::MsiX);
+        Rig {
+            controller,
+            memory: TestMemory::new(MEMORY),
+            page: mapped.then(TestPage::default),
+            behaviour,
+            now: Nanoseconds(0),
+            effects: Vec::new(),
+        }
+    }
+
+    /// A host that has enabled the rig's controller and has only admin queues.
+    #[must_use]
+    pub fn admin_host(&self) -> Host<Rig> {
+        Host::enable(self.rig(), self.setup.clone()).expect("the controller comes up")
+    }
+
+    /// A host with one I/O queue pair besides, of 64 entries, on vector 1.
+    #[must_use]
+    pub fn host(&self) -> Host<Rig> {
+        let mut host = self.admin_host();
+        host.create_queue_pair(1, 64, Some(1)).expect("the first queue pair");
+        host
+    }
+}
+
+/// A controller with everything that it needs, and a port to it.
+pub struct Rig {
+    /// The device.
+    pub controller: Controller,
+    /// The guest's memory.
+    pub memory: TestMemory,
+    /// The shared doorbell page, with `doorbells=mapped`.
+    pub page: Option<TestPage>,
+    /// How the media behaves.
+    pub behaviour: Rc<RefCell<Behaviour>>,
+    /// The time of the next step.
+    pub now: Nanoseconds,
+    /// Interrupts so far.
+    pub effects: Vec<Effect>,
+}
+
+impl Rig {
+    /// One step of the device; time moves by [`STEP`].
+    pub fn step(&mut self) -> bool {
+        self.now = self.now.plus(STEP);
+        let page = self.page.as_ref().map(|page| page as &dyn DoorbellPage);
+        let progress = self.controller.step(self.now, &self.memory, page);
+        self.effects.extend(self.controller.take_effects());
+        progress.worked
+    }
+
+    /// Steps until nothing moves, at most 10,000 times.
+    ///
+    /// # Panics
+    /// If something still moves then: the device does not come to rest.
+    pub fn settle(&mut self) {
+        for _ in 0..10_000 {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("the device does not come to rest");
+    }
+
+    /// Moves time without a step.
+    pub fn wait(&mut self, delta: Nanoseconds) {
+        self.now = self.now.plus(delta);
+    }
+
+    /// The vectors that were signalled, and forgets them.
+    pub fn take_vectors(&mut self) -> Vec<u16> {
+        let vector = |effect: Effect| match effect {
+            Effect::Message { vector } => Some(vector),
+            Effect::Pin { .. } => None,
+        };
+        std::mem::take(&mut self.effects).into_iter().filter_map(vector).collect()
+    }
+}
+
+impl Port for Rig {
+    fn register_read_32(&mut self, offset: u64) -> u32 {
+        let mut bytes = [0; 4];
+        self.controller.bar_read(offset, &mut bytes);
+        u32::from_le_bytes(bytes)
+    }
+
+    fn register_read_64(&mut self, offset: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.controller.bar_read(offset, &mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
+    fn register_write_32(&mut self, offset: u64, value: u32) {
+        match &self.page {
+            // A guest with the page mapped stores to it, and nobody is told.
+            Some(page) if (bar::DOORBELLS_OFFSET..bar::MSIX_TABLE_OFFSET).contains(&offset) => {
+                let index = usize::try_from((offset - bar::DOORBELLS_OFFSET) / 4).expect("a page has 1024 doorbells");
+                page.store(index, value);
+            }
+            _ => self.controller.bar_write(offset, &value.to_le_bytes()),
+        }
+    }
+
+    fn register_write_64(&mut self, offset: u64, value: u64) {
+        self.controller.bar_write(offset, &value.to_le_bytes());
+    }
+
+    fn memory_read(&self, address: u64, into: &mut [u8]) {
+        self.memory.peek(address, into);
+    }
+
+    fn memory_write(&mut self, address: u64, from: &[u8]) {
+        self.memory.poke(address, from);
+    }
+
+    fn relax(&mut self) -> bool {
+        self.step();
+        true
+    }
+}

@@ -1,0 +1,121 @@
+//! A media that takes its time and remembers what it was asked: for tests of what waits, of abort, deletion and reset, of FUA and the
+//! cache. The bytes are in a [`RamMedia`]; the waiting is this file's.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use media::store::RamMedia;
+use media::{Media, MediaError, Nanoseconds, Outcome, Request, Submitted, Token, VolumeId, VolumeShape};
+
+/// What the media was asked, without the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A read, with its force.
+    Read(bool),
+    /// A write, with its force.
+    Write(bool),
+    /// A write of zeroes: deallocate, force.
+    WriteZeroes(bool, bool),
+    /// A deallocation of so many ranges.
+    Deallocate(usize),
+    /// A flush of one volume.
+    Flush(VolumeId),
+    /// A flush of all volumes.
+    FlushAll,
+    /// The cache was switched.
+    WriteCache(bool),
+}
+
+/// How the media behaves; shared with the test, which may change it at any time.
+#[derive(Debug, Default)]
+pub struct Behaviour {
+    /// How long a request takes; `None` finishes it in `submit`.
+    pub latency: Option<Nanoseconds>,
+    /// What every request ends with, instead of its own outcome.
+    pub failure: Option<MediaError>,
+    /// The volatile cache's switch; `None` is no cache.
+    pub cache: Option<bool>,
+    /// What was asked, in order.
+    pub asked: Vec<Asked>,
+}
+
+/// See the file's text.
+pub struct SlowMedia {
+    inner: RamMedia,
+    behaviour: Rc<RefCell<Behaviour>>,
+    /// Due times of what is pending, in the order of submission.
+    pending: BTreeMap<(Nanoseconds, u64), (Token, Outcome)>,
+    order: u64,
+}
+
+impl SlowMedia {
+    /// A media over memory, and the handle to its behaviour.
+    #[must_use]
+    pub fn new(inner: RamMedia) -> (Self, Rc<RefCell<Behaviour>>) {
+        let behaviour = Rc::new(RefCell::new(Behaviour::default()));
+        (Self { inner, behaviour: Rc::clone(&behaviour), pending: BTreeMap::new(), order: 0 }, behaviour)
+    }
+
+    fn after(&mut self, now: Nanoseconds, token: Token, submitted: Submitted) -> Submitted {
+        let Submitted::Done(outcome) = submitted else { return submitted };
+        let behaviour = self.behaviour.borrow();
+        let outcome = behaviour.failure.map_or(outcome, Err);
+        let Some(latency) = behaviour.latency else { return Submitted::Done(outcome) };
+        self.order += 1;
+        self.pending.insert((now.plus(latency), self.order), (token, outcome));
+        Submitted::Pending
+    }
+}
+
+impl Media for SlowMedia {
+    fn shape(&self, volume: VolumeId) -> Option<VolumeShape> {
+        self.inner.shape(volume)
+    }
+
+    fn allocated_blocks(&self, volume: VolumeId) -> u64 {
+        self.inner.allocated_blocks(volume)
+    }
+
+    fn write_cache(&self) -> Option<bool> {
+        self.behaviour.borrow().cache
+    }
+
+    fn set_write_cache(&mut self, now: Nanoseconds, token: Token, enabled: bool) -> Submitted {
+        let mut behaviour = self.behaviour.borrow_mut();
+        behaviour.asked.push(Asked::WriteCache(enabled));
+        behaviour.cache = behaviour.cache.map(|_| enabled);
+        drop(behaviour);
+        self.after(now, token, Submitted::Done(Ok(())))
+    }
+
+    fn submit(&mut self, now: Nanoseconds, token: Token, volume: VolumeId, request: Request<'_>) -> Submitted {
+        let asked = match &request {
+            Request::Read { force, .. } => Asked::Read(*force),
+            Request::Write { force, .. } => Asked::Write(*force),
+            Request::WriteZeroes { deallocate, force, .. } => Asked::WriteZeroes(*deallocate, *force),
+            Request::Deallocate { ranges } => Asked::Deallocate(ranges.len()),
+            Request::Flush => Asked::Flush(volume),
+            Request::FlushAll => Asked::FlushAll,
+        };
+        self.behaviour.borrow_mut().asked.push(asked);
+        let submitted = self.inner.submit(now, token, volume, request);
+        self.after(now, token, submitted)
+    }
+
+    fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {
+        while let Some(first) = self.pending.first_entry().filter(|first| first.key().0 <= now) {
+            let (token, result) = first.remove();
+            outcome(token, result);
+        }
+    }
+
+    fn cancel(&mut self, token: Token) -> bool {
+        let key = self.pending.iter().find(|(_, (pending, _))| *pending == token).map(|(key, _)| *key);
+        key.is_some_and(|key| self.pending.remove(&key).is_some())
+    }
+
+    fn next_event(&self) -> Option<Nanoseconds> {
+        self.pending.first_key_value().map(|((due, _), _)| *due)
+    }
+}

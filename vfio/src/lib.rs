@@ -1,0 +1,43 @@
+//! A vfio-user server: it puts one device, which is a value ([`Device`]), into a stock virtual machine monitor by way of a unix
+//! socket, shared memory and event file descriptors. It serves QEMU 10.1 and later, SPDK's host driver and rust-vmm's client.
+//!
+//! What lies where, from the wire inwards:
+//!
+//! | module | owns | must not know |
+//! |---|---|---|
+//! | [`message`] | framing and layouts, as pure functions over bytes | descriptors, the device |
+//! | `connection` | one client's socket: bytes and descriptors in, replies out, never blocking | what a message means |
+//! | [`server`] | the listener, the life of a client | layouts |
+//! | `session` | what each command does | sockets |
+//! | [`memory`] | the table from guest address to mapping | sockets, commands |
+//! | `mapping` | the only `unsafe`: shared memory, and the guard against files that shrink | guest addresses |
+//! | [`page`] | the doorbell page that the guest stores to | who reads it |
+//! | [`pci`] | the 4 KiB of configuration space, as a value | everything else |
+//! | [`interrupt`] | event descriptors, masks, the pin's level semantics | why there is an interrupt |
+//!
+//! Nothing here starts a thread, reads a clock or blocks: the daemon's loop calls [`Server::service`] when [`Server`]'s descriptor
+//! is readable, or whenever it likes. Whatever a client sends ends in a reply, in an error reply, or in the end of that client; the
+//! server then frees all that the client brought and listens again.
+
+mod connection;
+mod device;
+pub mod interrupt;
+mod limit;
+mod mapping;
+pub mod memory;
+pub mod message;
+pub mod page;
+pub mod pci;
+pub mod server;
+mod session;
+#[doc(hidden)]
+pub mod testing;
+mod watch;
+
+pub use device::{Device, InterruptMode};
+pub use memory::Memory;
+pub use page::Page;
+pub use server::{Doorbells, Progress, Server, ServerConfig};
+
+/// Bytes of a page, here and in the protocol: what DMA maps and mappable areas are multiples of.
+pub const PAGE_BYTES: u64 = 4096;

@@ -1,0 +1,228 @@
+//! Memory shared with the client: the one module of the crate with `unsafe` in it.
+//!
+//! A [`Mapping`] is bytes of a file that the client also maps. The client changes them at any time and may cut the file short
+//! underneath us, so nothing here forms a reference into a mapping: bytes are copied, numbers are loaded and stored atomically, and
+//! each access is guarded against the signal that a missing page raises ([`guard`]).
+#![expect(
+    unsafe_code,
+    reason = "mapping files and touching them is what this module is for; nothing else in the crate may"
+)]
+
+mod guard;
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+const _: () = assert!(size_of::<usize>() == size_of::<u64>(), "guest addresses and lengths are converted both ways");
+
+/// What the device may do with memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
+impl Access {
+    pub(crate) const READ: Self = Self { read: true, write: false };
+    pub(crate) const WRITE: Self = Self { read: false, write: true };
+    pub(crate) const BOTH: Self = Self { read: true, write: true };
+
+    /// Whether this includes all of `needed`.
+    pub(crate) const fn allows(self, needed: Self) -> bool {
+        (self.read || !needed.read) && (self.write || !needed.write)
+    }
+}
+
+/// The memory is gone: its file was cut short, or the machine could not supply the page. It stays gone for this mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lost;
+
+/// Some pages of a file, mapped shared. Unmapped when dropped.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    length: usize,
+    access: Access,
+    lost: Cell<bool>,
+}
+
+// SAFETY: the mapping belongs to this value alone and to no thread in particular; the guard against signals is set up anew by
+// whichever thread makes an access.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    /// Maps `length` bytes of `file` from `offset` on.
+    pub(crate) fn new(file: BorrowedFd<'_>, offset: u64, length: usize, access: Access) -> io::Result<Self> {
+        guard::install()?;
+        let mut protection = ProtFlags::empty();
+        protection.set(ProtFlags::READ, access.read);
+        protection.set(ProtFlags::WRITE, access.write);
+        // SAFETY: without MAP_FIXED the kernel picks a free place, so no memory of this process is replaced; the result is touched
+        // only by this value's methods and unmapped only in its drop.
+        let base = unsafe { mmap(ptr::null_mut(), length, protection, MapFlags::SHARED, file, offset) }?;
+        let base = NonNull::new(base.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { base, length, access, lost: Cell::new(false) })
+    }
+
+    /// Copies `into.len()` bytes from `offset` on.
+    pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), Lost> {
+        let from = self.at(offset, into.len(), Access::READ);
+        self.guarded(|| {
+            // SAFETY: `at` found the range inside the mapping and readable; `into` is borrowed for us alone and cannot overlap it,
+            // since nobody holds a reference into a mapping.
+            unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) }
+        })
+    }
+
+    /// Copies `from` to `offset` and on.
+    pub(crate) fn write(&self, offset: usize, from: &[u8]) -> Result<(), Lost> {
+        let to = self.at(offset, from.len(), Access::WRITE);
+        self.guarded(|| {
+            // SAFETY: as in `read`, with the range found writable.
+            unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) }
+        })
+    }
+
+    /// Loads with acquire ordering. `offset` is a multiple of 4.
+    pub(crate) fn load_u32(&self, offset: usize) -> Result<u32, Lost> {
+        let number = self.aligned::<u32>(offset, Access::READ);
+        self.guarded(|| {
+            // SAFETY: inside the mapping, readable and aligned; this process makes no non-atomic access at the same time, because
+            // a mapping is not shared between threads.
+            u32::from_le(unsafe { AtomicU32::from_ptr(number) }.load(Ordering::Acquire))
+        })
+    }
+
+    /// Stores with release ordering. `offset` is a multiple of 4.
+    pub(crate) fn store_u32(&self, offset: usize, value: u32) -> Result<(), Lost> {
+        let number = self.aligned::<u32>(offset, Access::WRITE);
+        self.guarded(|| {
+            // SAFETY: as in `load_u32`, with the range found writable.
+            unsafe { AtomicU32::from_ptr(number) }.store(value.to_le(), Ordering::Release);
+        })
+    }
+
+    /// Stores with release ordering. `offset` is a multiple of 8.
+    pub(crate) fn store_u64(&self, offset: usize, value: u64) -> Result<(), Lost> {
+        let number = self.aligned::<u64>(offset, Access::WRITE);
+        self.guarded(|| {
+            // SAFETY: as in `store_u32`.
+            unsafe { AtomicU64::from_ptr(number) }.store(value.to_le(), Ordering::Release);
+        })
+    }
+
+    /// The address of a range that must lie inside the mapping and allow `needed`: our callers have looked.
+    fn at(&self, offset: usize, length: usize, needed: Access) -> *mut u8 {
+        let end = offset.checked_add(length);
+        assert!(
+            end.is_some_and(|end| end <= self.length),
+            "{offset} + {length} is outside of a mapping of {}",
+            self.length
+        );
+        assert!(self.access.allows(needed), "{needed:?} of a mapping for {:?}", self.access);
+        self.base.as_ptr().wrapping_add(offset)
+    }
+
+    fn aligned<T>(&self, offset: usize, needed: Access) -> *mut T {
+        let number = self.at(offset, size_of::<T>(), needed).cast::<T>();
+        assert!(number.is_aligned(), "offset {offset} is not aligned");
+        number
+    }
+
+    fn guarded<T>(&self, access: impl FnOnce() -> T) -> Result<T, Lost> {
+        if self.lost.get() {
+            return Err(Lost);
+        }
+        let (value, hit) = guard::during(self.base.as_ptr(), self.length, access);
+        if hit {
+            self.lost.set(true);
+            return Err(Lost);
+        }
+        Ok(value)
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: `new` mapped exactly this range (the guard may have put other pages there, never elsewhere), and no pointer into
+        // it outlives the method that made it. A failure would leave the range mapped, which is safe.
+        let _ = unsafe { munmap(self.base.as_ptr().cast(), self.length) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd, OwnedFd};
+
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+    use super::*;
+
+    fn file(length: u64) -> OwnedFd {
+        let file = memfd_create("test", MemfdFlags::CLOEXEC).expect("memfd");
+        ftruncate(&file, length).expect("truncate");
+        file
+    }
+
+    #[test]
+    fn a_file_cut_short_is_lost_memory_and_not_a_dead_process() {
+        let (short, whole) = (file(8192), file(8192));
+        let lost = Mapping::new(short.as_fd(), 0, 8192, Access::BOTH).expect("map");
+        let kept = Mapping::new(whole.as_fd(), 0, 8192, Access::BOTH).expect("map");
+        lost.write(8000, &[1; 192]).expect("still there");
+        ftruncate(&short, 4096).expect("cut");
+        let mut into = [0; 16];
+        assert_eq!(lost.read(4090, &mut into), Err(Lost), "the second page is gone");
+        assert_eq!(lost.read(0, &mut into), Err(Lost), "and the mapping with it");
+        assert_eq!(lost.store_u64(0, 1), Err(Lost));
+        kept.write(0, &[2; 16]).expect("other memory is untouched");
+        kept.read(0, &mut into).expect("and readable");
+        assert_eq!(into, [2; 16]);
+    }
+
+    #[test]
+    fn stores_atomics_and_writes_survive_the_loss_too() {
+        for access in 0..4 {
+            let short = file(4096);
+            let mapping = Mapping::new(short.as_fd(), 0, 4096, Access::BOTH).expect("map");
+            ftruncate(&short, 0).expect("cut");
+            let outcome = match access {
+                0 => mapping.write(0, &[1; 4096]),
+                1 => mapping.load_u32(8).map(|_| ()),
+                2 => mapping.store_u32(8, 1),
+                _ => mapping.store_u64(8, 1),
+            };
+            assert_eq!(outcome, Err(Lost));
+        }
+    }
+
+    #[test]
+    fn numbers_are_little_endian_and_shared() {
+        let shared = file(4096);
+        let one = Mapping::new(shared.as_fd(), 0, 4096, Access::BOTH).expect("map");
+        let other = Mapping::new(shared.as_fd(), 0, 4096, Access::READ).expect("map");
+        one.store_u32(4, 0x0403_0201).expect("store");
+        one.store_u64(8, 0x0807_0605_0403_0201).expect("store");
+        let mut bytes = [0; 12];
+        other.read(4, &mut bytes).expect("read");
+        assert_eq!(bytes, [1, 2, 3, 4, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(other.load_u32(4), Ok(0x0403_0201));
+    }
+
+    #[test]
+    #[should_panic(expected = "outside of a mapping")]
+    fn a_range_outside_is_our_own_mistake() {
+        let _ = Mapping::new(file(4096).as_fd(), 0, 4096, Access::BOTH).expect("map").read(4095, &mut [0; 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "of a mapping for")]
+    fn so_is_a_write_to_what_is_read_only() {
+        let _ = Mapping::new(file(4096).as_fd(), 0, 4096, Access::READ).expect("map").write(0, &[0]);
+    }
+}

@@ -1,0 +1,351 @@
+//! The listener, and the life of a client from its connection to its end.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno as SystemErrno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use tracing::{info, warn};
+
+use crate::connection::{Connection, Ending, Incoming};
+use crate::interrupt::UNMASK_TOKEN;
+use crate::limit::Limit;
+use crate::pci::VECTORS_MAX;
+use crate::session::Session;
+use crate::watch::Watched;
+use crate::{Device, Memory, Page};
+
+const LISTENER_TOKEN: u64 = 0;
+const CLIENT_TOKEN: u64 = 1;
+/// How many waiting connections are looked at in one service.
+const ACCEPTS_MAX: usize = 8;
+
+/// How doorbells reach the device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Doorbells {
+    /// Each is a message; QEMU does not wait for a reply.
+    #[default]
+    Trapped,
+    /// The guest stores into a page that the device has to look at. (They may come as messages all the same: QEMU gives the mapping
+    /// up when the interrupt pin is used.)
+    Mapped,
+}
+
+/// What the PCI function is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// PCI vendor.
+    pub vendor_id: u16,
+    /// PCI device.
+    pub device_id: u16,
+    /// PCI subsystem vendor.
+    pub subsystem_vendor_id: u16,
+    /// PCI subsystem.
+    pub subsystem_id: u16,
+    /// PCI revision.
+    pub revision: u8,
+    /// PCI class, subclass and programming interface: 010802h for NVMe.
+    pub class: u32,
+    /// MSI-X vectors, at most 256; 0 leaves only the pin.
+    pub vectors: u16,
+    /// How doorbells arrive.
+    pub doorbells: Doorbells,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            vendor_id: 0x1af4,
+            device_id: 0x10f0,
+            subsystem_vendor_id: 0x1af4,
+            subsystem_id: 0x1100,
+            revision: 1,
+            class: 0x01_0802,
+            vectors: 65,
+            doorbells: Doorbells::Trapped,
+        }
+    }
+}
+
+/// What [`Server::service`] has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// How many messages were answered.
+    pub messages: usize,
+    /// The budget was used up and more messages are waiting: call again before sleeping.
+    pub more: bool,
+    /// A client came or went, or both.
+    pub client_changed: bool,
+}
+
+/// A vfio-user server: one socket, one client at a time.
+pub struct Server {
+    socket_file: SocketFile,
+    epoll: Arc<OwnedFd>,
+    listener: Watched,
+    connection: Option<Connection>,
+    session: Session,
+    comings: Limit,
+    goings: Limit,
+    refusals: Limit,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Server").field("path", &self.socket_file.path).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Listens at `path`. A socket file that a dead server has left there is replaced.
+    ///
+    /// # Errors
+    /// The path is too long, or taken by a live server or by something that is not a socket; the configuration cannot be; or what
+    /// the system says.
+    pub fn bind(path: impl AsRef<Path>, config: &ServerConfig) -> io::Result<Self> {
+        let path = path.as_ref();
+        if config.vectors > VECTORS_MAX {
+            let text = format!("{} MSI-X vectors: give at most {VECTORS_MAX}", config.vectors);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
+        let session = Session::new(config, Arc::clone(&epoll))?;
+        make_way(path)?;
+        let listener = UnixListener::bind(path).map_err(|error| explain("cannot listen at", path, &error))?;
+        let socket_file = SocketFile::new(path)?;
+        listener.set_nonblocking(true)?;
+        let listener = Watched::new(&epoll, listener.into(), LISTENER_TOKEN)?;
+        Ok(Self {
+            socket_file,
+            epoll,
+            listener,
+            connection: None,
+            session,
+            comings: Limit::default(),
+            goings: Limit::default(),
+            refusals: Limit::default(),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.socket_file.path
+    }
+
+    /// The memory that the client shares.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.session.memory
+    }
+
+    /// The doorbell page, if doorbells are mapped. A client gets a fresh one, so do not hold on to it.
+    #[must_use]
+    pub fn doorbells(&self) -> Option<&Page> {
+        self.session.page.as_ref()
+    }
+
+    /// Whether there is a client.
+    #[must_use]
+    pub fn client_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Fires an MSI-X vector.
+    pub fn signal_message(&mut self, vector: u16) {
+        self.session.interrupts.signal_message(vector);
+    }
+
+    /// Sets the level of the interrupt pin. It reaches the client if MSI-X is off and the host has not turned the pin off.
+    pub fn set_pin(&mut self, asserted: bool) {
+        self.session.set_pin(asserted);
+    }
+
+    /// Answers up to `budget` messages, accepts and ends connections. Never waits.
+    ///
+    /// # Errors
+    /// The server's own descriptors fail. What a client does is never an error.
+    pub fn service(&mut self, device: &mut dyn Device, budget: usize) -> io::Result<Progress> {
+        let ready = self.ready()?;
+        let mut progress = Progress::default();
+        if ready.unmask {
+            self.session.interrupts.unmask_by_descriptor();
+        }
+        if let Some(connection) = &mut self.connection {
+            if ready.client {
+                connection.readable();
+            }
+            if let Err(ending) = converse(connection, &mut self.session, device, budget, &mut progress) {
+                self.end(device, &ending);
+                progress.client_changed = true;
+            }
+        }
+        // After the conversation, so that a client which left makes room for one that waits.
+        if ready.listener {
+            progress.client_changed |= self.accept()?;
+        }
+        Ok(progress)
+    }
+
+    fn ready(&self) -> io::Result<Ready> {
+        let mut events = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 4];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let count = match epoll::wait(&self.epoll, &mut events, Some(&now)) {
+            Ok(count) => count,
+            Err(SystemErrno::INTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        let has = |token| events.iter().take(count).any(|event| event.data.u64() == token);
+        Ok(Ready { listener: has(LISTENER_TOKEN), client: has(CLIENT_TOKEN), unmask: has(UNMASK_TOKEN) })
+    }
+
+    /// Takes waiting connections: the first becomes the client if there is none, the others are closed. Whether there is a new client.
+    fn accept(&mut self) -> io::Result<bool> {
+        let mut changed = false;
+        for _ in 0..ACCEPTS_MAX {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let stream = match rustix::net::accept_with(&self.listener, flags) {
+                Ok(stream) => stream,
+                Err(SystemErrno::AGAIN) => break,
+                Err(SystemErrno::INTR | SystemErrno::CONNABORTED) => continue,
+                Err(error) => {
+                    // Most likely no descriptors are left. The connection waits; so do we.
+                    if let Some(times) = self.refusals.admit() {
+                        warn!(%error, times, "cannot accept a connection");
+                    }
+                    break;
+                }
+            };
+            changed |= self.admit(stream)?;
+        }
+        Ok(changed)
+    }
+
+    fn admit(&mut self, stream: OwnedFd) -> io::Result<bool> {
+        let peer = rustix::net::sockopt::socket_peercred(&stream).ok();
+        let process = peer.map(|peer| peer.pid.as_raw_nonzero().get());
+        if self.connection.is_some() {
+            if let Some(times) = self.refusals.admit() {
+                warn!(process, times, "refused a second client: a device has one at a time");
+            }
+            return Ok(false);
+        }
+        self.connection = Some(Connection::new(&self.epoll, stream, CLIENT_TOKEN)?);
+        if let Some(times) = self.comings.admit() {
+            info!(process, user = peer.map(|peer| peer.uid.as_raw()), times, "client connected");
+        }
+        Ok(true)
+    }
+
+    fn end(&mut self, device: &mut dyn Device, ending: &Ending) {
+        self.connection = None;
+        self.session.forget_client(device);
+        if let Some(times) = self.goings.admit() {
+            info!(why = %ending, times, "client gone, listening again");
+        }
+    }
+}
+
+impl AsFd for Server {
+    /// An epoll descriptor, readable when [`Server::service`] has something to do: watch it, level-triggered, in the loop's own.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+struct Ready {
+    listener: bool,
+    client: bool,
+    unmask: bool,
+}
+
+/// Answers messages until there is none or the budget is used up.
+fn converse(
+    connection: &mut Connection,
+    session: &mut Session,
+    device: &mut dyn Device,
+    budget: usize,
+    progress: &mut Progress,
+) -> Result<(), Ending> {
+    connection.resume()?;
+    while progress.messages < budget {
+        let answer = match connection.next()? {
+            None => return Ok(()),
+            Some(Incoming::Oversize(header)) => session.refuse_oversize(&header),
+            Some(Incoming::Message(frame, descriptors)) => {
+                session.handle(device, &frame.header, connection.payload(&frame), descriptors)
+            }
+        };
+        progress.messages += 1;
+        if let Some(answer) = answer {
+            connection.send(answer.bytes, answer.descriptor)?;
+        }
+    }
+    progress.more = true;
+    Ok(())
+}
+
+/// The socket's file, removed when dropped unless another server has put its own there.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        let metadata = std::fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
+        if ours {
+            // If it fails, the next server finds it stale and removes it.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Makes sure that a socket can be bound at `path`: removes the file of a server that is dead.
+fn make_way(path: &Path) -> io::Result<()> {
+    let address = SocketAddrUnix::new(path).map_err(|_| {
+        let text = format!("{}: the path of a socket has at most 107 bytes: give a shorter one", path.display());
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    })?;
+    let metadata = match std::fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(explain("cannot listen at", path, &error)),
+    };
+    if !metadata.file_type().is_socket() {
+        let text = format!("{} is not a socket: remove it or give another path", path.display());
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+    }
+    let probe =
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    match connect(&probe, &address) {
+        Err(SystemErrno::CONNREFUSED) => {
+            std::fs::remove_file(path).map_err(|error| explain("cannot remove the stale socket", path, &error))
+        }
+        Err(SystemErrno::NOENT) => Ok(()),
+        // Connected, or a queue that is full: somebody is there.
+        _ => {
+            let text = format!("another server listens at {}: stop it or give another path", path.display());
+            Err(io::Error::new(io::ErrorKind::AddrInUse, text))
+        }
+    }
+}
+
+fn explain(what: &str, path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what} {}: {error}", path.display()))
+}
