@@ -5,7 +5,7 @@ use nvme_spec::command::{DATASET_DEALLOCATE, WRITE_ZEROES_DEALLOCATE, WRITE_ZERO
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Command, Status};
 
-use crate::prp::DataPointer;
+use crate::dma::DataPointer;
 
 /// Logical blocks that a command names: at least one. Whether they exist is the namespace's to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

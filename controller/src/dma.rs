@@ -62,6 +62,13 @@ pub trait DoorbellPage {
     fn store(&self, index: usize, value: u32);
 }
 
+/// The data pointer of a command that uses PRPs (NVMe Base 2.1 section 4.1.1).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DataPointer {
+    pub(crate) prp1: u64,
+    pub(crate) prp2: u64,
+}
+
 /// A contiguous piece of guest memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {

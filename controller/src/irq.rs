@@ -166,6 +166,11 @@ impl Interrupts {
         self.pending.iter().map(|index| self.vectors[usize::from(index)].since.plus(self.aggregation)).min()
     }
 
+    /// The level of the pin.
+    pub(crate) fn asserted(&self) -> bool {
+        self.asserted
+    }
+
     fn drive_pin(&mut self, level: bool, effects: &mut Vec<Effect>) {
         if self.asserted != level {
             self.asserted = level;

@@ -23,6 +23,7 @@ mod inflight;
 mod io;
 mod irq;
 mod namespace;
+mod outcome;
 mod prp;
 mod queue;
 mod state;
@@ -193,6 +194,12 @@ impl Controller {
         self.interrupts.set_mode(mode);
     }
 
+    /// The level of INTx after the last step.
+    #[must_use]
+    pub fn pin_asserted(&self) -> bool {
+        self.interrupts.asserted()
+    }
+
     /// Interrupts to deliver, in order, since the last call.
     pub fn take_effects(&mut self) -> impl Iterator<Item = Effect> + '_ {
         self.effects.drain(..)
@@ -298,7 +305,7 @@ impl Controller {
             if token == SHUTDOWN_TOKEN {
                 self.registers.shutdown = shut_down(outcome);
             } else if let Some(command) = self.in_flight.remove(token) {
-                self.complete(command.permit, command.origin, io::status(outcome).into_result());
+                self.complete(command.permit, command.origin, outcome::status(outcome).into_result());
             }
         }
         worked
@@ -401,7 +408,7 @@ impl Controller {
         };
         match io::start(&mut context, entry.nsid.get(), &command)? {
             Submitted::Pending => Ok(Done::Pending),
-            Submitted::Done(outcome) => io::status(outcome).into_result().map(Done::Now),
+            Submitted::Done(outcome) => outcome::status(outcome).into_result().map(Done::Now),
         }
     }
 

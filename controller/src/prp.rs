@@ -4,17 +4,10 @@
 
 use nvme_spec::Status;
 
-use crate::dma::{GuestMemory, Segment};
+use crate::dma::{DataPointer, GuestMemory, Segment};
 
 /// How many list entries are read at a time.
 const BATCH: usize = 64;
-
-/// The data pointer of a command that uses PRPs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DataPointer {
-    pub(crate) prp1: u64,
-    pub(crate) prp2: u64,
-}
 
 /// Replaces `segments` by the pieces of guest memory that hold `length` bytes, neighbours joined. Pages are `1 << page_shift` bytes.
 pub(crate) fn resolve<M: GuestMemory>(

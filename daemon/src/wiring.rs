@@ -1,10 +1,11 @@
 //! Where the parts meet: media, controller and transport become one [`Drive`].
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use controller::config::Doorbells;
+use anyhow::Context;
+use controller::config::{Config, Doorbells};
 use controller::dma::DoorbellPage;
 use controller::{Controller, Effect};
 use media::Nanoseconds;
@@ -14,76 +15,63 @@ use vfio::{Server, ServerConfig};
 use crate::device_loop::{Drive, Turn};
 use crate::options::Settings;
 
-/// How many messages are answered before the controller has its turn.
-const MESSAGES_PER_SERVICE: usize = 64;
+/// How many messages are handled before the controller has its turn.
+const MESSAGES_PER_TURN: usize = 64;
 
 /// Makes the device and listens at `socket`. Runs in the thread that will attend to it.
 ///
 /// # Errors
 /// The socket cannot be made.
 pub fn open(settings: &Settings, socket: &Path) -> anyhow::Result<Wired> {
-    let config = &settings.controller;
-    let doorbells = match config.doorbells {
-        Doorbells::Trapped => vfio::Doorbells::Trapped,
-        Doorbells::Mapped => vfio::Doorbells::Mapped,
-    };
-    let function = ServerConfig {
+    let volumes: Vec<_> = settings.volumes.iter().map(|volume| (volume.block_bytes, volume.capacity_blocks)).collect();
+    let server = Server::bind(socket, &function(&settings.controller))
+        .with_context(|| format!("cannot listen at {}", socket.display()))?;
+    let controller = Controller::new(settings.controller.clone(), Box::new(RamMedia::new(&volumes)));
+    Ok(Wired { server, controller })
+}
+
+/// The PCI function that carries the controller.
+fn function(config: &Config) -> ServerConfig {
+    ServerConfig {
         vendor_id: config.vendor_id,
         device_id: config.device_id,
+        subsystem_vendor_id: config.vendor_id,
         vectors: config.vectors,
-        doorbells,
+        doorbells: match config.doorbells {
+            Doorbells::Trapped => vfio::Doorbells::Trapped,
+            Doorbells::Mapped => vfio::Doorbells::Mapped,
+        },
         ..ServerConfig::default()
-    };
-    let server = Server::bind(socket, &function)?;
-    let volumes: Vec<_> = settings.volumes.iter().map(|volume| (volume.block_bytes, volume.capacity_blocks)).collect();
-    let controller = Controller::new(config.clone(), Box::new(RamMedia::new(&volumes)));
-    Ok(Wired { server, front: Front { controller, pin: false } })
+    }
 }
 
-/// A controller behind a vfio-user server.
+/// A controller and the server through which a guest reaches it.
 pub struct Wired {
     server: Server,
-    front: Front,
-}
-
-/// The controller as the server sees it.
-struct Front {
     controller: Controller,
-    /// The level that the controller last gave the pin.
-    pin: bool,
-}
-
-impl Wired {
-    /// Hands the interrupts of a step to the server.
-    fn deliver(&mut self) {
-        for effect in self.front.controller.take_effects() {
-            match effect {
-                Effect::Message { vector } => self.server.signal_message(vector),
-                Effect::Pin { asserted } => {
-                    self.front.pin = asserted;
-                    self.server.set_pin(asserted);
-                }
-            }
-        }
-    }
 }
 
 impl Drive for Wired {
     fn service(&mut self) -> io::Result<bool> {
-        let progress = self.server.service(&mut self.front, MESSAGES_PER_SERVICE)?;
-        Ok(progress.messages > 0 || progress.more || progress.client_changed)
+        let progress = self.server.service(&mut self.controller, MESSAGES_PER_TURN)?;
+        Ok(progress.messages > 0)
     }
 
     fn step(&mut self, now: Nanoseconds) -> Turn {
-        let page = self.server.doorbells().map(|page| -> &dyn DoorbellPage { page });
-        let progress = self.front.controller.step(now, self.server.memory(), page);
-        self.deliver();
+        let page = self.server.doorbells().map(|page| page as &dyn DoorbellPage);
+        let progress = self.controller.step(now, self.server.memory(), page);
+        for effect in self.controller.take_effects() {
+            match effect {
+                Effect::Message { vector } => self.server.signal_message(vector),
+                Effect::Pin { asserted } => self.server.set_pin(asserted),
+            }
+        }
         Turn { worked: progress.worked, next_event: progress.next_event }
     }
 
     fn arm(&mut self) -> bool {
-        let page = self.server.doorbells().map(|page| -> &dyn DoorbellPage { page });
-        self.front.controller.arm(self.server.memory(), page)
+        let page = self.server.doorbells().map(|page| page as &dyn DoorbellPage);
+        self.controller.arm(self.server.memory(), page)
     }
 
     fn readiness(&self) -> BorrowedFd<'_> {
@@ -92,34 +80,5 @@ impl Drive for Wired {
 
     fn must_be_polled(&self) -> bool {
         self.server.doorbells().is_some() && self.server.client_connected()
-    }
-}
-
-impl vfio::Device for Front {
-    fn bar_read(&mut self, offset: u64, into: &mut [u8]) {
-        self.controller.bar_read(offset, into);
-    }
-
-    fn bar_write(&mut self, offset: u64, from: &[u8]) {
-        self.controller.bar_write(offset, from);
-    }
-
-    fn reset(&mut self) {
-        self.controller.reset_function();
-    }
-
-    fn set_bus_master(&mut self, enabled: bool) {
-        self.controller.set_bus_master(enabled);
-    }
-
-    fn set_interrupt_mode(&mut self, mode: vfio::InterruptMode) {
-        self.controller.set_interrupt_mode(match mode {
-            vfio::InterruptMode::Pin => controller::InterruptMode::Pin,
-            vfio::InterruptMode::MsiX => controller::InterruptMode::MsiX,
-        });
-    }
-
-    fn pin_asserted(&self) -> bool {
-        self.pin
     }
 }

@@ -6,12 +6,13 @@ use std::ops::Range;
 
 use controller::dma::{DmaFault, DoorbellPage, GuestMemory};
 
-const PAGE: u64 = 4096;
+const PAGE_BYTES: usize = 4096;
+const PAGE: u64 = PAGE_BYTES as u64;
 
 /// Memory of a guest, in pages that exist once they are touched. What lies outside the mapped ranges faults.
 #[derive(Debug, Default)]
 pub struct TestMemory {
-    pages: RefCell<BTreeMap<u64, Box<[u8; PAGE as usize]>>>,
+    pages: RefCell<BTreeMap<u64, Box<[u8; PAGE_BYTES]>>>,
     mapped: Vec<Range<u64>>,
     generation: u64,
 }
@@ -47,7 +48,7 @@ impl TestMemory {
     pub fn poke(&self, address: u64, from: &[u8]) {
         let mut pages = self.pages.borrow_mut();
         for (address, byte) in (address..).zip(from) {
-            pages.entry(address / PAGE).or_insert_with(|| Box::new([0; PAGE as usize]))[offset(address)] = *byte;
+            pages.entry(address / PAGE).or_insert_with(|| Box::new([0; PAGE_BYTES]))[offset(address)] = *byte;
         }
     }
 

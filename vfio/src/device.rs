@@ -1,14 +1,7 @@
 //! What the server serves. The controller implements it; a test may bring a toy.
 
-/// Which way a device tells the host that it has news, as the MSI-X capability's enable bit says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum InterruptMode {
-    /// The level-triggered interrupt pin.
-    #[default]
-    Pin,
-    /// Messages, one event descriptor for each vector.
-    MsiX,
-}
+use controller::Controller;
+pub use controller::InterruptMode;
 
 /// A PCI function behind BAR0, as a value. Every call returns at once: the client's virtual processor, and with QEMU the whole
 /// virtual machine, stands still until it does.
@@ -32,4 +25,30 @@ pub trait Device {
 
     /// Whether the pin ought to be asserted now. Asked after every access and reset.
     fn pin_asserted(&self) -> bool;
+}
+
+impl Device for Controller {
+    fn bar_read(&mut self, offset: u64, into: &mut [u8]) {
+        Self::bar_read(self, offset, into);
+    }
+
+    fn bar_write(&mut self, offset: u64, from: &[u8]) {
+        Self::bar_write(self, offset, from);
+    }
+
+    fn reset(&mut self) {
+        self.reset_function();
+    }
+
+    fn set_bus_master(&mut self, enabled: bool) {
+        Self::set_bus_master(self, enabled);
+    }
+
+    fn set_interrupt_mode(&mut self, mode: InterruptMode) {
+        Self::set_interrupt_mode(self, mode);
+    }
+
+    fn pin_asserted(&self) -> bool {
+        Self::pin_asserted(self)
+    }
 }

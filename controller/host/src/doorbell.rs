@@ -1,4 +1,5 @@
-//! Where the doorbells are, and when one that has a shadow must still be rung (Base 2.1 section 5.2.5, and the PCIe transport for the places).
+//! Where the doorbells are, and when one that has a shadow must still be rung (Base 2.1 section 5.2.5 for the shadows, the PCIe
+//! transport for the places).
 
 use nvme_spec::register;
 

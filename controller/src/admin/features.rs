@@ -12,7 +12,7 @@ use crate::Controller;
 use crate::dma::GuestMemory;
 use crate::effects::FEATURES;
 use crate::health::{TEMPERATURE_KELVINS, WARNING_KELVINS};
-use crate::io;
+use crate::outcome;
 
 /// Dword 10 bit 31 of Set Features: save the value.
 const SAVE: u32 = 1 << 31;
@@ -266,7 +266,7 @@ fn set_error_recovery(controller: &mut Controller, nsid: u32, value: u32) -> Res
 fn set_write_cache(controller: &mut Controller, enabled: bool, token: Token) -> Result<Done, Status> {
     match controller.media.set_write_cache(controller.health.now, token, enabled) {
         Submitted::Pending => Ok(Done::Pending),
-        Submitted::Done(outcome) => match io::status(outcome) {
+        Submitted::Done(outcome) => match outcome::status(outcome) {
             Status::SUCCESS => Ok(Done::Now(0)),
             status => Err(status),
         },

@@ -5,9 +5,8 @@ use nvme_spec::Status;
 
 use super::Context;
 use crate::command::Blocks;
-use crate::dma::{GuestMemory, Transfer};
+use crate::dma::{DataPointer, GuestMemory, Transfer};
 use crate::namespace::Namespace;
-use crate::prp::DataPointer;
 
 /// Compares what the media gives with the host's data, and stops at the first difference.
 struct Comparison<'a, M> {

@@ -6,9 +6,8 @@ use nvme_spec::command::DatasetRange;
 use zerocopy::FromBytes;
 
 use super::Context;
-use crate::dma::GuestMemory;
+use crate::dma::{DataPointer, GuestMemory};
 use crate::namespace::Namespace;
-use crate::prp::DataPointer;
 
 const RANGE_BYTES: usize = size_of::<DatasetRange>();
 /// NR has eight bits.

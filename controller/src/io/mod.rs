@@ -7,14 +7,14 @@ mod read;
 mod write;
 mod zeroes;
 
-use media::{Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Submitted, Token};
+use media::{Lba, LbaRange, Media, Nanoseconds, Request, Submitted, Token};
 use nvme_spec::Status;
 
 use crate::command::{Blocks, IoCommand};
-use crate::dma::{GuestMemory, Segment, Transfer};
+use crate::dma::{DataPointer, GuestMemory, Segment, Transfer};
 use crate::health::Counts;
 use crate::namespace::{Namespace, Namespaces};
-use crate::prp::{self, DataPointer};
+use crate::prp;
 
 /// All that a command may touch while it is started.
 pub(crate) struct Context<'a, M> {
@@ -54,19 +54,6 @@ pub(crate) fn start<M: GuestMemory>(
         IoCommand::DatasetManagement { ranges, deallocate, data } => {
             dataset::start(context, namespace, ranges, deallocate, data)
         }
-    }
-}
-
-/// How the media's outcome is told to the host (B187, B188).
-pub(crate) fn status(outcome: Outcome) -> Status {
-    match outcome {
-        Ok(()) => Status::SUCCESS,
-        Err(MediaError::OutOfRange) => Status::LBA_OUT_OF_RANGE,
-        Err(MediaError::HostMemory) => Status::DATA_TRANSFER_ERROR,
-        Err(MediaError::UnrecoveredRead { .. }) => Status::UNRECOVERED_READ,
-        Err(MediaError::WriteFailed { .. }) => Status::WRITE_FAULT,
-        Err(MediaError::NoSpace) => Status::CAPACITY_EXCEEDED,
-        Err(MediaError::PowerLost | MediaError::NoSuchVolume | MediaError::Internal) => Status::INTERNAL_ERROR,
     }
 }
 

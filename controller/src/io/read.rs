@@ -5,9 +5,8 @@ use nvme_spec::Status;
 
 use super::Context;
 use crate::command::Blocks;
-use crate::dma::GuestMemory;
+use crate::dma::{DataPointer, GuestMemory};
 use crate::namespace::Namespace;
-use crate::prp::DataPointer;
 
 /// The data goes to guest memory while the media has the request; the completion comes when the media says so.
 pub(super) fn start<M: GuestMemory>(

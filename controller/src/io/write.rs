@@ -5,9 +5,8 @@ use nvme_spec::Status;
 
 use super::Context;
 use crate::command::Blocks;
-use crate::dma::GuestMemory;
+use crate::dma::{DataPointer, GuestMemory};
 use crate::namespace::Namespace;
-use crate::prp::DataPointer;
 
 /// The data is copied once, from guest memory to where the media will keep it.
 pub(super) fn start<M: GuestMemory>(

@@ -74,7 +74,13 @@ fi
 check_fails "a log page that nobody has is refused" nvme get-log "$CONTROLLER" --log-id=0x7e --log-len=512
 
 heading "features"
-for feature in 1 2 4 5 6 7 8 9 0xa 0xb; do
+# Volatile Write Cache exists where Identify says that there is one, and is refused elsewhere.
+cache=6
+if [ $(($(sed -n 's/^vwc *: *//p' /tmp/id-ctrl) & 1)) -eq 0 ]; then
+    cache=
+    check_fails "get-feature 6 without a volatile cache is refused" nvme get-feature "$CONTROLLER" -f 6
+fi
+for feature in 1 2 4 5 $cache 7 8 9 0xa 0xb; do
     # Error Recovery belongs to a namespace; the others to the controller.
     namespace=0
     [ "$feature" = 5 ] && namespace=1
