@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno as SystemErrno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -105,6 +106,13 @@ impl Connection {
         self.drained = false;
     }
 
+    /// Whether the client has closed the connection, however much of what it sent is still to be read.
+    pub(crate) fn is_over(&self) -> bool {
+        let mut descriptors = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut descriptors, Some(&now)).is_ok_and(|count| count > 0)
+    }
+
     /// The next message; `None` if there is no whole one and nothing more to read.
     pub(crate) fn next(&mut self) -> Result<Option<Incoming>, Ending> {
         loop {
@@ -178,13 +186,10 @@ impl Connection {
     /// client sends a message in one piece (or its head, with the descriptors, in one): so they belong to the last message that
     /// begins in what was read, which is the one that reaches the end of it.
     fn descriptors_of(&mut self, frame: &Frame) -> Descriptors {
-        let start = frame.end - u64::from(frame.header.size);
         let mut taken = Descriptors::default();
         while let Some(batch) = self.batches.pop_front_if(|batch| batch.end <= frame.end) {
-            if batch.end > start {
-                taken.all.extend(batch.descriptors.all);
-                taken.incomplete |= batch.descriptors.incomplete;
-            }
+            taken.all.extend(batch.descriptors.all);
+            taken.incomplete |= batch.descriptors.incomplete;
         }
         taken
     }

@@ -38,6 +38,18 @@ impl Access {
     }
 }
 
+/// A part of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FilePart {
+    /// In bytes, a multiple of 4 KiB.
+    pub(crate) offset: u64,
+    /// In bytes, not 0.
+    pub(crate) length: u64,
+    /// What the kernel maps this file in multiples of: more than 4 KiB for huge pages, and then a guest's firmware still has small
+    /// pieces of them mapped.
+    pub(crate) page_bytes: u64,
+}
+
 /// The memory is gone: its file was cut short, or the machine could not supply the page. It stays gone for this mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lost;
@@ -46,7 +58,12 @@ pub(crate) struct Lost;
 #[derive(Debug)]
 pub(crate) struct Mapping {
     base: NonNull<u8>,
+    /// All that is mapped, in bytes.
     length: usize,
+    /// How many bytes of it come before the first that was asked for.
+    lead: usize,
+    /// How many bytes were asked for.
+    usable: usize,
     access: Access,
     lost: Cell<bool>,
 }
@@ -56,17 +73,23 @@ pub(crate) struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    /// Maps `length` bytes of `file` from `offset` on.
-    pub(crate) fn new(file: BorrowedFd<'_>, offset: u64, length: usize, access: Access) -> io::Result<Self> {
+    /// Maps the bytes of `file` that `part` names.
+    pub(crate) fn new(file: BorrowedFd<'_>, part: &FilePart, access: Access) -> io::Result<Self> {
         guard::install()?;
+        let lead = part.offset % part.page_bytes;
+        let size = |bytes: u64| usize::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput);
+        let length =
+            (lead + part.length).checked_next_multiple_of(part.page_bytes).ok_or(io::ErrorKind::InvalidInput)?;
+        let (length, lead, usable) = (size(length)?, size(lead)?, size(part.length)?);
         let mut protection = ProtFlags::empty();
         protection.set(ProtFlags::READ, access.read);
         protection.set(ProtFlags::WRITE, access.write);
+        let offset = part.offset - part.offset % part.page_bytes;
         // SAFETY: without MAP_FIXED the kernel picks a free place, so no memory of this process is replaced; the result is touched
         // only by this value's methods and unmapped only in its drop.
         let base = unsafe { mmap(ptr::null_mut(), length, protection, MapFlags::SHARED, file, offset) }?;
         let base = NonNull::new(base.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { base, length, access, lost: Cell::new(false) })
+        Ok(Self { base, length, lead, usable, access, lost: Cell::new(false) })
     }
 
     /// Copies `into.len()` bytes from `offset` on.
@@ -118,14 +141,10 @@ impl Mapping {
 
     /// The address of a range that must lie inside the mapping and allow `needed`: our callers have looked.
     fn at(&self, offset: usize, length: usize, needed: Access) -> *mut u8 {
-        let end = offset.checked_add(length);
-        assert!(
-            end.is_some_and(|end| end <= self.length),
-            "{offset} + {length} is outside of a mapping of {}",
-            self.length
-        );
+        let inside = offset.checked_add(length).is_some_and(|end| end <= self.usable);
+        assert!(inside, "{offset} + {length} is outside of a mapping of {}", self.usable);
         assert!(self.access.allows(needed), "{needed:?} of a mapping for {:?}", self.access);
-        self.base.as_ptr().wrapping_add(offset)
+        self.base.as_ptr().wrapping_add(self.lead + offset)
     }
 
     fn aligned<T>(&self, offset: usize, needed: Access) -> *mut T {
@@ -169,11 +188,15 @@ mod tests {
         file
     }
 
+    fn whole(file: &OwnedFd, length: u64, access: Access) -> Mapping {
+        Mapping::new(file.as_fd(), &FilePart { offset: 0, length, page_bytes: 4096 }, access).expect("map")
+    }
+
     #[test]
     fn a_file_cut_short_is_lost_memory_and_not_a_dead_process() {
-        let (short, whole) = (file(8192), file(8192));
-        let lost = Mapping::new(short.as_fd(), 0, 8192, Access::BOTH).expect("map");
-        let kept = Mapping::new(whole.as_fd(), 0, 8192, Access::BOTH).expect("map");
+        let (short, other) = (file(8192), file(8192));
+        let lost = whole(&short, 8192, Access::BOTH);
+        let kept = whole(&other, 8192, Access::BOTH);
         lost.write(8000, &[1; 192]).expect("still there");
         ftruncate(&short, 4096).expect("cut");
         let mut into = [0; 16];
@@ -185,11 +208,28 @@ mod tests {
         assert_eq!(into, [2; 16]);
     }
 
+    /// As with huge pages, of which firmware has small pieces mapped: the kernel maps more than was asked for.
+    #[test]
+    fn a_part_of_a_large_page_begins_where_it_was_asked_to() {
+        let file = file(4 << 20);
+        let part = FilePart { offset: 0xc_0000, length: 0x2_0000, page_bytes: 2 << 20 };
+        let piece = Mapping::new(file.as_fd(), &part, Access::BOTH).expect("map");
+        piece.write(0, b"piece").expect("write");
+        piece.store_u32(0x1_fffc, 7).expect("store");
+        let mut into = [0; 5];
+        whole(&file, 4 << 20, Access::READ).read(0xc_0000, &mut into).expect("read");
+        assert_eq!(&into, b"piece");
+        assert_eq!(whole(&file, 4 << 20, Access::READ).load_u32(0xd_fffc), Ok(7));
+        assert_eq!((piece.length, piece.lead), (2 << 20, 0xc_0000));
+        let huge = FilePart { offset: 0, length: u64::MAX - 4095, page_bytes: 2 << 20 };
+        assert!(Mapping::new(file.as_fd(), &huge, Access::BOTH).is_err());
+    }
+
     #[test]
     fn stores_atomics_and_writes_survive_the_loss_too() {
         for access in 0..4 {
             let short = file(4096);
-            let mapping = Mapping::new(short.as_fd(), 0, 4096, Access::BOTH).expect("map");
+            let mapping = whole(&short, 4096, Access::BOTH);
             ftruncate(&short, 0).expect("cut");
             let outcome = match access {
                 0 => mapping.write(0, &[1; 4096]),
@@ -204,8 +244,8 @@ mod tests {
     #[test]
     fn numbers_are_little_endian_and_shared() {
         let shared = file(4096);
-        let one = Mapping::new(shared.as_fd(), 0, 4096, Access::BOTH).expect("map");
-        let other = Mapping::new(shared.as_fd(), 0, 4096, Access::READ).expect("map");
+        let one = whole(&shared, 4096, Access::BOTH);
+        let other = whole(&shared, 4096, Access::READ);
         one.store_u32(4, 0x0403_0201).expect("store");
         one.store_u64(8, 0x0807_0605_0403_0201).expect("store");
         let mut bytes = [0; 12];
@@ -217,12 +257,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "outside of a mapping")]
     fn a_range_outside_is_our_own_mistake() {
-        let _ = Mapping::new(file(4096).as_fd(), 0, 4096, Access::BOTH).expect("map").read(4095, &mut [0; 2]);
+        let _ = whole(&file(4096), 4096, Access::BOTH).read(4095, &mut [0; 2]);
     }
 
     #[test]
     #[should_panic(expected = "of a mapping for")]
     fn so_is_a_write_to_what_is_read_only() {
-        let _ = Mapping::new(file(4096).as_fd(), 0, 4096, Access::READ).expect("map").write(0, &[0]);
+        let _ = whole(&file(4096), 4096, Access::READ).write(0, &[0]);
     }
 }

@@ -4,15 +4,16 @@
 //! all low memory while queues are live) is a [`DmaFault`] until it is back, and never a dangling pointer.
 
 use std::cell::Cell;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use controller::dma::{DmaFault, GuestMemory};
-use rustix::fs::{FileType, fstat};
+use rustix::fs::{FileType, fstat, fstatfs};
 use tracing::warn;
 
 use crate::PAGE_BYTES;
 use crate::limit::Limit;
-use crate::mapping::{Access, Lost, Mapping};
+use crate::mapping::{Access, FilePart, Lost, Mapping};
 use crate::message::{DmaMap, DmaUnmap, Errno};
 
 /// How many ranges a client may map: the protocol's default.
@@ -31,8 +32,8 @@ const MAP_WRITE: u32 = 1 << 1;
 const UNMAP_DIRTY_BITMAP: u32 = 1 << 0;
 const UNMAP_ALL: u32 = 1 << 1;
 
-/// Writable memory of this size without a descriptor is hardly a register page of another device.
-const SUSPICIOUS_BYTES: u64 = 1024 * 1024;
+/// What fstatfs says of a file on hugetlbfs, memory files of huge pages included.
+const HUGETLBFS_MAGIC: rustix::fs::FsWord = 0x9584_58f6;
 
 #[derive(Debug)]
 struct Range {
@@ -96,26 +97,19 @@ impl Memory {
         if self.shared_maps >= SHARED_MAPS_MAX || total > SHARED_BYTES_MAX {
             return Err(Errno::NOSPC);
         }
-        check_file(request, file)?;
-        let length = usize::try_from(request.length).map_err(|_| Errno::INVAL)?;
-        let mapping = Mapping::new(file.as_fd(), request.offset, length, access).map_err(|error| {
-            error.raw_os_error().and_then(|code| u32::try_from(code).ok()).map_or(Errno::INVAL, Errno)
-        })?;
+        let part = file_part(request, file)?;
+        let mapping = Mapping::new(file.as_fd(), &part, access).map_err(|error| errno(&error))?;
         self.shared_bytes = total;
         self.shared_maps += 1;
         Ok(mapping)
     }
 
-    /// The firmware's flash and the registers of other devices come without a descriptor too, and need none.
+    /// Firmware flash, frame buffers and the registers of other devices come without a descriptor too, and need none. What begins
+    /// at address 0 and may be written is the guest's main memory.
     fn note_unshared(&self, request: &DmaMap) {
-        let looks_like_ram = request.flags & MAP_WRITE != 0 && request.length >= SUSPICIOUS_BYTES;
-        if looks_like_ram && let Some(times) = self.unshared.admit() {
-            warn!(
-                address = format_args!("{:#x}", request.address),
-                bytes = request.length,
-                times,
-                "guest memory that is not shared with us: is share=on missing?"
-            );
+        let is_main_memory = request.flags & MAP_WRITE != 0 && request.address == 0;
+        if is_main_memory && let Some(times) = self.unshared.admit() {
+            warn!(bytes = request.length, times, "the guest's memory is not shared with us: is share=on missing?");
         }
     }
 
@@ -252,17 +246,32 @@ fn check(request: &DmaMap) -> Result<(u64, Access), Errno> {
 
 /// A file that is shorter than the range would be memory that is not there (SPDK without single-file segments sends such). What has
 /// no length of its own, a device, is left to the kernel to judge.
-fn check_file(request: &DmaMap, file: &OwnedFd) -> Result<(), Errno> {
+fn file_part(request: &DmaMap, file: &OwnedFd) -> Result<FilePart, Errno> {
     if !request.offset.is_multiple_of(PAGE_BYTES) {
         return Err(Errno::INVAL);
     }
     let status = fstat(file).map_err(|_| Errno::INVAL)?;
     let length = u64::try_from(status.st_size).unwrap_or(0);
-    match FileType::from_raw_mode(status.st_mode) {
-        FileType::RegularFile if request.offset + request.length <= length => Ok(()),
-        FileType::CharacterDevice => Ok(()),
-        _ => Err(Errno::INVAL),
+    let plausible = match FileType::from_raw_mode(status.st_mode) {
+        FileType::RegularFile => request.offset + request.length <= length,
+        FileType::CharacterDevice => true,
+        _ => false,
+    };
+    if !plausible {
+        return Err(Errno::INVAL);
     }
+    Ok(FilePart { offset: request.offset, length: request.length, page_bytes: page_bytes(file) })
+}
+
+/// What a file is mapped in multiples of: huge pages if it consists of such.
+fn page_bytes(file: &OwnedFd) -> u64 {
+    let huge = fstatfs(file).ok().filter(|status| status.f_type == HUGETLBFS_MAGIC);
+    huge.and_then(|status| u64::try_from(status.f_bsize).ok()).map_or(PAGE_BYTES, |bytes| bytes.max(PAGE_BYTES))
+}
+
+fn errno(error: &io::Error) -> Errno {
+    let code = error.raw_os_error().and_then(|code| u32::try_from(code).ok());
+    code.map_or(Errno::INVAL, Errno)
 }
 
 impl GuestMemory for Memory {

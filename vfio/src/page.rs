@@ -7,13 +7,12 @@ use controller::dma::DoorbellPage;
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create};
 
 use crate::PAGE_BYTES;
-use crate::mapping::{Access, Mapping};
+use crate::mapping::{Access, FilePart, Mapping};
 
 /// Where the page lies: in BAR0, and so in the file too, because a client maps an area at the same offset in both.
 pub const PAGE_OFFSET: u64 = 0x1000;
-const BYTES: usize = 0x1000;
 /// How many doorbells the page holds.
-pub const DOORBELLS: usize = BYTES / size_of::<u32>();
+pub const DOORBELLS: usize = 0x1000 / size_of::<u32>();
 
 /// A page of memory with a descriptor that can be given away.
 #[derive(Debug)]
@@ -42,7 +41,8 @@ impl Page {
         // So that a store to it cannot fail later for want of memory.
         fallocate(&file, FallocateFlags::empty(), PAGE_OFFSET, PAGE_BYTES)?;
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        let mapping = Mapping::new(file.as_fd(), PAGE_OFFSET, BYTES, Access::BOTH)?;
+        let part = FilePart { offset: PAGE_OFFSET, length: PAGE_BYTES, page_bytes: PAGE_BYTES };
+        let mapping = Mapping::new(file.as_fd(), &part, Access::BOTH)?;
         Ok(Self { file, mapping })
     }
 

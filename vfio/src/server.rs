@@ -186,9 +186,8 @@ impl Server {
                 progress.client_changed = true;
             }
         }
-        // After the conversation, so that a client which left makes room for one that waits.
         if ready.listener {
-            progress.client_changed |= self.accept()?;
+            progress.client_changed |= self.accept(device)?;
         }
         Ok(progress)
     }
@@ -205,8 +204,8 @@ impl Server {
         Ok(Ready { listener: has(LISTENER_TOKEN), client: has(CLIENT_TOKEN), unmask: has(UNMASK_TOKEN) })
     }
 
-    /// Takes waiting connections: the first becomes the client if there is none, the others are closed. Whether there is a new client.
-    fn accept(&mut self) -> io::Result<bool> {
+    /// Takes waiting connections: one becomes the client if there is none, the others are closed. Whether there is a new client.
+    fn accept(&mut self, device: &mut dyn Device) -> io::Result<bool> {
         let mut changed = false;
         for _ in 0..ACCEPTS_MAX {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -222,12 +221,16 @@ impl Server {
                     break;
                 }
             };
-            changed |= self.admit(stream)?;
+            changed |= self.admit(stream, device)?;
         }
         Ok(changed)
     }
 
-    fn admit(&mut self, stream: OwnedFd) -> io::Result<bool> {
+    fn admit(&mut self, stream: OwnedFd, device: &mut dyn Device) -> io::Result<bool> {
+        // Whoever comes right after another has left may be seen first.
+        if self.connection.as_ref().is_some_and(Connection::is_over) {
+            self.end(device, &Ending::Closed);
+        }
         let peer = rustix::net::sockopt::socket_peercred(&stream).ok();
         let process = peer.map(|peer| peer.pid.as_raw_nonzero().get());
         if self.connection.is_some() {

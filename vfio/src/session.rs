@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use serde::Deserialize;
-use tracing::{debug, info};
+use serde_json::Value;
+use tracing::debug;
 
 use crate::connection::Descriptors;
 use crate::interrupt::{INDEX_MSIX, INDEX_PIN, Interrupts};
@@ -164,7 +164,7 @@ impl Session {
 
     fn note_refusal(&self, header: &Header, errno: Errno) {
         if let Some(times) = self.refused.admit() {
-            info!(
+            debug!(
                 command = header.command.0,
                 size = header.size,
                 flags = header.flags,
@@ -213,13 +213,13 @@ impl Session {
         if self.negotiated || version.major != 0 {
             return Err(Errno::INVAL);
         }
-        let capabilities = match version.capabilities {
-            [] => Capabilities::default(),
-            json => serde_json::from_slice::<ClientHello>(json).map_err(|_| Errno::INVAL)?.capabilities,
+        let taken = match version.capabilities {
+            [] => None,
+            json => descriptors_taken(json)?,
         };
-        self.takes_descriptors = capabilities.max_msg_fds.is_none_or(|count| count > 0);
+        self.takes_descriptors = taken.is_none_or(|count| count > 0);
         self.negotiated = true;
-        debug!(minor = version.minor, ?capabilities, "client agreed on version 0.0");
+        debug!(minor = version.minor, ?taken, "client agreed on version 0.0");
         Ok(reply.u16(0).u16(0).bytes(VERSION_REPLY_JSON).into())
     }
 
@@ -245,12 +245,13 @@ impl Session {
         let Some(page) = page else {
             return Ok(reply.u32(REGION_INFO_BYTES).u32(accessible).u32(index).u32(0).u64(size).u64(0).into());
         };
-        let flags = accessible | REGION_MAPPABLE | REGION_CAPABILITIES;
         let full = REGION_INFO_BYTES + AREA_CAPABILITY_BYTES;
         if room < full {
-            // No room for the capability: the client learns how much it needs and asks again.
-            return Ok(reply.u32(full).u32(flags).u32(index).u32(0).u64(size).u64(0).into());
+            // The client learns how much room it needs and asks again. Until then nothing is mappable: QEMU refuses a reply that
+            // announces a capability and does not hold it.
+            return Ok(reply.u32(full).u32(accessible).u32(index).u32(0).u64(size).u64(0).into());
         }
+        let flags = accessible | REGION_MAPPABLE | REGION_CAPABILITIES;
         let info = reply.u32(full).u32(flags).u32(index).u32(REGION_INFO_BYTES).u64(size).u64(0);
         let area = info.u16(CAPABILITY_SPARSE_MMAP).u16(1).u32(0).u32(1).u32(0).u64(PAGE_OFFSET).u64(PAGE_BYTES);
         // Descriptors may run out; the client asks once, so it is better told than left without doorbells.
@@ -388,14 +389,12 @@ fn bar_parts(offset: u64, count: usize) -> impl Iterator<Item = (u64, std::ops::
     })
 }
 
-/// What clients say of themselves; all of it optional, and names that we do not know are fine.
-#[derive(Debug, Default, Deserialize)]
-struct ClientHello {
-    #[serde(default)]
-    capabilities: Capabilities,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Capabilities {
-    max_msg_fds: Option<u64>,
+/// How many descriptors a client takes with a message, by its capabilities: `None` if it does not say. Names that we do not know
+/// are fine. An error if this is no JSON object, or what we look at has the wrong type.
+fn descriptors_taken(json: &[u8]) -> Result<Option<u64>, Errno> {
+    let value: Value = serde_json::from_slice(json).map_err(|_| Errno::INVAL)?;
+    let hello = value.as_object().ok_or(Errno::INVAL)?;
+    let Some(capabilities) = hello.get("capabilities") else { return Ok(None) };
+    let capabilities = capabilities.as_object().ok_or(Errno::INVAL)?;
+    capabilities.get("max_msg_fds").map(|count| count.as_u64().ok_or(Errno::INVAL)).transpose()
 }
