@@ -27,8 +27,8 @@ lint: ## formatting, clippy, dependencies
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	.ci/deny
 
-fuzz: ## each fuzz target for SECONDS=600 (needs a nightly toolchain and cargo-fuzz)
-	@spec-tests/fuzz/run $(SECONDS)
+fuzz: ## each fuzz target for SECONDS=600
+	@.ci/fuzz $(SECONDS)
 
 soak: ## the long versions of the tests
 	@.ci/test --soak

@@ -61,7 +61,6 @@ fn a_socket_that_cannot_be_made_is_1() {
 }
 
 #[test]
-#[ignore = "needs the transport, which is wired in later"]
 fn qemu_gets_the_device_and_its_exit_code_is_ours() {
     let folder = tempfile::tempdir().expect("a folder");
     let program = imitation(folder.path());
