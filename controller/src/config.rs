@@ -54,7 +54,7 @@ pub struct DeviceOptions {
     pub aerl: u8,
     /// How many events are kept while none waits.
     pub aer_max_queued: u32,
-    /// Whether Doorbell Buffer Config (shadow doorbells) is offered.
+    /// Whether Doorbell Buffer Config (shadow doorbells) is offered; with `doorbells=mapped` it never is.
     pub dbcs: bool,
     /// How doorbells arrive.
     pub doorbells: Doorbells,
@@ -218,7 +218,8 @@ impl Config {
             mqes_z: device.mqes,
             aerl_z: device.aerl,
             events_kept: usize::try_from(device.aer_max_queued).unwrap_or(usize::MAX),
-            shadow_doorbells: device.dbcs,
+            // Where doorbells are stores into a page that we poll, shadow buffers would only be a second place to look.
+            shadow_doorbells: device.dbcs && device.doorbells == Doorbells::Trapped,
             doorbells: device.doorbells,
             namespaces: check_namespaces(&device.serial, namespaces)?,
         })

@@ -152,11 +152,27 @@ impl Doorbells {
                 let _ = memory.store_u32(entry_address(shadow.event_indexes, index), value);
             }
         }
-        // The indexes must be visible before the doorbells are read again, on every processor.
-        fence(Ordering::SeqCst);
+        publish_indexes();
+    }
+
+    /// Asks the host to ring for every head of a completion queue that it moves: what the interrupt pin needs. A guest ends the pin's
+    /// interrupt by an access to the device, and a head that moves in memory alone is none. To be called before the pin is asserted.
+    pub(crate) fn announce_heads<M: GuestMemory>(&self, memory: &M, queues: &Queues) {
+        let Some(shadow) = self.shadow else { return };
+        for id in 1..queues.count() {
+            if let Some(queue) = queues.completion(id) {
+                // A buffer that is gone leaves the host to ring as it likes.
+                let _ = memory.store_u32(entry_address(shadow.event_indexes, head_index(id)), queue.head());
+            }
+        }
+        publish_indexes();
     }
 }
 
+/// Event indexes that were stored become visible before anything that follows, on every processor.
+fn publish_indexes() {
+    fence(Ordering::SeqCst);
+}
 fn entry_address(base: u64, index: u16) -> u64 {
     base.wrapping_add(u64::from(index) * 4)
 }

@@ -80,6 +80,10 @@ impl Interrupts {
         self.drive_pin(false, effects);
     }
 
+    pub(crate) fn mode(&self) -> InterruptMode {
+        self.mode
+    }
+
     pub(crate) fn set_mode(&mut self, mode: InterruptMode) {
         self.mode = mode;
     }

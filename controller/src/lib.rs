@@ -225,7 +225,7 @@ impl Controller {
             self.report_events();
             worked |= self.publish(now, memory);
             self.absence.end_if_due(now);
-            self.deliver_interrupts(now);
+            self.deliver_interrupts(now, memory);
         }
         // A command that nobody remembers would never be answered.
         assert_eq!(self.queues.owed(), self.in_flight.len(), "every permit belongs to a command under way");
@@ -488,7 +488,10 @@ impl Controller {
         }
     }
 
-    fn deliver_interrupts(&mut self, now: Nanoseconds) {
+    fn deliver_interrupts<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) {
+        if self.interrupts.mode() == InterruptMode::Pin {
+            self.doorbells.announce_heads(memory, &self.queues);
+        }
         let queues = &mut self.queues;
         let unseen = || queues.completions_mut().any(|(_, queue)| queue.vector().is_some() && !queue.is_empty());
         self.interrupts.deliver(now, unseen, &mut self.effects);

@@ -61,11 +61,12 @@ impl Drive for Wired {
         let page = self.server.doorbells().map(|page| page as &dyn DoorbellPage);
         let progress = self.controller.step(now, self.server.memory(), page);
         for effect in self.controller.take_effects() {
-            match effect {
-                Effect::Message { vector } => self.server.signal_message(vector),
-                Effect::Pin { asserted } => self.server.set_pin(asserted),
+            if let Effect::Message { vector } = effect {
+                self.server.signal_message(vector);
             }
         }
+        // The level, not its changes: the client may have unmasked the pin since the last step.
+        self.server.set_pin(self.controller.pin_asserted());
         Turn { worked: progress.worked, next_event: progress.next_event }
     }
 

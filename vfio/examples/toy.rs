@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("listening at {path}");
     loop {
         let progress = server.service(&mut device, 64)?;
+        server.set_pin(device.pin);
         if progress.client_changed {
             let connected = server.client_connected();
             println!("client connected: {connected}, resets {}, writes {}", device.resets, device.writes);

@@ -22,9 +22,6 @@ pub trait Device {
 
     /// Which kind of interrupt the host wants.
     fn set_interrupt_mode(&mut self, mode: InterruptMode);
-
-    /// Whether the pin ought to be asserted now. Asked after every access and reset.
-    fn pin_asserted(&self) -> bool;
 }
 
 impl Device for Controller {
@@ -46,9 +43,5 @@ impl Device for Controller {
 
     fn set_interrupt_mode(&mut self, mode: InterruptMode) {
         Self::set_interrupt_mode(self, mode);
-    }
-
-    fn pin_asserted(&self) -> bool {
-        Self::pin_asserted(self)
     }
 }

@@ -152,7 +152,11 @@ impl Interrupts {
         }
     }
 
-    /// Sets the level of the pin.
+    /// Sets the level of the pin, and signals if it is asserted and the client has unmasked it since the last signal.
+    ///
+    /// Only this signals. When the client unmasks, the device may not have seen yet what the client did before (moved a queue's
+    /// head, say): to signal then would be to interrupt for nothing, and under emulation a guest that finds nothing to do does not touch
+    /// the device, so that the pin would never fall. The caller tells the level after each step of the device.
     pub fn set_pin(&mut self, asserted: bool) {
         self.pin.asserted = asserted;
         self.pin.settle();
@@ -164,10 +168,7 @@ impl Interrupts {
         let mut counter = [0; 8];
         let outcome = if ready(unmask, PollFlags::IN) { read(unmask, &mut counter) } else { Err(SystemErrno::AGAIN) };
         match outcome {
-            Ok(8) => {
-                self.pin.masked = false;
-                self.pin.settle();
-            }
+            Ok(8) => self.pin.masked = false,
             Err(SystemErrno::AGAIN | SystemErrno::INTR) => {}
             // Not an event descriptor after all: without this it would stay readable for ever.
             _ => self.pin.unmask = None,
@@ -231,7 +232,6 @@ impl Interrupts {
                 }
             }
         }
-        self.pin.settle();
         Ok(())
     }
 

@@ -122,14 +122,10 @@ impl Session {
         device.reset();
         device.set_bus_master(false);
         device.set_interrupt_mode(InterruptMode::Pin);
-        self.update_pin(device);
+        self.set_pin(false);
     }
 
     /// Sets the pin as the device has it and the host allows it.
-    pub(crate) fn update_pin(&mut self, device: &dyn Device) {
-        self.set_pin(device.pin_asserted());
-    }
-
     pub(crate) fn set_pin(&mut self, asserted: bool) {
         self.pci.show_pin(asserted);
         self.interrupts.set_pin(asserted && self.pci.pin_enabled());
@@ -285,13 +281,11 @@ impl Session {
         let mut reply = reply.u64(access.offset).u32(access.region).u32(access.count);
         let into = reply.room(count);
         if access.region == REGION_CONFIG {
-            self.update_pin(device);
             self.pci.read(usize::try_from(access.offset).map_err(|_| Errno::INVAL)?, into);
         } else {
             for (offset, part) in bar_parts(access.offset, count) {
                 self.bar_read(device, offset, into.get_mut(part).unwrap_or_default());
             }
-            self.update_pin(device);
         }
         Ok(reply.into())
     }
@@ -312,7 +306,6 @@ impl Session {
                 self.bar_write(device, offset, data.get(part).unwrap_or_default());
             }
         }
-        self.update_pin(device);
         Ok(reply.u64(access.offset).u32(access.region).u32(access.count).into())
     }
 

@@ -84,10 +84,6 @@ impl Device for ToyDevice {
     fn set_interrupt_mode(&mut self, mode: InterruptMode) {
         self.mode = mode;
     }
-
-    fn pin_asserted(&self) -> bool {
-        self.pin
-    }
 }
 
 /// What the first byte of a fuzzing input chooses.

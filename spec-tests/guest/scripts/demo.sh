@@ -49,4 +49,7 @@ read_iops=$(fio_iops randomwrite read)
 say "0 errors; $write_iops writes per second, $read_iops verifying reads per second (in an emulated processor)"
 
 heading "Done"
-say "Shown: an unmodified Linux $(uname -r) used the drive ($(sed -n 's/^mn *: *//p' /tmp/id-ctrl | sed 's/ *$//')): listed, identified, ext4 with $(wc -l </tmp/tree.sums) files compared equal, and 80 MiB of fio writes verified with 0 errors at $write_iops IOPS."
+model=$(sed -n 's/^mn *: *//p' /tmp/id-ctrl | sed 's/ *$//')
+files=$(wc -l </tmp/tree.sums)
+say "Shown: an unmodified Linux $(uname -r) used the drive ($model): listed, identified, ext4 with $files files compared equal," \
+    "and 80 MiB of fio writes verified with 0 errors at $write_iops IOPS."

@@ -23,6 +23,7 @@ version=$(number "$(field ver)")
 model=$(sed -n 's/^mn *: *//p' /tmp/check.out | sed 's/ *$//')
 firmware=$(field fr)
 oncs=$(number "$(field oncs)")
+vwc=$(number "$(field vwc)")
 [ "$version" -ge $((0x10400)) ] || fail "id-ctrl says version $(field ver)"
 [ "$(field sqes)" = 0x66 ] || fail "sqes is $(field sqes)"
 [ "$(field cqes)" = 0x44 ] || fail "cqes is $(field cqes)"
@@ -76,7 +77,7 @@ check_fails "a log page that nobody has is refused" nvme get-log "$CONTROLLER" -
 heading "features"
 # Volatile Write Cache exists where Identify says that there is one, and is refused elsewhere.
 cache=6
-if [ $(($(sed -n 's/^vwc *: *//p' /tmp/id-ctrl) & 1)) -eq 0 ]; then
+if [ $((vwc & 1)) -eq 0 ]; then
     cache=
     check_fails "get-feature 6 without a volatile cache is refused" nvme get-feature "$CONTROLLER" -f 6
 fi

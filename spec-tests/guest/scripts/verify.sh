@@ -23,7 +23,8 @@ for block in ${VERIFY_BLOCKS:-512 4096}; do
             cat "/tmp/$name.fio"
             fail "$name did not verify every block that it wrote"
         }
-        say "ok: $block-byte blocks at depth $depth: $((size / block)) written and verified, write IOPS $(fio_iops "$name" write), read IOPS $(fio_iops "$name" read)"
+        say "ok: $block-byte blocks at depth $depth: $((size / block)) written and verified," \
+            "write IOPS $(fio_iops "$name" write), read IOPS $(fio_iops "$name" read)"
     done
 done
 # The other engine, with reads and writes mixed and transfers that need PRP lists.
