@@ -15,7 +15,7 @@ help: ## this list
 demo: ## build, boot a guest on a RAM-backed drive, and watch it do verified I/O
 	@.ci/prepare
 	@spec-tests/guest/assets >/dev/null
-	cargo build --release --locked
+	cargo build --release --locked --package daemon
 	@spec-tests/guest/demo
 
 test: ## all tests, guests included; installs what it needs

@@ -226,8 +226,8 @@ impl Machine {
         }
         add(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
         add(&["-kernel", &text(&assets.kernel(self.kernel)?)?, "-initrd", &text(&folder.join("initrd"))?]);
-        let mut command_line = // An emulated timer is late on a busy machine, and kernels take that for broken hardware.
-            "console=ttyS0 panic=-1 no_timer_check".to_owned();
+        // An emulated timer is late on a busy machine, and kernels take that for broken hardware.
+        let mut command_line = "console=ttyS0 panic=-1 no_timer_check".to_owned();
         for word in &self.command_line {
             command_line.push(' ');
             command_line.push_str(word);
