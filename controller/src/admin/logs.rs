@@ -121,8 +121,10 @@ fn command_effects(controller: &Controller) -> Vec<u8> {
     for opcode in ADMIN.into_iter().filter(|opcode| controller.supports(*opcode)) {
         put(&mut page, opcode.0, effects::SUPPORTED | effects::SCOPE_CONTROLLER);
     }
+    // No scope is given for I/O commands, which may be left open: Linux takes every bit here but these two for an unusual effect and
+    // says so in its log.
     for (opcode, effects) in NVM {
-        put(&mut page[log::COMMAND_EFFECTS_IO_OFFSET..], opcode.0, effects | effects::SCOPE_NAMESPACE);
+        put(&mut page[log::COMMAND_EFFECTS_IO_OFFSET..], opcode.0, effects);
     }
     page
 }
