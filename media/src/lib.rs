@@ -12,6 +12,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod codec;
+pub mod fault;
+pub mod ftl;
+pub mod geometry;
+pub mod journal;
+pub mod ledger;
+pub mod nand;
+pub mod power;
+pub mod recover;
+pub mod ssd;
 pub mod store;
 pub mod unit;
 pub mod volume;

@@ -43,6 +43,17 @@ pub trait Source {
     /// # Errors
     /// [`Fault`] where the memory is not there; `into` then holds anything.
     fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault>;
+
+    /// Fills `into` with metadata of the request's blocks, from byte `offset` of all their metadata laid end to end on. Asked only
+    /// of volumes whose blocks have metadata; a source without any leaves zeroes.
+    ///
+    /// # Errors
+    /// As [`Source::fill`].
+    fn fill_metadata(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        let _ = offset;
+        into.fill(0);
+        Ok(())
+    }
 }
 
 /// Where a request's data goes to. Offsets as in [`Source`].
@@ -52,6 +63,16 @@ pub trait Sink {
     /// # Errors
     /// [`Fault`] where the memory is not there, or where the sink has seen enough (a comparison that failed).
     fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault>;
+
+    /// Takes metadata of the request's blocks, which belongs at byte `offset` of all their metadata laid end to end. Offered only
+    /// by volumes whose blocks have metadata; a sink that has no use for it need not take it.
+    ///
+    /// # Errors
+    /// As [`Sink::take`].
+    fn take_metadata(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
+        let _ = (offset, from);
+        Ok(())
+    }
 }
 
 /// One request. Ranges are in logical blocks of the volume.
@@ -143,6 +164,10 @@ pub struct VolumeShape {
     pub power_atomic_blocks: u32,
     /// The unit in which the media writes without reading first, and deallocates, in blocks; at least 1.
     pub preferred_blocks: u32,
+    /// Bytes of metadata beside each block; 0, 8, 16 or 64.
+    pub metadata_bytes: u32,
+    /// The blocks that one stripe over all dies holds: a write of a multiple of it keeps all of them busy; at least 1.
+    pub optimal_blocks: u32,
 }
 
 /// A media: volumes that take requests. See the module's text for the contract.
