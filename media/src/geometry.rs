@@ -75,8 +75,8 @@ impl Default for GeometryConfig {
     }
 }
 
-/// Lines the FTL cannot work without: two open ones, one victim, and two free ones.
-pub const WORKING_LINES: u32 = 5;
+/// Lines the FTL cannot work without: two open ones, one victim, two free ones, and one whose units have room to move.
+pub const WORKING_LINES: u32 = 6;
 
 /// A checked geometry and everything derived from it.
 #[derive(Clone, Debug, PartialEq, Eq)]

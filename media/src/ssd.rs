@@ -112,7 +112,7 @@ impl SsdConfig {
         }
         let geometry = Geometry::new(config)?;
         require!(units <= u64::from(geometry.user_units), "the volumes need {units} units, and there are {}", geometry.user_units);
-        require!(self.tuning.reserve_lines >= 2, "reserve_lines must be at least 2");
+        require!(self.tuning.reserve_lines >= 3, "reserve_lines must be at least 3");
         require!(self.tuning.journal_entries >= 128, "journal_entries must be at least 128");
         require!(self.tuning.journal_entries.is_multiple_of(128), "journal_entries must be a multiple of 128");
         require!(self.power_atomic_bytes > 0, "power_atomic_bytes must be at least one block");

@@ -224,6 +224,7 @@ impl<S: Store> Ftl<S> {
     /// failed one to be collected and its block replaced.
     fn leave_failed_line(&mut self, stream: usize, plane: u32) {
         self.counters.program_failures += 1;
+        self.restages += 1;
         let old = self.streams[stream].line;
         let (first, end) = (self.streams[stream].programmed, self.streams[stream].next);
         self.nand.seal(old);

@@ -30,6 +30,8 @@ struct Progress {
     basis: Basis,
     page: usize,
     sequence: u64,
+    /// See [`Ftl::restages`].
+    restages: u64,
 }
 
 impl Checkpoint {
@@ -77,46 +79,64 @@ impl<S: Store> Ftl<S> {
     }
 
     fn begin_checkpoint(&mut self) {
-        let mut basis = Basis {
-            journal_begin: self.journal_end,
-            homes: self.checkpoint.basis.homes.clone(),
-            ..Basis::default()
-        };
-        for stream in [HOST, MOVED] {
-            let frontier = &self.streams[stream];
-            let open = frontier.line != super::alloc::NO_LINE;
-            basis.opened[stream] = if open { frontier.opened } else { self.nand.next_event - 1 };
-            basis.slot[stream] = if open { frontier.programmed } else { u32::MAX };
-        }
-        self.checkpoint.begun = Some(Progress { basis, page: 0, sequence: self.sequence });
+        let progress = self.progress(self.checkpoint.basis.homes.clone());
+        self.checkpoint.begun = Some(progress);
         self.checkpoint.next_at = self.sequence + self.checkpoint_interval();
         self.nand.power.reached(Step::CheckpointBegun);
     }
 
-    /// Writes up to `most` changed pages; completes the checkpoint after the last one.
-    fn checkpoint_pages(&mut self, most: usize) {
-        let Some(mut progress) = self.checkpoint.begun.take() else {
-            return;
-        };
-        let mut bytes = [0; METADATA_PAGE];
-        for _ in 0..most {
-            let Some(page) = self.map.next_changed(progress.page) else {
-                self.finish_checkpoint(progress);
-                return;
-            };
-            self.map.write_page(page, &mut bytes);
-            progress.basis.homes[page / 64] ^= 1 << (page % 64);
-            let second = progress.basis.homes[page / 64] >> (page % 64) & 1 == 1;
-            self.nand.write_metadata(self.layout.map_at(page as u64, second), &bytes);
-            progress.page = page + 1;
-            self.nand.power.reached(Step::CheckpointPage);
+    /// A checkpoint that begins now. What is staged, or waits for the journal, is already in the map, and will be programmed before
+    /// the root makes the map valid; repeating it would bring back what newer changes, which are not repeated, have replaced.
+    fn progress(&self, homes: Vec<u64>) -> Progress {
+        let journal_begin = self.journal_end + self.deallocations.len() as u64;
+        let mut basis = Basis { journal_begin, homes, ..Basis::default() };
+        for stream in [HOST, MOVED] {
+            let frontier = &self.streams[stream];
+            let open = frontier.line != super::alloc::NO_LINE;
+            basis.opened[stream] = if open { frontier.opened } else { self.nand.next_event - 1 };
+            basis.slot[stream] = if open { frontier.next } else { u32::MAX };
         }
-        self.checkpoint.begun = Some(progress);
+        Progress { basis, page: 0, sequence: self.sequence, restages: self.restages }
     }
 
-    fn finish_checkpoint(&mut self, mut progress: Progress) {
+    /// Writes up to `most` changed pages; completes the checkpoint after the last one.
+    fn checkpoint_pages(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(progress) = self.checkpoint.begun.take() else {
+                return;
+            };
+            self.checkpoint.begun = if progress.restages != self.restages {
+                // Staged units went to another line: pages written so far may point at slots that will never be programmed. Begin
+                // again; pages that have not changed since they were written are right as they are.
+                Some(self.progress(progress.basis.homes))
+            } else if let Some(page) = self.map.next_changed(progress.page) {
+                Some(self.write_map_page(progress, page))
+            } else {
+                self.finish_checkpoint(progress)
+            };
+        }
+    }
+
+    fn write_map_page(&mut self, mut progress: Progress, page: usize) -> Progress {
+        let mut bytes = [0; METADATA_PAGE];
+        self.map.write_page(page, &mut bytes);
+        // The home that the current root does not point at, also when the page is written a second time.
+        let (word, bit) = (page / 64, 1 << (page % 64));
+        let second = self.checkpoint.basis.homes[word] & bit == 0;
+        progress.basis.homes[word] = progress.basis.homes[word] & !bit | if second { bit } else { 0 };
+        self.nand.write_metadata(self.layout.map_at(page as u64, second), &bytes);
+        progress.page = page + 1;
+        self.nand.power.reached(Step::CheckpointPage);
+        progress
+    }
+
+    /// Programs what the pages may point at, and makes them valid; hands the checkpoint back where it has to begin again.
+    fn finish_checkpoint(&mut self, mut progress: Progress) -> Option<Progress> {
         self.commit();
         self.program_staged(MOVED);
+        if progress.restages != self.restages {
+            return Some(progress);
+        }
         self.nand.power.reached(Step::CheckpointRoot);
         progress.basis.horizon = self.committed;
         self.checkpoint.basis = progress.basis;
@@ -124,6 +144,7 @@ impl<S: Store> Ftl<S> {
         self.voids.retain(|void| void.1 >= progress.sequence);
         self.write_root(false);
         self.nand.power.reached(Step::CheckpointDone);
+        None
     }
 
     /// Takes a whole checkpoint at once (after the one that may be under way).

@@ -16,15 +16,15 @@ use crate::power::Step;
 use crate::store::Store;
 use crate::unit::LogicalUnit;
 
-/// Free lines that host writes leave to the collector.
-const FLOOR_LINES: u32 = 1;
+/// Free lines that host writes leave to the collector: one to move units to, one in case that a block of it fails.
+const FLOOR_LINES: u32 = 2;
 
 /// The knobs of collection, wear levelling and checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
     /// How victims are chosen.
     pub policy: VictimPolicy,
-    /// Collection works while fewer lines than this are free; at least 2.
+    /// Collection works while fewer lines than this are free; at least 3.
     pub reserve_lines: u32,
     /// Static wear levelling works while the erase counts of two lines differ by more than this many, plus
     pub wear_gap: u32,
@@ -40,7 +40,7 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             policy: VictimPolicy::CostBenefit,
-            reserve_lines: 3,
+            reserve_lines: 4,
             wear_gap: 2,
             wear_gap_per_thousand: 35,
             journal_entries: 16_384,

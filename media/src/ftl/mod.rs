@@ -71,6 +71,8 @@ pub struct Ftl<S: Store> {
     /// Units that the store stages in one piece.
     pub(crate) segment_units: u32,
     pub(crate) voids: Vec<(u64, u64)>,
+    /// How often staged units had to go to another line because a program failed.
+    pub(crate) restages: u64,
     /// Nothing can be written any more: no line is left to write to.
     pub(crate) read_only: bool,
     pub(crate) mapped: u64,
@@ -105,6 +107,7 @@ impl<S: Store> Ftl<S> {
             scratch: vec![0; geometry.unit_bytes().max(4096)],
             segment_units: narrow(nand.store.segment_bytes() >> geometry.unit_shift),
             voids: Vec::new(),
+            restages: 0,
             read_only: false,
             mapped: 0,
             counters: Counters::default(),

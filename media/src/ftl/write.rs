@@ -84,7 +84,9 @@ impl<S: Store> Ftl<S> {
         }
         let mut first = 0;
         while first < units {
-            let count = if grouped { units } else { CHUNK_UNITS.min(units - first) };
+            // Room is made for at most a line at a time.
+            let chunk = CHUNK_UNITS.min(self.geometry.units_per_line as usize);
+            let count = if grouped { units } else { chunk.min(units - first) };
             self.make_room(narrow(count)).map_err(|_| MediaError::WriteFailed { first: Lba(0) })?;
             self.stage_group(span, first..first + count, source, grouped)?;
             self.destage(self.limits.staged_units);
