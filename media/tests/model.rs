@@ -17,6 +17,7 @@ fn memory(geometry: &media::geometry::Geometry) -> MemoryStore {
 }
 
 fn run(seed: u64, steps: u64) {
+    println!("MEDIA_SEED={seed}");
     let mut harness = Harness::new(seed, memory);
     for _ in 0..steps {
         harness.step();

@@ -97,7 +97,8 @@ impl<S: Store> Ftl<S> {
     /// Opens a line for a stream that has none.
     pub(crate) fn open_line(&mut self, stream: usize) -> Option<()> {
         assert_eq!(self.streams[stream].line, NO_LINE, "a stream has one open line");
-        let most_worn = stream != HOST && self.collector.levels_wear();
+        // Units that were moved are likely to stay, so they go where wear is highest, and the host's where it is lowest.
+        let most_worn = stream != HOST;
         let line = self.lines.choose_free(most_worn)?;
         self.lines.set_state(line, LineState::Open);
         let frontier = &mut self.streams[stream];

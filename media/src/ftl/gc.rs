@@ -8,7 +8,7 @@
 //! *When a line may be erased.* A loss of power brings back the state that was committed. So a drained line waits until the units
 //! moved out of it are programmed, and until the changes that made its other units invalid are committed.
 
-use super::line::{LineState, VictimPolicy};
+use super::line::{Evenness, LineState, VictimPolicy};
 use super::{Ftl, HOST, MOVED};
 use crate::geometry::Geometry;
 use crate::journal::{HeaderState, Kind, LineHeader, Record};
@@ -30,6 +30,8 @@ pub struct Tuning {
     pub wear_gap: u32,
     /// this many parts per thousand of their mean.
     pub wear_gap_per_thousand: u32,
+    /// How many times as much a victim counts under cost-benefit that lags by just that.
+    pub wear_strength: u32,
     /// Entries of the journal's ring.
     pub journal_entries: u64,
     /// Units the host writes between two checkpoints; 0: a number in proportion to the map, such that checkpoints cost at most 3 %.
@@ -41,8 +43,9 @@ impl Default for Tuning {
         Self {
             policy: VictimPolicy::CostBenefit,
             reserve_lines: 4,
-            wear_gap: 2,
-            wear_gap_per_thousand: 35,
+            wear_gap: 4,
+            wear_gap_per_thousand: 100,
+            wear_strength: 4,
             journal_entries: 16_384,
             checkpoint_units: 0,
         }
@@ -136,8 +139,14 @@ impl<S: Store> Ftl<S> {
     /// Chooses the next victim; `false` where there is none.
     fn choose_victim(&mut self) -> bool {
         assert!(self.collector.victim.is_none(), "one line is collected at a time");
+        if self.nand.power.lost() {
+            // What was closed since is not in the store: its records could not be read.
+            return false;
+        }
         let wear = self.collector.next_wear.take().filter(|&line| self.lines.get(line).state == LineState::Closed);
-        let victim = wear.or_else(|| self.lines.choose_victim(self.tuning.policy, self.sequence, self.committed));
+        let evenness = self.evenness();
+        let victim = wear
+            .or_else(|| self.lines.choose_victim(self.tuning.policy, self.sequence, self.committed, evenness));
         let Some(line) = victim else {
             return false;
         };
@@ -262,24 +271,48 @@ impl<S: Store> Ftl<S> {
         replaced
     }
 
-    /// Makes the coldest line the next victim where wear has become uneven.
-    fn consider_wear(&mut self) {
+    fn evenness(&self) -> Evenness {
         let counts = self.lines.erase_counts();
         let mean = counts.sum / u64::from(counts.lines.max(1));
         let allowed = u64::from(self.tuning.wear_gap) + mean * u64::from(self.tuning.wear_gap_per_thousand) / 1000;
-        if u64::from(counts.most - counts.least) <= allowed || self.collector.next_wear.is_some() {
+        let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
+        Evenness { most: counts.most, allowed, strength: self.tuning.wear_strength }
+    }
+
+    /// Makes the coldest line the next victim where wear has become uneven.
+    fn consider_wear(&mut self) {
+        let counts = self.lines.erase_counts();
+        if counts.most - counts.least <= self.evenness().allowed || self.collector.next_wear.is_some() {
             return;
         }
         let coldest = self.lines.choose_coldest(self.committed);
         self.collector.next_wear = coldest.filter(|&line| self.lines.get(line).erase_count == counts.least);
     }
 
-    /// Collects one line to its end, or releases what is drained; `false` where nothing can be gained.
-    fn collect_line(&mut self) -> bool {
-        if self.lines.drained() > 0 {
+    /// Does what drained lines wait for; `false` where it is better to let them wait for another victim.
+    fn force_release(&mut self) -> bool {
+        let waiting = self.lines.drained();
+        let committed = self.committed;
+        if self.lines.iter().any(|(_, line)| line.state == LineState::Drained && line.invalidated > committed) {
             self.commit();
+        }
+        self.release_drained();
+        if self.lines.drained() < waiting {
+            return true;
+        }
+        // Padding the page of moved units would take as much room as a victim of a small line gives: fill it with the next one's
+        // units while there is a line for them.
+        if self.lines.free() < FLOOR_LINES || self.lines.drained() > 1 {
             self.program_staged(MOVED);
             self.release_drained();
+            return true;
+        }
+        false
+    }
+
+    /// Collects one line to its end, or releases what is drained; `false` where nothing can be gained.
+    fn collect_line(&mut self) -> bool {
+        if self.lines.drained() > 0 && self.force_release() {
             return true;
         }
         if self.collector.victim.is_none() && !self.choose_victim() {

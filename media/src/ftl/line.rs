@@ -58,6 +58,26 @@ pub struct Line {
     pub moved: u64,
 }
 
+/// How much the choice of a victim cares for wear: a line that lags behind the most worn one counts for more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evenness {
+    /// The most erases of any line.
+    pub most: u32,
+    /// The lag that is allowed, in erases; 0 for not caring.
+    pub allowed: u32,
+    /// How many times as much a line counts that lags by just that.
+    pub strength: u32,
+}
+
+impl Evenness {
+    #[inline]
+    fn weight(self, erase_count: u32) -> u128 {
+        let lag = u128::from(self.most.saturating_sub(erase_count));
+        let allowed = u128::from(self.allowed);
+        if allowed == 0 { 1 } else { allowed * allowed + u128::from(self.strength) * lag * lag }
+    }
+}
+
 /// All lines.
 pub struct Lines {
     lines: Vec<Line>,
@@ -142,7 +162,7 @@ impl Lines {
     /// The next line to collect: one with a failed block or nothing valid, or else the policy's choice among lines that have
     /// something to gain and hold nothing uncommitted.
     #[must_use]
-    pub fn choose_victim(&self, policy: VictimPolicy, now: u64, committed: u64) -> Option<u32> {
+    pub fn choose_victim(&self, policy: VictimPolicy, now: u64, committed: u64, evenness: Evenness) -> Option<u32> {
         let mut best: Option<(u32, &Line)> = None;
         for (number, line) in self.iter() {
             let collectable = line.state == LineState::Closed && line.last_sequence <= committed;
@@ -152,14 +172,14 @@ impl Lines {
             if line.valid == 0 || line.failed_plane.is_some() {
                 return Some(number);
             }
-            if best.is_none_or(|(_, best)| self.better(policy, now, line, best)) {
+            if best.is_none_or(|(_, best)| self.better(policy, now, line, best, evenness)) {
                 best = Some((number, line));
             }
         }
         best.map(|(number, _)| number)
     }
 
-    fn better(&self, policy: VictimPolicy, now: u64, line: &Line, best: &Line) -> bool {
+    fn better(&self, policy: VictimPolicy, now: u64, line: &Line, best: &Line, evenness: Evenness) -> bool {
         match policy {
             VictimPolicy::Greedy => line.valid < best.valid,
             VictimPolicy::Fifo => line.opened < best.opened,
@@ -167,7 +187,7 @@ impl Lines {
                 // a·(n − v) ÷ 2v, compared without a division.
                 let gain = |line: &Line| {
                     let age = u128::from(now.saturating_sub(line.closed_at)) + 1;
-                    age * u128::from(self.units_per_line - line.valid)
+                    age * u128::from(self.units_per_line - line.valid) * evenness.weight(line.erase_count)
                 };
                 gain(line) * u128::from(best.valid) > gain(best) * u128::from(line.valid)
             }
@@ -234,14 +254,14 @@ mod tests {
     #[test]
     fn each_policy_has_its_victim() {
         let mut lines = lines();
-        assert_eq!(lines.choose_victim(VictimPolicy::Greedy, 1000, 0), Some(4));
-        assert_eq!(lines.choose_victim(VictimPolicy::Fifo, 1000, 0), Some(3));
-        assert_eq!(lines.choose_victim(VictimPolicy::CostBenefit, 1000, 0), Some(4));
-        assert_eq!(lines.choose_victim(VictimPolicy::CostBenefit, 991, 0), Some(5), "a hot line gets time");
+        assert_eq!(lines.choose_victim(VictimPolicy::Greedy, 1000, 0, Evenness::default()), Some(4));
+        assert_eq!(lines.choose_victim(VictimPolicy::Fifo, 1000, 0, Evenness::default()), Some(3));
+        assert_eq!(lines.choose_victim(VictimPolicy::CostBenefit, 1000, 0, Evenness::default()), Some(4));
+        assert_eq!(lines.choose_victim(VictimPolicy::CostBenefit, 991, 0, Evenness::default()), Some(5), "a hot line gets time");
         lines.get_mut(4).last_sequence = 7;
-        assert_eq!(lines.choose_victim(VictimPolicy::Greedy, 1000, 6), Some(5), "nothing uncommitted is collected");
+        assert_eq!(lines.choose_victim(VictimPolicy::Greedy, 1000, 6, Evenness::default()), Some(5), "nothing uncommitted is collected");
         lines.get_mut(3).failed_plane = Some(0);
-        assert_eq!(lines.choose_victim(VictimPolicy::Greedy, 1000, 9), Some(3), "a failed block comes first");
+        assert_eq!(lines.choose_victim(VictimPolicy::Greedy, 1000, 9, Evenness::default()), Some(3), "a failed block comes first");
     }
 
     #[test]
@@ -249,7 +269,7 @@ mod tests {
         let mut lines = Lines::new(&Geometry::new(GeometryConfig::default()).unwrap());
         lines.set_state(0, LineState::Closed);
         lines.get_mut(0).valid = 4096;
-        assert_eq!(lines.choose_victim(VictimPolicy::Greedy, 1, 0), None);
+        assert_eq!(lines.choose_victim(VictimPolicy::Greedy, 1, 0, Evenness::default()), None);
         assert_eq!(lines.choose_coldest(0), Some(0));
     }
 

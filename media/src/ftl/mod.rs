@@ -127,6 +127,19 @@ impl<S: Store> Ftl<S> {
         (4.0, (all + streams) as f64 / units)
     }
 
+    /// The lines and frontiers in words, for the report of a failed test.
+    #[must_use]
+    pub fn describe_lines(&self) -> String {
+        let mut text = format!("sequence {} committed {}\n", self.sequence, self.committed);
+        for stream in &self.streams {
+            text += &format!("stream: line {} next {} programmed {}\n", stream.line, stream.next, stream.programmed);
+        }
+        for (number, line) in self.lines.iter() {
+            text += &format!("line {number}: {line:?}\n");
+        }
+        text
+    }
+
     /// Checks everything that must be true between two requests: used by tests, and at the end of each recovery.
     ///
     /// # Panics

@@ -186,6 +186,8 @@ impl<S: Crash> Harness<S> {
     }
 
     fn fail(&self, what: &str) -> ! {
+        let lines = self.ssd.as_ref().map(|ssd| ssd.ftl().describe_lines()).unwrap_or_default();
+        println!("{lines}");
         let tail = &self.log[self.log.len().saturating_sub(40)..];
         panic!("MEDIA_SEED={}: {what}\nconfig {:#?}\nlast steps:\n{}", self.seed, self.config, tail.join("\n"));
     }
