@@ -17,6 +17,10 @@ use crate::power::{Arming, Step};
 use crate::store::{Store, StoreError};
 use crate::unit::{LogicalUnit, PhysicalUnit, index, narrow};
 
+/// A line's header may be lost where records of that life of the line are not: the numbers that such headers could have had are
+/// not used again.
+const EVENTS_PASSED_OVER: u64 = 1 << 20;
+
 /// What recovery found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
@@ -28,6 +32,24 @@ pub struct RecoveryReport {
     pub given_up: u64,
     /// Lines whose records were read.
     pub lines_scanned: u32,
+    /// Units whose record was there and whose data was not.
+    pub torn: u64,
+}
+
+/// The last moment at which a header or a root was written: what came after it lies in the lines that are open now.
+#[derive(Clone, Copy)]
+struct Snapshot {
+    ledger: Ledger,
+    programmed: [u32; 2],
+    event: u64,
+}
+
+fn snapshot(root: &Root, headers: &[LineHeader]) -> Snapshot {
+    let start = Snapshot { ledger: root.ledger, programmed: root.programmed, event: root.ledger_event };
+    headers.iter().fold(start, |last, header| {
+        let later = Snapshot { ledger: header.ledger, programmed: header.programmed, event: header.event };
+        if later.event > last.event { later } else { last }
+    })
 }
 
 /// A version or a deallocation found in the log.
@@ -68,7 +90,8 @@ pub fn recover<S: Store>(
     let headers = read_headers(&mut ftl)?;
     read_map(&mut ftl)?;
     let mut report = RecoveryReport { clean: root.clean, ..RecoveryReport::default() };
-    let mut found = scan_lines(&mut ftl, &headers, &mut report)?;
+    let snapshot = snapshot(&root, &headers);
+    let mut found = scan_lines(&mut ftl, &headers, &snapshot, &mut report)?;
     let metadata = scan_journal(&mut ftl, &mut found)?;
     found.sort_unstable_by_key(|found| (found.sequence, found.order));
     let horizon = headers.iter().map(|header| header.horizon).fold(root.basis.horizon, u64::max);
@@ -76,14 +99,20 @@ pub fn recover<S: Store>(
     replay(&mut ftl, &found, accepted, &mut report);
     resume_sequence(&mut ftl, &found, &root, accepted, &mut report);
     restore_lines(&mut ftl, &headers)?;
-    restore_ledger(&mut ftl, &root, &headers, metadata)?;
+    restore_ledger(&mut ftl, &snapshot, metadata)?;
     if let Some(arming) = arming {
         ftl.nand.power.arm(arming);
     }
     ftl.counters.power_cycles += 1;
     ftl.counters.unsafe_shutdowns += u64::from(!root.clean);
     ftl.nand.power.reached(Step::RecoveryRoot);
-    ftl.write_root(false);
+    if report.torn > 0 {
+        // A root alone would say that everything before it is on the disk, and a record whose data is not would be replayed the
+        // next time: the map without it is made durable in the same step.
+        ftl.checkpoint_now();
+    } else {
+        ftl.write_root(false);
+    }
     ftl.nand.power.reached(Step::RecoveryDone);
     Ok((ftl, report))
 }
@@ -122,7 +151,7 @@ fn apply_root<S: Store>(ftl: &mut Ftl<S>, root: &Root) -> Result<(), StoreError>
 fn read_headers<S: Store>(ftl: &mut Ftl<S>) -> Result<Vec<LineHeader>, StoreError> {
     let headers: Vec<_> = (0..ftl.geometry.lines).map(|line| ftl.nand.store.header(line)).collect::<Result<_, _>>()?;
     let last = headers.iter().map(|header| header.event + 1).max().unwrap_or(1);
-    ftl.nand.next_event = ftl.nand.next_event.max(last);
+    ftl.nand.next_event = ftl.nand.next_event.max(last) + EVENTS_PASSED_OVER;
     Ok(headers)
 }
 
@@ -140,6 +169,7 @@ fn read_map<S: Store>(ftl: &mut Ftl<S>) -> Result<(), StoreError> {
 fn scan_lines<S: Store>(
     ftl: &mut Ftl<S>,
     headers: &[LineHeader],
+    snapshot: &Snapshot,
     report: &mut RecoveryReport,
 ) -> Result<Vec<Found>, StoreError> {
     let mut found = Vec::new();
@@ -154,6 +184,12 @@ fn scan_lines<S: Store>(
         let from = if header.opened == basis.opened[stream] { basis.slot[stream] } else { 0 };
         ftl.nand.store.records(line, &mut records)?;
         report.lines_scanned += 1;
+        if header.state == HeaderState::Open {
+            let holes = |records: &[Record]| records.iter().filter(|record| record.kind == Kind::Hole).count() as u64;
+            let before = holes(&records);
+            ftl.nand.store.verify_data(line, snapshot.programmed[stream], &mut records)?;
+            report.torn += holes(&records) - before;
+        }
         for (slot, record) in (0..).zip(&records).skip(from as usize) {
             found.extend(found_record(record, header.opened, ftl.geometry.physical(line, slot)));
         }
@@ -179,14 +215,19 @@ fn found_record(record: &Record, opened: u64, place: PhysicalUnit) -> Option<Fou
     })
 }
 
-/// Collects the journal's entries since the checkpoint began; returns the metadata bytes counted by the last one.
+/// Collects the journal's entries since the checkpoint began; returns the metadata bytes counted by the last one. An entry may be
+/// missing where the host failed, and others behind it be there: the sequence numbers say what counts, and the journal goes on
+/// behind all of them.
 fn scan_journal<S: Store>(ftl: &mut Ftl<S>, found: &mut Vec<Found>) -> Result<u64, StoreError> {
-    let mut position = ftl.checkpoint.basis.journal_begin;
-    let (mut bytes, mut counted) = ([0; RECORD_BYTES], 0);
-    loop {
-        ftl.nand.store.read_metadata(ftl.layout.journal_at(position), &mut bytes)?;
-        let Some((entry, metadata)) = Deallocation::decode(position, &bytes) else {
-            break;
+    let begin = ftl.checkpoint.basis.journal_begin;
+    let mut ring = vec![0; index(ftl.layout.journal_entries) * RECORD_BYTES];
+    ftl.nand.store.read_metadata(ftl.layout.journal, &mut ring)?;
+    let mut counted = 0;
+    ftl.journal_end = begin;
+    for position in begin..begin + ftl.layout.journal_entries {
+        let at = index(ftl.layout.journal_at(position) - ftl.layout.journal);
+        let Some((entry, metadata)) = Deallocation::decode(position, &ring[at..at + RECORD_BYTES]) else {
+            continue;
         };
         found.push(Found {
             sequence: entry.sequence,
@@ -198,9 +239,8 @@ fn scan_journal<S: Store>(ftl: &mut Ftl<S>, found: &mut Vec<Found>) -> Result<u6
             what: What::Deallocation,
         });
         counted = metadata;
-        position += 1;
+        ftl.journal_end = position + 1;
     }
-    ftl.journal_end = position;
     Ok(counted)
 }
 
@@ -345,24 +385,14 @@ fn recount<S: Store>(ftl: &mut Ftl<S>) -> Result<(), StoreError> {
 }
 
 /// Counts on from the last ledger that was written: what was programmed since lies in the lines that are open now.
-fn restore_ledger<S: Store>(
-    ftl: &mut Ftl<S>,
-    root: &Root,
-    headers: &[LineHeader],
-    metadata: u64,
-) -> Result<(), StoreError> {
-    let (mut ledger, mut programmed, mut event) = (root.ledger, root.programmed, root.ledger_event);
-    for header in headers {
-        if header.event > event {
-            (ledger, programmed, event) = (header.ledger, header.programmed, header.event);
-        }
-    }
+fn restore_ledger<S: Store>(ftl: &mut Ftl<S>, snapshot: &Snapshot, metadata: u64) -> Result<(), StoreError> {
+    let mut ledger = snapshot.ledger;
     let mut records = Vec::new();
     for stream in [HOST, MOVED] {
         let line = ftl.streams[stream].line;
         if line != crate::ftl::alloc::NO_LINE {
             ftl.nand.store.records(line, &mut records)?;
-            for record in records.iter().skip(programmed[stream] as usize) {
+            for record in records.iter().skip(snapshot.programmed[stream] as usize) {
                 count(&mut ledger, record, ftl.geometry.unit_bytes() as u64);
             }
         }
@@ -371,8 +401,7 @@ fn restore_ledger<S: Store>(
         let missing = metadata - ledger.metadata;
         ledger.count_metadata(missing);
     }
-    let stored: Ledger = ledger;
-    if !stored.balances() {
+    if !ledger.balances() {
         return Err(StoreError::Damaged("the ledger does not balance".into()));
     }
     ftl.nand.ledger = ledger;

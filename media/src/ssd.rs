@@ -209,7 +209,7 @@ pub struct Ssd<S: Store> {
 }
 
 impl<S: Store> Ssd<S> {
-    /// Makes a new, empty drive over an erased store.
+    /// Makes a new, empty drive over an erased store. It is there after a failure of the host once a first flush is done.
     ///
     /// # Errors
     /// The first rule that the configuration breaks.
@@ -533,6 +533,9 @@ impl<S: Store> Ssd<S> {
         }
         if self.staged_since.is_none() {
             self.staged_since = Some(self.now);
+        }
+        if self.ftl.nand.store.backlogged() {
+            return Ok(Wait::Synced);
         }
         if self.ftl.nand.timing.is_none() {
             return Ok(Wait::Nothing);

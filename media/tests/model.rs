@@ -9,11 +9,37 @@
 mod harness;
 
 use harness::{Harness, variable};
-use media::store::MemoryStore;
+use media::store::{ImageStore, MemoryStore, TwinDisk};
 use proptest::prelude::*;
 
 fn memory(geometry: &media::geometry::Geometry) -> MemoryStore {
     MemoryStore::new(geometry)
+}
+
+fn twin(geometry: &media::geometry::Geometry) -> ImageStore<TwinDisk> {
+    // Larger than any metadata region of these small drives.
+    ImageStore::create(geometry, 4 << 20, TwinDisk::new(geometry.config.user_bytes))
+}
+
+fn run_on_a_failing_disk(seed: u64, steps: u64) {
+    println!("MEDIA_SEED={seed} on a failing disk");
+    let mut harness = Harness::new(seed, twin);
+    for _ in 0..steps {
+        harness.step();
+    }
+    harness.finish();
+}
+
+#[test]
+fn the_drive_agrees_with_the_map_when_the_disk_under_it_loses_what_was_not_synced() {
+    let steps = variable("MEDIA_STEPS", 300);
+    if let Ok(seed) = std::env::var("MEDIA_SEED") {
+        run_on_a_failing_disk(seed.parse().expect("MEDIA_SEED is a number"), steps);
+        return;
+    }
+    for seed in 0..variable("MEDIA_CASES", 60) {
+        run_on_a_failing_disk(seed, steps);
+    }
 }
 
 fn run(seed: u64, steps: u64) {

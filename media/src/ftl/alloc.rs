@@ -139,17 +139,27 @@ impl<S: Store> Ftl<S> {
     /// Closes a stream's line as it is, everything in it being programmed.
     fn give_up_line(&mut self, stream: usize) {
         self.nand.power.reached(Step::LineClose);
-        let frontier = &self.streams[stream];
+        let (line, used, opened) = self.detach_line(stream);
+        self.write_closed(stream, line, used, opened);
+        self.nand.power.reached(Step::LineClosed);
+    }
+
+    /// Takes a stream off its line; returns the line, how far it was programmed, and when it was opened.
+    fn detach_line(&mut self, stream: usize) -> (u32, u32, u64) {
+        let frontier = &mut self.streams[stream];
         let (line, used, opened) = (frontier.line, frontier.programmed, frontier.opened);
-        let erase_count = self.lines.get(line).erase_count;
-        let header = LineHeader { used, opened, ..self.header(HeaderState::Closed, stream, erase_count) };
-        self.nand.write_header(line, header);
-        self.streams[stream].line = NO_LINE;
-        (self.streams[stream].next, self.streams[stream].programmed) = (0, 0);
+        frontier.line = NO_LINE;
+        (frontier.next, frontier.programmed) = (0, 0);
         self.lines.set_state(line, LineState::Closed);
         let entry = self.lines.get_mut(line);
         (entry.used, entry.closed_at) = (used, self.sequence);
-        self.nand.power.reached(Step::LineClosed);
+        (line, used, opened)
+    }
+
+    fn write_closed(&mut self, stream: usize, line: u32, used: u32, opened: u64) {
+        let erase_count = self.lines.get(line).erase_count;
+        let header = LineHeader { used, opened, ..self.header(HeaderState::Closed, stream, erase_count) };
+        self.nand.write_header(line, header);
     }
 
     /// Fills the page that was begun with padding.
@@ -226,11 +236,10 @@ impl<S: Store> Ftl<S> {
     fn leave_failed_line(&mut self, stream: usize, plane: u32) {
         self.counters.program_failures += 1;
         self.restages += 1;
-        let old = self.streams[stream].line;
-        let (first, end) = (self.streams[stream].programmed, self.streams[stream].next);
+        let end = self.streams[stream].next;
+        let (old, first, opened) = self.detach_line(stream);
         self.nand.seal(old);
         self.lines.get_mut(old).failed_plane = Some(plane);
-        self.give_up_line(stream);
         if self.open_line(stream).is_none() {
             // What is staged stays readable where it is; nothing more is accepted.
             self.read_only = true;
@@ -240,6 +249,8 @@ impl<S: Store> Ftl<S> {
             self.restage(stream, old, slot);
         }
         self.streams[stream].staged_total -= u64::from(end - first);
+        // Only now: a store may forget the staging memory of a closed line.
+        self.write_closed(stream, old, first, opened);
     }
 
     fn restage(&mut self, stream: usize, old_line: u32, old_slot: u32) {

@@ -76,6 +76,21 @@ pub trait Store {
     /// Where the disk fails.
     fn records(&mut self, line: u32, into: &mut Vec<Record>) -> Result<(), StoreError>;
 
+    /// Turns the records, from slot `from` on, whose data did not reach the disk before the host failed into holes. A store whose
+    /// records cannot outlive their data has nothing to do.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    fn verify_data(&mut self, line: u32, from: u32, records: &mut [Record]) -> Result<(), StoreError> {
+        let _ = (line, from, records);
+        Ok(())
+    }
+
+    /// Whether so much waits to be written that callers should wait for it before they bring more.
+    fn backlogged(&self) -> bool {
+        false
+    }
+
     /// Writes bytes of the metadata region.
     fn write_metadata(&mut self, offset: u64, bytes: &[u8]);
 

@@ -9,7 +9,7 @@ use media::ftl::line::VictimPolicy;
 use media::geometry::{Geometry, GeometryConfig};
 use media::power::{Arming, CutPolicy, Random, Step};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
-use media::store::{MemoryStore, Store};
+use media::store::{ImageStore, MemoryStore, Store, TwinDisk};
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
 
@@ -24,6 +24,14 @@ pub trait Crash: Store {
 
 impl Crash for MemoryStore {
     fn crash(&mut self, _seed: u64) {}
+}
+
+impl Crash for ImageStore<TwinDisk> {
+    fn crash(&mut self, seed: u64) {
+        if seed % 2 == 0 { self.disk().kill(seed) } else { self.disk().fail(seed) }
+        // What the process held in memory is gone as well.
+        *self = self.take();
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -182,7 +190,10 @@ impl<S: Crash> Harness<S> {
         let ssd = Ssd::create(config.clone(), make(&geometry)).unwrap();
         let start = Block { versions: vec![(0, 0)] };
         let blocks = config.volumes.iter().map(|v| vec![start.clone(); v.capacity_blocks as usize]).collect();
-        Self { seed, random, config, ssd: Some(ssd), blocks, atomic: Vec::new(), order: 0, now: 0, log: Vec::new(), cuts: 0, faults: 0 }
+        let mut harness = Self { seed, random, config, ssd: Some(ssd), blocks, atomic: Vec::new(), order: 0, now: 0, log: Vec::new(), cuts: 0, faults: 0 };
+        // A drive is made when its making is durable.
+        assert_eq!(harness.submit(0, Request::Flush), Ok(()));
+        harness
     }
 
     fn fail(&self, what: &str) -> ! {
