@@ -12,9 +12,19 @@
 
 #![forbid(unsafe_code)]
 
+pub mod codec;
+pub mod fault;
+pub mod ftl;
+pub mod geometry;
+pub mod journal;
+pub mod ledger;
+pub mod nand;
+pub mod power;
+pub mod recover;
+pub mod ssd;
 pub mod store;
 pub mod unit;
 pub mod volume;
 
 pub use unit::{Lba, LbaRange, Nanoseconds};
-pub use volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId, VolumeShape};
+pub use volume::{EraseSpread, Fault, Health, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId, VolumeShape};

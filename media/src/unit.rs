@@ -51,6 +51,32 @@ impl LbaRange {
     }
 }
 
+/// The index of an indirection unit as the host sees it: the volumes of a media lie one behind the other, each from a whole unit on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogicalUnit(pub u32);
+
+/// Where a unit lies on the NAND: a line and a slot in it, packed by [`Geometry::physical`](crate::geometry::Geometry::physical).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PhysicalUnit(pub u32);
+
+/// An index or a byte count as the machine addresses memory.
+///
+/// # Panics
+/// Where the machine's addresses are narrower than the number: such a geometry is refused long before.
+#[must_use]
+pub fn index(number: u64) -> usize {
+    usize::try_from(number).expect("a checked geometry fits the machine's addresses")
+}
+
+/// A count that a checked geometry keeps below 2^32.
+///
+/// # Panics
+/// Where it does not, which is a defect of ours.
+#[must_use]
+pub fn narrow(number: usize) -> u32 {
+    u32::try_from(number).expect("a checked geometry keeps this below 2^32")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

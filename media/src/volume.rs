@@ -43,6 +43,17 @@ pub trait Source {
     /// # Errors
     /// [`Fault`] where the memory is not there; `into` then holds anything.
     fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault>;
+
+    /// Fills `into` with metadata of the request's blocks, from byte `offset` of all their metadata laid end to end on. Asked only
+    /// of volumes whose blocks have metadata; a source without any leaves zeroes.
+    ///
+    /// # Errors
+    /// As [`Source::fill`].
+    fn fill_metadata(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        let _ = offset;
+        into.fill(0);
+        Ok(())
+    }
 }
 
 /// Where a request's data goes to. Offsets as in [`Source`].
@@ -52,6 +63,16 @@ pub trait Sink {
     /// # Errors
     /// [`Fault`] where the memory is not there, or where the sink has seen enough (a comparison that failed).
     fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault>;
+
+    /// Takes metadata of the request's blocks, which belongs at byte `offset` of all their metadata laid end to end. Offered only
+    /// by volumes whose blocks have metadata; a sink that has no use for it need not take it.
+    ///
+    /// # Errors
+    /// As [`Sink::take`].
+    fn take_metadata(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
+        let _ = (offset, from);
+        Ok(())
+    }
 }
 
 /// One request. Ranges are in logical blocks of the volume.
@@ -94,6 +115,9 @@ pub enum Request<'a> {
     Flush,
     /// The same for every volume of the media; the volume given with the request does not matter.
     FlushAll,
+    /// As [`Request::FlushAll`]; besides, a loss of power from the outcome on, until the next request that changes anything, is an
+    /// orderly end and not an unsafe shutdown. The media goes on answering.
+    Quiesce,
 }
 
 /// Why a request failed.
@@ -146,6 +170,54 @@ pub struct VolumeShape {
     pub power_atomic_blocks: u32,
     /// The unit in which the media writes without reading first, and deallocates, in blocks; at least 1.
     pub preferred_blocks: u32,
+    /// Bytes of metadata beside each block; 0, 8, 16 or 64.
+    pub metadata_bytes: u32,
+    /// The blocks that one stripe over all dies holds: a write of a multiple of it keeps all of them busy; at least 1.
+    pub optimal_blocks: u32,
+}
+
+/// What a media knows of its life. Counts go on over power cycles where the store outlives them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Times the media got power.
+    pub power_cycles: u64,
+    /// Times it lost power without having been quiesced.
+    pub unsafe_shutdowns: u64,
+    /// Bytes that reads returned.
+    pub read_bytes: u64,
+    /// Bytes that writes accepted; writes of zeroes carry none.
+    pub written_bytes: u64,
+    /// Reads.
+    pub reads: u64,
+    /// Writes that carried data.
+    pub writes: u64,
+    /// Requests that failed because of the media.
+    pub media_errors: u64,
+    /// Life used, in percent of what the blocks are rated for; may exceed 100, stops at 255.
+    pub percentage_used: u8,
+    /// Replacement blocks left, in percent.
+    pub available_spare_percent: u8,
+    /// Bytes programmed into the NAND, for whatever reason; 0 where there is no NAND.
+    pub programmed_bytes: u64,
+    /// Blocks out of use.
+    pub bad_blocks: u64,
+    /// Fewest, most and total erases of a line, and how many lines there are.
+    pub erases: EraseSpread,
+    /// Nothing can be written any more.
+    pub read_only: bool,
+}
+
+/// How evenly lines were erased.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EraseSpread {
+    /// Erases of the line that was erased least.
+    pub fewest: u64,
+    /// Erases of the line that was erased most.
+    pub most: u64,
+    /// Erases of all lines together.
+    pub total: u64,
+    /// Lines.
+    pub lines: u64,
 }
 
 /// A media: volumes that take requests. See the module's text for the contract.
@@ -155,6 +227,9 @@ pub trait Media {
 
     /// How many blocks of the volume hold data (were written and not deallocated since); 0 if there is no such volume.
     fn allocated_blocks(&self, volume: VolumeId) -> u64;
+
+    /// The media's life so far.
+    fn health(&self) -> Health;
 
     /// Whether accepted writes may wait in a volatile cache: `None` when there is none to switch on.
     fn write_cache(&self) -> Option<bool>;

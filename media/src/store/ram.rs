@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::unit::{LbaRange, Nanoseconds};
 use crate::volume::{
-    Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId, VolumeShape,
+    Fault, Health, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId, VolumeShape,
 };
 
 /// Memory comes and goes in pieces of this many bytes: the size of a huge page, and a multiple of every block size.
@@ -43,6 +43,7 @@ struct Piece {
 /// A media whose volumes live in memory.
 pub struct RamMedia {
     volumes: Vec<Volume>,
+    health: Health,
 }
 
 impl RamMedia {
@@ -62,7 +63,8 @@ impl RamMedia {
                 chunks: BTreeMap::new(),
             }
         };
-        Self { volumes: volumes.iter().map(volume).collect() }
+        let health = Health { power_cycles: 1, available_spare_percent: 100, ..Health::default() };
+        Self { volumes: volumes.iter().map(volume).collect(), health }
     }
 
     fn volume(&self, id: VolumeId) -> Option<&Volume> {
@@ -77,11 +79,17 @@ impl Media for RamMedia {
             capacity_blocks: volume.capacity_blocks,
             power_atomic_blocks: 1,
             preferred_blocks: 1,
+            metadata_bytes: 0,
+            optimal_blocks: 1,
         })
     }
 
     fn allocated_blocks(&self, volume: VolumeId) -> u64 {
         self.volume(volume).map_or(0, |volume| volume.allocated_blocks)
+    }
+
+    fn health(&self) -> Health {
+        self.health
     }
 
     fn write_cache(&self) -> Option<bool> {
@@ -93,18 +101,25 @@ impl Media for RamMedia {
     }
 
     fn submit(&mut self, _now: Nanoseconds, _token: Token, volume: VolumeId, request: Request<'_>) -> Submitted {
-        if matches!(request, Request::FlushAll) {
+        if matches!(request, Request::FlushAll | Request::Quiesce) {
             return Submitted::Done(Ok(()));
         }
         let Some(volume) = self.volumes.get_mut(volume.0 as usize) else {
             return Submitted::Done(Err(MediaError::NoSuchVolume));
         };
+        let health = &mut self.health;
         Submitted::Done(match request {
-            Request::Read { range, into, force: _ } => volume.read(range, into),
-            Request::Write { range, from, force: _ } => volume.write(range, from),
+            Request::Read { range, into, force: _ } => volume.read(range, into).inspect(|()| {
+                health.reads += 1;
+                health.read_bytes += range.blocks << volume.block_shift;
+            }),
+            Request::Write { range, from, force: _ } => volume.write(range, from).inspect(|()| {
+                health.writes += 1;
+                health.written_bytes += range.blocks << volume.block_shift;
+            }),
             Request::WriteZeroes { range, deallocate, force: _ } => volume.write_zeroes(range, deallocate),
             Request::Deallocate { ranges } => volume.deallocate(ranges),
-            Request::Flush | Request::FlushAll => Ok(()),
+            Request::Flush | Request::FlushAll | Request::Quiesce => Ok(()),
         })
     }
 

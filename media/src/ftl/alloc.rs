@@ -1,0 +1,301 @@
+//! Owns the write frontiers: a stream takes slots of its open line in order, programs them page by page, closes the line and opens
+//! the next. The part of the host stream that is staged and not programmed is the volatile cache. Does not know what is written.
+
+use super::line::LineState;
+use super::{Ftl, HOST};
+use crate::geometry::Geometry;
+use crate::journal::{HeaderState, Kind, LineHeader, Record};
+use crate::power::Step;
+use crate::store::Store;
+use crate::unit::PhysicalUnit;
+
+/// No line is open.
+pub(crate) const NO_LINE: u32 = u32::MAX;
+
+/// A write frontier.
+pub struct Stream {
+    pub(crate) line: u32,
+    /// The next slot to stage.
+    pub(crate) next: u32,
+    /// Slots below this are programmed.
+    pub(crate) programmed: u32,
+    /// The event at which the line was opened.
+    pub(crate) opened: u64,
+    /// The records of the open line, by slot; those from `programmed` to `next` are staged.
+    pub(crate) records: Vec<Record>,
+    /// By slot: the sequence number that a staged unit holds data of, while that is not committed.
+    pub(crate) depends: Vec<u64>,
+    /// Units staged and programmed since the start, to tell when a unit staged at some time is programmed.
+    pub(crate) staged_total: u64,
+    pub(crate) programmed_total: u64,
+}
+
+impl Stream {
+    /// A stream without a line.
+    #[must_use]
+    pub fn new(geometry: &Geometry) -> Self {
+        let units = geometry.units_per_line as usize;
+        Self {
+            line: NO_LINE,
+            next: 0,
+            programmed: 0,
+            opened: 0,
+            records: vec![Record::default(); units],
+            depends: vec![0; units],
+            staged_total: 0,
+            programmed_total: 0,
+        }
+    }
+
+    /// Staged slots.
+    #[must_use]
+    #[inline]
+    pub(crate) const fn staged(&self) -> u32 {
+        self.next - self.programmed
+    }
+
+    /// Whether a slot of this stream's line is staged and not programmed.
+    #[must_use]
+    #[inline]
+    pub(crate) const fn holds_staged(&self, line: u32, slot: u32) -> bool {
+        line == self.line && slot >= self.programmed
+    }
+
+    /// Bytes of memory that the stream takes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.records.len() * (size_of::<Record>() + 8)
+    }
+}
+
+impl<S: Store> Ftl<S> {
+    /// Takes up to `most` neighbouring slots of a stream that lie in one piece of memory; opens a line where none is open. `None`
+    /// where there is no free line.
+    #[inline]
+    pub(crate) fn take_slots(&mut self, stream: usize, most: u32) -> Option<(u32, u32)> {
+        while self.streams[stream].next == self.geometry.units_per_line || self.streams[stream].line == NO_LINE {
+            self.next_line(stream)?;
+        }
+        let frontier = &mut self.streams[stream];
+        let segment = self.segment_units;
+        let slot = frontier.next;
+        let end_of_segment = (slot / segment + 1) * segment;
+        let count = most.min(end_of_segment.min(self.geometry.units_per_line) - slot);
+        frontier.next += count;
+        frontier.staged_total += u64::from(count);
+        Some((slot, count))
+    }
+
+    fn next_line(&mut self, stream: usize) -> Option<()> {
+        if self.streams[stream].line != NO_LINE {
+            self.close_line(stream);
+        }
+        // Programming the rest of the old line may have failed and opened another one on its own.
+        if self.streams[stream].line != NO_LINE { Some(()) } else { self.open_line(stream) }
+    }
+
+    /// Opens a line for a stream that has none.
+    pub(crate) fn open_line(&mut self, stream: usize) -> Option<()> {
+        assert_eq!(self.streams[stream].line, NO_LINE, "a stream has one open line");
+        // Units that were moved are likely to stay, so they go where wear is highest, and the host's where it is lowest.
+        let most_worn = stream != HOST;
+        let line = self.lines.choose_free(most_worn)?;
+        self.lines.set_state(line, LineState::Open);
+        let frontier = &mut self.streams[stream];
+        (frontier.line, frontier.next, frontier.programmed) = (line, 0, 0);
+        let erase_count = self.lines.get(line).erase_count;
+        let header = self.header(HeaderState::Open, stream, erase_count);
+        let opened = self.nand.write_header(line, header);
+        self.streams[stream].opened = opened;
+        let entry = self.lines.get_mut(line);
+        (entry.opened, entry.used, entry.last_sequence, entry.invalidated) = (opened, 0, 0, 0);
+        self.nand.power.reached(Step::LineOpened);
+        Some(())
+    }
+
+    pub(crate) fn header(&self, state: HeaderState, stream: usize, erase_count: u32) -> LineHeader {
+        LineHeader {
+            state,
+            stream: u8::from(stream != HOST),
+            erase_count,
+            horizon: self.committed,
+            programmed: [self.streams[0].programmed, self.streams[1].programmed],
+            ..LineHeader::default()
+        }
+    }
+
+    /// Programs what is left of a stream's line and closes it.
+    pub(crate) fn close_line(&mut self, stream: usize) {
+        self.pad(stream);
+        let line = self.streams[stream].line;
+        while self.streams[stream].line == line && self.streams[stream].staged() > 0 {
+            self.program_page(stream);
+        }
+        if self.streams[stream].line == line {
+            self.give_up_line(stream);
+        }
+    }
+
+    /// Closes a stream's line as it is, everything in it being programmed.
+    fn give_up_line(&mut self, stream: usize) {
+        self.nand.power.reached(Step::LineClose);
+        let (line, used, opened) = self.detach_line(stream);
+        self.write_closed(stream, line, used, opened);
+        self.nand.power.reached(Step::LineClosed);
+    }
+
+    /// Takes a stream off its line; returns the line, how far it was programmed, and when it was opened.
+    fn detach_line(&mut self, stream: usize) -> (u32, u32, u64) {
+        let frontier = &mut self.streams[stream];
+        let (line, used, opened) = (frontier.line, frontier.programmed, frontier.opened);
+        frontier.line = NO_LINE;
+        (frontier.next, frontier.programmed) = (0, 0);
+        self.lines.set_state(line, LineState::Closed);
+        let entry = self.lines.get_mut(line);
+        (entry.used, entry.closed_at) = (used, self.sequence);
+        (line, used, opened)
+    }
+
+    fn write_closed(&mut self, stream: usize, line: u32, used: u32, opened: u64) {
+        let erase_count = self.lines.get(line).erase_count;
+        let header = LineHeader { used, opened, ..self.header(HeaderState::Closed, stream, erase_count) };
+        self.nand.write_header(line, header);
+    }
+
+    /// Fills the page that was begun with padding.
+    pub(crate) fn pad(&mut self, stream: usize) {
+        let frontier = &mut self.streams[stream];
+        while !frontier.next.is_multiple_of(self.geometry.units_per_program) {
+            frontier.records[frontier.next as usize] = Record::PADDING;
+            frontier.depends[frontier.next as usize] = 0;
+            frontier.next += 1;
+            frontier.staged_total += 1;
+        }
+    }
+
+    /// Programs the oldest staged page of a stream, and before it the deallocations that came before it.
+    pub(crate) fn program_page(&mut self, stream: usize) {
+        let frontier = &self.streams[stream];
+        let (line, first) = (frontier.line, frontier.programmed);
+        let end = first + self.geometry.units_per_program;
+        assert!(end <= frontier.next, "only a whole page is programmed");
+        if stream == HOST {
+            let last = last_sequence(&frontier.records[first as usize..end as usize]);
+            self.journal_through(last);
+        }
+        let records = &self.streams[stream].records[first as usize..end as usize];
+        match self.nand.program(line, first, records) {
+            Ok(()) => self.page_programmed(stream, first, end),
+            Err(failed) => self.leave_failed_line(stream, failed.plane),
+        }
+    }
+
+    fn page_programmed(&mut self, stream: usize, first: u32, end: u32) {
+        let frontier = &mut self.streams[stream];
+        frontier.programmed = end;
+        frontier.programmed_total += u64::from(end - first);
+        let records = &frontier.records[first as usize..end as usize];
+        let last = last_sequence(records);
+        let line = self.lines.get_mut(frontier.line);
+        line.last_sequence = line.last_sequence.max(last);
+        if stream == HOST
+            && let Some(record) = records.iter().rfind(|record| record.sequence != 0)
+        {
+            // Within a group only whole groups before it are committed.
+            let whole = record.kind == Kind::Abandoned || record.position + 1 == record.length;
+            let through = if whole { record.sequence } else { record.sequence - u64::from(record.position) - 1 };
+            self.committed = self.committed.max(through);
+        }
+    }
+
+    /// Programs everything staged in a stream, padding its last page.
+    pub(crate) fn program_staged(&mut self, stream: usize) {
+        self.pad(stream);
+        while self.streams[stream].staged() > 0 {
+            self.program_page(stream);
+        }
+    }
+
+    /// Makes everything the host did so far part of the log.
+    pub fn commit(&mut self) {
+        self.open_units.clear();
+        self.program_staged(HOST);
+        self.journal_through(u64::MAX);
+        assert!(self.nand.power.lost() || self.committed + 1 == self.sequence, "a commit commits everything");
+    }
+
+    /// Whether anything of the host's is not committed.
+    #[must_use]
+    #[inline]
+    pub const fn has_uncommitted(&self) -> bool {
+        self.committed + 1 != self.sequence
+    }
+
+    /// A page of the stream's line could not be programmed: goes on in another line with everything that is staged, and leaves the
+    /// failed one to be collected and its block replaced.
+    fn leave_failed_line(&mut self, stream: usize, plane: u32) {
+        self.counters.program_failures += 1;
+        self.restages += 1;
+        let end = self.streams[stream].next;
+        let (old, first, opened) = self.detach_line(stream);
+        self.nand.seal(old);
+        self.lines.get_mut(old).failed_plane = Some(plane);
+        if self.open_line(stream).is_none() {
+            // What is staged stays readable where it is; nothing more is accepted.
+            self.read_only = true;
+            return;
+        }
+        for slot in first..end {
+            self.restage(stream, old, slot);
+        }
+        self.streams[stream].staged_total -= u64::from(end - first);
+        // Only now: a store may forget the staging memory of a closed line.
+        self.write_closed(stream, old, first, opened);
+    }
+
+    fn restage(&mut self, stream: usize, old_line: u32, old_slot: u32) {
+        let frontier = &mut self.streams[stream];
+        let slot = frontier.next;
+        frontier.records[slot as usize] = frontier.records[old_slot as usize];
+        frontier.depends[slot as usize] = frontier.depends[old_slot as usize];
+        frontier.next += 1;
+        frontier.staged_total += 1;
+        let (record, line) = (frontier.records[slot as usize], frontier.line);
+        if self.copy_unit((old_line, old_slot), (line, slot)).is_err() {
+            self.read_only = true;
+        }
+        let (from, to) = (self.geometry.physical(old_line, old_slot), self.geometry.physical(line, slot));
+        if let Some(place) = self.group.iter_mut().find(|place| **place == from) {
+            *place = to;
+        }
+        let logical = crate::unit::LogicalUnit(record.logical);
+        if record.kind.holds_unit() && self.map.get(logical) == Some(from) {
+            self.repoint(logical, from, to);
+        }
+    }
+
+    /// Lets the map point at another copy of the same version.
+    pub(crate) fn repoint(&mut self, unit: crate::unit::LogicalUnit, from: PhysicalUnit, to: PhysicalUnit) {
+        let old = self.map.set(unit, to);
+        assert_eq!(old, Some(from), "a unit moves from where it is");
+        self.lines.invalidate(self.geometry.line_of(from), 0);
+        self.lines.validate(self.geometry.line_of(to));
+    }
+
+    /// Copies a unit's data and metadata from one slot to another.
+    pub(crate) fn copy_unit(&mut self, from: (u32, u32), to: (u32, u32)) -> Result<(), crate::store::StoreError> {
+        let data = (self.geometry.data_offset(from.1), self.geometry.data_offset(to.1));
+        self.nand.copy((from.0, data.0), (to.0, data.1), self.geometry.unit_bytes())?;
+        let metadata = self.geometry.config.metadata_bytes_per_unit as usize;
+        if metadata == 0 {
+            return Ok(());
+        }
+        let places = (self.geometry.metadata_offset(from.1), self.geometry.metadata_offset(to.1));
+        self.nand.copy((from.0, places.0), (to.0, places.1), metadata)
+    }
+}
+
+/// The largest sequence number of some records; 0 without any.
+pub(crate) fn last_sequence(records: &[Record]) -> u64 {
+    records.iter().map(|record| record.sequence).max().unwrap_or(0)
+}

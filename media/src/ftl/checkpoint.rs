@@ -1,0 +1,194 @@
+//! Owns checkpoints: which map pages are written where, when the next checkpoint begins, and the root that completes one. Does not
+//! know how recovery uses them.
+//!
+//! A checkpoint writes the changed map pages, a few with each write of the host, each to the one of its two homes that the current
+//! root does not point at. Pages change while that goes on; that is all right, because replay starts from where the checkpoint
+//! *began* and repeats every change since. When all pages are written, everything staged is programmed (a page may point at it)
+//! and a new root makes the pages valid, all at once.
+
+use super::{Ftl, HOST, MOVED};
+use crate::journal::{Basis, Layout, METADATA_PAGE, Root};
+use crate::ledger::Ledger;
+use crate::power::Step;
+use crate::store::Store;
+
+/// Map pages written with each group of the host, while a checkpoint is under way.
+const PAGES_PER_STEP: usize = 2;
+/// Checkpoints in proportion to the map: one map's worth of pages for so many maps' worth of data.
+const DATA_PER_MAP: u64 = 32;
+
+/// The state of checkpoints.
+pub struct Checkpoint {
+    pub(crate) basis: Basis,
+    pub(crate) generation: u64,
+    begun: Option<Progress>,
+    next_at: u64,
+    map_pages: u64,
+}
+
+struct Progress {
+    basis: Basis,
+    page: usize,
+    sequence: u64,
+    /// See [`Ftl::restages`].
+    restages: u64,
+}
+
+impl Checkpoint {
+    /// No checkpoint yet: the map is empty at the start of the log.
+    #[must_use]
+    pub fn new(layout: &Layout) -> Self {
+        let homes = vec![0; crate::unit::index(layout.map_pages.div_ceil(64))];
+        Self {
+            basis: Basis { homes, ..Basis::default() },
+            generation: 0,
+            begun: None,
+            next_at: 0,
+            map_pages: layout.map_pages,
+        }
+    }
+
+    pub(crate) fn journal_begin(&self) -> u64 {
+        self.basis.journal_begin
+    }
+
+    /// Bytes of memory that it takes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        2 * self.basis.homes.len() * 8
+    }
+}
+
+impl<S: Store> Ftl<S> {
+    fn checkpoint_interval(&self) -> u64 {
+        if self.tuning.checkpoint_units != 0 {
+            return self.tuning.checkpoint_units;
+        }
+        let map_bytes = self.checkpoint.map_pages * METADATA_PAGE as u64;
+        ((map_bytes * DATA_PER_MAP) >> self.geometry.unit_shift).max(4096)
+    }
+
+    /// Does a little for the checkpoint that is under way, or begins one when it is time.
+    #[inline]
+    pub(crate) fn checkpoint_step(&mut self) {
+        if self.checkpoint.begun.is_some() {
+            self.checkpoint_pages(PAGES_PER_STEP);
+        } else if self.sequence >= self.checkpoint.next_at {
+            self.begin_checkpoint();
+        }
+    }
+
+    fn begin_checkpoint(&mut self) {
+        let progress = self.progress(self.checkpoint.basis.homes.clone());
+        self.checkpoint.begun = Some(progress);
+        self.checkpoint.next_at = self.sequence + self.checkpoint_interval();
+        self.nand.power.reached(Step::CheckpointBegun);
+    }
+
+    /// A checkpoint that begins now. What is staged, or waits for the journal, is already in the map, and will be programmed before
+    /// the root makes the map valid; repeating it would bring back what newer changes, which are not repeated, have replaced.
+    fn progress(&self, homes: Vec<u64>) -> Progress {
+        let journal_begin = self.journal_end + self.deallocations.len() as u64;
+        let mut basis = Basis { journal_begin, homes, ..Basis::default() };
+        for stream in [HOST, MOVED] {
+            let frontier = &self.streams[stream];
+            let open = frontier.line != super::alloc::NO_LINE;
+            basis.opened[stream] = if open { frontier.opened } else { self.nand.next_event - 1 };
+            basis.slot[stream] = if open { frontier.next } else { u32::MAX };
+        }
+        Progress { basis, page: 0, sequence: self.sequence, restages: self.restages }
+    }
+
+    /// Writes up to `most` changed pages; completes the checkpoint after the last one.
+    fn checkpoint_pages(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(progress) = self.checkpoint.begun.take() else {
+                return;
+            };
+            self.checkpoint.begun = if progress.restages != self.restages {
+                // Staged units went to another line: pages written so far may point at slots that will never be programmed. Begin
+                // again; pages that have not changed since they were written are right as they are.
+                Some(self.progress(progress.basis.homes))
+            } else if let Some(page) = self.map.next_changed(progress.page) {
+                Some(self.write_map_page(progress, page))
+            } else {
+                self.finish_checkpoint(progress)
+            };
+        }
+    }
+
+    fn write_map_page(&mut self, mut progress: Progress, page: usize) -> Progress {
+        let mut bytes = [0; METADATA_PAGE];
+        self.map.write_page(page, &mut bytes);
+        // The home that the current root does not point at, also when the page is written a second time.
+        let (word, bit) = (page / 64, 1 << (page % 64));
+        let second = self.checkpoint.basis.homes[word] & bit == 0;
+        progress.basis.homes[word] = progress.basis.homes[word] & !bit | if second { bit } else { 0 };
+        self.nand.write_metadata(self.layout.map_at(page as u64, second), &bytes);
+        progress.page = page + 1;
+        self.nand.power.reached(Step::CheckpointPage);
+        progress
+    }
+
+    /// Programs what the pages may point at, and makes them valid; hands the checkpoint back where it has to begin again.
+    fn finish_checkpoint(&mut self, mut progress: Progress) -> Option<Progress> {
+        self.commit();
+        self.program_staged(MOVED);
+        if progress.restages != self.restages {
+            return Some(progress);
+        }
+        self.nand.power.reached(Step::CheckpointRoot);
+        progress.basis.horizon = self.committed;
+        self.checkpoint.basis = progress.basis;
+        // Numbers given up before it began are in no record that replay looks at any more.
+        self.voids.retain(|void| void.1 >= progress.sequence);
+        self.write_root(false);
+        self.nand.power.reached(Step::CheckpointDone);
+        None
+    }
+
+    /// Takes a whole checkpoint at once (after the one that may be under way).
+    pub fn checkpoint_now(&mut self) {
+        self.checkpoint_pages(usize::MAX);
+        self.commit();
+        self.begin_checkpoint();
+        self.checkpoint_pages(usize::MAX);
+        assert!(self.checkpoint.begun.is_none(), "a checkpoint without a limit completes");
+    }
+
+    /// Writes a root over the last complete checkpoint.
+    pub(crate) fn write_root(&mut self, clean: bool) {
+        self.checkpoint.generation += 1;
+        let mut root = self.root(clean);
+        self.nand.next_event += 1;
+        let page = METADATA_PAGE as u64;
+        let bytes = root.encode().len() as u64;
+        assert!(bytes <= self.layout.root_bytes, "a root of {bytes} bytes fits its slot");
+        // The root's own pages are in the ledger that it holds.
+        let mut ledger: Ledger = self.nand.ledger;
+        ledger.count_metadata(bytes.div_ceil(page) * page);
+        root.ledger = ledger;
+        self.nand.barrier();
+        self.nand.write_metadata(self.layout.root_at(root.generation), &root.encode());
+        self.nand.barrier();
+        assert!(self.nand.power.lost() || self.nand.ledger == ledger, "a root counts itself");
+    }
+
+    fn root(&self, clean: bool) -> Root {
+        Root {
+            generation: self.checkpoint.generation,
+            clean,
+            next_sequence: self.sequence,
+            next_event: self.nand.next_event + 1,
+            basis: self.checkpoint.basis.clone(),
+            voids: self.voids.clone(),
+            programmed: [self.streams[HOST].programmed, self.streams[MOVED].programmed],
+            ledger_event: self.nand.next_event,
+            ledger: self.nand.ledger,
+            counters: self.counters,
+            volumes: self.volumes.clone(),
+            bad_blocks: self.nand.blocks.bad().to_vec(),
+            replaced: self.nand.blocks.replaced(),
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Owns the collection of lines: when it works, how much of it each write of the host pays for, and when a collected line may be
+//! erased. Does not know why the host writes.
+//!
+//! *Pay as you go.* A victim with `v` of `n` units valid gives back `n - v` slots, so while it is collected each unit of the host
+//! pays for `n / (n - v)` slots of it: when the host has used up what the victim gives, the victim is done. No write waits for more
+//! than one line.
+//!
+//! *When a line may be erased.* A loss of power brings back the state that was committed. So a drained line waits until the units
+//! moved out of it are programmed, and until the changes that made its other units invalid are committed.
+
+use super::line::{Evenness, LineState, VictimPolicy};
+use super::{Ftl, HOST, MOVED};
+use crate::geometry::Geometry;
+use crate::journal::{HeaderState, Kind, LineHeader, Record};
+use crate::power::Step;
+use crate::store::Store;
+use crate::unit::LogicalUnit;
+
+/// Free lines that host writes leave to the collector: one to move units to, one in case that a block of it fails.
+const FLOOR_LINES: u32 = 2;
+
+/// The knobs of collection, wear levelling and checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// How victims are chosen.
+    pub policy: VictimPolicy,
+    /// Collection works while fewer lines than this are free; at least 3.
+    pub reserve_lines: u32,
+    /// Static wear levelling works while the erase counts of two lines differ by more than this many, plus
+    pub wear_gap: u32,
+    /// this many parts per thousand of their mean.
+    pub wear_gap_per_thousand: u32,
+    /// How many times as much a victim counts under cost-benefit that lags by just that.
+    pub wear_strength: u32,
+    /// Entries of the journal's ring.
+    pub journal_entries: u64,
+    /// Units the host writes between two checkpoints; 0: a number in proportion to the map, such that checkpoints cost at most 3 %.
+    pub checkpoint_units: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            policy: VictimPolicy::CostBenefit,
+            reserve_lines: 4,
+            wear_gap: 4,
+            wear_gap_per_thousand: 100,
+            wear_strength: 4,
+            journal_entries: 16_384,
+            checkpoint_units: 0,
+        }
+    }
+}
+
+/// The line being collected.
+pub struct Collector {
+    victim: Option<u32>,
+    wear: bool,
+    next_slot: u32,
+    records: Vec<Record>,
+    credit: u64,
+    cost: u64,
+    next_wear: Option<u32>,
+}
+
+impl Collector {
+    /// A collector without a victim.
+    #[must_use]
+    pub fn new(geometry: &Geometry) -> Self {
+        Self {
+            victim: None,
+            wear: false,
+            next_slot: 0,
+            records: Vec::with_capacity(geometry.units_per_line as usize),
+            credit: 0,
+            cost: 1,
+            next_wear: None,
+        }
+    }
+
+    /// Whether the line being collected is moved for the sake of wear.
+    #[must_use]
+    pub const fn levels_wear(&self) -> bool {
+        self.wear && self.victim.is_some()
+    }
+
+    /// Bytes of memory that the collector takes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.records.capacity() * size_of::<Record>()
+    }
+}
+
+/// There is no line left to write to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom;
+
+impl<S: Store> Ftl<S> {
+    /// Makes room for a group of units: pays for collection, and collects whole lines where that was not enough.
+    ///
+    /// # Errors
+    /// [`NoRoom`] where nothing can be collected any more.
+    pub(crate) fn make_room(&mut self, units: u32) -> Result<(), NoRoom> {
+        self.pay(units);
+        let mut rounds = 4 * self.geometry.lines;
+        while self.needs_line(units) && self.lines.free() <= FLOOR_LINES {
+            rounds = rounds.checked_sub(1).ok_or(NoRoom)?;
+            if !self.collect_line() {
+                return Err(NoRoom);
+            }
+        }
+        if self.read_only { Err(NoRoom) } else { Ok(()) }
+    }
+
+    fn needs_line(&self, units: u32) -> bool {
+        let host = &self.streams[HOST];
+        host.line == super::alloc::NO_LINE || self.geometry.units_per_line - host.next < units
+    }
+
+    fn pay(&mut self, units: u32) {
+        if self.collector.victim.is_none() {
+            if self.lines.free() + self.lines.drained() >= self.tuning.reserve_lines {
+                return;
+            }
+            if self.lines.drained() > 0 {
+                self.release_drained();
+            }
+            if !self.choose_victim() {
+                return;
+            }
+        }
+        self.collector.credit += u64::from(units) * u64::from(self.geometry.units_per_line);
+        while self.collector.victim.is_some() && self.collector.credit >= self.collector.cost {
+            self.collector.credit -= self.collector.cost;
+            self.collect_slot();
+        }
+    }
+
+    /// Chooses the next victim; `false` where there is none.
+    fn choose_victim(&mut self) -> bool {
+        assert!(self.collector.victim.is_none(), "one line is collected at a time");
+        if self.nand.power.lost() {
+            // What was closed since is not in the store: its records could not be read.
+            return false;
+        }
+        let wear = self.collector.next_wear.take().filter(|&line| self.lines.get(line).state == LineState::Closed);
+        let evenness = self.evenness();
+        let victim = wear
+            .or_else(|| self.lines.choose_victim(self.tuning.policy, self.sequence, self.committed, evenness));
+        let Some(line) = victim else {
+            return false;
+        };
+        if self.nand.store.records(line, &mut self.collector.records).is_err() {
+            self.read_only = true;
+            return false;
+        }
+        self.collector.wear = wear.is_some();
+        self.lines.set_state(line, LineState::Victim);
+        self.collector.victim = Some(line);
+        self.collector.next_slot = 0;
+        self.collector.credit = 0;
+        let entry = self.lines.get(line);
+        self.collector.cost = u64::from(self.geometry.units_per_line.saturating_sub(entry.valid).max(1));
+        self.counters.victims += 1;
+        self.nand.power.reached(Step::VictimChosen);
+        true
+    }
+
+    /// Collects one slot of the victim, or ends it.
+    fn collect_slot(&mut self) {
+        let Some(line) = self.collector.victim else {
+            return;
+        };
+        let slot = self.collector.next_slot;
+        let done = slot as usize >= self.collector.records.len() || self.lines.get(line).valid == 0;
+        if done {
+            self.drain_victim(line);
+            return;
+        }
+        self.collector.next_slot += 1;
+        let record = self.collector.records[slot as usize];
+        let place = self.geometry.physical(line, slot);
+        if record.kind.holds_unit() && self.map.get(LogicalUnit(record.logical)) == Some(place) {
+            self.move_unit(line, slot, record);
+        }
+    }
+
+    fn move_unit(&mut self, line: u32, slot: u32, record: Record) {
+        let Some((target, _)) = self.take_slots(MOVED, 1) else {
+            self.read_only = true;
+            self.collector.victim = None;
+            self.lines.set_state(line, LineState::Closed);
+            return;
+        };
+        let kind = if self.collector.wear { Kind::Wear } else { Kind::Collected };
+        let moved = Record { kind, position: 0, length: 1, host_sectors: 0, ..record };
+        let frontier = &mut self.streams[MOVED];
+        frontier.records[target as usize] = moved;
+        let target_line = frontier.line;
+        self.nand.time_moved_read(self.geometry.data_offset(slot), self.geometry.unit_bytes());
+        if self.copy_unit((line, slot), (target_line, target)).is_err() {
+            self.streams[MOVED].records[target as usize] = Record::PADDING;
+            self.read_only = true;
+            return;
+        }
+        self.nand.power.reached(Step::UnitCopied);
+        let (from, to) = (self.geometry.physical(line, slot), self.geometry.physical(target_line, target));
+        self.repoint(LogicalUnit(record.logical), from, to);
+        self.nand.power.reached(Step::UnitMoved);
+        if self.streams[MOVED].staged() > self.geometry.units_per_program {
+            self.program_page(MOVED);
+        }
+    }
+
+    fn drain_victim(&mut self, line: u32) {
+        assert_eq!(self.lines.get(line).valid, 0, "a drained line holds nothing valid");
+        self.collector.victim = None;
+        self.lines.set_state(line, LineState::Drained);
+        self.lines.get_mut(line).moved = self.streams[MOVED].staged_total;
+        self.nand.power.reached(Step::VictimDrained);
+        self.release_drained();
+    }
+
+    /// Erases the drained lines that nothing needs any more.
+    pub(crate) fn release_drained(&mut self) {
+        for line in 0..self.geometry.lines {
+            if self.lines.drained() == 0 {
+                return;
+            }
+            let entry = self.lines.get(line);
+            let ready = entry.invalidated <= self.committed && entry.moved <= self.streams[MOVED].programmed_total;
+            if entry.state == LineState::Drained && ready {
+                self.release(line);
+            }
+        }
+    }
+
+    /// Erases a line; retires a block that failed, or the line where no replacement is left.
+    fn release(&mut self, line: u32) {
+        if let Some(plane) = self.lines.get_mut(line).failed_plane.take()
+            && !self.retire_block(line, plane)
+        {
+            return;
+        }
+        let erase_count = self.lines.get(line).erase_count + 1;
+        let header = LineHeader { stream: 0, opened: 0, ..self.header(HeaderState::Erased, HOST, erase_count) };
+        if let Err(failed) = self.nand.erase(line, header) {
+            self.counters.erase_failures += 1;
+            if self.retire_block(line, failed.plane) {
+                self.release(line);
+            }
+            return;
+        }
+        self.counters.erases += 1;
+        self.lines.get_mut(line).erase_count = erase_count;
+        self.lines.set_state(line, LineState::Free);
+        self.consider_wear();
+    }
+
+    /// Replaces a block; `false` where the line had to be retired instead.
+    fn retire_block(&mut self, line: u32, plane: u32) -> bool {
+        let replaced = self.nand.blocks.retire(line, plane);
+        if !replaced {
+            let erase_count = self.lines.get(line).erase_count;
+            let header = self.header(HeaderState::Retired, HOST, erase_count);
+            self.nand.write_header(line, header);
+            self.lines.set_state(line, LineState::Retired);
+        }
+        self.write_root(false);
+        self.nand.power.reached(Step::BlockRetired);
+        replaced
+    }
+
+    fn evenness(&self) -> Evenness {
+        let counts = self.lines.erase_counts();
+        let mean = counts.sum / u64::from(counts.lines.max(1));
+        let allowed = u64::from(self.tuning.wear_gap) + mean * u64::from(self.tuning.wear_gap_per_thousand) / 1000;
+        let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
+        Evenness { most: counts.most, allowed, strength: self.tuning.wear_strength }
+    }
+
+    /// Makes the coldest line the next victim where wear has become uneven.
+    fn consider_wear(&mut self) {
+        let counts = self.lines.erase_counts();
+        if counts.most - counts.least <= self.evenness().allowed || self.collector.next_wear.is_some() {
+            return;
+        }
+        let coldest = self.lines.choose_coldest(self.committed);
+        self.collector.next_wear = coldest.filter(|&line| self.lines.get(line).erase_count == counts.least);
+    }
+
+    /// Does what drained lines wait for; `false` where it is better to let them wait for another victim.
+    fn force_release(&mut self) -> bool {
+        let waiting = self.lines.drained();
+        let committed = self.committed;
+        if self.lines.iter().any(|(_, line)| line.state == LineState::Drained && line.invalidated > committed) {
+            self.commit();
+        }
+        self.release_drained();
+        if self.lines.drained() < waiting {
+            return true;
+        }
+        // Padding the page of moved units would take as much room as a victim of a small line gives: fill it with the next one's
+        // units while there is a line for them.
+        if self.lines.free() < FLOOR_LINES || self.lines.drained() > 1 {
+            self.program_staged(MOVED);
+            self.release_drained();
+            return true;
+        }
+        false
+    }
+
+    /// Collects one line to its end, or releases what is drained; `false` where nothing can be gained.
+    fn collect_line(&mut self) -> bool {
+        if self.lines.drained() > 0 && self.force_release() {
+            return true;
+        }
+        if self.collector.victim.is_none() && !self.choose_victim() {
+            // What is closed may only wait for a commit to become collectable.
+            if !self.has_uncommitted() {
+                return false;
+            }
+            self.commit();
+            return self.choose_victim();
+        }
+        while self.collector.victim.is_some() && !self.read_only {
+            self.collect_slot();
+        }
+        !self.read_only
+    }
+}

@@ -1,0 +1,168 @@
+//! The flash translation layer: a log over lines, a map into it, and what keeps both going. It knows logical units (not volumes or
+//! blocks), and does not know who asks or when an answer is due.
+//!
+//! Life of a unit: it is staged in the host stream's open line ([`write`]), the map points at it, a page of it is programmed
+//! ([`alloc`]), its line fills and is closed, becomes a victim, and what is still valid moves to the other stream ([`gc`]); the line
+//! waits until nothing that a loss of power would bring back lies in it any more, and is erased.
+
+pub mod alloc;
+pub mod checkpoint;
+pub mod cut;
+pub mod gc;
+pub mod line;
+pub mod map;
+pub mod read;
+pub mod trim;
+pub mod write;
+
+use std::collections::VecDeque;
+
+use alloc::Stream;
+use checkpoint::Checkpoint;
+use gc::{Collector, Tuning};
+use line::{LineState, Lines};
+use map::Map;
+use write::OpenUnit;
+
+use crate::geometry::Geometry;
+use crate::journal::{Counters, Deallocation, Layout, VolumeEntry};
+use crate::nand::Nand;
+use crate::store::Store;
+use crate::unit::{PhysicalUnit, narrow};
+
+/// The stream of the host's own writes.
+pub const HOST: usize = 0;
+/// The stream of moved units.
+pub const MOVED: usize = 1;
+
+/// How much may wait in the volatile cache, and how writes are combined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheLimits {
+    /// Units that may be staged before the oldest pages are programmed.
+    pub staged_units: u32,
+    /// Partly written units that are kept open for further parts.
+    pub open_units: usize,
+}
+
+/// The flash translation layer over a store.
+pub struct Ftl<S: Store> {
+    /// The shape of the NAND.
+    pub geometry: Geometry,
+    /// The array.
+    pub nand: Nand<S>,
+    pub(crate) map: Map,
+    pub(crate) lines: Lines,
+    pub(crate) streams: [Stream; 2],
+    /// The next sequence number; the first is 1.
+    pub(crate) sequence: u64,
+    /// Every group and deallocation up to this number is programmed.
+    pub(crate) committed: u64,
+    /// Deallocations that are not in the journal yet, oldest first.
+    pub(crate) deallocations: VecDeque<Deallocation>,
+    pub(crate) journal_end: u64,
+    pub(crate) layout: Layout,
+    pub(crate) collector: Collector,
+    pub(crate) tuning: Tuning,
+    pub(crate) limits: CacheLimits,
+    pub(crate) open_units: Vec<OpenUnit>,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) group: Vec<PhysicalUnit>,
+    pub(crate) scratch: Vec<u8>,
+    /// Units that the store stages in one piece.
+    pub(crate) segment_units: u32,
+    pub(crate) voids: Vec<(u64, u64)>,
+    /// How often staged units had to go to another line because a program failed.
+    pub(crate) restages: u64,
+    /// Nothing can be written any more: no line is left to write to.
+    pub(crate) read_only: bool,
+    pub(crate) mapped: u64,
+    /// Counters of the media's life.
+    pub counters: Counters,
+    /// The volumes, kept in the root.
+    pub volumes: Vec<VolumeEntry>,
+}
+
+impl<S: Store> Ftl<S> {
+    /// An empty translation layer over an erased array.
+    #[must_use]
+    pub fn new(geometry: Geometry, nand: Nand<S>, tuning: Tuning, limits: CacheLimits) -> Self {
+        let blocks = u64::from(geometry.lines + geometry.config.replacement_blocks_per_plane) * u64::from(geometry.planes);
+        let layout = Layout::new(geometry.user_units, blocks, tuning.journal_entries);
+        let streams = [Stream::new(&geometry), Stream::new(&geometry)];
+        Self {
+            map: Map::new(geometry.user_units),
+            lines: Lines::new(&geometry),
+            streams,
+            sequence: 1,
+            committed: 0,
+            deallocations: VecDeque::new(),
+            journal_end: 0,
+            collector: Collector::new(&geometry),
+            checkpoint: Checkpoint::new(&layout),
+            layout,
+            tuning,
+            limits,
+            open_units: Vec::with_capacity(limits.open_units + 1),
+            group: Vec::with_capacity(geometry.units_per_line as usize),
+            scratch: vec![0; geometry.unit_bytes().max(4096)],
+            segment_units: narrow(nand.store.segment_bytes() >> geometry.unit_shift),
+            voids: Vec::new(),
+            restages: 0,
+            read_only: false,
+            mapped: 0,
+            counters: Counters::default(),
+            volumes: Vec::new(),
+            geometry,
+            nand,
+        }
+    }
+
+    /// Bytes that the maps take per unit of the user's space: the map itself, and with everything kept per line.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a ratio for people to read")]
+    pub fn map_bytes_per_unit(&self) -> (f64, f64) {
+        let all = self.map.memory_bytes() + self.lines.memory_bytes() + self.checkpoint.memory_bytes();
+        let streams = self.streams.iter().map(Stream::memory_bytes).sum::<usize>() + self.collector.memory_bytes();
+        let units = f64::from(self.geometry.user_units);
+        (4.0, (all + streams) as f64 / units)
+    }
+
+    /// The lines and frontiers in words, for the report of a failed test.
+    #[must_use]
+    pub fn describe_lines(&self) -> String {
+        let mut text = format!("sequence {} committed {}\n", self.sequence, self.committed);
+        for stream in &self.streams {
+            text += &format!("stream: line {} next {} programmed {}\n", stream.line, stream.next, stream.programmed);
+        }
+        for (number, line) in self.lines.iter() {
+            text += &format!("line {number}: {line:?}\n");
+        }
+        text
+    }
+
+    /// Checks everything that must be true between two requests: used by tests, and at the end of each recovery.
+    ///
+    /// # Panics
+    /// Where something is not.
+    pub fn assert_invariants(&self) {
+        let mut valid = vec![0u32; self.geometry.lines as usize];
+        let mut mapped = 0;
+        for (unit, place) in self.map.iter() {
+            let (line, slot) = (self.geometry.line_of(place), self.geometry.slot_of(place));
+            assert!(line < self.geometry.lines && slot < self.geometry.units_per_line, "{unit:?} lies nowhere");
+            valid[line as usize] += 1;
+            mapped += 1;
+        }
+        assert_eq!(mapped, self.mapped, "the count of mapped units");
+        let mut free = 0;
+        for (number, line) in self.lines.iter() {
+            assert_eq!(line.valid, valid[number as usize], "valid units of line {number}, {:?}", line.state);
+            let unused = matches!(line.state, LineState::Free | LineState::Drained | LineState::Retired);
+            assert!(!unused || line.valid == 0, "line {number} is {:?} and holds {}", line.state, line.valid);
+            free += u32::from(line.state == LineState::Free);
+        }
+        assert_eq!(free, self.lines.free());
+        assert!(self.nand.ledger.balances(), "{:?}", self.nand.ledger);
+        assert!(self.committed < self.sequence);
+    }
+}

@@ -1,0 +1,131 @@
+//! Owns reading: a map entry, and the sink takes the bytes from where they lie. Neighbouring units that lie next to each other are
+//! handed over in one piece. Changes nothing but counters.
+
+use super::Ftl;
+use super::write::{Part, Span};
+use crate::store::Store;
+use crate::unit::{Lba, PhysicalUnit};
+use crate::volume::{Fault, MediaError, Sink};
+
+/// What a unit that holds nothing reads as, piece by piece.
+static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
+
+impl<S: Store> Ftl<S> {
+    /// Hands a span to the sink.
+    ///
+    /// # Errors
+    /// [`MediaError::HostMemory`] where the sink fails, [`MediaError::UnrecoveredRead`] (with block 0; the caller knows which blocks
+    /// it asked for) where the store does.
+    #[inline]
+    pub fn read(&mut self, span: &Span, sink: &mut dyn Sink) -> Result<(), MediaError> {
+        let shift = self.geometry.unit_shift;
+        let units = span.units(shift);
+        let mut position = 0;
+        while position < units {
+            let part = span.part(position, shift);
+            let place = self.map.get(part.unit);
+            let count = self.run(span, position, units, place);
+            let bytes = if count == 1 { part.bytes } else { self.run_bytes(span, part, position + count) };
+            match place {
+                None => take_zeroes(sink, part.at, bytes)?,
+                Some(place) => self.read_run(place, part, bytes, sink)?,
+            }
+            if span.metadata_bytes != 0 {
+                for n in position..position + count {
+                    self.read_metadata(span, span.part(n, shift), sink)?;
+                }
+            }
+            position += count;
+        }
+        Ok(())
+    }
+
+    /// How many units from `position` on lie next to each other (or nowhere).
+    #[inline]
+    fn run(&self, span: &Span, position: usize, units: usize, place: Option<PhysicalUnit>) -> usize {
+        let mut count = 1;
+        while position + count < units {
+            let next = self.map.get(span.part(position + count, self.geometry.unit_shift).unit);
+            let follows = match (place, next) {
+                (None, None) => true,
+                (Some(place), Some(next)) => {
+                    // Slots of one line are neighbours in memory; the last slot of a line and the first of the next are not.
+                    next.0.checked_sub(place.0).is_some_and(|gap| gap as usize == count)
+                        && self.geometry.line_of(place) == self.geometry.line_of(next)
+                }
+                _ => false,
+            };
+            if !follows {
+                break;
+            }
+            count += 1;
+        }
+        count
+    }
+
+    #[inline]
+    fn run_bytes(&self, span: &Span, first: Part, end: usize) -> usize {
+        let last = span.part(end - 1, self.geometry.unit_shift);
+        last.at + last.bytes - first.at
+    }
+
+    #[inline]
+    fn read_run(
+        &mut self,
+        place: PhysicalUnit,
+        part: Part,
+        bytes: usize,
+        sink: &mut dyn Sink,
+    ) -> Result<(), MediaError> {
+        let line = self.geometry.line_of(place);
+        let offset = self.geometry.data_offset(self.geometry.slot_of(place)) + part.offset;
+        self.nand.time_read(offset, bytes);
+        self.hand_over(line, offset, bytes, &mut |at, from| sink.take(part.at + at, from))
+    }
+
+    fn read_metadata(&mut self, span: &Span, part: Part, sink: &mut dyn Sink) -> Result<(), MediaError> {
+        let of = |bytes: usize| (bytes >> span.block_shift) * span.metadata_bytes;
+        let Some(place) = self.map.get(part.unit) else {
+            return sink.take_metadata(of(part.at), &ZEROES[..of(part.bytes)]).map_err(|Fault| MediaError::HostMemory);
+        };
+        let line = self.geometry.line_of(place);
+        let offset = self.geometry.metadata_offset(self.geometry.slot_of(place)) + of(part.offset);
+        self.hand_over(line, offset, of(part.bytes), &mut |at, from| sink.take_metadata(of(part.at) + at, from))
+    }
+
+    /// Hands bytes of a line over from where they lie, or by way of a buffer where the store does not keep them in memory.
+    #[inline]
+    fn hand_over(
+        &mut self,
+        line: u32,
+        offset: usize,
+        bytes: usize,
+        take: &mut dyn FnMut(usize, &[u8]) -> Result<(), Fault>,
+    ) -> Result<(), MediaError> {
+        if let Some(from) = self.nand.store.view(line, offset, bytes) {
+            return take(0, from).map_err(|Fault| MediaError::HostMemory);
+        }
+        let mut at = 0;
+        while at < bytes {
+            let count = self.scratch.len().min(bytes - at);
+            let buffer = &mut self.scratch[..count];
+            self.nand
+                .store
+                .read(line, offset + at, buffer)
+                .map_err(|_| MediaError::UnrecoveredRead { first: Lba(0) })?;
+            take(at, buffer).map_err(|Fault| MediaError::HostMemory)?;
+            at += count;
+        }
+        Ok(())
+    }
+}
+
+fn take_zeroes(sink: &mut dyn Sink, at: usize, bytes: usize) -> Result<(), MediaError> {
+    let mut done = 0;
+    while done < bytes {
+        let count = ZEROES.len().min(bytes - done);
+        sink.take(at + done, &ZEROES[..count]).map_err(|Fault| MediaError::HostMemory)?;
+        done += count;
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Owns deallocation: units leave the map, and the journal says so, in the same order of sequence numbers as writes. Knows whole
+//! units only.
+
+use super::Ftl;
+use crate::codec::Writer;
+use crate::journal::{Deallocation, METADATA_PAGE};
+use crate::power::Step;
+use crate::store::Store;
+use crate::unit::LogicalUnit;
+
+impl<S: Store> Ftl<S> {
+    /// Forgets whole units. They read as zeroes from now on; durable like a write.
+    pub fn deallocate(&mut self, first: LogicalUnit, units: u32) {
+        self.make_journal_room();
+        let sequence = self.sequence;
+        let (mut unit, end) = (first.0, first.0 + units);
+        assert!(end <= self.geometry.user_units, "the caller checked the range");
+        let before = self.mapped;
+        while let Some(used) = self.map.next_used(unit, end) {
+            if let Some(old) = self.map.clear(LogicalUnit(used)) {
+                self.lines.invalidate(self.geometry.line_of(old), sequence);
+                self.mapped -= 1;
+            }
+            unit = used + 1;
+        }
+        // Where nothing was mapped there is nothing to make durable: what unmapped it has its own entry.
+        if self.mapped != before {
+            self.deallocations.push_back(Deallocation { sequence, first: first.0, units });
+            self.sequence += 1;
+        }
+    }
+
+    /// How many of a range's units are mapped. As slow as the range has map entries.
+    #[must_use]
+    pub fn mapped_units(&self, first: u32, units: u32) -> u64 {
+        let (mut unit, end, mut count) = (first, first + units, 0);
+        while let Some(used) = self.map.next_used(unit, end) {
+            count += u64::from(self.map.get(LogicalUnit(used)).is_some());
+            unit = used + 1;
+        }
+        count
+    }
+
+    fn make_journal_room(&mut self) {
+        while self.journal_used() + self.deallocations.len() as u64 + 1 >= self.layout.journal_entries {
+            self.checkpoint_now();
+        }
+    }
+
+    /// Entries of the journal that replay would need.
+    pub(crate) fn journal_used(&self) -> u64 {
+        self.journal_end - self.checkpoint.journal_begin()
+    }
+
+    /// Puts the deallocations up to a sequence number into the journal.
+    #[inline]
+    pub(crate) fn journal_through(&mut self, last: u64) {
+        while self.deallocations.front().is_some_and(|entry| entry.sequence <= last) {
+            self.journal_page(last);
+        }
+    }
+
+    /// Appends as many entries as go into one metadata page.
+    fn journal_page(&mut self, last: u64) {
+        self.nand.power.reached(Step::JournalAppend);
+        let start = self.layout.journal_at(self.journal_end);
+        let metadata = self.nand.ledger.metadata + METADATA_PAGE as u64;
+        let mut bytes = Writer::default();
+        while let Some(entry) = self.deallocations.front().copied().filter(|entry| entry.sequence <= last) {
+            self.deallocations.pop_front();
+            entry.encode(self.journal_end, metadata, &mut bytes);
+            self.journal_end += 1;
+            if self.committed + 1 == entry.sequence {
+                self.committed = entry.sequence;
+            }
+            if self.layout.journal_at(self.journal_end).is_multiple_of(METADATA_PAGE as u64) {
+                break;
+            }
+        }
+        self.nand.write_metadata(start, &bytes.0);
+        self.nand.power.reached(Step::JournalAppended);
+    }
+}

@@ -1,0 +1,386 @@
+//! Owns the host's writes: data is copied once, from the source into the slot where it stays. Knows groups and units, not requests.
+//!
+//! A group's units take neighbouring sequence numbers and are shown by the map only when all of them are staged. A unit written in
+//! part is staged whole: what is not written is copied from where the unit lies (read-modify-write). The last few such units are kept
+//! open: a further part goes into the same slot, which is what makes small sequential writes cheap on a coarse unit.
+
+use super::{Ftl, HOST};
+use crate::journal::{Kind, Record};
+use crate::power::Step;
+use crate::store::Store;
+use crate::unit::{Lba, LogicalUnit, PhysicalUnit, index, narrow};
+use crate::volume::{Fault, MediaError, Source};
+
+/// Units that a write above the atomic unit stages at a time.
+const CHUNK_UNITS: usize = 256;
+
+/// Bytes of consecutive units, in whole blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first unit.
+    pub first: LogicalUnit,
+    /// The first byte in it.
+    pub offset: usize,
+    /// How many bytes.
+    pub bytes: usize,
+    /// log2 of the bytes of a block.
+    pub block_shift: u32,
+    /// Bytes of metadata beside each block.
+    pub metadata_bytes: usize,
+}
+
+/// What of a unit a span covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The unit.
+    pub unit: LogicalUnit,
+    /// The first byte in the unit.
+    pub offset: usize,
+    /// How many bytes.
+    pub bytes: usize,
+    /// Where they are in the span.
+    pub at: usize,
+}
+
+impl Span {
+    /// How many units the span touches.
+    #[must_use]
+    #[inline]
+    pub const fn units(&self, unit_shift: u32) -> usize {
+        (self.offset + self.bytes + (1 << unit_shift) - 1) >> unit_shift
+    }
+
+    /// What it covers of its n-th unit.
+    #[must_use]
+    #[inline]
+    pub fn part(&self, position: usize, unit_shift: u32) -> Part {
+        let unit_bytes = 1usize << unit_shift;
+        let start = (position << unit_shift).max(self.offset);
+        let end = ((position + 1) << unit_shift).min(self.offset + self.bytes);
+        let offset = start & (unit_bytes - 1);
+        Part { unit: LogicalUnit(self.first.0 + narrow(position)), offset, bytes: end - start, at: start - self.offset }
+    }
+}
+
+/// A unit written in part that further parts may still go into.
+pub struct OpenUnit {
+    place: PhysicalUnit,
+    unit: LogicalUnit,
+    /// A bit per 512 bytes that the host wrote.
+    covered: Vec<u64>,
+}
+
+impl<S: Store> Ftl<S> {
+    /// Writes a span. With `grouped` it survives a loss of power wholly or not at all; otherwise each unit by itself.
+    ///
+    /// # Errors
+    /// [`MediaError::HostMemory`] where the source fails, [`MediaError::WriteFailed`] where there is no room. Blocks then have their
+    /// old contents, and of a write that is not grouped some may have the new ones.
+    pub fn write(&mut self, span: &Span, source: &mut dyn Source, grouped: bool) -> Result<(), MediaError> {
+        let shift = self.geometry.unit_shift;
+        let units = span.units(shift);
+        if units == 1 && span.bytes < self.geometry.unit_bytes() && self.combine(span, source)? {
+            return Ok(());
+        }
+        let mut first = 0;
+        while first < units {
+            // Room is made for at most a line at a time.
+            let chunk = CHUNK_UNITS.min(self.geometry.units_per_line as usize);
+            let count = if grouped { units } else { chunk.min(units - first) };
+            self.make_room(narrow(count)).map_err(|_| MediaError::WriteFailed { first: Lba(0) })?;
+            self.stage_group(span, first..first + count, source, grouped)?;
+            self.destage(self.limits.staged_units);
+            self.checkpoint_step();
+            first += count;
+        }
+        Ok(())
+    }
+
+    /// Programs the oldest pages until no more than `limit` units are staged.
+    #[inline]
+    pub(crate) fn destage(&mut self, limit: u32) {
+        while self.streams[HOST].staged() > limit.max(self.geometry.units_per_program) {
+            self.program_page(HOST);
+        }
+    }
+
+    fn stage_group(
+        &mut self,
+        span: &Span,
+        positions: std::ops::Range<usize>,
+        source: &mut dyn Source,
+        grouped: bool,
+    ) -> Result<(), MediaError> {
+        let shift = self.geometry.unit_shift;
+        let first_sequence = self.sequence;
+        let length = if grouped { positions.len() } else { 1 };
+        self.group.clear();
+        let mut position = positions.start;
+        while position < positions.end {
+            let part = span.part(position, shift);
+            let staged = if part.bytes == self.geometry.unit_bytes() {
+                let last_whole = (span.offset + span.bytes) >> shift;
+                let most = last_whole.min(positions.end) - position;
+                self.stage_whole(span, part, most, length, source)
+            } else {
+                self.stage_part(span, part, length, source)
+            };
+            match staged {
+                Ok(count) => position += count,
+                Err(error) => {
+                    self.abandon(first_sequence);
+                    return Err(error);
+                }
+            }
+            self.nand.power.reached(Step::UnitStaged);
+        }
+        let unit = LogicalUnit(span.first.0 + narrow(positions.start));
+        self.publish(unit);
+        if positions.len() == 1 {
+            self.keep_open(span, positions.start);
+        }
+        self.nand.power.reached(Step::GroupStaged);
+        Ok(())
+    }
+
+    /// Notes a staged unit: its record, its sequence number, its place in the group.
+    #[inline]
+    fn note(&mut self, slot: u32, unit: LogicalUnit, host_bytes: usize, length: usize, depends: u64) {
+        let position = if length == 1 { 0 } else { self.group.len() };
+        let frontier = &mut self.streams[HOST];
+        frontier.records[slot as usize] = Record {
+            sequence: self.sequence,
+            logical: unit.0,
+            host_sectors: narrow(host_bytes / 512),
+            position: u16::try_from(position).expect("a group is bounded by the configuration"),
+            length: u16::try_from(length).expect("a group is bounded by the configuration"),
+            kind: Kind::Host,
+        };
+        frontier.depends[slot as usize] = depends;
+        self.sequence += 1;
+        self.group.push(self.geometry.physical(frontier.line, slot));
+    }
+
+    /// Stages up to `most` whole units; returns how many it was.
+    #[inline]
+    fn stage_whole(
+        &mut self,
+        span: &Span,
+        part: Part,
+        most: usize,
+        length: usize,
+        source: &mut dyn Source,
+    ) -> Result<usize, MediaError> {
+        let Some((slot, count)) = self.take_slots(HOST, narrow(most)) else {
+            return Err(MediaError::WriteFailed { first: Lba(0) });
+        };
+        let unit_bytes = self.geometry.unit_bytes();
+        for n in 0..count {
+            self.note(slot + n, LogicalUnit(part.unit.0 + n), unit_bytes, length, 0);
+        }
+        let (line, bytes) = (self.streams[HOST].line, (count as usize) << self.geometry.unit_shift);
+        let memory = self.nand.stage(line, self.geometry.data_offset(slot), bytes);
+        source.fill(part.at, memory).map_err(|Fault| MediaError::HostMemory)?;
+        if span.metadata_bytes != 0 {
+            for n in 0..count as usize {
+                let whole = Part { offset: 0, bytes: unit_bytes, at: part.at + n * unit_bytes, ..part };
+                self.stage_metadata(span, whole, slot + narrow(n), source)?;
+            }
+        }
+        Ok(count as usize)
+    }
+
+    fn stage_metadata(
+        &mut self,
+        span: &Span,
+        part: Part,
+        slot: u32,
+        source: &mut dyn Source,
+    ) -> Result<(), MediaError> {
+        let of = |bytes: usize| (bytes >> span.block_shift) * span.metadata_bytes;
+        let offset = self.geometry.metadata_offset(slot) + of(part.offset);
+        let memory = self.nand.stage(self.streams[HOST].line, offset, of(part.bytes));
+        source.fill_metadata(of(part.at), memory).map_err(|Fault| MediaError::HostMemory)
+    }
+
+    /// Stages a unit of which the host writes a part.
+    fn stage_part(
+        &mut self,
+        span: &Span,
+        part: Part,
+        length: usize,
+        source: &mut dyn Source,
+    ) -> Result<usize, MediaError> {
+        let Some((slot, _)) = self.take_slots(HOST, 1) else {
+            return Err(MediaError::WriteFailed { first: Lba(0) });
+        };
+        // Only now: opening a line may have moved the unit.
+        let old = self.map.get(part.unit);
+        let depends = self.dependency(old);
+        self.note(slot, part.unit, part.bytes, length, depends);
+        let line = self.streams[HOST].line;
+        let start = self.geometry.data_offset(slot);
+        match old {
+            Some(place) => {
+                let from = (self.geometry.line_of(place), self.geometry.slot_of(place));
+                self.nand.time_read(self.geometry.data_offset(from.1), self.geometry.unit_bytes());
+                self.copy_unit(from, (line, slot)).map_err(|_| MediaError::WriteFailed { first: Lba(0) })?;
+            }
+            None => {
+                self.nand.stage(line, start, self.geometry.unit_bytes()).fill(0);
+                let metadata = self.geometry.config.metadata_bytes_per_unit as usize;
+                self.nand.stage(line, self.geometry.metadata_offset(slot), metadata).fill(0);
+            }
+        }
+        let memory = self.nand.stage(line, start + part.offset, part.bytes);
+        source.fill(part.at, memory).map_err(|Fault| MediaError::HostMemory)?;
+        if span.metadata_bytes != 0 {
+            self.stage_metadata(span, part, slot, source)?;
+        }
+        Ok(1)
+    }
+
+    /// The uncommitted change whose data a copy of the unit carries along: it must not survive a loss of power without that.
+    fn dependency(&self, old: Option<PhysicalUnit>) -> u64 {
+        let Some(place) = old else {
+            // The zeroes may be those of a deallocation that is not in the journal yet.
+            return self.deallocations.back().map_or(0, |last| last.sequence);
+        };
+        let (line, slot) = (self.geometry.line_of(place), self.geometry.slot_of(place));
+        let sequence = if line == self.streams[HOST].line {
+            self.streams[HOST].records[slot as usize].sequence
+        } else {
+            self.lines.get(line).last_sequence
+        };
+        if sequence > self.committed { sequence } else { 0 }
+    }
+
+    /// Lets the map show the units staged in `self.group`, from `first` on.
+    #[inline]
+    fn publish(&mut self, first: LogicalUnit) {
+        let sequence = self.sequence - 1;
+        for n in 0..self.group.len() {
+            let place = self.group[n];
+            match self.map.set(LogicalUnit(first.0 + narrow(n)), place) {
+                Some(old) => self.lines.invalidate(self.geometry.line_of(old), sequence),
+                None => self.mapped += 1,
+            }
+            self.lines.validate(self.geometry.line_of(place));
+        }
+    }
+
+    /// Gives up the units staged since `first_sequence`. They keep their slots and numbers, so that the log has no gap.
+    fn abandon(&mut self, first_sequence: u64) {
+        let frontier = &mut self.streams[HOST];
+        let mut staged = 0;
+        for slot in frontier.programmed..frontier.next {
+            let record = &mut frontier.records[slot as usize];
+            if record.sequence >= first_sequence {
+                record.kind = Kind::Abandoned;
+                staged += 1;
+            }
+        }
+        let taken = self.sequence - first_sequence;
+        if staged < taken {
+            // A part of the group was programmed when its line was closed, and would count as soon as the horizon passes it.
+            self.voids.push((first_sequence, self.sequence - 1));
+            self.write_root(false);
+            if staged == 0 {
+                self.committed = self.sequence - 1;
+            }
+        }
+    }
+
+    /// Puts a part of a unit into the slot where the unit lies open; `false` where it does not.
+    fn combine(&mut self, span: &Span, source: &mut dyn Source) -> Result<bool, MediaError> {
+        let unit = span.first;
+        let Some(at) = self.open_units.iter().position(|open| open.unit == unit) else {
+            return Ok(false);
+        };
+        let place = self.open_units[at].place;
+        let (line, slot) = (self.geometry.line_of(place), self.geometry.slot_of(place));
+        if self.map.get(unit) != Some(place) || !self.streams[HOST].holds_staged(line, slot) {
+            self.open_units.remove(at);
+            return Ok(false);
+        }
+        // By way of a buffer: a source that fails in the middle must not damage blocks that were accepted before.
+        let metadata = (span.bytes >> span.block_shift) * span.metadata_bytes;
+        self.scratch.resize(self.scratch.len().max(span.bytes + metadata), 0);
+        let (data, rest) = self.scratch.split_at_mut(span.bytes);
+        source.fill(0, data).map_err(|Fault| MediaError::HostMemory)?;
+        if metadata != 0 {
+            source.fill_metadata(0, &mut rest[..metadata]).map_err(|Fault| MediaError::HostMemory)?;
+        }
+        let offset = self.geometry.data_offset(slot) + span.offset;
+        self.nand.stage(line, offset, span.bytes).copy_from_slice(&self.scratch[..span.bytes]);
+        if metadata != 0 {
+            let before = (span.offset >> span.block_shift) * span.metadata_bytes;
+            let target = self.nand.stage(line, self.geometry.metadata_offset(slot) + before, metadata);
+            target.copy_from_slice(&self.scratch[span.bytes..span.bytes + metadata]);
+        }
+        self.cover(at, span);
+        self.nand.power.reached(Step::UnitStaged);
+        Ok(true)
+    }
+
+    /// Notes which sectors of an open unit the host wrote, and makes it the one used last.
+    fn cover(&mut self, at: usize, span: &Span) {
+        let mut open = self.open_units.remove(at);
+        for sector in span.offset / 512..(span.offset + span.bytes) / 512 {
+            open.covered[sector / 64] |= 1 << (sector % 64);
+        }
+        let sectors: u32 = open.covered.iter().map(|word| word.count_ones()).sum();
+        let slot = self.geometry.slot_of(open.place);
+        self.streams[HOST].records[slot as usize].host_sectors = sectors;
+        self.open_units.push(open);
+    }
+
+    /// Keeps a unit that was just staged open, if it was written in part; forgets the one unused for longest.
+    fn keep_open(&mut self, span: &Span, position: usize) {
+        let part = span.part(position, self.geometry.unit_shift);
+        if self.limits.open_units == 0 || part.bytes == self.geometry.unit_bytes() {
+            return;
+        }
+        let words = self.geometry.unit_bytes().div_ceil(512 * 64);
+        let spare = self.open_units.len() == self.limits.open_units;
+        let mut covered = if spare { self.open_units.remove(0).covered } else { vec![0; words] };
+        covered.fill(0);
+        let place = self.group[0];
+        self.open_units.push(OpenUnit { place, unit: part.unit, covered });
+        let whole = Span { offset: part.offset, bytes: part.bytes, ..*span };
+        self.cover(self.open_units.len() - 1, &whole);
+    }
+}
+
+/// Write amplification of the indirection unit alone: bytes of all units that a write of `bytes` at `offset` touches, over `bytes`.
+///
+/// # Panics
+/// Where `bytes` is zero or the unit is not a power of two.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "a ratio for people to read")]
+pub fn unit_amplification(offset: u64, bytes: u64, unit_bytes: u64) -> f64 {
+    assert!(bytes > 0 && unit_bytes.is_power_of_two(), "a write of something, on a unit that is a power of two");
+    let span = (offset + bytes).next_multiple_of(unit_bytes) - offset / unit_bytes * unit_bytes;
+    assert!(index(span) >= index(bytes), "a span covers what it is a span of");
+    span as f64 / bytes as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_span_are_the_span() {
+        let span = Span { first: LogicalUnit(5), offset: 3, bytes: 20, block_shift: 0, metadata_bytes: 0 };
+        assert_eq!(span.units(3), 3);
+        assert_eq!(span.part(0, 3), Part { unit: LogicalUnit(5), offset: 3, bytes: 5, at: 0 });
+        assert_eq!(span.part(1, 3), Part { unit: LogicalUnit(6), offset: 0, bytes: 8, at: 5 });
+        assert_eq!(span.part(2, 3), Part { unit: LogicalUnit(7), offset: 0, bytes: 7, at: 13 });
+    }
+
+    #[test]
+    fn the_example_of_the_article_is_one_point_six() {
+        let kib = 1024;
+        assert!((unit_amplification(12 * kib, 20 * kib, 16 * kib) - 1.6).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,263 @@
+//! Owns the shape of the NAND: the numbers that were given, the numbers that follow from them, and the packing of a physical
+//! unit. Knows nothing of what is stored where.
+//!
+//! A *line* is the same block of every plane of every die, programmed as one stripe: page 0 of every plane, then page 1 of every
+//! plane, and so on. So a line is also a flat array of bytes that is only ever written upwards, and every NAND rule (pages in order
+//! inside a block) follows from one program pointer per line.
+
+use std::fmt;
+
+use crate::unit::{LogicalUnit, PhysicalUnit};
+
+/// A geometry or a configuration that cannot be built, with the rule that it breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(pub String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Returns a [`ConfigError`] with the formatted rule unless the condition holds.
+macro_rules! require {
+    ($condition:expr, $($rule:tt)+) => {
+        if !$condition {
+            return Err($crate::geometry::ConfigError(format!($($rule)+)));
+        }
+    };
+}
+pub(crate) use require;
+
+/// The numbers that describe a NAND array and its over-provisioning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GeometryConfig {
+    /// Channels, each able to transfer one page at a time.
+    pub channels: u32,
+    /// Dies behind each channel, each able to do one array operation at a time.
+    pub dies_per_channel: u32,
+    /// Planes of a die; the planes of a die program and erase together.
+    pub planes_per_die: u32,
+    /// Pages of an erase block.
+    pub pages_per_block: u32,
+    /// Bytes of a page (what one program writes); a power of two.
+    pub page_bytes: u32,
+    /// Bytes of an indirection unit (what one map entry stands for); a power of two of at least 512.
+    pub unit_bytes: u32,
+    /// Bytes that volumes may use together.
+    pub user_bytes: u64,
+    /// Over-provisioning as spare ÷ user, in parts per million: 70_000 is 7 % of user (6.5 % of raw). The lines that the FTL needs
+    /// to work at all come out of it, and are added where it is too little for them.
+    pub spare_per_million_of_user: u32,
+    /// Blocks kept per plane, on top of the over-provisioning, to replace blocks that fail.
+    pub replacement_blocks_per_plane: u32,
+    /// Bytes beside each unit that hold its blocks' metadata; the most that any volume needs.
+    pub metadata_bytes_per_unit: u32,
+}
+
+impl Default for GeometryConfig {
+    /// A 1 GiB drive with a 4 KiB unit: 4 channels × 2 dies × 2 planes, 16 KiB pages, lines of 16 MiB, 12.5 % spare of user.
+    fn default() -> Self {
+        Self {
+            channels: 4,
+            dies_per_channel: 2,
+            planes_per_die: 2,
+            pages_per_block: 64,
+            page_bytes: 16 << 10,
+            unit_bytes: 4 << 10,
+            user_bytes: 1 << 30,
+            spare_per_million_of_user: 125_000,
+            replacement_blocks_per_plane: 4,
+            metadata_bytes_per_unit: 0,
+        }
+    }
+}
+
+/// Lines the FTL cannot work without: two open ones, one victim, two free ones, and one whose units have room to move.
+pub const WORKING_LINES: u32 = 6;
+
+/// A checked geometry and everything derived from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// What was asked for.
+    pub config: GeometryConfig,
+    /// log2 of the unit's bytes.
+    pub unit_shift: u32,
+    /// Bits of a physical unit that hold the slot; the line is above them.
+    pub slot_bits: u32,
+    /// Units that a line holds.
+    pub units_per_line: u32,
+    /// Units that one program writes: the units of a page, or one where the unit is larger than the page.
+    pub units_per_program: u32,
+    /// Lines in use at the start (replacement blocks are outside).
+    pub lines: u32,
+    /// Units that volumes may use together.
+    pub user_units: u32,
+    /// Planes over which a line is striped.
+    pub planes: u32,
+    /// Bytes of data in a line.
+    pub line_data_bytes: usize,
+    /// Bytes of data and metadata in a line.
+    pub line_bytes: usize,
+}
+
+impl Geometry {
+    /// Checks the numbers and derives the others.
+    ///
+    /// # Errors
+    /// The first rule that they break.
+    pub fn new(config: GeometryConfig) -> Result<Self, ConfigError> {
+        Self::check(&config)?;
+        let planes = config.channels * config.dies_per_channel * config.planes_per_die;
+        let line_data = u64::from(planes) * u64::from(config.pages_per_block) * u64::from(config.page_bytes);
+        let unit = u64::from(config.unit_bytes);
+        let program = unit.max(u64::from(config.page_bytes));
+        require!(line_data.is_multiple_of(program), "a line of {line_data} bytes is not a whole number of units");
+        require!(line_data / program >= 2, "a line must hold at least two programs of {program} bytes");
+        let units_per_line = line_data / unit;
+        let user_units = config.user_bytes.div_ceil(unit);
+        let user_lines = config.user_bytes.div_ceil(line_data);
+        let spare = u128::from(config.user_bytes) * u128::from(config.spare_per_million_of_user) / 1_000_000;
+        let raw = config.user_bytes.saturating_add(u64::try_from(spare).unwrap_or(u64::MAX));
+        let lines = raw.div_ceil(line_data).max(user_lines + u64::from(WORKING_LINES));
+        let slot_bits = u64::BITS - (units_per_line - 1).leading_zeros();
+        require!(
+            lines.checked_shl(slot_bits).is_some_and(|top| lines < 1 << 31 && top < u64::from(u32::MAX)),
+            "{lines} lines of {units_per_line} units do not fit 32-bit physical addresses: use a larger unit"
+        );
+        let data = usize::try_from(line_data).map_err(|_| ConfigError("a line does not fit memory".into()))?;
+        let metadata = usize::try_from(units_per_line * u64::from(config.metadata_bytes_per_unit))
+            .map_err(|_| ConfigError("a line's metadata does not fit memory".into()))?;
+        Ok(Self {
+            unit_shift: config.unit_bytes.trailing_zeros(),
+            slot_bits,
+            units_per_line: u32::try_from(units_per_line).map_err(|_| ConfigError("too many units a line".into()))?,
+            units_per_program: u32::try_from(program / unit).map_err(|_| ConfigError("page too large".into()))?,
+            lines: u32::try_from(lines).map_err(|_| ConfigError("too many lines".into()))?,
+            user_units: u32::try_from(user_units).map_err(|_| ConfigError("too many units".into()))?,
+            planes,
+            line_data_bytes: data,
+            line_bytes: data + metadata,
+            config,
+        })
+    }
+
+    fn check(config: &GeometryConfig) -> Result<(), ConfigError> {
+        for (name, number, most) in [
+            ("channels", config.channels, 256),
+            ("dies_per_channel", config.dies_per_channel, 256),
+            ("planes_per_die", config.planes_per_die, 16),
+            ("pages_per_block", config.pages_per_block, 65536),
+        ] {
+            require!((1..=most).contains(&number), "{name} must be 1 to {most}, not {number}");
+        }
+        require!(config.page_bytes.is_power_of_two(), "page_bytes must be a power of two");
+        require!((512..=1 << 20).contains(&config.page_bytes), "page_bytes must be 512 to 1 MiB");
+        require!(config.unit_bytes.is_power_of_two(), "unit_bytes must be a power of two");
+        require!((512..=64 << 20).contains(&config.unit_bytes), "unit_bytes must be 512 to 64 MiB");
+        require!(config.user_bytes >= u64::from(config.unit_bytes), "user_bytes must hold at least one unit");
+        require!(config.user_bytes <= 1 << 50, "user_bytes must be at most 1 PiB");
+        require!(config.spare_per_million_of_user <= 100_000_000, "the spare must be at most a hundred times user");
+        require!(config.metadata_bytes_per_unit <= 64 << 20, "metadata_bytes_per_unit is out of reason");
+        Ok(())
+    }
+
+    /// Bytes of a unit.
+    #[must_use]
+    pub const fn unit_bytes(&self) -> usize {
+        1 << self.unit_shift
+    }
+
+    /// The physical unit at a line's slot.
+    #[must_use]
+    pub const fn physical(&self, line: u32, slot: u32) -> PhysicalUnit {
+        PhysicalUnit((line << self.slot_bits) | slot)
+    }
+
+    /// The line of a physical unit.
+    #[must_use]
+    pub const fn line_of(&self, unit: PhysicalUnit) -> u32 {
+        unit.0 >> self.slot_bits
+    }
+
+    /// The slot of a physical unit in its line.
+    #[must_use]
+    pub const fn slot_of(&self, unit: PhysicalUnit) -> u32 {
+        unit.0 & ((1 << self.slot_bits) - 1)
+    }
+
+    /// The first byte of a slot's data in its line.
+    #[must_use]
+    pub const fn data_offset(&self, slot: u32) -> usize {
+        (slot as usize) << self.unit_shift
+    }
+
+    /// The first byte of a slot's metadata in its line.
+    #[must_use]
+    pub const fn metadata_offset(&self, slot: u32) -> usize {
+        self.line_data_bytes + slot as usize * self.config.metadata_bytes_per_unit as usize
+    }
+
+    /// The spare that really stands there, as spare ÷ user in parts per million (lines are whole).
+    #[must_use]
+    pub fn spare_per_million_of_user(&self) -> u64 {
+        let raw = self.lines as usize * self.line_data_bytes;
+        let user = u128::from(self.config.user_bytes);
+        u64::try_from((raw as u128 - user) * 1_000_000 / user).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes of the stripe over all planes: what NOWS should say.
+    #[must_use]
+    pub const fn stripe_bytes(&self) -> usize {
+        self.planes as usize * self.config.page_bytes as usize
+    }
+
+    /// Whether a logical unit exists.
+    #[must_use]
+    pub const fn holds(&self, unit: LogicalUnit) -> bool {
+        unit.0 < self.user_units
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_what_its_text_says() {
+        let geometry = Geometry::new(GeometryConfig::default()).unwrap();
+        assert_eq!(geometry.line_data_bytes, 16 << 20);
+        assert_eq!(geometry.units_per_line, 4096);
+        assert_eq!(geometry.units_per_program, 4);
+        assert_eq!(geometry.lines, 72);
+        assert_eq!(geometry.spare_per_million_of_user(), 125_000);
+        assert_eq!(geometry.stripe_bytes(), 256 << 10);
+    }
+
+    #[test]
+    fn packing_takes_any_number_of_units_a_line() {
+        let config = GeometryConfig { pages_per_block: 3, planes_per_die: 3, ..GeometryConfig::default() };
+        let geometry = Geometry::new(config).unwrap();
+        let slot = geometry.units_per_line - 1;
+        let unit = geometry.physical(7, slot);
+        assert_eq!((geometry.line_of(unit), geometry.slot_of(unit)), (7, slot));
+    }
+
+    #[test]
+    fn a_spare_too_small_to_work_is_raised() {
+        let config = GeometryConfig { spare_per_million_of_user: 0, ..GeometryConfig::default() };
+        assert_eq!(Geometry::new(config).unwrap().lines, 64 + WORKING_LINES);
+    }
+
+    #[test]
+    fn impossible_numbers_are_refused_with_the_rule() {
+        let odd = GeometryConfig { unit_bytes: 3000, ..GeometryConfig::default() };
+        assert!(Geometry::new(odd).unwrap_err().0.contains("power of two"));
+        let huge = GeometryConfig { unit_bytes: 512, user_bytes: 1 << 45, ..GeometryConfig::default() };
+        assert!(Geometry::new(huge).unwrap_err().0.contains("larger unit"));
+        let none = GeometryConfig { channels: 0, ..GeometryConfig::default() };
+        assert!(Geometry::new(none).unwrap_err().0.contains("channels"));
+    }
+}

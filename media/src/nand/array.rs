@@ -1,0 +1,337 @@
+//! Owns the rules of the NAND: a slot is programmed once, in order, and only after its line was erased. Counts every byte
+//! programmed, says when each operation ends, and is the place where a loss of power takes effect. Knows no logical unit.
+
+use std::collections::VecDeque;
+
+use super::timing::Timing;
+use super::wear::Blocks;
+use crate::fault::NandFaults;
+use crate::geometry::Geometry;
+use crate::journal::{HeaderState, Kind, LineHeader, METADATA_PAGE, Record};
+use crate::ledger::Ledger;
+use crate::power::{Breaker, Step};
+use crate::store::{Store, StoreError};
+use crate::unit::Nanoseconds;
+
+/// A page could not be programmed: the block in this plane has failed, and nothing more can be programmed in its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramFailed {
+    /// The plane of the failed block.
+    pub plane: u32,
+}
+
+/// An erase failed in this plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EraseFailed {
+    /// The plane of the failed block.
+    pub plane: u32,
+}
+
+/// The NAND array over a store.
+pub struct Nand<S: Store> {
+    /// Where the bytes lie.
+    pub store: S,
+    /// The switch between the array and its supply.
+    pub power: Breaker,
+    /// Everything programmed so far.
+    pub ledger: Ledger,
+    /// Faults to come.
+    pub faults: NandFaults,
+    /// Which blocks stand behind the lines.
+    pub blocks: Blocks,
+    /// The busy times, where there is a timing profile.
+    pub timing: Option<Timing>,
+    /// The time of the request being worked on.
+    pub now: Nanoseconds,
+    /// The finish of the last program so far.
+    pub programs_finish: Nanoseconds,
+    /// The finish of the last read on behalf of the request being worked on.
+    pub reads_finish: Nanoseconds,
+    /// The next event's number; see [`LineHeader::event`].
+    pub next_event: u64,
+    in_flight: VecDeque<Nanoseconds>,
+    next_slot: Vec<u32>,
+    page_programs: u64,
+    line_erases: u64,
+    unit_shift: u32,
+    units_per_program: u32,
+    units_per_line: u32,
+    page_bytes: usize,
+    planes: u32,
+    blackout: Vec<u8>,
+}
+
+impl<S: Store> Nand<S> {
+    /// An array whose lines are all erased.
+    #[must_use]
+    pub fn new(geometry: &Geometry, store: S, timing: Option<Timing>) -> Self {
+        assert!(store.segment_bytes().is_multiple_of(geometry.unit_bytes()), "a segment holds whole units");
+        Self {
+            store,
+            power: Breaker::default(),
+            ledger: Ledger::default(),
+            faults: NandFaults::default(),
+            blocks: Blocks::new(geometry),
+            timing,
+            now: Nanoseconds(0),
+            programs_finish: Nanoseconds(0),
+            reads_finish: Nanoseconds(0),
+            next_event: 1,
+            in_flight: VecDeque::new(),
+            next_slot: vec![0; geometry.lines as usize],
+            page_programs: 0,
+            line_erases: 0,
+            unit_shift: geometry.unit_shift,
+            units_per_program: geometry.units_per_program,
+            units_per_line: geometry.units_per_line,
+            page_bytes: geometry.config.page_bytes as usize,
+            planes: geometry.planes,
+            blackout: Vec::new(),
+        }
+    }
+
+    /// Page programs since the media was opened.
+    #[must_use]
+    pub const fn page_programs(&self) -> u64 {
+        self.page_programs
+    }
+
+    /// Line erases since the media was opened.
+    #[must_use]
+    pub const fn line_erases(&self) -> u64 {
+        self.line_erases
+    }
+
+    /// Says how far a line was found programmed.
+    pub fn found_programmed(&mut self, line: u32, slots: u32) {
+        self.next_slot[line as usize] = slots;
+    }
+
+    /// The memory of slots that are not programmed yet, as one piece: `bytes` from `offset` (in the line) on.
+    #[inline]
+    pub fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8] {
+        if self.power.lost() {
+            // The line may still hold what the host was promised: nothing may touch it any more.
+            self.blackout.resize(bytes.max(self.blackout.len()), 0);
+            return &mut self.blackout[..bytes];
+        }
+        self.store.stage(line, offset, bytes)
+    }
+
+    /// Copies bytes of a line to the staging memory of another, and counts the read's time.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub fn copy(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
+        if self.power.lost() {
+            return Ok(());
+        }
+        self.store.copy(from, to, bytes)
+    }
+
+    /// Counts the time of reading bytes of a line.
+    #[inline]
+    pub fn time_read(&mut self, offset: usize, bytes: usize) {
+        if let Some(timing) = &mut self.timing {
+            self.reads_finish = self.reads_finish.max(timing.read(self.now, offset as u64, bytes as u64));
+        }
+    }
+
+    /// Counts the time of reading bytes of a line on nobody's behalf: dies and channels are busy, no request waits for it.
+    pub fn time_moved_read(&mut self, offset: usize, bytes: usize) {
+        if let Some(timing) = &mut self.timing {
+            timing.read(self.now, offset as u64, bytes as u64);
+        }
+    }
+
+    /// When the request at hand may be told that its data is in the buffer: when all programs but the last `buffer` are finished.
+    pub fn buffer_free(&mut self, buffer: usize) -> Nanoseconds {
+        while self.in_flight.front().is_some_and(|finish| *finish <= self.now) {
+            self.in_flight.pop_front();
+        }
+        let excess = self.in_flight.len().checked_sub(buffer + 1);
+        excess.map_or(self.now, |last| self.in_flight[last])
+    }
+
+    /// Programs one page: slots from `first_slot` on.
+    ///
+    /// # Errors
+    /// [`ProgramFailed`], after which the rest of the line cannot be programmed.
+    pub fn program(&mut self, line: u32, first_slot: u32, records: &[Record]) -> Result<(), ProgramFailed> {
+        if self.power.reached(Step::PageProgram) {
+            return Ok(());
+        }
+        assert_eq!(self.next_slot[line as usize], first_slot, "pages are programmed in order, once, after an erase");
+        assert_eq!(records.len(), self.units_per_program as usize, "a program writes a whole page");
+        self.page_programs += 1;
+        if !self.faults.programs.is_empty() && self.faults.programs.remove(&self.page_programs) {
+            self.next_slot[line as usize] = u32::MAX;
+            return Err(ProgramFailed { plane: self.plane_of(first_slot) });
+        }
+        if self.power.reached(Step::PageHalfProgrammed) {
+            self.store.program(line, first_slot, &records[..records.len() / 2]);
+            return Ok(());
+        }
+        self.store.program(line, first_slot, records);
+        self.next_slot[line as usize] = first_slot + self.units_per_program;
+        for record in records {
+            count(&mut self.ledger, record, 1 << self.unit_shift);
+        }
+        self.time_program(first_slot);
+        self.power.reached(Step::PageProgrammed);
+        Ok(())
+    }
+
+    fn time_program(&mut self, first_slot: u32) {
+        if let Some(timing) = &mut self.timing {
+            let offset = u64::from(first_slot) << self.unit_shift;
+            let bytes = u64::from(self.units_per_program) << self.unit_shift;
+            self.programs_finish = self.programs_finish.max(timing.program(self.now, offset, bytes));
+            // The largest finish so far: those behind it are not waited for any longer than it.
+            self.in_flight.push_back(self.programs_finish);
+        }
+    }
+
+    /// The plane of a slot's first page.
+    #[must_use]
+    pub fn plane_of(&self, slot: u32) -> u32 {
+        let page = ((slot as usize) << self.unit_shift) / self.page_bytes;
+        crate::unit::narrow(page % self.planes as usize)
+    }
+
+    /// Writes a line's header: event number and ledger are filled in here. Returns the event's number.
+    pub fn write_header(&mut self, line: u32, header: LineHeader) -> u64 {
+        let header = self.stamped(header);
+        if !self.power.lost() {
+            self.store.write_header(line, &header);
+        }
+        header.event
+    }
+
+    fn stamped(&mut self, header: LineHeader) -> LineHeader {
+        let event = self.next_event;
+        self.next_event += 1;
+        if !self.power.lost() {
+            self.ledger.count_metadata(METADATA_PAGE as u64);
+        }
+        let opened = if header.state == HeaderState::Open { event } else { header.opened };
+        LineHeader { event, opened, ledger: self.ledger, ..header }
+    }
+
+    /// Erases a line.
+    ///
+    /// # Errors
+    /// [`EraseFailed`]; the line is then as it was.
+    pub fn erase(&mut self, line: u32, header: LineHeader) -> Result<(), EraseFailed> {
+        if self.power.reached(Step::LineErase) {
+            return Ok(());
+        }
+        self.line_erases += 1;
+        if let Some(plane) = self.faults.erases.remove(&self.line_erases) {
+            return Err(EraseFailed { plane: plane % self.planes });
+        }
+        assert_ne!(self.next_slot[line as usize], 0, "an erased line is not erased again");
+        let header = self.stamped(header);
+        self.store.erase(line, &header);
+        self.next_slot[line as usize] = 0;
+        if let Some(timing) = &mut self.timing {
+            timing.erase(self.now);
+        }
+        self.power.reached(Step::LineErased);
+        Ok(())
+    }
+
+    /// A program failure closed the line for programming; from now on it counts as programmed to its end.
+    pub fn seal(&mut self, line: u32) {
+        self.next_slot[line as usize] = self.units_per_line;
+    }
+
+    /// Writes bytes of the metadata region, counting the pages touched.
+    pub fn write_metadata(&mut self, offset: u64, bytes: &[u8]) {
+        if self.power.lost() {
+            return;
+        }
+        let page = METADATA_PAGE as u64;
+        let pages = (offset + bytes.len() as u64).div_ceil(page) - offset / page;
+        self.ledger.count_metadata(pages * page);
+        self.store.write_metadata(offset, bytes);
+    }
+
+    /// Orders the store's disk: see [`Store::barrier`].
+    pub fn barrier(&mut self) {
+        if !self.power.lost() {
+            self.store.barrier();
+        }
+    }
+
+    /// Asks for a sync: see [`Store::sync`].
+    pub fn sync(&mut self) -> u64 {
+        if self.power.lost() { u64::MAX } else { self.store.sync() }
+    }
+}
+
+/// Counts a programmed slot.
+pub fn count(ledger: &mut Ledger, record: &Record, unit_bytes: u64) {
+    match record.kind {
+        Kind::Hole => {}
+        Kind::Padding | Kind::Abandoned => ledger.count_padding(unit_bytes),
+        Kind::Host => ledger.count_host(u64::from(record.host_sectors) * 512, unit_bytes),
+        Kind::Collected => ledger.count_collected(unit_bytes),
+        Kind::Wear => ledger.count_wear(unit_bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::GeometryConfig;
+    use crate::power::Arming;
+    use crate::store::MemoryStore;
+
+    fn nand() -> Nand<MemoryStore> {
+        let geometry = Geometry::new(GeometryConfig::default()).unwrap();
+        Nand::new(&geometry, MemoryStore::new(&geometry), None)
+    }
+
+    #[test]
+    #[should_panic(expected = "in order")]
+    fn a_page_is_not_programmed_out_of_order() {
+        let _ = nand().program(0, 4, &[Record::PADDING; 4]);
+    }
+
+    #[test]
+    #[should_panic(expected = "in order")]
+    fn a_page_is_not_programmed_twice() {
+        let mut nand = nand();
+        nand.program(0, 0, &[Record::PADDING; 4]).unwrap();
+        let _ = nand.program(0, 0, &[Record::PADDING; 4]);
+    }
+
+    #[test]
+    #[should_panic(expected = "not erased again")]
+    fn an_erased_line_is_not_erased() {
+        let _ = nand().erase(0, LineHeader::default());
+    }
+
+    #[test]
+    fn the_power_that_goes_in_the_middle_of_a_page_leaves_half_of_it() {
+        let mut nand = nand();
+        nand.power.arm(Arming::Hit(Step::PageHalfProgrammed, 2));
+        nand.program(0, 0, &[Record::PADDING; 4]).unwrap();
+        nand.program(0, 4, &[Record::PADDING; 4]).unwrap();
+        nand.program(0, 8, &[Record::PADDING; 4]).unwrap();
+        let mut records = Vec::new();
+        nand.store.records(0, &mut records).unwrap();
+        assert_eq!(records.len(), 6);
+    }
+
+    #[test]
+    fn a_program_that_fails_is_not_counted_and_ends_its_line() {
+        let mut nand = nand();
+        nand.faults.programs.insert(2);
+        nand.program(3, 0, &[Record::PADDING; 4]).unwrap();
+        assert_eq!(nand.program(3, 4, &[Record::PADDING; 4]), Err(ProgramFailed { plane: 1 }));
+        assert_eq!(nand.ledger.padding, 4 * 4096);
+        assert!(nand.ledger.balances());
+    }
+}

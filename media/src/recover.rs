@@ -1,0 +1,409 @@
+//! Owns the way back: from the root, the map pages, the lines' headers and records, and the journal, to a translation layer that
+//! goes on where the log ended. Writes nothing but a root, at the very end, so that a loss of power on the way costs nothing.
+
+use crate::ftl::checkpoint::Checkpoint;
+use crate::ftl::gc::Tuning;
+use crate::ftl::line::LineState;
+use crate::ftl::{CacheLimits, Ftl, HOST, MOVED};
+use crate::geometry::Geometry;
+use crate::journal::{
+    Deallocation, HeaderState, Kind, LineHeader, METADATA_PAGE, RECORD_BYTES, Record, Root,
+};
+use crate::ledger::Ledger;
+use crate::nand::array::count;
+use crate::nand::wear::Blocks;
+use crate::nand::Nand;
+use crate::power::{Arming, Step};
+use crate::store::{Store, StoreError};
+use crate::unit::{LogicalUnit, PhysicalUnit, index, narrow};
+
+/// A line's header may be lost where records of that life of the line are not: the numbers that such headers could have had are
+/// not used again.
+const EVENTS_PASSED_OVER: u64 = 1 << 20;
+
+/// What recovery found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// The media had been shut down in order.
+    pub clean: bool,
+    /// Units and deallocations that were replayed over the checkpoint.
+    pub replayed: u64,
+    /// Sequence numbers given up because their group was not whole, or a gap came before them.
+    pub given_up: u64,
+    /// Lines whose records were read.
+    pub lines_scanned: u32,
+    /// Units whose record was there and whose data was not.
+    pub torn: u64,
+}
+
+/// The last moment at which a header or a root was written: what came after it lies in the lines that are open now.
+#[derive(Clone, Copy)]
+struct Snapshot {
+    ledger: Ledger,
+    programmed: [u32; 2],
+    event: u64,
+}
+
+fn snapshot(root: &Root, headers: &[LineHeader]) -> Snapshot {
+    let start = Snapshot { ledger: root.ledger, programmed: root.programmed, event: root.ledger_event };
+    headers.iter().fold(start, |last, header| {
+        let later = Snapshot { ledger: header.ledger, programmed: header.programmed, event: header.event };
+        if later.event > last.event { later } else { last }
+    })
+}
+
+/// A version or a deallocation found in the log.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    sequence: u64,
+    order: u64,
+    first: u32,
+    /// The place of a unit, or the units of a deallocation.
+    place: u32,
+    position: u16,
+    length: u16,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Unit,
+    Copy,
+    Deallocation,
+    Abandoned,
+}
+
+/// Brings a translation layer back from a store.
+///
+/// # Errors
+/// [`StoreError::Damaged`] where the store holds no media of this geometry, and what the store itself reports.
+pub fn recover<S: Store>(
+    geometry: Geometry,
+    nand: Nand<S>,
+    tuning: Tuning,
+    limits: CacheLimits,
+    arming: Option<Arming>,
+) -> Result<(Ftl<S>, RecoveryReport), StoreError> {
+    let mut ftl = Ftl::new(geometry, nand, tuning, limits);
+    let root = read_root(&mut ftl)?;
+    apply_root(&mut ftl, &root)?;
+    let headers = read_headers(&mut ftl)?;
+    read_map(&mut ftl)?;
+    let mut report = RecoveryReport { clean: root.clean, ..RecoveryReport::default() };
+    let snapshot = snapshot(&root, &headers);
+    let mut found = scan_lines(&mut ftl, &headers, &snapshot, &mut report)?;
+    let metadata = scan_journal(&mut ftl, &mut found)?;
+    found.sort_unstable_by_key(|found| (found.sequence, found.order));
+    let horizon = headers.iter().map(|header| header.horizon).fold(root.basis.horizon, u64::max);
+    let accepted = accept(&found, horizon, &ftl.voids);
+    replay(&mut ftl, &found, accepted, &mut report);
+    resume_sequence(&mut ftl, &found, &root, accepted, &mut report);
+    restore_lines(&mut ftl, &headers)?;
+    restore_ledger(&mut ftl, &snapshot, metadata)?;
+    if let Some(arming) = arming {
+        ftl.nand.power.arm(arming);
+    }
+    ftl.counters.power_cycles += 1;
+    ftl.counters.unsafe_shutdowns += u64::from(!root.clean);
+    ftl.nand.power.reached(Step::RecoveryRoot);
+    if report.torn > 0 {
+        // A root alone would say that everything before it is on the disk, and a record whose data is not would be replayed the
+        // next time: the map without it is made durable in the same step.
+        ftl.checkpoint_now();
+    } else {
+        ftl.write_root(false);
+    }
+    ftl.nand.power.reached(Step::RecoveryDone);
+    Ok((ftl, report))
+}
+
+fn read_root<S: Store>(ftl: &mut Ftl<S>) -> Result<Root, StoreError> {
+    let mut newest: Option<Root> = None;
+    let mut bytes = vec![0; index(ftl.layout.root_bytes)];
+    for generation in 0..2 {
+        ftl.nand.store.read_metadata(ftl.layout.root_at(generation), &mut bytes)?;
+        if let Some(root) = Root::decode(&bytes)
+            && newest.as_ref().is_none_or(|newest| root.generation > newest.generation)
+        {
+            newest = Some(root);
+        }
+    }
+    newest.ok_or_else(|| StoreError::Damaged("neither root of the metadata is whole".into()))
+}
+
+fn apply_root<S: Store>(ftl: &mut Ftl<S>, root: &Root) -> Result<(), StoreError> {
+    let pages = ftl.map.pages().div_ceil(64);
+    let blocks = Blocks::from_root(&ftl.geometry, &root.bad_blocks, &root.replaced);
+    let (true, Some(blocks)) = (root.basis.homes.len() == pages, blocks) else {
+        return Err(StoreError::Damaged("the root does not fit the geometry".into()));
+    };
+    ftl.nand.blocks = blocks;
+    ftl.checkpoint = Checkpoint::new(&ftl.layout);
+    ftl.checkpoint.basis = root.basis.clone();
+    ftl.checkpoint.generation = root.generation;
+    ftl.voids.clone_from(&root.voids);
+    ftl.counters = root.counters;
+    ftl.volumes.clone_from(&root.volumes);
+    ftl.nand.next_event = root.next_event;
+    Ok(())
+}
+
+fn read_headers<S: Store>(ftl: &mut Ftl<S>) -> Result<Vec<LineHeader>, StoreError> {
+    let headers: Vec<_> = (0..ftl.geometry.lines).map(|line| ftl.nand.store.header(line)).collect::<Result<_, _>>()?;
+    let last = headers.iter().map(|header| header.event + 1).max().unwrap_or(1);
+    ftl.nand.next_event = ftl.nand.next_event.max(last) + EVENTS_PASSED_OVER;
+    Ok(headers)
+}
+
+fn read_map<S: Store>(ftl: &mut Ftl<S>) -> Result<(), StoreError> {
+    let mut bytes = [0; METADATA_PAGE];
+    for page in 0..ftl.map.pages() {
+        let second = ftl.checkpoint.basis.homes[page / 64] >> (page % 64) & 1 == 1;
+        ftl.nand.store.read_metadata(ftl.layout.map_at(page as u64, second), &mut bytes)?;
+        ftl.map.read_page(page, &bytes);
+    }
+    Ok(())
+}
+
+/// Collects the records that were programmed since the checkpoint began.
+fn scan_lines<S: Store>(
+    ftl: &mut Ftl<S>,
+    headers: &[LineHeader],
+    snapshot: &Snapshot,
+    report: &mut RecoveryReport,
+) -> Result<Vec<Found>, StoreError> {
+    let mut found = Vec::new();
+    let mut records = Vec::new();
+    for (line, header) in (0..).zip(headers) {
+        let stream = usize::from(header.stream);
+        let basis = &ftl.checkpoint.basis;
+        let programmed = matches!(header.state, HeaderState::Open | HeaderState::Closed);
+        if !programmed || header.opened < basis.opened[stream] {
+            continue;
+        }
+        let from = if header.opened == basis.opened[stream] { basis.slot[stream] } else { 0 };
+        ftl.nand.store.records(line, &mut records)?;
+        report.lines_scanned += 1;
+        if header.state == HeaderState::Open {
+            let holes = |records: &[Record]| records.iter().filter(|record| record.kind == Kind::Hole).count() as u64;
+            let before = holes(&records);
+            ftl.nand.store.verify_data(line, snapshot.programmed[stream], &mut records)?;
+            report.torn += holes(&records) - before;
+        }
+        for (slot, record) in (0..).zip(&records).skip(from as usize) {
+            found.extend(found_record(record, header.opened, ftl.geometry.physical(line, slot)));
+        }
+    }
+    Ok(found)
+}
+
+fn found_record(record: &Record, opened: u64, place: PhysicalUnit) -> Option<Found> {
+    let what = match record.kind {
+        Kind::Hole | Kind::Padding => return None,
+        Kind::Host => What::Unit,
+        Kind::Collected | Kind::Wear => What::Copy,
+        Kind::Abandoned => What::Abandoned,
+    };
+    Some(Found {
+        sequence: record.sequence,
+        order: opened,
+        first: record.logical,
+        place: place.0,
+        position: record.position,
+        length: record.length,
+        what,
+    })
+}
+
+/// Collects the journal's entries since the checkpoint began; returns the metadata bytes counted by the last one. An entry may be
+/// missing where the host failed, and others behind it be there: the sequence numbers say what counts, and the journal goes on
+/// behind all of them.
+fn scan_journal<S: Store>(ftl: &mut Ftl<S>, found: &mut Vec<Found>) -> Result<u64, StoreError> {
+    let begin = ftl.checkpoint.basis.journal_begin;
+    let mut ring = vec![0; index(ftl.layout.journal_entries) * RECORD_BYTES];
+    ftl.nand.store.read_metadata(ftl.layout.journal, &mut ring)?;
+    let mut counted = 0;
+    ftl.journal_end = begin;
+    for position in begin..begin + ftl.layout.journal_entries {
+        let at = index(ftl.layout.journal_at(position) - ftl.layout.journal);
+        let Some((entry, metadata)) = Deallocation::decode(position, &ring[at..at + RECORD_BYTES]) else {
+            continue;
+        };
+        found.push(Found {
+            sequence: entry.sequence,
+            order: 0,
+            first: entry.first,
+            place: entry.units,
+            position: 0,
+            length: 1,
+            what: What::Deallocation,
+        });
+        counted = metadata;
+        ftl.journal_end = position + 1;
+    }
+    Ok(counted)
+}
+
+/// Up to which sequence number the log is whole: everything up to the horizon, then group by group to the first gap.
+fn accept(found: &[Found], horizon: u64, voids: &[(u64, u64)]) -> u64 {
+    let mut accepted = horizon;
+    let mut rest = &found[found.partition_point(|found| found.sequence <= horizon)..];
+    loop {
+        if let Some(void) = voids.iter().find(|void| (void.0..=void.1).contains(&(accepted + 1))) {
+            accepted = void.1;
+        }
+        rest = &rest[rest.partition_point(|found| found.sequence <= accepted)..];
+        let Some(next) = rest.first().filter(|next| next.sequence == accepted + 1) else {
+            return accepted;
+        };
+        let length = if next.what == What::Unit { next.length } else { 1 };
+        if !whole_group(rest, next, length) {
+            return accepted;
+        }
+        accepted += u64::from(length);
+    }
+}
+
+/// Whether the entries begin with all of a group.
+fn whole_group(found: &[Found], first: &Found, length: u16) -> bool {
+    if first.what != What::Unit {
+        return true;
+    }
+    let mut units = found.iter().filter(|found| found.what == What::Unit);
+    length > 0
+        && (0..length).all(|position| {
+            units.next().is_some_and(|unit| {
+                unit.sequence == first.sequence + u64::from(position)
+                    && (unit.position, unit.length) == (position, length)
+            })
+        })
+}
+
+/// Repeats, in order, what was accepted.
+fn replay<S: Store>(ftl: &mut Ftl<S>, found: &[Found], accepted: u64, report: &mut RecoveryReport) {
+    let voids = std::mem::take(&mut ftl.voids);
+    for entry in found.iter().take_while(|found| found.sequence <= accepted) {
+        let void = voids.iter().any(|void| (void.0..=void.1).contains(&entry.sequence));
+        if void || entry.what == What::Abandoned || !ftl.geometry.holds(LogicalUnit(entry.first)) {
+            continue;
+        }
+        report.replayed += 1;
+        if entry.what == What::Deallocation {
+            let end = entry.first.saturating_add(entry.place).min(ftl.geometry.user_units);
+            let mut unit = entry.first;
+            while let Some(used) = ftl.map.next_used(unit, end) {
+                ftl.map.clear(LogicalUnit(used));
+                unit = used + 1;
+            }
+        } else {
+            ftl.map.set(LogicalUnit(entry.first), PhysicalUnit(entry.place));
+        }
+    }
+    ftl.voids = voids;
+}
+
+/// Goes on behind everything that was ever numbered, and gives up what was not accepted.
+fn resume_sequence<S: Store>(
+    ftl: &mut Ftl<S>,
+    found: &[Found],
+    root: &Root,
+    accepted: u64,
+    report: &mut RecoveryReport,
+) {
+    let seen = found.last().map_or(0, |last| last.sequence).max(root.next_sequence - 1).max(accepted);
+    if seen > accepted {
+        ftl.voids.push((accepted + 1, seen));
+        report.given_up = seen - accepted;
+    }
+    ftl.sequence = seen + 1;
+    ftl.committed = seen;
+}
+
+fn restore_lines<S: Store>(ftl: &mut Ftl<S>, headers: &[LineHeader]) -> Result<(), StoreError> {
+    let newest_open = |stream: usize| {
+        let open = (0..).zip(headers).filter(|(_, header)| {
+            header.state == HeaderState::Open && usize::from(header.stream) == stream
+        });
+        open.max_by_key(|(_, header)| header.opened).map(|(line, _)| line)
+    };
+    let frontiers = [newest_open(HOST), newest_open(MOVED)];
+    for (line, header) in (0..).zip(headers) {
+        let entry = ftl.lines.get_mut(line);
+        (entry.erase_count, entry.opened, entry.closed_at) = (header.erase_count, header.opened, header.horizon);
+        entry.used = header.used;
+        let state = match header.state {
+            HeaderState::Erased => LineState::Free,
+            HeaderState::Retired => LineState::Retired,
+            HeaderState::Open if frontiers.contains(&Some(line)) => LineState::Open,
+            HeaderState::Open | HeaderState::Closed => LineState::Closed,
+        };
+        ftl.lines.set_state(line, state);
+        if state == LineState::Closed {
+            ftl.nand.seal(line);
+        }
+    }
+    for (stream, line) in frontiers.into_iter().enumerate() {
+        if let Some(line) = line {
+            restore_frontier(ftl, stream, line, headers[line as usize].opened)?;
+        }
+    }
+    recount(ftl)
+}
+
+/// A stream goes on in its open line, behind the last page that was touched.
+fn restore_frontier<S: Store>(ftl: &mut Ftl<S>, stream: usize, line: u32, opened: u64) -> Result<(), StoreError> {
+    let mut records = Vec::new();
+    ftl.nand.store.records(line, &mut records)?;
+    let programmed = narrow(records.len()).next_multiple_of(ftl.geometry.units_per_program);
+    if programmed > ftl.geometry.units_per_line {
+        return Err(StoreError::Damaged(format!("line {line} has more records than slots")));
+    }
+    ftl.nand.found_programmed(line, programmed);
+    let frontier = &mut ftl.streams[stream];
+    (frontier.line, frontier.opened) = (line, opened);
+    (frontier.next, frontier.programmed) = (programmed, programmed);
+    frontier.records[..records.len()].copy_from_slice(&records);
+    frontier.records[records.len()..programmed as usize].fill(Record::default());
+    frontier.depends[..programmed as usize].fill(0);
+    Ok(())
+}
+
+/// Counts each line's valid units.
+fn recount<S: Store>(ftl: &mut Ftl<S>) -> Result<(), StoreError> {
+    ftl.mapped = 0;
+    for (unit, place) in ftl.map.iter() {
+        let line = ftl.geometry.line_of(place);
+        let slot = ftl.geometry.slot_of(place);
+        let exists = line < ftl.geometry.lines && slot < ftl.geometry.units_per_line;
+        if !exists || matches!(ftl.lines.get(line).state, LineState::Free | LineState::Retired) {
+            return Err(StoreError::Damaged(format!("unit {} lies in line {line}, which holds nothing", unit.0)));
+        }
+        ftl.lines.validate(line);
+        ftl.mapped += 1;
+    }
+    Ok(())
+}
+
+/// Counts on from the last ledger that was written: what was programmed since lies in the lines that are open now.
+fn restore_ledger<S: Store>(ftl: &mut Ftl<S>, snapshot: &Snapshot, metadata: u64) -> Result<(), StoreError> {
+    let mut ledger = snapshot.ledger;
+    let mut records = Vec::new();
+    for stream in [HOST, MOVED] {
+        let line = ftl.streams[stream].line;
+        if line != crate::ftl::alloc::NO_LINE {
+            ftl.nand.store.records(line, &mut records)?;
+            for record in records.iter().skip(snapshot.programmed[stream] as usize) {
+                count(&mut ledger, record, ftl.geometry.unit_bytes() as u64);
+            }
+        }
+    }
+    if metadata > ledger.metadata {
+        let missing = metadata - ledger.metadata;
+        ledger.count_metadata(missing);
+    }
+    if !ledger.balances() {
+        return Err(StoreError::Damaged("the ledger does not balance".into()));
+    }
+    ftl.nand.ledger = ledger;
+    Ok(())
+}

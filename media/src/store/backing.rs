@@ -1,0 +1,120 @@
+//! The seam below the NAND: what every store does. It owns no state.
+//!
+//! A line's bytes are staged first and programmed later: [`Store::stage`] hands out the memory in which a unit is put together, and
+//! [`Store::program`] makes a page of it part of the log. What was staged and not programmed is gone after a loss of power; what
+//! was programmed is there after the process is killed; what was programmed before a [`Store::sync`] that finished is there after
+//! the host itself fails.
+
+use std::fmt;
+
+use crate::journal::{LineHeader, Record};
+
+/// Why a store could not do something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// The host's disk is full; the store goes on once there is room.
+    NoSpace,
+    /// The host's disk failed.
+    Failed(String),
+    /// What is stored is not what was written.
+    Damaged(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSpace => f.write_str("the host's disk is full"),
+            Self::Failed(what) => write!(f, "the host's disk failed: {what}"),
+            Self::Damaged(what) => write!(f, "the media is damaged: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// Where NAND bytes lie. Offsets are bytes in a line: data first, then the units' metadata.
+pub trait Store {
+    /// How many bytes of data, from a multiple of it on, [`Store::stage`] hands out in one piece.
+    fn segment_bytes(&self) -> usize;
+
+    /// The memory in which bytes of an open line are put together. They lie in one segment and are not programmed yet.
+    fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8];
+
+    /// Bytes of a line (staged or programmed) where they lie in memory, if they do.
+    fn view(&self, line: u32, offset: usize, bytes: usize) -> Option<&[u8]>;
+
+    /// Copies bytes of a line (staged or programmed) out.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    fn read(&mut self, line: u32, offset: usize, into: &mut [u8]) -> Result<(), StoreError>;
+
+    /// Copies bytes of a line into the staging memory of another one.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    fn copy(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError>;
+
+    /// Makes a staged page part of the log: slots from `first_slot` on, one record each.
+    fn program(&mut self, line: u32, first_slot: u32, records: &[Record]);
+
+    /// Writes a line's header.
+    fn write_header(&mut self, line: u32, header: &LineHeader);
+
+    /// Forgets everything in a line and writes its header. Everything done before is on the disk before anything of the erase is.
+    fn erase(&mut self, line: u32, header: &LineHeader);
+
+    /// A line's header.
+    ///
+    /// # Errors
+    /// Where the disk fails or the header is damaged.
+    fn header(&mut self, line: u32) -> Result<LineHeader, StoreError>;
+
+    /// Puts the records of all programmed slots of a line into `into`, from slot 0 to the last programmed one.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    fn records(&mut self, line: u32, into: &mut Vec<Record>) -> Result<(), StoreError>;
+
+    /// Turns the records, from slot `from` on, whose data did not reach the disk before the host failed into holes. A store whose
+    /// records cannot outlive their data has nothing to do.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    fn verify_data(&mut self, line: u32, from: u32, records: &mut [Record]) -> Result<(), StoreError> {
+        let _ = (line, from, records);
+        Ok(())
+    }
+
+    /// Whether so much waits to be written that callers should wait for it before they bring more.
+    fn backlogged(&self) -> bool {
+        false
+    }
+
+    /// Writes bytes of the metadata region.
+    fn write_metadata(&mut self, offset: u64, bytes: &[u8]);
+
+    /// Reads bytes of the metadata region; zeroes where nothing was written.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    fn read_metadata(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError>;
+
+    /// Takes everything out of this store, and leaves one that holds nothing: how a media goes through a loss of power.
+    #[must_use]
+    fn take(&mut self) -> Self
+    where
+        Self: Sized;
+
+    /// What follows reaches the disk after everything before it.
+    fn barrier(&mut self);
+
+    /// Asks that everything done so far reach the disk, and returns the ticket of that request; tickets grow.
+    fn sync(&mut self) -> u64;
+
+    /// The largest ticket that is done.
+    ///
+    /// # Errors
+    /// Where the store is stuck: nothing is lost, and later calls tell whether it goes on.
+    fn synced(&mut self) -> Result<u64, StoreError>;
+}
