@@ -532,8 +532,7 @@ mod tests {
 
     #[test]
     fn a_record_of_another_life_of_its_line_is_not_a_record() {
-        let record =
-            Record { sequence: 9, logical: 4, host_sectors: 8, position: 1, length: 3, kind: Kind::Host };
+        let record = Record { sequence: 9, logical: 4, host_sectors: 8, position: 1, length: 3, kind: Kind::Host };
         let mut writer = Writer::default();
         record.encode(77, 5, &mut writer);
         assert_eq!(Record::decode(77, &writer.0), Some((record, 5)));

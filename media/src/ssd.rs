@@ -111,7 +111,11 @@ impl SsdConfig {
             units += volume.capacity_blocks.div_ceil(u64::from(config.unit_bytes / volume.block_bytes));
         }
         let geometry = Geometry::new(config)?;
-        require!(units <= u64::from(geometry.user_units), "the volumes need {units} units, and there are {}", geometry.user_units);
+        require!(
+            units <= u64::from(geometry.user_units),
+            "the volumes need {units} units, and there are {}",
+            geometry.user_units
+        );
         require!(self.tuning.reserve_lines >= 3, "reserve_lines must be at least 3");
         require!(self.tuning.journal_entries >= 128, "journal_entries must be at least 128");
         require!(self.tuning.journal_entries.is_multiple_of(128), "journal_entries must be a multiple of 128");
@@ -315,6 +319,11 @@ impl<S: Store> Ssd<S> {
         &self.ftl
     }
 
+    /// The store, to look at what lies under the drive.
+    pub fn store(&mut self) -> &mut S {
+        &mut self.ftl.nand.store
+    }
+
     /// The breaker, to arm it.
     pub fn breaker(&mut self) -> &mut Breaker {
         &mut self.ftl.nand.power
@@ -424,10 +433,14 @@ impl<S: Store> Ssd<S> {
         let unit_bytes = narrow(self.ftl.geometry.unit_bytes());
         let entry = self.volumes[volume.0 as usize].entry;
         let bytes = entry.capacity_blocks * u64::from(entry.block_bytes);
-        let format = VolumeConfig { block_bytes, metadata_bytes, capacity_blocks: bytes / u64::from(block_bytes.max(1)) };
+        let format =
+            VolumeConfig { block_bytes, metadata_bytes, capacity_blocks: bytes / u64::from(block_bytes.max(1)) };
         check_volume(volume.0 as usize, &format, unit_bytes)?;
         let room = self.ftl.geometry.config.metadata_bytes_per_unit;
-        require!(unit_bytes / block_bytes * metadata_bytes <= room, "the media has no room for {metadata_bytes} bytes of metadata");
+        require!(
+            unit_bytes / block_bytes * metadata_bytes <= room,
+            "the media has no room for {metadata_bytes} bytes of metadata"
+        );
         self.ftl.deallocate(LogicalUnit(entry.first_unit), entry.units);
         self.ftl.commit();
         let capacity_blocks = format.capacity_blocks;
@@ -449,6 +462,7 @@ impl Source for Zeroes {
 }
 
 /// What a finished request waits for.
+#[derive(Clone, Copy)]
 enum Wait {
     Nothing,
     Until(Nanoseconds),
@@ -504,7 +518,13 @@ impl<S: Store> Ssd<S> {
         }
     }
 
-    fn write(&mut self, volume: usize, range: LbaRange, from: &mut dyn Source, force: bool) -> Result<Wait, MediaError> {
+    fn write(
+        &mut self,
+        volume: usize,
+        range: LbaRange,
+        from: &mut dyn Source,
+        force: bool,
+    ) -> Result<Wait, MediaError> {
         let span = self.span(volume, range)?;
         if range.blocks == 0 {
             return Ok(Wait::Nothing);
@@ -598,7 +618,13 @@ impl<S: Store> Ssd<S> {
         Ok(())
     }
 
-    fn write_zeroes(&mut self, volume: usize, range: LbaRange, deallocate: bool, force: bool) -> Result<Wait, MediaError> {
+    fn write_zeroes(
+        &mut self,
+        volume: usize,
+        range: LbaRange,
+        deallocate: bool,
+        force: bool,
+    ) -> Result<Wait, MediaError> {
         let span = self.span(volume, range)?;
         let unit_mask = self.ftl.geometry.unit_bytes() - 1;
         let atomic = range.blocks <= u64::from(self.volumes[volume].shape.power_atomic_blocks);

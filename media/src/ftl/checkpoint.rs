@@ -78,6 +78,11 @@ impl<S: Store> Ftl<S> {
         }
     }
 
+    /// Puts the next checkpoint an interval behind the last one.
+    pub(crate) fn schedule_checkpoint(&mut self) {
+        self.checkpoint.next_at = self.checkpoint.basis.horizon + self.checkpoint_interval();
+    }
+
     fn begin_checkpoint(&mut self) {
         let progress = self.progress(self.checkpoint.basis.homes.clone());
         self.checkpoint.begun = Some(progress);

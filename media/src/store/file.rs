@@ -298,13 +298,7 @@ impl Disk for FileDisk {
         // In one process nothing that was handed over is lost; where the disk is stuck, recovery will say what is missing.
         let _ = self.settle();
         self.shared.writes.store(0, Ordering::Release);
-        let husk = Self {
-            file: None,
-            queue: None,
-            thread: None,
-            shared: Arc::default(),
-            tickets: 0,
-        };
+        let husk = Self { file: None, queue: None, thread: None, shared: Arc::default(), tickets: 0 };
         std::mem::replace(self, husk)
     }
 }
