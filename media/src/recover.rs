@@ -6,12 +6,13 @@ use crate::ftl::gc::Tuning;
 use crate::ftl::line::LineState;
 use crate::ftl::{CacheLimits, Ftl, HOST, MOVED};
 use crate::geometry::Geometry;
-use crate::journal::{Deallocation, HeaderState, Kind, LineHeader, METADATA_PAGE, RECORD_BYTES, Record, Root};
+use crate::journal::{Deallocation, HeaderState, Kind, LineHeader, METADATA_PAGE, RECORD_BYTES, Record};
 use crate::ledger::Ledger;
 use crate::nand::Nand;
 use crate::nand::array::count;
 use crate::nand::wear::Blocks;
 use crate::power::{Arming, Step};
+use crate::root::Root;
 use crate::store::{Store, StoreError};
 use crate::unit::{LogicalUnit, PhysicalUnit, index, narrow};
 

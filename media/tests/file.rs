@@ -84,7 +84,7 @@ impl Source for Stamp {
             let byte = offset + n * 8;
             let lba = self.1 + byte as u64 / 4096;
             let value =
-                if byte.is_multiple_of(4096) { self.0 } else { self.0.wrapping_mul(31) ^ lba ^ byte as u64 % 4096 };
+                if byte.is_multiple_of(4096) { self.0 } else { self.0.wrapping_mul(31) ^ lba ^ (byte as u64 % 4096) };
             word.copy_from_slice(&value.to_le_bytes());
         }
         Ok(())

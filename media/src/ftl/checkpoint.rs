@@ -7,9 +7,10 @@
 //! and a new root makes the pages valid, all at once.
 
 use super::{Ftl, HOST, MOVED};
-use crate::journal::{Basis, Layout, METADATA_PAGE, Root};
+use crate::journal::METADATA_PAGE;
 use crate::ledger::Ledger;
 use crate::power::Step;
+use crate::root::{Basis, Layout, Root};
 use crate::store::Store;
 
 /// Map pages written with each group of the host, while a checkpoint is under way.

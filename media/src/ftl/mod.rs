@@ -25,8 +25,9 @@ use map::Map;
 use write::OpenUnit;
 
 use crate::geometry::Geometry;
-use crate::journal::{Counters, Deallocation, Layout, VolumeEntry};
+use crate::journal::Deallocation;
 use crate::nand::Nand;
+use crate::root::{Counters, Layout, VolumeEntry};
 use crate::store::Store;
 use crate::unit::{PhysicalUnit, narrow};
 

@@ -14,7 +14,8 @@ use std::time::Duration;
 use super::backing::StoreError;
 use super::image::{Disk, Done, ImageHeader, ImageStore};
 use crate::geometry::{Geometry, GeometryConfig};
-use crate::journal::{Layout, METADATA_PAGE};
+use crate::journal::METADATA_PAGE;
+use crate::root::Layout;
 
 /// Bytes that may wait for the thread before writers are asked to wait.
 const BACKLOG_BYTES: u64 = 256 << 20;
