@@ -168,7 +168,12 @@ fn figure_7(seed: u64) -> bool {
     let mean = counts.sum as f64 / f64::from(counts.lines);
     let spread = f64::from(counts.most - counts.least);
     let extra = (levelled / plain - 1.0) * 100.0;
-    println!("F7  100 drive writes of 90/10: erases {} to {}, mean {mean:.1}; spread {spread} (bar {:.1});", counts.least, counts.most, mean * 0.05 + 2.0);
+    println!(
+        "F7  100 drive writes of 90/10: erases {} to {}, mean {mean:.1}; spread {spread} (bar {:.1});",
+        counts.least,
+        counts.most,
+        mean * 0.05 + 2.0
+    );
     println!("    amplification {levelled:.3} with levelling, {plain:.3} without: {extra:+.2} % (bar 2 %)");
     spread <= mean * 0.05 + 2.0 && extra <= 2.0
 }
@@ -183,6 +188,10 @@ fn main() -> ExitCode {
     good &= figure_2(seed);
     good &= figure_5();
     good &= figure_7(seed);
-    println!("{} in {:.1} s", if good { "all within their bars" } else { "NOT all within their bars" }, start.elapsed().as_secs_f64());
+    println!(
+        "{} in {:.1} s",
+        if good { "all within their bars" } else { "NOT all within their bars" },
+        start.elapsed().as_secs_f64()
+    );
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -56,8 +56,7 @@ impl ReadFaults {
     /// Lifts the faults of a range: its blocks were written or deallocated, or somebody asked for it.
     pub fn heal(&mut self, volume: VolumeId, range: LbaRange) {
         let end = range.start.0.saturating_add(range.blocks);
-        let healed: Vec<_> =
-            self.bits.range((volume, range.start.0)..(volume, end)).map(|(&key, _)| key).collect();
+        let healed: Vec<_> = self.bits.range((volume, range.start.0)..(volume, end)).map(|(&key, _)| key).collect();
         for key in healed {
             self.bits.remove(&key);
         }

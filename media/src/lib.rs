@@ -8,7 +8,10 @@
 //! * A deallocation and a write of zeroes follow the same rule as a write.
 //! * A single block is never torn: it is wholly old or wholly new, whatever happens.
 //!
-//! Map of the crate: [`volume`] is the seam; [`unit`] holds the units and their conversions; [`store`] is where bytes lie.
+//! Map of the crate, from the seam downwards. [`volume`] is the seam and [`unit`] its units. [`ssd`] is the drive behind it: volumes,
+//! requests, outcomes. [`ftl`] is the flash translation layer: map, lines, frontiers, collection, checkpoints. [`nand`] keeps the rules
+//! of the array, its times and its wear; [`ledger`] counts every byte programmed. [`journal`] and [`root`] are what the log says about
+//! itself, [`recover`] is the way back from it. [`power`] cuts, [`mod@fault`] breaks. [`store`] is where bytes lie: in memory, in a file.
 
 #![forbid(unsafe_code)]
 
@@ -21,10 +24,14 @@ pub mod ledger;
 pub mod nand;
 pub mod power;
 pub mod recover;
+pub mod root;
 pub mod ssd;
 pub mod store;
 pub mod unit;
 pub mod volume;
 
 pub use unit::{Lba, LbaRange, Nanoseconds};
-pub use volume::{EraseSpread, Fault, Health, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId, VolumeShape};
+pub use volume::{
+    EraseSpread, Fault, Health, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId,
+    VolumeShape,
+};

@@ -261,7 +261,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let word = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -272,7 +272,7 @@ impl Random {
     pub fn below(&mut self, limit: u64) -> u64 {
         assert!(limit > 0, "nothing is below zero");
         // The high half of a product: no division, and a bias too small to matter below 2^32.
-        u64::try_from((u128::from(self.next()) * u128::from(limit)) >> 64).expect("a product's high half")
+        u64::try_from((u128::from(self.draw()) * u128::from(limit)) >> 64).expect("a product's high half")
     }
 }
 

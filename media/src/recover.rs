@@ -6,14 +6,13 @@ use crate::ftl::gc::Tuning;
 use crate::ftl::line::LineState;
 use crate::ftl::{CacheLimits, Ftl, HOST, MOVED};
 use crate::geometry::Geometry;
-use crate::journal::{
-    Deallocation, HeaderState, Kind, LineHeader, METADATA_PAGE, RECORD_BYTES, Record, Root,
-};
+use crate::journal::{Deallocation, HeaderState, Kind, LineHeader, METADATA_PAGE, RECORD_BYTES, Record};
 use crate::ledger::Ledger;
+use crate::nand::Nand;
 use crate::nand::array::count;
 use crate::nand::wear::Blocks;
-use crate::nand::Nand;
 use crate::power::{Arming, Step};
+use crate::root::Root;
 use crate::store::{Store, StoreError};
 use crate::unit::{LogicalUnit, PhysicalUnit, index, narrow};
 
@@ -113,6 +112,7 @@ pub fn recover<S: Store>(
     } else {
         ftl.write_root(false);
     }
+    close_left_lines(&mut ftl, &headers);
     ftl.nand.power.reached(Step::RecoveryDone);
     Ok((ftl, report))
 }
@@ -141,6 +141,7 @@ fn apply_root<S: Store>(ftl: &mut Ftl<S>, root: &Root) -> Result<(), StoreError>
     ftl.checkpoint = Checkpoint::new(&ftl.layout);
     ftl.checkpoint.basis = root.basis.clone();
     ftl.checkpoint.generation = root.generation;
+    ftl.schedule_checkpoint();
     ftl.voids.clone_from(&root.voids);
     ftl.counters = root.counters;
     ftl.volumes.clone_from(&root.volumes);
@@ -319,14 +320,28 @@ fn resume_sequence<S: Store>(
     ftl.committed = seen;
 }
 
+/// The line that a stream was writing: the one it opened last, if that is still open.
+fn newest_open(headers: &[LineHeader], stream: usize) -> Option<u32> {
+    let of_stream = (0..).zip(headers).filter(|(_, header)| {
+        matches!(header.state, HeaderState::Open | HeaderState::Closed) && usize::from(header.stream) == stream
+    });
+    let newest = of_stream.max_by_key(|(_, header)| header.opened);
+    newest.filter(|(_, header)| header.state == HeaderState::Open).map(|(line, _)| line)
+}
+
+/// Closes the lines that a stream had left, after a program failed in them, and power went before they were closed: the next
+/// recovery must not take them for the line that the stream writes.
+fn close_left_lines<S: Store>(ftl: &mut Ftl<S>, headers: &[LineHeader]) {
+    for (line, header) in (0..).zip(headers) {
+        if header.state == HeaderState::Open && ftl.lines.get(line).state == LineState::Closed {
+            let used = ftl.geometry.units_per_line;
+            ftl.write_closed(usize::from(header.stream), line, used, header.opened);
+        }
+    }
+}
+
 fn restore_lines<S: Store>(ftl: &mut Ftl<S>, headers: &[LineHeader]) -> Result<(), StoreError> {
-    let newest_open = |stream: usize| {
-        let open = (0..).zip(headers).filter(|(_, header)| {
-            header.state == HeaderState::Open && usize::from(header.stream) == stream
-        });
-        open.max_by_key(|(_, header)| header.opened).map(|(line, _)| line)
-    };
-    let frontiers = [newest_open(HOST), newest_open(MOVED)];
+    let frontiers = [newest_open(headers, HOST), newest_open(headers, MOVED)];
     for (line, header) in (0..).zip(headers) {
         let entry = ftl.lines.get_mut(line);
         (entry.erase_count, entry.opened, entry.closed_at) = (header.erase_count, header.opened, header.horizon);

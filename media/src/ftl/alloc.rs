@@ -156,7 +156,7 @@ impl<S: Store> Ftl<S> {
         (line, used, opened)
     }
 
-    fn write_closed(&mut self, stream: usize, line: u32, used: u32, opened: u64) {
+    pub(crate) fn write_closed(&mut self, stream: usize, line: u32, used: u32, opened: u64) {
         let erase_count = self.lines.get(line).erase_count;
         let header = LineHeader { used, opened, ..self.header(HeaderState::Closed, stream, erase_count) };
         self.nand.write_header(line, header);

@@ -7,9 +7,10 @@
 //! and a new root makes the pages valid, all at once.
 
 use super::{Ftl, HOST, MOVED};
-use crate::journal::{Basis, Layout, METADATA_PAGE, Root};
+use crate::journal::METADATA_PAGE;
 use crate::ledger::Ledger;
 use crate::power::Step;
+use crate::root::{Basis, Layout, Root};
 use crate::store::Store;
 
 /// Map pages written with each group of the host, while a checkpoint is under way.
@@ -76,6 +77,11 @@ impl<S: Store> Ftl<S> {
         } else if self.sequence >= self.checkpoint.next_at {
             self.begin_checkpoint();
         }
+    }
+
+    /// Puts the next checkpoint an interval behind the last one.
+    pub(crate) fn schedule_checkpoint(&mut self) {
+        self.checkpoint.next_at = self.checkpoint.basis.horizon + self.checkpoint_interval();
     }
 
     fn begin_checkpoint(&mut self) {

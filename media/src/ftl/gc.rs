@@ -42,7 +42,7 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             policy: VictimPolicy::CostBenefit,
-            reserve_lines: 4,
+            reserve_lines: 5,
             wear_gap: 4,
             wear_gap_per_thousand: 100,
             wear_strength: 4,
@@ -145,8 +145,8 @@ impl<S: Store> Ftl<S> {
         }
         let wear = self.collector.next_wear.take().filter(|&line| self.lines.get(line).state == LineState::Closed);
         let evenness = self.evenness();
-        let victim = wear
-            .or_else(|| self.lines.choose_victim(self.tuning.policy, self.sequence, self.committed, evenness));
+        let victim =
+            wear.or_else(|| self.lines.choose_victim(self.tuning.policy, self.sequence, self.committed, evenness));
         let Some(line) = victim else {
             return false;
         };

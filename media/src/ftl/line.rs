@@ -257,11 +257,23 @@ mod tests {
         assert_eq!(lines.choose_victim(VictimPolicy::Greedy, 1000, 0, Evenness::default()), Some(4));
         assert_eq!(lines.choose_victim(VictimPolicy::Fifo, 1000, 0, Evenness::default()), Some(3));
         assert_eq!(lines.choose_victim(VictimPolicy::CostBenefit, 1000, 0, Evenness::default()), Some(4));
-        assert_eq!(lines.choose_victim(VictimPolicy::CostBenefit, 991, 0, Evenness::default()), Some(5), "a hot line gets time");
+        assert_eq!(
+            lines.choose_victim(VictimPolicy::CostBenefit, 991, 0, Evenness::default()),
+            Some(5),
+            "a hot line gets time"
+        );
         lines.get_mut(4).last_sequence = 7;
-        assert_eq!(lines.choose_victim(VictimPolicy::Greedy, 1000, 6, Evenness::default()), Some(5), "nothing uncommitted is collected");
+        assert_eq!(
+            lines.choose_victim(VictimPolicy::Greedy, 1000, 6, Evenness::default()),
+            Some(5),
+            "nothing uncommitted is collected"
+        );
         lines.get_mut(3).failed_plane = Some(0);
-        assert_eq!(lines.choose_victim(VictimPolicy::Greedy, 1000, 9, Evenness::default()), Some(3), "a failed block comes first");
+        assert_eq!(
+            lines.choose_victim(VictimPolicy::Greedy, 1000, 9, Evenness::default()),
+            Some(3),
+            "a failed block comes first"
+        );
     }
 
     #[test]

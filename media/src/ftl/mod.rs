@@ -25,8 +25,9 @@ use map::Map;
 use write::OpenUnit;
 
 use crate::geometry::Geometry;
-use crate::journal::{Counters, Deallocation, Layout, VolumeEntry};
+use crate::journal::Deallocation;
 use crate::nand::Nand;
+use crate::root::{Counters, Layout, VolumeEntry};
 use crate::store::Store;
 use crate::unit::{PhysicalUnit, narrow};
 
@@ -86,10 +87,11 @@ impl<S: Store> Ftl<S> {
     /// An empty translation layer over an erased array.
     #[must_use]
     pub fn new(geometry: Geometry, nand: Nand<S>, tuning: Tuning, limits: CacheLimits) -> Self {
-        let blocks = u64::from(geometry.lines + geometry.config.replacement_blocks_per_plane) * u64::from(geometry.planes);
+        let blocks =
+            u64::from(geometry.lines + geometry.config.replacement_blocks_per_plane) * u64::from(geometry.planes);
         let layout = Layout::new(geometry.user_units, blocks, tuning.journal_entries);
         let streams = [Stream::new(&geometry), Stream::new(&geometry)];
-        Self {
+        let mut ftl = Self {
             map: Map::new(geometry.user_units),
             lines: Lines::new(&geometry),
             streams,
@@ -114,7 +116,9 @@ impl<S: Store> Ftl<S> {
             volumes: Vec::new(),
             geometry,
             nand,
-        }
+        };
+        ftl.schedule_checkpoint();
+        ftl
     }
 
     /// Bytes that the maps take per unit of the user's space: the map itself, and with everything kept per line.

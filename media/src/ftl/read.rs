@@ -10,6 +10,9 @@ use crate::volume::{Fault, MediaError, Sink};
 /// What a unit that holds nothing reads as, piece by piece.
 static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 
+/// Takes bytes that belong at an offset of what is handed over.
+type Take<'a> = dyn FnMut(usize, &[u8]) -> Result<(), Fault> + 'a;
+
 impl<S: Store> Ftl<S> {
     /// Hands a span to the sink.
     ///
@@ -95,13 +98,7 @@ impl<S: Store> Ftl<S> {
 
     /// Hands bytes of a line over from where they lie, or by way of a buffer where the store does not keep them in memory.
     #[inline]
-    fn hand_over(
-        &mut self,
-        line: u32,
-        offset: usize,
-        bytes: usize,
-        take: &mut dyn FnMut(usize, &[u8]) -> Result<(), Fault>,
-    ) -> Result<(), MediaError> {
+    fn hand_over(&mut self, line: u32, offset: usize, bytes: usize, take: &mut Take<'_>) -> Result<(), MediaError> {
         if let Some(from) = self.nand.store.view(line, offset, bytes) {
             return take(0, from).map_err(|Fault| MediaError::HostMemory);
         }

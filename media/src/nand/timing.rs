@@ -29,11 +29,9 @@ pub struct NandTimes {
 
 impl NandTimes {
     /// Figures of the order of a three-bit part: 60 µs read, 700 µs program, 3.5 ms erase, 800 MB/s channels.
-    pub const TLC: Self =
-        Self { read_ns: 60_000, program_ns: 700_000, erase_ns: 3_500_000, channel_bytes_per_us: 800 };
+    pub const TLC: Self = Self { read_ns: 60_000, program_ns: 700_000, erase_ns: 3_500_000, channel_bytes_per_us: 800 };
     /// Figures of the order of a one-bit part: 25 µs read, 200 µs program, 1.5 ms erase, 800 MB/s channels.
-    pub const SLC: Self =
-        Self { read_ns: 25_000, program_ns: 200_000, erase_ns: 1_500_000, channel_bytes_per_us: 800 };
+    pub const SLC: Self = Self { read_ns: 25_000, program_ns: 200_000, erase_ns: 1_500_000, channel_bytes_per_us: 800 };
     /// Figures of the order of a four-bit part: 110 µs read, 2.2 ms program, 5 ms erase, 800 MB/s channels.
     pub const QLC: Self =
         Self { read_ns: 110_000, program_ns: 2_200_000, erase_ns: 5_000_000, channel_bytes_per_us: 800 };

@@ -14,7 +14,8 @@ use std::time::Duration;
 use super::backing::StoreError;
 use super::image::{Disk, Done, ImageHeader, ImageStore};
 use crate::geometry::{Geometry, GeometryConfig};
-use crate::journal::{Layout, METADATA_PAGE};
+use crate::journal::METADATA_PAGE;
+use crate::root::Layout;
 
 /// Bytes that may wait for the thread before writers are asked to wait.
 const BACKLOG_BYTES: u64 = 256 << 20;
@@ -298,13 +299,7 @@ impl Disk for FileDisk {
         // In one process nothing that was handed over is lost; where the disk is stuck, recovery will say what is missing.
         let _ = self.settle();
         self.shared.writes.store(0, Ordering::Release);
-        let husk = Self {
-            file: None,
-            queue: None,
-            thread: None,
-            shared: Arc::default(),
-            tickets: 0,
-        };
+        let husk = Self { file: None, queue: None, thread: None, shared: Arc::default(), tickets: 0 };
         std::mem::replace(self, husk)
     }
 }

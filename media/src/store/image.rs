@@ -11,7 +11,7 @@ use super::backing::{Store, StoreError};
 use crate::codec::{Reader, Writer, checksum};
 use crate::geometry::{Geometry, GeometryConfig};
 use crate::journal::{HEADER_BYTES, HeaderState, Kind, LineHeader, METADATA_PAGE, RECORD_BYTES, Record, fold};
-use crate::unit::{index, narrow};
+use crate::unit::narrow;
 
 /// A disk that works behind the caller's back, in the order of the calls.
 pub trait Disk {
@@ -111,7 +111,9 @@ impl ImageHeader {
         }
         let version = reader.u32().ok_or_else(|| damaged("the header is cut off"))?;
         if version != VERSION {
-            return Err(StoreError::Damaged(format!("the file has format version {version}; this is version {VERSION}")));
+            return Err(StoreError::Damaged(format!(
+                "the file has format version {version}; this is version {VERSION}"
+            )));
         }
         Self::decode_body(&mut reader, bytes).ok_or_else(|| damaged("the header's checksum is wrong"))
     }
@@ -355,7 +357,8 @@ impl<D: Disk> Store for ImageStore<D> {
         while at < into.len() {
             let (_, inside) = self.segment_of(offset + at);
             let data = offset + at < self.data_bytes;
-            let size = if data { self.segment_data_bytes() } else { self.segment_units as usize * self.metadata_per_unit };
+            let size =
+                if data { self.segment_data_bytes() } else { self.segment_units as usize * self.metadata_per_unit };
             let count = (size - inside).min(into.len() - at);
             if let Some(bytes) = self.view(line, offset + at, count) {
                 into[at..at + count].copy_from_slice(bytes);

@@ -1,5 +1,5 @@
 //! The model, the random requests and the checker, for any store.
-#![allow(dead_code, clippy::allow_attributes, clippy::allow_attributes_without_reason, missing_docs)]
+#![expect(clippy::cast_possible_truncation, reason = "tests know their numbers")]
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,11 @@ impl Crash for MemoryStore {
 
 impl Crash for ImageStore<TwinDisk> {
     fn crash(&mut self, seed: u64) {
-        if seed % 2 == 0 { self.disk().kill(seed) } else { self.disk().fail(seed) }
+        if seed.is_multiple_of(2) {
+            self.disk().kill(seed);
+        } else {
+            self.disk().fail(seed);
+        }
         // What the process held in memory is gone as well.
         *self = self.take();
     }
@@ -82,7 +86,7 @@ struct Pattern {
 }
 
 fn pattern_bytes(value: u64, volume: usize, first: u64, block: usize, offset: usize, into: &mut [u8]) {
-    assert!(offset % 8 == 0 && into.len() % 8 == 0);
+    assert!(offset.is_multiple_of(8) && into.len().is_multiple_of(8));
     for (n, chunk) in into.chunks_exact_mut(8).enumerate() {
         let at = offset + n * 8;
         let lba = first + (at / block) as u64;
@@ -190,7 +194,19 @@ impl<S: Crash> Harness<S> {
         let ssd = Ssd::create(config.clone(), make(&geometry)).unwrap();
         let start = Block { versions: vec![(0, 0)] };
         let blocks = config.volumes.iter().map(|v| vec![start.clone(); v.capacity_blocks as usize]).collect();
-        let mut harness = Self { seed, random, config, ssd: Some(ssd), blocks, atomic: Vec::new(), order: 0, now: 0, log: Vec::new(), cuts: 0, faults: 0 };
+        let mut harness = Self {
+            seed,
+            random,
+            config,
+            ssd: Some(ssd),
+            blocks,
+            atomic: Vec::new(),
+            order: 0,
+            now: 0,
+            log: Vec::new(),
+            cuts: 0,
+            faults: 0,
+        };
         // A drive is made when its making is durable.
         assert_eq!(harness.submit(0, Request::Flush), Ok(()));
         harness
@@ -404,11 +420,13 @@ impl<S: Crash> Harness<S> {
             let versions = &mut self.blocks[volume][lba as usize].versions;
             if shown == value && !atomic {
                 versions.push((value, value));
+            } else if !atomic && shown == versions.last().unwrap().1 {
+                // Of a failed write above the atomic unit a loss of power may still bring up some blocks.
+                versions.insert(versions.len() - 1, (value, value));
             } else if shown != versions.last().unwrap().1 {
                 self.fail(&format!("after a failed write block {lba} shows {shown}"));
             }
         }
-        // Later cuts may also bring the older versions back, which the list still has.
     }
 
     fn zeroes(&mut self, volume: usize) {
@@ -416,7 +434,10 @@ impl<S: Crash> Harness<S> {
         let (deallocate, force) = (self.random.below(2) == 0, self.random.below(8) == 0);
         self.order += 1;
         let outcome = self.submit(volume, Request::WriteZeroes { range, deallocate, force });
-        self.note(format!("{}: zeroes {volume} {range:?} deallocate {deallocate} force {force}: {outcome:?}", self.order));
+        self.note(format!(
+            "{}: zeroes {volume} {range:?} deallocate {deallocate} force {force}: {outcome:?}",
+            self.order
+        ));
         self.after_change(volume, range, 0, force, outcome);
     }
 
@@ -543,7 +564,7 @@ impl<S: Crash> Harness<S> {
         let policy = match self.random.below(4) {
             0 => CutPolicy::NoneSurvive,
             1 => CutPolicy::AllSurvive,
-            _ => CutPolicy::Random(self.random.next()),
+            _ => CutPolicy::Random(self.random.draw()),
         };
         self.ssd().breaker().disarm();
         let report = self.ssd().cut(&policy);
@@ -563,7 +584,7 @@ impl<S: Crash> Harness<S> {
                 1 => Some(Arming::Hit(Step::RecoveryDone, 1)),
                 _ => None,
             };
-            let seed = self.random.next();
+            let seed = self.random.draw();
             let mut store = self.ssd.take().unwrap().into_store();
             store.crash(seed);
             let mut ssd = match Ssd::open_armed(self.config.clone(), store, arming) {
@@ -659,13 +680,12 @@ impl<S: Crash> Harness<S> {
         }
         if lost {
             self.check_atomic(&shown, when);
-            for (&(volume, lba), _) in &shown {
+            for &(volume, lba) in shown.keys() {
                 let value = {
                     let orders = &shown[&(volume, lba)];
                     let versions = &self.blocks[volume][lba as usize].versions;
                     versions.iter().find(|v| v.0 == orders[0]).unwrap().1
                 };
-                self.order += 0;
                 self.blocks[volume][lba as usize].versions = vec![(0, value)];
             }
             self.atomic.clear();
@@ -676,7 +696,8 @@ impl<S: Crash> Harness<S> {
         for wrote in &self.atomic {
             let lbas = wrote.range.start.0..wrote.range.start.0 + wrote.range.blocks;
             let there = lbas.clone().any(|lba| shown[&(wrote.volume, lba)] == [wrote.order]);
-            let missing = lbas.clone().find(|lba| shown[&(wrote.volume, *lba)].iter().all(|order| *order < wrote.order));
+            let missing =
+                lbas.clone().find(|lba| shown[&(wrote.volume, *lba)].iter().all(|order| *order < wrote.order));
             if let (true, Some(lba)) = (there, missing) {
                 self.fail(&format!("{when}: write {} is torn: block {lba} shows something older", wrote.order));
             }

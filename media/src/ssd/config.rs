@@ -1,0 +1,130 @@
+//! What a drive is made from: checked once, and where the numbers that follow from it are derived.
+
+use crate::ftl::CacheLimits;
+use crate::ftl::gc::Tuning;
+use crate::geometry::{ConfigError, Geometry, GeometryConfig, require};
+use crate::nand::timing::NandTimes;
+use crate::unit::{Nanoseconds, index, narrow};
+
+/// A volume to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VolumeConfig {
+    /// Bytes of a logical block: a power of two from 512 to 65536, at most the unit.
+    pub block_bytes: u32,
+    /// Bytes of metadata beside each block: 0, 8, 16 or 64.
+    pub metadata_bytes: u32,
+    /// Its logical blocks.
+    pub capacity_blocks: u64,
+}
+
+/// The volatile write cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// There is a cache.
+    pub present: bool,
+    /// It is switched on at the start.
+    pub enabled: bool,
+    /// Bytes that may wait in it; above that the oldest pages are programmed.
+    pub bytes: u64,
+    /// How long data may wait in it.
+    pub age_max: Nanoseconds,
+    /// Partly written units that stay open for further parts.
+    pub open_units: u32,
+    /// Capacitors finish what is in the cache when power goes. They do not outlive the process: see [`Ssd::cut`].
+    pub capacitors: bool,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            present: true,
+            enabled: true,
+            bytes: 1 << 20,
+            age_max: Nanoseconds(100_000_000),
+            open_units: 4,
+            capacitors: false,
+        }
+    }
+}
+
+/// Everything a drive is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SsdConfig {
+    /// The NAND and its over-provisioning. `metadata_bytes_per_unit` is raised to what the volumes need.
+    pub geometry: GeometryConfig,
+    /// The volumes.
+    pub volumes: Vec<VolumeConfig>,
+    /// Collection, wear levelling, checkpoints.
+    pub tuning: Tuning,
+    /// The write cache.
+    pub cache: CacheConfig,
+    /// The longest write that a loss of power leaves whole or undone, in bytes, at any alignment.
+    pub power_atomic_bytes: u32,
+    /// Erases that a block is rated for; what "percentage used" is a percentage of.
+    pub rated_erases: u32,
+    /// NAND times, or none: as fast as the machine allows.
+    pub times: Option<NandTimes>,
+}
+
+impl Default for SsdConfig {
+    /// A drive of 1 GiB with one volume of 4 KiB blocks.
+    fn default() -> Self {
+        Self {
+            geometry: GeometryConfig::default(),
+            volumes: vec![VolumeConfig { block_bytes: 4096, metadata_bytes: 0, capacity_blocks: (1 << 30) / 4096 }],
+            tuning: Tuning::default(),
+            cache: CacheConfig::default(),
+            power_atomic_bytes: 64 << 10,
+            rated_erases: 3000,
+            times: None,
+        }
+    }
+}
+
+impl SsdConfig {
+    /// The checked geometry, with room for the volumes' metadata.
+    ///
+    /// # Errors
+    /// The first rule that the configuration breaks.
+    pub fn checked(&self) -> Result<Geometry, ConfigError> {
+        let mut config = self.geometry.clone();
+        let mut units = 0u64;
+        for (number, volume) in self.volumes.iter().enumerate() {
+            check_volume(number, volume, config.unit_bytes)?;
+            let per_unit = config.unit_bytes / volume.block_bytes * volume.metadata_bytes;
+            config.metadata_bytes_per_unit = config.metadata_bytes_per_unit.max(per_unit);
+            units += volume.capacity_blocks.div_ceil(u64::from(config.unit_bytes / volume.block_bytes));
+        }
+        let geometry = Geometry::new(config)?;
+        require!(
+            units <= u64::from(geometry.user_units),
+            "the volumes need {units} units, and there are {}",
+            geometry.user_units
+        );
+        require!(self.tuning.reserve_lines >= 3, "reserve_lines must be at least 3");
+        require!(self.tuning.journal_entries >= 128, "journal_entries must be at least 128");
+        require!(self.tuning.journal_entries.is_multiple_of(128), "journal_entries must be a multiple of 128");
+        require!(self.power_atomic_bytes > 0, "power_atomic_bytes must be at least one block");
+        let atomic_units = self.power_atomic_bytes.div_ceil(geometry.config.unit_bytes) + 1;
+        let most = geometry.units_per_line.min(u32::from(u16::MAX));
+        require!(atomic_units <= most, "power_atomic_bytes may touch {atomic_units} units, and a line has {most}");
+        Ok(geometry)
+    }
+
+    pub(super) fn limits(&self, geometry: &Geometry) -> CacheLimits {
+        let open = narrow(index(u64::from(self.cache.open_units)));
+        let units = u32::try_from(self.cache.bytes >> geometry.unit_shift).unwrap_or(u32::MAX);
+        CacheLimits { staged_units: units.max(open), open_units: index(u64::from(self.cache.open_units)) }
+    }
+}
+
+pub(super) fn check_volume(number: usize, volume: &VolumeConfig, unit_bytes: u32) -> Result<(), ConfigError> {
+    let block = volume.block_bytes;
+    require!(block.is_power_of_two(), "volume {number}: block_bytes must be a power of two");
+    require!((512..=65536).contains(&block), "volume {number}: block_bytes must be 512 to 65536, not {block}");
+    require!(block <= unit_bytes, "volume {number}: a block of {block} bytes is larger than the unit of {unit_bytes}");
+    let metadata = volume.metadata_bytes;
+    require!([0, 8, 16, 64].contains(&metadata), "volume {number}: metadata_bytes must be 0, 8, 16 or 64");
+    require!(volume.capacity_blocks > 0, "volume {number} has no blocks");
+    Ok(())
+}

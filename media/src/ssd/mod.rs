@@ -1,0 +1,436 @@
+//! The solid-state drive: volumes over one translation layer, and the answers to requests. Owns which volume lies where, the write
+//! cache's switch, and outcomes that are not due yet. Knows nothing of NVMe or virtio.
+
+use std::collections::{BTreeMap, VecDeque};
+
+pub mod config;
+mod request;
+
+use config::check_volume;
+pub use config::{CacheConfig, SsdConfig, VolumeConfig};
+
+use crate::fault::ReadFaults;
+use crate::ftl::Ftl;
+use crate::ftl::line::EraseCounts;
+use crate::geometry::{ConfigError, require};
+use crate::ledger::Ledger;
+use crate::nand::Nand;
+use crate::nand::timing::Timing;
+use crate::power::{Arming, Breaker, CutPolicy, Step, VolatileEntry};
+use crate::recover::{RecoveryReport, recover};
+use crate::root::{Counters, VolumeEntry};
+use crate::store::{Store, StoreError};
+use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
+use crate::volume::{
+    EraseSpread, Health, Media, MediaError, Outcome, Request, Submitted, Token, VolumeId, VolumeShape,
+};
+
+/// The state of a drive, for logs, monitors and tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SsdStatus {
+    /// Bytes programmed, by reason.
+    pub ledger: Ledger,
+    /// Counters of the media's life.
+    pub counters: Counters,
+    /// Wear.
+    pub erase_counts: EraseCounts,
+    /// Mean erases as a percentage of what blocks are rated for; may exceed 100, stops at 255.
+    pub percentage_used: u8,
+    /// Replacement blocks left, in percent.
+    pub available_spare_percent: u32,
+    /// Blocks out of use.
+    pub bad_blocks: u32,
+    /// Lines: all, free.
+    pub lines: (u32, u32),
+    /// Units that hold data.
+    pub mapped_units: u64,
+    /// Units that wait in the volatile cache.
+    pub staged_units: u32,
+    /// Spare ÷ user as it stands, in parts per million.
+    pub spare_per_million_of_user: u64,
+    /// Nothing can be written any more.
+    pub read_only: bool,
+    /// What the last recovery found.
+    pub recovery: RecoveryReport,
+}
+
+/// What a loss of power did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CutReport {
+    /// The entries of the volatile cache and their fate. Empty where a breaker tripped inside an operation: nothing survived then.
+    pub entries: Vec<VolatileEntry>,
+    /// The step at which the breaker tripped, if it was not cut from outside.
+    pub step: Option<Step>,
+}
+
+struct Volume {
+    entry: VolumeEntry,
+    shape: VolumeShape,
+    block_shift: u32,
+    mapped_units: u64,
+}
+
+struct Waiting {
+    ticket: u64,
+    ready: Nanoseconds,
+    token: Token,
+}
+
+/// A drive over a store.
+pub struct Ssd<S: Store> {
+    ftl: Ftl<S>,
+    config: SsdConfig,
+    volumes: Vec<Volume>,
+    cache_enabled: bool,
+    read_faults: ReadFaults,
+    pending: BTreeMap<(Nanoseconds, u64), (Token, Outcome)>,
+    waiting: VecDeque<Waiting>,
+    ordinal: u64,
+    staged_since: Option<Nanoseconds>,
+    now: Nanoseconds,
+    buffer_pages: usize,
+    recovery: RecoveryReport,
+    stuck: bool,
+    /// The store says that the end was orderly.
+    at_rest: bool,
+}
+
+impl<S: Store> Ssd<S> {
+    /// Makes a new, empty drive over an erased store. It is there after a failure of the host once a first flush is done.
+    ///
+    /// # Errors
+    /// The first rule that the configuration breaks.
+    pub fn create(config: SsdConfig, store: S) -> Result<Self, ConfigError> {
+        let geometry = config.checked()?;
+        let limits = config.limits(&geometry);
+        let timing = config.times.map(|times| Timing::new(&geometry, times));
+        let nand = Nand::new(&geometry, store, timing);
+        let mut ftl = Ftl::new(geometry, nand, config.tuning, limits);
+        let mut first_unit = 0;
+        for volume in &config.volumes {
+            let per_unit = u64::from(config.geometry.unit_bytes / volume.block_bytes);
+            let units = narrow(index(volume.capacity_blocks.div_ceil(per_unit)));
+            ftl.volumes.push(VolumeEntry {
+                block_bytes: volume.block_bytes,
+                metadata_bytes: volume.metadata_bytes,
+                first_unit,
+                units,
+                capacity_blocks: volume.capacity_blocks,
+            });
+            first_unit += units;
+        }
+        ftl.counters.power_cycles = 1;
+        ftl.write_root(false);
+        ftl.nand.sync();
+        Ok(Self::assemble(config, ftl, RecoveryReport { clean: true, ..RecoveryReport::default() }))
+    }
+
+    /// Opens the drive that a store holds. The volumes are those of the store; the rest of the configuration is as given, and its
+    /// geometry must be the one the drive was made with.
+    ///
+    /// # Errors
+    /// What recovery could not read.
+    pub fn open(config: SsdConfig, store: S) -> Result<Self, StoreError> {
+        Self::open_armed(config, store, None)
+    }
+
+    /// As [`Ssd::open`], with the breaker armed for the steps of recovery.
+    ///
+    /// # Errors
+    /// What recovery could not read.
+    pub fn open_armed(config: SsdConfig, store: S, arming: Option<Arming>) -> Result<Self, StoreError> {
+        let geometry = config.checked().map_err(|error| StoreError::Damaged(error.0))?;
+        let limits = config.limits(&geometry);
+        let timing = config.times.map(|times| Timing::new(&geometry, times));
+        let nand = Nand::new(&geometry, store, timing);
+        let (ftl, report) = recover(geometry, nand, config.tuning, limits, arming)?;
+        if cfg!(debug_assertions) {
+            ftl.assert_invariants();
+        }
+        Ok(Self::assemble(config, ftl, report))
+    }
+
+    fn assemble(config: SsdConfig, ftl: Ftl<S>, recovery: RecoveryReport) -> Self {
+        let program_bytes = u64::from(ftl.geometry.units_per_program) << ftl.geometry.unit_shift;
+        let mut ssd = Self {
+            cache_enabled: config.cache.present && config.cache.enabled,
+            buffer_pages: index((config.cache.bytes / program_bytes).max(1)),
+            config,
+            ftl,
+            volumes: Vec::new(),
+            read_faults: ReadFaults::default(),
+            pending: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            ordinal: 0,
+            staged_since: None,
+            now: Nanoseconds(0),
+            recovery,
+            stuck: false,
+            at_rest: false,
+        };
+        ssd.read_volumes();
+        ssd
+    }
+
+    fn read_volumes(&mut self) {
+        let unit_bytes = narrow(self.ftl.geometry.unit_bytes());
+        let stripe = narrow(self.ftl.geometry.stripe_bytes()).max(unit_bytes);
+        let atomic = self.config.power_atomic_bytes;
+        let of = |entry: &VolumeEntry| VolumeShape {
+            block_bytes: entry.block_bytes,
+            capacity_blocks: entry.capacity_blocks,
+            power_atomic_blocks: (atomic / entry.block_bytes).max(1),
+            preferred_blocks: unit_bytes / entry.block_bytes,
+            metadata_bytes: entry.metadata_bytes,
+            optimal_blocks: stripe / entry.block_bytes,
+        };
+        self.volumes = self
+            .ftl
+            .volumes
+            .iter()
+            .map(|entry| Volume {
+                entry: *entry,
+                shape: of(entry),
+                block_shift: entry.block_bytes.trailing_zeros(),
+                mapped_units: self.ftl.mapped_units(entry.first_unit, entry.units),
+            })
+            .collect();
+    }
+
+    /// The translation layer, to look at.
+    #[must_use]
+    pub const fn ftl(&self) -> &Ftl<S> {
+        &self.ftl
+    }
+
+    /// The store, to look at what lies under the drive.
+    pub fn store(&mut self) -> &mut S {
+        &mut self.ftl.nand.store
+    }
+
+    /// The breaker, to arm it.
+    pub fn breaker(&mut self) -> &mut Breaker {
+        &mut self.ftl.nand.power
+    }
+
+    /// Faults of reads, to set and lift.
+    pub fn read_faults(&mut self) -> &mut ReadFaults {
+        &mut self.read_faults
+    }
+
+    /// The n-th page program from now on (from 1) fails.
+    pub fn fail_program(&mut self, nth: u64) {
+        let ordinal = self.ftl.nand.page_programs() + nth;
+        self.ftl.nand.faults.programs.insert(ordinal);
+    }
+
+    /// The n-th line erase from now on (from 1) fails in a plane.
+    pub fn fail_erase(&mut self, nth: u64, plane: u32) {
+        let ordinal = self.ftl.nand.line_erases() + nth;
+        self.ftl.nand.faults.erases.insert(ordinal, plane);
+    }
+
+    /// The state of the drive.
+    #[must_use]
+    pub fn status(&self) -> SsdStatus {
+        let erase_counts = self.ftl.lines.erase_counts();
+        let mean_per_cent = erase_counts.sum * 100 / u64::from(erase_counts.lines.max(1));
+        SsdStatus {
+            ledger: self.ftl.nand.ledger,
+            counters: self.ftl.counters,
+            percentage_used: u8::try_from(mean_per_cent / u64::from(self.config.rated_erases.max(1))).unwrap_or(255),
+            erase_counts,
+            available_spare_percent: self.ftl.nand.blocks.available_spare_percent(),
+            bad_blocks: narrow(self.ftl.nand.blocks.bad().len()),
+            lines: (self.ftl.geometry.lines, self.ftl.lines.free()),
+            mapped_units: self.ftl.mapped,
+            staged_units: self.ftl.streams[crate::ftl::HOST].staged(),
+            spare_per_million_of_user: self.ftl.geometry.spare_per_million_of_user(),
+            read_only: self.ftl.read_only,
+            recovery: self.recovery,
+        }
+    }
+
+    /// Shuts the drive down in order: everything is durable and the store says so when the returned ticket is synced (at once for a
+    /// store in memory). Nothing may be submitted afterwards.
+    pub fn shutdown(&mut self) -> u64 {
+        if self.ftl.nand.power.lost() {
+            return 0;
+        }
+        self.ftl.checkpoint_now();
+        self.ftl.write_root(true);
+        self.staged_since = None;
+        let ticket = self.ftl.nand.sync();
+        self.ftl.nand.power.cut();
+        ticket
+    }
+
+    /// Whether the store has done what a ticket stands for.
+    ///
+    /// # Errors
+    /// Where the store is stuck.
+    pub fn synced(&mut self, ticket: u64) -> Result<bool, StoreError> {
+        self.ftl.nand.store.synced().map(|done| done >= ticket)
+    }
+
+    /// Cuts power: the policy decides what the volatile cache leaves behind (with capacitors, everything), and nothing is answered
+    /// until [`Ssd::restore`]. Where a breaker tripped before, nothing of the cache survived.
+    pub fn cut(&mut self, policy: &CutPolicy) -> CutReport {
+        let step = self.ftl.nand.power.tripped_at();
+        let mut entries = Vec::new();
+        if !self.ftl.nand.power.lost() {
+            let policy = if self.config.cache.capacitors { &CutPolicy::AllSurvive } else { policy };
+            entries = self.ftl.decide(policy);
+            self.ftl.resolve_cache(&entries);
+        }
+        self.ftl.nand.power.cut();
+        self.staged_since = None;
+        CutReport { entries, step }
+    }
+
+    /// Brings power back: recovers, with the breaker armed for recovery's own steps where asked for. Pending requests are forgotten.
+    ///
+    /// # Errors
+    /// What recovery could not read; the drive then stays without power.
+    pub fn restore(&mut self, arming: Option<Arming>) -> Result<RecoveryReport, StoreError> {
+        assert!(self.ftl.nand.power.lost(), "power comes back only after it went");
+        let store = self.ftl.nand.store.take();
+        let mut restored = Self::open_armed(self.config.clone(), store, arming)?;
+        restored.read_faults = std::mem::take(&mut self.read_faults);
+        restored.now = self.now;
+        *self = restored;
+        Ok(self.recovery)
+    }
+
+    /// Takes the store out of a drive that has lost power or was shut down.
+    #[must_use]
+    pub fn into_store(self) -> S {
+        self.ftl.nand.store
+    }
+
+    /// Gives a volume another block format. Everything in it is deallocated; durable when the returned ticket is synced.
+    ///
+    /// # Errors
+    /// The first rule that the format breaks; nothing was done then.
+    pub fn reformat(&mut self, volume: VolumeId, block_bytes: u32, metadata_bytes: u32) -> Result<u64, ConfigError> {
+        require!((volume.0 as usize) < self.volumes.len(), "there is no volume {}", volume.0);
+        let unit_bytes = narrow(self.ftl.geometry.unit_bytes());
+        let entry = self.volumes[volume.0 as usize].entry;
+        let bytes = entry.capacity_blocks * u64::from(entry.block_bytes);
+        let format =
+            VolumeConfig { block_bytes, metadata_bytes, capacity_blocks: bytes / u64::from(block_bytes.max(1)) };
+        check_volume(volume.0 as usize, &format, unit_bytes)?;
+        let room = self.ftl.geometry.config.metadata_bytes_per_unit;
+        require!(
+            unit_bytes / block_bytes * metadata_bytes <= room,
+            "the media has no room for {metadata_bytes} bytes of metadata"
+        );
+        self.ftl.deallocate(LogicalUnit(entry.first_unit), entry.units);
+        self.ftl.commit();
+        let capacity_blocks = format.capacity_blocks;
+        self.ftl.volumes[volume.0 as usize] = VolumeEntry { block_bytes, metadata_bytes, capacity_blocks, ..entry };
+        self.ftl.write_root(false);
+        self.read_volumes();
+        self.read_faults.heal(volume, LbaRange::new(Lba(0), u64::MAX));
+        Ok(self.ftl.nand.sync())
+    }
+}
+
+impl<S: Store> Media for Ssd<S> {
+    fn shape(&self, volume: VolumeId) -> Option<VolumeShape> {
+        self.volumes.get(volume.0 as usize).map(|volume| volume.shape)
+    }
+
+    fn allocated_blocks(&self, volume: VolumeId) -> u64 {
+        let Some(volume) = self.volumes.get(volume.0 as usize) else {
+            return 0;
+        };
+        let blocks = volume.mapped_units * u64::from(volume.shape.preferred_blocks);
+        blocks.min(volume.shape.capacity_blocks)
+    }
+
+    fn write_cache(&self) -> Option<bool> {
+        self.config.cache.present.then_some(self.cache_enabled)
+    }
+
+    fn set_write_cache(&mut self, now: Nanoseconds, token: Token, enabled: bool) -> Submitted {
+        self.now = now;
+        self.ftl.nand.now = now;
+        if self.ftl.nand.power.lost() {
+            return Submitted::Done(Err(MediaError::PowerLost));
+        }
+        let switched_off = self.cache_enabled && !enabled;
+        self.cache_enabled = enabled && self.config.cache.present;
+        if !switched_off {
+            return Submitted::Done(Ok(()));
+        }
+        let ended = self.flush();
+        self.answer(token, ended)
+    }
+
+    fn health(&self) -> Health {
+        let SsdStatus { ledger, counters, erase_counts, percentage_used, available_spare_percent, .. } = self.status();
+        Health {
+            power_cycles: counters.power_cycles,
+            unsafe_shutdowns: counters.unsafe_shutdowns,
+            read_bytes: counters.host_read_bytes,
+            written_bytes: counters.host_write_bytes,
+            reads: counters.host_reads,
+            writes: counters.host_writes,
+            media_errors: counters.media_errors,
+            percentage_used,
+            available_spare_percent: u8::try_from(available_spare_percent).unwrap_or(100),
+            programmed_bytes: ledger.programs,
+            bad_blocks: self.ftl.nand.blocks.bad().len() as u64,
+            erases: EraseSpread {
+                fewest: erase_counts.least.into(),
+                most: erase_counts.most.into(),
+                total: erase_counts.sum,
+                lines: erase_counts.lines.into(),
+            },
+            read_only: self.ftl.read_only,
+        }
+    }
+
+    fn submit(&mut self, now: Nanoseconds, token: Token, volume: VolumeId, request: Request<'_>) -> Submitted {
+        self.now = now;
+        self.ftl.nand.now = now;
+        if self.ftl.nand.power.reached(Step::RequestTaken) {
+            return Submitted::Done(Err(MediaError::PowerLost));
+        }
+        let ended = self.execute(volume.0 as usize, request);
+        self.answer(token, ended)
+    }
+
+    fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {
+        self.now = now;
+        self.ftl.nand.now = now;
+        self.destage_old();
+        self.collect_synced();
+        if self.ftl.nand.power.lost() && !(self.pending.is_empty() && self.waiting.is_empty()) {
+            self.fail_all_pending();
+        }
+        while let Some(entry) = self.pending.first_entry() {
+            if entry.key().0 > now {
+                return;
+            }
+            let (token, ended) = entry.remove();
+            outcome(token, ended);
+        }
+    }
+
+    fn cancel(&mut self, token: Token) -> bool {
+        let before = self.pending.len() + self.waiting.len();
+        self.pending.retain(|_, (pending, _)| *pending != token);
+        self.waiting.retain(|waiting| waiting.token != token);
+        self.pending.len() + self.waiting.len() < before
+    }
+
+    fn next_event(&self) -> Option<Nanoseconds> {
+        let due = self.pending.first_key_value().map(|(key, _)| key.0);
+        let destage = self.staged_since.map(|since| since.plus(self.config.cache.age_max));
+        // A request that waits for the host's disk may be done at any time: looking again now is the only answer.
+        let disk = (!self.waiting.is_empty()).then_some(self.now);
+        [due, destage, disk].into_iter().flatten().min()
+    }
+}

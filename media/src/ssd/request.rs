@@ -1,0 +1,344 @@
+//! Owns how requests are carried out: from blocks of a volume to spans of units, and from what the translation layer did to when an
+//! outcome is due. Does not know how outcomes are delivered.
+
+use super::{Ssd, Waiting};
+use crate::fault::ReadVerdict;
+use crate::ftl::write::Span;
+use crate::power::Step;
+use crate::store::{Store, StoreError};
+use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
+use crate::volume::{Fault, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
+
+struct Zeroes;
+
+impl Source for Zeroes {
+    fn fill(&mut self, _offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        into.fill(0);
+        Ok(())
+    }
+}
+
+/// What a finished request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wait {
+    Nothing,
+    Until(Nanoseconds),
+    Synced,
+}
+
+impl<S: Store> Ssd<S> {
+    #[inline]
+    fn span(&self, volume: usize, range: LbaRange) -> Result<Span, MediaError> {
+        let volume = &self.volumes[volume];
+        if !range.fits(volume.shape.capacity_blocks) {
+            return Err(MediaError::OutOfRange);
+        }
+        let byte = range.start.0 << volume.block_shift;
+        let unit = u32::try_from(byte >> self.ftl.geometry.unit_shift).map_err(|_| MediaError::OutOfRange)?;
+        let bytes = usize::try_from(range.blocks << volume.block_shift).map_err(|_| MediaError::OutOfRange)?;
+        Ok(Span {
+            first: LogicalUnit(volume.entry.first_unit + unit),
+            offset: index(byte & (self.ftl.geometry.unit_bytes() as u64 - 1)),
+            bytes,
+            block_shift: volume.block_shift,
+            metadata_bytes: volume.shape.metadata_bytes as usize,
+        })
+    }
+
+    fn read(&mut self, volume: usize, range: LbaRange, into: &mut dyn Sink, force: bool) -> Result<Wait, MediaError> {
+        let span = self.span(volume, range)?;
+        let forced = force && self.ftl.has_uncommitted();
+        if forced {
+            self.ftl.commit();
+        }
+        if !self.read_faults.is_empty() {
+            self.meet_read_faults(volume, range)?;
+        }
+        self.ftl.nand.reads_finish = self.now;
+        self.ftl.read(&span, into).map_err(|error| at(error, range.start))?;
+        self.ftl.counters.host_reads += 1;
+        self.ftl.counters.host_read_bytes += span.bytes as u64;
+        Ok(if forced { Wait::Synced } else { self.until(self.ftl.nand.reads_finish) })
+    }
+
+    #[cold]
+    fn meet_read_faults(&mut self, volume: usize, range: LbaRange) -> Result<(), MediaError> {
+        match self.read_faults.verdict(VolumeId(narrow(volume)), range) {
+            ReadVerdict::Readable { corrected } => {
+                self.ftl.counters.corrected_reads += corrected;
+                Ok(())
+            }
+            ReadVerdict::Unrecovered(first) => {
+                self.ftl.counters.media_errors += 1;
+                Err(MediaError::UnrecoveredRead { first })
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        volume: usize,
+        range: LbaRange,
+        from: &mut dyn Source,
+        force: bool,
+    ) -> Result<Wait, MediaError> {
+        let span = self.span(volume, range)?;
+        if range.blocks == 0 {
+            return Ok(Wait::Nothing);
+        }
+        self.check_store()?;
+        let grouped = range.blocks <= u64::from(self.volumes[volume].shape.power_atomic_blocks);
+        self.ftl.nand.reads_finish = self.now;
+        let written = self.ftl.write(&span, from, grouped);
+        if let Err(error) = written {
+            self.ftl.counters.media_errors += u64::from(error != MediaError::HostMemory);
+            return Err(at(error, range.start));
+        }
+        self.accepted(volume, range, force)
+    }
+
+    /// What every change ends with: faults of overwritten blocks heal, and durability is arranged for.
+    #[inline]
+    fn accepted(&mut self, volume: usize, range: LbaRange, force: bool) -> Result<Wait, MediaError> {
+        if !self.read_faults.is_empty() {
+            self.read_faults.heal(VolumeId(narrow(volume)), range);
+        }
+        if force || !self.cache_enabled {
+            return self.commit();
+        }
+        if self.staged_since.is_none() {
+            self.staged_since = Some(self.now);
+        }
+        if self.ftl.nand.store.backlogged() {
+            return Ok(Wait::Synced);
+        }
+        if self.ftl.nand.timing.is_none() {
+            return Ok(Wait::Nothing);
+        }
+        let buffered = self.ftl.nand.buffer_free(self.buffer_pages);
+        Ok(self.until(buffered.max(self.ftl.nand.reads_finish)))
+    }
+
+    fn commit(&mut self) -> Result<Wait, MediaError> {
+        self.ftl.nand.power.reached(Step::FlushBegun);
+        self.ftl.commit();
+        self.staged_since = None;
+        self.ftl.nand.power.reached(Step::FlushProgrammed);
+        if self.ftl.has_uncommitted() {
+            return Err(MediaError::WriteFailed { first: Lba(0) });
+        }
+        Ok(Wait::Synced)
+    }
+
+    /// While the store is stuck nothing new is taken in: memory would fill with what cannot be written.
+    fn check_store(&mut self) -> Result<(), MediaError> {
+        if self.stuck {
+            self.stuck = self.ftl.nand.store.synced().is_err();
+        }
+        if self.stuck { Err(MediaError::NoSpace) } else { Ok(()) }
+    }
+
+    /// Every range is checked before the first is touched; each is accepted by itself.
+    fn deallocate(&mut self, volume: usize, ranges: &[LbaRange]) -> Result<Wait, MediaError> {
+        for range in ranges {
+            self.span(volume, *range)?;
+        }
+        self.check_store()?;
+        let mut wait = Wait::Nothing;
+        for range in ranges.iter().filter(|range| range.blocks != 0) {
+            let span = self.span(volume, *range)?;
+            self.zero_edges_and_deallocate(volume, *range, &span)?;
+            wait = wait.max(self.accepted(volume, *range, false)?);
+        }
+        Ok(wait)
+    }
+
+    /// Whole units leave the map; of units covered in part, the blocks are written with zeroes where the unit holds anything.
+    fn zero_edges_and_deallocate(&mut self, volume: usize, range: LbaRange, span: &Span) -> Result<(), MediaError> {
+        let shift = self.ftl.geometry.unit_shift;
+        let units = span.units(shift);
+        let to_end = range.start.0 + range.blocks == self.volumes[volume].shape.capacity_blocks;
+        let covers = |n: usize| {
+            let part = span.part(n, shift);
+            part.bytes == 1 << shift || (part.offset == 0 && to_end && n + 1 == units)
+        };
+        let first_whole = usize::from(!covers(0));
+        let end_whole = if units > 1 && !covers(units - 1) { units - 1 } else { units };
+        for n in [0, units - 1] {
+            let edge = n < first_whole || n >= end_whole;
+            if edge && (n == 0 || units > 1) && self.ftl.mapped_units(span.first.0 + narrow(n), 1) != 0 {
+                let part = span.part(n, shift);
+                let zeroed = Span { first: part.unit, offset: part.offset, bytes: part.bytes, ..*span };
+                self.ftl.write(&zeroed, &mut Zeroes, true).map_err(|error| at(error, range.start))?;
+            }
+        }
+        if end_whole > first_whole {
+            self.ftl.deallocate(LogicalUnit(span.first.0 + narrow(first_whole)), narrow(end_whole - first_whole));
+        }
+        Ok(())
+    }
+
+    fn write_zeroes(
+        &mut self,
+        volume: usize,
+        range: LbaRange,
+        deallocate: bool,
+        force: bool,
+    ) -> Result<Wait, MediaError> {
+        let span = self.span(volume, range)?;
+        let unit_mask = self.ftl.geometry.unit_bytes() - 1;
+        let atomic = range.blocks <= u64::from(self.volumes[volume].shape.power_atomic_blocks);
+        // One journal entry is as atomic as one group; a mixture of both is not. Zeroes that need not be whole or undone are never
+        // programmed: a map entry that points nowhere says the same, and gigabytes of zeroes would hold everything up.
+        let whole_units = (span.offset | span.bytes) & unit_mask == 0;
+        if range.blocks != 0 && (!atomic || (deallocate && whole_units)) {
+            self.check_store()?;
+            self.zero_edges_and_deallocate(volume, range, &span)?;
+            return self.accepted(volume, range, force);
+        }
+        self.write(volume, range, &mut Zeroes, force)
+    }
+
+    fn until(&self, time: Nanoseconds) -> Wait {
+        if time <= self.now { Wait::Nothing } else { Wait::Until(time) }
+    }
+
+    pub(super) fn execute(&mut self, volume: usize, request: Request<'_>) -> Result<Wait, MediaError> {
+        match request {
+            Request::FlushAll => return self.flush(),
+            Request::Quiesce => return self.quiesce(),
+            _ if volume >= self.volumes.len() => return Err(MediaError::NoSuchVolume),
+            Request::Read { .. } | Request::Flush => {}
+            Request::Write { .. } | Request::WriteZeroes { .. } | Request::Deallocate { .. } => self.leave_rest(),
+        }
+        let before = self.ftl.mapped;
+        let wait = match request {
+            Request::Read { range, into, force } => return self.read(volume, range, into, force),
+            Request::Flush | Request::FlushAll | Request::Quiesce => return self.flush(),
+            Request::Write { range, from, force } => self.write(volume, range, from, force).inspect(|_| {
+                self.ftl.counters.host_writes += 1;
+                self.ftl.counters.host_write_bytes += range.blocks << self.volumes[volume].block_shift;
+            }),
+            Request::WriteZeroes { range, deallocate, force } => self.write_zeroes(volume, range, deallocate, force),
+            Request::Deallocate { ranges } => self.deallocate(volume, ranges),
+        };
+        let mapped = &mut self.volumes[volume].mapped_units;
+        *mapped = *mapped + self.ftl.mapped - before;
+        wait
+    }
+
+    /// Everything is durable and the store says that the end was orderly, until the next request that changes anything.
+    fn quiesce(&mut self) -> Result<Wait, MediaError> {
+        let wait = self.flush()?;
+        if !self.at_rest {
+            self.ftl.checkpoint_now();
+            self.ftl.write_root(true);
+            self.at_rest = !self.ftl.nand.power.lost();
+        }
+        Ok(wait)
+    }
+
+    /// Before anything changes, the store must no longer say that the end was orderly.
+    fn leave_rest(&mut self) {
+        if std::mem::take(&mut self.at_rest) {
+            self.ftl.write_root(false);
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> Result<Wait, MediaError> {
+        self.check_store()?;
+        self.commit()
+    }
+
+    #[inline]
+    pub(super) fn answer(&mut self, token: Token, ended: Result<Wait, MediaError>) -> Submitted {
+        if self.ftl.nand.power.lost() {
+            return Submitted::Done(Err(MediaError::PowerLost));
+        }
+        match ended {
+            Ok(Wait::Nothing) => Submitted::Done(Ok(())),
+            Err(error) => Submitted::Done(Err(error)),
+            Ok(Wait::Until(time)) => self.pend(time, token, Ok(())),
+            Ok(Wait::Synced) => self.await_sync(token),
+        }
+    }
+
+    fn pend(&mut self, time: Nanoseconds, token: Token, outcome: Outcome) -> Submitted {
+        self.ordinal += 1;
+        self.pending.insert((time, self.ordinal), (token, outcome));
+        Submitted::Pending
+    }
+
+    fn await_sync(&mut self, token: Token) -> Submitted {
+        let ticket = self.ftl.nand.sync();
+        self.ftl.nand.power.reached(Step::FlushSynced);
+        if self.ftl.nand.power.lost() {
+            return Submitted::Done(Err(MediaError::PowerLost));
+        }
+        let ready = self.ftl.nand.programs_finish.max(self.ftl.nand.reads_finish);
+        match self.ftl.nand.store.synced() {
+            Ok(done) if done >= ticket && ready <= self.now => Submitted::Done(Ok(())),
+            Ok(done) if done >= ticket => self.pend(ready, token, Ok(())),
+            Ok(_) => {
+                self.waiting.push_back(Waiting { ticket, ready, token });
+                Submitted::Pending
+            }
+            Err(error) => {
+                self.stuck = true;
+                Submitted::Done(Err(of_store(&error)))
+            }
+        }
+    }
+
+    /// Moves requests whose sync is done (or has failed) to those that only wait for their time.
+    pub(super) fn collect_synced(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let (done, failed) = match self.ftl.nand.store.synced() {
+            Ok(done) => (done, None),
+            Err(error) => (u64::MAX, Some(of_store(&error))),
+        };
+        self.stuck |= failed.is_some();
+        while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.ticket <= done) {
+            self.pend(waiting.ready, waiting.token, failed.map_or(Ok(()), Err));
+        }
+    }
+
+    /// Programs what has waited in the cache for too long.
+    pub(super) fn destage_old(&mut self) {
+        let due = self.staged_since.map(|since| since.plus(self.config.cache.age_max));
+        if due.is_some_and(|due| due <= self.now) && !self.ftl.nand.power.lost() {
+            self.ftl.commit();
+            self.ftl.release_drained();
+            self.staged_since = None;
+        }
+    }
+
+    /// Without power nothing pending ends well.
+    pub(super) fn fail_all_pending(&mut self) {
+        let tokens: Vec<_> = self.pending.values().map(|(token, _)| *token).collect();
+        let waiting = self.waiting.drain(..).map(|waiting| waiting.token);
+        let all: Vec<_> = tokens.into_iter().chain(waiting).collect();
+        self.pending.clear();
+        for token in all {
+            self.pend(self.now, token, Err(MediaError::PowerLost));
+        }
+    }
+}
+
+/// An error of the translation layer, which knows no blocks, named by the request's first block.
+fn at(error: MediaError, first: Lba) -> MediaError {
+    match error {
+        MediaError::WriteFailed { .. } => MediaError::WriteFailed { first },
+        MediaError::UnrecoveredRead { .. } => MediaError::UnrecoveredRead { first },
+        other => other,
+    }
+}
+
+fn of_store(error: &StoreError) -> MediaError {
+    match error {
+        StoreError::NoSpace => MediaError::NoSpace,
+        StoreError::Failed(_) | StoreError::Damaged(_) => MediaError::Internal,
+    }
+}
