@@ -402,7 +402,7 @@ fn every_named_step_of_normal_work_can_be_reached() {
             for n in 0..capacity * 5 {
                 let lba = random.below(capacity);
                 let outcome = match n % 50 {
-                    0 => submit(&mut ssd, Request::Deallocate { range: LbaRange::new(Lba(lba), 1) }),
+                    0 => submit(&mut ssd, Request::Deallocate { ranges: &[LbaRange::new(Lba(lba), 1)] }),
                     1 => submit(&mut ssd, Request::Flush),
                     _ => write(&mut ssd, lba, 1, 1, false),
                 };
