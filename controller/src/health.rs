@@ -1,4 +1,5 @@
-//! What the device knows of its own life: counts for the SMART log, and the error log. Nothing here decides anything.
+//! What the controller knows of its own life: the error log, the time, the temperature. What the SMART log counts is the media's to
+//! know, so that it outlives us. Nothing here decides anything.
 
 use std::collections::VecDeque;
 
@@ -18,21 +19,11 @@ pub(crate) const WARNING_KELVINS: u16 = 343;
 /// Above this a drive would stop (CCTEMP).
 pub(crate) const CRITICAL_KELVINS: u16 = 353;
 
-/// Counts since power-on.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) bytes_read: u128,
-    pub(crate) bytes_written: u128,
-    pub(crate) read_commands: u128,
-    pub(crate) write_commands: u128,
-    pub(crate) media_errors: u128,
-    pub(crate) errors: u64,
-}
-
 /// The device's life so far.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    pub(crate) counts: Counts,
+    /// Errors ever entered into the error log.
+    pub(crate) errors_logged: u64,
     /// Time of the last step, from the origin of the caller.
     pub(crate) now: Nanoseconds,
     /// Newest first.
@@ -42,9 +33,6 @@ pub(crate) struct Health {
 impl Health {
     /// Enters a failed command into the error log.
     pub(crate) fn log_command(&mut self, sqid: u16, cid: u16, origin: Origin, status: Status) {
-        if status.code_type() == 2 && status != Status::COMPARE_FAILURE {
-            self.counts.media_errors += 1;
-        }
         self.log(ErrorEntry {
             sqid: sqid.into(),
             cid: cid.into(),
@@ -73,9 +61,9 @@ impl Health {
     }
 
     fn log(&mut self, entry: ErrorEntry) {
-        self.counts.errors += 1;
+        self.errors_logged += 1;
         self.errors.truncate(ERROR_ENTRIES - 1);
-        self.errors.push_front(ErrorEntry { error_count: self.counts.errors.into(), ..entry });
+        self.errors.push_front(ErrorEntry { error_count: self.errors_logged.into(), ..entry });
     }
 
     /// The error log, newest first.

@@ -257,7 +257,7 @@ impl Controller {
             worked = true;
         }
         if self.registers.shutdown == Shutdown::Asked {
-            let submitted = self.media.submit(self.health.now, SHUTDOWN_TOKEN, VolumeId(0), Request::FlushAll);
+            let submitted = self.media.submit(self.health.now, SHUTDOWN_TOKEN, VolumeId(0), Request::Quiesce);
             self.registers.shutdown = match submitted {
                 Submitted::Pending => Shutdown::Flushing,
                 Submitted::Done(outcome) => Shutdown::after_flush(outcome),
@@ -412,7 +412,6 @@ impl Controller {
             memory,
             media: self.media.as_mut(),
             namespaces: &self.namespaces,
-            counts: &mut self.health.counts,
             segments: &mut self.segments,
             page_shift: self.registers.page_shift(),
             transfer_bytes_max: self.config.transfer_bytes_max(),

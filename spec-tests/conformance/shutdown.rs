@@ -37,7 +37,7 @@ fn shutdown_is_complete_only_when_all_is_durable() {
         rig.wait(Nanoseconds(50_000));
         rig.settle();
         assert_eq!(shutdown_status(rig), COMPLETE);
-        assert_eq!(rig.behaviour.borrow().asked, [Asked::FlushAll]);
+        assert_eq!(rig.behaviour.borrow().asked, [Asked::Quiesce]);
         assert!(host.status().contains(ControllerStatus::READY), "shutdown is not reset");
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use media::store::RamMedia;
-use media::{Media, MediaError, Nanoseconds, Outcome, Request, Submitted, Token, VolumeId, VolumeShape};
+use media::{Health, Media, MediaError, Nanoseconds, Outcome, Request, Submitted, Token, VolumeId, VolumeShape};
 
 /// What the media was asked, without the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Asked {
     Flush(VolumeId),
     /// A flush of all volumes.
     FlushAll,
+    /// The same, to come to rest.
+    Quiesce,
     /// The cache was switched.
     WriteCache(bool),
 }
@@ -47,6 +49,8 @@ pub struct SlowMedia {
     /// Due times of what is pending, in the order of submission.
     pending: BTreeMap<(Nanoseconds, u64), (Token, Outcome)>,
     order: u64,
+    /// How many requests failed because the test wanted it.
+    failures: u64,
 }
 
 impl SlowMedia {
@@ -54,13 +58,14 @@ impl SlowMedia {
     #[must_use]
     pub fn new(inner: RamMedia) -> (Self, Rc<RefCell<Behaviour>>) {
         let behaviour = Rc::new(RefCell::new(Behaviour::default()));
-        (Self { inner, behaviour: Rc::clone(&behaviour), pending: BTreeMap::new(), order: 0 }, behaviour)
+        (Self { inner, behaviour: Rc::clone(&behaviour), pending: BTreeMap::new(), order: 0, failures: 0 }, behaviour)
     }
 
     fn after(&mut self, now: Nanoseconds, token: Token, submitted: Submitted) -> Submitted {
         let Submitted::Done(outcome) = submitted else { return submitted };
         let behaviour = self.behaviour.borrow();
         let outcome = behaviour.failure.map_or(outcome, Err);
+        self.failures += u64::from(behaviour.failure.is_some());
         let Some(latency) = behaviour.latency else { return Submitted::Done(outcome) };
         self.order += 1;
         self.pending.insert((now.plus(latency), self.order), (token, outcome));
@@ -75,6 +80,11 @@ impl Media for SlowMedia {
 
     fn allocated_blocks(&self, volume: VolumeId) -> u64 {
         self.inner.allocated_blocks(volume)
+    }
+
+    fn health(&self) -> Health {
+        let health = self.inner.health();
+        Health { media_errors: health.media_errors + self.failures, ..health }
     }
 
     fn write_cache(&self) -> Option<bool> {
@@ -97,6 +107,7 @@ impl Media for SlowMedia {
             Request::Deallocate { ranges } => Asked::Deallocate(ranges.len()),
             Request::Flush => Asked::Flush(volume),
             Request::FlushAll => Asked::FlushAll,
+            Request::Quiesce => Asked::Quiesce,
         };
         self.behaviour.borrow_mut().asked.push(asked);
         let submitted = self.inner.submit(now, token, volume, request);

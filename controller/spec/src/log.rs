@@ -118,6 +118,10 @@ impl Smart {
     }
 }
 
+/// SMART critical warning bit: the spare is below its threshold.
+pub const WARNING_SPARE: u8 = 1 << 0;
+/// SMART critical warning bit: the media can only be read.
+pub const WARNING_READ_ONLY: u8 = 1 << 3;
 /// SMART critical warning bit: temperature above or below a threshold.
 pub const WARNING_TEMPERATURE: u8 = 1 << 1;
 

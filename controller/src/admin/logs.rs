@@ -3,6 +3,7 @@
 use nvme_spec::command::{high16, low16};
 use nvme_spec::log::{self, FirmwareSlots, LogId, Smart, effects};
 use nvme_spec::{Command, NSID_ALL, Status};
+use zerocopy::little_endian::U128;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::Done;
@@ -13,6 +14,8 @@ use crate::health::{ERROR_ENTRIES, TEMPERATURE_KELVINS};
 
 /// Dword 10 bit 15: Retain Asynchronous Event.
 const RETAIN_EVENT: u32 = 1 << 15;
+/// Below this much spare the SMART log warns, in percent.
+const SPARE_THRESHOLD_PERCENT: u8 = 10;
 /// Dword 14 bit 23: the offset is an index, not bytes.
 const OFFSET_IS_INDEX: u32 = 1 << 23;
 
@@ -90,21 +93,36 @@ fn smart(controller: &Controller, nsid: u32) -> Result<Smart, Status> {
     if nsid != 0 && nsid != NSID_ALL {
         return Err(Status::INVALID_FIELD);
     }
-    let counts = &controller.health.counts;
+    let health = controller.media.health();
     let mut page = Smart::zeroed();
-    page.critical_warning = controller.features.temperature_warning(TEMPERATURE_KELVINS);
+    page.critical_warning =
+        controller.features.temperature_warning(TEMPERATURE_KELVINS) | media_warning(&controller.media.health());
     page.composite_temperature_kelvins = TEMPERATURE_KELVINS.into();
-    page.available_spare_percent = 100;
-    page.available_spare_threshold_percent = 10;
-    page.data_units_read = counts.bytes_read.div_ceil(512_000).into();
-    page.data_units_written = counts.bytes_written.div_ceil(512_000).into();
-    page.host_read_commands = counts.read_commands.into();
-    page.host_write_commands = counts.write_commands.into();
-    page.power_cycles = 1.into();
+    page.available_spare_percent = health.available_spare_percent;
+    page.available_spare_threshold_percent = SPARE_THRESHOLD_PERCENT;
+    page.percentage_used = health.percentage_used;
+    page.data_units_read = data_units(health.read_bytes);
+    page.data_units_written = data_units(health.written_bytes);
+    page.host_read_commands = u128::from(health.reads).into();
+    page.host_write_commands = u128::from(health.writes).into();
+    page.power_cycles = u128::from(health.power_cycles).into();
+    page.unsafe_shutdowns = u128::from(health.unsafe_shutdowns).into();
     page.power_on_hours = u128::from(controller.health.now.0 / 3_600_000_000_000).into();
-    page.media_errors = counts.media_errors.into();
-    page.error_log_entries = u128::from(counts.errors).into();
+    page.media_errors = u128::from(health.media_errors).into();
+    page.error_log_entries = u128::from(controller.health.errors_logged).into();
     Ok(page)
+}
+
+/// Base 2.1 figure 207: thousands of 512 bytes, rounded up.
+fn data_units(bytes: u64) -> U128 {
+    u128::from(bytes.div_ceil(512_000)).into()
+}
+
+/// The critical warnings that come from the media: its spare is short, or it can no longer be written.
+fn media_warning(health: &media::Health) -> u8 {
+    let spare = if health.available_spare_percent < SPARE_THRESHOLD_PERCENT { log::WARNING_SPARE } else { 0 };
+    let read_only = if health.read_only { log::WARNING_READ_ONLY } else { 0 };
+    spare | read_only
 }
 
 /// LID 03h: slot 1 is active and the only one.

@@ -40,8 +40,6 @@ pub(super) fn start<M: GuestMemory>(
     let range = context.range(namespace, blocks)?;
     let length = context.length(namespace, blocks)?;
     context.resolve(data, length)?;
-    context.counts.read_commands += 1;
-    context.counts.bytes_read += length as u128;
     let (now, token) = (context.now, context.token);
     let (expected, media) = context.transfer();
     let mut comparison = Comparison { expected, differs: false };

@@ -12,7 +12,6 @@ use nvme_spec::Status;
 
 use crate::command::{Blocks, IoCommand};
 use crate::dma::{DataPointer, GuestMemory, Segment, Transfer};
-use crate::health::Counts;
 use crate::inflight::Origin;
 use crate::namespace::{Namespace, Namespaces};
 use crate::prp;
@@ -23,7 +22,6 @@ pub(crate) struct Context<'a, M> {
     pub(crate) memory: &'a M,
     pub(crate) media: &'a mut dyn Media,
     pub(crate) namespaces: &'a Namespaces,
-    pub(crate) counts: &'a mut Counts,
     /// Scratch: the data of the command, once its pointer is resolved.
     pub(crate) segments: &'a mut Vec<Segment>,
     /// log2 of the memory page size.

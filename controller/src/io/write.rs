@@ -20,8 +20,6 @@ pub(super) fn start<M: GuestMemory>(
     let length = context.length(namespace, blocks)?;
     context.resolve(data, length)?;
     context.check_readable(length)?;
-    context.counts.write_commands += 1;
-    context.counts.bytes_written += length as u128;
     let (now, token) = (context.now, context.token);
     let (mut from, media) = context.transfer();
     Ok(media.submit(now, token, namespace.volume, Request::Write { range, from: &mut from, force }))
