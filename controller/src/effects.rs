@@ -48,12 +48,14 @@ pub(crate) const FEATURES: [(FeatureId, u32); 12] = [
 ];
 
 /// Log pages.
-pub(crate) const LOGS: [LogId; 7] = [
+pub(crate) const LOGS: [LogId; 9] = [
     LogId::SUPPORTED,
     LogId::ERROR,
     LogId::SMART,
     LogId::FIRMWARE_SLOT,
     LogId::COMMAND_EFFECTS,
+    LogId::ENDURANCE_GROUP,
     LogId::FEATURE_EFFECTS,
     LogId::MANAGEMENT_EFFECTS,
+    LogId::OCP_SMART,
 ];

@@ -14,6 +14,11 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
+    /// What the namespace holds, in bytes of data.
+    pub(crate) fn capacity_bytes(&self) -> u128 {
+        u128::from(self.shape.capacity_blocks) << self.block_shift()
+    }
+
     /// log2 of the logical block size in bytes.
     pub(crate) fn block_shift(&self) -> u32 {
         self.shape.block_bytes.trailing_zeros()
@@ -40,6 +45,11 @@ impl Namespaces {
             Namespace { identity: config.clone(), volume, shape }
         });
         Self { active: active.collect() }
+    }
+
+    /// What all namespaces hold together, in bytes.
+    pub(crate) fn capacity_bytes(&self) -> u128 {
+        self.active.iter().map(Namespace::capacity_bytes).sum()
     }
 
     /// NN: the largest identifier that is valid, at least 1.

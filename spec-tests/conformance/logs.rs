@@ -16,18 +16,21 @@ use zerocopy::IntoBytes;
 use crate::verbs::{TRANSFERS, TestHost, Verbs, admin, bare, with_prp};
 
 /// Every page that there is, with its size.
-const PAGES: [(LogId, usize); 7] = [
+const PAGES: [(LogId, usize); 9] = [
     (LogId::SUPPORTED, SUPPORTED_BYTES),
     (LogId::ERROR, 64 * 64),
     (LogId::SMART, 512),
     (LogId::FIRMWARE_SLOT, 512),
     (LogId::COMMAND_EFFECTS, COMMAND_EFFECTS_BYTES),
+    (LogId::ENDURANCE_GROUP, 512),
     (LogId::FEATURE_EFFECTS, FEATURE_EFFECTS_BYTES),
     (LogId::MANAGEMENT_EFFECTS, MANAGEMENT_EFFECTS_BYTES),
+    (LogId::OCP_SMART, 512),
 ];
 
+/// From an offset on, of the one endurance group where the page is of a group.
 fn at(offset: u64) -> LogArguments {
-    LogArguments { offset, ..LogArguments::default() }
+    LogArguments { offset, specific_identifier: 1, ..LogArguments::default() }
 }
 
 /// The dwords of a page of dwords.
@@ -68,7 +71,7 @@ fn supported_pages_are_those_that_are_answered() {
             0 => Status::INVALID_LOG_PAGE,
             _ => Status::SUCCESS,
         };
-        assert_eq!(host.log_status(LogId(lid), 64, LogArguments::default()), expected, "LID {lid:#x}");
+        assert_eq!(host.log_status(LogId(lid), 64, at(0)), expected, "LID {lid:#x}");
         assert_eq!(PAGES.iter().any(|(page, _)| page.0 == lid), expected.is_success(), "LID {lid:#x} in this test");
     }
 }

@@ -8,6 +8,7 @@ mod doorbells;
 mod events;
 mod features;
 mod fuzz;
+mod hints;
 mod hostile;
 mod identify;
 mod interrupts;

@@ -1,6 +1,6 @@
 //! Data structures of Identify (Base 2.1 section 5.1.13; NVM Command Set 1.1 section 4.1.5).
 
-use nvme_spec::identify::{self, Controller, IndependentNamespace, LbaFormat, Namespace, PowerState};
+use nvme_spec::identify::{self, Controller, IndependentNamespace, LbaFormat, Namespace, NvmNamespace, PowerState};
 use spec_tests::fields_at;
 use spec_tests::golden::{marked, parsed};
 
@@ -179,6 +179,21 @@ fn lba_formats_follow_each_other() {
 fn bits_of_identify_namespace() {
     assert_eq!(identify::NSFEAT_OWN_ATOMICS, 0x02);
     assert_eq!(identify::DLFEAT_ZEROES_AND_DEALLOCATE, 0x09);
+}
+
+// NVM Command Set 1.1 section 4.1.5.3, I/O Command Set specific Identify Namespace.
+#[test]
+fn nvm_identify_namespace_lies_as_its_figure_says() {
+    fields_at!(NvmNamespace, 4096 bytes, {
+        lbstm: 0, 8;
+        pic: 8, 1;
+        elbaf: 12, 256;
+        npdgl: 268, 4;
+        nprg: 272, 4;
+        npra: 276, 4;
+        nors: 280, 4;
+        npdal: 284, 4;
+    }, reserved { reserved_9, reserved_288 });
 }
 
 // Base 2.1 section 5.1.13.2.8, I/O Command Set Independent Identify Namespace.

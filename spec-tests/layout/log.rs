@@ -1,6 +1,6 @@
 //! Log pages and asynchronous events (Base 2.1 sections 5.1.12 and 5.1.2).
 
-use nvme_spec::log::{self, ErrorEntry, Event, FirmwareSlots, LogId, Smart, effects};
+use nvme_spec::log::{self, EnduranceGroup, ErrorEntry, Event, FirmwareSlots, LogId, OcpSmart, Smart, effects};
 use spec_tests::fields_at;
 use spec_tests::golden::{marked, parsed};
 
@@ -50,6 +50,48 @@ fn smart_lies_as_its_figure_says() {
         temperature_sensors_kelvins: 200, 16;
     }, reserved { reserved_7, reserved_216 });
     assert_eq!(log::WARNING_TEMPERATURE, 0x02);
+}
+
+// Base 2.1 section 5.1.12.1.10, Endurance Group Information.
+#[test]
+fn the_endurance_group_page_lies_as_its_figure_says() {
+    fields_at!(EnduranceGroup, 512 bytes, {
+        critical_warning: 0, 1;
+        features: 1, 2;
+        available_spare_percent: 3, 1;
+        available_spare_threshold_percent: 4, 1;
+        percentage_used: 5, 1;
+        domain: 6, 2;
+        endurance_estimate: 32, 16;
+        data_units_read: 48, 16;
+        data_units_written: 64, 16;
+        media_units_written: 80, 16;
+        host_read_commands: 96, 16;
+        host_write_commands: 112, 16;
+        media_errors: 128, 16;
+        error_log_entries: 144, 16;
+        total_capacity_bytes: 160, 16;
+        unallocated_capacity_bytes: 176, 16;
+    }, reserved { reserved_8, reserved_192 });
+}
+
+// OCP Datacenter NVMe SSD 2.0 section 4.8.4, SMART / Health Information Extended.
+#[test]
+fn the_ocp_page_lies_as_its_table_says() {
+    fields_at!(OcpSmart, 512 bytes, {
+        physical_bytes_written: 0, 16;
+        physical_bytes_read: 16, 16;
+        bad_user_blocks: 32, 6;
+        bad_user_blocks_normalized: 38, 2;
+        uncorrectable_reads: 56, 8;
+        erases_most: 88, 4;
+        erases_fewest: 92, 4;
+        incomplete_shutdowns: 112, 4;
+        version: 494, 2;
+        guid: 496, 16;
+    }, reserved { reserved_40, reserved_64, reserved_96, reserved_116 });
+    // The number is written with its highest byte first: AFD514C9-7C6F-4F9C-A4F2-BFEA2810AFC5.
+    assert_eq!(u128::from_le_bytes(log::OCP_SMART_GUID), 0xafd5_14c9_7c6f_4f9c_a4f2_bfea_2810_afc5);
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use controller::config::{Config, DeviceOptions, Doorbells, NamespaceOptions};
 use controller::dma::DoorbellPage;
 use controller::{Controller, Effect, InterruptMode, bar};
-use media::Nanoseconds;
-use media::store::RamMedia;
+use media::ssd::{Ssd, SsdConfig, VolumeConfig};
+use media::store::{MemoryStore, RamMedia};
+use media::{Media, Nanoseconds};
 use nvme_host::{Host, Port, Setup};
 
 use crate::memory::{TestMemory, TestPage};
@@ -25,6 +26,8 @@ pub struct Build {
     pub device: DeviceOptions,
     /// Block size in bytes and capacity in blocks of each namespace.
     pub namespaces: Vec<(u32, u64)>,
+    /// A drive with a flash translation layer behind the namespaces, instead of plain memory; its volumes are then the namespaces.
+    pub drive: Option<SsdConfig>,
     /// What the namespaces are told of themselves; defaults where the list is shorter.
     pub identities: Vec<NamespaceOptions>,
     /// How the host sets the controller up.
@@ -36,6 +39,7 @@ impl Default for Build {
         Self {
             device: DeviceOptions::default(),
             namespaces: vec![(512, 16 << 11)],
+            drive: None,
             identities: Vec::new(),
             setup: Setup::new(MEMORY),
         }
@@ -52,7 +56,7 @@ impl Build {
         let mut identities = self.identities.clone();
         identities.resize(self.namespaces.len(), NamespaceOptions::default());
         let config = Config::check(&self.device, &identities).expect("the test's options are possible");
-        let (media, behaviour) = SlowMedia::new(RamMedia::new(&self.namespaces));
+        let (media, behaviour) = SlowMedia::new(self.media());
         let mapped = config.doorbells == Doorbells::Mapped;
         let mut controller = Controller::new(config, Box::new(media));
         controller.set_bus_master(true);
@@ -65,6 +69,14 @@ impl Build {
             now: Nanoseconds(0),
             effects: Vec::new(),
         }
+    }
+
+    fn media(&self) -> Box<dyn Media> {
+        let Some(drive) = &self.drive else { return Box::new(RamMedia::new(&self.namespaces)) };
+        let volume = |&(block_bytes, capacity_blocks)| VolumeConfig { block_bytes, metadata_bytes: 0, capacity_blocks };
+        let drive = SsdConfig { volumes: self.namespaces.iter().map(volume).collect(), ..drive.clone() };
+        let geometry = drive.checked().expect("the test's drive is possible");
+        Box::new(Ssd::create(drive, MemoryStore::new(&geometry)).expect("a new drive"))
     }
 
     /// A host that has enabled the rig's controller and has only admin queues.

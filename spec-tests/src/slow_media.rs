@@ -1,11 +1,10 @@
 //! A media that takes its time and remembers what it was asked: for tests of what waits, of abort, deletion and reset, of FUA and the
-//! cache. The bytes are in a [`RamMedia`]; the waiting is this file's.
+//! cache. The bytes are in the media under it; the waiting is this file's.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use media::store::RamMedia;
 use media::{Health, Media, MediaError, Nanoseconds, Outcome, Request, Submitted, Token, VolumeId, VolumeShape};
 
 /// What the media was asked, without the data.
@@ -44,7 +43,7 @@ pub struct Behaviour {
 
 /// See the file's text.
 pub struct SlowMedia {
-    inner: RamMedia,
+    inner: Box<dyn Media>,
     behaviour: Rc<RefCell<Behaviour>>,
     /// Due times of what is pending, in the order of submission.
     pending: BTreeMap<(Nanoseconds, u64), (Token, Outcome)>,
@@ -56,7 +55,7 @@ pub struct SlowMedia {
 impl SlowMedia {
     /// A media over memory, and the handle to its behaviour.
     #[must_use]
-    pub fn new(inner: RamMedia) -> (Self, Rc<RefCell<Behaviour>>) {
+    pub fn new(inner: Box<dyn Media>) -> (Self, Rc<RefCell<Behaviour>>) {
         let behaviour = Rc::new(RefCell::new(Behaviour::default()));
         (Self { inner, behaviour: Rc::clone(&behaviour), pending: BTreeMap::new(), order: 0, failures: 0 }, behaviour)
     }
@@ -88,7 +87,7 @@ impl Media for SlowMedia {
     }
 
     fn write_cache(&self) -> Option<bool> {
-        self.behaviour.borrow().cache
+        self.behaviour.borrow().cache.or_else(|| self.inner.write_cache())
     }
 
     fn set_write_cache(&mut self, now: Nanoseconds, token: Token, enabled: bool) -> Submitted {

@@ -56,6 +56,8 @@ pub struct LogArguments {
     pub retain_event: bool,
     /// LSP: log specific.
     pub specific: u8,
+    /// LSI: log specific identifier, an endurance group for instance.
+    pub specific_identifier: u16,
     /// CSI: the command set.
     pub command_set: u8,
 }
@@ -355,7 +357,7 @@ pub fn get_log_command(log: LogId, bytes: usize, arguments: LogArguments) -> Com
     Command {
         nsid: arguments.nsid.into(),
         cdw10: (u32::from(log.0) | specific | retain | (dwords_z & 0xffff) << 16).into(),
-        cdw11: (dwords_z >> 16).into(),
+        cdw11: (dwords_z >> 16 | u32::from(arguments.specific_identifier) << 16).into(),
         cdw12: low.into(),
         cdw13: high.into(),
         cdw14: (u32::from(arguments.command_set) << 24).into(),

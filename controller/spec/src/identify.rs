@@ -24,6 +24,8 @@ impl Cns {
     pub const COMMAND_SET_ACTIVE_NAMESPACES: Self = Self(0x07);
     /// Identify Namespace, independent of the command set.
     pub const INDEPENDENT_NAMESPACE: Self = Self(0x08);
+    /// Endurance groups.
+    pub const ENDURANCE_GROUPS: Self = Self(0x19);
     /// Combinations of command sets.
     pub const COMMAND_SETS: Self = Self(0x1c);
 }
@@ -225,8 +227,39 @@ impl Namespace {
 
 /// NSFEAT: the namespace's own atomic sizes are meant (NSABP).
 pub const NSFEAT_OWN_ATOMICS: u8 = 1 << 1;
+/// NSFEAT, OPTPERF (bits 5:4) = 11b: the preferred sizes are given, those of deallocation in both widths.
+pub const NSFEAT_PREFERRED_SIZES: u8 = 0b11 << 4;
 /// DLFEAT: deallocated blocks read as zeroes (bits 2:0 = 001b), and Write Zeroes may deallocate (bit 3).
 pub const DLFEAT_ZEROES_AND_DEALLOCATE: u8 = 0b1001;
+
+/// Identify Namespace for the NVM command set (CNS 05h): 4096 bytes (NVM Command Set 1.1 figure 100).
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the names are those of the figure, in lower case")]
+pub struct NvmNamespace {
+    pub lbstm: U64,
+    pub pic: u8,
+    pub reserved_9: [u8; 3],
+    pub elbaf: [U32; 64],
+    pub npdgl: U32,
+    pub nprg: U32,
+    pub npra: U32,
+    pub nors: U32,
+    pub npdal: U32,
+    pub reserved_288: [u8; 3808],
+}
+crate::assert_size!(NvmNamespace, crate::IDENTIFY_BYTES);
+
+impl NvmNamespace {
+    /// All zero.
+    #[must_use]
+    pub fn zeroed() -> Self {
+        Self::new_zeroed()
+    }
+}
+
+/// CTRATT: there are endurance groups.
+pub const CTRATT_ENDURANCE_GROUPS: u32 = 1 << 4;
 
 /// Identify Namespace, independent of the command set: 4096 bytes (Base 2.1 figure 320).
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

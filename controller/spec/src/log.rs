@@ -18,10 +18,14 @@ impl LogId {
     pub const FIRMWARE_SLOT: Self = Self(0x03);
     /// Commands Supported and Effects.
     pub const COMMAND_EFFECTS: Self = Self(0x05);
+    /// Endurance Group Information.
+    pub const ENDURANCE_GROUP: Self = Self(0x09);
     /// Feature Identifiers Supported and Effects.
     pub const FEATURE_EFFECTS: Self = Self(0x12);
     /// NVMe-MI Commands Supported and Effects.
     pub const MANAGEMENT_EFFECTS: Self = Self(0x13);
+    /// SMART / Health Information Extended, of the OCP Datacenter NVMe SSD specification (vendor specific range).
+    pub const OCP_SMART: Self = Self(0xc0);
 }
 
 /// One entry of the Error Information log: 64 bytes (figure 206).
@@ -124,6 +128,89 @@ pub const WARNING_SPARE: u8 = 1 << 0;
 pub const WARNING_READ_ONLY: u8 = 1 << 3;
 /// SMART critical warning bit: temperature above or below a threshold.
 pub const WARNING_TEMPERATURE: u8 = 1 << 1;
+
+/// The Endurance Group Information log: 512 bytes (figure 219). Amounts of data are in units of a billion bytes, rounded up.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct EnduranceGroup {
+    /// Critical warnings of the group.
+    pub critical_warning: u8,
+    /// Features of the group.
+    pub features: U16,
+    /// Spare left, in percent.
+    pub available_spare_percent: u8,
+    /// Below this a warning is raised, in percent.
+    pub available_spare_threshold_percent: u8,
+    /// Life used, in percent.
+    pub percentage_used: u8,
+    /// Domain.
+    pub domain: U16,
+    /// Reserved.
+    pub reserved_8: [u8; 24],
+    /// What may be written in the group's life; 0 if not reported.
+    pub endurance_estimate: U128,
+    /// Data read by hosts.
+    pub data_units_read: U128,
+    /// Data written by hosts.
+    pub data_units_written: U128,
+    /// Data written to the media, by hosts and by the device itself.
+    pub media_units_written: U128,
+    /// Commands that read.
+    pub host_read_commands: U128,
+    /// Commands that wrote.
+    pub host_write_commands: U128,
+    /// Media and data integrity errors.
+    pub media_errors: U128,
+    /// Errors entered into the error log.
+    pub error_log_entries: U128,
+    /// Bytes of the group.
+    pub total_capacity_bytes: U128,
+    /// Bytes of the group that no namespace has.
+    pub unallocated_capacity_bytes: U128,
+    /// Reserved.
+    pub reserved_192: [u8; 320],
+}
+crate::assert_size!(EnduranceGroup, 512);
+
+/// What stands in bytes 511:496 of the OCP SMART log, so that a host knows the layout.
+pub const OCP_SMART_GUID: [u8; 16] =
+    [0xc5, 0xaf, 0x10, 0x28, 0xea, 0xbf, 0xf2, 0xa4, 0x9c, 0x4f, 0x6f, 0x7c, 0xc9, 0x14, 0xd5, 0xaf];
+
+/// The SMART / Health Information Extended log: 512 bytes (OCP Datacenter NVMe SSD 2.0 section 4.8.4). What this device does not
+/// count is in reserved space and zero.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct OcpSmart {
+    /// Bytes programmed into the media, for whatever reason.
+    pub physical_bytes_written: U128,
+    /// Bytes read from the media; 0 here: not counted.
+    pub physical_bytes_read: U128,
+    /// Bad blocks, 48 bits.
+    pub bad_user_blocks: [u8; 6],
+    /// Bad blocks, normalized: 100 when there are none.
+    pub bad_user_blocks_normalized: U16,
+    /// Blocks of the device's own, and recoveries that we do not have.
+    pub reserved_40: [u8; 16],
+    /// Reads that could not be corrected.
+    pub uncorrectable_reads: U64,
+    /// Corrections and refreshes that we do not count.
+    pub reserved_64: [u8; 24],
+    /// Erases of the line erased most.
+    pub erases_most: U32,
+    /// Erases of the line erased least.
+    pub erases_fewest: U32,
+    /// Throttling, version and link errors.
+    pub reserved_96: [u8; 16],
+    /// Losses of power without a completed shutdown.
+    pub incomplete_shutdowns: U32,
+    /// What else we do not count.
+    pub reserved_116: [u8; 378],
+    /// Version of the layout.
+    pub version: U16,
+    /// [`OCP_SMART_GUID`].
+    pub guid: [u8; 16],
+}
+crate::assert_size!(OcpSmart, 512);
 
 /// The Firmware Slot Information log: 512 bytes (figure 209).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

@@ -1,12 +1,14 @@
 //! Identify (NVMe Base 2.1 section 5.1.13; NVM Command Set 1.1 section 4.1.5): what the host is told of us. Every field speaks of
 //! something that exists; what is not offered is zero.
 
+use nvme_spec::command::low16;
 use nvme_spec::identify::{self, Cns, LbaFormat, descriptor};
 use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::register::VERSION_2_1;
 use nvme_spec::{Command, IDENTIFY_BYTES, NSID_ALL, Status};
 use zerocopy::IntoBytes;
 
+use super::logs::ENDURANCE_GROUP;
 use super::{Done, keep_alive};
 use crate::Controller;
 use crate::dma::GuestMemory;
@@ -39,6 +41,7 @@ fn page(controller: &Controller, command: &Command) -> Result<Page, Status> {
         Cns::ACTIVE_NAMESPACES => active(controller, nsid),
         Cns::NAMESPACE_DESCRIPTORS => descriptors(controller, nsid),
         Cns::INDEPENDENT_NAMESPACE => independent(controller, nsid),
+        Cns::ENDURANCE_GROUPS => Ok(endurance_groups(low16(command.cdw11.get()))),
         Cns::COMMAND_SETS => Ok(command_sets()),
         Cns::COMMAND_SET_NAMESPACE => nvm_only(command_set).and_then(|()| command_set_namespace(controller, nsid)),
         Cns::COMMAND_SET_CONTROLLER => nvm_only(command_set).map(|()| command_set_controller()),
@@ -64,6 +67,9 @@ fn this_controller(controller: &Controller) -> Page {
     data.mdts = config.mdts;
     data.cntlid = 0.into();
     data.ver = VERSION_2_1.into();
+    data.ctratt = identify::CTRATT_ENDURANCE_GROUPS.into();
+    data.endgidmax = ENDURANCE_GROUP.into();
+    data.tnvmcap = controller.namespaces.capacity_bytes().into();
     // An I/O controller.
     data.cntrltype = 1;
     data.oacs = if controller.supports(AdminOpcode::DOORBELL_BUFFER_CONFIG) {
@@ -99,6 +105,7 @@ fn this_controller(controller: &Controller) -> Page {
 fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Status> {
     let Some(namespace) = valid(controller, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let shape = &namespace.shape;
+    let hints = Hints::of(namespace, controller.config.transfer_bytes_max());
     let mut data = identify::Namespace::zeroed();
     data.nsze = shape.capacity_blocks.into();
     data.ncap = shape.capacity_blocks.into();
@@ -109,6 +116,16 @@ fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Status> {
         data.nawupf_z = u16::try_from(shape.power_atomic_blocks - 1).unwrap_or(u16::MAX).into();
         data.nawun_z = data.nawupf_z;
     }
+    if let Some(hints) = hints {
+        data.nsfeat |= identify::NSFEAT_PREFERRED_SIZES;
+        data.npwg_z = hints.unit_z.into();
+        data.npwa_z = hints.unit_z.into();
+        data.npdg_z = hints.unit_z.into();
+        data.npda_z = hints.unit_z.into();
+        data.nows_z = hints.stripe_z.into();
+    }
+    data.nvmcap = namespace.capacity_bytes().into();
+    data.endgid = ENDURANCE_GROUP.into();
     data.nguid = namespace.identity.nguid;
     data.eui64 = namespace.identity.eui64.to_be_bytes();
     let shift = u8::try_from(namespace.block_shift()).unwrap_or(0);
@@ -152,9 +169,48 @@ fn descriptors(controller: &Controller, nsid: u32) -> Result<Page, Status> {
     Ok(page)
 }
 
-/// CNS 05h for the NVM command set: no extended formats, no protection information, so all fields are zero.
+/// CNS 05h for the NVM command set: no extended formats and no protection information; the sizes of deallocation, in blocks.
 fn command_set_namespace(controller: &Controller, nsid: u32) -> Result<Page, Status> {
-    valid(controller, nsid).map(|_| [0; IDENTIFY_BYTES])
+    let Some(namespace) = valid(controller, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
+    let mut data = identify::NvmNamespace::zeroed();
+    if let Some(hints) = Hints::of(namespace, controller.config.transfer_bytes_max()) {
+        data.npdgl = (u32::from(hints.unit_z) + 1).into();
+        data.npdal = data.npdgl;
+    }
+    Ok(to_page(&data))
+}
+
+/// What a host should prefer, in blocks, zero-based: whole indirection units, and stripes of them. A write that keeps to it needs no
+/// read before, and a deallocation that does gives everything back.
+struct Hints {
+    unit_z: u16,
+    stripe_z: u16,
+}
+
+impl Hints {
+    /// `None` where the unit is one block and there is nothing to prefer, and where it is more than one command can carry: the fields
+    /// may not name a size above MDTS (B176).
+    fn of(namespace: &Namespace, transfer_bytes_max: usize) -> Option<Self> {
+        let shape = &namespace.shape;
+        let limit = u32::try_from(transfer_bytes_max >> namespace.block_shift()).ok()?.min(1 << 16);
+        let unit = shape.preferred_blocks;
+        if unit > limit || shape.optimal_blocks <= 1 {
+            return None;
+        }
+        let stripe = shape.optimal_blocks.min(limit) / unit * unit;
+        let zero_based = |blocks: u32| u16::try_from(blocks - 1).ok();
+        Some(Self { unit_z: zero_based(unit)?, stripe_z: zero_based(stripe)? })
+    }
+}
+
+/// CNS 19h: how many groups there are from the given one on, and which.
+fn endurance_groups(from: u16) -> Page {
+    let mut page = [0; IDENTIFY_BYTES];
+    if from <= ENDURANCE_GROUP {
+        page[..2].copy_from_slice(&1_u16.to_le_bytes());
+        page[2..4].copy_from_slice(&ENDURANCE_GROUP.to_le_bytes());
+    }
+    page
 }
 
 /// CNS 06h for the NVM command set: no command has a limit of its own (all of these fields are zero), at version 1.1.
@@ -169,6 +225,7 @@ fn command_set_controller() -> Page {
 fn independent(controller: &Controller, nsid: u32) -> Result<Page, Status> {
     let Some(_) = valid(controller, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let mut data = identify::IndependentNamespace::zeroed();
+    data.endgid = ENDURANCE_GROUP.into();
     data.nstat = identify::NSTAT_READY;
     Ok(to_page(&data))
 }

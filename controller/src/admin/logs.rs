@@ -1,7 +1,7 @@
 //! Get Log Page (NVMe Base 2.1 section 5.1.12).
 
 use nvme_spec::command::{high16, low16};
-use nvme_spec::log::{self, FirmwareSlots, LogId, Smart, effects};
+use nvme_spec::log::{self, EnduranceGroup, FirmwareSlots, LogId, OcpSmart, Smart, effects};
 use nvme_spec::{Command, NSID_ALL, Status};
 use zerocopy::little_endian::U128;
 use zerocopy::{FromZeros, IntoBytes};
@@ -14,6 +14,10 @@ use crate::health::{ERROR_ENTRIES, TEMPERATURE_KELVINS};
 
 /// Dword 10 bit 15: Retain Asynchronous Event.
 const RETAIN_EVENT: u32 = 1 << 15;
+/// The one endurance group.
+pub(super) const ENDURANCE_GROUP: u16 = 1;
+/// Version of the OCP SMART log's layout.
+const OCP_SMART_VERSION: u16 = 3;
 /// Below this much spare the SMART log warns, in percent.
 const SPARE_THRESHOLD_PERCENT: u8 = 10;
 /// Dword 14 bit 23: the offset is an index, not bytes.
@@ -28,7 +32,7 @@ pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, comma
     }
     let offset = offset(command)?;
     let length = length(controller, command)?;
-    let page = page(controller, identifier, command.nsid.get())?;
+    let page = page(controller, identifier, command)?;
     if offset > page.len() {
         return Err(Status::INVALID_FIELD);
     }
@@ -59,13 +63,15 @@ fn length(controller: &Controller, command: &Command) -> Result<usize, Status> {
     if bytes > controller.config.transfer_bytes_max() { Err(Status::INVALID_FIELD) } else { Ok(bytes) }
 }
 
-fn page(controller: &Controller, identifier: LogId, nsid: u32) -> Result<Vec<u8>, Status> {
+fn page(controller: &Controller, identifier: LogId, command: &Command) -> Result<Vec<u8>, Status> {
     Ok(match identifier {
         LogId::SUPPORTED => supported(),
         LogId::ERROR => errors(controller),
-        LogId::SMART => smart(controller, nsid)?.as_bytes().to_vec(),
+        LogId::SMART => smart(controller, command.nsid.get())?.as_bytes().to_vec(),
         LogId::FIRMWARE_SLOT => firmware(controller).as_bytes().to_vec(),
         LogId::COMMAND_EFFECTS => command_effects(controller),
+        LogId::ENDURANCE_GROUP => endurance_group(controller, high16(command.cdw11.get()))?.as_bytes().to_vec(),
+        LogId::OCP_SMART => ocp_smart(controller).as_bytes().to_vec(),
         LogId::FEATURE_EFFECTS => feature_effects(controller),
         LogId::MANAGEMENT_EFFECTS => vec![0; log::MANAGEMENT_EFFECTS_BYTES],
         _ => return Err(Status::INVALID_LOG_PAGE),
@@ -123,6 +129,45 @@ fn media_warning(health: &media::Health) -> u8 {
     let spare = if health.available_spare_percent < SPARE_THRESHOLD_PERCENT { log::WARNING_SPARE } else { 0 };
     let read_only = if health.read_only { log::WARNING_READ_ONLY } else { 0 };
     spare | read_only
+}
+
+/// LID 09h: all namespaces are in group 1, whose number the command carries in its log specific identifier.
+fn endurance_group(controller: &Controller, group: u16) -> Result<EnduranceGroup, Status> {
+    if group != ENDURANCE_GROUP {
+        return Err(Status::INVALID_FIELD);
+    }
+    let health = controller.media.health();
+    let billions = |bytes: u64| u128::from(bytes.div_ceil(1_000_000_000)).into();
+    let mut page = EnduranceGroup::new_zeroed();
+    page.critical_warning = media_warning(&health);
+    page.available_spare_percent = health.available_spare_percent;
+    page.available_spare_threshold_percent = SPARE_THRESHOLD_PERCENT;
+    page.percentage_used = health.percentage_used;
+    page.data_units_read = billions(health.read_bytes);
+    page.data_units_written = billions(health.written_bytes);
+    page.media_units_written = billions(health.programmed_bytes);
+    page.host_read_commands = u128::from(health.reads).into();
+    page.host_write_commands = u128::from(health.writes).into();
+    page.media_errors = u128::from(health.media_errors).into();
+    page.error_log_entries = u128::from(controller.health.errors_logged).into();
+    page.total_capacity_bytes = controller.namespaces.capacity_bytes().into();
+    Ok(page)
+}
+
+/// LID C0h: what the media did, byte by byte.
+fn ocp_smart(controller: &Controller) -> OcpSmart {
+    let health = controller.media.health();
+    let mut page = OcpSmart::new_zeroed();
+    page.physical_bytes_written = u128::from(health.programmed_bytes).into();
+    page.bad_user_blocks.copy_from_slice(&health.bad_blocks.to_le_bytes()[..6]);
+    page.bad_user_blocks_normalized = u16::from(health.available_spare_percent).into();
+    page.uncorrectable_reads = health.media_errors.into();
+    page.erases_most = u32::try_from(health.erases.most).unwrap_or(u32::MAX).into();
+    page.erases_fewest = u32::try_from(health.erases.fewest).unwrap_or(u32::MAX).into();
+    page.incomplete_shutdowns = u32::try_from(health.unsafe_shutdowns).unwrap_or(u32::MAX).into();
+    page.version = OCP_SMART_VERSION.into();
+    page.guid = log::OCP_SMART_GUID;
+    page
 }
 
 /// LID 03h: slot 1 is active and the only one.
