@@ -1,11 +1,11 @@
 //! Submission queue entry → typed command or status. Nobody behind this file sees a dword of an I/O command.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use nvme_spec::command::{DATASET_DEALLOCATE, WRITE_ZEROES_DEALLOCATE, WRITE_ZEROES_NAMESPACE};
+use nvme_spec::command::{DATASET_DEALLOCATE, WRITE_ZEROES_DEALLOCATE, WRITE_ZEROES_NAMESPACE, psdt};
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Command, Status};
 
-use crate::dma::DataPointer;
+use crate::dma::{DataPointer, PrpEntries};
 
 /// Logical blocks that a command names: at least one. Whether they exist is the namespace's to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
