@@ -86,19 +86,19 @@ impl Walk<'_> {
     /// Takes the descriptors of a segment, up to the end of the data; says where the list goes on, if it does.
     fn follow<M: GuestMemory>(&mut self, memory: &M, list: List) -> Result<Option<List>, Status> {
         let mut bytes = [0; BATCH as usize * DESCRIPTOR_BYTES];
-        let (mut address, mut left) = (list.address, list.descriptors);
-        while left > 0 && self.missing > 0 {
-            let count = left.min(BATCH);
+        let mut done = 0;
+        while done < list.descriptors && self.missing > 0 {
+            let count = (list.descriptors - done).min(BATCH);
             // NVMe Base 2.1 section 4.2.3: too many descriptors are what Invalid Number of SGL Descriptors is for.
             self.descriptors_left = self.descriptors_left.checked_sub(count).ok_or(Status::INVALID_SGL_COUNT)?;
             let batch = bytes.get_mut(..count as usize * DESCRIPTOR_BYTES).ok_or(Status::INTERNAL_ERROR)?;
+            let offset = u64::from(done) * u64::from(BYTES);
+            let address = list.address.checked_add(offset).ok_or(Status::DATA_TRANSFER_ERROR)?;
             memory.read(address, batch).map_err(|_| Status::DATA_TRANSFER_ERROR)?;
-            left -= count;
-            if let Some(next) = self.take_batch(batch, (left == 0).then_some(list))? {
+            done += count;
+            if let Some(next) = self.take_batch(batch, (done == list.descriptors).then_some(list))? {
                 return Ok(Some(next));
             }
-            // A list that wrapped past the last address would have failed to be read; this one may only end there.
-            address = address.wrapping_add(u64::from(count * BYTES));
         }
         Ok(None)
     }
@@ -112,7 +112,11 @@ impl Walk<'_> {
             let Some(next) = self.take(descriptor)? else { continue };
             return match ending {
                 Some(list) if descriptors.peek().is_none() => {
-                    if list.last { Err(Status::INVALID_SGL_SEGMENT) } else { Ok(Some(next)) }
+                    if list.last {
+                        Err(Status::INVALID_SGL_SEGMENT)
+                    } else {
+                        Ok(Some(next))
+                    }
                 }
                 // B124: a segment goes on with its last descriptor only.
                 _ => Err(Status::INVALID_SGL_COUNT),
