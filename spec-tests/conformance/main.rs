@@ -19,6 +19,7 @@ mod prp;
 mod queues;
 mod registers;
 mod reset;
+mod sgl;
 mod shutdown;
 mod support;
 mod verbs;
