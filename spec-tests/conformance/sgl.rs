@@ -7,6 +7,7 @@ use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::sgl::{SglDescriptor, SglSubtype, SglType};
 use nvme_spec::{Command, Status, identify};
 use proptest::prelude::*;
+use spec_tests::random::cases;
 use spec_tests::rig::{Build, MEMORY};
 use zerocopy::IntoBytes;
 
@@ -455,8 +456,11 @@ fn a_write_whose_pieces_end_leaves_each_block_old_or_new() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
+    #![proptest_config(ProptestConfig {
+        cases: u32::try_from(cases(128)).unwrap_or(u32::MAX),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
     /// B122, B123: whatever pieces describe the data, the bytes are those that PRPs bring, and no others change.
     #[test]
     fn pieces_bring_what_prps_bring(
