@@ -3,7 +3,8 @@
 //!
 //! Map of the crate, in the order in which a command passes: [`bar`] and `doorbell` (where the host writes), `state` (CC and CSTS),
 //! `arbiter` and `queue` (a completion slot, then the entry), `command` (typed, or a status), `io` and `admin` (one file for each
-//! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and up again: `inflight`, `queue`, [`irq`](Effect).
+//! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and up again: `inflight`, `queue`,
+//! [`irq`](Effect).
 //!
 //! What it does not implement yet: metadata, fused commands, Copy, Verify, Write Uncorrectable, reservations, namespace
 //! management, Format, Sanitize, firmware download, weighted arbitration.
