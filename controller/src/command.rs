@@ -1,11 +1,11 @@
 //! Submission queue entry → typed command or status. Nobody behind this file sees a dword of an I/O command.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use nvme_spec::command::{DATASET_DEALLOCATE, WRITE_ZEROES_DEALLOCATE, WRITE_ZEROES_NAMESPACE};
+use nvme_spec::command::{DATASET_DEALLOCATE, WRITE_ZEROES_DEALLOCATE, WRITE_ZEROES_NAMESPACE, psdt};
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Command, Status};
 
-use crate::dma::DataPointer;
+use crate::dma::{DataPointer, PrpEntries};
 
 /// Logical blocks that a command names: at least one. Whether they exist is the namespace's to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,27 +28,26 @@ pub(crate) enum IoCommand {
 impl IoCommand {
     /// The command that an entry of an I/O queue asks for.
     pub(crate) fn parse(entry: &Command) -> Result<Self, Status> {
+        // An opcode that we do not know is told as such, whatever the flags are: what is wrong with them comes later.
+        let data = data(entry);
+        let force = entry.force_unit_access();
         let command = match NvmOpcode(entry.opcode) {
             NvmOpcode::FLUSH => Self::Flush,
-            NvmOpcode::READ => {
-                Self::Read { blocks: blocks(entry), force: entry.force_unit_access(), data: data(entry) }
-            }
-            NvmOpcode::WRITE => {
-                Self::Write { blocks: blocks(entry), force: entry.force_unit_access(), data: data(entry) }
-            }
-            NvmOpcode::COMPARE => {
-                Self::Compare { blocks: blocks(entry), force: entry.force_unit_access(), data: data(entry) }
-            }
+            NvmOpcode::READ => Self::Read { blocks: blocks(entry), force, data: data? },
+            NvmOpcode::WRITE => Self::Write { blocks: blocks(entry), force, data: data? },
+            NvmOpcode::COMPARE => Self::Compare { blocks: blocks(entry), force, data: data? },
             NvmOpcode::WRITE_ZEROES => write_zeroes(entry)?,
             NvmOpcode::DATASET_MANAGEMENT => Self::DatasetManagement {
                 // NVM Command Set 1.1 section 3.3.3: NR is zero-based.
                 ranges: u16::from(entry.cdw10.get().to_le_bytes()[0]) + 1,
                 deallocate: entry.cdw11.get() & DATASET_DEALLOCATE != 0,
-                data: data(entry),
+                data: data?,
             },
             _ => return Err(Status::INVALID_OPCODE),
         };
-        check_flags(entry)?;
+        // Commands without data have a PSDT as well.
+        data?;
+        check_alone(entry)?;
         Ok(command)
     }
 
@@ -64,17 +63,30 @@ impl IoCommand {
     }
 }
 
-/// Refuses what we offer neither on admin nor on I/O queues: fused pairs (B61) and data pointers that are SGLs (B60, B128).
-pub(crate) fn check_flags(entry: &Command) -> Result<(), Status> {
-    if entry.fuse() != 0 || entry.psdt() != 0 {
-        return Err(Status::INVALID_FIELD);
-    }
-    Ok(())
+/// The PRP entries of an admin command, if it is one that we take: over PCIe no admin command has an SGL (NVMe Base 2.1 section
+/// 4.1.1; B60), and none is part of a fused pair (B61).
+pub(crate) fn admin_data(entry: &Command) -> Result<PrpEntries, Status> {
+    check_alone(entry)?;
+    if entry.psdt() == psdt::PRP { Ok(prps(entry)) } else { Err(Status::INVALID_FIELD) }
 }
 
-/// The PRP entries of a command.
-pub(crate) fn data(entry: &Command) -> DataPointer {
-    DataPointer { prp1: entry.prp1.get(), prp2: entry.prp2.get() }
+/// Fused pairs are offered on no queue (B61).
+fn check_alone(entry: &Command) -> Result<(), Status> {
+    if entry.fuse() == 0 { Ok(()) } else { Err(Status::INVALID_FIELD) }
+}
+
+/// What PSDT makes of the data pointer (NVMe Base 2.1 section 4.1.1; B128). No namespace has metadata of its own, so the metadata
+/// pointer is not looked at (B129); an SGL for it is refused, since SGLS does not offer any.
+fn data(entry: &Command) -> Result<DataPointer, Status> {
+    match entry.psdt() {
+        psdt::PRP => Ok(DataPointer::Prp(prps(entry))),
+        psdt::SGL => Ok(DataPointer::Sgl(entry.sgl1())),
+        _ => Err(Status::INVALID_FIELD),
+    }
+}
+
+fn prps(entry: &Command) -> PrpEntries {
+    PrpEntries { prp1: entry.prp1.get(), prp2: entry.prp2.get() }
 }
 
 fn blocks(entry: &Command) -> Blocks {

@@ -1,6 +1,8 @@
 //! Guest memory as the controller sees it. The trait is implemented by whoever holds the mappings (the vfio-user server, the vhost
 //! front, a test); the controller itself never holds an address of this process.
 
+use nvme_spec::SglDescriptor;
+
 /// An access to guest memory failed: part of it is not mapped, may not be accessed that way, or wraps past the last address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DmaFault {
@@ -62,9 +64,16 @@ pub trait DoorbellPage {
     fn store(&self, index: usize, value: u32);
 }
 
+/// Where a command says that its data is: PSDT chooses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DataPointer {
+    Prp(PrpEntries),
+    Sgl(SglDescriptor),
+}
+
 /// The data pointer of a command that uses PRPs (NVMe Base 2.1 section 4.1.1).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DataPointer {
+pub(crate) struct PrpEntries {
     pub(crate) prp1: u64,
     pub(crate) prp2: u64,
 }
@@ -76,6 +85,22 @@ pub struct Segment {
     pub address: u64,
     /// Length in bytes, at least 1.
     pub length: usize,
+}
+
+/// Adds the next piece of a command's data; one that goes on where the last one ends is joined to it, and an empty one is none.
+pub(crate) fn append(segments: &mut Vec<Segment>, address: u64, length: u64) {
+    // Transfers are a few megabytes at most.
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if length == 0 {
+        return;
+    }
+    if let Some(last) = segments.last_mut()
+        && last.address.checked_add(last.length as u64) == Some(address)
+    {
+        last.length += length;
+        return;
+    }
+    segments.push(Segment { address, length });
 }
 
 /// The data of one command in guest memory: what the media takes from and gives to, without knowing where it is.

@@ -3,9 +3,10 @@
 //!
 //! Map of the crate, in the order in which a command passes: [`bar`] and `doorbell` (where the host writes), `state` (CC and CSTS),
 //! `arbiter` and `queue` (a completion slot, then the entry), `command` (typed, or a status), `io` and `admin` (one file for each
-//! command or family) with `prp` and [`dma`] (guest memory), then the media; and up again: `inflight`, `queue`, [`irq`](Effect).
+//! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and up again: `inflight`, `queue`,
+//! [`irq`](Effect).
 //!
-//! What it does not implement yet: SGLs, metadata, fused commands, Copy, Verify, Write Uncorrectable, reservations, namespace
+//! What it does not implement yet: metadata, fused commands, Copy, Verify, Write Uncorrectable, reservations, namespace
 //! management, Format, Sanitize, firmware download, weighted arbitration.
 
 #![forbid(unsafe_code)]
@@ -27,6 +28,7 @@ mod namespace;
 mod outcome;
 mod prp;
 mod queue;
+mod sgl;
 mod state;
 
 use media::{Media, Nanoseconds, Request, Submitted, Token, VolumeId};

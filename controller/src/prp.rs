@@ -4,7 +4,7 @@
 
 use nvme_spec::Status;
 
-use crate::dma::{DataPointer, GuestMemory, Segment};
+use crate::dma::{GuestMemory, PrpEntries, Segment, append};
 
 /// How many list entries are read at a time.
 const BATCH: usize = 64;
@@ -12,7 +12,7 @@ const BATCH: usize = 64;
 /// Replaces `segments` by the pieces of guest memory that hold `length` bytes, neighbours joined. Pages are `1 << page_shift` bytes.
 pub(crate) fn resolve<M: GuestMemory>(
     memory: &M,
-    pointer: DataPointer,
+    entries: PrpEntries,
     length: usize,
     page_shift: u32,
     segments: &mut Vec<Segment>,
@@ -20,16 +20,16 @@ pub(crate) fn resolve<M: GuestMemory>(
     segments.clear();
     let page = 1_u64 << page_shift;
     // NVMe Base 2.1 section 4.1.1: the offset of the first entry has its low two bits clear.
-    if pointer.prp1 & 0b11 != 0 {
+    if entries.prp1 & 0b11 != 0 {
         return Err(Status::INVALID_PRP_OFFSET);
     }
-    let first = page - pointer.prp1 % page;
+    let first = page - entries.prp1 % page;
     let left = length as u64;
-    push(segments, pointer.prp1, first.min(left));
+    append(segments, entries.prp1, first.min(left));
     match left.saturating_sub(first) {
         0 => Ok(()),
-        left if left <= page => push_page(segments, pointer.prp2, left, page),
-        left => walk_list(memory, pointer.prp2, left, page, segments),
+        left if left <= page => push_page(segments, entries.prp2, left, page),
+        left => walk_list(memory, entries.prp2, left, page, segments),
     }
 }
 
@@ -81,22 +81,8 @@ fn push_page(segments: &mut Vec<Segment>, address: u64, length: u64, page: u64) 
     if !address.is_multiple_of(page) {
         return Err(Status::INVALID_PRP_OFFSET);
     }
-    push(segments, address, length);
+    append(segments, address, length);
     Ok(())
-}
-
-fn push(segments: &mut Vec<Segment>, address: u64, length: u64) {
-    let length = to_index(length);
-    if length == 0 {
-        return;
-    }
-    if let Some(last) = segments.last_mut()
-        && last.address.checked_add(last.length as u64) == Some(address)
-    {
-        last.length += length;
-        return;
-    }
-    segments.push(Segment { address, length });
 }
 
 /// A length inside one transfer as an index: transfers are a few megabytes at most.

@@ -1,4 +1,4 @@
-//! Random commands on the admin queue and an I/O queue, with random data pointers (rules B181, B182; section E). `SEED` replays a run,
+//! Random commands on the admin queue and an I/O queue, with random PRPs and SGLs (rules B181, B182; section E). `SEED` replays a run,
 //! `CASES` lengthens it: a case is a life of a controller with a few hundred commands.
 //!
 //! The oracle: exactly one answer for each command (an Asynchronous Event Request may wait), no panic, guest memory outside of what
@@ -6,8 +6,9 @@
 
 use media::{Lba, MediaError, Nanoseconds};
 use nvme_host::io::block_command;
-use nvme_spec::command::{DATASET_DEALLOCATE, DatasetRange};
+use nvme_spec::command::{DATASET_DEALLOCATE, DatasetRange, psdt};
 use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
+use nvme_spec::sgl::{SglDescriptor, SglType};
 use nvme_spec::{Command, NSID_ALL};
 use spec_tests::random::{Random, cases, seed};
 use spec_tests::rig::{Build, MEMORY, STEP};
@@ -20,6 +21,9 @@ const SHAPES: [(u32, u64); 2] = [(512, 2048), (4096, 256)];
 const PAGE: u64 = 4096;
 /// Pages that random pointers reach.
 const ARENA_PAGES: u64 = 192;
+/// Descriptors in the pages that segments of SGLs lie in, and in the longest segment.
+const DESCRIPTORS: u64 = 1024;
+const SEGMENT_MAX: u64 = 80;
 const COMMANDS: usize = 300;
 
 /// A small number as an index.
@@ -34,6 +38,8 @@ struct Fuzz {
     arena: u64,
     /// Holds ranges of Dataset Management; no pointer of another command reaches it.
     ranges: u64,
+    /// Holds descriptors of SGLs; no other pointer reaches it, since what is a PRP entry or data could describe anything.
+    descriptors: u64,
     /// What each namespace held at first.
     canary: [Vec<u8>; 2],
     /// Blocks that a command named.
@@ -48,11 +54,13 @@ impl Fuzz {
         host.port_mut().behaviour.borrow_mut().cache = Some(true);
         let area = host.allocate(index((ARENA_PAGES + 2) * PAGE)).expect("room");
         let ranges = host.allocate(4096).expect("room");
+        let descriptors = host.allocate(index(DESCRIPTORS * 16)).expect("room");
         let mut fuzz = Self {
             random,
             host,
             arena: area + PAGE,
             ranges,
+            descriptors,
             canary: SHAPES.map(|(bytes, blocks)| vec![0; bytes as usize * index(blocks)]),
             touched: SHAPES.map(|(_, blocks)| vec![false; index(blocks)]),
         };
@@ -106,6 +114,37 @@ impl Fuzz {
             let entries: Vec<u8> = (0..512).flat_map(|_| self.address().to_le_bytes()).collect();
             self.host.write_memory(self.arena + page * 4 * PAGE, &entries);
         }
+        let descriptors: Vec<SglDescriptor> = (0..DESCRIPTORS).map(|_| self.descriptor()).collect();
+        self.host.write_memory(self.descriptors, descriptors.as_bytes());
+    }
+
+    /// A descriptor of an SGL: data of the arena or of nowhere, or a segment among those of [`Self::scatter_lists`].
+    fn descriptor(&mut self) -> SglDescriptor {
+        let random = &mut self.random;
+        let mut descriptor = if random.one_in(12) {
+            let place = self.descriptors + random.below(DESCRIPTORS - SEGMENT_MAX) * 16;
+            let length = u32::try_from(random.below(SEGMENT_MAX) * 16).expect("small");
+            SglDescriptor::new(random.pick(&[SglType::SEGMENT, SglType::LAST_SEGMENT]), place, length)
+        } else {
+            self.data_block()
+        };
+        if self.random.one_in(64) {
+            descriptor.identifier ^= 1 << self.random.below(8);
+            // What was data must not become descriptors: they could describe anything.
+            descriptor.address = self.address().into();
+            descriptor.length = 15.into();
+        }
+        descriptor
+    }
+
+    /// A data block that ends in the arena if it begins there.
+    fn data_block(&mut self) -> SglDescriptor {
+        let address = self.address();
+        let end = self.arena + ARENA_PAGES * PAGE;
+        let room = if (self.arena..end).contains(&address) { end - address } else { PAGE };
+        let most = self.random.pick(&[1, 16, 512, 512, PAGE, 1 << 17]).min(room);
+        let length = u32::try_from(self.random.below(most + 1)).expect("small");
+        SglDescriptor::new(SglType::DATA_BLOCK, address, length)
     }
 
     fn nsid(&mut self) -> u32 {
@@ -158,8 +197,34 @@ impl Fuzz {
     }
 
     fn io_command(&mut self) -> Command {
-        let known = [0x00, 0x01, 0x02, 0x05, 0x08, 0x09];
         let mut command = self.any_command();
+        // Whatever says that it has an SGL gets one that stays where it may.
+        if self.random.one_in(3) || command.psdt() == psdt::SGL {
+            command = command.with_sgl1(self.first_descriptor());
+        }
+        self.name_blocks(&mut command);
+        if command.opcode == NvmOpcode::DATASET_MANAGEMENT.0 && command.cdw11.get() & DATASET_DEALLOCATE != 0 {
+            self.place_ranges(&mut command);
+        }
+        if [NvmOpcode::WRITE.0, NvmOpcode::WRITE_ZEROES.0].contains(&command.opcode) {
+            self.touch(command.nsid.get(), command.slba(), u64::from(command.nlb_z()) + 1);
+        }
+        command
+    }
+
+    /// Half of the time a segment, since most data is longer than one piece of it.
+    fn first_descriptor(&mut self) -> SglDescriptor {
+        loop {
+            let descriptor = self.descriptor();
+            if descriptor.kind() != SglType::DATA_BLOCK || self.random.one_in(12) {
+                return descriptor;
+            }
+        }
+    }
+
+    /// Gives a command one of the known opcodes and blocks that can be, mostly.
+    fn name_blocks(&mut self, command: &mut Command) {
+        let known = [0x00, 0x01, 0x02, 0x05, 0x08, 0x09];
         if !self.random.one_in(8) {
             command.opcode = self.random.pick(&known);
             let lba = match self.random.below(8) {
@@ -171,22 +236,18 @@ impl Fuzz {
             let blocks = u32::try_from(self.random.below(most) + 1).expect("at most 65536");
             let named = block_command(NvmOpcode(command.opcode), 1, lba, blocks);
             let high = command.cdw12.get() & 0xffff_0000;
-            command =
-                Command { cdw10: named.cdw10, cdw11: named.cdw11, cdw12: (high | (blocks - 1)).into(), ..command };
+            let cdw12 = (high | (blocks - 1)).into();
+            *command = Command { cdw10: named.cdw10, cdw11: named.cdw11, cdw12, ..*command };
         }
-        if command.opcode == NvmOpcode::DATASET_MANAGEMENT.0 && command.cdw11.get() & DATASET_DEALLOCATE != 0 {
-            self.place_ranges(&mut command);
-        }
-        if [NvmOpcode::WRITE.0, NvmOpcode::WRITE_ZEROES.0].contains(&command.opcode) {
-            self.touch(command.nsid.get(), command.slba(), u64::from(command.nlb_z()) + 1);
-        }
-        command
     }
 
     /// Gives a deallocation ranges that the test knows.
     fn place_ranges(&mut self, command: &mut Command) {
         let count = self.random.below(4) + 1;
         command.prp1 = self.ranges.into();
+        if command.psdt() == psdt::SGL {
+            *command = command.with_sgl1(SglDescriptor::new(SglType::DATA_BLOCK, self.ranges, 4096));
+        }
         command.cdw10 = u32::try_from(count - 1).expect("few").into();
         let all: Vec<(u64, u32)> = (0..count)
             .map(|_| {

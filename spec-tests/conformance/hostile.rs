@@ -1,5 +1,6 @@
 //! Hosts that mean harm or are broken (rules B181–B184; section E). Random commands are in `fuzz`.
 
+use nvme_host::Piece;
 use nvme_host::admin::{LogArguments, get_log_command};
 use nvme_host::io::{block_command, nvm_command};
 use nvme_spec::command::{DATASET_DEALLOCATE, DatasetRange};
@@ -69,6 +70,23 @@ fn a_list_that_changes_after_it_was_read_is_not_read_again() {
     assert_eq!((answer.status(), reads), (Status::SUCCESS, 1));
     for (page, expected) in pages.iter().zip(data.as_chunks::<4096>().0) {
         assert!(host.read_memory(*page, 4096) == expected);
+    }
+}
+
+/// B184, E48: and a segment of an SGL.
+#[test]
+fn a_segment_that_changes_after_it_was_read_is_not_read_again() {
+    let mut host = Build { namespaces: vec![(4096, 64)], ..Build::default() }.host();
+    let data = pattern(1, 4 * 4096);
+    host.write(1, 0, &data, false).expect("answered");
+    let pages: Vec<u64> = (0..4).map(|_| host.allocate(8192).expect("room")).collect();
+    let pieces: Vec<Piece> = pages.iter().map(|page| Piece { address: *page + 1, length: 4096 }).collect();
+    let mapping = host.map_sgl(&pieces, 64).expect("room");
+    let command = mapping.on(block_command(NvmOpcode::READ, 1, 0, 4));
+    let (answer, reads) = race(&mut host, 1, command, Some(mapping.first.address.get()), &[0xff; 4 * 16]);
+    assert_eq!((answer.status(), reads), (Status::SUCCESS, 1));
+    for (page, expected) in pages.iter().zip(data.as_chunks::<4096>().0) {
+        assert!(host.read_memory(*page + 1, 4096) == expected);
     }
 }
 

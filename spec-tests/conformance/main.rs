@@ -20,6 +20,7 @@ mod prp;
 mod queues;
 mod registers;
 mod reset;
+mod sgl;
 mod shutdown;
 mod support;
 mod verbs;

@@ -6,3 +6,4 @@ mod identify;
 mod log;
 mod queue_entry;
 mod register;
+mod sgl;

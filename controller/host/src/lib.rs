@@ -4,9 +4,9 @@
 //!
 //! Everything is deterministic: nothing sleeps, no loop is without a bound, and waiting means [`Port::relax`].
 //!
-//! Map of the crate: [`port`] is the seam to the world; [`memory`] gives out guest addresses; [`prp`] describes buffers; [`queue`]
-//! holds the ring arithmetic; [`doorbell`] the places of the doorbells and the shadow rule; [`host`] ties them together, with
-//! bring-up, admin and I/O commands in files of their own that extend [`Host`].
+//! Map of the crate: [`port`] is the seam to the world; [`memory`] gives out guest addresses; [`prp`] and [`sgl`] describe buffers;
+//! [`queue`] holds the ring arithmetic; [`doorbell`] the places of the doorbells and the shadow rule; [`host`] ties them together,
+//! with bring-up, admin and I/O commands in files of their own that extend [`Host`].
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ pub mod memory;
 pub mod port;
 pub mod prp;
 pub mod queue;
+pub mod sgl;
 pub mod transfer;
 
 pub use bring_up::{Setup, Shutdown};
@@ -26,4 +27,5 @@ pub use host::{Host, HostError};
 pub use memory::Memory;
 pub use port::Port;
 pub use prp::{DataPointer, PrpList};
-pub use transfer::Mapping;
+pub use sgl::Piece;
+pub use transfer::{Mapping, SglMapping};

@@ -1,10 +1,12 @@
 //! Commands that carry data: buffers in guest memory, the lists that describe them, and the way of the bytes in and out.
 
-use nvme_spec::{Command, Completion};
+use nvme_spec::sgl::DESCRIPTOR_BYTES;
+use nvme_spec::{Command, Completion, SglDescriptor};
 
 use crate::host::{Host, HostError};
 use crate::port::Port;
 use crate::prp::{self, DataPointer};
+use crate::sgl::{self, Piece};
 
 /// A description of a buffer, with the guest memory of its lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,23 @@ impl Mapping {
     #[must_use]
     pub fn on(&self, command: Command) -> Command {
         Command { prp1: self.pointer.prp1.into(), prp2: self.pointer.prp2.into(), ..command }
+    }
+}
+
+/// A description of a buffer by an SGL, with the guest memory of its segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SglMapping {
+    /// What the command carries.
+    pub first: SglDescriptor,
+    /// Guest addresses to release when the command is done.
+    segments: Vec<u64>,
+}
+
+impl SglMapping {
+    /// The command with this SGL as its data pointer.
+    #[must_use]
+    pub const fn on(&self, command: Command) -> Command {
+        command.with_sgl1(self.first)
     }
 }
 
@@ -86,6 +105,31 @@ impl<P: Port> Host<P> {
     pub fn unmap(&mut self, mapping: Mapping) {
         for list in mapping.lists {
             self.memory.release(list);
+        }
+    }
+
+    /// Describes pieces by an SGL: one inside the command, more in segments of at most `room` descriptors.
+    ///
+    /// # Errors
+    /// [`HostError::OutOfMemory`].
+    ///
+    /// # Panics
+    /// If more than one piece shall go into segments of less than two descriptors.
+    pub fn map_sgl(&mut self, pieces: &[Piece], room: usize) -> Result<SglMapping, HostError> {
+        let needed = sgl::segments_needed(pieces.len(), room);
+        let bytes = room.min(pieces.len()) * DESCRIPTOR_BYTES;
+        let places = (0..needed).map(|_| self.allocate(bytes)).collect::<Result<Vec<_>, _>>()?;
+        let (first, filled) = sgl::describe(pieces, &places, room).expect("as many segments as needed");
+        for segment in &filled {
+            self.port.memory_write(segment.address, segment.bytes());
+        }
+        Ok(SglMapping { first, segments: places })
+    }
+
+    /// Takes back the memory of the segments.
+    pub fn unmap_sgl(&mut self, mapping: SglMapping) {
+        for segment in mapping.segments {
+            self.memory.release(segment);
         }
     }
 

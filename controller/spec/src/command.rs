@@ -3,6 +3,8 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::sgl::SglDescriptor;
+
 /// A submission queue entry: 64 bytes, any bit pattern.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -47,10 +49,23 @@ impl Command {
         self.flags & 0b11
     }
 
-    /// PSDT: 0 when the data pointer is PRP entries, 1 and 2 for SGLs, 3 is reserved.
+    /// PSDT: one of [`psdt`]'s; 3 is reserved.
     #[must_use]
     pub const fn psdt(&self) -> u8 {
         self.flags >> 6
+    }
+
+    /// SGL1: the data pointer of a command whose PSDT says that it is an SGL.
+    #[must_use]
+    pub const fn sgl1(&self) -> SglDescriptor {
+        zerocopy::transmute!([self.prp1, self.prp2])
+    }
+
+    /// This command with an SGL as its data pointer, and a PSDT that says so.
+    #[must_use]
+    pub const fn with_sgl1(self, descriptor: SglDescriptor) -> Self {
+        let [prp1, prp2]: [U64; 2] = zerocopy::transmute!(descriptor);
+        Self { flags: self.flags & 0x3f | psdt::SGL << 6, prp1, prp2, ..self }
     }
 
     /// Starting LBA of the commands that carry one: dwords 10 and 11.
@@ -70,6 +85,16 @@ impl Command {
     pub fn force_unit_access(&self) -> bool {
         self.cdw12.get() & 1 << 30 != 0
     }
+}
+
+/// PRP or SGL for Data Transfer: what the data pointer and the metadata pointer are (Base 2.1 figure 92).
+pub mod psdt {
+    /// PRP entries.
+    pub const PRP: u8 = 0;
+    /// An SGL; metadata, where a command has it, lies in one piece.
+    pub const SGL: u8 = 1;
+    /// An SGL; metadata has one as well.
+    pub const SGL_AND_METADATA_SGL: u8 = 2;
 }
 
 /// Write Zeroes, dword 12 bit 25: deallocate where reads then return zeroes (NVM Command Set 1.1 section 3.3.8).

@@ -91,6 +91,14 @@ impl Status {
     pub const INVALID_NAMESPACE: Self = Self::generic(0x0b);
     /// Command Sequence Error.
     pub const SEQUENCE_ERROR: Self = Self::generic(0x0c);
+    /// Invalid SGL Segment Descriptor.
+    pub const INVALID_SGL_SEGMENT: Self = Self::generic(0x0d);
+    /// Invalid Number of SGL Descriptors.
+    pub const INVALID_SGL_COUNT: Self = Self::generic(0x0e);
+    /// Data SGL Length Invalid.
+    pub const INVALID_SGL_LENGTH: Self = Self::generic(0x0f);
+    /// SGL Descriptor Type Invalid.
+    pub const INVALID_SGL_TYPE: Self = Self::generic(0x11);
     /// PRP Offset Invalid.
     pub const INVALID_PRP_OFFSET: Self = Self::generic(0x13);
     /// Command Interrupted: try again.

@@ -144,6 +144,25 @@ pub const VWC_PRESENT: u8 = 1 << 0;
 /// VWC: Flush takes the broadcast namespace identifier.
 pub const VWC_FLUSH_ALL: u8 = 0b11 << 1;
 
+/// SGLS, bits 1:0: SGLs are supported, whatever the alignment and the length of data blocks.
+pub const SGLS_ANY_ALIGNMENT: u32 = 0b01;
+/// SGLS, bits 1:0: SGLs are supported, if data blocks are aligned to four bytes and as many long.
+pub const SGLS_DWORD_ALIGNMENT: u32 = 0b10;
+/// SGLS: keyed data blocks are supported.
+pub const SGLS_KEYED: u32 = 1 << 2;
+/// SGLS: bit buckets are supported.
+pub const SGLS_BIT_BUCKET: u32 = 1 << 16;
+/// SGLS: metadata in one piece may begin at any byte.
+pub const SGLS_METADATA_ANY_ALIGNMENT: u32 = 1 << 17;
+/// SGLS: an SGL may describe more than the data.
+pub const SGLS_EXCESS_LENGTH: u32 = 1 << 18;
+/// SGLS: the metadata pointer may be that of an SGL.
+pub const SGLS_METADATA_SGL: u32 = 1 << 19;
+/// SGLS: addresses may be offsets.
+pub const SGLS_OFFSET: u32 = 1 << 20;
+/// SGLS: transport data blocks are supported.
+pub const SGLS_TRANSPORT: u32 = 1 << 21;
+
 /// Power State Descriptor: 32 bytes (Base 2.1 figure 314).
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

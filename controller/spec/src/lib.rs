@@ -14,9 +14,11 @@ pub mod identify;
 pub mod log;
 pub mod opcode;
 pub mod register;
+pub mod sgl;
 
 pub use command::Command;
 pub use completion::{Completion, Status};
+pub use sgl::SglDescriptor;
 
 /// A broadcast namespace identifier: all namespaces, where a command allows it (Base 2.1 section 3.2.1.2).
 pub const NSID_ALL: u32 = 0xffff_ffff;

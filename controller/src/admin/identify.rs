@@ -97,6 +97,7 @@ fn this_controller(controller: &Controller) -> Page {
         .into();
     let cache = controller.media.write_cache().map_or(0, |_| identify::VWC_PRESENT);
     data.vwc = cache | identify::VWC_FLUSH_ALL;
+    data.sgls = (identify::SGLS_ANY_ALIGNMENT | identify::SGLS_EXCESS_LENGTH).into();
     data.subnqn = config.subnqn;
     to_page(&data)
 }

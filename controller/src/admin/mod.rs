@@ -15,7 +15,7 @@ use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::{Command, Status};
 
 use crate::Controller;
-use crate::command::{check_flags, data};
+use crate::command::admin_data;
 use crate::dma::{GuestMemory, Transfer};
 use crate::prp;
 
@@ -40,7 +40,7 @@ pub(crate) fn execute<M: GuestMemory>(
     if !controller.supports(opcode) {
         return Err(Status::INVALID_OPCODE);
     }
-    check_flags(command)?;
+    admin_data(command)?;
     match opcode {
         AdminOpcode::DELETE_SUBMISSION_QUEUE => queues::delete_submission(controller, command),
         AdminOpcode::CREATE_SUBMISSION_QUEUE => queues::create_submission(controller, command),
@@ -80,6 +80,6 @@ impl Controller {
     }
 
     fn resolve<M: GuestMemory>(&mut self, memory: &M, command: &Command, length: usize) -> Result<(), Status> {
-        prp::resolve(memory, data(command), length, self.registers.page_shift(), &mut self.segments)
+        prp::resolve(memory, admin_data(command)?, length, self.registers.page_shift(), &mut self.segments)
     }
 }

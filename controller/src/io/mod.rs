@@ -14,7 +14,7 @@ use crate::command::{Blocks, IoCommand};
 use crate::dma::{DataPointer, GuestMemory, Segment, Transfer};
 use crate::inflight::Origin;
 use crate::namespace::{Namespace, Namespaces};
-use crate::prp;
+use crate::{prp, sgl};
 
 /// All that a command may touch while it is started.
 pub(crate) struct Context<'a, M> {
@@ -73,7 +73,10 @@ impl<'a, M: GuestMemory> Context<'a, M> {
 
     /// Finds the command's data in guest memory.
     fn resolve(&mut self, data: DataPointer, length: usize) -> Result<(), Status> {
-        prp::resolve(self.memory, data, length, self.page_shift, self.segments)
+        match data {
+            DataPointer::Prp(entries) => prp::resolve(self.memory, entries, length, self.page_shift, self.segments),
+            DataPointer::Sgl(first) => sgl::resolve(self.memory, first, length, self.segments),
+        }
     }
 
     /// Refuses data that cannot all be read, before the media has seen any: a write that stopped inside a block would leave that block
