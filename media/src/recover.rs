@@ -20,6 +20,9 @@ use crate::unit::{LogicalUnit, PhysicalUnit, index, narrow};
 /// not used again.
 const EVENTS_PASSED_OVER: u64 = 1 << 20;
 
+/// Map pages read at a time.
+const PAGES_PER_READ: usize = 64;
+
 /// What recovery found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
@@ -157,11 +160,20 @@ fn read_headers<S: Store>(ftl: &mut Ftl<S>) -> Result<Vec<LineHeader>, StoreErro
 }
 
 fn read_map<S: Store>(ftl: &mut Ftl<S>) -> Result<(), StoreError> {
-    let mut bytes = [0; METADATA_PAGE];
-    for page in 0..ftl.map.pages() {
-        let second = ftl.checkpoint.basis.homes[page / 64] >> (page % 64) & 1 == 1;
-        ftl.nand.store.read_metadata(ftl.layout.map_at(page as u64, second), &mut bytes)?;
-        ftl.map.read_page(page, &bytes);
+    let homes = ftl.checkpoint.basis.homes.clone();
+    let second = |page: usize| homes[page / 64] >> (page % 64) & 1 == 1;
+    let mut bytes = vec![0; PAGES_PER_READ * METADATA_PAGE];
+    let mut page = 0;
+    while page < ftl.map.pages() {
+        // Neighbours with the same home lie next to each other.
+        let most = PAGES_PER_READ.min(ftl.map.pages() - page);
+        let run = (1..most).find(|next| second(page + next) != second(page)).unwrap_or(most);
+        let part = &mut bytes[..run * METADATA_PAGE];
+        ftl.nand.store.read_metadata(ftl.layout.map_at(page as u64, second(page)), part)?;
+        for (n, bytes) in part.as_chunks::<METADATA_PAGE>().0.iter().enumerate() {
+            ftl.map.read_page(page + n, bytes);
+        }
+        page += run;
     }
     Ok(())
 }
@@ -385,16 +397,18 @@ fn restore_frontier<S: Store>(ftl: &mut Ftl<S>, stream: usize, line: u32, opened
 
 /// Counts each line's valid units.
 fn recount<S: Store>(ftl: &mut Ftl<S>) -> Result<(), StoreError> {
-    ftl.mapped = 0;
-    for (unit, place) in ftl.map.iter() {
-        let line = ftl.geometry.line_of(place);
-        let slot = ftl.geometry.slot_of(place);
-        let exists = line < ftl.geometry.lines && slot < ftl.geometry.units_per_line;
-        if !exists || matches!(ftl.lines.get(line).state, LineState::Free | LineState::Retired) {
-            return Err(StoreError::Damaged(format!("unit {} lies in line {line}, which holds nothing", unit.0)));
+    let mut valid = vec![0; ftl.geometry.lines as usize];
+    let counted = ftl.map.count_by_line(ftl.geometry.slot_bits, ftl.geometry.units_per_line, &mut valid);
+    ftl.mapped = counted.map_err(|unit| StoreError::Damaged(format!("unit {} lies nowhere", unit.0)))?;
+    for (line, valid) in (0..).zip(valid) {
+        let state = ftl.lines.get(line).state;
+        if valid != 0 && matches!(state, LineState::Free | LineState::Retired) {
+            return Err(StoreError::Damaged(format!("{valid} units lie in line {line}, which holds nothing")));
         }
-        ftl.lines.validate(line);
-        ftl.mapped += 1;
+        if valid > ftl.geometry.units_per_line {
+            return Err(StoreError::Damaged(format!("{valid} units lie in line {line}, which has fewer slots")));
+        }
+        ftl.lines.get_mut(line).valid = valid;
     }
     Ok(())
 }

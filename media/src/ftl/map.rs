@@ -103,6 +103,10 @@ impl Map {
         let start = page * ENTRIES_PER_PAGE;
         let end = (start + ENTRIES_PER_PAGE).min(self.entries.len());
         let mut used = 0;
+        if from.iter().all(|&byte| byte == 0) && self.used[page] == 0 {
+            // Nothing there: memory that was never touched stays so.
+            return;
+        }
         for (bytes, entry) in from.chunks_exact(4).zip(&mut self.entries[start..end]) {
             *entry = u32::from_le_bytes(bytes.try_into().expect("chunks of four"));
             used += u16::from(*entry != 0);
@@ -121,6 +125,30 @@ impl Map {
                 Some((LogicalUnit(narrow(unit)), PhysicalUnit(place)))
             })
         })
+    }
+
+    /// Counts the entries that lie in each line. One pass over flat memory, because recovery counts everything.
+    ///
+    /// # Errors
+    /// The unit that lies in no slot of any line.
+    pub fn count_by_line(&self, slot_bits: u32, units_per_line: u32, into: &mut [u32]) -> Result<u64, LogicalUnit> {
+        let (mask, mut mapped) = ((1 << slot_bits) - 1, 0);
+        for (page, entries) in self.entries.chunks(ENTRIES_PER_PAGE).enumerate() {
+            if self.used[page] == 0 {
+                continue;
+            }
+            for (n, &entry) in entries.iter().enumerate() {
+                let Some(place) = entry.checked_sub(1) else {
+                    continue;
+                };
+                match into.get_mut((place >> slot_bits) as usize) {
+                    Some(count) if place & mask < units_per_line => *count += 1,
+                    _ => return Err(LogicalUnit(narrow(page * ENTRIES_PER_PAGE + n))),
+                }
+                mapped += 1;
+            }
+        }
+        Ok(mapped)
     }
 
     /// Bytes of memory that the map takes.
