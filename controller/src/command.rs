@@ -14,13 +14,21 @@ pub(crate) struct Blocks {
     pub(crate) count: u32,
 }
 
+/// Where the host's blocks are: their data, and their metadata if the namespace keeps it apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlockPointer {
+    pub(crate) data: DataPointer,
+    /// MPTR: one contiguous buffer.
+    pub(crate) metadata: u64,
+}
+
 /// A command of the NVM command set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum IoCommand {
     Flush,
-    Read { blocks: Blocks, force: bool, data: DataPointer },
-    Write { blocks: Blocks, force: bool, data: DataPointer },
-    Compare { blocks: Blocks, force: bool, data: DataPointer },
+    Read { blocks: Blocks, force: bool, data: BlockPointer },
+    Write { blocks: Blocks, force: bool, data: BlockPointer },
+    Compare { blocks: Blocks, force: bool, data: BlockPointer },
     WriteZeroes { blocks: Blocks, force: bool, deallocate: bool },
     DatasetManagement { ranges: u16, deallocate: bool, data: DataPointer },
 }
@@ -31,11 +39,12 @@ impl IoCommand {
         // An opcode that we do not know is told as such, whatever the flags are: what is wrong with them comes later.
         let data = data(entry);
         let force = entry.force_unit_access();
+        let pointer = data.map(|data| BlockPointer { data, metadata: entry.mptr.get() });
         let command = match NvmOpcode(entry.opcode) {
             NvmOpcode::FLUSH => Self::Flush,
-            NvmOpcode::READ => Self::Read { blocks: blocks(entry), force, data: data? },
-            NvmOpcode::WRITE => Self::Write { blocks: blocks(entry), force, data: data? },
-            NvmOpcode::COMPARE => Self::Compare { blocks: blocks(entry), force, data: data? },
+            NvmOpcode::READ => Self::Read { blocks: blocks(entry), force, data: pointer? },
+            NvmOpcode::WRITE => Self::Write { blocks: blocks(entry), force, data: pointer? },
+            NvmOpcode::COMPARE => Self::Compare { blocks: blocks(entry), force, data: pointer? },
             NvmOpcode::WRITE_ZEROES => write_zeroes(entry)?,
             NvmOpcode::DATASET_MANAGEMENT => Self::DatasetManagement {
                 // NVM Command Set 1.1 section 3.3.3: NR is zero-based.
@@ -75,8 +84,8 @@ fn check_alone(entry: &Command) -> Result<(), Status> {
     if entry.fuse() == 0 { Ok(()) } else { Err(Status::INVALID_FIELD) }
 }
 
-/// What PSDT makes of the data pointer (NVMe Base 2.1 section 4.1.1; B128). No namespace has metadata of its own, so the metadata
-/// pointer is not looked at (B129); an SGL for it is refused, since SGLS does not offer any.
+/// What PSDT makes of the data pointer (NVMe Base 2.1 section 4.1.1; B128). The metadata pointer is an address; an SGL for it is refused,
+/// since SGLS does not offer any.
 fn data(entry: &Command) -> Result<DataPointer, Status> {
     match entry.psdt() {
         psdt::PRP => Ok(DataPointer::Prp(prps(entry))),

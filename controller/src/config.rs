@@ -93,6 +93,10 @@ pub struct NamespaceOptions {
     pub nguid: Option<String>,
     /// IEEE Extended Unique Identifier; 0 is none.
     pub eui64: u64,
+    /// Bytes of metadata beside each block: 0, 8, 16 or 64. The media keeps them.
+    pub ms: u16,
+    /// Where the metadata is in guest memory: 0 in a buffer of its own, 1 behind each block.
+    pub mset: u8,
 }
 
 /// A namespace that can exist.
@@ -106,6 +110,8 @@ pub struct NamespaceConfig {
     pub nguid: [u8; 16],
     /// 0 if there is none.
     pub eui64: u64,
+    /// Metadata, where there is any, follows each block instead of being apart.
+    pub extended_metadata: bool,
 }
 
 /// A controller that can exist. Every derived number has its home here.
@@ -259,7 +265,18 @@ fn check_namespaces(serial: &str, options: &[NamespaceOptions]) -> Result<Vec<Na
                 *Uuid::try_parse(text).map_err(|_| refuse("nguid", text, "give 32 hexadecimal digits"))?.as_bytes()
             }
         };
-        checked.push(NamespaceConfig { nsid, uuid, nguid, eui64: option.eui64 });
+        if !matches!(option.ms, 0 | 8 | 16 | 64) {
+            return Err(refuse("ms", option.ms, "give 0, 8, 16 or 64 bytes of metadata"));
+        }
+        if option.mset > 1 {
+            return Err(refuse(
+                "mset",
+                option.mset,
+                "give 0 for metadata in a buffer of its own, 1 for metadata behind each block",
+            ));
+        }
+        let extended_metadata = option.ms > 0 && option.mset == 1;
+        checked.push(NamespaceConfig { nsid, uuid, nguid, eui64: option.eui64, extended_metadata });
     }
     for (index, namespace) in checked.iter().enumerate() {
         if checked[..index].iter().any(|other| other.uuid == namespace.uuid) {

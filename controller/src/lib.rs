@@ -6,7 +6,7 @@
 //! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and up again: `inflight`, `queue`,
 //! [`irq`](Effect).
 //!
-//! What it does not implement yet: metadata, fused commands, Copy, Verify, Write Uncorrectable, reservations, namespace
+//! What it does not implement yet: protection information, fused commands, Copy, Verify, Write Uncorrectable, reservations, namespace
 //! management, Format, Sanitize, firmware download, weighted arbitration.
 
 #![forbid(unsafe_code)]
@@ -94,6 +94,8 @@ pub struct Controller {
     effects: Vec<Effect>,
     /// Scratch for the data of one command.
     segments: Vec<Segment>,
+    /// Scratch for its metadata.
+    metadata: Vec<Segment>,
 }
 
 impl Controller {
@@ -122,6 +124,7 @@ impl Controller {
             absence: Absence::default(),
             effects: Vec::new(),
             segments: Vec::new(),
+            metadata: Vec::new(),
             media,
             config,
         }
@@ -415,6 +418,7 @@ impl Controller {
             media: self.media.as_mut(),
             namespaces: &self.namespaces,
             segments: &mut self.segments,
+            metadata: &mut self.metadata,
             page_shift: self.registers.page_shift(),
             transfer_bytes_max: self.config.transfer_bytes_max(),
             token,

@@ -73,8 +73,11 @@ impl Build {
 
     fn media(&self) -> Box<dyn Media> {
         let Some(drive) = &self.drive else { return Box::new(RamMedia::new(&self.namespaces)) };
-        let volume = |&(block_bytes, capacity_blocks)| VolumeConfig { block_bytes, metadata_bytes: 0, capacity_blocks };
-        let drive = SsdConfig { volumes: self.namespaces.iter().map(volume).collect(), ..drive.clone() };
+        let volume = |(index, &(block_bytes, capacity_blocks)): (usize, &(u32, u64))| {
+            let metadata_bytes = self.identities.get(index).map_or(0, |options| u32::from(options.ms));
+            VolumeConfig { block_bytes, metadata_bytes, capacity_blocks }
+        };
+        let drive = SsdConfig { volumes: self.namespaces.iter().enumerate().map(volume).collect(), ..drive.clone() };
         let geometry = drive.checked().expect("the test's drive is possible");
         Box::new(Ssd::create(drive, MemoryStore::new(&geometry)).expect("a new drive"))
     }

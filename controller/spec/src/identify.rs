@@ -244,6 +244,12 @@ impl Namespace {
     }
 }
 
+/// MC: metadata can follow each block.
+pub const MC_EXTENDED: u8 = 1 << 0;
+/// MC: metadata can be in a buffer of its own.
+pub const MC_SEPARATE: u8 = 1 << 1;
+/// FLBAS: metadata follows each block.
+pub const FLBAS_EXTENDED: u8 = 1 << 4;
 /// NSFEAT: the namespace's own atomic sizes are meant (NSABP).
 pub const NSFEAT_OWN_ATOMICS: u8 = 1 << 1;
 /// NSFEAT, OPTPERF (bits 5:4) = 11b: the preferred sizes are given, those of deallocation in both widths.

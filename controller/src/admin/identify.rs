@@ -130,7 +130,13 @@ fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Status> {
     data.nguid = namespace.identity.nguid;
     data.eui64 = namespace.identity.eui64.to_be_bytes();
     let shift = u8::try_from(namespace.block_shift()).unwrap_or(0);
-    data.lbaf[0] = LbaFormat { ms: 0.into(), lbads: shift, rp: 0 };
+    let metadata = u16::try_from(shape.metadata_bytes).unwrap_or(0);
+    data.lbaf[0] = LbaFormat { ms: metadata.into(), lbads: shift, rp: 0 };
+    if metadata > 0 {
+        let extended = namespace.identity.extended_metadata;
+        data.mc = if extended { identify::MC_EXTENDED } else { identify::MC_SEPARATE };
+        data.flbas = if extended { identify::FLBAS_EXTENDED } else { 0 };
+    }
     Ok(to_page(&data))
 }
 

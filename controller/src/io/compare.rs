@@ -4,24 +4,30 @@ use media::{Fault, Request, Sink, Source, Submitted};
 use nvme_spec::Status;
 
 use super::Context;
-use crate::command::Blocks;
-use crate::dma::{DataPointer, GuestMemory, Transfer};
+use super::buffer::UserBuffer;
+use crate::command::{BlockPointer, Blocks};
+use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
 
 /// Compares what the media gives with the host's data, up to the first difference. A difference is no fault of memory: the media goes
 /// on, and what it says of the read comes first.
 struct Comparison<'a, M> {
-    expected: Transfer<'a, M>,
+    expected: UserBuffer<'a, M>,
     differs: bool,
 }
 
-impl<M: GuestMemory> Sink for Comparison<'_, M> {
-    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
+impl<M: GuestMemory> Comparison<'_, M> {
+    /// Holds `from` against what `expect` gives, piece by piece.
+    fn compare(
+        &mut self,
+        from: &[u8],
+        mut expect: impl FnMut(&mut UserBuffer<'_, M>, usize, &mut [u8]) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let mut expected = [0; 4096];
         let mut done = 0;
         while done < from.len() && !self.differs {
             let piece = (from.len() - done).min(expected.len());
-            self.expected.fill(offset + done, &mut expected[..piece])?;
+            expect(&mut self.expected, done, &mut expected[..piece])?;
             self.differs = expected[..piece] != from[done..done + piece];
             done += piece;
         }
@@ -29,19 +35,28 @@ impl<M: GuestMemory> Sink for Comparison<'_, M> {
     }
 }
 
-/// Counts as a read (B87); a difference is Compare Failure (B136).
+impl<M: GuestMemory> Sink for Comparison<'_, M> {
+    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
+        self.compare(from, |expected, done, into| expected.fill(offset + done, into))
+    }
+
+    fn take_metadata(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
+        self.compare(from, |expected, done, into| expected.fill_metadata(offset + done, into))
+    }
+}
+
+/// Counts as a read (B87); a difference of data or metadata is Compare Failure (B136).
 pub(super) fn start<M: GuestMemory>(
     context: &mut Context<'_, M>,
     namespace: &Namespace,
     blocks: Blocks,
     force: bool,
-    data: DataPointer,
+    pointer: BlockPointer,
 ) -> Result<Submitted, Status> {
     let range = context.range(namespace, blocks)?;
-    let length = context.length(namespace, blocks)?;
-    context.resolve(data, length)?;
+    context.find_blocks(namespace, blocks, pointer)?;
     let (now, token) = (context.now, context.token);
-    let (expected, media) = context.transfer();
+    let (expected, media) = context.user_buffer(namespace);
     let mut comparison = Comparison { expected, differs: false };
     let submitted = media.submit(now, token, namespace.volume, Request::Read { range, into: &mut comparison, force });
     context.origin.differs = comparison.differs;

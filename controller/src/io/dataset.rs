@@ -6,7 +6,7 @@ use nvme_spec::command::DatasetRange;
 use zerocopy::FromBytes;
 
 use super::Context;
-use crate::dma::{DataPointer, GuestMemory};
+use crate::dma::{DataPointer, GuestMemory, Transfer};
 use crate::namespace::Namespace;
 
 const RANGE_BYTES: usize = size_of::<DatasetRange>();
@@ -25,7 +25,7 @@ pub(super) fn start<M: GuestMemory>(
     let mut bytes = [0; RANGES_MAX * RANGE_BYTES];
     let bytes = &mut bytes[..count * RANGE_BYTES];
     context.resolve(data, bytes.len())?;
-    context.transfer().0.fill(0, bytes).map_err(|_| Status::DATA_TRANSFER_ERROR)?;
+    Transfer::new(context.memory, context.segments).fill(0, bytes).map_err(|_| Status::DATA_TRANSFER_ERROR)?;
 
     let mut list = [LbaRange::default(); RANGES_MAX];
     for (place, range) in list.iter_mut().zip(bytes.as_chunks::<RANGE_BYTES>().0) {

@@ -1,5 +1,6 @@
 //! Commands of I/O queues: one file each. They resolve the namespace, check the range, and hand the work to the media.
 
+mod buffer;
 mod compare;
 mod dataset;
 mod flush;
@@ -7,11 +8,13 @@ mod read;
 mod write;
 mod zeroes;
 
-use media::{Lba, LbaRange, Media, Nanoseconds, Request, Source, Submitted, Token};
+use media::{Lba, LbaRange, Media, Nanoseconds, Request, Submitted, Token};
 use nvme_spec::Status;
 
-use crate::command::{Blocks, IoCommand};
-use crate::dma::{DataPointer, GuestMemory, Segment, Transfer};
+use buffer::UserBuffer;
+
+use crate::command::{BlockPointer, Blocks, IoCommand};
+use crate::dma::{DataPointer, GuestMemory, Segment, Transfer, append};
 use crate::inflight::Origin;
 use crate::namespace::{Namespace, Namespaces};
 use crate::{prp, sgl};
@@ -24,6 +27,8 @@ pub(crate) struct Context<'a, M> {
     pub(crate) namespaces: &'a Namespaces,
     /// Scratch: the data of the command, once its pointer is resolved.
     pub(crate) segments: &'a mut Vec<Segment>,
+    /// Scratch: the metadata of the command, where it is apart.
+    pub(crate) metadata: &'a mut Vec<Segment>,
     /// log2 of the memory page size.
     pub(crate) page_shift: u32,
     /// MDTS in bytes.
@@ -65,10 +70,27 @@ impl<'a, M: GuestMemory> Context<'a, M> {
         if range.fits(namespace.shape.capacity_blocks) { Ok(range) } else { Err(Status::LBA_OUT_OF_RANGE) }
     }
 
-    /// The length in bytes of a transfer of this many blocks, if it is within MDTS (B121).
+    /// The length in bytes of a transfer of this many blocks, with the metadata that travels among them, if it is within MDTS (B121).
     fn length(&self, namespace: &Namespace, blocks: Blocks) -> Result<usize, Status> {
-        let bytes = u64::from(blocks.count) << namespace.block_shift();
+        let among = if namespace.identity.extended_metadata { namespace.shape.metadata_bytes } else { 0 };
+        let bytes = u64::from(blocks.count) * u64::from(namespace.shape.block_bytes + among);
         usize::try_from(bytes).ok().filter(|bytes| *bytes <= self.transfer_bytes_max).ok_or(Status::INVALID_FIELD)
+    }
+
+    /// Finds the blocks of a Read, Write or Compare in guest memory: their data, and their metadata if it is apart.
+    fn find_blocks(&mut self, namespace: &Namespace, blocks: Blocks, pointer: BlockPointer) -> Result<(), Status> {
+        let length = self.length(namespace, blocks)?;
+        self.resolve(pointer.data, length)?;
+        let apart = u64::from(blocks.count) * u64::from(namespace.shape.metadata_bytes);
+        self.metadata.clear();
+        if apart > 0 && !namespace.identity.extended_metadata {
+            // NVMe Base 2.1 section 4.1.1: the metadata pointer is dword aligned (B129).
+            if pointer.metadata & 0b11 != 0 {
+                return Err(Status::INVALID_FIELD);
+            }
+            append(self.metadata, pointer.metadata, apart);
+        }
+        Ok(())
     }
 
     /// Finds the command's data in guest memory.
@@ -81,18 +103,29 @@ impl<'a, M: GuestMemory> Context<'a, M> {
 
     /// Refuses data that cannot all be read, before the media has seen any: a write that stopped inside a block would leave that block
     /// neither old nor new (B119).
-    fn check_readable(&mut self, length: usize) -> Result<(), Status> {
+    fn check_readable(&self) -> Result<(), Status> {
         let memory = self.memory;
-        if self.segments.iter().all(|segment| memory.is_mapped(segment.address, segment.length as u64)) {
-            return Ok(());
-        }
-        // Memory that may be read and not written does not count as mapped: only reading it tells.
-        self.transfer().0.fill(0, &mut vec![0; length]).map_err(|_| Status::DATA_TRANSFER_ERROR)
+        let mut all = self.segments.iter().chain(&*self.metadata);
+        let readable = all.all(|segment| {
+            // Memory that may be read and not written does not count as mapped: only reading it tells.
+            memory.is_mapped(segment.address, segment.length as u64)
+                || memory.read(segment.address, &mut vec![0; segment.length]).is_ok()
+        });
+        if readable { Ok(()) } else { Err(Status::DATA_TRANSFER_ERROR) }
     }
 
-    /// The command's data, once resolved, and the media to give it to.
-    fn transfer(&mut self) -> (Transfer<'_, M>, &mut dyn Media) {
-        (Transfer::new(self.memory, self.segments), self.media)
+    /// The blocks of a Read, Write or Compare, once found, and the media to give them to.
+    fn user_buffer(&mut self, namespace: &Namespace) -> (UserBuffer<'_, M>, &mut dyn Media) {
+        let data = Transfer::new(self.memory, self.segments);
+        let shape = &namespace.shape;
+        let buffer = match shape.metadata_bytes as usize {
+            0 => UserBuffer::plain(data),
+            metadata if namespace.identity.extended_metadata => {
+                UserBuffer::extended(data, shape.block_bytes as usize, metadata)
+            }
+            _ => UserBuffer::separate(data, Transfer::new(self.memory, self.metadata)),
+        };
+        (buffer, self.media)
     }
 
     /// A request without data.

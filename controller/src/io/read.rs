@@ -4,8 +4,8 @@ use media::{Request, Submitted};
 use nvme_spec::Status;
 
 use super::Context;
-use crate::command::Blocks;
-use crate::dma::{DataPointer, GuestMemory};
+use crate::command::{BlockPointer, Blocks};
+use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
 
 /// The data goes to guest memory while the media has the request; the completion comes when the media says so.
@@ -14,12 +14,11 @@ pub(super) fn start<M: GuestMemory>(
     namespace: &Namespace,
     blocks: Blocks,
     force: bool,
-    data: DataPointer,
+    pointer: BlockPointer,
 ) -> Result<Submitted, Status> {
     let range = context.range(namespace, blocks)?;
-    let length = context.length(namespace, blocks)?;
-    context.resolve(data, length)?;
+    context.find_blocks(namespace, blocks, pointer)?;
     let (now, token) = (context.now, context.token);
-    let (mut into, media) = context.transfer();
+    let (mut into, media) = context.user_buffer(namespace);
     Ok(media.submit(now, token, namespace.volume, Request::Read { range, into: &mut into, force }))
 }

@@ -4,8 +4,8 @@ use media::{Request, Submitted};
 use nvme_spec::Status;
 
 use super::Context;
-use crate::command::Blocks;
-use crate::dma::{DataPointer, GuestMemory};
+use crate::command::{BlockPointer, Blocks};
+use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
 
 /// The data is copied once, from guest memory to where the media will keep it.
@@ -14,13 +14,12 @@ pub(super) fn start<M: GuestMemory>(
     namespace: &Namespace,
     blocks: Blocks,
     force: bool,
-    data: DataPointer,
+    pointer: BlockPointer,
 ) -> Result<Submitted, Status> {
     let range = context.range(namespace, blocks)?;
-    let length = context.length(namespace, blocks)?;
-    context.resolve(data, length)?;
-    context.check_readable(length)?;
+    context.find_blocks(namespace, blocks, pointer)?;
+    context.check_readable()?;
     let (now, token) = (context.now, context.token);
-    let (mut from, media) = context.transfer();
+    let (mut from, media) = context.user_buffer(namespace);
     Ok(media.submit(now, token, namespace.volume, Request::Write { range, from: &mut from, force }))
 }

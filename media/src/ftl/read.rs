@@ -30,7 +30,7 @@ impl<S: Store> Ftl<S> {
             let count = self.run(span, position, units, place);
             let bytes = if count == 1 { part.bytes } else { self.run_bytes(span, part, position + count) };
             match place {
-                None => take_zeroes(sink, part.at, bytes)?,
+                None => take_zeroes(part.at, bytes, |at, zeroes| sink.take(at, zeroes))?,
                 Some(place) => self.read_run(place, part, bytes, sink)?,
             }
             if span.metadata_bytes != 0 {
@@ -89,7 +89,7 @@ impl<S: Store> Ftl<S> {
     fn read_metadata(&mut self, span: &Span, part: Part, sink: &mut dyn Sink) -> Result<(), MediaError> {
         let of = |bytes: usize| (bytes >> span.block_shift) * span.metadata_bytes;
         let Some(place) = self.map.get(part.unit) else {
-            return sink.take_metadata(of(part.at), &ZEROES[..of(part.bytes)]).map_err(|Fault| MediaError::HostMemory);
+            return take_zeroes(of(part.at), of(part.bytes), |at, zeroes| sink.take_metadata(at, zeroes));
         };
         let line = self.geometry.line_of(place);
         let offset = self.geometry.metadata_offset(self.geometry.slot_of(place)) + of(part.offset);
@@ -117,11 +117,15 @@ impl<S: Store> Ftl<S> {
     }
 }
 
-fn take_zeroes(sink: &mut dyn Sink, at: usize, bytes: usize) -> Result<(), MediaError> {
+fn take_zeroes(
+    at: usize,
+    bytes: usize,
+    mut take: impl FnMut(usize, &[u8]) -> Result<(), Fault>,
+) -> Result<(), MediaError> {
     let mut done = 0;
     while done < bytes {
         let count = ZEROES.len().min(bytes - done);
-        sink.take(at + done, &ZEROES[..count]).map_err(|Fault| MediaError::HostMemory)?;
+        take(at + done, &ZEROES[..count]).map_err(|Fault| MediaError::HostMemory)?;
         done += count;
     }
     Ok(())
