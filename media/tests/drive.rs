@@ -264,6 +264,7 @@ fn the_same_requests_leave_the_same_drive() {
 fn every_policy_keeps_a_full_drive_going_and_the_ledger_exact() {
     for policy in [VictimPolicy::Greedy, VictimPolicy::CostBenefit, VictimPolicy::Fifo] {
         let mut config = config(4096, 4096);
+        config.geometry.spare_per_million_of_user = 600_000;
         config.tuning = Tuning { policy, ..Tuning::default() };
         let mut ssd = drive(&config);
         let mut random = Random::new(1);
