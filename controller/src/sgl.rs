@@ -2,7 +2,7 @@
 //! memory once each, in order, and stops where the data ends: what lies behind is not looked at.
 //!
 //! A list may be any number of descriptors without a byte of data, or go on in itself. Neither memory nor time grows with what it
-//! claims to be: descriptors are read in batches, and there are [`DESCRIPTORS_MAX`] of them at the most.
+//! claims to be: descriptors are read in batches, and there is an end after [`DESCRIPTORS_MAX`] of them.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use nvme_spec::sgl::{DESCRIPTOR_BYTES, SglSubtype, SglType};
@@ -14,6 +14,8 @@ use crate::dma::{GuestMemory, Segment, append};
 const BATCH: u32 = 64;
 /// How many descriptors one command may take. No driver needs a hundredth of it, and a step has an end.
 const DESCRIPTORS_MAX: u32 = 1 << 17;
+/// A shorter read counts as this many descriptors, since it takes as long: a chain of tiny segments ends sooner.
+const READ_COST: u32 = 16;
 const BYTES: u32 = 16;
 const _: () = assert!(BYTES as usize == DESCRIPTOR_BYTES);
 
@@ -62,6 +64,7 @@ impl List {
 struct Walk<'a> {
     /// Bytes of the data that no descriptor has described yet.
     missing: u64,
+    /// How many descriptors may still be read.
     descriptors_left: u32,
     segments: &'a mut Vec<Segment>,
 }
@@ -90,7 +93,8 @@ impl Walk<'_> {
         while done < list.descriptors && self.missing > 0 {
             let count = (list.descriptors - done).min(BATCH);
             // NVMe Base 2.1 section 4.2.3: too many descriptors are what Invalid Number of SGL Descriptors is for.
-            self.descriptors_left = self.descriptors_left.checked_sub(count).ok_or(Status::INVALID_SGL_COUNT)?;
+            let cost = count.max(READ_COST);
+            self.descriptors_left = self.descriptors_left.checked_sub(cost).ok_or(Status::INVALID_SGL_COUNT)?;
             let batch = bytes.get_mut(..count as usize * DESCRIPTOR_BYTES).ok_or(Status::INTERNAL_ERROR)?;
             let offset = u64::from(done) * u64::from(BYTES);
             let address = list.address.checked_add(offset).ok_or(Status::DATA_TRANSFER_ERROR)?;

@@ -6,6 +6,7 @@ use nvme_host::io::{block_command, nvm_command};
 use nvme_spec::command::{DATASET_DEALLOCATE, DatasetRange};
 use nvme_spec::log::LogId;
 use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
+use nvme_spec::sgl::{SglDescriptor, SglType};
 use nvme_spec::{COMMAND_BYTES, Command, Completion, Status};
 use spec_tests::racing::RacingMemory;
 use spec_tests::random::{Random, cases};
@@ -88,6 +89,19 @@ fn a_segment_that_changes_after_it_was_read_is_not_read_again() {
     for (page, expected) in pages.iter().zip(data.as_chunks::<4096>().0) {
         assert!(host.read_memory(*page + 1, 4096) == expected);
     }
+}
+
+/// B127: a segment that leads to itself is read so often that a step stays short, and no more.
+#[test]
+fn a_segment_that_leads_to_itself_is_left_soon() {
+    let mut host = Build::default().host();
+    let list = host.allocate(4096).expect("room");
+    let itself = SglDescriptor::new(SglType::SEGMENT, list, 16);
+    host.write_memory(list, itself.as_bytes());
+    let command = block_command(NvmOpcode::READ, 1, 0, 1).with_sgl1(itself);
+    let (answer, reads) = race(&mut host, 1, command, Some(list), itself.as_bytes());
+    assert_eq!(bare(answer.status()), Status::INVALID_SGL_COUNT);
+    assert!(reads < 10_000, "{reads} reads");
 }
 
 /// B184, E48: and so are the ranges of Dataset Management: what was checked is what is done.
