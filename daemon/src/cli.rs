@@ -10,6 +10,7 @@ use crate::options::{Bytes, Given};
 const AFTER: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --namespace size=1GiB,lba=4096";
 const AFTER_SERVE: &str = "Example:\n  brownout serve --socket disk.sock --namespace size=1GiB,lba=4KiB";
 const AFTER_QEMU: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --append quiet -- -smp 2";
+const AFTER_WAF: &str = "Example:\n  brownout waf --iu 16KiB --offset 12KiB --len 20KiB";
 
 /// An NVMe SSD in software, for stock QEMU.
 #[derive(Debug, Parser)]
@@ -32,6 +33,9 @@ pub enum Verb {
     /// Start a stock QEMU with the device already plugged in
     #[command(after_help = AFTER_QEMU)]
     Qemu(Qemu),
+    /// Say how many bytes a drive programs for a write, or draw it
+    #[command(after_help = AFTER_WAF)]
+    Waf(Waf),
     /// Turn into QEMU, and die with the process that wanted it
     #[command(hide = true)]
     BecomeQemu(BecomeQemu),
@@ -98,6 +102,29 @@ pub struct Qemu {
     pub more: Vec<OsString>,
 }
 
+/// `brownout waf`.
+#[derive(Debug, Args)]
+pub struct Waf {
+    /// What the drive maps as a whole; several are compared
+    #[arg(long, value_name = "SIZE,...", value_delimiter = ',', required = true)]
+    pub iu: Vec<Bytes>,
+    /// First byte of the write
+    #[arg(long, value_name = "SIZE", required_unless_present = "plot")]
+    pub offset: Option<Bytes>,
+    /// Length of the write
+    #[arg(long, value_name = "SIZE", required_unless_present = "plot")]
+    pub len: Option<Bytes>,
+    /// Draw worst case and mean against the length: .svg or .png
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["offset", "len"])]
+    pub plot: Option<PathBuf>,
+    /// Plotted lengths and offsets are its multiples [default: 4KiB]
+    #[arg(long, value_name = "SIZE")]
+    pub grid: Option<Bytes>,
+    /// Where the plotted curve ends [default: 1MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub max_len: Option<Bytes>,
+}
+
 /// The hidden verb.
 #[derive(Debug, Args)]
 pub struct BecomeQemu {
@@ -121,7 +148,7 @@ mod tests {
         let mut command = CommandLine::command().term_width(80);
         command.build();
         let mut helps = vec![command.render_help().to_string()];
-        for verb in ["serve", "qemu"] {
+        for verb in ["serve", "qemu", "waf"] {
             helps.push(command.find_subcommand_mut(verb).expect("a verb").render_help().to_string());
         }
         for help in helps {

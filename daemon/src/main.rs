@@ -1,7 +1,7 @@
 //! The binary `brownout`: an NVMe SSD in software, plugged into stock QEMU.
 //!
-//! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`] and [`run_qemu`] are the
-//! verbs, [`machine`] knows QEMU, [`wiring`] joins media, controller and transport, [`device_thread`] and [`device_loop`] run them.
+//! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`] and
+//! [`waf`] are the verbs, [`machine`] knows QEMU, [`wiring`] joins media, controller and transport, [`device_thread`] and [`device_loop`] run them.
 //! Only [`clock`] knows what time it is.
 
 #![forbid(unsafe_code)]
@@ -17,6 +17,7 @@ mod options;
 mod run_qemu;
 mod serve;
 mod stop;
+mod waf;
 mod wiring;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let code = match line.verb {
         Verb::Serve(arguments) => serve::serve(arguments).map(|()| 0),
         Verb::Qemu(arguments) => run_qemu::run_qemu(arguments),
+        Verb::Waf(arguments) => waf::waf(&arguments).map(|()| 0),
         Verb::BecomeQemu(arguments) => machine::become_qemu(arguments.parent, &arguments.program, &arguments.arguments)
             .map(|()| 0)
             .map_err(Failure::from),

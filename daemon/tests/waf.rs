@@ -1,0 +1,90 @@
+//! `brownout waf` from outside: what it prints, what it draws, and what it refuses.
+
+use std::fs;
+use std::process::{Command, Output};
+
+fn waf(arguments: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_brownout");
+    Command::new(program).arg("waf").args(arguments).output().expect("the program starts")
+}
+
+fn printed(arguments: &[&str]) -> String {
+    let output = waf(arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn refusal(arguments: &[&str]) -> String {
+    let output = waf(arguments);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+#[test]
+fn twenty_kib_at_twelve_on_a_unit_of_sixteen_is_one_point_six() {
+    let line = printed(&["--iu", "16KiB", "--offset", "12KiB", "--len", "20KiB"]);
+    assert_eq!(line, "16KiB: 32768 bytes touched, WAF 1.6\n");
+}
+
+#[test]
+fn several_units_are_compared_and_no_digit_is_made_up() {
+    let lines = printed(&["--iu", "4KiB,16KiB,64KiB", "--offset", "8KiB", "--len", "12KiB"]);
+    let expected = "4KiB: 12288 bytes touched, WAF 1\n\
+                    16KiB: 32768 bytes touched, WAF 2.667 (8/3)\n\
+                    64KiB: 65536 bytes touched, WAF 5.333 (16/3)\n";
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn a_curve_is_drawn_in_either_format_the_same_each_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, beginning) in [("waf.svg", b"<svg".as_slice()), ("waf.PNG", b"\x89PNG")] {
+        let path = folder.path().join(name);
+        let path = path.to_str().expect("a plain path");
+        let draw = || {
+            let said = printed(&["--iu", "16KiB,4KiB,64KiB", "--plot", path, "--grid", "4KiB", "--max-len", "1MiB"]);
+            assert_eq!(said, format!("drew {path}\n"));
+            fs::read(path).expect("a file")
+        };
+        let first = draw();
+        assert!(first.starts_with(beginning), "{name}");
+        assert_eq!(first, draw(), "{name}");
+    }
+}
+
+#[test]
+fn wrong_values_are_2_and_name_option_value_and_remedy() {
+    let write = |iu, length| refusal(&["--iu", iu, "--offset", "0", "--len", length]);
+    assert_eq!(write("3000", "4KiB"), "brownout: --iu 3000: give a power of two from 512 to 1GiB\n");
+    assert_eq!(write("16KiB,0", "4KiB"), "brownout: --iu 0: give a power of two from 512 to 1GiB\n");
+    assert_eq!(write("2GiB", "4KiB"), "brownout: --iu 2GiB: give a power of two from 512 to 1GiB\n");
+    assert!(write("16KiB", "0").starts_with("brownout: --len 0: give at least 1"));
+    assert!(write("16XB", "4KiB").contains("'16XB' for '--iu <SIZE,...>': give a size such as 512MiB"));
+
+    let plot = |file, more: &[&str]| refusal(&[&["--iu", "16KiB", "--plot", file], more].concat());
+    assert_eq!(plot("waf.pdf", &[]), "brownout: --plot waf.pdf: give a file that ends in .svg or .png\n");
+    let grid = "brownout: --grid 3KiB: give a power of two from 512 to 1GiB\n";
+    assert_eq!(plot("waf.svg", &["--grid", "3KiB"]), grid);
+    let least = "brownout: --max-len 4KiB: give 8KiB to 64MiB, which are 2 and 16384 steps of --grid 4KiB\n";
+    assert_eq!(plot("waf.svg", &["--max-len", "4KiB"]), least);
+    let most = "brownout: --max-len 1GiB: give 1KiB to 8MiB, which are 2 and 16384 steps of --grid 512\n";
+    assert_eq!(plot("waf.svg", &["--max-len", "1GiB", "--grid", "512"]), most);
+}
+
+#[test]
+fn options_that_do_not_belong_together_are_2() {
+    assert!(refusal(&["--iu", "16KiB"]).contains("--offset"));
+    assert!(refusal(&["--iu", "16KiB", "--offset", "0"]).contains("--len"));
+    assert!(refusal(&["--offset", "0", "--len", "4KiB"]).contains("--iu"));
+    assert!(refusal(&["--iu", "16KiB", "--plot", "a.svg", "--len", "4KiB"]).contains("cannot be used with"));
+    let plotted = refusal(&["--iu", "16KiB", "--offset", "0", "--len", "4KiB", "--grid", "512"]);
+    assert!(plotted.starts_with("brownout: --grid 512: give --plot FILE instead of"), "{plotted}");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_1_and_named() {
+    let output = waf(&["--iu", "16KiB", "--plot", "/nowhere/waf.svg"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.starts_with("brownout: cannot write /nowhere/waf.svg: "), "{stderr}");
+}
