@@ -1,8 +1,8 @@
 //! The binary `brownout`: an NVMe SSD in software, plugged into stock QEMU.
 //!
-//! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`] and
-//! [`waf`] are the verbs, [`machine`] knows QEMU, [`wiring`] joins media, controller and transport, [`device_thread`] and [`device_loop`] run them.
-//! Only [`clock`] knows what time it is.
+//! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`] and [`waf`]
+//! are the verbs, [`machine`] knows QEMU, [`wiring`] joins media, controller and transport, [`device_thread`] and [`device_loop`] run
+//! them. Only [`clock`] knows what time it is.
 
 #![forbid(unsafe_code)]
 
