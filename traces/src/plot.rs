@@ -3,14 +3,16 @@
 //! A figure is data; `render` makes bytes of it, the same bytes each time: the font comes with the program, and neither a clock nor a
 //! hash decides anything. The legend stands beside the field, so that it never covers what is drawn.
 //!
-//! Map: [`axis`](self) turns values into places and labels, `frame` draws title, axes and legend, `lines` and `bars` what stands in
-//! them, `canvas` knows the two formats.
+//! Map: `axis` turns values into places and labels, `frame` draws title, axes and legend, `lines` and `bars` what stands in
+//! them, `canvas` knows the two formats and `pixels`
+//! the one that has them.
 
 mod axis;
 mod bars;
 mod canvas;
 mod frame;
 mod lines;
+mod pixels;
 
 pub use axis::{Axis, Numbers, Scale, bytes_text};
 pub use bars::{BarChart, Group};

@@ -4,11 +4,14 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use ab_glyph::FontRef;
 use plotters::coord::Shift;
 use plotters::drawing::DrawingAreaErrorKind;
-use plotters::prelude::{BitMapBackend, DrawingArea, DrawingBackend, IntoDrawingArea as _, RGBColor, SVGBackend};
+use plotters::prelude::{DrawingArea, DrawingBackend, IntoDrawingArea as _, RGBColor, SVGBackend};
 use plotters::style::{FontStyle, IntoFont as _, TextStyle, WHITE, register_font};
 use thiserror::Error;
+
+use super::pixels::{ENLARGED_BYTES, Enlarged, reduced};
 
 /// Width of a figure in pixels.
 pub const WIDTH: u32 = 1000;
@@ -17,7 +20,8 @@ pub const HEIGHT: u32 = 600;
 
 /// A viewer of an SVG takes its own font of this name; in a PNG, and where widths are measured, it is the one that comes with us.
 const FONT: &str = "sans-serif";
-const BYTES_PER_PIXEL: usize = 3;
+/// Red, green and blue.
+pub(super) const BYTES_PER_PIXEL: usize = 3;
 
 /// Told apart by most people, whatever colours they see (Okabe and Ito, 2008), dark enough for thin lines.
 const COLOURS: [RGBColor; 7] = [
@@ -95,14 +99,15 @@ fn svg(figure: &impl Draw) -> Result<String, PlotError> {
 }
 
 fn png(figure: &impl Draw) -> Result<Vec<u8>, PlotError> {
-    let mut pixels = vec![0; WIDTH as usize * HEIGHT as usize * BYTES_PER_PIXEL];
-    paint(figure, BitMapBackend::with_buffer(&mut pixels, (WIDTH, HEIGHT)))?;
+    let mut pixels = vec![0; ENLARGED_BYTES];
+    let font = FontRef::try_from_slice(dejavu::sans::regular()).map_err(|error| PlotError::new(&error))?;
+    paint(figure, Enlarged::new(&mut pixels, &font))?;
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, WIDTH, HEIGHT);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     let written = encoder.write_header().and_then(|mut writer| {
-        writer.write_image_data(&pixels)?;
+        writer.write_image_data(&reduced(&pixels))?;
         writer.finish()
     });
     written.map_err(|error| PlotError::new(&error))?;

@@ -122,7 +122,7 @@ impl Frame<'_> {
     }
 
     fn draw_legend<DB: DrawingBackend>(&self, side: &Area<DB>) -> Result<(), PlotError> {
-        for (entry, top) in self.legend.iter().zip((LEGEND_ROW / 2..).step_by(26)) {
+        for (entry, top) in self.legend.iter().zip((0..).map(|row| row * LEGEND_ROW + LEGEND_ROW / 2)) {
             let (left, right) = (MARGIN, MARGIN + SAMPLE - 8);
             let stroke = entry.colour.stroke_width(LINE_PIXELS);
             let line = [(left, top), (right, top)];
