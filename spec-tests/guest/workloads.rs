@@ -107,6 +107,28 @@ fn mapped_doorbells_with_the_interrupt_pin() -> Result<()> {
     mapped_doorbells("mapped-pin", Kernel::Newest, Some("pci=nomsi"))
 }
 
+/// Everything larger than two pages by SGLs, which Linux otherwise keeps for pieces of 32 KiB and more.
+fn scatter_gather_lists(name: &'static str, kernel: Kernel) -> Result<()> {
+    let script = r#"
+. /lib.sh
+wait_for_device
+echo 1 > /sys/module/nvme/parameters/sgl_threshold || fail "the kernel cannot be told to use SGLs"
+fio_job small --rw=randwrite --bs=12k --size=64M --verify=crc32 --ioengine=libaio --iodepth=16
+fio_job large --rw=randrw --bs=256k --size=256M --verify=crc32 --ioengine=libaio --iodepth=16
+"#;
+    Workload::new(name, kernel).run(&format!("{script}\n{}", scripts::FILESYSTEMS)).map(drop)
+}
+
+#[test]
+fn scatter_gather_lists_on_6_12() -> Result<()> {
+    scatter_gather_lists("lists-6.12", Kernel::Debian612)
+}
+
+#[test]
+fn scatter_gather_lists_on_the_newest_kernel() -> Result<()> {
+    scatter_gather_lists("lists-newest", Kernel::Newest)
+}
+
 /// Fifty controller resets under running I/O lose nothing. The kernel says that it resets, as it was told.
 fn resets(name: &'static str, kernel: Kernel) -> Result<()> {
     let workload = Workload { expected: &["resetting controller"], ..Workload::new(name, kernel) };
