@@ -54,8 +54,11 @@ use state::{Registers, Reset, Shutdown};
 
 pub use irq::{Effect, InterruptMode};
 
-/// How many commands one step takes at the most, so that a step has an end.
-const COMMANDS_PER_STEP: usize = 256;
+/// How much one step does at the most, so that a step has an end: a command counts for one, and its data for one in
+/// [`PIECES_PER_WORK`] pieces of guest memory. A host can describe half a megabyte one byte at a time.
+const WORK_PER_STEP: usize = 256;
+/// See [`WORK_PER_STEP`].
+const PIECES_PER_WORK: usize = 64;
 /// The token of the flush that a shutdown makes; no command has it.
 const SHUTDOWN_TOKEN: Token = Token(u64::MAX);
 
@@ -359,17 +362,18 @@ impl Controller {
 
     /// Takes commands in turn from the queues that have some, up to a bound.
     fn take_commands<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) -> bool {
-        let mut taken = 0;
+        let mut done = 0;
         let burst = self.features.burst();
-        while taken < COMMANDS_PER_STEP && self.registers.is_running() {
+        while done < WORK_PER_STEP && self.registers.is_running() {
             let Some(id) = self.arbiter.next(burst) else { break };
             match self.queues.take(id, memory) {
                 Take::Command(permit, command) => {
-                    taken += 1;
+                    self.segments.clear();
                     if id == 0 {
                         self.absence.over();
                     }
                     self.execute(now, memory, permit, &command);
+                    done += 1 + self.segments.len() / PIECES_PER_WORK;
                 }
                 Take::Empty => self.arbiter.idle(id),
                 Take::NoSlot => self.arbiter.block(id),
@@ -379,7 +383,7 @@ impl Controller {
                 }
             }
         }
-        taken > 0
+        done > 0
     }
 
     /// One command: it is answered now, or the media has it, or it waits without a slot.

@@ -248,3 +248,26 @@ fn a_hundred_thousand_invalid_commands_cost_no_memory() {
     assert!(after < before + (1 << 20), "{before} bytes after a tenth of the commands, {after} after all");
     host.assert_alive();
 }
+
+/// B181, E49: a host that describes its data one byte at a time gets few commands a step, so that no step takes long.
+#[test]
+fn commands_in_tens_of_thousands_of_pieces_are_spread_over_steps() {
+    let mut host = Build::default().host();
+    let pieces: Vec<Piece> = (0..32_768).map(|piece| Piece { address: 0x300_0000 + piece * 2, length: 1 }).collect();
+    let mapping = host.map_sgl(&pieces, 256).expect("room");
+    for _ in 0..16 {
+        host.submit_quietly(1, mapping.on(block_command(NvmOpcode::READ, 1, 0, 64))).expect("room");
+    }
+    host.ring(1).expect("the queue exists");
+    let mut steps = 0;
+    let mut answered = 0;
+    while answered < 16 {
+        steps += 1;
+        host.port_mut().step();
+        while host.reap(1).is_some() {
+            answered += 1;
+        }
+        assert!(steps < 1000);
+    }
+    assert_eq!(steps, 16, "one such command a step");
+}
