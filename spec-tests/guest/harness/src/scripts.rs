@@ -15,5 +15,7 @@ pub const RESETS: &str = include_str!("../../scripts/resets.sh");
 pub const TOOLS: &str = include_str!("../../scripts/tools.sh");
 /// The block queue's limits as KEY=VALUE lines.
 pub const LIMITS: &str = include_str!("../../scripts/limits.sh");
+/// Random small writes, and what the drive says they cost.
+pub const AMPLIFICATION: &str = include_str!("../../scripts/amplification.sh");
 /// What `make demo` shows.
 pub const DEMO: &str = include_str!("../../scripts/demo.sh");
