@@ -14,11 +14,14 @@ pub(crate) struct Blocks {
     pub(crate) count: u32,
 }
 
-/// Where the host's blocks are: their data, and their metadata if the namespace keeps it apart.
+/// A command that moves blocks: which, where the host has them, and whether they must be durable.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BlockPointer {
+pub(crate) struct Access {
+    pub(crate) blocks: Blocks,
+    /// FUA.
+    pub(crate) force: bool,
     pub(crate) data: DataPointer,
-    /// MPTR: one contiguous buffer.
+    /// MPTR: one contiguous buffer, where the namespace keeps metadata apart.
     pub(crate) metadata: u64,
 }
 
@@ -26,9 +29,9 @@ pub(crate) struct BlockPointer {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum IoCommand {
     Flush,
-    Read { blocks: Blocks, force: bool, data: BlockPointer },
-    Write { blocks: Blocks, force: bool, data: BlockPointer },
-    Compare { blocks: Blocks, force: bool, data: BlockPointer },
+    Read(Access),
+    Write(Access),
+    Compare(Access),
     WriteZeroes { blocks: Blocks, force: bool, deallocate: bool },
     DatasetManagement { ranges: u16, deallocate: bool, data: DataPointer },
 }
@@ -39,12 +42,12 @@ impl IoCommand {
         // An opcode that we do not know is told as such, whatever the flags are: what is wrong with them comes later.
         let data = data(entry);
         let force = entry.force_unit_access();
-        let pointer = data.map(|data| BlockPointer { data, metadata: entry.mptr.get() });
+        let access = data.map(|data| Access { blocks: blocks(entry), force, data, metadata: entry.mptr.get() });
         let command = match NvmOpcode(entry.opcode) {
             NvmOpcode::FLUSH => Self::Flush,
-            NvmOpcode::READ => Self::Read { blocks: blocks(entry), force, data: pointer? },
-            NvmOpcode::WRITE => Self::Write { blocks: blocks(entry), force, data: pointer? },
-            NvmOpcode::COMPARE => Self::Compare { blocks: blocks(entry), force, data: pointer? },
+            NvmOpcode::READ => Self::Read(access?),
+            NvmOpcode::WRITE => Self::Write(access?),
+            NvmOpcode::COMPARE => Self::Compare(access?),
             NvmOpcode::WRITE_ZEROES => write_zeroes(entry)?,
             NvmOpcode::DATASET_MANAGEMENT => Self::DatasetManagement {
                 // NVM Command Set 1.1 section 3.3.3: NR is zero-based.
@@ -64,10 +67,8 @@ impl IoCommand {
     pub(crate) fn first_block(&self) -> u64 {
         match self {
             Self::Flush | Self::DatasetManagement { .. } => 0,
-            Self::Read { blocks, .. }
-            | Self::Write { blocks, .. }
-            | Self::Compare { blocks, .. }
-            | Self::WriteZeroes { blocks, .. } => blocks.start,
+            Self::Read(access) | Self::Write(access) | Self::Compare(access) => access.blocks.start,
+            Self::WriteZeroes { blocks, .. } => blocks.start,
         }
     }
 }

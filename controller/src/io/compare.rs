@@ -5,7 +5,7 @@ use nvme_spec::Status;
 
 use super::Context;
 use super::buffer::UserBuffer;
-use crate::command::{BlockPointer, Blocks};
+use crate::command::Access;
 use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
 
@@ -49,16 +49,14 @@ impl<M: GuestMemory> Sink for Comparison<'_, M> {
 pub(super) fn start<M: GuestMemory>(
     context: &mut Context<'_, M>,
     namespace: &Namespace,
-    blocks: Blocks,
-    force: bool,
-    pointer: BlockPointer,
+    access: Access,
 ) -> Result<Submitted, Status> {
-    let range = context.range(namespace, blocks)?;
-    context.find_blocks(namespace, blocks, pointer)?;
+    let range = context.find_blocks(namespace, access)?;
     let (now, token) = (context.now, context.token);
     let (expected, media) = context.user_buffer(namespace);
     let mut comparison = Comparison { expected, differs: false };
-    let submitted = media.submit(now, token, namespace.volume, Request::Read { range, into: &mut comparison, force });
+    let submitted =
+        media.submit(now, token, namespace.volume, Request::Read { range, into: &mut comparison, force: access.force });
     context.origin.differs = comparison.differs;
     Ok(submitted)
 }

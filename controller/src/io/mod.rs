@@ -13,7 +13,7 @@ use nvme_spec::Status;
 
 use buffer::UserBuffer;
 
-use crate::command::{BlockPointer, Blocks, IoCommand};
+use crate::command::{Access, Blocks, IoCommand};
 use crate::dma::{DataPointer, GuestMemory, Segment, Transfer, append};
 use crate::inflight::Origin;
 use crate::namespace::{Namespace, Namespaces};
@@ -51,9 +51,9 @@ pub(crate) fn start<M: GuestMemory>(
     let namespace = context.namespaces.resolve(nsid)?;
     match *command {
         IoCommand::Flush => flush::start(context, nsid),
-        IoCommand::Read { blocks, force, data } => read::start(context, namespace, blocks, force, data),
-        IoCommand::Write { blocks, force, data } => write::start(context, namespace, blocks, force, data),
-        IoCommand::Compare { blocks, force, data } => compare::start(context, namespace, blocks, force, data),
+        IoCommand::Read(access) => read::start(context, namespace, access),
+        IoCommand::Write(access) => write::start(context, namespace, access),
+        IoCommand::Compare(access) => compare::start(context, namespace, access),
         IoCommand::WriteZeroes { blocks, force, deallocate } => {
             zeroes::start(context, namespace, blocks, force, deallocate)
         }
@@ -77,20 +77,21 @@ impl<'a, M: GuestMemory> Context<'a, M> {
         usize::try_from(bytes).ok().filter(|bytes| *bytes <= self.transfer_bytes_max).ok_or(Status::INVALID_FIELD)
     }
 
-    /// Finds the blocks of a Read, Write or Compare in guest memory: their data, and their metadata if it is apart.
-    fn find_blocks(&mut self, namespace: &Namespace, blocks: Blocks, pointer: BlockPointer) -> Result<(), Status> {
-        let length = self.length(namespace, blocks)?;
-        self.resolve(pointer.data, length)?;
-        let apart = u64::from(blocks.count) * u64::from(namespace.shape.metadata_bytes);
+    /// The blocks of a Read, Write or Compare in the volume, and in guest memory: their data, and their metadata if it is apart.
+    fn find_blocks(&mut self, namespace: &Namespace, access: Access) -> Result<LbaRange, Status> {
+        let range = self.range(namespace, access.blocks)?;
+        let length = self.length(namespace, access.blocks)?;
+        self.resolve(access.data, length)?;
+        let apart = u64::from(access.blocks.count) * u64::from(namespace.shape.metadata_bytes);
         self.metadata.clear();
         if apart > 0 && !namespace.identity.extended_metadata {
             // NVMe Base 2.1 section 4.1.1: the metadata pointer is dword aligned (B129).
-            if pointer.metadata & 0b11 != 0 {
+            if access.metadata & 0b11 != 0 {
                 return Err(Status::INVALID_FIELD);
             }
-            append(self.metadata, pointer.metadata, apart);
+            append(self.metadata, access.metadata, apart);
         }
-        Ok(())
+        Ok(range)
     }
 
     /// Finds the command's data in guest memory.

@@ -4,7 +4,7 @@ use media::{Request, Submitted};
 use nvme_spec::Status;
 
 use super::Context;
-use crate::command::{BlockPointer, Blocks};
+use crate::command::Access;
 use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
 
@@ -12,13 +12,10 @@ use crate::namespace::Namespace;
 pub(super) fn start<M: GuestMemory>(
     context: &mut Context<'_, M>,
     namespace: &Namespace,
-    blocks: Blocks,
-    force: bool,
-    pointer: BlockPointer,
+    access: Access,
 ) -> Result<Submitted, Status> {
-    let range = context.range(namespace, blocks)?;
-    context.find_blocks(namespace, blocks, pointer)?;
+    let range = context.find_blocks(namespace, access)?;
     let (now, token) = (context.now, context.token);
     let (mut into, media) = context.user_buffer(namespace);
-    Ok(media.submit(now, token, namespace.volume, Request::Read { range, into: &mut into, force }))
+    Ok(media.submit(now, token, namespace.volume, Request::Read { range, into: &mut into, force: access.force }))
 }
