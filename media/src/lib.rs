@@ -8,7 +8,7 @@
 //! * A deallocation and a write of zeroes follow the same rule as a write.
 //! * A single block is never torn: it is wholly old or wholly new, whatever happens.
 //!
-//! Map of the crate, from the seam downwards. [`volume`] is the seam and [`unit`] its units. [`ssd`] is the drive behind it: volumes,
+//! Map of the crate, from the seam downwards. [`volume`] is the seam and [`mod@unit`] its units. [`ssd`] is the drive behind it: volumes,
 //! requests, outcomes. [`ftl`] is the flash translation layer: map, lines, frontiers, collection, checkpoints. [`nand`] keeps the rules
 //! of the array, its times and its wear; [`ledger`] counts every byte programmed. [`journal`] and [`root`] are what the log says about
 //! itself, [`recover`] is the way back from it. [`power`] cuts, [`mod@fault`] breaks. [`store`] is where bytes lie: in memory, in a file.

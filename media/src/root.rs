@@ -121,7 +121,7 @@ pub struct Root {
     pub basis: Basis,
     /// Sequence numbers that never took effect: `from ..= to`.
     pub voids: Vec<(u64, u64)>,
-    /// As in [`LineHeader`].
+    /// As in [`crate::journal::LineHeader`].
     pub programmed: [u32; 2],
     /// The event at which `ledger` was taken.
     pub ledger_event: u64,

@@ -1,7 +1,7 @@
 //! The flash translation layer: a log over lines, a map into it, and what keeps both going. It knows logical units (not volumes or
 //! blocks), and does not know who asks or when an answer is due.
 //!
-//! Life of a unit: it is staged in the host stream's open line ([`write`]), the map points at it, a page of it is programmed
+//! Life of a unit: it is staged in the host stream's open line ([`mod@write`]), the map points at it, a page of it is programmed
 //! ([`alloc`]), its line fills and is closed, becomes a victim, and what is still valid moves to the other stream ([`gc`]); the line
 //! waits until nothing that a loss of power would bring back lies in it any more, and is erased.
 
