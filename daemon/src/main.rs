@@ -1,7 +1,8 @@
 //! The binary `brownout`: an NVMe SSD in software, plugged into stock QEMU.
 //!
 //! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`] and [`run_qemu`] are the
-//! verbs, [`machine`] knows QEMU, [`wiring`] joins media, controller and transport, [`device_thread`] and [`device_loop`] run them.
+//! verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`wiring`] joins it with controller and transport, [`device_thread`],
+//! [`device_loop`] and [`watch`] run them.
 //! Only [`clock`] knows what time it is.
 
 #![forbid(unsafe_code)]
@@ -13,10 +14,12 @@ mod device_thread;
 mod failure;
 mod logging;
 mod machine;
+mod open_media;
 mod options;
 mod run_qemu;
 mod serve;
 mod stop;
+mod watch;
 mod wiring;
 
 use std::process::ExitCode;
