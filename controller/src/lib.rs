@@ -28,6 +28,7 @@ mod namespace;
 mod outcome;
 mod prp;
 mod queue;
+mod rest;
 mod sgl;
 mod state;
 
@@ -88,6 +89,8 @@ pub struct Controller {
     /// When the host must have shown that it lives, if it set a timer.
     keep_alive: Option<Nanoseconds>,
     bus_master: bool,
+    /// The media was asked to come to rest and has not answered.
+    quiescing: bool,
     /// Completion queues with answers to write.
     unpublished: IdSet,
     /// The table of mappings that blocked queues failed with.
@@ -122,6 +125,7 @@ impl Controller {
             health: Health::default(),
             keep_alive: None,
             bus_master: false,
+            quiescing: false,
             unpublished: IdSet::default(),
             memory_generation: 0,
             absence: Absence::default(),

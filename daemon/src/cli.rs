@@ -50,6 +50,9 @@ pub struct DeviceArguments {
     /// The device: serial=S,mdts=7,... as in QEMU
     #[arg(long, value_name = "K=V,...")]
     device: Option<String>,
+    /// The media: store=file:PATH,iu=16KiB,op=7%,...
+    #[arg(long, value_name = "K=V,...")]
+    media: Option<String>,
     /// A namespace: size=1GiB,lba=512,... Repeatable
     #[arg(long, value_name = "K=V,...")]
     namespace: Vec<String>,
@@ -57,7 +60,8 @@ pub struct DeviceArguments {
 
 impl From<DeviceArguments> for Given {
     fn from(arguments: DeviceArguments) -> Self {
-        Self { file: arguments.config, device: arguments.device, namespaces: arguments.namespace }
+        let DeviceArguments { config, device, media, namespace } = arguments;
+        Self { file: config, device, media, namespaces: namespace }
     }
 }
 

@@ -41,6 +41,10 @@ pub trait Drive {
     /// A descriptor that is readable while there are messages to handle.
     fn readiness(&self) -> BorrowedFd<'_>;
 
+    /// After the last step: brings the media to rest, so that the end of the process is an orderly one. Called until it returns
+    /// something; an error says why there is no rest.
+    fn rest(&mut self, now: Nanoseconds) -> Option<Result<(), String>>;
+
     /// Whether work may appear without any message: a page of doorbells is mapped, and a guest has it.
     fn must_be_polled(&self) -> bool;
 }
@@ -76,6 +80,32 @@ pub trait Host {
 
     /// Lets others have this processor for a moment.
     fn give_way(&mut self);
+
+    /// Does nothing for so long.
+    fn pause(&mut self, time: Nanoseconds);
+}
+
+/// How long an orderly end may take: less than what service managers grant (90 s), and enough for a slow disk with a full backlog.
+const REST_LIMIT: Nanoseconds = Nanoseconds(60_000_000_000);
+/// How long to wait between two looks at a media that comes to rest.
+const REST_PAUSE: Nanoseconds = Nanoseconds(1_000_000);
+
+/// Brings the media of a device to rest whose loop has ended.
+///
+/// # Errors
+/// It refused, or took too long: the next start will find an unclean end, and recover.
+pub fn bring_to_rest(drive: &mut impl Drive, host: &mut impl Host) -> io::Result<()> {
+    let limit = host.now().plus(REST_LIMIT);
+    loop {
+        let now = host.now();
+        if let Some(ended) = drive.rest(now) {
+            return ended.map_err(io::Error::other);
+        }
+        if now > limit {
+            return Err(io::Error::other("the media did not come to rest in time"));
+        }
+        host.pause(REST_PAUSE);
+    }
 }
 
 /// Runs a device until it is told to stop.
@@ -150,6 +180,11 @@ impl Host for System {
 
     fn give_way(&mut self) {
         std::thread::yield_now();
+    }
+
+    fn pause(&mut self, time: Nanoseconds) {
+        // Woken early by a signal is no harm.
+        let _ = poll(&mut [], Some(&timespec(time)));
     }
 }
 

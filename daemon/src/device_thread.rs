@@ -38,7 +38,11 @@ impl DeviceThread {
             // The receiver waits until this message or the end of this thread.
             tell.send(()).context("nobody waits for the device")?;
             let mut system = System::new(Clock::new(), stop);
-            device_loop::run(&mut drive, &mut system, Policy::for_this_machine()).context("the device stopped")
+            let ran = device_loop::run(&mut drive, &mut system, Policy::for_this_machine());
+            // Also where the transport broke: what was accepted is kept.
+            let rested = device_loop::bring_to_rest(&mut drive, &mut system);
+            ran.context("the device stopped")?;
+            rested.context("the end was not orderly, and the next start will recover")
         };
         let thread =
             Builder::new().name("device".to_owned()).spawn(body).context("cannot start the device's thread")?;
@@ -92,6 +96,10 @@ mod tests {
 
         fn readiness(&self) -> BorrowedFd<'_> {
             self.descriptor.as_fd()
+        }
+
+        fn rest(&mut self, _now: Nanoseconds) -> Option<Result<(), String>> {
+            Some(Ok(()))
         }
 
         fn must_be_polled(&self) -> bool {

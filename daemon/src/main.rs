@@ -1,8 +1,8 @@
 //! The binary `brownout`: an NVMe SSD in software, plugged into stock QEMU.
 //!
 //! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`] and
-//! [`waf`] are the verbs, [`machine`] knows QEMU, [`wiring`] joins media, controller and transport, [`device_thread`] and
-//! [`device_loop`] run them. Only [`clock`] knows what time it is.
+//! [`waf`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`wiring`] joins it with controller and transport,
+//! [`device_thread`], [`device_loop`] and [`watch`] run them. Only [`clock`] knows what time it is.
 
 #![forbid(unsafe_code)]
 
@@ -13,11 +13,13 @@ mod device_thread;
 mod failure;
 mod logging;
 mod machine;
+mod open_media;
 mod options;
 mod run_qemu;
 mod serve;
 mod stop;
 mod waf;
+mod watch;
 mod wiring;
 
 use std::process::ExitCode;

@@ -45,8 +45,9 @@ fn introduction(settings: &Settings, socket: &Path) -> anyhow::Result<String> {
     let machine = Machine { memory_mib: MACHINE_MEMORY.0 >> 20, ..Machine::default() };
     let plug = machine.plug(&socket)?;
     let line = shell_line(std::iter::once(OsStr::new("qemu-system-x86_64")).chain(plug.iter().map(AsRef::as_ref)));
+    let figures: String = settings.media.figures().iter().map(|line| format!("# {line}\n")).collect();
     Ok(format!(
-        "# configuration (--config reads it back)\n{configuration}\n# QEMU 10.1 or later; its memory must be shared\n{line}\n"
+        "# configuration (--config reads it back)\n{configuration}\n{figures}\n# QEMU 10.1 or later; its memory must be shared\n{line}\n"
     ))
 }
 
@@ -70,6 +71,10 @@ mod tests {
         let text = introduction(&settings, Path::new("/run/disk.sock")).expect("printable");
         assert!(text.contains("\nserial = \"brownout-0\"\n"), "{text}");
         assert!(text.contains("\n[[namespace]]\nsize = \"1GiB\"\n"), "{text}");
+        assert!(text.contains("\n[media]\nstore = \"ram\"\niu = \"4KiB\"\nop = \"7%\"\n"), "{text}");
+        assert!(text.contains("\n# L2P: 1048576 bytes, 4 for each unit of 4KiB\n"), "{text}");
+        assert!(text.contains("\n# over-provisioning: spare/user 7.03 %, spare/raw 6.56 %\n"), "{text}");
+        assert!(text.contains("\n# lines: 274 of 4MiB, 1024 units each\n"), "{text}");
         assert!(
             text.contains("\n  -object memory-backend-memfd,id=brownout-memory,size=1024M,share=on \\\n"),
             "{text}"

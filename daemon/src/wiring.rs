@@ -9,25 +9,29 @@ use controller::config::{Config, Doorbells};
 use controller::dma::DoorbellPage;
 use controller::{Controller, Effect};
 use media::Nanoseconds;
-use media::store::RamMedia;
 use vfio::{Server, ServerConfig};
 
 use crate::device_loop::{Drive, Turn};
+use crate::open_media::open_media;
 use crate::options::Settings;
+use crate::watch::Watch;
 
 /// How many messages are handled before the controller has its turn.
 const MESSAGES_PER_TURN: usize = 64;
 
-/// Makes the device and listens at `socket`. Runs in the thread that will attend to it.
+/// Makes the device and listens at `socket`. Runs in the thread that will attend to it. Nobody is listened to before the media has
+/// recovered.
 ///
 /// # Errors
-/// The socket cannot be made.
+/// The media cannot be used, or the socket cannot be made.
 pub fn open(settings: &Settings, socket: &Path) -> anyhow::Result<Wired> {
-    let volumes: Vec<_> = settings.volumes.iter().map(|volume| (volume.block_bytes, volume.capacity_blocks)).collect();
+    let watch = Watch::new().context("cannot make what the device waits for")?;
+    let media = open_media(&settings.media, watch.waker())?;
     let server = Server::bind(socket, &function(&settings.controller))
         .with_context(|| format!("cannot listen at {}", socket.display()))?;
-    let controller = Controller::new(settings.controller.clone(), Box::new(RamMedia::new(&volumes)));
-    Ok(Wired { server, controller })
+    watch.add(server.as_fd()).context("cannot wait for the socket")?;
+    let controller = Controller::new(settings.controller.clone(), media);
+    Ok(Wired { server, controller, watch })
 }
 
 /// The PCI function that carries the controller.
@@ -49,12 +53,15 @@ fn function(config: &Config) -> ServerConfig {
 pub struct Wired {
     server: Server,
     controller: Controller,
+    watch: Watch,
 }
 
 impl Drive for Wired {
     fn service(&mut self) -> io::Result<bool> {
+        // What the media has to say is said in the step that follows.
+        let heard = self.watch.heard();
         let progress = self.server.service(&mut self.controller, MESSAGES_PER_TURN)?;
-        Ok(progress.messages > 0)
+        Ok(heard || progress.messages > 0)
     }
 
     fn step(&mut self, now: Nanoseconds) -> Turn {
@@ -76,7 +83,12 @@ impl Drive for Wired {
     }
 
     fn readiness(&self) -> BorrowedFd<'_> {
-        self.server.as_fd()
+        self.watch.as_fd()
+    }
+
+    fn rest(&mut self, now: Nanoseconds) -> Option<Result<(), String>> {
+        let outcome = self.controller.quiesce(now)?;
+        Some(outcome.map_err(|error| format!("the media did not come to rest: {error:?}")))
     }
 
     fn must_be_polled(&self) -> bool {

@@ -164,6 +164,12 @@ impl Geometry {
         Ok(())
     }
 
+    /// Erase blocks, replacements included.
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        u64::from(self.lines + self.config.replacement_blocks_per_plane) * u64::from(self.planes)
+    }
+
     /// Bytes of a unit.
     #[must_use]
     pub const fn unit_bytes(&self) -> usize {

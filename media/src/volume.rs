@@ -14,7 +14,8 @@
 //! * Durability is per verb, see [`Request`]. A request of at most [`VolumeShape::power_atomic_blocks`] blocks survives a loss of power
 //!   wholly or not at all; of a longer one each block is old or new.
 //! * [`Media::poll`] delivers an outcome once `now` has reached its time and never before; [`Media::next_event`] names the earliest
-//!   such time, so that a caller without work may sleep until then.
+//!   such time, so that a caller without work may sleep until then. An outcome that waits for something other than time (the host's
+//!   disk) is not in it: the media wakes the caller by the means given at its creation, and the caller then polls.
 //!
 //! # What a caller guarantees
 //!
@@ -248,6 +249,6 @@ pub trait Media {
     /// `false` if no such request is pending.
     fn cancel(&mut self, token: Token) -> bool;
 
-    /// The earliest time at which [`Media::poll`] will have something to do, if anything is pending.
+    /// The earliest time at which [`Media::poll`] will have something to do, if anything waits for a time.
     fn next_event(&self) -> Option<Nanoseconds>;
 }

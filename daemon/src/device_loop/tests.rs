@@ -63,6 +63,10 @@ impl Host for FakeHost {
     fn give_way(&mut self) {
         increment(&self.world.gave_way);
     }
+
+    fn pause(&mut self, time: Nanoseconds) {
+        self.world.now.set(self.world.now.get() + time.0);
+    }
 }
 
 /// A device that works at the times it was given, and in each turn until `busy_until`.
@@ -75,6 +79,8 @@ struct FakeDrive {
     worked_at: Vec<u64>,
     /// Work that the guest leaves behind without ringing, just before the loop sleeps: so many times.
     unrung: u32,
+    /// When the media comes to rest, and how.
+    rests: (u64, Result<(), String>),
 }
 
 impl Drive for FakeDrive {
@@ -113,6 +119,10 @@ impl Drive for FakeDrive {
         self.descriptor.as_fd()
     }
 
+    fn rest(&mut self, now: Nanoseconds) -> Option<Result<(), String>> {
+        (now.0 >= self.rests.0).then(|| self.rests.1.clone())
+    }
+
     fn must_be_polled(&self) -> bool {
         self.polled
     }
@@ -130,6 +140,7 @@ fn play(processors: usize, end: u64, change: impl FnOnce(&mut FakeDrive)) -> Fak
         events: Vec::new(),
         worked_at: Vec::new(),
         unrung: 0,
+        rests: (0, Ok(())),
     };
     change(&mut drive);
     run(&mut drive, &mut FakeHost { world, end }, Policy::for_processors(processors)).expect("nothing fails here");
@@ -225,4 +236,19 @@ fn the_real_host_hears_its_device_and_the_order_to_stop() {
     assert_eq!(host.wait(device.as_fd(), None).expect("a wait"), Woken { stop: false, ready: true });
     drop(stopper);
     assert_eq!(host.wait(device.as_fd(), None).expect("a wait"), Woken { stop: true, ready: true });
+}
+
+#[test]
+fn an_end_waits_for_the_media_to_rest_and_not_for_ever() {
+    let end = |rests: (u64, Result<(), String>)| {
+        let mut drive = play(8, MILLISECOND, |drive| drive.rests = rests);
+        let world = Rc::clone(&drive.world);
+        let ended = bring_to_rest(&mut drive, &mut FakeHost { world: Rc::clone(&world), end: MILLISECOND });
+        (ended.map_err(|error| error.to_string()), world.now.get())
+    };
+    let (ended, now) = end((5 * SECOND, Ok(())));
+    assert_eq!(ended, Ok(()));
+    assert!((5 * SECOND..5 * SECOND + 2 * MILLISECOND).contains(&now));
+    assert_eq!(end((0, Err("full".to_owned()))).0, Err("full".to_owned()));
+    assert_eq!(end((u64::MAX, Ok(()))).0, Err("the media did not come to rest in time".to_owned()));
 }

@@ -102,6 +102,10 @@ impl Map {
     pub fn read_page(&mut self, page: usize, from: &[u8; METADATA_PAGE]) {
         let start = page * ENTRIES_PER_PAGE;
         let end = (start + ENTRIES_PER_PAGE).min(self.entries.len());
+        if self.used[page] == 0 && from.iter().all(|byte| *byte == 0) {
+            // Memory that nobody writes to costs nothing: the map of a large and empty drive is mostly that.
+            return;
+        }
         let mut used = 0;
         if from.iter().all(|&byte| byte == 0) && self.used[page] == 0 {
             // Nothing there: memory that was never touched stays so.

@@ -87,9 +87,7 @@ impl<S: Store> Ftl<S> {
     /// An empty translation layer over an erased array.
     #[must_use]
     pub fn new(geometry: Geometry, nand: Nand<S>, tuning: Tuning, limits: CacheLimits) -> Self {
-        let blocks =
-            u64::from(geometry.lines + geometry.config.replacement_blocks_per_plane) * u64::from(geometry.planes);
-        let layout = Layout::new(geometry.user_units, blocks, tuning.journal_entries);
+        let layout = Layout::new(geometry.user_units, geometry.blocks(), tuning.journal_entries);
         let streams = [Stream::new(&geometry), Stream::new(&geometry)];
         let mut ftl = Self {
             map: Map::new(geometry.user_units),

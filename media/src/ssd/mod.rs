@@ -429,8 +429,7 @@ impl<S: Store> Media for Ssd<S> {
     fn next_event(&self) -> Option<Nanoseconds> {
         let due = self.pending.first_key_value().map(|(key, _)| key.0);
         let destage = self.staged_since.map(|since| since.plus(self.config.cache.age_max));
-        // A request that waits for the host's disk may be done at any time: looking again now is the only answer.
-        let disk = (!self.waiting.is_empty()).then_some(self.now);
-        [due, destage, disk].into_iter().flatten().min()
+        // What waits for the host's disk has no time: the store's waker says when to look again.
+        [due, destage].into_iter().flatten().min()
     }
 }

@@ -63,14 +63,13 @@ pub struct FileDisk {
     tickets: u64,
 }
 
-fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
+pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
     StoreError::Failed(format!("cannot {what} {}: {error}", path.display()))
 }
 
 /// The bytes that the metadata region of a drive takes.
 fn metadata_bytes(geometry: &Geometry, journal_entries: u64) -> u64 {
-    let blocks = u64::from(geometry.lines + geometry.config.replacement_blocks_per_plane) * u64::from(geometry.planes);
-    Layout::new(geometry.user_units, blocks, journal_entries).bytes
+    Layout::new(geometry.user_units, geometry.blocks(), journal_entries).bytes
 }
 
 impl ImageStore<FileDisk> {
@@ -127,7 +126,7 @@ fn lock(file: &File, path: &Path) -> Result<(), StoreError> {
 }
 
 /// Reads what is there, and zeroes behind the end.
-fn read_at(file: &File, offset: u64, into: &mut [u8]) -> io::Result<()> {
+pub(super) fn read_at(file: &File, offset: u64, into: &mut [u8]) -> io::Result<()> {
     let mut at = 0;
     while at < into.len() {
         match file.read_at(&mut into[at..], offset + at as u64) {

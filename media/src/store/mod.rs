@@ -4,6 +4,7 @@
 pub mod backing;
 pub mod file;
 pub mod image;
+pub mod inspect;
 pub mod memory;
 mod ram;
 pub mod twin;
@@ -11,6 +12,7 @@ pub mod twin;
 pub use backing::{Store, StoreError};
 pub use file::{FileDisk, FileOptions, inspect_file};
 pub use image::ImageStore;
+pub use inspect::{Inspection, inspect};
 pub use memory::MemoryStore;
 pub use ram::RamMedia;
 pub use twin::TwinDisk;

@@ -1,0 +1,71 @@
+//! From settings to a drive that answers: makes or opens the store, recovers, and says what was found. Knows no NVMe.
+
+use std::path::Path;
+
+use anyhow::Context;
+use media::Media;
+use media::ssd::Ssd;
+use media::store::{FileOptions, FileStore, MemoryStore, Store};
+
+use crate::clock::Clock;
+use crate::options::{HostCache, MediaSettings};
+
+/// Makes or opens the media. `waker` is called when the host's disk has done what somebody may be waiting for.
+///
+/// # Errors
+/// The file cannot be made, or opened, or recovered; it is then as it was.
+pub fn open_media(settings: &MediaSettings, waker: Box<dyn Fn() + Send>) -> anyhow::Result<Box<dyn Media>> {
+    let Some(path) = settings.file() else {
+        let store = MemoryStore::new(&settings.geometry());
+        return Ok(Box::new(Ssd::create(settings.ssd.clone(), store)?));
+    };
+    let options = FileOptions { cache_unsafe: settings.cache == HostCache::Unsafe, waker: Some(waker) };
+    let drive = if settings.exists() { open(settings, path, options) } else { create(settings, path, options) };
+    Ok(Box::new(drive?))
+}
+
+/// Makes the file and waits until the host's disk has it: a drive of which half is there would be no drive.
+///
+/// # Errors
+/// There is a file already, or no room for this one.
+pub fn create(settings: &MediaSettings, path: &Path, options: FileOptions) -> anyhow::Result<Ssd<FileStore>> {
+    let geometry = settings.geometry();
+    let store = FileStore::create_file(path, &geometry, settings.ssd.tuning.journal_entries, options)?;
+    let made = Ssd::create(settings.ssd.clone(), store).map_err(anyhow::Error::from).and_then(|mut drive| {
+        drive.store().disk().settle()?;
+        Ok(drive)
+    });
+    if made.is_err() {
+        // Ours, and no drive: nothing can have been written to it.
+        std::fs::remove_file(path).with_context(|| format!("cannot remove {} again", path.display()))?;
+    }
+    let drive = made.with_context(|| format!("cannot make {}", path.display()))?;
+    tracing::info!(file = %path.display(), "made the media file");
+    Ok(drive)
+}
+
+fn open(settings: &MediaSettings, path: &Path, options: FileOptions) -> anyhow::Result<Ssd<FileStore>> {
+    let clock = Clock::new();
+    let store = FileStore::open_file(path, &settings.geometry(), options)
+        .with_context(|| format!("cannot use {}", path.display()))?;
+    let drive = Ssd::open(settings.ssd.clone(), store).with_context(|| format!("cannot recover {}", path.display()))?;
+    report(&drive, path, &clock);
+    Ok(drive)
+}
+
+fn report<S: Store>(drive: &Ssd<S>, path: &Path, clock: &Clock) {
+    let status = drive.status();
+    let found = status.recovery;
+    tracing::info!(
+        file = %path.display(),
+        milliseconds = clock.now().0 / 1_000_000,
+        last_end = if found.clean { "clean" } else { "unclean" },
+        lines_scanned = found.lines_scanned,
+        replayed = found.replayed,
+        given_up = found.given_up,
+        torn = found.torn,
+        power_cycles = status.counters.power_cycles,
+        unsafe_shutdowns = status.counters.unsafe_shutdowns,
+        "recovered the media"
+    );
+}

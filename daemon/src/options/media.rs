@@ -1,0 +1,348 @@
+//! What the media of the device is: `--media`, `[media]`, and what namespaces say of it. Owns the defaults, the checks, and the
+//! agreement with a media file that exists already; does not open the media.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use media::geometry::{ConfigError, Geometry, GeometryConfig};
+use media::nand::timing::NandTimes;
+use media::ssd::{CacheConfig, SsdConfig, VolumeConfig};
+use media::store::{Inspection, inspect};
+use serde::Serialize;
+
+use super::error::OptionError;
+use super::media_words::{Collection, HostCache, MediaOptions, Part, Share, Store};
+use super::size::Bytes;
+use super::words::Word;
+
+/// The longest write that a loss of power leaves whole or undone, where lines are long enough for it.
+const POWER_ATOMIC_BYTES: u64 = 64 << 10;
+/// The largest line that is chosen without being asked for: what lies in an open line lies in memory.
+const LINE_BYTES_MAX: u64 = 16 << 20;
+/// About so many lines a drive has: with much fewer, the lines that the drive needs to work are more than the spare that was asked for.
+const LINES_WANTED: u64 = 256;
+
+/// The words of the media with the places that they came from.
+#[derive(Clone, Debug, Default)]
+pub struct MediaWords {
+    /// The values.
+    pub options: MediaOptions,
+    /// As they were written.
+    pub given: BTreeMap<String, Word>,
+}
+
+/// A media that can exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaSettings {
+    /// Where the bytes lie.
+    pub store: Store,
+    /// Everything that the drive is made from.
+    pub ssd: SsdConfig,
+    /// Whether data is asked to be on the host's disk.
+    pub cache: HostCache,
+    timing: Part,
+    exists: bool,
+}
+
+impl MediaWords {
+    /// A refusal of a word, wherever it was given; of its default if it was not.
+    pub fn refuse(&self, name: &str, value: &str, remedy: impl Into<String>) -> OptionError {
+        match self.given.get(name) {
+            Some(word) => OptionError::new(&word.place, format!("{name}={}", word.text), remedy),
+            None => OptionError::new("--media", format!("{name}={value}"), remedy),
+        }
+    }
+
+    /// The file to open, if there is one.
+    ///
+    /// # Errors
+    /// It is there and is no media file.
+    pub fn existing(&self) -> Result<Option<Inspection>, OptionError> {
+        let Some(Store::File(path)) = &self.options.store else { return Ok(None) };
+        if !exists(path) {
+            return Ok(None);
+        }
+        inspect(path).map(Some).map_err(|error| {
+            let remedy = format!("{error}: give a media file, or a path where there is nothing yet");
+            self.refuse("store", &format!("file:{}", path.display()), remedy)
+        })
+    }
+
+    /// Checks the words, for volumes that were checked before; a file that exists decides what was not given.
+    ///
+    /// # Errors
+    /// The first word that cannot be, or that the file contradicts.
+    pub fn check(self, volumes: Vec<VolumeConfig>, file: Option<&Inspection>) -> Result<MediaSettings, OptionError> {
+        let geometry = match file {
+            Some(file) => self.geometry_of(file)?,
+            None => self.new_geometry(&volumes)?,
+        };
+        let timing = self.options.timing.unwrap_or_default();
+        let mut ssd = SsdConfig {
+            power_atomic_bytes: u32::try_from(self.power_atomic_bytes(&geometry)).unwrap_or(u32::MAX),
+            geometry,
+            volumes,
+            cache: self.cache()?,
+            times: timing.times(),
+            ..SsdConfig::default()
+        };
+        ssd.tuning.policy = self.options.gc.unwrap_or_default().policy();
+        ssd.checked().map_err(|error| self.refuse_geometry(&error))?;
+        Ok(MediaSettings {
+            store: self.options.store.unwrap_or_default(),
+            ssd,
+            cache: self.options.cache.unwrap_or_default(),
+            timing,
+            exists: file.is_some(),
+        })
+    }
+
+    /// The geometry of a drive that does not exist yet.
+    fn new_geometry(&self, volumes: &[VolumeConfig]) -> Result<GeometryConfig, OptionError> {
+        let largest = volumes.iter().map(|volume| volume.block_bytes).max().unwrap_or(512);
+        let unit = self.options.iu.unwrap_or(Bytes(u64::from(largest.max(4096))));
+        let possible = unit.0.is_power_of_two() && (u64::from(largest)..=64 << 20).contains(&unit.0);
+        let Some(unit_bytes) = u32::try_from(unit.0).ok().filter(|_| possible) else {
+            let remedy = format!("give a power of two from {}, the largest lba, to 64MiB", Bytes(u64::from(largest)));
+            return Err(self.refuse("iu", &unit.to_string(), remedy));
+        };
+        let units = |volume: &VolumeConfig| volume.capacity_blocks.div_ceil(u64::from(unit_bytes / volume.block_bytes));
+        let user_units = volumes.iter().map(units).fold(0, u64::saturating_add);
+        let options = &self.options;
+        let base = GeometryConfig::default();
+        let mut geometry = GeometryConfig {
+            channels: self.count("channels", options.channels, base.channels, 256)?,
+            dies_per_channel: self.count("dies", options.dies, base.dies_per_channel, 256)?,
+            planes_per_die: self.count("planes", options.planes, base.planes_per_die, 16)?,
+            page_bytes: self.page_bytes(base.page_bytes)?,
+            unit_bytes,
+            user_bytes: user_units.saturating_mul(unit.0),
+            spare_per_million_of_user: options.op.unwrap_or_default().0,
+            ..base
+        };
+        geometry.pages_per_block = self.count("pages", options.pages, pages_wanted(&geometry), 65536)?;
+        Ok(geometry)
+    }
+
+    fn count(&self, name: &str, given: Option<u32>, default: u32, most: u32) -> Result<u32, OptionError> {
+        let number = given.unwrap_or(default);
+        if (1..=most).contains(&number) {
+            return Ok(number);
+        }
+        Err(self.refuse(name, &number.to_string(), format!("give 1 to {most}")))
+    }
+
+    fn page_bytes(&self, default: u32) -> Result<u32, OptionError> {
+        let Some(page) = self.options.page_size else { return Ok(default) };
+        let possible = page.0.is_power_of_two() && (512..=1 << 20).contains(&page.0);
+        u32::try_from(page.0)
+            .ok()
+            .filter(|_| possible)
+            .ok_or_else(|| self.refuse("page_size", &page.to_string(), "give a power of two from 512 to 1MiB"))
+    }
+
+    fn cache(&self) -> Result<CacheConfig, OptionError> {
+        let base = CacheConfig::default();
+        let size = self.options.cache_size.unwrap_or(Bytes(base.bytes));
+        if size.0 > 1 << 30 {
+            return Err(self.refuse("cache_size", &size.to_string(), "give at most 1GiB"));
+        }
+        Ok(CacheConfig {
+            present: self.options.vwc.unwrap_or(true),
+            capacitors: self.options.plp.unwrap_or(false),
+            bytes: size.0,
+            open_units: self.count("open_units", self.options.open_units, base.open_units, 1024)?,
+            ..base
+        })
+    }
+
+    /// What a write may touch must fit a line, however it lies.
+    fn power_atomic_bytes(&self, geometry: &GeometryConfig) -> u64 {
+        let unit = u64::from(geometry.unit_bytes);
+        let units_per_line = line_bytes(geometry) / unit;
+        POWER_ATOMIC_BYTES.min(units_per_line.saturating_sub(1) * unit).max(1)
+    }
+
+    /// A rule that several words break together.
+    fn refuse_geometry(&self, error: &ConfigError) -> OptionError {
+        let words: Vec<_> = ["iu", "channels", "dies", "planes", "pages", "page_size"]
+            .into_iter()
+            .filter_map(|name| self.given.get(name).map(|word| format!("{name}={}", word.text)))
+            .collect();
+        let shown = if words.is_empty() { "geometry".to_owned() } else { words.join(",") };
+        OptionError::new(
+            "--media",
+            shown,
+            format!("{error}: give other channels, dies, planes, pages, page_size or iu"),
+        )
+    }
+
+    /// The file's geometry, if nothing that was given contradicts it.
+    fn geometry_of(&self, file: &Inspection) -> Result<GeometryConfig, OptionError> {
+        let options = &self.options;
+        let there = &file.geometry;
+        let size = |bytes: u32| Bytes(bytes.into()).to_string();
+        let text = |number: Option<u32>| number.map(|number| number.to_string());
+        let pairs = [
+            ("iu", options.iu.map(|iu| iu.to_string()), size(there.unit_bytes)),
+            ("op", options.op.map(|op| op.to_string()), Share(there.spare_per_million_of_user).to_string()),
+            ("channels", text(options.channels), there.channels.to_string()),
+            ("dies", text(options.dies), there.dies_per_channel.to_string()),
+            ("planes", text(options.planes), there.planes_per_die.to_string()),
+            ("pages", text(options.pages), there.pages_per_block.to_string()),
+            ("page_size", options.page_size.map(|page| page.to_string()), size(there.page_bytes)),
+        ];
+        for (name, given, there) in pairs {
+            if let Some(given) = given.filter(|given| *given != there) {
+                let remedy = format!("{} has {name}={there}: leave {name} out, or give another file", self.file_name());
+                return Err(self.refuse(name, &given, remedy));
+            }
+        }
+        Ok(there.clone())
+    }
+
+    /// The file's name for messages.
+    pub fn file_name(&self) -> String {
+        match &self.options.store {
+            Some(Store::File(path)) => path.display().to_string(),
+            _ => String::new(),
+        }
+    }
+}
+
+fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+fn line_bytes(geometry: &GeometryConfig) -> u64 {
+    stripe_bytes(geometry).saturating_mul(geometry.pages_per_block.into())
+}
+
+fn stripe_bytes(geometry: &GeometryConfig) -> u64 {
+    [geometry.channels, geometry.dies_per_channel, geometry.planes_per_die, geometry.page_bytes]
+        .into_iter()
+        .fold(1, |product, number| product * u64::from(number))
+}
+
+/// Pages of a block such that the drive has enough lines, a line has enough units, and none is too long to hold in memory.
+fn pages_wanted(geometry: &GeometryConfig) -> u32 {
+    let stripe = stripe_bytes(geometry);
+    let wanted = (geometry.user_bytes / LINES_WANTED).clamp(1 << 20, LINE_BYTES_MAX);
+    let least = u64::from(geometry.unit_bytes) * 8;
+    let pages = (wanted.max(least) / stripe).max(2);
+    // The largest power of two in it: whole units then fill whole lines.
+    u32::try_from(1 << pages.ilog2()).unwrap_or(u32::MAX)
+}
+
+impl MediaSettings {
+    /// The geometry and what follows from it.
+    ///
+    /// # Panics
+    /// Never: the settings were checked.
+    pub fn geometry(&self) -> Geometry {
+        self.ssd.checked().expect("the settings were checked")
+    }
+
+    /// Whether there was something at the file's place when the settings were read.
+    pub const fn exists(&self) -> bool {
+        self.exists
+    }
+
+    /// The file that the media lies in, if it does.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.store {
+            Store::Ram => None,
+            Store::File(path) => Some(path),
+        }
+    }
+
+    /// As a table that [`MediaOptions`] reads back.
+    pub fn printed(&self) -> PrintedMedia {
+        let (geometry, cache) = (&self.ssd.geometry, &self.ssd.cache);
+        let bytes = |number: u32| Bytes(number.into());
+        PrintedMedia {
+            store: self.store.clone(),
+            iu: bytes(geometry.unit_bytes),
+            op: Share(geometry.spare_per_million_of_user),
+            gc: Collection::of(self.ssd.tuning.policy),
+            vwc: cache.present,
+            plp: cache.capacitors,
+            cache: self.cache,
+            cache_size: Bytes(cache.bytes),
+            open_units: cache.open_units,
+            timing: self.timing,
+            channels: geometry.channels,
+            dies: geometry.dies_per_channel,
+            planes: geometry.planes_per_die,
+            pages: geometry.pages_per_block,
+            page_size: bytes(geometry.page_bytes),
+        }
+    }
+
+    /// The numbers that follow from the settings, for people: one line each.
+    pub fn figures(&self) -> Vec<String> {
+        let geometry = self.geometry();
+        let user = u64::from(geometry.user_units) << geometry.unit_shift;
+        let raw = u64::from(geometry.lines) * geometry.line_data_bytes as u64;
+        let share = |part: u64, of: u64| {
+            let hundredths = u128::from(part) * 10_000 / u128::from(of.max(1));
+            format!("{}.{:02} %", hundredths / 100, hundredths % 100)
+        };
+        let map = u64::from(geometry.user_units) * 4;
+        vec![
+            format!("L2P: {map} bytes, 4 for each unit of {}", Bytes(1 << geometry.unit_shift)),
+            format!(
+                "over-provisioning: spare/user {}, spare/raw {}",
+                share(raw.saturating_sub(user), user),
+                share(raw.saturating_sub(user), raw)
+            ),
+            format!(
+                "lines: {} of {}, {} units each",
+                geometry.lines,
+                Bytes(geometry.line_data_bytes as u64),
+                geometry.units_per_line
+            ),
+            format!("power-atomic: writes of up to {}", Bytes(self.ssd.power_atomic_bytes.into())),
+        ]
+    }
+}
+
+impl Part {
+    const fn times(self) -> Option<NandTimes> {
+        match self {
+            Self::None => None,
+            Self::Slc => Some(NandTimes::SLC),
+            Self::Tlc => Some(NandTimes::TLC),
+            Self::Qlc => Some(NandTimes::QLC),
+        }
+    }
+}
+
+/// `[media]` as it is printed.
+#[derive(Serialize)]
+pub struct PrintedMedia {
+    store: Store,
+    iu: Bytes,
+    op: Share,
+    gc: Collection,
+    vwc: bool,
+    plp: bool,
+    cache: HostCache,
+    cache_size: Bytes,
+    open_units: u32,
+    timing: Part,
+    channels: u32,
+    dies: u32,
+    planes: u32,
+    pages: u32,
+    page_size: Bytes,
+}
+
+/// Where a store given with a namespace and one given with the media are the same.
+pub fn same_place(one: &Store, other: &Store) -> bool {
+    let full = |store: &Store| match store {
+        Store::Ram => None,
+        Store::File(path) => Some(std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path))),
+    };
+    full(one) == full(other)
+}

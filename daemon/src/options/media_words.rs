@@ -1,0 +1,213 @@
+//! The values of `--media` as people write them, and the structure that they fill. Nothing here is checked against anything else.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use media::ftl::line::VictimPolicy;
+use serde::{Deserialize, Serialize};
+
+use super::size::Bytes;
+
+/// What was given of the media; what was not comes from the file or from defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct MediaOptions {
+    /// Where the bytes lie.
+    pub store: Option<Store>,
+    /// The indirection unit: what one entry of the map stands for.
+    pub iu: Option<Bytes>,
+    /// Over-provisioning, as spare ÷ user.
+    pub op: Option<Share>,
+    /// How victims are chosen.
+    pub gc: Option<Collection>,
+    /// There is a volatile write cache.
+    pub vwc: Option<bool>,
+    /// Capacitors finish what is in the cache when power goes.
+    pub plp: Option<bool>,
+    /// Whether data is asked to be on the host's disk.
+    pub cache: Option<HostCache>,
+    /// Bytes that may wait in the volatile cache.
+    pub cache_size: Option<Bytes>,
+    /// Partly written units that stay open for further parts: an SD card has few.
+    pub open_units: Option<u32>,
+    /// How long the NAND takes.
+    pub timing: Option<Part>,
+    /// Channels.
+    pub channels: Option<u32>,
+    /// Dies behind each channel.
+    pub dies: Option<u32>,
+    /// Planes of a die.
+    pub planes: Option<u32>,
+    /// Pages of a block.
+    pub pages: Option<u32>,
+    /// What one program writes.
+    pub page_size: Option<Bytes>,
+}
+
+/// Where the bytes of the media lie.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Store {
+    /// In the memory of this process: gone with it.
+    #[default]
+    Ram,
+    /// In a file.
+    File(PathBuf),
+}
+
+impl TryFrom<String> for Store {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.strip_prefix("file:") {
+            Some("") => Err("give file: and the path of the file"),
+            Some(path) => Ok(Self::File(path.into())),
+            None if text == "ram" => Ok(Self::Ram),
+            None => Err("give ram or file:PATH"),
+        }
+    }
+}
+
+impl From<Store> for String {
+    fn from(store: Store) -> Self {
+        store.to_string()
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ram => formatter.write_str("ram"),
+            Self::File(path) => write!(formatter, "file:{}", path.display()),
+        }
+    }
+}
+
+/// A share in parts per million, written in percent: exact, no floating point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Share(pub u32);
+
+impl Default for Share {
+    /// What drives for clients have.
+    fn default() -> Self {
+        Self(70_000)
+    }
+}
+
+impl TryFrom<String> for Share {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const REMEDY: &str = "give a share of the user's space such as 7% or 12.5%, of 0% to 10000%, to four decimals";
+        let number = text.strip_suffix('%').ok_or(REMEDY)?;
+        let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(whole) || !digits(part) || part.len() > 4 {
+            return Err(REMEDY);
+        }
+        let part: u32 = format!("{part:0<4}").parse().map_err(|_| REMEDY)?;
+        let whole: u32 = whole.parse().map_err(|_| REMEDY)?;
+        let parts = whole.checked_mul(10_000).and_then(|whole| whole.checked_add(part)).ok_or(REMEDY)?;
+        if parts > 100_000_000 { Err(REMEDY) } else { Ok(Self(parts)) }
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, part) = (self.0 / 10_000, format!("{:04}", self.0 % 10_000));
+        match part.trim_end_matches('0') {
+            "" => write!(formatter, "{whole}%"),
+            part => write!(formatter, "{whole}.{part}%"),
+        }
+    }
+}
+
+impl From<Share> for String {
+    fn from(share: Share) -> Self {
+        share.to_string()
+    }
+}
+
+/// How the next line to collect is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Collection {
+    /// The one with the fewest valid units.
+    Greedy,
+    /// The one with the best ratio of benefit to cost.
+    #[default]
+    CostBenefit,
+    /// The oldest.
+    Fifo,
+}
+
+impl Collection {
+    /// As the media calls it.
+    pub const fn policy(self) -> VictimPolicy {
+        match self {
+            Self::Greedy => VictimPolicy::Greedy,
+            Self::CostBenefit => VictimPolicy::CostBenefit,
+            Self::Fifo => VictimPolicy::Fifo,
+        }
+    }
+
+    /// As the user calls it.
+    pub const fn of(policy: VictimPolicy) -> Self {
+        match policy {
+            VictimPolicy::Greedy => Self::Greedy,
+            VictimPolicy::CostBenefit => Self::CostBenefit,
+            VictimPolicy::Fifo => Self::Fifo,
+        }
+    }
+}
+
+/// QEMU's words for what is asked of the host's disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostCache {
+    /// What is durable for the guest is on the host's disk.
+    #[default]
+    Writeback,
+    /// A failure of the host may lose anything.
+    Unsafe,
+}
+
+/// Whose times the NAND takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// As fast as the machine allows.
+    #[default]
+    None,
+    /// One bit a cell.
+    Slc,
+    /// Three bits a cell.
+    Tlc,
+    /// Four bits a cell.
+    Qlc,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_exact_and_read_back_as_themselves() {
+        for (text, parts) in [("7%", 70_000), ("12.5%", 125_000), ("0.0001%", 1), ("0%", 0), ("10000%", 100_000_000)] {
+            assert_eq!(Share::try_from(text.to_owned()), Ok(Share(parts)));
+            assert_eq!(Share(parts).to_string(), text);
+        }
+        for text in ["", "%", "7", "7 %", "1.%", ".5%", "-1%", "1.00001%", "10001%", "99999999999%", "1e3%"] {
+            assert!(Share::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn stores_are_ram_or_a_path() {
+        assert_eq!(Store::try_from("file:a:b".to_owned()), Ok(Store::File("a:b".into())));
+        assert_eq!(Store::try_from("ram".to_owned()), Ok(Store::Ram));
+        assert!(Store::try_from("file:".to_owned()).is_err());
+        assert!(Store::try_from("disk".to_owned()).is_err());
+    }
+}

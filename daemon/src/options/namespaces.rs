@@ -1,0 +1,149 @@
+//! What namespaces are: `--namespace` and `[[namespace]]`. Splits what the media is told from what the controller is told, and fills in
+//! what was not given: from a media file that exists, or with defaults.
+
+use std::collections::BTreeMap;
+
+use controller::config::NamespaceOptions;
+use media::root::VolumeEntry;
+use media::ssd::VolumeConfig;
+use media::store::Inspection;
+use serde::Deserialize;
+
+use super::error::OptionError;
+use super::media::{MediaWords, same_place};
+use super::media_words::Store;
+use super::size::Bytes;
+use super::typed::Reader;
+use super::words::{Word, Words};
+
+/// What the media is told of a namespace. What the controller is told is in [`NamespaceOptions`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct VolumeOptions {
+    /// Capacity: a multiple of the block size.
+    size: Option<Bytes>,
+    /// Logical block size: a power of two from 512 to 65536 bytes. 512 as in QEMU: every firmware and system boots from it.
+    lba: Option<Bytes>,
+    /// Where the bytes lie; the media's, written here for convenience.
+    store: Option<Store>,
+    /// The indirection unit; the media's as well.
+    iu: Option<Bytes>,
+}
+
+/// One namespace as it was given.
+#[derive(Clone, Debug, Default)]
+pub struct NamespaceWords {
+    volume: VolumeOptions,
+    /// For the controller.
+    pub identity: NamespaceOptions,
+    given: BTreeMap<String, Word>,
+}
+
+impl NamespaceWords {
+    /// Reads the words of one namespace.
+    ///
+    /// # Errors
+    /// The first that is unknown or has an impossible value.
+    pub fn read(words: Words) -> Result<Self, OptionError> {
+        let given = words.by_name.clone();
+        let mut reader = Reader::new(words);
+        let (volume, identity) = (reader.take()?, reader.take()?);
+        reader.finish()?;
+        Ok(Self { volume, identity, given })
+    }
+
+    fn refuse(&self, name: &str, value: &str, remedy: impl Into<String>) -> OptionError {
+        match self.given.get(name) {
+            Some(word) => OptionError::new(&word.place, format!("{name}={}", word.text), remedy),
+            None => OptionError::new("--namespace", format!("{name}={value}"), remedy),
+        }
+    }
+
+    /// Moves what a namespace says of the media to the media: all namespaces of a device share one.
+    ///
+    /// # Errors
+    /// Another place says something else.
+    pub fn move_to_media(&self, media: &mut MediaWords) -> Result<(), OptionError> {
+        let store = (media.options.store.clone(), self.volume.store.clone());
+        media.options.store = self.agree(media, "store", store, same_place)?;
+        let unit = (media.options.iu, self.volume.iu);
+        media.options.iu = self.agree(media, "iu", unit, PartialEq::eq)?;
+        for name in ["store", "iu"] {
+            if let Some(word) = self.given.get(name) {
+                media.given.entry(name.to_owned()).or_insert_with(|| word.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn agree<T: ToString>(
+        &self,
+        media: &MediaWords,
+        name: &str,
+        (there, here): (Option<T>, Option<T>),
+        same: impl Fn(&T, &T) -> bool,
+    ) -> Result<Option<T>, OptionError> {
+        if let (Some(there), Some(here)) = (&there, &here)
+            && !same(there, here)
+        {
+            let place = media.given.get(name).map_or("--media", |word| word.place.as_str());
+            let remedy = format!(
+                "{place} says {name}={}, and all namespaces share one media: give {name} once",
+                there.to_string()
+            );
+            return Err(self.refuse(name, &here.to_string(), remedy));
+        }
+        Ok(there.or(here))
+    }
+
+    /// The volume, with the file's for what was not given.
+    fn volume(&self, there: Option<&VolumeEntry>, file: &str) -> Result<VolumeConfig, OptionError> {
+        let agreed = |name: &str, given: Option<Bytes>, there: Option<u64>, default: Bytes| match (given, there) {
+            (Some(given), Some(there)) if given.0 != there => {
+                let there = Bytes(there);
+                let remedy = format!("{file} has {name}={there}: leave {name} out, or give another file");
+                Err(self.refuse(name, &given.to_string(), remedy))
+            }
+            (given, there) => Ok(given.or(there.map(Bytes)).unwrap_or(default)),
+        };
+        let lba = agreed("lba", self.volume.lba, there.map(|entry| entry.block_bytes.into()), Bytes(512))?;
+        let bytes = there.map(|entry| entry.capacity_blocks * u64::from(entry.block_bytes));
+        let size = agreed("size", self.volume.size, bytes, Bytes::mib(1024))?;
+        let metadata_bytes = there.map_or(0, |entry| entry.metadata_bytes);
+        let block_bytes =
+            u32::try_from(lba.0).ok().filter(|bytes| bytes.is_power_of_two() && (512..=65536).contains(bytes));
+        let Some(block_bytes) = block_bytes else {
+            return Err(self.refuse("lba", &lba.to_string(), "give a power of two from 512 to 65536"));
+        };
+        if size.0 == 0 || !size.0.is_multiple_of(lba.0) {
+            let nearest = (size.0 - size.0 % lba.0).max(lba.0);
+            let remedy = format!("give a multiple of the block size, {lba}, such as {nearest}");
+            return Err(self.refuse("size", &size.to_string(), remedy));
+        }
+        if size.0 > 1 << 50 {
+            return Err(self.refuse("size", &size.to_string(), "give at most 1PiB"));
+        }
+        Ok(VolumeConfig { block_bytes, metadata_bytes, capacity_blocks: size.0 / lba.0 })
+    }
+}
+
+/// The volumes of all namespaces. A file that exists says how many there are.
+///
+/// # Errors
+/// The first namespace that cannot be, or that the file contradicts.
+pub fn volumes(
+    namespaces: &mut Vec<NamespaceWords>,
+    media: &MediaWords,
+    file: Option<&Inspection>,
+) -> Result<Vec<VolumeConfig>, OptionError> {
+    let there = file.map_or(&[][..], |file| &file.root.volumes);
+    if namespaces.is_empty() {
+        namespaces.resize(there.len().max(1), NamespaceWords::default());
+    }
+    if file.is_some() && there.len() != namespaces.len() {
+        let remedy = format!("{} has {}: give each of them, or no --namespace at all", media.file_name(), there.len());
+        return Err(OptionError::new("--namespace", format!("given {} times", namespaces.len()), remedy));
+    }
+    let name = media.file_name();
+    namespaces.iter().enumerate().map(|(index, words)| words.volume(there.get(index), &name)).collect()
+}

@@ -1,0 +1,197 @@
+//! Options as a user gives them: what they come to, and what is refused in which words.
+
+use controller::config::Doorbells;
+
+use super::media_words::Store;
+use super::*;
+
+fn given(device: &str, namespaces: &[&str]) -> Given {
+    let namespaces = namespaces.iter().map(|text| (*text).to_owned()).collect();
+    Given { device: Some(device.to_owned()), namespaces, ..Given::default() }
+}
+
+fn refusal(device: &str, namespaces: &[&str]) -> String {
+    Settings::read(&given(device, namespaces)).expect_err("meant to be refused").to_string()
+}
+
+fn with_file(text: &str, mut given: Given) -> Result<Settings, OptionError> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("drive.toml");
+    std::fs::write(&path, text).expect("a file");
+    given.file = Some(path);
+    Settings::read(&given).map_err(|error| OptionError {
+        place: error.place.replace(&folder.path().display().to_string(), ""),
+        option: error.option.replace(&folder.path().display().to_string(), ""),
+        ..error
+    })
+}
+
+#[test]
+fn nothing_given_is_one_namespace_of_a_gibibyte() {
+    let settings = Settings::read(&Given::default()).expect("the defaults are meant to work");
+    let volume = VolumeConfig { block_bytes: 512, metadata_bytes: 0, capacity_blocks: 2 << 20 };
+    assert_eq!(settings.media.ssd.volumes, [volume]);
+    assert_eq!(settings.media.store, Store::Ram);
+    assert_eq!(settings.controller.namespaces.len(), 1);
+}
+
+#[test]
+fn qemu_spellings_reach_the_controller_and_the_media() {
+    let device = "nvme,serial=S1,mdts=5,doorbells=mapped,dbcs=off,x-pci-vendor-id=0x1234,firmware-version=1.0";
+    let settings = Settings::read(&given(device, &["size=1GB,lba=512", "size=64MiB,lba=16KiB,eui64=0x10,nsid=7"]))
+        .expect("all legal");
+    let controller = &settings.controller;
+    assert_eq!(&controller.serial[..3], b"S1 ");
+    assert_eq!((controller.mdts, controller.doorbells, controller.vendor_id), (5, Doorbells::Mapped, 0x1234));
+    assert!(!controller.shadow_doorbells);
+    assert_eq!(settings.volumes()[0].capacity_blocks, 1_000_000_000 / 512);
+    assert_eq!(settings.volumes()[1], VolumeConfig { block_bytes: 16384, metadata_bytes: 0, capacity_blocks: 4096 });
+    assert_eq!((controller.namespaces[1].nsid, controller.namespaces[1].eui64), (7, 16));
+}
+
+#[test]
+fn a_refusal_names_place_option_value_and_remedy() {
+    assert_eq!(refusal("", &["lba=3000"]), "--namespace lba=3000: give a power of two from 512 to 65536");
+    let remedy = "--namespace size=1GB: give a multiple of the block size, 4KiB, such as 999997440";
+    assert_eq!(refusal("", &["size=1GB,lba=4096"]), remedy);
+    assert_eq!(refusal("", &["store=disk"]), "--namespace store=disk: give ram or file:PATH");
+    assert_eq!(refusal("max_ioqpairs=0", &[]), "--device max_ioqpairs=0: give 1 to 511");
+    assert!(refusal("", &["size=lots"]).starts_with("--namespace size=lots: give a size such as 512MiB"));
+    assert!(refusal("", &["uuid=7"]).starts_with("--namespace uuid=7: "));
+    assert!(refusal("", &["sise=1GiB"]).starts_with("--namespace sise: no such option; known are size, "));
+    assert!(refusal("mtds=3", &[]).starts_with("--device mtds: no such option; known are mdts, "));
+}
+
+#[test]
+fn the_command_line_wins_over_the_file() {
+    let file =
+        "[device]\nserial = \"from-file\"\nmdts = 3\n[[namespace]]\nsize = \"2MiB\"\n[[namespace]]\nsize = 4096\n";
+    let settings = with_file(file, given("mdts=4", &[])).expect("legal");
+    assert_eq!((&settings.controller.serial[..9], settings.controller.mdts), (b"from-file".as_slice(), 4));
+    assert_eq!(settings.volumes().iter().map(|volume| volume.capacity_blocks).collect::<Vec<_>>(), [4096, 8]);
+    let settings = with_file(file, given("", &["lba=4096"])).expect("legal");
+    assert_eq!(settings.volumes().len(), 1);
+}
+
+#[test]
+fn a_refusal_of_a_file_names_the_file() {
+    let refusal = |text| with_file(text, Given::default()).expect_err(text).to_string();
+    assert_eq!(
+        refusal("[device]\nmqes = 0"),
+        "/drive.toml [device] mqes=0: a queue has at least 2 entries, and mqes is one less: give 1 to 65535"
+    );
+    assert_eq!(
+        refusal("[[namespace]]\nlba = 1"),
+        "/drive.toml [[namespace]] 1 lba=1: give a power of two from 512 to 65536"
+    );
+    assert!(refusal("[drive]\n").contains("unknown field `drive`"));
+    assert!(
+        refusal("device").starts_with("--config /drive.toml: give TOML with [device], [media] and [[namespace]]: ")
+    );
+    let absent = Given { file: Some("/nowhere/drive.toml".into()), ..Given::default() };
+    let error = Settings::read(&absent).expect_err("no such file").to_string();
+    assert!(error.starts_with("--config /nowhere/drive.toml: give a file that can be read: "), "{error}");
+}
+
+#[test]
+fn the_printed_configuration_reads_back_as_itself() {
+    let options =
+        given("mdts=0,serial=ab", &["size=8MB,nguid=00112233445566778899aabbccddeeff", "eui64=0xffffffffffffffff"]);
+    let settings = Settings::read(&options).expect("legal");
+    let printed = settings.to_toml().expect("printable");
+    let again = with_file(&printed, Given::default()).expect(&printed);
+    assert_eq!((again.controller, again.media), (settings.controller, settings.media));
+}
+
+fn media(text: &str, namespaces: &[&str]) -> Given {
+    Given { media: Some(text.to_owned()), ..given("", namespaces) }
+}
+
+fn media_refusal(text: &str, namespaces: &[&str]) -> String {
+    Settings::read(&media(text, namespaces)).expect_err("meant to be refused").to_string()
+}
+
+#[test]
+fn the_words_of_the_media_reach_the_drive() {
+    let text = "iu=16KiB,op=12.5%,gc=fifo,vwc=off,plp=on,cache=unsafe,cache_size=2MiB,open_units=1,timing=tlc,\
+                channels=2,dies=1,planes=1,pages=32,page_size=8KiB";
+    let settings = Settings::read(&media(text, &["size=64MiB,lba=4KiB"])).expect("legal").media;
+    let (geometry, cache) = (&settings.ssd.geometry, &settings.ssd.cache);
+    assert_eq!((geometry.unit_bytes, geometry.spare_per_million_of_user), (16384, 125_000));
+    assert_eq!((geometry.channels, geometry.pages_per_block, geometry.page_bytes), (2, 32, 8192));
+    assert_eq!((cache.present, cache.capacitors, cache.bytes, cache.open_units), (false, true, 2 << 20, 1));
+    assert_eq!(settings.cache, HostCache::Unsafe);
+    assert_eq!(settings.ssd.times, Some(::media::nand::timing::NandTimes::TLC));
+}
+
+#[test]
+fn the_unit_is_4_kib_or_the_largest_block_unless_given() {
+    let unit = |given: Given| Settings::read(&given).expect("legal").media.ssd.geometry.unit_bytes;
+    assert_eq!(unit(given("", &["lba=512"])), 4096);
+    assert_eq!(unit(given("", &["lba=16KiB", "lba=512"])), 16384);
+    assert_eq!(unit(given("", &["lba=512,iu=512"])), 512);
+    assert_eq!(unit(media("iu=4MiB", &["size=1GiB"])), 4 << 20);
+    assert_eq!(unit(media("iu=64MiB", &["size=16GiB"])), 64 << 20);
+}
+
+#[test]
+fn a_word_of_the_media_that_cannot_be_is_refused_by_name() {
+    let refusal = |text| media_refusal(text, &["lba=16KiB"]);
+    assert_eq!(refusal("iu=8KiB"), "--media iu=8KiB: give a power of two from 16KiB, the largest lba, to 64MiB");
+    assert_eq!(refusal("channels=0"), "--media channels=0: give 1 to 256");
+    assert!(refusal("page_size=3000").starts_with("--media page_size=3000: give a power of two"));
+    assert!(refusal("op=7").starts_with("--media op=7: give a share"));
+    assert!(refusal("gc=gready").starts_with("--media gc=gready: give one of greedy, "));
+    assert!(refusal("timing=mlc").starts_with("--media timing=mlc: give one of "));
+    assert!(refusal("stor=ram").starts_with("--media stor: no such option; known are store, "));
+    assert!(refusal("pages=1,channels=1,dies=1,planes=1").contains("pages=1: a line"), "{}", refusal("pages=1"));
+    assert!(refusal("cache_size=1TiB").contains("at most 1GiB"));
+}
+
+#[test]
+fn what_namespaces_say_of_the_media_moves_there_and_must_agree() {
+    let settings = Settings::read(&given("", &["iu=16KiB", "iu=16384"])).expect("they agree");
+    assert_eq!(settings.media.ssd.geometry.unit_bytes, 16384);
+    let refusal = refusal("", &["iu=16KiB", "iu=32KiB"]);
+    let remedy = "--namespace iu=32KiB: --namespace says iu=16KiB, and all namespaces share one media: give iu once";
+    assert_eq!(refusal, remedy);
+    assert!(
+        media_refusal("store=ram", &["store=file:x"]).starts_with("--namespace store=file:x: --media says store=ram")
+    );
+}
+
+#[test]
+fn sizes_round_up_to_whole_units_inside_the_media() {
+    let settings = Settings::read(&media("iu=64KiB", &["size=4KiB,lba=512", "size=68KiB,lba=4KiB"])).expect("legal");
+    assert_eq!(settings.media.geometry().user_units, 3);
+    assert_eq!(settings.volumes()[0].capacity_blocks, 8);
+}
+
+#[test]
+fn a_file_that_exists_decides_what_was_not_given_and_contradicts_what_differs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("disk");
+    let store = format!("store=file:{}", path.display());
+    let new =
+        Settings::read(&media(&format!("{store},iu=16KiB,op=9%"), &["size=32MiB,lba=4KiB"])).expect("legal").media;
+    let file = ::media::store::FileStore::create_file(
+        &path,
+        &new.geometry(),
+        new.ssd.tuning.journal_entries,
+        ::media::store::FileOptions::default(),
+    );
+    drop(::media::ssd::Ssd::create(new.ssd.clone(), file.expect("a file")).expect("a drive"));
+    let again = Settings::read(&media(&store, &[])).expect("the file decides").media;
+    assert_eq!(again.ssd, new.ssd);
+    let refusal = |words: &str, namespaces: &[&str]| {
+        media_refusal(&format!("{store}{words}"), namespaces).replace(&folder.path().display().to_string(), "")
+    };
+    assert_eq!(refusal(",iu=4KiB", &[]), "--media iu=4KiB: /disk has iu=16KiB: leave iu out, or give another file");
+    assert_eq!(refusal(",op=7%", &[]), "--media op=7%: /disk has op=9%: leave op out, or give another file");
+    let remedy = "--namespace size=1GiB: /disk has size=32MiB: leave size out, or give another file";
+    assert_eq!(refusal("", &["size=1GiB"]), remedy);
+    assert!(refusal("", &["lba=512"]).starts_with("--namespace lba=512: /disk has lba=4KiB"));
+    assert!(refusal("", &["", ""]).starts_with("--namespace given 2 times: /disk has 1"));
+    std::fs::write(&path, b"something else").expect("written");
+    assert!(refusal("", &[]).contains("this is not a brownout media file"), "{}", refusal("", &[]));
+}

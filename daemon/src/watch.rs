@@ -1,0 +1,111 @@
+//! How the device's thread sleeps for several things at once: one descriptor that is readable when the transport has messages or the
+//! media has news.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{EventfdFlags, epoll, eventfd};
+
+/// A descriptor that stands for others, and a bell among them.
+pub struct Watch {
+    all: OwnedFd,
+    bell: Arc<Bell>,
+}
+
+/// Rung from any thread.
+struct Bell {
+    descriptor: OwnedFd,
+    /// It was rung since it was last heard: saves a system call in each look at the transport.
+    rung: AtomicBool,
+}
+
+impl Watch {
+    /// A watch over its bell alone.
+    ///
+    /// # Errors
+    /// The system has no more descriptors.
+    pub fn new() -> io::Result<Self> {
+        let all = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let watch = Self { all, bell: Arc::new(Bell { descriptor, rung: AtomicBool::new(false) }) };
+        watch.add(watch.bell.descriptor.as_fd())?;
+        Ok(watch)
+    }
+
+    /// Watches one more descriptor, which must live as long as the watch does.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn add(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(epoll::add(&self.all, descriptor, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?)
+    }
+
+    /// What rings the bell.
+    pub fn waker(&self) -> Box<dyn Fn() + Send> {
+        let bell = Arc::clone(&self.bell);
+        Box::new(move || bell.ring())
+    }
+
+    /// Silences the bell; true if it was rung. What it was rung for is to be looked at afterwards.
+    pub fn heard(&self) -> bool {
+        if !self.bell.rung.swap(false, Ordering::AcqRel) {
+            return false;
+        }
+        // Nothing to read means that an earlier call took this ring together with its own.
+        let _ = rustix::io::read(&self.bell.descriptor, &mut [0; 8]);
+        true
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.all.as_fd()
+    }
+}
+
+impl Bell {
+    fn ring(&self) {
+        // It can only fail where the count is full, and then it is rung already.
+        let _ = rustix::io::write(&self.descriptor, &1u64.to_ne_bytes());
+        // Last: whenever there is something to read, the flag says so, or is about to.
+        self.rung.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    fn readable(watch: &Watch) -> bool {
+        let mut descriptors = [PollFd::new(watch, PollFlags::IN)];
+        poll(&mut descriptors, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).expect("a look") == 1
+    }
+
+    #[test]
+    fn the_bell_and_every_descriptor_are_heard_until_they_are_attended_to() {
+        let watch = Watch::new().expect("a watch");
+        let (told, teller) = UnixStream::pair().expect("a pair of sockets");
+        watch.add(told.as_fd()).expect("added");
+        assert!(!readable(&watch) && !watch.heard());
+        let wake = watch.waker();
+        std::thread::spawn(move || {
+            wake();
+            wake();
+        })
+        .join()
+        .expect("it rings");
+        assert!(readable(&watch));
+        assert!(watch.heard() && !watch.heard());
+        assert!(!readable(&watch));
+        watch.waker()();
+        assert!(readable(&watch) && watch.heard());
+        io::Write::write_all(&mut &teller, b"x").expect("a byte");
+        assert!(readable(&watch) && !watch.heard());
+    }
+}
