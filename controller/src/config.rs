@@ -12,6 +12,11 @@ pub const VECTORS_MAX: u16 = 256;
 /// The largest transfer, as a power of two of pages: 2^9 pages of 4 KiB are 2 MiB.
 pub const MDTS_MAX: u8 = 9;
 
+/// How much metadata a block may have, in bytes.
+pub const METADATA_BYTES: [u16; 4] = [0, 8, 16, 64];
+/// What to do about any other amount.
+pub const METADATA_REMEDY: &str = "give 0, 8, 16 or 64 bytes of metadata";
+
 /// Whether a doorbell reaches the device by a message or by a store into a shared page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -265,8 +270,8 @@ fn check_namespaces(serial: &str, options: &[NamespaceOptions]) -> Result<Vec<Na
                 *Uuid::try_parse(text).map_err(|_| refuse("nguid", text, "give 32 hexadecimal digits"))?.as_bytes()
             }
         };
-        if !matches!(option.ms, 0 | 8 | 16 | 64) {
-            return Err(refuse("ms", option.ms, "give 0, 8, 16 or 64 bytes of metadata"));
+        if !METADATA_BYTES.contains(&option.ms) {
+            return Err(refuse("ms", option.ms, METADATA_REMEDY));
         }
         if option.mset > 1 {
             return Err(refuse(
@@ -275,7 +280,7 @@ fn check_namespaces(serial: &str, options: &[NamespaceOptions]) -> Result<Vec<Na
                 "give 0 for metadata in a buffer of its own, 1 for metadata behind each block",
             ));
         }
-        let extended_metadata = option.ms > 0 && option.mset == 1;
+        let extended_metadata = option.mset == 1;
         checked.push(NamespaceConfig { nsid, uuid, nguid, eui64: option.eui64, extended_metadata });
     }
     for (index, namespace) in checked.iter().enumerate() {

@@ -87,6 +87,8 @@ impl Settings {
             self.volumes().iter().zip(&self.controller.namespaces).map(|(volume, identity)| PrintedNamespace {
                 size: Bytes(volume.capacity_blocks * u64::from(volume.block_bytes)),
                 lba: Bytes(volume.block_bytes.into()),
+                ms: volume.metadata_bytes,
+                mset: u8::from(identity.extended_metadata),
                 nsid: identity.nsid,
                 uuid: identity.uuid.to_string(),
                 nguid: (identity.nguid != [0; 16]).then(|| uuid::Uuid::from_bytes(identity.nguid).simple().to_string()),
@@ -112,6 +114,8 @@ struct PrintedFile {
 struct PrintedNamespace {
     size: Bytes,
     lba: Bytes,
+    ms: u32,
+    mset: u8,
     nsid: u32,
     uuid: String,
     nguid: Option<String>,

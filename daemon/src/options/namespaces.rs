@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use controller::config::NamespaceOptions;
+use controller::config::{METADATA_BYTES, METADATA_REMEDY, NamespaceOptions};
 use media::root::VolumeEntry;
 use media::ssd::VolumeConfig;
 use media::store::Inspection;
@@ -96,6 +96,22 @@ impl NamespaceWords {
         Ok(there.or(here))
     }
 
+    /// Bytes of metadata beside each block: the file's, if there is one.
+    fn metadata_bytes(&self, there: Option<&VolumeEntry>, file: &str) -> Result<u32, OptionError> {
+        if !METADATA_BYTES.contains(&self.identity.ms) {
+            return Err(self.refuse("ms", &self.identity.ms.to_string(), METADATA_REMEDY));
+        }
+        let wanted = u32::from(self.identity.ms);
+        match there {
+            Some(entry) if self.given.contains_key("ms") && entry.metadata_bytes != wanted => {
+                let remedy = format!("{file} has ms={}: leave ms out, or give another file", entry.metadata_bytes);
+                Err(self.refuse("ms", &wanted.to_string(), remedy))
+            }
+            Some(entry) => Ok(entry.metadata_bytes),
+            None => Ok(wanted),
+        }
+    }
+
     /// The volume, with the file's for what was not given.
     fn volume(&self, there: Option<&VolumeEntry>, file: &str) -> Result<VolumeConfig, OptionError> {
         let agreed = |name: &str, given: Option<Bytes>, there: Option<u64>, default: Bytes| match (given, there) {
@@ -109,7 +125,7 @@ impl NamespaceWords {
         let lba = agreed("lba", self.volume.lba, there.map(|entry| entry.block_bytes.into()), Bytes(512))?;
         let bytes = there.map(|entry| entry.capacity_blocks * u64::from(entry.block_bytes));
         let size = agreed("size", self.volume.size, bytes, Bytes::mib(1024))?;
-        let metadata_bytes = there.map_or(0, |entry| entry.metadata_bytes);
+        let metadata_bytes = self.metadata_bytes(there, file)?;
         let block_bytes =
             u32::try_from(lba.0).ok().filter(|bytes| bytes.is_power_of_two() && (512..=65536).contains(bytes));
         let Some(block_bytes) = block_bytes else {

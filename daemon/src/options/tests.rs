@@ -94,6 +94,16 @@ fn a_refusal_of_a_file_names_the_file() {
 }
 
 #[test]
+fn metadata_reaches_the_media_and_the_controller() {
+    let settings = Settings::read(&given("", &["size=8MiB,ms=8", "size=8MiB,lba=4096,ms=64,mset=1"])).expect("legal");
+    let bytes: Vec<_> = settings.volumes().iter().map(|volume| volume.metadata_bytes).collect();
+    assert_eq!(bytes, [8, 64]);
+    let extended: Vec<_> = settings.controller.namespaces.iter().map(|namespace| namespace.extended_metadata).collect();
+    assert_eq!(extended, [false, true]);
+    assert_eq!(refusal("", &["ms=7"]), "--namespace ms=7: give 0, 8, 16 or 64 bytes of metadata");
+}
+
+#[test]
 fn the_printed_configuration_reads_back_as_itself() {
     let options =
         given("mdts=0,serial=ab", &["size=8MB,nguid=00112233445566778899aabbccddeeff", "eui64=0xffffffffffffffff"]);
