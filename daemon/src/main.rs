@@ -1,7 +1,7 @@
 //! The binary `brownout`: an NVMe SSD in software, plugged into stock QEMU.
 //!
-//! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`] and [`run_qemu`] are the
-//! verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`wiring`] joins it with controller and transport, [`device_thread`],
+//! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`] and
+//! [`media_file`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`wiring`] joins it with controller and transport, [`device_thread`],
 //! [`device_loop`] and [`watch`] run them.
 //! Only [`clock`] knows what time it is.
 
@@ -14,8 +14,10 @@ mod device_thread;
 mod failure;
 mod logging;
 mod machine;
+mod media_file;
 mod open_media;
 mod options;
+mod progress;
 mod run_qemu;
 mod serve;
 mod stop;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let code = match line.verb {
         Verb::Serve(arguments) => serve::serve(arguments).map(|()| 0),
         Verb::Qemu(arguments) => run_qemu::run_qemu(arguments),
+        Verb::Media(arguments) => media_file::media(arguments.verb).map(|()| 0),
         Verb::BecomeQemu(arguments) => machine::become_qemu(arguments.parent, &arguments.program, &arguments.arguments)
             .map(|()| 0)
             .map_err(Failure::from),
