@@ -9,6 +9,9 @@ use crate::options::{Bytes, Given};
 
 const AFTER: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --namespace size=1GiB,lba=4096";
 const AFTER_SERVE: &str = "Example:\n  brownout serve --socket disk.sock --namespace size=1GiB,lba=4KiB";
+const AFTER_MEDIA: &str = "Example:\n  brownout media check disk.img";
+const AFTER_CREATE: &str = "Example:\n  brownout media create disk.img --media iu=16KiB --namespace size=64GiB";
+const AFTER_DUMP: &str = "Example:\n  brownout media dump disk.img --lines";
 const AFTER_QEMU: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --append quiet -- -smp 2";
 const AFTER_WAF: &str = "Example:\n  brownout waf --iu 16KiB --offset 12KiB --len 20KiB";
 
@@ -36,6 +39,9 @@ pub enum Verb {
     /// Say how many bytes a drive programs for a write, or draw it
     #[command(after_help = AFTER_WAF)]
     Waf(Waf),
+    /// Make, describe, check or list a media file
+    #[command(after_help = AFTER_MEDIA)]
+    Media(Media),
     /// Turn into QEMU, and die with the process that wanted it
     #[command(hide = true)]
     BecomeQemu(BecomeQemu),
@@ -61,7 +67,7 @@ pub struct DeviceArguments {
 impl From<DeviceArguments> for Given {
     fn from(arguments: DeviceArguments) -> Self {
         let DeviceArguments { config, device, media, namespace } = arguments;
-        Self { file: config, device, media, namespaces: namespace }
+        Self { file: config, device, media, namespaces: namespace, store: None }
     }
 }
 
@@ -129,6 +135,69 @@ pub struct Waf {
     pub max_len: Option<Bytes>,
 }
 
+/// `brownout media`.
+#[derive(Debug, Args)]
+pub struct Media {
+    #[command(subcommand)]
+    pub verb: MediaVerb,
+}
+
+/// What to do with a media file.
+#[derive(Debug, Subcommand)]
+pub enum MediaVerb {
+    /// Make a media file
+    #[command(after_help = AFTER_CREATE)]
+    Create(MediaCreate),
+    /// Say what a media file is, without recovering it
+    #[command(after_help = "Example:\n  brownout media info disk.img")]
+    Info(MediaFile),
+    /// Recover in memory and read everything; the file stays as it is. Exit code 1 if it is damaged
+    #[command(after_help = AFTER_MEDIA)]
+    Check(MediaFile),
+    /// List what is inside, recovered in memory
+    #[command(after_help = AFTER_DUMP)]
+    Dump(MediaDump),
+}
+
+/// A media file.
+#[derive(Debug, Args)]
+pub struct MediaFile {
+    /// The media file
+    pub file: PathBuf,
+}
+
+/// `brownout media create`.
+#[derive(Debug, Args)]
+pub struct MediaCreate {
+    /// The media file; nothing may be there yet
+    pub file: PathBuf,
+    /// Media and namespaces; the options win over it
+    #[arg(long, value_name = "TOML")]
+    pub config: Option<PathBuf>,
+    /// The media: iu=16KiB,op=7%,...
+    #[arg(long, value_name = "K=V,...")]
+    pub media: Option<String>,
+    /// A namespace: size=1GiB,lba=512,... Repeatable
+    #[arg(long, value_name = "K=V,...")]
+    pub namespace: Vec<String>,
+}
+
+/// `brownout media dump`.
+#[derive(Debug, Args)]
+pub struct MediaDump {
+    /// The media file
+    pub file: PathBuf,
+    /// Each line: state, valid units, erases (what is listed if nothing else is asked for)
+    #[arg(long)]
+    pub lines: bool,
+    /// Each run of units that lie one behind the other
+    #[arg(long)]
+    pub map: bool,
+    /// Deallocations that a recovery would replay
+    #[arg(long)]
+    pub journal: bool,
+}
+
 /// The hidden verb.
 #[derive(Debug, Args)]
 pub struct BecomeQemu {
@@ -152,8 +221,12 @@ mod tests {
         let mut command = CommandLine::command().term_width(80);
         command.build();
         let mut helps = vec![command.render_help().to_string()];
-        for verb in ["serve", "qemu", "waf"] {
+        for verb in ["serve", "qemu", "media", "waf"] {
             helps.push(command.find_subcommand_mut(verb).expect("a verb").render_help().to_string());
+        }
+        for verb in ["create", "info", "check", "dump"] {
+            let media = command.find_subcommand_mut("media").expect("a verb");
+            helps.push(media.find_subcommand_mut(verb).expect("a verb").render_help().to_string());
         }
         for help in helps {
             assert!(help.lines().count() <= 24, "{} lines:\n{help}", help.lines().count());

@@ -1,8 +1,8 @@
 //! The binary `brownout`: an NVMe SSD in software, plugged into stock QEMU.
 //!
-//! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`] and
-//! [`waf`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`wiring`] joins it with controller and transport,
-//! [`device_thread`], [`device_loop`] and [`watch`] run them. Only [`clock`] knows what time it is.
+//! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`],
+//! [`waf`] and [`media_file`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`wiring`] joins it with
+//! controller and transport, [`device_thread`], [`device_loop`] and [`watch`] run them. Only [`clock`] knows what time it is.
 
 #![forbid(unsafe_code)]
 
@@ -13,8 +13,10 @@ mod device_thread;
 mod failure;
 mod logging;
 mod machine;
+mod media_file;
 mod open_media;
 mod options;
+mod progress;
 mod run_qemu;
 mod serve;
 mod stop;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let code = match line.verb {
         Verb::Serve(arguments) => serve::serve(arguments).map(|()| 0),
         Verb::Qemu(arguments) => run_qemu::run_qemu(arguments),
+        Verb::Media(arguments) => media_file::media(arguments.verb).map(|()| 0),
         Verb::Waf(arguments) => waf::waf(&arguments).map(|()| 0),
         Verb::BecomeQemu(arguments) => machine::become_qemu(arguments.parent, &arguments.program, &arguments.arguments)
             .map(|()| 0)

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use media::Media;
 use media::ssd::Ssd;
-use media::store::{FileOptions, FileStore, MemoryStore, Store};
+use media::store::{FileOptions, FileStore, MemoryStore, OverlayStore, Store};
 
 use crate::clock::Clock;
 use crate::options::{HostCache, MediaSettings};
@@ -49,6 +49,18 @@ fn open(settings: &MediaSettings, path: &Path, options: FileOptions) -> anyhow::
     let store = FileStore::open_file(path, &settings.geometry(), options)
         .with_context(|| format!("cannot use {}", path.display()))?;
     let drive = Ssd::open(settings.ssd.clone(), store).with_context(|| format!("cannot recover {}", path.display()))?;
+    report(&drive, path, &clock);
+    Ok(drive)
+}
+
+/// Opens a file to look at: it is recovered in memory and stays as it is.
+///
+/// # Errors
+/// The file cannot be read, is in use, or cannot be recovered.
+pub fn look_at(settings: &MediaSettings, path: &Path) -> anyhow::Result<Ssd<OverlayStore>> {
+    let clock = Clock::new();
+    let store = OverlayStore::open_overlay(path, &settings.geometry())?;
+    let drive = Ssd::open(settings.ssd.clone(), store).context("it cannot be recovered")?;
     report(&drive, path, &clock);
     Ok(drive)
 }

@@ -36,6 +36,8 @@ pub struct Given {
     pub device: Option<String>,
     /// `--media`.
     pub media: Option<String>,
+    /// The media file that a verb is about, in place of `store=`.
+    pub store: Option<PathBuf>,
     /// Each `--namespace`.
     pub namespaces: Vec<String>,
 }
@@ -69,6 +71,7 @@ impl Settings {
 
         let device = read_alone::<DeviceOptions>(device)?;
         let mut media = MediaWords { given: media.by_name.clone(), options: read_alone(media)? };
+        media.place(given.store.as_deref())?;
         let mut namespaces =
             namespaces.into_iter().map(NamespaceWords::read).collect::<Result<Vec<_>, OptionError>>()?;
         namespaces.iter().try_for_each(|namespace| namespace.move_to_media(&mut media))?;

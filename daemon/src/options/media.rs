@@ -53,6 +53,24 @@ impl MediaWords {
         }
     }
 
+    /// Puts the media into the file that a verb is about.
+    ///
+    /// # Errors
+    /// Another store was given as well.
+    pub fn place(&mut self, file: Option<&Path>) -> Result<(), OptionError> {
+        let Some(file) = file.map(|file| Store::File(file.into())) else { return Ok(()) };
+        match &self.options.store {
+            Some(given) if !same_place(given, &file) => {
+                let remedy = format!("the command is about {file}: leave store out");
+                Err(self.refuse("store", &given.to_string(), remedy))
+            }
+            _ => {
+                self.options.store = Some(file);
+                Ok(())
+            }
+        }
+    }
+
     /// The file to open, if there is one.
     ///
     /// # Errors

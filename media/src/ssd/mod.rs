@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 pub mod config;
+pub mod examine;
 mod request;
 
 use config::check_volume;
 pub use config::{CacheConfig, SsdConfig, VolumeConfig};
+pub use examine::Findings;
 
 use crate::fault::ReadFaults;
 use crate::ftl::Ftl;

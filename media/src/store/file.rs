@@ -102,10 +102,7 @@ impl ImageStore<FileDisk> {
         lock(&file, path)?;
         let length = file.metadata().map_err(|error| failed("examine", path, &error))?.len();
         let store = Self::open(geometry, FileDisk::new(file, options))?;
-        if length < store.image_bytes() {
-            let what = format!("the file is cut off: {length} bytes of {}", store.image_bytes());
-            return Err(StoreError::Damaged(what));
-        }
+        store.check_length(length)?;
         Ok(store)
     }
 }

@@ -228,6 +228,18 @@ impl<D: Disk> ImageStore<D> {
         self.line_at(narrow(self.lines.len()))
     }
 
+    /// Refuses a disk of `length` bytes that does not hold the whole image.
+    ///
+    /// # Errors
+    /// Where it is too short.
+    pub fn check_length(&self, length: u64) -> Result<(), StoreError> {
+        let wanted = self.image_bytes();
+        if length >= wanted {
+            return Ok(());
+        }
+        Err(StoreError::Damaged(format!("the file is cut off: {length} bytes of {wanted}")))
+    }
+
     /// The disk, to look at.
     pub fn disk(&mut self) -> &mut D {
         &mut self.disk

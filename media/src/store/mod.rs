@@ -6,6 +6,7 @@ pub mod file;
 pub mod image;
 pub mod inspect;
 pub mod memory;
+pub mod overlay;
 mod ram;
 pub mod twin;
 
@@ -14,8 +15,12 @@ pub use file::{FileDisk, FileOptions, inspect_file};
 pub use image::ImageStore;
 pub use inspect::{Inspection, inspect};
 pub use memory::MemoryStore;
+pub use overlay::OverlayDisk;
 pub use ram::RamMedia;
 pub use twin::TwinDisk;
 
 /// A store in a file.
 pub type FileStore = ImageStore<FileDisk>;
+
+/// A store in a file that is only looked at.
+pub type OverlayStore = ImageStore<OverlayDisk>;

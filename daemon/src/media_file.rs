@@ -1,0 +1,220 @@
+//! `brownout media`: a media file made, described, checked and listed, without a device around it.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+use media::ssd::{Findings, Ssd};
+use media::store::{FileOptions, Inspection, OverlayStore, Store, inspect};
+
+use crate::cli::{MediaCreate, MediaDump, MediaVerb};
+use crate::failure::Failure;
+use crate::open_media::{create, look_at};
+use crate::options::{Bytes, Given, HostCache, OptionError, Settings};
+use crate::progress::Progress;
+
+/// How many damaged units are named before the rest is only counted.
+const NAMED: usize = 20;
+
+/// Does what was asked with a media file.
+///
+/// # Errors
+/// A wrong option; a file that cannot be made or read, or is damaged.
+pub fn media(verb: MediaVerb) -> Result<(), Failure> {
+    match verb {
+        MediaVerb::Create(arguments) => make(arguments),
+        MediaVerb::Info(arguments) => say(&describe(&read(&arguments.file)?)),
+        MediaVerb::Check(arguments) => check(&arguments.file),
+        MediaVerb::Dump(arguments) => dump(arguments),
+    }
+}
+
+fn make(arguments: MediaCreate) -> Result<(), Failure> {
+    let MediaCreate { file, config, media, namespace } = arguments;
+    if file.symlink_metadata().is_ok() {
+        return Err(OptionError::new("FILE", file.display().to_string(), "it exists: give another path").into());
+    }
+    let given = Given { file: config, device: None, media, namespaces: namespace, store: Some(file.clone()) };
+    let settings = Settings::read(&given)?.media;
+    let options = FileOptions { cache_unsafe: settings.cache == HostCache::Unsafe, waker: None };
+    let mut drive = create(&settings, &file, options)?;
+    let ticket = drive.shutdown();
+    drive.store().disk().settle().with_context(|| format!("cannot finish {}", file.display()))?;
+    if !drive.synced(ticket).context("cannot finish the file")? {
+        return Err(anyhow!("{} is not on the disk", file.display()).into());
+    }
+    let lines: String = settings.figures().iter().map(|line| format!("{line}\n")).collect();
+    say(&format!("made {}\n{lines}", file.display()))
+}
+
+fn read(file: &Path) -> anyhow::Result<Inspection> {
+    inspect(file).with_context(|| format!("cannot use {}", file.display()))
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    Ok(io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?)
+}
+
+/// A file by its header and its newest root, in lines.
+fn describe(file: &Inspection) -> String {
+    let (geometry, root) = (&file.geometry, &file.root);
+    let mut text = format!(
+        "unit: {}\nuser: {}\nNAND: {} channels, {} dies a channel, {} planes a die, {} pages of {} a block\n",
+        Bytes(geometry.unit_bytes.into()),
+        Bytes(geometry.user_bytes),
+        geometry.channels,
+        geometry.dies_per_channel,
+        geometry.planes_per_die,
+        geometry.pages_per_block,
+        Bytes(geometry.page_bytes.into()),
+    );
+    for (number, volume) in (1..).zip(&root.volumes) {
+        let size = Bytes(volume.capacity_blocks.saturating_mul(volume.block_bytes.into()));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "namespace {number}: {size} in blocks of {}", Bytes(volume.block_bytes.into()));
+    }
+    let counters = &root.counters;
+    let end = if root.clean { "clean" } else { "unclean, or in use: these figures are of the last root" };
+    let _ = writeln!(text, "last end: {end}");
+    let _ = writeln!(
+        text,
+        "power cycles: {}, unsafe shutdowns: {}\nhost wrote: {} bytes in {} writes\nbad blocks: {}",
+        counters.power_cycles,
+        counters.unsafe_shutdowns,
+        counters.host_write_bytes,
+        counters.host_writes,
+        root.bad_blocks.len(),
+    );
+    text
+}
+
+/// Recovers a file in memory. What breaks one of our own rules on the way is damage too, and has said so on stderr.
+fn recover(file: &Path) -> anyhow::Result<Ssd<OverlayStore>> {
+    read(file)?;
+    let given = Given { store: Some(file.to_owned()), ..Given::default() };
+    let settings = Settings::read(&given)?.media;
+    guarded(|| look_at(&settings, file)).with_context(|| format!("cannot use {}", file.display()))
+}
+
+fn guarded<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(anyhow!("the media is damaged: it breaks a rule, see above")))
+}
+
+fn check(file: &Path) -> Result<(), Failure> {
+    let mut drive = recover(file)?;
+    guarded(|| {
+        drive.ftl().assert_invariants();
+        Ok(())
+    })?;
+    let mut progress = Progress::new("reading");
+    let findings = guarded(|| Ok(drive.examine(&mut |done, all| progress.at(done, all))?))?;
+    say(&verdict(&drive, &findings))?;
+    if !findings.sound() {
+        return Err(anyhow!("{} is damaged", file.display()).into());
+    }
+    Ok(())
+}
+
+/// What a check found, in lines.
+fn verdict<S: Store>(drive: &Ssd<S>, findings: &Findings) -> String {
+    let status = drive.status();
+    let (ledger, found) = (&status.ledger, &status.recovery);
+    let mut text = format!(
+        "last end: {}; replayed {}, given up {}, torn {}\nunits: {} mapped, {} with their record, {} damaged\n",
+        if found.clean { "clean" } else { "unclean" },
+        found.replayed,
+        found.given_up,
+        found.torn,
+        findings.mapped,
+        findings.recorded,
+        findings.damaged.len(),
+    );
+    for (unit, line, slot) in findings.damaged.iter().take(NAMED) {
+        let _ = writeln!(text, "damaged: unit {} at line {line} slot {slot}", unit.0);
+    }
+    let _ = writeln!(
+        text,
+        "ledger: {} programmed = {} host + {} fill + {} collected + {} wear + {} padding + {} metadata: {}",
+        ledger.programs,
+        ledger.host,
+        ledger.fill,
+        ledger.collected,
+        ledger.wear,
+        ledger.padding,
+        ledger.metadata,
+        if ledger.balances() { "balances" } else { "DOES NOT BALANCE" },
+    );
+    let (lines, free) = status.lines;
+    let erases = status.erase_counts;
+    let _ = writeln!(
+        text,
+        "lines: {lines}, {free} free; erases {} to {}; bad blocks: {}",
+        erases.least, erases.most, status.bad_blocks
+    );
+    let verdict = if findings.sound() { "sound" } else { "damaged" };
+    text + verdict + "\n"
+}
+
+fn dump(arguments: MediaDump) -> Result<(), Failure> {
+    let MediaDump { file, lines, map, journal } = arguments;
+    let mut drive = recover(&file)?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let listed = (|| {
+        if lines || !(map || journal) {
+            list_lines(&drive, &mut out)?;
+        }
+        if map {
+            list_map(&drive, &mut out)?;
+        }
+        if journal {
+            for (position, entry) in drive.journal().map_err(io::Error::other)? {
+                let (first, units, sequence) = (entry.first, entry.units, entry.sequence);
+                writeln!(out, "journal {position}: units {first} to {} at {sequence}", first + (units - 1))?;
+            }
+        }
+        out.flush()
+    })();
+    match listed {
+        // Whoever reads the first lines only has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        listed => Ok(listed.context("cannot list")?),
+    }
+}
+
+fn list_lines<S: Store>(drive: &Ssd<S>, out: &mut impl io::Write) -> io::Result<()> {
+    for (number, line) in drive.lines() {
+        let state = format!("{:?}", line.state).to_lowercase();
+        writeln!(
+            out,
+            "line {number}: {state}, {} valid of {} used, {} erases, opened at {}",
+            line.valid, line.used, line.erase_count, line.opened
+        )?;
+    }
+    Ok(())
+}
+
+/// Units that lie one behind the other in one line are one entry.
+fn list_map<S: Store>(drive: &Ssd<S>, out: &mut impl io::Write) -> io::Result<()> {
+    let mut run: Option<(u32, u32, u32)> = None;
+    let geometry = &drive.ftl().geometry;
+    let mut show = |(unit, place, length): (u32, u32, u32)| {
+        let place = media::unit::PhysicalUnit(place);
+        let (line, slot) = (geometry.line_of(place), geometry.slot_of(place));
+        writeln!(out, "units {unit} to {}: line {line} from slot {slot}", unit + (length - 1))
+    };
+    for (unit, place) in drive.mapping() {
+        run = match run {
+            Some((first, start, length)) if unit.0 == first + length && place.0 == start + length => {
+                Some((first, start, length + 1))
+            }
+            earlier => {
+                earlier.map_or(Ok(()), &mut show)?;
+                Some((unit.0, place.0, 1))
+            }
+        };
+    }
+    run.map_or(Ok(()), &mut show)
+}
