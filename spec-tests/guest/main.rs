@@ -1,4 +1,5 @@
 //! Stock kernels in stock QEMU on the device: what a user's guest would do. Each test starts a daemon and a guest of its own.
 
+mod kept;
 mod processes;
 mod workloads;
