@@ -1,5 +1,6 @@
 //! Tools that the tests of this crate share. The tests are in the folders beside this one, one target each: `layout` (golden bytes
-//! typed by hand from the figures), `conformance` (one file for each chapter of the rules) and `tidy` (arrows, names, lengths, text).
+//! typed by hand from the figures), `conformance` (one file for each chapter of the rules), `power` (what survives) and `tidy` (arrows,
+//! names, lengths, text).
 
 pub mod golden;
 pub mod memory;
@@ -7,3 +8,4 @@ pub mod racing;
 pub mod random;
 pub mod rig;
 pub mod slow_media;
+pub mod socket_host;

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -209,6 +209,24 @@ impl Brownout {
         self.folder.keep();
         self.process.kill()?;
         bail!("brownout did not end within {} s of SIGTERM", STOP_TIMEOUT.as_secs());
+    }
+
+    /// SIGKILL, which is a loss of power, and waits until the process is gone.
+    ///
+    /// # Errors
+    /// When the system refuses to wait for the process.
+    pub fn kill(mut self) -> Result<()> {
+        self.process.kill()?;
+        Ok(())
+    }
+
+    /// Runs another verb of the binary to its end.
+    ///
+    /// # Errors
+    /// When the binary is missing or cannot be started.
+    pub fn run(arguments: &[&str]) -> Result<Output> {
+        let binary = binary()?;
+        Command::new(&binary).args(arguments).output().with_context(|| format!("cannot start {}", binary.display()))
     }
 
     fn read(&self, file: &str) -> Result<String> {

@@ -1,0 +1,5 @@
+//! What survives when the daemon is killed: SIGKILL is a loss of power. No guest: a host of ours drives the real socket.
+
+mod killed;
+mod promises;
+mod refusals;

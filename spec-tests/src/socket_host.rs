@@ -1,0 +1,116 @@
+//! A port to a daemon over its real socket, without a guest and without QEMU: rust-vmm's vfio-user client, which is not ours, and a
+//! memory file as guest memory. A daemon that dies leaves a port whose registers read as all ones and whose waits give up.
+
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use nvme_host::{Host, HostError, Port, Setup};
+use nvme_spec::register;
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use vfio_user::Client;
+
+/// Guest memory: 32 MiB from 1 MiB on.
+const MEMORY: std::ops::Range<u64> = 0x10_0000..0x210_0000;
+/// Of the PCI function, by vfio's numbers.
+const BAR0: u32 = 0;
+const CONFIGURATION: u32 = 7;
+/// The PCI command register: memory space and bus master.
+const COMMAND: (u64, [u8; 2]) = (4, [6, 4]);
+/// How many waits pass between two looks at whether the daemon lives.
+const WAITS_PER_LOOK: u32 = 64;
+/// How long one wait is.
+const WAIT: Duration = Duration::from_micros(50);
+
+/// See the file's text.
+pub struct SocketPort {
+    client: Client,
+    memory: File,
+    alive: bool,
+    waits: u32,
+}
+
+impl SocketPort {
+    /// Connects to a daemon's socket and shares guest memory with it.
+    ///
+    /// # Errors
+    /// In words: the daemon is not there, or does not agree.
+    pub fn connect(socket: &Path) -> Result<Self, String> {
+        let memory = memfd_create("guest", MemfdFlags::CLOEXEC).map_err(|error| error.to_string())?;
+        ftruncate(&memory, MEMORY.end - MEMORY.start).map_err(|error| error.to_string())?;
+        let memory = File::from(memory);
+        let mut client = Client::new(socket).map_err(|error| format!("{error:?}"))?;
+        client
+            .dma_map(0, MEMORY.start, MEMORY.end - MEMORY.start, memory.as_raw_fd())
+            .map_err(|error| format!("{error:?}"))?;
+        client.region_write(CONFIGURATION, COMMAND.0, &COMMAND.1).map_err(|error| format!("{error:?}"))?;
+        Ok(Self { client, memory, alive: true, waits: 0 })
+    }
+
+    /// A host with one I/O queue pair of `entries` entries, over a new connection.
+    ///
+    /// # Errors
+    /// In words: no connection, or the controller does not come up.
+    pub fn host(socket: &Path, entries: u32) -> Result<Host<Self>, String> {
+        let port = Self::connect(socket)?;
+        // Waits are short here, and a disk of the host's may take seconds.
+        let setup = Setup { relax_max: 1_000_000, ..Setup::new(MEMORY) };
+        let words = |error: HostError| format!("{error:?}");
+        let mut host = Host::enable(port, setup).map_err(words)?;
+        host.create_queue_pair(1, entries, None).map_err(words)?;
+        Ok(host)
+    }
+
+    fn read<const N: usize>(&mut self, offset: u64) -> [u8; N] {
+        let mut bytes = [0xff; N];
+        self.alive = self.alive && self.client.region_read(BAR0, offset, &mut bytes).is_ok();
+        if self.alive { bytes } else { [0xff; N] }
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) {
+        self.alive = self.alive && self.client.region_write(BAR0, offset, bytes).is_ok();
+    }
+}
+
+impl Port for SocketPort {
+    fn register_read_32(&mut self, offset: u64) -> u32 {
+        u32::from_le_bytes(self.read(offset))
+    }
+
+    fn register_read_64(&mut self, offset: u64) -> u64 {
+        u64::from_le_bytes(self.read(offset))
+    }
+
+    fn register_write_32(&mut self, offset: u64, value: u32) {
+        self.write(offset, &value.to_le_bytes());
+    }
+
+    fn register_write_64(&mut self, offset: u64, value: u64) {
+        self.write(offset, &value.to_le_bytes());
+    }
+
+    fn memory_read(&self, address: u64, into: &mut [u8]) {
+        self.memory
+            .read_exact_at(into, address - MEMORY.start)
+            .expect("the host stays in the memory that it was given");
+    }
+
+    fn memory_write(&mut self, address: u64, from: &[u8]) {
+        self.memory.write_all_at(from, address - MEMORY.start).expect("the host stays in the memory that it was given");
+    }
+
+    fn relax(&mut self) -> bool {
+        self.waits += 1;
+        if self.waits.is_multiple_of(WAITS_PER_LOOK) {
+            self.register_read_32(register::CSTS);
+        }
+        if self.waits.is_multiple_of(2) {
+            std::thread::park_timeout(WAIT);
+        } else {
+            std::thread::yield_now();
+        }
+        self.alive
+    }
+}
