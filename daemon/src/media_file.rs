@@ -38,7 +38,8 @@ fn make(arguments: MediaCreate) -> Result<(), Failure> {
     }
     let given = Given { file: config, device: None, media, namespaces: namespace, store: Some(file.clone()) };
     let settings = Settings::read(&given)?.media;
-    let options = FileOptions { cache_unsafe: settings.cache == HostCache::Unsafe, waker: None };
+    let options =
+        FileOptions { cache_unsafe: settings.cache == HostCache::Unsafe, waker: None, ..FileOptions::default() };
     let mut drive = create(&settings, &file, options)?;
     let ticket = drive.shutdown();
     drive.store().disk().settle().with_context(|| format!("cannot finish {}", file.display()))?;

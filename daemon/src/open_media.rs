@@ -19,7 +19,8 @@ pub fn open_media(settings: &MediaSettings, waker: Box<dyn Fn() + Send>) -> anyh
         let store = MemoryStore::new(&settings.geometry());
         return Ok(Box::new(Ssd::create(settings.ssd.clone(), store)?));
     };
-    let options = FileOptions { cache_unsafe: settings.cache == HostCache::Unsafe, waker: Some(waker) };
+    let options =
+        FileOptions { cache_unsafe: settings.cache == HostCache::Unsafe, waker: Some(waker), ..FileOptions::default() };
     let drive = if settings.exists() { open(settings, path, options) } else { create(settings, path, options) };
     Ok(Box::new(drive?))
 }

@@ -1,6 +1,7 @@
 //! What the media costs by itself: nanoseconds for a random read and write of one block, and seconds for a recovery (figure F6).
 //!
-//! `cargo run --release -p media --example media_speed [user MiB] [file]`: with a file the drive lies in it, otherwise in memory.
+//! `cargo run --release -p media --example media_speed [user MiB] [file] [unsafe]`: with a file the drive lies in it, otherwise in
+//! memory; `unsafe` is `cache=unsafe`: the host is never asked to put anything on its disk.
 
 use std::path::Path;
 use std::time::Instant;
@@ -120,7 +121,9 @@ fn main() {
         None => measure(Ssd::create(config, MemoryStore::new(&geometry)).expect("sound")),
         Some(path) => {
             let entries = config.tuning.journal_entries;
-            let store = FileStore::create_file(Path::new(&path), &geometry, entries, FileOptions::default());
+            let cache_unsafe = arguments.next().is_some_and(|word| word == "unsafe");
+            let options = FileOptions { cache_unsafe, ..FileOptions::default() };
+            let store = FileStore::create_file(Path::new(&path), &geometry, entries, options);
             measure(Ssd::create(config, store.expect("the file can be made")).expect("sound"));
         }
     }

@@ -47,7 +47,7 @@ fn create(path: &Path) -> Ssd<FileStore> {
     let config = config();
     let geometry = config.checked().unwrap();
     let entries = config.tuning.journal_entries;
-    let options = FileOptions { cache_unsafe: true, waker: None };
+    let options = FileOptions { cache_unsafe: true, ..FileOptions::default() };
     let store = FileStore::create_file(path, &geometry, entries, options).unwrap();
     let mut ssd = Ssd::create(config, store).unwrap();
     assert_eq!(submit(&mut ssd, Request::Flush), Ok(()));
@@ -57,7 +57,7 @@ fn create(path: &Path) -> Ssd<FileStore> {
 fn open(path: &Path) -> Result<Ssd<FileStore>, StoreError> {
     let config = config();
     let geometry = config.checked().unwrap();
-    let store = FileStore::open_file(path, &geometry, FileOptions { cache_unsafe: true, waker: None })?;
+    let store = FileStore::open_file(path, &geometry, FileOptions { cache_unsafe: true, ..FileOptions::default() })?;
     Ssd::open(config, store)
 }
 

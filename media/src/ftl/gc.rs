@@ -189,7 +189,7 @@ impl<S: Store> Ftl<S> {
     }
 
     fn move_unit(&mut self, line: u32, slot: u32, record: Record) {
-        let Some((target, _)) = self.take_slots(MOVED, 1) else {
+        let Some(target) = self.take_moved_slot() else {
             self.read_only = true;
             self.collector.victim = None;
             self.lines.set_state(line, LineState::Closed);
@@ -213,6 +213,19 @@ impl<S: Store> Ftl<S> {
         if self.streams[MOVED].staged() > self.geometry.units_per_program {
             self.program_page(MOVED);
         }
+    }
+
+    /// A slot for a unit to be moved. Where no line is free, drained lines may only wait for what is staged: that is programmed then,
+    /// whatever it costs, because a collector that cannot go on would be the end of all writing.
+    fn take_moved_slot(&mut self) -> Option<u32> {
+        if let Some((slot, _)) = self.take_slots(MOVED, 1) {
+            return Some(slot);
+        }
+        if self.lines.drained() > 0 {
+            self.commit();
+            self.release_drained();
+        }
+        self.take_slots(MOVED, 1).map(|(slot, _)| slot)
     }
 
     fn drain_victim(&mut self, line: u32) {

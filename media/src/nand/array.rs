@@ -268,6 +268,11 @@ impl<S: Store> Nand<S> {
     pub fn sync(&mut self) -> u64 {
         if self.power.lost() { u64::MAX } else { self.store.sync() }
     }
+
+    /// Asks for a notice: see [`Store::notice`].
+    pub fn notice(&mut self) -> u64 {
+        if self.power.lost() { u64::MAX } else { self.store.notice() }
+    }
 }
 
 /// Counts a programmed slot.

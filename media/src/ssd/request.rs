@@ -23,6 +23,8 @@ impl Source for Zeroes {
 pub(super) enum Wait {
     Nothing,
     Until(Nanoseconds),
+    /// The store has written what waits for it: memory would fill otherwise.
+    Written,
     Synced,
 }
 
@@ -110,7 +112,7 @@ impl<S: Store> Ssd<S> {
             self.staged_since = Some(self.now);
         }
         if self.ftl.nand.store.backlogged() {
-            return Ok(Wait::Synced);
+            return Ok(Wait::Written);
         }
         if self.ftl.nand.timing.is_none() {
             return Ok(Wait::Nothing);
@@ -259,6 +261,10 @@ impl<S: Store> Ssd<S> {
             Ok(Wait::Nothing) => Submitted::Done(Ok(())),
             Err(error) => Submitted::Done(Err(error)),
             Ok(Wait::Until(time)) => self.pend(time, token, Ok(())),
+            Ok(Wait::Written) => {
+                let ticket = self.ftl.nand.notice();
+                self.await_ticket(token, ticket)
+            }
             Ok(Wait::Synced) => self.await_sync(token),
         }
     }
@@ -275,6 +281,10 @@ impl<S: Store> Ssd<S> {
         if self.ftl.nand.power.lost() {
             return Submitted::Done(Err(MediaError::PowerLost));
         }
+        self.await_ticket(token, ticket)
+    }
+
+    fn await_ticket(&mut self, token: Token, ticket: u64) -> Submitted {
         let ready = self.ftl.nand.programs_finish.max(self.ftl.nand.reads_finish);
         match self.ftl.nand.store.synced() {
             Ok(done) if done >= ticket && ready <= self.now => Submitted::Done(Ok(())),

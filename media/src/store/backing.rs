@@ -61,7 +61,8 @@ pub trait Store {
     /// Writes a line's header.
     fn write_header(&mut self, line: u32, header: &LineHeader);
 
-    /// Forgets everything in a line and writes its header. Everything done before is on the disk before anything of the erase is.
+    /// Forgets everything in a line and writes its header. Everything done before is durable before anything of the erase is, and the
+    /// erase before anything that the line is written with next.
     fn erase(&mut self, line: u32, header: &LineHeader);
 
     /// A line's header.
@@ -111,6 +112,12 @@ pub trait Store {
 
     /// Asks that everything done so far reach the disk, and returns the ticket of that request; tickets grow.
     fn sync(&mut self) -> u64;
+
+    /// Asks that everything done so far be written, whether or not it is durable: a ticket like that of [`Store::sync`], without its
+    /// cost.
+    fn notice(&mut self) -> u64 {
+        self.sync()
+    }
 
     /// The largest ticket that is done.
     ///

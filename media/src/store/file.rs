@@ -1,66 +1,93 @@
 //! A disk that is a file, with a thread that does what may block. Owns the file, its lock and the thread; does not know what the
-//! bytes mean. Nothing here is waited for, except when a drive is taken apart.
+//! bytes mean. Nothing here is waited for, except when a drive is taken apart, and reads: what is in the host's page cache takes a
+//! microsecond, and what is not takes as long as the host's disk does, with everything else of the drive waiting behind it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::{Errno, pwritev};
+
 use super::backing::StoreError;
-use super::image::{Disk, Done, ImageHeader, ImageStore};
+use super::disk::Disk;
+use super::header::ImageHeader;
+use super::image::{Habits, ImageStore};
+use super::schedule::{Bytes, Done, Operation, Platter, Schedule};
 use crate::geometry::{Geometry, GeometryConfig};
 use crate::journal::METADATA_PAGE;
 use crate::root::Layout;
 
 /// Bytes that may wait for the thread before writers are asked to wait.
-const BACKLOG_BYTES: u64 = 256 << 20;
+const BACKLOG_BYTES: usize = 128 << 20;
+/// So much is worth waking the thread for, if nobody waits for what is there.
+const BATCH_BYTES: usize = 1 << 20;
+/// How long the thread waits for a batch to grow.
+const GATHER: Duration = Duration::from_millis(1);
 /// How long the thread waits before it tries again what failed.
 const RETRY: Duration = Duration::from_millis(50);
+/// Pieces that the system takes in one write.
+const PIECES: usize = 1024;
 
 /// How a file is used.
-#[derive(Default)]
 pub struct FileOptions {
     /// Never ask the host to put data on its disk (QEMU's word for it): a failure of the host may lose anything.
     pub cache_unsafe: bool,
-    /// Called from the thread whenever a sync is done or something failed: how a sleeping device loop is woken.
+    /// Called from the thread whenever a ticket is done or something failed: how a sleeping device loop is woken.
     pub waker: Option<Box<dyn Fn() + Send>>,
+    /// What is kept for the sake of speed.
+    pub habits: Habits,
 }
 
-enum Operation {
-    Write(u64, Arc<Vec<u8>>),
-    Barrier,
-    Sync(u64),
+impl Default for FileOptions {
+    /// Safe, with nobody to wake; a little memory, and the lines that collection keeps in reserve keep their room.
+    fn default() -> Self {
+        Self { cache_unsafe: false, waker: None, habits: Habits { cache_bytes: 64 << 20, kept_lines: 8 } }
+    }
 }
 
 #[derive(Default)]
 struct Shared {
-    writes: AtomicU64,
-    ticket: AtomicU64,
-    waiting_bytes: AtomicU64,
-    /// Operations called and not done.
-    waiting: Mutex<Waiting>,
+    mailbox: Mutex<Mailbox>,
+    /// For the thread: there is something to do.
+    called: Condvar,
+    /// For who waits for the thread: something changed.
     changed: Condvar,
 }
 
+/// What goes between the caller and the thread.
 #[derive(Default)]
-struct Waiting {
-    operations: u64,
+struct Mailbox {
+    operations: Vec<Operation>,
+    /// Bytes of `operations`, and of all that are not done.
+    bytes: usize,
+    waiting_bytes: usize,
+    /// Somebody waits for a ticket.
+    urgent: bool,
+    asleep: bool,
+    done: Done,
+    idle: bool,
     error: Option<StoreError>,
     stop: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Mailbox> {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A file and its thread.
 pub struct FileDisk {
     file: Option<Arc<File>>,
-    queue: Option<Sender<Operation>>,
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
     tickets: u64,
+    turns: u64,
 }
 
 pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
@@ -86,8 +113,10 @@ impl ImageStore<FileDisk> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path);
         let file = file.map_err(|error| failed("create", path, &error))?;
         lock(&file, path)?;
+        let habits = options.habits;
         let disk = FileDisk::new(file.try_clone().map_err(|error| failed("use", path, &error))?, options);
-        let store = Self::create(geometry, metadata_bytes(geometry, journal_entries), disk);
+        let mut store = Self::create(geometry, metadata_bytes(geometry, journal_entries), disk);
+        store.set_habits(habits);
         file.set_len(store.image_bytes()).map_err(|error| failed("extend", path, &error))?;
         Ok(store)
     }
@@ -101,7 +130,9 @@ impl ImageStore<FileDisk> {
         let file = file.map_err(|error| failed("open", path, &error))?;
         lock(&file, path)?;
         let length = file.metadata().map_err(|error| failed("examine", path, &error))?.len();
-        let store = Self::open(geometry, FileDisk::new(file, options))?;
+        let habits = options.habits;
+        let mut store = Self::open(geometry, FileDisk::new(file, options))?;
+        store.set_habits(habits);
         store.check_length(length)?;
         Ok(store)
     }
@@ -141,24 +172,11 @@ pub(super) fn read_at(file: &File, offset: u64, into: &mut [u8]) -> io::Result<(
 
 impl FileDisk {
     fn new(file: File, options: FileOptions) -> Self {
-        let (queue, operations) = channel();
         let (file, shared) = (Arc::new(file), Arc::new(Shared::default()));
+        shared.lock().idle = true;
         let worker = Worker { file: Arc::clone(&file), shared: Arc::clone(&shared), options };
-        let thread = std::thread::spawn(move || worker.run(&operations));
-        Self { file: Some(file), queue: Some(queue), thread: Some(thread), shared, tickets: 0 }
-    }
-
-    fn call(&mut self, operation: Operation) {
-        self.lock_waiting().operations += 1;
-        if let Some(queue) = &self.queue {
-            // The thread ends only after the queue does.
-            let sent = queue.send(operation);
-            assert!(sent.is_ok(), "the disk's thread outlives its queue");
-        }
-    }
-
-    fn lock_waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
-        self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        let thread = std::thread::spawn(move || worker.run());
+        Self { file: Some(file), thread: Some(thread), shared, tickets: 0, turns: 0 }
     }
 
     /// Waits until nothing is left to do or the disk is stuck. Only for taking a drive apart.
@@ -166,24 +184,76 @@ impl FileDisk {
     /// # Errors
     /// Where the disk is stuck.
     pub fn settle(&self) -> Result<(), StoreError> {
-        let mut waiting = self.lock_waiting();
-        while waiting.operations > 0 && waiting.error.is_none() {
-            waiting = self.shared.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        let mut mailbox = self.shared.lock();
+        mailbox.urgent = true;
+        self.shared.called.notify_all();
+        while !mailbox.idle && mailbox.error.is_none() {
+            mailbox = self.shared.changed.wait(mailbox).unwrap_or_else(PoisonError::into_inner);
         }
-        waiting.error.clone().map_or(Ok(()), Err)
+        mailbox.error.clone().map_or(Ok(()), Err)
     }
 }
 
 impl Drop for FileDisk {
     /// Lets the thread finish what it was given, unless it is stuck.
     fn drop(&mut self) {
-        self.lock_waiting().stop = true;
-        self.shared.changed.notify_all();
-        self.queue = None;
+        self.shared.lock().stop = true;
+        self.shared.called.notify_all();
         if let Some(thread) = self.thread.take() {
             // A thread that panicked has already said so.
             let _ = thread.join();
         }
+    }
+}
+
+impl Disk for FileDisk {
+    fn call(&mut self, operation: Operation) -> u64 {
+        self.turns += u64::from(!matches!(operation, Operation::Free(..)));
+        let mut mailbox = self.shared.lock();
+        let (before, bytes) = (mailbox.bytes, operation.bytes());
+        mailbox.bytes += bytes;
+        mailbox.waiting_bytes += bytes;
+        mailbox.urgent |= matches!(operation, Operation::Sync(_) | Operation::Notice(_));
+        mailbox.operations.push(operation);
+        let grown = before < BATCH_BYTES && mailbox.bytes >= BATCH_BYTES;
+        // A thread that gathers is woken once more, when there is enough or somebody waits.
+        let wake = mailbox.asleep && (mailbox.idle || mailbox.urgent || grown);
+        mailbox.idle = false;
+        drop(mailbox);
+        if wake {
+            self.shared.called.notify_one();
+        }
+        self.turns
+    }
+
+    fn ticket(&mut self, durable: bool) -> u64 {
+        self.tickets += 1;
+        self.call(if durable { Operation::Sync(self.tickets) } else { Operation::Notice(self.tickets) });
+        self.tickets
+    }
+
+    fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
+        let Some(file) = &self.file else {
+            return Err(StoreError::Failed("the file was closed".into()));
+        };
+        read_at(file, offset, into).map_err(|error| StoreError::Failed(error.to_string()))
+    }
+
+    fn backlogged(&self) -> bool {
+        self.shared.lock().waiting_bytes > BACKLOG_BYTES
+    }
+
+    fn done(&mut self) -> Result<Done, StoreError> {
+        let mailbox = self.shared.lock();
+        mailbox.error.clone().map_or(Ok(mailbox.done), Err)
+    }
+
+    fn take(&mut self) -> Self {
+        // In one process nothing that was handed over is lost; where the disk is stuck, recovery will say what is missing.
+        let _ = self.settle();
+        let husk = Self { file: None, thread: None, shared: Arc::default(), tickets: 0, turns: 0 };
+        // What is durable is counted on: whoever opens the store again asks where that stands.
+        std::mem::replace(self, husk)
     }
 }
 
@@ -194,57 +264,76 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(&self, operations: &Receiver<Operation>) {
-        while let Ok(operation) = operations.recv() {
-            if !self.insist(&operation) {
-                return;
-            }
-            self.finish(&operation);
+    fn run(mut self) {
+        let mut schedule = Schedule::default();
+        while self.receive(&mut schedule) {
+            let before = schedule.done();
+            let written = match schedule.step(&mut self) {
+                Ok(written) => written,
+                Err(error) => {
+                    if self.report(error) {
+                        continue;
+                    }
+                    return;
+                }
+            };
+            self.tell(&schedule, written, schedule.done().ticket != before.ticket);
         }
     }
 
-    /// Does an operation, again and again until it succeeds; `false` where it was told to stop instead.
-    fn insist(&self, operation: &Operation) -> bool {
-        while let Err(error) = self.attempt(operation) {
-            let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-            let error = if full { StoreError::NoSpace } else { StoreError::Failed(error.to_string()) };
-            let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.error = Some(error);
-            if waiting.stop {
-                return false;
+    /// Takes in what was called, waiting for it where nothing is left to do; `false` where nothing will come any more.
+    fn receive(&self, schedule: &mut Schedule) -> bool {
+        let mut mailbox = self.shared.lock();
+        if schedule.idle() {
+            while mailbox.operations.is_empty() {
+                if mailbox.stop {
+                    return false;
+                }
+                mailbox.asleep = true;
+                mailbox = self.shared.called.wait(mailbox).unwrap_or_else(PoisonError::into_inner);
+                mailbox.asleep = false;
             }
-            self.shared.changed.notify_all();
-            drop(waiting);
-            self.wake();
-            let waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            drop(self.shared.changed.wait_timeout(waiting, RETRY));
+            let more = |mailbox: &mut Mailbox| !mailbox.urgent && !mailbox.stop && mailbox.bytes < BATCH_BYTES;
+            mailbox.asleep = true;
+            let gathered = self.shared.called.wait_timeout_while(mailbox, GATHER, more);
+            mailbox = gathered.unwrap_or_else(PoisonError::into_inner).0;
+            mailbox.asleep = false;
         }
+        let operations = std::mem::take(&mut mailbox.operations);
+        (mailbox.bytes, mailbox.urgent) = (0, false);
+        drop(mailbox);
+        operations.into_iter().for_each(|operation| schedule.accept(operation));
         true
     }
 
-    fn attempt(&self, operation: &Operation) -> io::Result<()> {
-        match operation {
-            Operation::Write(offset, bytes) => self.file.write_all_at(bytes, *offset),
-            Operation::Barrier | Operation::Sync(_) if self.options.cache_unsafe => Ok(()),
-            Operation::Barrier | Operation::Sync(_) => self.file.sync_data(),
+    /// Notes a failure and waits a little; `false` where it was told to stop.
+    fn report(&self, error: StoreError) -> bool {
+        let mut mailbox = self.shared.lock();
+        mailbox.error = Some(error);
+        if mailbox.stop {
+            return false;
         }
+        self.shared.changed.notify_all();
+        drop(mailbox);
+        self.wake();
+        let mailbox = self.shared.lock();
+        drop(self.shared.called.wait_timeout_while(mailbox, RETRY, |mailbox| !mailbox.stop));
+        true
     }
 
-    fn finish(&self, operation: &Operation) {
-        match operation {
-            Operation::Write(_, bytes) => {
-                self.shared.writes.fetch_add(1, Ordering::Release);
-                self.shared.waiting_bytes.fetch_sub(bytes.len() as u64, Ordering::Relaxed);
-            }
-            Operation::Barrier => {}
-            Operation::Sync(ticket) => self.shared.ticket.store(*ticket, Ordering::Release),
+    /// Says how far it came.
+    fn tell(&self, schedule: &Schedule, written: usize, ticket: bool) {
+        let mut mailbox = self.shared.lock();
+        mailbox.done = schedule.done();
+        mailbox.waiting_bytes -= written;
+        mailbox.error = None;
+        mailbox.idle = schedule.idle() && mailbox.operations.is_empty();
+        let idle = mailbox.idle;
+        drop(mailbox);
+        if idle {
+            self.shared.changed.notify_all();
         }
-        let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.operations -= 1;
-        waiting.error = None;
-        drop(waiting);
-        self.shared.changed.notify_all();
-        if matches!(operation, Operation::Sync(_)) {
+        if ticket {
             self.wake();
         }
     }
@@ -256,46 +345,72 @@ impl Worker {
     }
 }
 
-impl Disk for FileDisk {
-    fn write(&mut self, offset: u64, bytes: Arc<Vec<u8>>) {
-        self.shared.waiting_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.call(Operation::Write(offset, bytes));
+fn of_system(error: Errno) -> StoreError {
+    match error {
+        Errno::NOSPC | Errno::DQUOT => StoreError::NoSpace,
+        other => StoreError::Failed(io::Error::from(other).to_string()),
     }
+}
 
-    fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
-        let Some(file) = &self.file else {
-            return Err(StoreError::Failed("the file was closed".into()));
-        };
-        read_at(file, offset, into).map_err(|error| StoreError::Failed(error.to_string()))
-    }
+/// How many of the first writes lie one behind the other, as many as the system takes at once.
+fn run_length(writes: &[(u64, Bytes)]) -> usize {
+    let adjoin = |pair: &[(u64, Bytes)]| pair[0].0 + pair[0].1.len() as u64 == pair[1].0;
+    1 + writes.windows(2).take(PIECES - 1).take_while(|pair| adjoin(pair)).count()
+}
 
-    fn barrier(&mut self) {
-        self.call(Operation::Barrier);
-    }
-
-    fn sync(&mut self) -> u64 {
-        self.tickets += 1;
-        self.call(Operation::Sync(self.tickets));
-        self.tickets
-    }
-
-    fn backlogged(&self) -> bool {
-        self.shared.waiting_bytes.load(Ordering::Relaxed) > BACKLOG_BYTES
-    }
-
-    fn done(&mut self) -> Result<Done, StoreError> {
-        if let Some(error) = self.lock_waiting().error.clone() {
-            return Err(error);
+/// Writes neighbours in as few calls as the system needs.
+fn write_run(file: &File, run: &[(u64, Bytes)]) -> Result<(), Errno> {
+    let mut slices: Vec<IoSlice<'_>> = run.iter().map(|(_, bytes)| IoSlice::new(bytes)).collect();
+    let mut slices = &mut slices[..];
+    let mut offset = run[0].0;
+    while !slices.is_empty() {
+        match pwritev(file, slices, offset) {
+            Ok(0) if slices.iter().all(|slice| slice.is_empty()) => return Ok(()),
+            Ok(0) => return Err(Errno::IO),
+            Ok(count) => {
+                offset += count as u64;
+                IoSlice::advance_slices(&mut slices, count);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
         }
-        let writes = self.shared.writes.load(Ordering::Acquire);
-        Ok(Done { writes, ticket: self.shared.ticket.load(Ordering::Acquire) })
+    }
+    Ok(())
+}
+
+impl Platter for Worker {
+    /// All of them, in the order of their places: neighbours become one write.
+    fn choose(&mut self, free: &mut Vec<(u64, Bytes)>) -> Vec<(u64, Bytes)> {
+        let mut all = std::mem::take(free);
+        all.sort_by_key(|&(offset, _)| offset);
+        all
     }
 
-    fn take(&mut self) -> Self {
-        // In one process nothing that was handed over is lost; where the disk is stuck, recovery will say what is missing.
-        let _ = self.settle();
-        self.shared.writes.store(0, Ordering::Release);
-        let husk = Self { file: None, queue: None, thread: None, shared: Arc::default(), tickets: 0 };
-        std::mem::replace(self, husk)
+    fn write(&mut self, mut writes: &[(u64, Bytes)]) -> Result<(), StoreError> {
+        while !writes.is_empty() {
+            let (run, rest) = writes.split_at(run_length(writes));
+            write_run(&self.file, run).map_err(of_system)?;
+            writes = rest;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        if self.options.cache_unsafe {
+            return Ok(());
+        }
+        self.file.sync_data().map_err(|error| match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::NoSpace,
+            _ => StoreError::Failed(error.to_string()),
+        })
+    }
+
+    fn discard(&mut self, offset: u64, bytes: u64) -> Result<(), StoreError> {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match fallocate(&self.file, flags, offset, bytes) {
+            // A file system without holes keeps the room.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(of_system(error)),
+        }
     }
 }

@@ -1,161 +1,89 @@
-//! A store as bytes on a disk: where headers, records, data and metadata lie, and what must be written before what. Owns the layout
-//! and the memory of lines that are not wholly on the disk yet; does not know whether the disk is a file.
+//! A store as bytes on a disk: where headers, records, data and metadata lie, and what must be durable before what. Owns the layout
+//! and the memory of lines that are not wholly on the disk yet, or were not long ago; does not know whether the disk is a file.
 //!
 //! The image is: a header page, the metadata region, then the lines. A line is its header page, its records, its data, its units'
 //! metadata. Staging memory is cut into segments of one program; a programmed segment is handed to the disk as it is (shared, not
-//! copied) and forgotten once the disk has written the line.
+//! copied) and forgotten once the disk has let go of all of the line.
+//!
+//! What a failure of the host may leave must be as if power had gone at some moment, or at several in different lines. Data and
+//! records of a line are free: a record says by itself whether it and its data are whole. A line's header claims something of all
+//! that was programmed before it (that it is there, up to a number), so that is durable first. An erased line takes new data only
+//! once its erase is durable: until then its old records may be all that closes a gap in the sequence.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::backing::{Store, StoreError};
-use crate::codec::{Reader, Writer, checksum};
-use crate::geometry::{Geometry, GeometryConfig};
+use super::disk::Disk;
+use super::header::ImageHeader;
+use super::schedule::{Bytes, Operation};
+use crate::codec::{Writer, checksum};
+use crate::geometry::Geometry;
 use crate::journal::{HEADER_BYTES, HeaderState, Kind, LineHeader, METADATA_PAGE, RECORD_BYTES, Record, fold};
 use crate::unit::narrow;
 
-/// A disk that works behind the caller's back, in the order of the calls.
-pub trait Disk {
-    /// Writes `bytes` at `offset`, some time.
-    fn write(&mut self, offset: u64, bytes: Arc<Vec<u8>>);
-
-    /// Reads at `offset` what was written and reported by [`Disk::done`]; zeroes beyond the end.
-    ///
-    /// # Errors
-    /// Where the disk fails.
-    fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError>;
-
-    /// What was written before is durable before what is written afterwards is written.
-    fn barrier(&mut self);
-
-    /// As a barrier, with a ticket.
-    fn sync(&mut self) -> u64;
-
-    /// Whether more waits to be written than should.
-    fn backlogged(&self) -> bool {
-        false
-    }
-
-    /// How many writes, in order, are visible to [`Disk::read`], and the largest ticket that is durable.
-    ///
-    /// # Errors
-    /// Where the disk is stuck; nothing is lost, and it tries again.
-    fn done(&mut self) -> Result<Done, StoreError>;
-
-    /// Takes everything out; leaves a disk that holds nothing.
-    #[must_use]
-    fn take(&mut self) -> Self
-    where
-        Self: Sized;
-}
-
-/// How far a disk has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Done {
-    /// Writes since the disk was opened.
-    pub writes: u64,
-    /// The largest durable ticket.
-    pub ticket: u64,
-}
-
-const MAGIC: u64 = u64::from_le_bytes(*b"brownout");
-/// The version of the image's format. A newer one is refused, not guessed at.
-pub const VERSION: u32 = 1;
 const PAGE: u64 = METADATA_PAGE as u64;
+/// How much of a line is read at a time while its units are moved elsewhere.
+const WINDOW_BYTES: usize = 256 << 10;
 
-/// What the first page of an image says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageHeader {
-    /// The geometry that the image was made with.
-    pub geometry: GeometryConfig,
-    /// Bytes of the metadata region.
-    pub metadata_bytes: u64,
+/// What a store may keep for the sake of speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Habits {
+    /// Bytes of closed lines that stay in memory, newest first.
+    pub cache_bytes: usize,
+    /// Erased lines whose room is not given back: those that will be written next need it again.
+    pub kept_lines: usize,
 }
 
-impl ImageHeader {
-    /// The encoded page.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let geometry = &self.geometry;
-        let mut writer = Writer::default();
-        writer.u64(MAGIC);
-        writer.u32(VERSION);
-        for number in [
-            geometry.channels,
-            geometry.dies_per_channel,
-            geometry.planes_per_die,
-            geometry.pages_per_block,
-            geometry.page_bytes,
-            geometry.unit_bytes,
-            geometry.spare_per_million_of_user,
-            geometry.replacement_blocks_per_plane,
-            geometry.metadata_bytes_per_unit,
-        ] {
-            writer.u32(number);
-        }
-        writer.words(&[geometry.user_bytes, self.metadata_bytes]);
-        let sum = checksum(MAGIC, &writer.0);
-        writer.u64(sum);
-        writer.0.resize(METADATA_PAGE, 0);
-        writer.0
-    }
-
-    /// The header of a page.
-    ///
-    /// # Errors
-    /// What is wrong with it, in words for the person who named the file.
-    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        let damaged = |what: &str| StoreError::Damaged(what.into());
-        let mut reader = Reader(bytes);
-        if reader.u64() != Some(MAGIC) {
-            return Err(damaged("this is not a brownout media file"));
-        }
-        let version = reader.u32().ok_or_else(|| damaged("the header is cut off"))?;
-        if version != VERSION {
-            return Err(StoreError::Damaged(format!(
-                "the file has format version {version}; this is version {VERSION}"
-            )));
-        }
-        Self::decode_body(&mut reader, bytes).ok_or_else(|| damaged("the header's checksum is wrong"))
-    }
-
-    fn decode_body(reader: &mut Reader<'_>, bytes: &[u8]) -> Option<Self> {
-        let mut number = || reader.u32();
-        let mut geometry = GeometryConfig {
-            channels: number()?,
-            dies_per_channel: number()?,
-            planes_per_die: number()?,
-            pages_per_block: number()?,
-            page_bytes: number()?,
-            unit_bytes: number()?,
-            spare_per_million_of_user: number()?,
-            replacement_blocks_per_plane: number()?,
-            metadata_bytes_per_unit: number()?,
-            user_bytes: 0,
-        };
-        let [user_bytes, metadata_bytes] = reader.words()?;
-        geometry.user_bytes = user_bytes;
-        let body = bytes.len() - reader.0.len();
-        (reader.u64()? == checksum(MAGIC, bytes.get(..body)?)).then_some(Self { geometry, metadata_bytes })
+impl Default for Habits {
+    /// Nothing but the one line that was erased last.
+    fn default() -> Self {
+        Self { cache_bytes: 0, kept_lines: 1 }
     }
 }
 
 struct StagedLine {
-    /// Segments of data, then as many of metadata; dropped when the disk has them.
-    segments: Vec<Option<Arc<Vec<u8>>>>,
+    /// Segments of data, then as many of metadata.
+    segments: Vec<Option<Bytes>>,
     /// Records from this slot on are in `records`; those before it are from before the image was opened.
     first: u32,
     records: Vec<Record>,
-    /// The write after which the disk has all of the line; set when the line is closed.
-    written_at: Option<u64>,
+    /// The encoded records that were handed to the disk.
+    handed: Vec<Bytes>,
+}
+
+impl StagedLine {
+    /// Whether the disk has let go of everything, which it does when that is written.
+    fn written(&mut self) -> bool {
+        // Not by counting references: seeing that there is no other must also mean seeing that the write is over.
+        let mut all = self.segments.iter_mut().flatten().chain(&mut self.handed);
+        all.all(|bytes| Arc::get_mut(bytes).is_some())
+    }
+}
+
+/// What was read ahead of a line that lies on the disk alone.
+#[derive(Default)]
+struct Window {
+    line: u32,
+    offset: usize,
+    bytes: Vec<u8>,
 }
 
 /// A store on a disk.
 pub struct ImageStore<D: Disk> {
     disk: D,
+    habits: Habits,
     lines: Vec<Option<Box<StagedLine>>>,
     opened: Vec<u64>,
-    closing: Vec<u32>,
-    writes: u64,
+    /// By line: new data waits until so many turns are durable.
+    erased_at: Vec<u64>,
+    /// Closed lines in memory, oldest first.
+    closed: VecDeque<u32>,
+    /// Erased lines whose room was not given back, oldest first.
+    erased: VecDeque<u32>,
+    durable_turns: u64,
+    window: Window,
+    scratch: Vec<u8>,
     header: ImageHeader,
     unit_shift: u32,
     segment_units: u32,
@@ -173,8 +101,8 @@ impl<D: Disk> ImageStore<D> {
         let header = ImageHeader { geometry: geometry.config.clone(), metadata_bytes };
         let bytes = header.encode();
         let mut store = Self::over(geometry, header, disk);
-        store.put(0, bytes);
-        store.disk.barrier();
+        store.disk.write(0, bytes);
+        store.disk.call(Operation::Barrier);
         store
     }
 
@@ -207,10 +135,15 @@ impl<D: Disk> ImageStore<D> {
         let line_bytes = (geometry.line_bytes as u64).next_multiple_of(PAGE);
         Self {
             disk,
+            habits: Habits::default(),
             lines: (0..lines).map(|_| None).collect(),
             opened: vec![0; lines],
-            closing: Vec::new(),
-            writes: 0,
+            erased_at: vec![0; lines],
+            closed: VecDeque::new(),
+            erased: VecDeque::new(),
+            durable_turns: 0,
+            window: Window::default(),
+            scratch: Vec::new(),
             header,
             unit_shift: geometry.unit_shift,
             segment_units: geometry.units_per_program,
@@ -220,6 +153,11 @@ impl<D: Disk> ImageStore<D> {
             line_stride: PAGE + records_bytes + line_bytes,
             records_bytes,
         }
+    }
+
+    /// Changes what is kept for the sake of speed.
+    pub fn set_habits(&mut self, habits: Habits) {
+        self.habits = habits;
     }
 
     /// Bytes of the whole image; a file may be smaller as long as nothing was written behind its end.
@@ -240,6 +178,12 @@ impl<D: Disk> ImageStore<D> {
         Err(StoreError::Damaged(format!("the file is cut off: {length} bytes of {wanted}")))
     }
 
+    /// Bytes of the metadata region.
+    #[must_use]
+    pub const fn metadata_bytes(&self) -> u64 {
+        self.header.metadata_bytes
+    }
+
     /// The disk, to look at.
     pub fn disk(&mut self) -> &mut D {
         &mut self.disk
@@ -253,15 +197,6 @@ impl<D: Disk> ImageStore<D> {
         self.line_at(line) + PAGE + self.records_bytes + offset as u64
     }
 
-    fn put(&mut self, offset: u64, bytes: Vec<u8>) {
-        self.put_shared(offset, Arc::new(bytes));
-    }
-
-    fn put_shared(&mut self, offset: u64, bytes: Arc<Vec<u8>>) {
-        self.writes += 1;
-        self.disk.write(offset, bytes);
-    }
-
     fn segment_data_bytes(&self) -> usize {
         (self.segment_units as usize) << self.unit_shift
     }
@@ -270,37 +205,79 @@ impl<D: Disk> ImageStore<D> {
         (self.units_per_line / self.segment_units) as usize
     }
 
+    /// The bytes of a segment of data or of metadata, whichever an offset lies in.
+    fn segment_size(&self, offset: usize) -> usize {
+        if offset < self.data_bytes {
+            self.segment_data_bytes()
+        } else {
+            self.segment_units as usize * self.metadata_per_unit
+        }
+    }
+
     /// The segment of an offset, and the offset in it.
     fn segment_of(&self, offset: usize) -> (usize, usize) {
+        let size = self.segment_size(offset);
         if offset < self.data_bytes {
-            return (offset / self.segment_data_bytes(), offset % self.segment_data_bytes());
+            return (offset / size, offset % size);
         }
-        let bytes = self.segment_units as usize * self.metadata_per_unit;
-        if bytes == 0 {
+        if size == 0 {
             return (0, 0);
         }
         let offset = offset - self.data_bytes;
-        (self.segments_per_line() + offset / bytes, offset % bytes)
+        (self.segments_per_line() + offset / size, offset % size)
     }
 
     fn staged_line(&mut self, line: u32) -> &mut StagedLine {
         let segments = self.segments_per_line() * 2;
         self.lines[line as usize].get_or_insert_with(|| {
-            Box::new(StagedLine { segments: vec![None; segments], first: 0, records: Vec::new(), written_at: None })
+            Box::new(StagedLine { segments: vec![None; segments], first: 0, records: Vec::new(), handed: Vec::new() })
         })
     }
 
-    /// Forgets lines that the disk has.
-    fn forget_written(&mut self, done: Done) {
-        let lines = &mut self.lines;
-        self.closing.retain(|&line| {
-            let staged = &mut lines[line as usize];
-            let written = staged.as_ref().and_then(|staged| staged.written_at).is_some_and(|at| at <= done.writes);
-            if written {
-                *staged = None;
+    /// Looks how far the disk has come, forgets lines that it has, and gives room back.
+    fn look(&mut self) -> Result<u64, StoreError> {
+        let done = self.disk.done()?;
+        assert!(done.durable_turns >= self.durable_turns, "what is durable stays durable");
+        self.durable_turns = done.durable_turns;
+        self.forget_closed();
+        self.discard_erased();
+        Ok(done.ticket)
+    }
+
+    fn forget_closed(&mut self) {
+        let most = self.habits.cache_bytes / self.data_bytes;
+        while self.closed.len() > most {
+            let line = self.closed[0];
+            let staged = &mut self.lines[line as usize];
+            if staged.as_mut().is_some_and(|staged| !staged.written()) {
+                return;
             }
-            !written && staged.is_some()
-        });
+            *staged = None;
+            self.closed.pop_front();
+        }
+    }
+
+    fn discard_erased(&mut self) {
+        while self.erased.len() > self.habits.kept_lines && self.settled(self.erased[0]) {
+            let Some(line) = self.erased.pop_front() else {
+                return;
+            };
+            // Everything but the header, which says that the line is erased.
+            let (from, bytes) = (self.line_at(line) + PAGE, self.line_stride - PAGE);
+            self.erased_at[line as usize] = self.disk.call(Operation::Discard(from, bytes));
+        }
+    }
+
+    /// Whether a line may take data that passes everything else on its way to the disk.
+    fn settled(&self, line: u32) -> bool {
+        self.erased_at[line as usize] <= self.durable_turns
+    }
+
+    /// Hands bytes of a line's open life to the disk.
+    fn put(&mut self, line: u32, offset: u64, bytes: Bytes) {
+        let operation =
+            if self.settled(line) { Operation::Free(offset, bytes) } else { Operation::Turn(offset, bytes) };
+        self.disk.call(operation);
     }
 
     fn read_records(&mut self, line: u32, into: &mut Vec<Record>) -> Result<(), StoreError> {
@@ -335,6 +312,47 @@ impl<D: Disk> ImageStore<D> {
         }
         Ok(())
     }
+
+    /// The encoded records of a program, each with the check of its data.
+    fn encode_records(&self, line: u32, records: &[Record], data: Option<&Bytes>, metadata: Option<&Bytes>) -> Vec<u8> {
+        let (unit_shift, per_unit) = (self.unit_shift, self.metadata_per_unit);
+        let mut encoded = Writer(Vec::with_capacity(records.len() * RECORD_BYTES));
+        for (n, record) in records.iter().enumerate() {
+            let unit = data.map_or(&[][..], |data| &data[n << unit_shift..(n + 1) << unit_shift]);
+            let rest = metadata.map_or(&[][..], |bytes| &bytes[n * per_unit..(n + 1) * per_unit]);
+            let check = if record.kind.holds_unit() { data_check(unit, rest) } else { 0 };
+            record.encode(self.opened[line as usize], check, &mut encoded);
+        }
+        encoded.0
+    }
+
+    /// Copies bytes of a line that lies on the disk alone, by way of what was read ahead: what is collected is read in order.
+    fn copy_from_window(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
+        let mut window = std::mem::take(&mut self.window);
+        let within = |window: &Window| {
+            let at = from.1.checked_sub(window.offset).filter(|_| window.line == from.0)?;
+            (at + bytes <= window.bytes.len()).then_some(at)
+        };
+        if within(&window).is_none() {
+            // Up to where data ends and metadata begins, or to the end.
+            let area = if from.1 < self.data_bytes { 0 } else { self.data_bytes };
+            let end =
+                if area == 0 { self.data_bytes } else { area + self.units_per_line as usize * self.metadata_per_unit };
+            window.bytes.resize(WINDOW_BYTES.max(bytes).min(end - from.1), 0);
+            (window.line, window.offset) = from;
+            self.disk.read(self.byte_at(from.0, from.1), &mut window.bytes)?;
+        }
+        let at = within(&window).expect("it was just read");
+        self.stage(to.0, to.1, bytes).copy_from_slice(&window.bytes[at..at + bytes]);
+        self.window = window;
+        Ok(())
+    }
+
+    fn forget_window(&mut self, line: u32) {
+        if self.window.line == line {
+            self.window.bytes.clear();
+        }
+    }
 }
 
 fn data_check(data: &[u8], metadata: &[u8]) -> u32 {
@@ -352,8 +370,7 @@ impl<D: Disk> Store for ImageStore<D> {
             return &mut [];
         }
         let (segment, at) = self.segment_of(offset);
-        let data = offset < self.data_bytes;
-        let size = if data { self.segment_data_bytes() } else { self.segment_units as usize * self.metadata_per_unit };
+        let size = self.segment_size(offset);
         let memory = self.staged_line(line).segments[segment].get_or_insert_with(|| Arc::new(vec![0; size]));
         let memory = Arc::get_mut(memory).expect("nothing is staged in a programmed page");
         &mut memory[at..at + bytes]
@@ -365,13 +382,13 @@ impl<D: Disk> Store for ImageStore<D> {
     }
 
     fn read(&mut self, line: u32, offset: usize, into: &mut [u8]) -> Result<(), StoreError> {
+        if self.lines[line as usize].is_none() {
+            return self.disk.read(self.byte_at(line, offset), into);
+        }
         let mut at = 0;
         while at < into.len() {
             let (_, inside) = self.segment_of(offset + at);
-            let data = offset + at < self.data_bytes;
-            let size =
-                if data { self.segment_data_bytes() } else { self.segment_units as usize * self.metadata_per_unit };
-            let count = (size - inside).min(into.len() - at);
+            let count = (self.segment_size(offset + at) - inside).min(into.len() - at);
             if let Some(bytes) = self.view(line, offset + at, count) {
                 into[at..at + count].copy_from_slice(bytes);
             } else {
@@ -384,16 +401,25 @@ impl<D: Disk> Store for ImageStore<D> {
     }
 
     fn copy(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
-        // By way of a buffer: source and target may lie in one segment, and the source may be on the disk alone.
-        let mut buffer = vec![0; bytes];
-        self.read(from.0, from.1, &mut buffer)?;
-        self.stage(to.0, to.1, bytes).copy_from_slice(&buffer);
-        Ok(())
+        if bytes <= WINDOW_BYTES && from.0 != to.0 && self.lines[from.0 as usize].is_none() {
+            return self.copy_from_window(from, to, bytes);
+        }
+        // By way of a buffer: source and target may lie in one segment.
+        let mut buffer = std::mem::take(&mut self.scratch);
+        buffer.resize(buffer.len().max(bytes), 0);
+        let read = self.read(from.0, from.1, &mut buffer[..bytes]);
+        if read.is_ok() {
+            self.stage(to.0, to.1, bytes).copy_from_slice(&buffer[..bytes]);
+        }
+        self.scratch = buffer;
+        read
     }
 
     fn program(&mut self, line: u32, first_slot: u32, records: &[Record]) {
         let segment = (first_slot / self.segment_units) as usize;
-        let (unit_shift, per_unit, opened) = (self.unit_shift, self.metadata_per_unit, self.opened[line as usize]);
+        let per_unit = self.metadata_per_unit;
+        assert!(first_slot.is_multiple_of(self.segment_units), "a program begins with its page");
+        assert_ne!(self.opened[line as usize], 0, "only an open line is programmed");
         let metadata_segment = self.segments_per_line() + segment;
         let staged = self.staged_line(line);
         if staged.records.is_empty() {
@@ -407,53 +433,48 @@ impl<D: Disk> Store for ImageStore<D> {
         // Metadata that no volume staged is zeroes, and the disk may still have that of the line's earlier life.
         let blank = || (per_unit > 0).then(|| Arc::new(vec![0; records.len() * per_unit]));
         let metadata = staged.segments[metadata_segment].clone().or_else(blank);
-        let mut encoded = Writer::default();
-        for (n, record) in records.iter().enumerate() {
-            let unit = data.as_ref().map_or(&[][..], |data| &data[n << unit_shift..(n + 1) << unit_shift]);
-            let rest = metadata.as_ref().map_or(&[][..], |bytes| &bytes[n * per_unit..(n + 1) * per_unit]);
-            let check = if record.kind.holds_unit() { data_check(unit, rest) } else { 0 };
-            record.encode(opened, check, &mut encoded);
-        }
-        // Data first, so that a record that is there after the process was killed means that its data is.
+        let encoded = Arc::new(self.encode_records(line, records, data.as_ref(), metadata.as_ref()));
         if let Some(data) = data {
-            let place = self.byte_at(line, (first_slot as usize) << unit_shift);
-            self.put_shared(place, data);
+            self.put(line, self.byte_at(line, (first_slot as usize) << self.unit_shift), data);
         }
         if let Some(metadata) = metadata {
             let place = self.byte_at(line, self.data_bytes + first_slot as usize * per_unit);
-            self.put_shared(place, metadata);
+            self.put(line, place, metadata);
         }
-        let place = self.line_at(line) + PAGE + u64::from(first_slot) * RECORD_BYTES as u64;
-        self.put(place, encoded.0);
+        self.staged_line(line).handed.push(Arc::clone(&encoded));
+        self.put(line, self.line_at(line) + PAGE + u64::from(first_slot) * RECORD_BYTES as u64, encoded);
     }
 
     fn write_header(&mut self, line: u32, header: &LineHeader) {
-        if header.state == HeaderState::Open {
+        let opens = header.state == HeaderState::Open;
+        if opens {
             self.opened[line as usize] = header.opened;
-        }
-        // The header says up to which number everything is programmed: that must be true of the disk as well.
-        self.disk.barrier();
-        let bytes = header.encode(line);
-        self.put(self.line_at(line), bytes);
-        let writes = self.writes;
-        if header.state == HeaderState::Closed
-            && let Some(staged) = &mut self.lines[line as usize]
-        {
-            staged.written_at = Some(writes);
-            self.closing.push(line);
-            if let Ok(done) = self.disk.done() {
-                self.forget_written(done);
+            self.erased.retain(|&erased| erased != line);
+            if !self.settled(line) {
+                self.disk.call(Operation::Barrier);
             }
         }
+        let bytes = Arc::new(header.encode(line));
+        self.disk.call(Operation::Claim { offset: self.line_at(line), bytes, opens });
+        if header.state == HeaderState::Closed && self.lines[line as usize].is_some() {
+            self.closed.push_back(line);
+        }
+        // Where the disk is stuck, whoever waits for it is told.
+        let _ = self.look();
     }
 
     fn erase(&mut self, line: u32, header: &LineHeader) {
-        // What was moved out of the line must be on the disk before the line is written again.
-        self.disk.barrier();
         self.lines[line as usize] = None;
         self.opened[line as usize] = 0;
-        let bytes = header.encode(line);
-        self.put(self.line_at(line), bytes);
+        self.closed.retain(|&closed| closed != line);
+        self.forget_window(line);
+        // What was moved out of the line must be durable before that is said and the line is written again.
+        let bytes = Arc::new(header.encode(line));
+        let claim = Operation::Claim { offset: self.line_at(line), bytes, opens: false };
+        self.erased_at[line as usize] = self.disk.call(claim);
+        assert!(!self.erased.contains(&line), "an erased line is opened before it is erased again");
+        self.erased.push_back(line);
+        let _ = self.look();
     }
 
     fn header(&mut self, line: u32) -> Result<LineHeader, StoreError> {
@@ -477,6 +498,7 @@ impl<D: Disk> Store for ImageStore<D> {
             into.resize(line.first as usize, Record::default());
             into.extend_from_slice(&line.records);
         }
+        assert!(into.len() <= self.units_per_line as usize, "a line has no more records than slots");
         Ok(())
     }
 
@@ -485,7 +507,8 @@ impl<D: Disk> Store for ImageStore<D> {
     }
 
     fn write_metadata(&mut self, offset: u64, bytes: &[u8]) {
-        self.put(PAGE + offset, bytes.to_vec());
+        assert!(offset + bytes.len() as u64 <= self.header.metadata_bytes, "metadata stays in its region");
+        self.disk.write(PAGE + offset, bytes.to_vec());
     }
 
     fn read_metadata(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
@@ -493,12 +516,17 @@ impl<D: Disk> Store for ImageStore<D> {
     }
 
     fn take(&mut self) -> Self {
+        let lines = self.lines.len();
         Self {
             disk: self.disk.take(),
-            lines: self.lines.iter().map(|_| None).collect(),
-            opened: vec![0; self.opened.len()],
-            closing: Vec::new(),
-            writes: 0,
+            lines: (0..lines).map(|_| None).collect(),
+            opened: vec![0; lines],
+            erased_at: vec![0; lines],
+            closed: VecDeque::new(),
+            erased: VecDeque::new(),
+            durable_turns: 0,
+            window: Window::default(),
+            scratch: Vec::new(),
             header: self.header.clone(),
             ..*self
         }
@@ -509,45 +537,18 @@ impl<D: Disk> Store for ImageStore<D> {
     }
 
     fn barrier(&mut self) {
-        self.disk.barrier();
+        self.disk.call(Operation::Barrier);
     }
 
     fn sync(&mut self) -> u64 {
-        self.disk.sync()
+        self.disk.ticket(true)
+    }
+
+    fn notice(&mut self) -> u64 {
+        self.disk.ticket(false)
     }
 
     fn synced(&mut self) -> Result<u64, StoreError> {
-        let done = self.disk.done()?;
-        if !self.closing.is_empty() {
-            self.forget_written(done);
-        }
-        Ok(done.ticket)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn header() -> ImageHeader {
-        ImageHeader { geometry: GeometryConfig::default(), metadata_bytes: 12345 }
-    }
-
-    #[test]
-    fn a_header_comes_back() {
-        assert_eq!(ImageHeader::decode(&header().encode()), Ok(header()));
-    }
-
-    #[test]
-    fn a_header_that_is_foreign_newer_damaged_or_cut_off_is_refused_in_words() {
-        let refuse = |bytes: &[u8]| ImageHeader::decode(bytes).unwrap_err().to_string();
-        assert!(refuse(&[0; 4096]).contains("not a brownout"));
-        let mut newer = header().encode();
-        newer[8] = 9;
-        assert!(refuse(&newer).contains("format version 9"));
-        let mut damaged = header().encode();
-        damaged[20] ^= 1;
-        assert!(refuse(&damaged).contains("checksum"));
-        assert!(refuse(&header().encode()[..30]).contains("checksum"));
+        self.look()
     }
 }

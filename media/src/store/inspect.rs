@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::backing::StoreError;
 use super::file::{failed, read_at};
-use super::image::ImageHeader;
+use super::header::ImageHeader;
 use crate::geometry::{Geometry, GeometryConfig};
 use crate::journal::METADATA_PAGE;
 use crate::root::{Layout, Root};

@@ -2,17 +2,20 @@
 //! media of its own without any NAND, for tests of what stands above the seam.
 
 pub mod backing;
+pub mod disk;
 pub mod file;
+pub mod header;
 pub mod image;
 pub mod inspect;
 pub mod memory;
 pub mod overlay;
 mod ram;
+pub mod schedule;
 pub mod twin;
 
 pub use backing::{Store, StoreError};
 pub use file::{FileDisk, FileOptions, inspect_file};
-pub use image::ImageStore;
+pub use image::{Habits, ImageStore};
 pub use inspect::{Inspection, inspect};
 pub use memory::MemoryStore;
 pub use overlay::OverlayDisk;

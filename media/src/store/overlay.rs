@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::backing::StoreError;
+use super::disk::Disk;
 use super::file::{failed, read_at};
-use super::image::{Disk, Done, ImageStore};
+use super::image::ImageStore;
+use super::schedule::{Done, Operation};
 use crate::geometry::Geometry;
 use crate::journal::METADATA_PAGE;
 use crate::unit::index;
@@ -49,6 +50,19 @@ impl OverlayDisk {
         Ok(bytes)
     }
 
+    fn cover(&mut self, offset: u64, bytes: &[u8]) {
+        for (page, at, part) in Self::parts(offset, bytes.len()) {
+            if !self.pages.contains_key(&page) {
+                // What cannot be read below reads as zeroes beside what is written; reads of it alone still say that it fails.
+                let below = self.below(page).unwrap_or_else(|_| Box::new([0; METADATA_PAGE]));
+                self.pages.insert(page, below);
+            }
+            if let Some(target) = self.pages.get_mut(&page) {
+                target[at..at + part.len()].copy_from_slice(&bytes[part]);
+            }
+        }
+    }
+
     /// The pages that a range touches: page, first byte in it, and the part of the range.
     fn parts(offset: u64, bytes: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
         let end = offset + bytes as u64;
@@ -61,18 +75,24 @@ impl OverlayDisk {
 }
 
 impl Disk for OverlayDisk {
-    fn write(&mut self, offset: u64, bytes: Arc<Vec<u8>>) {
-        for (page, at, part) in Self::parts(offset, bytes.len()) {
-            if !self.pages.contains_key(&page) {
-                // What cannot be read below reads as zeroes beside what is written; reads of it alone still say that it fails.
-                let below = self.below(page).unwrap_or_else(|_| Box::new([0; METADATA_PAGE]));
-                self.pages.insert(page, below);
+    /// Everything is done at once, so every order is kept.
+    fn call(&mut self, operation: Operation) -> u64 {
+        self.done.durable_turns += u64::from(!matches!(operation, Operation::Free(..)));
+        match operation {
+            Operation::Free(offset, bytes)
+            | Operation::Turn(offset, bytes)
+            | Operation::Claim { offset, bytes, .. } => {
+                self.cover(offset, &bytes);
             }
-            if let Some(target) = self.pages.get_mut(&page) {
-                target[at..at + part.len()].copy_from_slice(&bytes[part]);
-            }
+            Operation::Discard(..) | Operation::Barrier | Operation::Sync(_) | Operation::Notice(_) => {}
         }
-        self.done.writes += 1;
+        self.done.durable_turns
+    }
+
+    fn ticket(&mut self, _durable: bool) -> u64 {
+        self.done.durable_turns += 1;
+        self.done.ticket += 1;
+        self.done.ticket
     }
 
     fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
@@ -93,19 +113,11 @@ impl Disk for OverlayDisk {
         Ok(())
     }
 
-    fn barrier(&mut self) {}
-
-    fn sync(&mut self) -> u64 {
-        self.done.ticket += 1;
-        self.done.ticket
-    }
-
     fn done(&mut self) -> Result<Done, StoreError> {
         Ok(self.done)
     }
 
     fn take(&mut self) -> Self {
-        self.done.writes = 0;
         let husk = Self { file: None, pages: BTreeMap::new(), done: Done::default() };
         std::mem::replace(self, husk)
     }

@@ -1,47 +1,71 @@
 //! A disk in memory that fails as a host's disk may: what was written after the last sync is there or not, write by write, and a
 //! write may be torn between sectors. For tests and the simulator; everything it decides comes from a seed.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::backing::StoreError;
-use super::image::{Disk, Done};
+use super::disk::Disk;
+use super::schedule::{Bytes, Done, Operation, Platter, Schedule};
 use crate::power::Random;
 use crate::unit::index;
 
 /// Bytes that a disk writes wholly or not at all.
 const SECTOR: usize = 512;
 
-enum Operation {
-    Write(u64, Arc<Vec<u8>>),
-    Barrier,
-    Sync(u64),
-}
-
-/// The disk: bytes that are durable, bytes as they are read, and what lies between.
+/// The disk: the schedule that a file follows too, and below it a platter that forgets.
 pub struct TwinDisk {
-    durable: Vec<u8>,
-    visible: Vec<u8>,
-    /// Called, and not visible yet.
-    queue: VecDeque<Operation>,
-    /// Visible, and not durable yet.
-    unsynced: Vec<Operation>,
-    done: Done,
+    schedule: Schedule,
+    platter: Memory,
+    turns: u64,
     tickets: u64,
     pace: Random,
     full: bool,
 }
 
+/// Bytes that are durable, bytes as they are read, and what was written in between.
+struct Memory {
+    durable: Vec<u8>,
+    visible: Vec<u8>,
+    unsynced: Vec<(u64, Vec<u8>)>,
+    order: Random,
+}
+
+impl Platter for Memory {
+    /// Any one: free writes have no order.
+    fn choose(&mut self, free: &mut Vec<(u64, Bytes)>) -> Vec<(u64, Bytes)> {
+        let at = index(self.order.below(free.len() as u64));
+        vec![free.swap_remove(at)]
+    }
+
+    fn write(&mut self, writes: &[(u64, Bytes)]) -> Result<(), StoreError> {
+        for (offset, bytes) in writes {
+            apply(&mut self.visible, *offset, bytes);
+            // A copy: the bytes are let go of when they are written.
+            self.unsynced.push((*offset, bytes.to_vec()));
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.unsynced.clear();
+        self.durable.clone_from(&self.visible);
+        Ok(())
+    }
+
+    fn discard(&mut self, offset: u64, bytes: u64) -> Result<(), StoreError> {
+        self.write(&[(offset, Arc::new(vec![0; index(bytes)]))])
+    }
+}
+
 impl TwinDisk {
-    /// An empty disk; `seed` decides how fast it works.
+    /// An empty disk; `seed` decides how fast it works, and in which order where it may choose.
     #[must_use]
     pub fn new(seed: u64) -> Self {
+        let order = Random::new(seed ^ 1);
         Self {
-            durable: Vec::new(),
-            visible: Vec::new(),
-            queue: VecDeque::new(),
-            unsynced: Vec::new(),
-            done: Done::default(),
+            schedule: Schedule::default(),
+            platter: Memory { durable: Vec::new(), visible: Vec::new(), unsynced: Vec::new(), order },
+            turns: 0,
             tickets: 0,
             pace: Random::new(seed),
             full: false,
@@ -53,60 +77,40 @@ impl TwinDisk {
         self.full = full;
     }
 
-    fn work(&mut self, operations: u64) {
-        for _ in 0..operations {
-            let Some(operation) = self.queue.pop_front() else {
+    fn work(&mut self, steps: u64) {
+        for _ in 0..steps {
+            if self.schedule.idle() {
                 return;
-            };
-            match &operation {
-                Operation::Write(offset, bytes) => {
-                    apply(&mut self.visible, *offset, bytes);
-                    self.done.writes += 1;
-                    self.unsynced.push(operation);
-                }
-                Operation::Barrier => self.unsynced.push(operation),
-                Operation::Sync(ticket) => {
-                    self.done.ticket = *ticket;
-                    self.unsynced.clear();
-                    self.durable.clone_from(&self.visible);
-                }
             }
+            self.schedule.step(&mut self.platter).expect("memory takes everything");
         }
     }
 
-    /// The process dies: what was handed over to the disk is there, and of what still waited a beginning.
+    /// The process dies: what was handed over to the disk is there, and of what still waited a part.
     pub fn kill(&mut self, seed: u64) {
-        let mut random = Random::new(seed);
-        self.work(random.below(self.queue.len() as u64 + 1));
-        self.queue.clear();
+        let steps = Random::new(seed).below(2 * self.schedule.waiting() as u64 + 1);
+        self.work(steps);
         self.start_over();
     }
 
-    /// The host fails: between two barriers any of the writes are there, none behind them, and sectors are whole.
+    /// The host fails: any of what was written after the last sync is there, in any order, and sectors are whole.
     pub fn fail(&mut self, seed: u64) {
         let mut random = Random::new(seed);
-        self.work(random.below(self.queue.len() as u64 + 1));
-        self.queue.clear();
-        let barriers = self.unsynced.iter().filter(|operation| matches!(operation, Operation::Barrier)).count();
-        let mut whole = random.below(barriers as u64 + 1);
+        let steps = random.below(2 * self.schedule.waiting() as u64 + 1);
+        self.work(steps);
         let chance = 1 + random.below(8);
-        for operation in std::mem::take(&mut self.unsynced) {
-            match operation {
-                Operation::Write(offset, bytes) if whole > 0 => apply(&mut self.durable, offset, &bytes),
-                Operation::Write(offset, bytes) => tear(&mut self.durable, offset, &bytes, &mut random, chance),
-                Operation::Barrier if whole > 0 => whole -= 1,
-                Operation::Barrier | Operation::Sync(_) => break,
-            }
+        for (offset, bytes) in std::mem::take(&mut self.platter.unsynced) {
+            tear(&mut self.platter.durable, offset, &bytes, &mut random, chance);
         }
-        self.visible.clone_from(&self.durable);
+        self.platter.visible.clone_from(&self.platter.durable);
         self.start_over();
     }
 
     fn start_over(&mut self) {
-        self.unsynced.clear();
-        self.durable.clone_from(&self.visible);
-        self.done = Done::default();
-        self.tickets = 0;
+        self.schedule = Schedule::default();
+        self.platter.unsynced.clear();
+        self.platter.durable.clone_from(&self.platter.visible);
+        (self.turns, self.tickets) = (0, 0);
     }
 }
 
@@ -135,30 +139,29 @@ fn tear(image: &mut Vec<u8>, offset: u64, bytes: &[u8], random: &mut Random, cha
 }
 
 impl Disk for TwinDisk {
-    fn write(&mut self, offset: u64, bytes: Arc<Vec<u8>>) {
-        self.queue.push_back(Operation::Write(offset, bytes));
+    fn call(&mut self, operation: Operation) -> u64 {
+        self.turns += u64::from(!matches!(operation, Operation::Free(..)));
+        self.schedule.accept(operation);
         if !self.full {
-            let pace = self.pace.below(3);
+            let pace = self.pace.below(4);
             self.work(pace);
         }
+        self.turns
+    }
+
+    fn ticket(&mut self, durable: bool) -> u64 {
+        self.tickets += 1;
+        self.schedule.accept(if durable { Operation::Sync(self.tickets) } else { Operation::Notice(self.tickets) });
+        self.turns += 1;
+        self.tickets
     }
 
     fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
         into.fill(0);
-        let from = self.visible.get(index(offset)..).unwrap_or_default();
+        let from = self.platter.visible.get(index(offset)..).unwrap_or_default();
         let count = from.len().min(into.len());
         into[..count].copy_from_slice(&from[..count]);
         Ok(())
-    }
-
-    fn barrier(&mut self) {
-        self.queue.push_back(Operation::Barrier);
-    }
-
-    fn sync(&mut self) -> u64 {
-        self.tickets += 1;
-        self.queue.push_back(Operation::Sync(self.tickets));
-        self.tickets
     }
 
     fn done(&mut self) -> Result<Done, StoreError> {
@@ -167,7 +170,7 @@ impl Disk for TwinDisk {
         }
         let pace = self.pace.below(4);
         self.work(pace);
-        Ok(self.done)
+        Ok(self.schedule.done())
     }
 
     fn take(&mut self) -> Self {
@@ -193,10 +196,10 @@ mod tests {
         let (mut lost, mut kept) = (0, 0);
         for seed in 0..50 {
             let mut disk = TwinDisk::new(seed);
-            disk.write(0, Arc::new(vec![1; 512]));
-            let ticket = disk.sync();
+            disk.write(0, vec![1; 512]);
+            let ticket = disk.ticket(true);
             while disk.done().unwrap().ticket < ticket {}
-            disk.write(512, Arc::new(vec![2; 512]));
+            disk.write(512, vec![2; 512]);
             disk.fail(seed);
             assert_eq!(read(&mut disk, 0), 1);
             match read(&mut disk, 512) {
@@ -211,9 +214,9 @@ mod tests {
     fn nothing_behind_a_barrier_is_there_unless_everything_before_it_is() {
         for seed in 0..200 {
             let mut disk = TwinDisk::new(seed);
-            disk.write(0, Arc::new(vec![1; 512]));
-            disk.barrier();
-            disk.write(512, Arc::new(vec![2; 512]));
+            disk.write(0, vec![1; 512]);
+            disk.call(Operation::Barrier);
+            disk.write(512, vec![2; 512]);
             disk.fail(seed);
             assert!(read(&mut disk, 512) == 0 || read(&mut disk, 0) == 1);
         }

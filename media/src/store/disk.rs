@@ -1,0 +1,41 @@
+//! The seam between the image and what it lies on. Owns no state.
+
+use super::backing::StoreError;
+use super::schedule::{Bytes, Done, Operation};
+
+/// A disk that works behind the caller's back; [`Operation`] says in which order.
+pub trait Disk {
+    /// Does an operation, some time. Returns how many operations that take turns were called so far.
+    fn call(&mut self, operation: Operation) -> u64;
+
+    /// Asks that everything called so far be durable (or only written); returns the ticket.
+    fn ticket(&mut self, durable: bool) -> u64;
+
+    /// Reads at `offset` what was written (the caller knows what was: its bytes are no longer shared); zeroes beyond the end.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError>;
+
+    /// Whether more waits to be written than should.
+    fn backlogged(&self) -> bool {
+        false
+    }
+
+    /// How far it has come.
+    ///
+    /// # Errors
+    /// Where the disk is stuck; nothing is lost, and it tries again.
+    fn done(&mut self) -> Result<Done, StoreError>;
+
+    /// Takes everything out; leaves a disk that holds nothing.
+    #[must_use]
+    fn take(&mut self) -> Self
+    where
+        Self: Sized;
+
+    /// A write in turn.
+    fn write(&mut self, offset: u64, bytes: Vec<u8>) -> u64 {
+        self.call(Operation::Turn(offset, Bytes::new(bytes)))
+    }
+}

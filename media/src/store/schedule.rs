@@ -1,0 +1,254 @@
+//! In which order a disk does what it was called to do, and when it must sync in between. Owns the queues; does not know what writes
+//! and syncs: the file and the failing disk of the tests run the same schedule, so the order that is tested is the order that is used.
+//!
+//! *Free* writes may reach the disk before or after anything else; they are done first, many at a time. Everything else waits for its
+//! *turn*. A sync costs milliseconds, so one is made only where a promise needs it: before a claim if anything that the claim is about
+//! is not durable yet. Claims that follow each other without that share one sync.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::backing::StoreError;
+
+/// Bytes to write, shared with whoever may still read them.
+pub type Bytes = Arc<Vec<u8>>;
+
+/// What a disk is called to do.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// A write that may reach the disk before or after anything else.
+    Free(u64, Bytes),
+    /// A write after everything that took its turn before.
+    Turn(u64, Bytes),
+    /// As [`Operation::Turn`], once everything called before is durable. Adjoining claims are not ordered among themselves.
+    Claim {
+        /// Where it is written.
+        offset: u64,
+        /// What is written.
+        bytes: Bytes,
+        /// Free writes called afterwards mean nothing without it, so the next claim waits until it is durable.
+        opens: bool,
+    },
+    /// Nothing needs the bytes from here on, so many of them; they may read as zeroes or as they are.
+    Discard(u64, u64),
+    /// What takes its turn later does so once everything called before is durable.
+    Barrier,
+    /// As a barrier; its ticket is done then.
+    Sync(u64),
+    /// Its ticket is done when everything called before was written, durable or not.
+    Notice(u64),
+}
+
+impl Operation {
+    /// How many bytes it writes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Free(_, bytes) | Self::Turn(_, bytes) | Self::Claim { bytes, .. } => bytes.len(),
+            Self::Discard(..) | Self::Barrier | Self::Sync(_) | Self::Notice(_) => 0,
+        }
+    }
+}
+
+/// What does the work.
+pub trait Platter {
+    /// Takes out the free writes to do next, at least one.
+    fn choose(&mut self, free: &mut Vec<(u64, Bytes)>) -> Vec<(u64, Bytes)>;
+
+    /// Writes.
+    ///
+    /// # Errors
+    /// Where it could not write everything; it is asked again with the same writes.
+    fn write(&mut self, writes: &[(u64, Bytes)]) -> Result<(), StoreError>;
+
+    /// Makes durable what was written.
+    ///
+    /// # Errors
+    /// Where it could not.
+    fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// Gives the room of some bytes back.
+    ///
+    /// # Errors
+    /// Where it could not.
+    fn discard(&mut self, offset: u64, bytes: u64) -> Result<(), StoreError>;
+}
+
+/// How far a disk has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// How many operations that take turns are durable.
+    pub durable_turns: u64,
+    /// The largest ticket that is done.
+    pub ticket: u64,
+}
+
+/// The queues of a disk.
+#[derive(Default)]
+pub struct Schedule {
+    free: Vec<(u64, Bytes)>,
+    /// Free writes taken out of `free`, being written.
+    chosen: Vec<(u64, Bytes)>,
+    turns: VecDeque<Operation>,
+    /// Turns done.
+    taken: u64,
+    /// Anything written since the last sync,
+    dirty: bool,
+    /// and anything that a claim would be about.
+    claimed_dirty: bool,
+    done: Done,
+}
+
+impl Schedule {
+    /// Takes an operation in.
+    pub fn accept(&mut self, operation: Operation) {
+        match operation {
+            Operation::Free(offset, bytes) => self.free.push((offset, bytes)),
+            turn => self.turns.push_back(turn),
+        }
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub const fn done(&self) -> Done {
+        self.done
+    }
+
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.free.is_empty() && self.chosen.is_empty() && self.turns.is_empty()
+    }
+
+    /// How many operations are left to do.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.free.len() + self.chosen.len() + self.turns.len()
+    }
+
+    /// Does a little of what is left; returns the bytes that were written.
+    ///
+    /// # Errors
+    /// What the platter reports; nothing is lost, and the next step tries again.
+    pub fn step(&mut self, platter: &mut impl Platter) -> Result<usize, StoreError> {
+        if self.chosen.is_empty() && !self.free.is_empty() {
+            self.chosen = platter.choose(&mut self.free);
+            assert!(!self.chosen.is_empty(), "a platter chooses at least one write");
+        }
+        if self.chosen.is_empty() {
+            return self.turn(platter);
+        }
+        platter.write(&self.chosen)?;
+        (self.dirty, self.claimed_dirty) = (true, true);
+        let bytes = self.chosen.iter().map(|(_, bytes)| bytes.len()).sum();
+        self.chosen.clear();
+        Ok(bytes)
+    }
+
+    /// Does the next turn, or the sync that it needs. All free writes that were called before it are written.
+    fn turn(&mut self, platter: &mut impl Platter) -> Result<usize, StoreError> {
+        let Some(next) = self.turns.front() else {
+            return Ok(0);
+        };
+        let sync = match next {
+            Operation::Barrier | Operation::Sync(_) => self.dirty,
+            Operation::Claim { .. } => self.claimed_dirty,
+            _ => false,
+        };
+        if sync {
+            platter.sync()?;
+            (self.dirty, self.claimed_dirty) = (false, false);
+            self.done.durable_turns = self.taken;
+            return Ok(0);
+        }
+        let bytes = next.bytes();
+        match next {
+            Operation::Free(..) => unreachable!("a free write takes no turn"),
+            Operation::Turn(offset, bytes) | Operation::Claim { offset, bytes, .. } => {
+                platter.write(&[(*offset, Arc::clone(bytes))])?;
+                self.claimed_dirty |= !matches!(next, Operation::Claim { opens: false, .. });
+                self.dirty = true;
+            }
+            Operation::Discard(offset, bytes) => {
+                platter.discard(*offset, *bytes)?;
+                self.dirty = true;
+            }
+            Operation::Barrier => {}
+            Operation::Sync(ticket) | Operation::Notice(ticket) => {
+                assert!(*ticket > self.done.ticket, "tickets grow");
+                self.done.ticket = *ticket;
+            }
+        }
+        self.turns.pop_front();
+        self.taken += 1;
+        if !self.dirty {
+            self.done.durable_turns = self.taken;
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Notes what it is asked to do.
+    #[derive(Default)]
+    struct Paper(Vec<String>);
+
+    impl Platter for Paper {
+        fn choose(&mut self, free: &mut Vec<(u64, Bytes)>) -> Vec<(u64, Bytes)> {
+            std::mem::take(free)
+        }
+        fn write(&mut self, writes: &[(u64, Bytes)]) -> Result<(), StoreError> {
+            self.0.extend(writes.iter().map(|(offset, _)| offset.to_string()));
+            Ok(())
+        }
+        fn sync(&mut self) -> Result<(), StoreError> {
+            self.0.push("sync".into());
+            Ok(())
+        }
+        fn discard(&mut self, offset: u64, _bytes: u64) -> Result<(), StoreError> {
+            self.0.push(format!("discard {offset}"));
+            Ok(())
+        }
+    }
+
+    fn order(operations: Vec<Operation>) -> (String, Done) {
+        let (mut schedule, mut paper) = (Schedule::default(), Paper::default());
+        operations.into_iter().for_each(|operation| schedule.accept(operation));
+        while !schedule.idle() {
+            schedule.step(&mut paper).unwrap();
+        }
+        (paper.0.join(" "), schedule.done())
+    }
+
+    fn claim(offset: u64, opens: bool) -> Operation {
+        Operation::Claim { offset, bytes: Bytes::default(), opens }
+    }
+
+    fn free(offset: u64) -> Operation {
+        Operation::Free(offset, Bytes::default())
+    }
+
+    #[test]
+    fn one_sync_serves_many_claims_until_one_opens_something() {
+        let (order, done) = order(vec![free(1), claim(2, false), free(3), claim(4, true), claim(5, false)]);
+        assert_eq!(order, "1 3 sync 2 4 sync 5");
+        assert_eq!(done.durable_turns, 2, "what came after the last sync is not durable");
+    }
+
+    #[test]
+    fn barriers_and_syncs_order_turns_and_cost_nothing_where_nothing_was_written() {
+        let turn = |offset| Operation::Turn(offset, Bytes::default());
+        let (order, done) = order(vec![turn(1), Operation::Barrier, Operation::Barrier, turn(2), Operation::Sync(7)]);
+        assert_eq!(order, "1 sync 2 sync");
+        assert_eq!(done, Done { durable_turns: 5, ticket: 7 });
+    }
+
+    #[test]
+    fn a_notice_costs_no_sync() {
+        let (order, done) = order(vec![free(1), Operation::Notice(3), Operation::Discard(9, 1)]);
+        assert_eq!((order.as_str(), done.ticket), ("1 discard 9", 3));
+    }
+}
