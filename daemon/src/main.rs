@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let code = match line.verb {
         Verb::Serve(arguments) => serve::serve(arguments).map(|()| 0),
         Verb::Qemu(arguments) => run_qemu::run_qemu(arguments),
-        Verb::Waf(arguments) => waf::waf(&arguments).map(|()| 0),
+        Verb::Waf(arguments) => waf::waf(&arguments),
         Verb::BecomeQemu(arguments) => machine::become_qemu(arguments.parent, &arguments.program, &arguments.arguments)
             .map(|()| 0)
             .map_err(Failure::from),
