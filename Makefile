@@ -1,10 +1,14 @@
 # The list of verbs. What a verb does stands in the scripts it calls.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz soak guest doc prepush
+.PHONY: help demo test lint fuzz soak guest doc figures prepush
 
 # Where rustup puts cargo when .ci/prepare had to install it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+# Where cargo builds, and where figures go.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+FIGURES ?= $(TARGET)/figures
 
 # How long each fuzz target runs.
 SECONDS ?= 600
@@ -38,6 +42,16 @@ guest: ## get QEMU 10.1 or later, kernels and initial file systems into the cach
 
 doc: ## the documentation of all crates, with warnings as errors
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+figures: ## draw all figures into target/figures, as SVG and PNG; two minutes of experiments
+	@.ci/prepare
+	cargo build --release --locked --package daemon
+	@mkdir -p $(FIGURES)
+	@set -e; waf="$(TARGET)/release/brownout waf"; for format in svg png; do \
+		$$waf --iu 4KiB,16KiB,64KiB --plot $(FIGURES)/indirection-unit.$$format; \
+		$$waf --sd-card --plot $(FIGURES)/sd-card.$$format; \
+		$$waf --theory --plot $(FIGURES)/garbage-collection.$$format; \
+	done
 
 prepush: ## what CI runs
 	@.ci/run

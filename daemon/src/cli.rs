@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
 
 use crate::options::{Bytes, Given};
 
@@ -36,7 +36,7 @@ pub enum Verb {
     /// Start a stock QEMU with the device already plugged in
     #[command(after_help = AFTER_QEMU)]
     Qemu(Qemu),
-    /// Say how many bytes a drive programs for a write, or draw it
+    /// Say what writes cost a drive: by formula, or measured beside theory
     #[command(after_help = AFTER_WAF)]
     Waf(Waf),
     /// Make, describe, check or list a media file
@@ -114,25 +114,41 @@ pub struct Qemu {
 
 /// `brownout waf`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("experiment").conflicts_with("iu")))]
 pub struct Waf {
     /// What the drive maps as a whole; several are compared
-    #[arg(long, value_name = "SIZE,...", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "SIZE,...", value_delimiter = ',', required_unless_present = "experiment")]
     pub iu: Vec<Bytes>,
     /// First byte of the write
-    #[arg(long, value_name = "SIZE", required_unless_present = "plot")]
+    #[arg(long, value_name = "SIZE", requires = "iu", required_unless_present_any = ["plot", "experiment"])]
     pub offset: Option<Bytes>,
     /// Length of the write
-    #[arg(long, value_name = "SIZE", required_unless_present = "plot")]
+    #[arg(long, value_name = "SIZE", requires = "iu", required_unless_present_any = ["plot", "experiment"])]
     pub len: Option<Bytes>,
-    /// Draw worst case and mean against the length: .svg or .png
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["offset", "len"])]
+    /// Draw it: .svg or .png; of --iu, worst case and mean
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["offset", "len", "numbers"])]
     pub plot: Option<PathBuf>,
     /// Plotted lengths and offsets are its multiples [default: 4KiB]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", requires = "iu")]
     pub grid: Option<Bytes>,
     /// Where the plotted curve ends [default: 1MiB]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", requires = "iu")]
     pub max_len: Option<Bytes>,
+    /// Measure garbage collection beside theory, a minute at most
+    #[arg(long, group = "experiment")]
+    pub theory: bool,
+    /// Measure what small writes cost on an SD card
+    #[arg(long, group = "experiment")]
+    pub sd_card: bool,
+    /// Measure exactness, memory, recovery and wear
+    #[arg(long, group = "experiment")]
+    pub numbers: bool,
+    /// Where an experiment's chance begins [default: 1]
+    #[arg(long, value_name = "N", requires = "experiment")]
+    pub seed: Option<u64>,
+    /// A small experiment, in seconds, without bars
+    #[arg(long, requires = "experiment")]
+    pub coarse: bool,
 }
 
 /// `brownout media`.

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         Verb::Serve(arguments) => serve::serve(arguments).map(|()| 0),
         Verb::Qemu(arguments) => run_qemu::run_qemu(arguments),
         Verb::Media(arguments) => media_file::media(arguments.verb).map(|()| 0),
-        Verb::Waf(arguments) => waf::waf(&arguments).map(|()| 0),
+        Verb::Waf(arguments) => waf::waf(&arguments),
         Verb::BecomeQemu(arguments) => machine::become_qemu(arguments.parent, &arguments.program, &arguments.arguments)
             .map(|()| 0)
             .map_err(Failure::from),

@@ -1,18 +1,22 @@
 //! `brownout waf`: what a write costs on a drive with a large indirection unit, as a number or as a curve. The arithmetic and the
-//! drawing lie in [`traces`]; this file knows the options and the terminal.
+//! drawing lie in [`traces`]; this file knows the options and the terminal, and `experiments` how long experiments are run.
+
+mod experiments;
 
 use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::num::NonZeroU64;
 use std::path::Path;
 
 use anyhow::Context as _;
-use traces::plot::Format;
+use traces::plot::{Format, PlotError};
 use traces::waf::{Grid, IndirectionUnit, Write, figure};
 
 use crate::cli;
 use crate::failure::Failure;
 use crate::options::{Bytes, OptionError};
+use experiments::Experiment;
 
 /// The smallest and the largest unit that is believed: a logical block, and more than an SD card's allocation unit.
 const UNITS: (Bytes, Bytes) = (Bytes(512), Bytes(1 << 30));
@@ -21,11 +25,14 @@ const LENGTH_MAX: Bytes = Bytes::mib(1);
 /// More points than pixels; a curve of millions would only fill the disk.
 const POINTS_MAX: u64 = 1 << 14;
 
-/// Prints what one write costs, or draws what all lengths cost.
+/// Prints what one write costs, draws what all lengths cost, or runs an experiment; returns the exit code.
 ///
 /// # Errors
 /// A wrong option, or a file that cannot be written.
-pub fn waf(arguments: &cli::Waf) -> Result<(), Failure> {
+pub fn waf(arguments: &cli::Waf) -> Result<u8, Failure> {
+    if let Some(experiment) = Experiment::asked_for(arguments) {
+        return experiment.run();
+    }
     let units = arguments.iu.iter().map(|&bytes| unit(bytes)).collect::<Result<Vec<_>, _>>()?;
     let said = match (&arguments.plot, arguments.offset, arguments.len) {
         (Some(path), ..) => draw(path, &units, grid(arguments.grid)?, arguments.max_len.unwrap_or(LENGTH_MAX))?,
@@ -35,8 +42,12 @@ pub fn waf(arguments: &cli::Waf) -> Result<(), Failure> {
         }
         (None, ..) => unreachable!("the command line asks for either"),
     };
-    io::stdout().write_all(said.as_bytes()).context("cannot say what came out")?;
-    Ok(())
+    say(&said)?;
+    Ok(0)
+}
+
+fn say(said: &str) -> anyhow::Result<()> {
+    io::stdout().write_all(said.as_bytes()).context("cannot say what came out")
 }
 
 /// Refuses what only a curve has: one write has no grid.
@@ -65,13 +76,41 @@ fn costs(units: &[IndirectionUnit], offset: Bytes, length: Bytes) -> Result<Stri
 }
 
 fn draw(path: &Path, units: &[IndirectionUnit], grid: Grid, length_max: Bytes) -> Result<String, Failure> {
-    let format = Format::of_path(path).ok_or_else(|| {
-        OptionError::new("--plot", path.display().to_string(), "give a file that ends in .svg or .png")
-    })?;
+    let file = FigureFile::new(path)?;
     check_length_max(length_max, grid)?;
-    let picture = figure(units, grid, length_max.0).render(format).map_err(anyhow::Error::from)?;
-    std::fs::write(path, picture).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(format!("drew {}\n", path.display()))
+    file.write(|format| figure(units, grid, length_max.0).render(format))
+}
+
+/// Where a figure goes.
+struct FigureFile<'a> {
+    path: &'a Path,
+    format: Format,
+}
+
+impl<'a> FigureFile<'a> {
+    fn new(path: &'a Path) -> Result<Self, OptionError> {
+        let remedy = "give a file that ends in .svg or .png";
+        let format = Format::of_path(path);
+        let format = format.ok_or_else(|| OptionError::new("--plot", path.display().to_string(), remedy))?;
+        Ok(Self { path, format })
+    }
+
+    /// Finds out whether it can be written, before work is done for it; leaves what it holds.
+    fn try_opening(&self) -> anyhow::Result<()> {
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(self.path);
+        opened.map(drop).with_context(|| self.failed())
+    }
+
+    /// Draws and writes; returns what is said about it.
+    fn write(&self, render: impl FnOnce(Format) -> Result<Vec<u8>, PlotError>) -> Result<String, Failure> {
+        let picture = render(self.format).map_err(anyhow::Error::from)?;
+        fs::write(self.path, picture).with_context(|| self.failed())?;
+        Ok(format!("drew {}\n", self.path.display()))
+    }
+
+    fn failed(&self) -> String {
+        format!("cannot write {}", self.path.display())
+    }
 }
 
 fn unit(bytes: Bytes) -> Result<IndirectionUnit, OptionError> {

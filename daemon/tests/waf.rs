@@ -88,3 +88,49 @@ fn a_file_that_cannot_be_written_is_1_and_named() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.starts_with("brownout: cannot write /nowhere/waf.svg: "), "{stderr}");
 }
+
+#[test]
+fn an_experiment_prints_its_table_draws_and_repeats_from_its_seed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("theory.svg");
+    let path = path.to_str().expect("a plain path");
+    let theory = |seed| printed(&["--theory", "--coarse", "--seed", seed, "--plot", path]);
+    let (first, drawn) = (theory("7"), fs::read(path).expect("a file"));
+    assert!(first.starts_with("seed 7\nF1 ") && first.ends_with(&format!("drew {path}\n")), "{first}");
+    for part in [" 7.0 %     7.817 ", " 28.0 %     2.481 ", "F2 ", "not judged"] {
+        assert!(first.contains(part), "{part} in\n{first}");
+    }
+    assert_eq!((theory("7"), fs::read(path).expect("a file")), (first.clone(), drawn));
+    assert_ne!(theory("8"), first);
+}
+
+#[test]
+fn a_card_with_two_open_units_absorbs_one_change_of_place_and_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("card.png");
+    let output = waf(&["--sd-card", "--plot", path.to_str().expect("a plain path")]);
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{table}");
+    assert_eq!(table.matches("kept").count(), 8, "{table}");
+    assert!(fs::read(path).expect("a file").starts_with(b"\x89PNG"));
+    let progress = String::from_utf8_lossy(&output.stderr);
+    assert!(progress.contains(" s  streaming, 1 open\n") && progress.ends_with(" s  done\n"), "{progress}");
+}
+
+#[test]
+fn experiments_refuse_what_is_not_theirs_before_they_begin() {
+    for experiment in ["--theory", "--sd-card", "--numbers"] {
+        assert!(refusal(&[experiment, "--iu", "16KiB"]).contains("cannot be used with"));
+    }
+    assert!(refusal(&["--theory", "--sd-card"]).contains("cannot be used with"));
+    assert!(refusal(&["--numbers", "--plot", "a.svg"]).contains("cannot be used with"));
+    assert!(refusal(&["--iu", "16KiB", "--offset", "0", "--len", "4KiB", "--coarse"]).contains("--theory"));
+    assert_eq!(
+        refusal(&["--theory", "--plot", "a.pdf"]),
+        "brownout: --plot a.pdf: give a file that ends in .svg or .png\n"
+    );
+    let output = waf(&["--theory", "--plot", "/nowhere/a.svg"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.starts_with("brownout: cannot write /nowhere/a.svg: "), "{stderr}");
+}

@@ -149,6 +149,20 @@ fn a_card_with_one_open_unit_pays_for_each_switch_and_two_open_units_absorb_one(
 }
 
 #[test]
+fn a_stream_that_goes_on_to_its_next_unit_does_not_close_the_unit_of_another() {
+    let mut config = config(16 << 10, 4096);
+    config.cache = CacheConfig { bytes: 32 << 10, open_units: 2, ..CacheConfig::default() };
+    let mut ssd = drive(&config);
+    // Three blocks of the unit at 0, one of that at 40; the first is filled, the next begun, and the other one goes on.
+    for lba in [0, 1, 2, 40, 3, 4, 41, 42, 43, 5, 6, 7] {
+        assert_eq!(write(&mut ssd, lba, 1, 3, false), Ok(()));
+    }
+    assert_eq!(submit(&mut ssd, Request::Flush), Ok(()));
+    let ledger = ssd.status().ledger;
+    assert_eq!((ledger.host, ledger.fill), (3 * (16 << 10), 0), "each unit is programmed once, whole");
+}
+
+#[test]
 fn neighbouring_units_are_handed_over_in_one_piece() {
     let mut ssd = drive(&config(4096, 512));
     assert_eq!(write(&mut ssd, 0, 64, 9, false), Ok(()));

@@ -335,7 +335,16 @@ impl<S: Store> Ftl<S> {
         self.open_units.push(open);
     }
 
-    /// Keeps a unit that was just staged open, if it was written in part; forgets the one unused for longest.
+    /// Takes out the open unit that is missed least: nothing follows where all of a unit was written, and a stream that goes on to its
+    /// next unit must not close that of another stream.
+    fn forget_open(&mut self) -> OpenUnit {
+        let sectors = narrow(self.geometry.unit_bytes() / 512);
+        let full = |open: &OpenUnit| open.covered.iter().map(|word| word.count_ones()).sum::<u32>() == sectors;
+        let at = self.open_units.iter().position(full).unwrap_or(0);
+        self.open_units.remove(at)
+    }
+
+    /// Keeps a unit that was just staged open, if it was written in part; forgets one that is full, or the one unused for longest.
     fn keep_open(&mut self, span: &Span, position: usize) {
         let part = span.part(position, self.geometry.unit_shift);
         if self.limits.open_units == 0 || part.bytes == self.geometry.unit_bytes() {
@@ -343,7 +352,7 @@ impl<S: Store> Ftl<S> {
         }
         let words = self.geometry.unit_bytes().div_ceil(512 * 64);
         let spare = self.open_units.len() == self.limits.open_units;
-        let mut covered = if spare { self.open_units.remove(0).covered } else { vec![0; words] };
+        let mut covered = if spare { self.forget_open().covered } else { vec![0; words] };
         covered.fill(0);
         let place = self.group[0];
         self.open_units.push(OpenUnit { place, unit: part.unit, covered });

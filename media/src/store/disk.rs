@@ -39,3 +39,38 @@ pub trait Disk {
         self.call(Operation::Turn(offset, Bytes::new(bytes)))
     }
 }
+
+/// How far a disk has come that does everything as soon as it is called, and so keeps every order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AtOnce {
+    done: Done,
+}
+
+impl AtOnce {
+    /// Does an operation: `write` is handed what it writes, and where. Answers as [`Disk::call`] does.
+    pub fn call(&mut self, operation: Operation, write: impl FnOnce(u64, &[u8])) -> u64 {
+        self.done.durable_turns += u64::from(!matches!(operation, Operation::Free(..)));
+        match operation {
+            Operation::Free(offset, bytes)
+            | Operation::Turn(offset, bytes)
+            | Operation::Claim { offset, bytes, .. } => {
+                write(offset, &bytes);
+            }
+            Operation::Discard(..) | Operation::Barrier | Operation::Sync(_) | Operation::Notice(_) => {}
+        }
+        self.done.durable_turns
+    }
+
+    /// Answers as [`Disk::ticket`] does.
+    pub fn ticket(&mut self) -> u64 {
+        self.done.durable_turns += 1;
+        self.done.ticket += 1;
+        self.done.ticket
+    }
+
+    /// Answers as [`Disk::done`] does.
+    #[must_use]
+    pub const fn done(&self) -> Done {
+        self.done
+    }
+}

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::backing::StoreError;
-use super::disk::Disk;
+use super::disk::{AtOnce, Disk};
 use super::file::{failed, read_at};
 use super::image::ImageStore;
 use super::schedule::{Done, Operation};
@@ -20,7 +20,7 @@ const PAGE: u64 = METADATA_PAGE as u64;
 pub struct OverlayDisk {
     file: Option<File>,
     pages: BTreeMap<u64, Box<[u8; METADATA_PAGE]>>,
-    done: Done,
+    progress: AtOnce,
 }
 
 impl ImageStore<OverlayDisk> {
@@ -33,7 +33,7 @@ impl ImageStore<OverlayDisk> {
         file.try_lock_shared()
             .map_err(|_| StoreError::Failed(format!("{} is in use by another process", path.display())))?;
         let length = file.metadata().map_err(|error| failed("examine", path, &error))?.len();
-        let disk = OverlayDisk { file: Some(file), pages: BTreeMap::new(), done: Done::default() };
+        let disk = OverlayDisk { file: Some(file), pages: BTreeMap::new(), progress: AtOnce::default() };
         let store = Self::open(geometry, disk)?;
         store.check_length(length)?;
         Ok(store)
@@ -75,24 +75,15 @@ impl OverlayDisk {
 }
 
 impl Disk for OverlayDisk {
-    /// Everything is done at once, so every order is kept.
     fn call(&mut self, operation: Operation) -> u64 {
-        self.done.durable_turns += u64::from(!matches!(operation, Operation::Free(..)));
-        match operation {
-            Operation::Free(offset, bytes)
-            | Operation::Turn(offset, bytes)
-            | Operation::Claim { offset, bytes, .. } => {
-                self.cover(offset, &bytes);
-            }
-            Operation::Discard(..) | Operation::Barrier | Operation::Sync(_) | Operation::Notice(_) => {}
-        }
-        self.done.durable_turns
+        let mut progress = self.progress;
+        let turns = progress.call(operation, |offset, bytes| self.cover(offset, bytes));
+        self.progress = progress;
+        turns
     }
 
     fn ticket(&mut self, _durable: bool) -> u64 {
-        self.done.durable_turns += 1;
-        self.done.ticket += 1;
-        self.done.ticket
+        self.progress.ticket()
     }
 
     fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
@@ -114,11 +105,11 @@ impl Disk for OverlayDisk {
     }
 
     fn done(&mut self) -> Result<Done, StoreError> {
-        Ok(self.done)
+        Ok(self.progress.done())
     }
 
     fn take(&mut self) -> Self {
-        let husk = Self { file: None, pages: BTreeMap::new(), done: Done::default() };
+        let husk = Self { file: None, pages: BTreeMap::new(), progress: AtOnce::default() };
         std::mem::replace(self, husk)
     }
 }

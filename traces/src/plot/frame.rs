@@ -6,7 +6,7 @@ use plotters::chart::{ChartBuilder, ChartContext};
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::coord::types::RangedCoordf64;
-use plotters::element::{DashedPathElement, PathElement, Rectangle, Text};
+use plotters::element::{Circle, Cross, DashedPathElement, PathElement, Rectangle, Text};
 use plotters::prelude::{Cartesian2d, DrawingArea, DrawingBackend, RGBColor};
 use plotters::style::Color as _;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -18,6 +18,8 @@ use super::canvas::{Area, PlotError, text};
 pub(super) const LINE_PIXELS: u32 = 2;
 /// A dash, and the gap behind it.
 pub(super) const DASH_PIXELS: (i32, i32) = (7, 5);
+/// From the middle of a mark to its edge.
+pub(super) const MARK_PIXELS: u32 = 7;
 
 const TITLE_PIXELS: u32 = 24;
 const TEXT_PIXELS: u32 = 17;
@@ -78,6 +80,10 @@ pub(super) enum Sample {
     Solid,
     /// A broken line.
     Dashed,
+    /// A ring.
+    Ring,
+    /// A cross.
+    Cross,
     /// A bar.
     Filled,
 }
@@ -131,6 +137,8 @@ impl Frame<'_> {
                 Sample::Dashed => {
                     side.draw(&DashedPathElement::new(line, DASH_PIXELS.0, DASH_PIXELS.1, stroke))?;
                 }
+                Sample::Ring => side.draw(&Circle::new((i32::midpoint(left, right), top), MARK_PIXELS, stroke))?,
+                Sample::Cross => side.draw(&Cross::new((i32::midpoint(left, right), top), MARK_PIXELS, stroke))?,
                 Sample::Filled => {
                     side.draw(&Rectangle::new([(left, top - 6), (right, top + 6)], entry.colour.filled()))?;
                 }

@@ -1,12 +1,13 @@
 //! A chart of lines.
 
+use plotters::element::{Circle, Cross};
 use plotters::prelude::DrawingBackend;
 use plotters::series::{DashedLineSeries, LineSeries};
 use plotters::style::Color as _;
 
 use super::axis::{Axis, Ruler, Span};
 use super::canvas::{self, Area, Draw, Format, PlotError, colour};
-use super::frame::{DASH_PIXELS, Entry, Frame, LINE_PIXELS, Sample};
+use super::frame::{DASH_PIXELS, Entry, Field, Frame, LINE_PIXELS, MARK_PIXELS, Sample};
 
 /// Lines over an axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +42,10 @@ pub enum Stroke {
     Solid,
     /// With gaps.
     Dashed,
+    /// Not at all: each point stands by itself, as a ring that leaves what lies under it to be seen.
+    Rings,
+    /// As rings, but crosses: two that lie on each other can be told apart.
+    Crosses,
 }
 
 impl LineChart {
@@ -65,25 +70,38 @@ impl Draw for LineChart {
         let frame = Frame { title: &self.title, x: &x, y: &y, x_grid: true, legend: &legend };
         let mut field = frame.draw(area)?;
         for line in self.lines.iter().rev() {
-            let places: Vec<(f64, f64)> =
-                line.points.iter().map(|point| (x.place(point.0), y.place(point.1))).collect();
-            let stroke = colour(line.colour).stroke_width(LINE_PIXELS);
-            match line.stroke {
-                Stroke::Solid => field.draw_series(LineSeries::new(places, stroke))?,
-                Stroke::Dashed => {
-                    field.draw_series(DashedLineSeries::new(places, DASH_PIXELS.0, DASH_PIXELS.1, stroke))?
-                }
-            };
+            let places = line.points.iter().map(|point| (x.place(point.0), y.place(point.1)));
+            line.draw(&mut field, places)?;
         }
         Ok(())
     }
 }
 
 impl Line {
+    fn draw<DB: DrawingBackend>(
+        &self,
+        field: &mut Field<'_, DB>,
+        places: impl Iterator<Item = (f64, f64)>,
+    ) -> Result<(), PlotError> {
+        let stroke = colour(self.colour).stroke_width(LINE_PIXELS);
+        match self.stroke {
+            Stroke::Solid => field.draw_series(LineSeries::new(places, stroke))?,
+            Stroke::Dashed => {
+                let places: Vec<(f64, f64)> = places.collect();
+                field.draw_series(DashedLineSeries::new(places, DASH_PIXELS.0, DASH_PIXELS.1, stroke))?
+            }
+            Stroke::Rings => field.draw_series(places.map(|place| Circle::new(place, MARK_PIXELS, stroke)))?,
+            Stroke::Crosses => field.draw_series(places.map(|place| Cross::new(place, MARK_PIXELS, stroke)))?,
+        };
+        Ok(())
+    }
+
     fn entry(&self) -> Entry<'_> {
         let sample = match self.stroke {
             Stroke::Solid => Sample::Solid,
             Stroke::Dashed => Sample::Dashed,
+            Stroke::Rings => Sample::Ring,
+            Stroke::Crosses => Sample::Cross,
         };
         Entry { name: &self.name, colour: colour(self.colour), sample }
     }

@@ -1,0 +1,143 @@
+//! The experiments of `brownout waf`: runs their measurements side by side where the machine has processors for it, says on standard
+//! error how far they are, and turns a missed bar into the exit code. What is measured, and what a table says, lies in [`traces`].
+
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use traces::experiments::{Size, card, grid, maps, recovery, theory, wear};
+
+use super::{FigureFile, say};
+use crate::cli;
+use crate::clock::Clock;
+use crate::failure::Failure;
+
+/// What `main` returns where a bar was missed.
+const MISSED: u8 = 1;
+
+#[derive(Clone, Copy)]
+enum Which {
+    Theory,
+    SdCard,
+    Numbers,
+}
+
+/// An experiment with its options.
+pub(super) struct Experiment<'a> {
+    which: Which,
+    size: Size,
+    seed: u64,
+    plot: Option<&'a Path>,
+}
+
+impl<'a> Experiment<'a> {
+    /// The experiment that the command line asks for, if it asks for one.
+    pub fn asked_for(arguments: &'a cli::Waf) -> Option<Self> {
+        let asked = [
+            (arguments.theory, Which::Theory),
+            (arguments.sd_card, Which::SdCard),
+            (arguments.numbers, Which::Numbers),
+        ];
+        let (_, which) = asked.into_iter().find(|(asked, _)| *asked)?;
+        let size = if arguments.coarse { Size::Coarse } else { Size::Full };
+        Some(Self { which, size, seed: arguments.seed.unwrap_or(1), plot: arguments.plot.as_deref() })
+    }
+
+    /// Runs it; returns the exit code.
+    pub fn run(&self) -> Result<u8, Failure> {
+        let file = self.plot.map(FigureFile::new).transpose()?;
+        file.as_ref().map_or(Ok(()), FigureFile::try_opening)?;
+        let progress = Progress::new();
+        let held = match self.which {
+            Which::Theory => self.theory(&progress, file),
+            Which::SdCard => self.card(&progress, file),
+            Which::Numbers => self.numbers(&progress),
+        }?;
+        progress.note("done");
+        Ok(if held { 0 } else { MISSED })
+    }
+
+    fn theory(&self, progress: &Progress, file: Option<FigureFile<'_>>) -> Result<bool, Failure> {
+        let results = progress.measure(&theory::cases(self.size), |case| case.run(self.seed));
+        let table = theory::Table::new(self.size, &results);
+        say(&format!("seed {}\n{table}", self.seed))?;
+        if let Some(file) = file {
+            say(&file.write(|format| table.figure().render(format))?)?;
+        }
+        Ok(table.holds())
+    }
+
+    /// There is no chance in it, and so no seed.
+    fn card(&self, progress: &Progress, file: Option<FigureFile<'_>>) -> Result<bool, Failure> {
+        let table = card::Table::new(self.size, &progress.measure(&card::cases(self.size), card::Case::run));
+        say(&table.to_string())?;
+        if let Some(file) = file {
+            say(&file.write(|format| table.figure().render(format))?)?;
+        }
+        Ok(table.holds())
+    }
+
+    /// Each number is said as soon as it is known: a recovery of a large drive takes its time to prepare.
+    fn numbers(&self, progress: &Progress) -> Result<bool, Failure> {
+        let exact = grid::compare();
+        let memory = maps::count();
+        say(&format!("seed {}\n{exact}{memory}{}\n", self.seed, recovery::HEAD))?;
+        let clock = Clock::new();
+        let mut held = exact.holds() && memory.holds();
+        for case in recovery::cases(self.size) {
+            // One after the other: what is measured here is time.
+            let recovered = case.run(self.seed, &mut || clock.now());
+            progress.note(case);
+            say(&format!("{recovered}\n"))?;
+            held &= recovered.holds();
+        }
+        let worn = progress.measure(&wear::cases(self.size), |case| case.run(self.seed));
+        let [levelled, plain] = worn[..] else { unreachable!("two cases have two results") };
+        let worn = wear::Comparison::new(self.size, [levelled, plain]);
+        say(&worn.to_string())?;
+        Ok(held && worn.holds())
+    }
+}
+
+/// Says on standard error what is done, and when.
+struct Progress {
+    clock: Clock,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { clock: Clock::new() }
+    }
+
+    fn note(&self, what: impl Display) {
+        let tenths = self.clock.now().0 / 100_000_000;
+        eprintln!("{:3}.{} s  {what}", tenths / 10, tenths % 10);
+    }
+
+    /// The result of each case, in the order of the cases, whichever ends first.
+    fn measure<C: Sync + Display, R: Send>(&self, cases: &[C], run: impl Fn(&C) -> R + Sync) -> Vec<R> {
+        let next = AtomicUsize::new(0);
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(cases.len());
+        let mut results: Vec<Option<R>> = cases.iter().map(|_| None).collect();
+        thread::scope(|scope| {
+            let (done, ended) = mpsc::channel();
+            for _ in 0..threads {
+                let (done, next, run) = (done.clone(), &next, &run);
+                scope.spawn(move || {
+                    while let Some((index, case)) = cases.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
+                        // Who listens is this function, and it waits for all.
+                        let _heard = done.send((index, run(case)));
+                    }
+                });
+            }
+            drop(done);
+            for (index, result) in ended {
+                self.note(&cases[index]);
+                results[index] = Some(result);
+            }
+        });
+        results.into_iter().map(|result| result.expect("each case has ended, or its panic has come here")).collect()
+    }
+}

@@ -1,0 +1,137 @@
+//! F6: how long power needs to come back. Drives of a unit of 4 KiB lie on a disk in memory, as a file does in a warm page cache, and
+//! lose power when as much has been written since the last checkpoint as ever is.
+
+use std::fmt;
+
+use media::geometry::GeometryConfig;
+use media::power::{CutPolicy, Random};
+use media::root::Layout;
+use media::ssd::SsdConfig;
+use media::store::ImageStore;
+use media::unit::Nanoseconds;
+
+use super::drive::{Drive, volume};
+use super::sparse::SparseDisk;
+use super::{Size, verdict};
+
+const UNIT: u32 = 4 << 10;
+/// Units written at once while a drive is filled.
+const AT_ONCE: u64 = 256;
+const GIB: u64 = 1 << 30;
+
+/// A drive that loses power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    user_bytes: u64,
+    /// From the beginning of the drive; then places in it are overwritten.
+    written_bytes: u64,
+}
+
+/// How a drive came back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recovered {
+    case: Case,
+    /// How long it took.
+    pub time: Nanoseconds,
+    /// Units and deallocations that were repeated over the checkpoint.
+    pub replayed: u64,
+    /// Lines whose records were read.
+    pub lines_scanned: u32,
+}
+
+/// What is measured: full drives, and a large one that is nearly empty.
+pub fn cases(size: Size) -> Vec<Case> {
+    let full = |user_bytes| Case { user_bytes, written_bytes: user_bytes };
+    match size {
+        Size::Full => {
+            let large = Case { user_bytes: 1024 * GIB, written_bytes: GIB };
+            [1, 4, 16, 64].map(|gib| full(gib * GIB)).into_iter().chain([large]).collect()
+        }
+        Size::Coarse => vec![full(GIB / 8)],
+    }
+}
+
+/// Full drives of any size: a tebibyte takes about 16 GiB of memory and some minutes.
+pub const fn full_drive(user_bytes: u64) -> Case {
+    Case { user_bytes, written_bytes: user_bytes }
+}
+
+impl Case {
+    /// Fills the drive, overwrites places at random until a checkpoint is due, cuts power, and takes the time of the way back by the
+    /// caller's clock.
+    ///
+    /// # Panics
+    /// If the drive does not come back.
+    pub fn run(self, seed: u64, clock: &mut dyn FnMut() -> Nanoseconds) -> Recovered {
+        let mut drive = self.drive();
+        let blocks = self.written_bytes / u64::from(UNIT);
+        drive.fill(blocks, AT_ONCE);
+        // A checkpoint is taken after as many units as a 32nd of the map, at least 4096.
+        let mut random = Random::new(seed);
+        for _ in 0..(drive.blocks / 32).max(4096).min(blocks) {
+            drive.write(random.below(blocks), 1, false);
+        }
+        drive.flush();
+        let mapped = drive.ssd.status().mapped_units;
+        drive.ssd.cut(&CutPolicy::NoneSurvive);
+        let begun = clock();
+        let report = drive.ssd.restore(None).expect("a drive that lost power comes back");
+        let time = Nanoseconds(clock().0.saturating_sub(begun.0));
+        assert_eq!(drive.ssd.status().mapped_units, mapped, "everything was durable, and is there");
+        Recovered { case: self, time, replayed: report.replayed, lines_scanned: report.lines_scanned }
+    }
+
+    fn drive(self) -> Drive<ImageStore<SparseDisk>> {
+        let config = SsdConfig {
+            geometry: GeometryConfig { user_bytes: self.user_bytes, unit_bytes: UNIT, ..GeometryConfig::default() },
+            volumes: vec![volume(UNIT, self.user_bytes)],
+            ..SsdConfig::default()
+        };
+        let geometry = config.checked().expect("an experiment's configuration is sound");
+        let blocks_per_plane = u64::from(geometry.lines + geometry.config.replacement_blocks_per_plane);
+        let blocks = blocks_per_plane * u64::from(geometry.planes);
+        let layout = Layout::new(geometry.user_units, blocks, config.tuning.journal_entries);
+        Drive::over(config, ImageStore::create(&geometry, layout.bytes, SparseDisk::default()))
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| bytes >> 20;
+        write!(formatter, "recovery of {} MiB on a drive of {} MiB", mib(self.written_bytes), mib(self.user_bytes))
+    }
+}
+
+impl Recovered {
+    /// The bar: a second, and half a second for each tebibyte written.
+    pub fn seconds_max(&self) -> f64 {
+        1.0 + 0.5 * self.case.written_bytes as f64 / (1024 * GIB) as f64
+    }
+
+    /// Seconds that it took.
+    pub fn seconds(&self) -> f64 {
+        self.time.0 as f64 / 1e9
+    }
+
+    /// Whether the bar is kept.
+    pub fn holds(&self) -> bool {
+        self.seconds() <= self.seconds_max()
+    }
+}
+
+/// The line above some [`Recovered`].
+pub const HEAD: &str = "F6  seconds until a drive that lost power is back, unit 4 KiB, from a warm cache\n\
+    \x20   drive, GiB  written  replayed  lines read  seconds  bar";
+
+impl fmt::Display for Recovered {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gib = |bytes: u64| bytes as f64 / GIB as f64;
+        let (drive, written) = (gib(self.case.user_bytes), gib(self.case.written_bytes));
+        let Self { replayed, lines_scanned, .. } = self;
+        let (seconds, seconds_max, kept) = (self.seconds(), self.seconds_max(), verdict(self.holds()));
+        write!(
+            formatter,
+            "    {drive:10}  {written:7}  {replayed:8}  {lines_scanned:10}  {seconds:7.3}  at most {seconds_max:.3}: {kept}"
+        )
+    }
+}
