@@ -80,21 +80,28 @@ fn measure<S: Store>(mut ssd: Ssd<S>) {
     println!("    filled {} MiB in {:.2} s", blocks / 256, start.elapsed().as_secs_f64());
     let mut random = Random::new(1);
     let mut one = || LbaRange::new(Lba(random.below(blocks)), 1);
-    let count = 2_000_000.min(blocks * 4);
+    let count = 2_000_000.min(blocks);
     rate("random read of 4 KiB", count, |_| {
         submit(&mut ssd, Request::Read { range: one(), into: &mut memory, force: false });
     });
     rate("random read, copy excluded", count, |_| {
         submit(&mut ssd, Request::Read { range: one(), into: &mut Nothing, force: false });
     });
-    let before = ssd.status().ledger;
-    rate("random write of 4 KiB, collection running", count, |_| {
-        submit(&mut ssd, Request::Write { range: one(), from: &mut memory, force: false });
-    });
-    let since = ssd.status().ledger.since(&before);
-    println!("    amplification {:.2}, with metadata {:.3}", since.amplification(false), since.amplification(true));
+    // Twice: the first round is still better than what can be sustained.
+    for round in ["random write of 4 KiB, first round", "random write of 4 KiB, sustained"] {
+        let before = ssd.status().ledger;
+        rate(round, count, |_| {
+            submit(&mut ssd, Request::Write { range: one(), from: &mut memory, force: false });
+        });
+        let since = ssd.status().ledger.since(&before);
+        println!("    amplification {:.2}, with metadata {:.3}", since.amplification(false), since.amplification(true));
+    }
     rate("sequential write of 4 KiB", count, |n| {
         let range = LbaRange::new(Lba(n % blocks), 1);
+        submit(&mut ssd, Request::Write { range, from: &mut memory, force: false });
+    });
+    rate("sequential write of 128 KiB", count / 32, |n| {
+        let range = LbaRange::new(Lba(n * 32 % (blocks - 32)), 32);
         submit(&mut ssd, Request::Write { range, from: &mut memory, force: false });
     });
     rate("sequential write, copy excluded", count, |n| {

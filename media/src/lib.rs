@@ -22,6 +22,7 @@ pub mod geometry;
 pub mod journal;
 pub mod ledger;
 pub mod nand;
+pub mod plausible;
 pub mod power;
 pub mod recover;
 pub mod root;

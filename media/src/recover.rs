@@ -11,6 +11,7 @@ use crate::ledger::Ledger;
 use crate::nand::Nand;
 use crate::nand::array::count;
 use crate::nand::wear::Blocks;
+use crate::plausible::{check_deallocation, check_header, check_lines_in_use, check_record, check_root};
 use crate::power::{Arming, Step};
 use crate::root::Root;
 use crate::store::{Store, StoreError};
@@ -87,9 +88,16 @@ pub fn recover<S: Store>(
     arming: Option<Arming>,
 ) -> Result<(Ftl<S>, RecoveryReport), StoreError> {
     let mut ftl = Ftl::new(geometry, nand, tuning, limits);
+    let (room, needed) = (ftl.nand.store.metadata_room(), ftl.layout.bytes);
+    if room < needed {
+        return Err(StoreError::Damaged(format!(
+            "{needed} bytes of metadata do not fit the {room} that were set aside"
+        )));
+    }
     let root = read_root(&mut ftl)?;
     apply_root(&mut ftl, &root)?;
     let headers = read_headers(&mut ftl)?;
+    check_lines_in_use(&root, &headers)?;
     read_map(&mut ftl)?;
     let mut report = RecoveryReport { clean: root.clean, ..RecoveryReport::default() };
     let snapshot = snapshot(&root, &headers);
@@ -135,6 +143,7 @@ fn read_root<S: Store>(ftl: &mut Ftl<S>) -> Result<Root, StoreError> {
 }
 
 fn apply_root<S: Store>(ftl: &mut Ftl<S>, root: &Root) -> Result<(), StoreError> {
+    check_root(&ftl.geometry, root)?;
     let pages = ftl.map.pages().div_ceil(64);
     let blocks = Blocks::from_root(&ftl.geometry, &root.bad_blocks, &root.replaced);
     let (true, Some(blocks)) = (root.basis.homes.len() == pages, blocks) else {
@@ -154,6 +163,9 @@ fn apply_root<S: Store>(ftl: &mut Ftl<S>, root: &Root) -> Result<(), StoreError>
 
 fn read_headers<S: Store>(ftl: &mut Ftl<S>) -> Result<Vec<LineHeader>, StoreError> {
     let headers: Vec<_> = (0..ftl.geometry.lines).map(|line| ftl.nand.store.header(line)).collect::<Result<_, _>>()?;
+    for (line, header) in (0..).zip(&headers) {
+        check_header(&ftl.geometry, line, header)?;
+    }
     let last = headers.iter().map(|header| header.event + 1).max().unwrap_or(1);
     ftl.nand.next_event = ftl.nand.next_event.max(last) + EVENTS_PASSED_OVER;
     Ok(headers)
@@ -204,6 +216,7 @@ fn scan_lines<S: Store>(
             report.torn += holes(&records) - before;
         }
         for (slot, record) in (0..).zip(&records).skip(from as usize) {
+            check_record(&ftl.geometry, record)?;
             found.extend(found_record(record, header.opened, ftl.geometry.physical(line, slot)));
         }
     }
@@ -242,6 +255,7 @@ fn scan_journal<S: Store>(ftl: &mut Ftl<S>, found: &mut Vec<Found>) -> Result<u6
         let Some((entry, metadata)) = Deallocation::decode(position, &ring[at..at + RECORD_BYTES]) else {
             continue;
         };
+        check_deallocation(&entry, metadata)?;
         found.push(Found {
             sequence: entry.sequence,
             order: 0,
@@ -398,7 +412,14 @@ fn restore_frontier<S: Store>(ftl: &mut Ftl<S>, stream: usize, line: u32, opened
 /// Counts each line's valid units.
 fn recount<S: Store>(ftl: &mut Ftl<S>) -> Result<(), StoreError> {
     let mut valid = vec![0; ftl.geometry.lines as usize];
-    let counted = ftl.map.count_by_line(ftl.geometry.slot_bits, ftl.geometry.units_per_line, &mut valid);
+    // Nothing lies in a slot that is still to be programmed.
+    let mut slots = vec![ftl.geometry.units_per_line; ftl.geometry.lines as usize];
+    for stream in &ftl.streams {
+        if let Some(slots) = slots.get_mut(stream.line as usize) {
+            *slots = stream.programmed;
+        }
+    }
+    let counted = ftl.map.count_by_line(ftl.geometry.slot_bits, &slots, &mut valid);
     ftl.mapped = counted.map_err(|unit| StoreError::Damaged(format!("unit {} lies nowhere", unit.0)))?;
     for (line, valid) in (0..).zip(valid) {
         let state = ftl.lines.get(line).state;
@@ -422,6 +443,7 @@ fn restore_ledger<S: Store>(ftl: &mut Ftl<S>, snapshot: &Snapshot, metadata: u64
         if line != crate::ftl::alloc::NO_LINE {
             ftl.nand.store.records(line, &mut records)?;
             for record in records.iter().skip(snapshot.programmed[stream] as usize) {
+                check_record(&ftl.geometry, record)?;
                 count(&mut ledger, record, ftl.geometry.unit_bytes() as u64);
             }
         }

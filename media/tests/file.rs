@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use media::geometry::GeometryConfig;
 use media::power::Random;
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
-use media::store::{FileOptions, FileStore, StoreError, inspect_file};
+use media::store::{FileOptions, FileStore, Habits, StoreError, inspect_file};
 use media::volume::{Fault, Media, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
 
@@ -43,12 +43,17 @@ fn config() -> SsdConfig {
     }
 }
 
+/// A line of this drive is small, so few are kept.
+fn options() -> FileOptions {
+    let habits = Habits { cache_bytes: 1 << 20, kept_lines: 1 };
+    FileOptions { cache_unsafe: true, habits, ..FileOptions::default() }
+}
+
 fn create(path: &Path) -> Ssd<FileStore> {
     let config = config();
     let geometry = config.checked().unwrap();
     let entries = config.tuning.journal_entries;
-    let options = FileOptions { cache_unsafe: true, ..FileOptions::default() };
-    let store = FileStore::create_file(path, &geometry, entries, options).unwrap();
+    let store = FileStore::create_file(path, &geometry, entries, options()).unwrap();
     let mut ssd = Ssd::create(config, store).unwrap();
     assert_eq!(submit(&mut ssd, Request::Flush), Ok(()));
     ssd
@@ -57,7 +62,7 @@ fn create(path: &Path) -> Ssd<FileStore> {
 fn open(path: &Path) -> Result<Ssd<FileStore>, StoreError> {
     let config = config();
     let geometry = config.checked().unwrap();
-    let store = FileStore::open_file(path, &geometry, FileOptions { cache_unsafe: true, ..FileOptions::default() })?;
+    let store = FileStore::open_file(path, &geometry, options())?;
     Ssd::open(config, store)
 }
 
@@ -296,4 +301,39 @@ fn check(path: &Path, promises: &mut Promises, round: u64) {
     // From here on that is what the drive holds.
     promises.least.clone_from(&shown);
     promises.accepted = shown;
+}
+
+/// Bytes of the host's disk that a file takes.
+fn room(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).unwrap().blocks() * 512
+}
+
+#[test]
+fn what_is_deallocated_gives_its_room_back_to_the_host() {
+    let path = scratch("room");
+    let mut ssd = create(&path);
+    let empty = room(&path);
+    let range = LbaRange::new(Lba(0), BLOCKS);
+    let bytes = BLOCKS * 4096;
+    assert_eq!(submit(&mut ssd, Request::Write { range, from: &mut Stamp(1, 0), force: true }), Ok(()));
+    let full = room(&path);
+    assert!(full >= empty + bytes, "{full} bytes hold {bytes}");
+    assert_eq!(submit(&mut ssd, Request::Deallocate { ranges: &[range] }), Ok(()));
+    // The first flush erases, and what is erased gives its room back once that is durable.
+    for _ in 0..3 {
+        assert_eq!(submit(&mut ssd, Request::Flush), Ok(()));
+    }
+    let left = room(&path);
+    // The line that was open, those that are kept for what is written next, and the metadata.
+    assert!(left < full - bytes / 2, "{left} of {full} bytes are left");
+    assert!((0..BLOCKS).all(|lba| shown(&mut ssd, lba) == 0));
+    drop(ssd);
+    let mut ssd = open(&path).unwrap();
+    assert!((0..BLOCKS).all(|lba| shown(&mut ssd, lba) == 0));
+    assert_eq!(submit(&mut ssd, Request::Write { range, from: &mut Stamp(7, 0), force: true }), Ok(()));
+    drop(ssd);
+    let mut ssd = open(&path).unwrap();
+    assert!((0..BLOCKS).all(|lba| shown(&mut ssd, lba) == 7));
+    std::fs::remove_file(&path).unwrap();
 }

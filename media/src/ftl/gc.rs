@@ -19,6 +19,9 @@ use crate::unit::LogicalUnit;
 /// Free lines that host writes leave to the collector: one to move units to, one in case that a block of it fails.
 const FLOOR_LINES: u32 = 2;
 
+/// Lines that are erased at a time because they are empty: some milliseconds.
+const EMPTY_LINES: u32 = 1024;
+
 /// The knobs of collection, wear levelling and checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
@@ -183,7 +186,8 @@ impl<S: Store> Ftl<S> {
         self.collector.next_slot += 1;
         let record = self.collector.records[slot as usize];
         let place = self.geometry.physical(line, slot);
-        if record.kind.holds_unit() && self.map.get(LogicalUnit(record.logical)) == Some(place) {
+        let unit = LogicalUnit(record.logical);
+        if record.kind.holds_unit() && self.geometry.holds(unit) && self.map.get(unit) == Some(place) {
             self.move_unit(line, slot, record);
         }
     }
@@ -229,8 +233,14 @@ impl<S: Store> Ftl<S> {
     }
 
     fn drain_victim(&mut self, line: u32) {
-        assert_eq!(self.lines.get(line).valid, 0, "a drained line holds nothing valid");
         self.collector.victim = None;
+        if self.lines.get(line).valid != 0 {
+            // Map pages carry no checksum: what was opened may point at slots whose records say something else.
+            assert!(self.counters.power_cycles > 1, "a drained line holds nothing valid");
+            self.lines.set_state(line, LineState::Closed);
+            self.read_only = true;
+            return;
+        }
         self.lines.set_state(line, LineState::Drained);
         self.lines.get_mut(line).moved = self.streams[MOVED].staged_total;
         self.nand.power.reached(Step::VictimDrained);
@@ -249,6 +259,30 @@ impl<S: Store> Ftl<S> {
                 self.release(line);
             }
         }
+    }
+
+    /// Erases lines of which a deallocation left nothing, so that a store may give their room back; a bounded number at a time.
+    pub fn release_empty(&mut self) {
+        if !std::mem::take(&mut self.trimmed) || self.nand.power.lost() {
+            return;
+        }
+        let mut most = EMPTY_LINES;
+        for line in 0..self.geometry.lines {
+            let entry = self.lines.get(line);
+            let committed = entry.last_sequence.max(entry.invalidated) <= self.committed;
+            if entry.state != LineState::Closed || entry.valid != 0 || entry.failed_plane.is_some() || !committed {
+                continue;
+            }
+            if most == 0 {
+                self.trimmed = true;
+                break;
+            }
+            most -= 1;
+            // Nothing was moved out of it, so it waits for nothing.
+            self.lines.set_state(line, LineState::Drained);
+            self.lines.get_mut(line).moved = 0;
+        }
+        self.release_drained();
     }
 
     /// Erases a line; retires a block that failed, or the line where no replacement is left.

@@ -131,11 +131,11 @@ impl Map {
         })
     }
 
-    /// Counts the entries that lie in each line. One pass over flat memory, because recovery counts everything.
+    /// Counts the entries that lie in each line, whose slots are given. One pass over flat memory, because recovery counts everything.
     ///
     /// # Errors
     /// The unit that lies in no slot of any line.
-    pub fn count_by_line(&self, slot_bits: u32, units_per_line: u32, into: &mut [u32]) -> Result<u64, LogicalUnit> {
+    pub fn count_by_line(&self, slot_bits: u32, slots: &[u32], into: &mut [u32]) -> Result<u64, LogicalUnit> {
         let (mask, mut mapped) = ((1 << slot_bits) - 1, 0);
         for (page, entries) in self.entries.chunks(ENTRIES_PER_PAGE).enumerate() {
             if self.used[page] == 0 {
@@ -145,8 +145,9 @@ impl Map {
                 let Some(place) = entry.checked_sub(1) else {
                     continue;
                 };
-                match into.get_mut((place >> slot_bits) as usize) {
-                    Some(count) if place & mask < units_per_line => *count += 1,
+                let line = (place >> slot_bits) as usize;
+                match (into.get_mut(line), slots.get(line)) {
+                    (Some(count), Some(slots)) if place & mask < *slots => *count += 1,
                     _ => return Err(LogicalUnit(narrow(page * ENTRIES_PER_PAGE + n))),
                 }
                 mapped += 1;

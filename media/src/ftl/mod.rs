@@ -77,6 +77,8 @@ pub struct Ftl<S: Store> {
     /// Nothing can be written any more: no line is left to write to.
     pub(crate) read_only: bool,
     pub(crate) mapped: u64,
+    /// Units were deallocated since lines were last looked through for empty ones.
+    pub(crate) trimmed: bool,
     /// Counters of the media's life.
     pub counters: Counters,
     /// The volumes, kept in the root.
@@ -110,6 +112,7 @@ impl<S: Store> Ftl<S> {
             restages: 0,
             read_only: false,
             mapped: 0,
+            trimmed: false,
             counters: Counters::default(),
             volumes: Vec::new(),
             geometry,

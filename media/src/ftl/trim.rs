@@ -27,6 +27,7 @@ impl<S: Store> Ftl<S> {
         if self.mapped != before {
             self.deallocations.push_back(Deallocation { sequence, first: first.0, units });
             self.sequence += 1;
+            self.trimmed = true;
         }
     }
 

@@ -126,6 +126,7 @@ impl<S: Store> Ssd<S> {
         self.ftl.commit();
         self.staged_since = None;
         self.ftl.nand.power.reached(Step::FlushProgrammed);
+        self.ftl.release_empty();
         if self.ftl.has_uncommitted() {
             return Err(MediaError::WriteFailed { first: Lba(0) });
         }
@@ -320,6 +321,7 @@ impl<S: Store> Ssd<S> {
         let due = self.staged_since.map(|since| since.plus(self.config.cache.age_max));
         if due.is_some_and(|due| due <= self.now) && !self.ftl.nand.power.lost() {
             self.ftl.commit();
+            self.ftl.release_empty();
             self.ftl.release_drained();
             self.staged_since = None;
         }

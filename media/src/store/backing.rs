@@ -92,6 +92,11 @@ pub trait Store {
         false
     }
 
+    /// How many bytes the metadata region has.
+    fn metadata_room(&self) -> u64 {
+        u64::MAX
+    }
+
     /// Writes bytes of the metadata region.
     fn write_metadata(&mut self, offset: u64, bytes: &[u8]);
 

@@ -23,6 +23,8 @@ use crate::journal::{HEADER_BYTES, HeaderState, Kind, LineHeader, METADATA_PAGE,
 use crate::unit::narrow;
 
 const PAGE: u64 = METADATA_PAGE as u64;
+/// No metadata region is larger: the map of the largest media takes two times 16 GiB.
+const MOST_METADATA: u64 = 1 << 40;
 /// How much of a line is read at a time while its units are moved elsewhere.
 const WINDOW_BYTES: usize = 256 << 10;
 
@@ -84,6 +86,8 @@ pub struct ImageStore<D: Disk> {
     durable_turns: u64,
     window: Window,
     scratch: Vec<u8>,
+    /// Segments of data to stage in again: taking and clearing memory costs as much as filling it.
+    pool: Vec<Bytes>,
     header: ImageHeader,
     unit_shift: u32,
     segment_units: u32,
@@ -116,6 +120,9 @@ impl<D: Disk> ImageStore<D> {
             let what = format!("the file was made with another geometry: {:?}", header.geometry);
             return Err(StoreError::Damaged(what));
         }
+        if header.metadata_bytes > MOST_METADATA {
+            return Err(StoreError::Damaged(format!("{} bytes of metadata are beyond reason", header.metadata_bytes)));
+        }
         Ok(Self::over(geometry, header, disk))
     }
 
@@ -144,6 +151,7 @@ impl<D: Disk> ImageStore<D> {
             durable_turns: 0,
             window: Window::default(),
             scratch: Vec::new(),
+            pool: Vec::new(),
             header,
             unit_shift: geometry.unit_shift,
             segment_units: geometry.units_per_program,
@@ -252,8 +260,19 @@ impl<D: Disk> ImageStore<D> {
             if staged.as_mut().is_some_and(|staged| !staged.written()) {
                 return;
             }
-            *staged = None;
+            let staged = staged.take();
+            self.recycle(staged);
             self.closed.pop_front();
+        }
+    }
+
+    /// Keeps the memory of a line's data, as much as a line in each stream needs.
+    fn recycle(&mut self, line: Option<Box<StagedLine>>) {
+        let segments = self.segments_per_line();
+        for mut segment in line.into_iter().flat_map(|line| line.segments.into_iter().take(segments)).flatten() {
+            if self.pool.len() < 2 * segments && Arc::get_mut(&mut segment).is_some() {
+                self.pool.push(segment);
+            }
         }
     }
 
@@ -355,6 +374,18 @@ impl<D: Disk> ImageStore<D> {
     }
 }
 
+/// Clears the slots of a page that hold no unit: recycled memory of other data is nobody's business there.
+fn blank_empty(segment: Option<&mut Bytes>, records: &[Record], unit_shift: u32) {
+    let Some(memory) = segment.and_then(Arc::get_mut) else {
+        return;
+    };
+    for (unit, record) in memory.chunks_exact_mut(1 << unit_shift).zip(records) {
+        if !record.kind.holds_unit() {
+            unit.fill(0);
+        }
+    }
+}
+
 fn data_check(data: &[u8], metadata: &[u8]) -> u32 {
     let sum = checksum(1, data);
     fold(if metadata.is_empty() { sum } else { checksum(sum, metadata) })
@@ -371,7 +402,13 @@ impl<D: Disk> Store for ImageStore<D> {
         }
         let (segment, at) = self.segment_of(offset);
         let size = self.segment_size(offset);
-        let memory = self.staged_line(line).segments[segment].get_or_insert_with(|| Arc::new(vec![0; size]));
+        let data = offset < self.data_bytes;
+        if self.staged_line(line).segments[segment].is_none() {
+            // Units that are staged are filled wholly, so what is left of another life in recycled memory is not seen.
+            let recycled = if data { self.pool.pop() } else { None };
+            self.staged_line(line).segments[segment] = Some(recycled.unwrap_or_else(|| Arc::new(vec![0; size])));
+        }
+        let memory = self.staged_line(line).segments[segment].as_mut().expect("it was just put there");
         let memory = Arc::get_mut(memory).expect("nothing is staged in a programmed page");
         &mut memory[at..at + bytes]
     }
@@ -417,7 +454,7 @@ impl<D: Disk> Store for ImageStore<D> {
 
     fn program(&mut self, line: u32, first_slot: u32, records: &[Record]) {
         let segment = (first_slot / self.segment_units) as usize;
-        let per_unit = self.metadata_per_unit;
+        let (per_unit, unit_shift) = (self.metadata_per_unit, self.unit_shift);
         assert!(first_slot.is_multiple_of(self.segment_units), "a program begins with its page");
         assert_ne!(self.opened[line as usize], 0, "only an open line is programmed");
         let metadata_segment = self.segments_per_line() + segment;
@@ -429,6 +466,7 @@ impl<D: Disk> Store for ImageStore<D> {
         assert!(staged.records.len() <= place, "slots are programmed once, in order");
         staged.records.resize(place, Record::default());
         staged.records.extend_from_slice(records);
+        blank_empty(staged.segments[segment].as_mut(), records, unit_shift);
         let data = staged.segments[segment].clone();
         // Metadata that no volume staged is zeroes, and the disk may still have that of the line's earlier life.
         let blank = || (per_unit > 0).then(|| Arc::new(vec![0; records.len() * per_unit]));
@@ -464,7 +502,8 @@ impl<D: Disk> Store for ImageStore<D> {
     }
 
     fn erase(&mut self, line: u32, header: &LineHeader) {
-        self.lines[line as usize] = None;
+        let staged = self.lines[line as usize].take();
+        self.recycle(staged);
         self.opened[line as usize] = 0;
         self.closed.retain(|&closed| closed != line);
         self.forget_window(line);
@@ -506,6 +545,10 @@ impl<D: Disk> Store for ImageStore<D> {
         self.drop_torn(line, from as usize, records)
     }
 
+    fn metadata_room(&self) -> u64 {
+        self.header.metadata_bytes
+    }
+
     fn write_metadata(&mut self, offset: u64, bytes: &[u8]) {
         assert!(offset + bytes.len() as u64 <= self.header.metadata_bytes, "metadata stays in its region");
         self.disk.write(PAGE + offset, bytes.to_vec());
@@ -527,6 +570,7 @@ impl<D: Disk> Store for ImageStore<D> {
             durable_turns: 0,
             window: Window::default(),
             scratch: Vec::new(),
+            pool: Vec::new(),
             header: self.header.clone(),
             ..*self
         }

@@ -1,0 +1,328 @@
+//! An image that somebody has been at: bytes flipped, ranges overwritten, numbers replaced and checksums made right again, the end cut
+//! off. It is refused in words, or opened with every invariant in place and then used; never a panic.
+//!
+//! `MEDIA_SEED=n` and `MEDIA_CASES=n` as elsewhere.
+
+use std::sync::{Arc, Mutex};
+
+use media::codec::checksum;
+use media::geometry::{Geometry, GeometryConfig};
+use media::journal::{HEADER_BYTES, METADATA_PAGE, RECORD_BYTES};
+use media::power::Random;
+use media::root::Layout;
+use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
+use media::store::disk::Disk;
+use media::store::schedule::{Done, Operation};
+use media::store::{ImageStore, StoreError};
+use media::volume::{Fault, Media, MediaError, Request, Sink, Source, Submitted, Token, VolumeId};
+use media::{Lba, LbaRange, Nanoseconds};
+
+const BLOCKS: u64 = 512;
+
+/// A disk that does everything at once, and whose bytes can be looked at from outside.
+#[derive(Clone, Default)]
+struct OpenDisk {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    turns: u64,
+    tickets: u64,
+}
+
+impl OpenDisk {
+    fn holding(bytes: Vec<u8>) -> Self {
+        Self { bytes: Arc::new(Mutex::new(bytes)), ..Self::default() }
+    }
+
+    fn put(&self, offset: u64, from: &[u8]) {
+        let mut bytes = self.bytes.lock().unwrap();
+        let start = usize::try_from(offset).unwrap();
+        let length = bytes.len().max(start + from.len());
+        bytes.resize(length, 0);
+        bytes[start..start + from.len()].copy_from_slice(from);
+    }
+}
+
+impl Disk for OpenDisk {
+    fn call(&mut self, operation: Operation) -> u64 {
+        self.turns += u64::from(!matches!(operation, Operation::Free(..)));
+        match operation {
+            Operation::Free(offset, bytes) | Operation::Turn(offset, bytes) => self.put(offset, &bytes),
+            Operation::Claim { offset, bytes, .. } => self.put(offset, &bytes),
+            Operation::Discard(..) | Operation::Barrier | Operation::Sync(_) | Operation::Notice(_) => {}
+        }
+        self.turns
+    }
+    fn ticket(&mut self, _durable: bool) -> u64 {
+        self.tickets += 1;
+        self.tickets
+    }
+    fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
+        let bytes = self.bytes.lock().unwrap();
+        let from = bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        let count = from.len().min(into.len());
+        into[..count].copy_from_slice(&from[..count]);
+        into[count..].fill(0);
+        Ok(())
+    }
+    fn done(&mut self) -> Result<Done, StoreError> {
+        Ok(Done { durable_turns: self.turns, ticket: self.tickets })
+    }
+    fn take(&mut self) -> Self {
+        self.clone()
+    }
+}
+
+fn config() -> SsdConfig {
+    SsdConfig {
+        geometry: GeometryConfig {
+            channels: 1,
+            dies_per_channel: 1,
+            planes_per_die: 2,
+            pages_per_block: 8,
+            page_bytes: 4096,
+            unit_bytes: 4096,
+            user_bytes: BLOCKS * 4096,
+            spare_per_million_of_user: 250_000,
+            replacement_blocks_per_plane: 2,
+            metadata_bytes_per_unit: 0,
+        },
+        volumes: vec![VolumeConfig { block_bytes: 4096, metadata_bytes: 8, capacity_blocks: BLOCKS }],
+        cache: CacheConfig { bytes: 32 << 10, ..CacheConfig::default() },
+        tuning: media::ftl::gc::Tuning { journal_entries: 128, ..media::ftl::gc::Tuning::default() },
+        power_atomic_bytes: 16 << 10,
+        ..SsdConfig::default()
+    }
+}
+
+struct Blank;
+
+impl Source for Blank {
+    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        into.fill(u8::try_from(offset % 251).unwrap());
+        Ok(())
+    }
+    fn fill_metadata(&mut self, _offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        into.fill(9);
+        Ok(())
+    }
+}
+
+impl Sink for Blank {
+    fn take(&mut self, _offset: usize, _from: &[u8]) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn take_metadata(&mut self, _offset: usize, _from: &[u8]) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+fn submit(ssd: &mut Ssd<ImageStore<OpenDisk>>, request: Request<'_>) -> Result<(), MediaError> {
+    match ssd.submit(Nanoseconds(0), Token(0), VolumeId(0), request) {
+        Submitted::Done(outcome) => outcome,
+        Submitted::Pending => {
+            let mut ended = None;
+            ssd.poll(Nanoseconds(0), &mut |_, outcome| ended = Some(outcome));
+            ended.expect("this disk is never late")
+        }
+    }
+}
+
+/// Random requests; those that fail fail.
+fn use_it(ssd: &mut Ssd<ImageStore<OpenDisk>>, random: &mut Random, requests: u64) {
+    for _ in 0..requests {
+        let capacity = ssd.shape(VolumeId(0)).map_or(1, |shape| shape.capacity_blocks);
+        let blocks = (1 + random.below(4)).min(capacity);
+        let range = LbaRange::new(Lba(random.below(capacity - blocks + 1)), blocks);
+        let _ = match random.below(10) {
+            0 => submit(ssd, Request::Deallocate { ranges: &[range] }),
+            1 => submit(ssd, Request::Read { range, into: &mut Blank, force: false }),
+            2 => submit(ssd, Request::Flush),
+            _ => submit(ssd, Request::Write { range, from: &mut Blank, force: false }),
+        };
+    }
+}
+
+/// The bytes of a drive that was used and then lost power, and their geometry.
+fn valid_image() -> (Vec<u8>, Geometry) {
+    let config = config();
+    let geometry = config.checked().unwrap();
+    let disk = OpenDisk::default();
+    let mut ssd = Ssd::create(config, ImageStore::create(&geometry, 1 << 20, disk.clone())).unwrap();
+    use_it(&mut ssd, &mut Random::new(1), 3000);
+    ssd.fail_program(1);
+    use_it(&mut ssd, &mut Random::new(2), 200);
+    let bytes = disk.bytes.lock().unwrap().clone();
+    (bytes, geometry)
+}
+
+/// Where things lie in an image.
+struct Places {
+    layout: Layout,
+    lines: usize,
+    first_line: usize,
+    stride: usize,
+}
+
+fn places(geometry: &Geometry) -> Places {
+    let blocks = u64::from(geometry.lines + geometry.config.replacement_blocks_per_plane) * u64::from(geometry.planes);
+    let records = (geometry.units_per_line as usize * RECORD_BYTES).next_multiple_of(METADATA_PAGE);
+    Places {
+        layout: Layout::new(geometry.user_units, blocks, 128),
+        lines: geometry.lines as usize,
+        first_line: METADATA_PAGE + (1 << 20),
+        stride: METADATA_PAGE + records + geometry.line_bytes.next_multiple_of(METADATA_PAGE),
+    }
+}
+
+fn interesting(random: &mut Random) -> u64 {
+    match random.below(6) {
+        0 => 0,
+        1 => u64::MAX,
+        2 => 1 << random.below(64),
+        3 => u64::MAX >> random.below(64),
+        4 => random.below(300),
+        _ => random.draw(),
+    }
+}
+
+/// Replaces a number, four or eight bytes wide.
+fn poke(bytes: &mut [u8], at: usize, random: &mut Random) {
+    let value = interesting(random).to_le_bytes();
+    let width = if random.below(2) == 0 { 4 } else { 8 };
+    let end = (at + width).min(bytes.len());
+    bytes[at..end].copy_from_slice(&value[..end - at]);
+}
+
+fn below(random: &mut Random, most: usize) -> usize {
+    usize::try_from(random.below(most as u64)).unwrap()
+}
+
+/// Changes numbers of a root, and its checksum to match.
+fn change_root(image: &mut [u8], places: &Places, random: &mut Random) {
+    let magic = u64::from_le_bytes(*b"bro root");
+    for generation in 0..2 {
+        let start = METADATA_PAGE + usize::try_from(places.layout.root_at(generation)).unwrap();
+        let length = u64::from_le_bytes(image[start + 8..start + 16].try_into().unwrap());
+        let Ok(length) = usize::try_from(length) else {
+            continue;
+        };
+        let Some(body) = image.get_mut(start + 24..start + 24 + length).filter(|body| !body.is_empty()) else {
+            continue;
+        };
+        for _ in 0..=random.below(2) {
+            let at = below(random, body.len() / 4) * 4;
+            poke(body, at, random);
+        }
+        let sum = checksum(magic, body);
+        image[start + 16..start + 24].copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
+/// Changes a number of a line's header, and its checksum to match.
+fn change_header(image: &mut [u8], places: &Places, random: &mut Random) {
+    let line = below(random, places.lines);
+    let start = places.first_line + line * places.stride;
+    let header = &mut image[start..start + HEADER_BYTES];
+    let at = below(random, 26) * 4;
+    poke(header, at, random);
+    if random.below(3) == 0 {
+        header[0] = u8::try_from(random.below(6)).unwrap();
+    }
+    let sum = checksum(u64::try_from(line).unwrap(), &header[..HEADER_BYTES - 8]);
+    header[HEADER_BYTES - 8..].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Changes a number of some records of a line, and their checksums to match.
+fn change_records(image: &mut [u8], places: &Places, random: &mut Random) {
+    let start = places.first_line + below(random, places.lines) * places.stride;
+    let opened = u64::from_le_bytes(image[start + 8..start + 16].try_into().unwrap());
+    for _ in 0..4 {
+        let slot = start + METADATA_PAGE + below(random, 16) * RECORD_BYTES;
+        let record = &mut image[slot..slot + RECORD_BYTES];
+        let at = [0, 8, 12, 16][below(random, 4)];
+        poke(&mut record[..24], at, random);
+        record[20] = u8::try_from(random.below(6)).unwrap();
+        record[21..24].fill(0);
+        let check = media::journal::fold(checksum(opened, &record[..RECORD_BYTES - 4]));
+        record[RECORD_BYTES - 4..].copy_from_slice(&check.to_le_bytes());
+    }
+}
+
+/// Changes entries of the map, which have no checksum.
+fn change_map(image: &mut [u8], places: &Places, random: &mut Random) {
+    for _ in 0..=random.below(4) {
+        let at = usize::try_from(places.layout.map + random.below(places.layout.bytes - places.layout.map)).unwrap();
+        let value = if random.below(2) == 0 { random.below(1 << 9) } else { interesting(random) };
+        let at = METADATA_PAGE + at / 4 * 4;
+        image[at..at + 4].copy_from_slice(&value.to_le_bytes()[..4]);
+    }
+}
+
+fn change_anything(image: &mut Vec<u8>, random: &mut Random) {
+    match random.below(4) {
+        0 => {
+            let at = below(random, image.len());
+            image[at] ^= 1 << random.below(8);
+        }
+        1 => {
+            let from = below(random, image.len());
+            let to = (from + below(random, 70_000)).min(image.len());
+            image[from..to].fill_with(|| u8::try_from(random.below(256)).unwrap());
+        }
+        2 => {
+            let from = below(random, image.len());
+            let to = (from + below(random, 70_000)).min(image.len());
+            image[from..to].fill(0);
+        }
+        _ => {
+            let length = below(random, image.len());
+            image.truncate(length);
+        }
+    }
+}
+
+fn change(image: &mut Vec<u8>, places: &Places, random: &mut Random) {
+    match random.below(8) {
+        0 | 1 => change_root(image, places, random),
+        2 | 3 => change_header(image, places, random),
+        4 => change_records(image, places, random),
+        5 => change_map(image, places, random),
+        _ => change_anything(image, random),
+    }
+}
+
+fn open(image: Vec<u8>, geometry: &Geometry) -> Result<Ssd<ImageStore<OpenDisk>>, StoreError> {
+    Ssd::open(config(), ImageStore::open(geometry, OpenDisk::holding(image))?)
+}
+
+#[test]
+fn a_changed_image_is_refused_or_works_and_never_brings_the_process_down() {
+    let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let (valid, geometry) = valid_image();
+    open(valid.clone(), &geometry).expect("the image is good as it is").ftl().assert_invariants();
+    let places = places(&geometry);
+    let (mut refused, mut opened) = (0, 0);
+    let seeds = match variable("MEDIA_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..variable("MEDIA_CASES").unwrap_or(1500),
+    };
+    for seed in seeds.clone() {
+        let mut random = Random::new(seed);
+        let mut image = valid.clone();
+        println!("MEDIA_SEED={seed}");
+        change(&mut image, &places, &mut random);
+        match open(image, &geometry) {
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                refused += 1;
+            }
+            Ok(mut ssd) => {
+                ssd.ftl().assert_invariants();
+                use_it(&mut ssd, &mut random, 300);
+                ssd.ftl().assert_invariants();
+                opened += 1;
+            }
+        }
+    }
+    println!("{refused} refused, {opened} opened");
+    assert!(seeds.end - seeds.start < 100 || (refused > 0 && opened > 0), "{refused} refused, {opened} opened");
+}
