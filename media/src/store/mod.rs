@@ -7,8 +7,10 @@ pub mod file;
 pub mod header;
 pub mod image;
 pub mod memory;
+mod places;
 mod ram;
 pub mod schedule;
+mod staging;
 pub mod twin;
 
 pub use backing::{Store, StoreError};
