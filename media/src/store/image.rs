@@ -16,13 +16,13 @@ use std::sync::Arc;
 use super::backing::{Store, StoreError};
 use super::disk::Disk;
 use super::header::ImageHeader;
+use super::places::{PAGE, Places};
 use super::schedule::{Bytes, Operation};
-use crate::codec::{Writer, checksum};
+use super::staging::{StagedLine, Window, blank_empty, data_check, encode_records};
 use crate::geometry::Geometry;
-use crate::journal::{HEADER_BYTES, HeaderState, Kind, LineHeader, METADATA_PAGE, RECORD_BYTES, Record, fold};
+use crate::journal::{HEADER_BYTES, HeaderState, Kind, LineHeader, METADATA_PAGE, RECORD_BYTES, Record};
 use crate::unit::narrow;
 
-const PAGE: u64 = METADATA_PAGE as u64;
 /// No metadata region is larger: the map of the largest media takes two times 16 GiB.
 const MOST_METADATA: u64 = 1 << 40;
 /// How much of a line is read at a time while its units are moved elsewhere.
@@ -44,33 +44,6 @@ impl Default for Habits {
     }
 }
 
-struct StagedLine {
-    /// Segments of data, then as many of metadata.
-    segments: Vec<Option<Bytes>>,
-    /// Records from this slot on are in `records`; those before it are from before the image was opened.
-    first: u32,
-    records: Vec<Record>,
-    /// The encoded records that were handed to the disk.
-    handed: Vec<Bytes>,
-}
-
-impl StagedLine {
-    /// Whether the disk has let go of everything, which it does when that is written.
-    fn written(&mut self) -> bool {
-        // Not by counting references: seeing that there is no other must also mean seeing that the write is over.
-        let mut all = self.segments.iter_mut().flatten().chain(&mut self.handed);
-        all.all(|bytes| Arc::get_mut(bytes).is_some())
-    }
-}
-
-/// What was read ahead of a line that lies on the disk alone.
-#[derive(Default)]
-struct Window {
-    line: u32,
-    offset: usize,
-    bytes: Vec<u8>,
-}
-
 /// A store on a disk.
 pub struct ImageStore<D: Disk> {
     disk: D,
@@ -89,13 +62,7 @@ pub struct ImageStore<D: Disk> {
     /// Segments of data to stage in again: taking and clearing memory costs as much as filling it.
     pool: Vec<Bytes>,
     header: ImageHeader,
-    unit_shift: u32,
-    segment_units: u32,
-    units_per_line: u32,
-    data_bytes: usize,
-    metadata_per_unit: usize,
-    line_stride: u64,
-    records_bytes: u64,
+    places: Places,
 }
 
 impl<D: Disk> ImageStore<D> {
@@ -138,8 +105,7 @@ impl<D: Disk> ImageStore<D> {
 
     fn over(geometry: &Geometry, header: ImageHeader, disk: D) -> Self {
         let lines = geometry.lines as usize;
-        let records_bytes = (u64::from(geometry.units_per_line) * RECORD_BYTES as u64).next_multiple_of(PAGE);
-        let line_bytes = (geometry.line_bytes as u64).next_multiple_of(PAGE);
+        let places = Places::new(geometry, header.metadata_bytes);
         Self {
             disk,
             habits: Habits::default(),
@@ -153,13 +119,7 @@ impl<D: Disk> ImageStore<D> {
             scratch: Vec::new(),
             pool: Vec::new(),
             header,
-            unit_shift: geometry.unit_shift,
-            segment_units: geometry.units_per_program,
-            units_per_line: geometry.units_per_line,
-            data_bytes: geometry.line_data_bytes,
-            metadata_per_unit: geometry.config.metadata_bytes_per_unit as usize,
-            line_stride: PAGE + records_bytes + line_bytes,
-            records_bytes,
+            places,
         }
     }
 
@@ -171,7 +131,7 @@ impl<D: Disk> ImageStore<D> {
     /// Bytes of the whole image; a file may be smaller as long as nothing was written behind its end.
     #[must_use]
     pub fn image_bytes(&self) -> u64 {
-        self.line_at(narrow(self.lines.len()))
+        self.places.line_at(narrow(self.lines.len()))
     }
 
     /// Refuses a disk of `length` bytes that does not hold the whole image.
@@ -197,46 +157,8 @@ impl<D: Disk> ImageStore<D> {
         &mut self.disk
     }
 
-    fn line_at(&self, line: u32) -> u64 {
-        PAGE + self.header.metadata_bytes.next_multiple_of(PAGE) + u64::from(line) * self.line_stride
-    }
-
-    fn byte_at(&self, line: u32, offset: usize) -> u64 {
-        self.line_at(line) + PAGE + self.records_bytes + offset as u64
-    }
-
-    fn segment_data_bytes(&self) -> usize {
-        (self.segment_units as usize) << self.unit_shift
-    }
-
-    fn segments_per_line(&self) -> usize {
-        (self.units_per_line / self.segment_units) as usize
-    }
-
-    /// The bytes of a segment of data or of metadata, whichever an offset lies in.
-    fn segment_size(&self, offset: usize) -> usize {
-        if offset < self.data_bytes {
-            self.segment_data_bytes()
-        } else {
-            self.segment_units as usize * self.metadata_per_unit
-        }
-    }
-
-    /// The segment of an offset, and the offset in it.
-    fn segment_of(&self, offset: usize) -> (usize, usize) {
-        let size = self.segment_size(offset);
-        if offset < self.data_bytes {
-            return (offset / size, offset % size);
-        }
-        if size == 0 {
-            return (0, 0);
-        }
-        let offset = offset - self.data_bytes;
-        (self.segments_per_line() + offset / size, offset % size)
-    }
-
     fn staged_line(&mut self, line: u32) -> &mut StagedLine {
-        let segments = self.segments_per_line() * 2;
+        let segments = self.places.segments_per_line() * 2;
         self.lines[line as usize].get_or_insert_with(|| {
             Box::new(StagedLine { segments: vec![None; segments], first: 0, records: Vec::new(), handed: Vec::new() })
         })
@@ -253,7 +175,7 @@ impl<D: Disk> ImageStore<D> {
     }
 
     fn forget_closed(&mut self) {
-        let most = self.habits.cache_bytes / self.data_bytes;
+        let most = self.habits.cache_bytes / self.places.data_bytes;
         while self.closed.len() > most {
             let line = self.closed[0];
             let staged = &mut self.lines[line as usize];
@@ -268,7 +190,7 @@ impl<D: Disk> ImageStore<D> {
 
     /// Keeps the memory of a line's data, as much as a line in each stream needs.
     fn recycle(&mut self, line: Option<Box<StagedLine>>) {
-        let segments = self.segments_per_line();
+        let segments = self.places.segments_per_line();
         for mut segment in line.into_iter().flat_map(|line| line.segments.into_iter().take(segments)).flatten() {
             if self.pool.len() < 2 * segments && Arc::get_mut(&mut segment).is_some() {
                 self.pool.push(segment);
@@ -282,7 +204,7 @@ impl<D: Disk> ImageStore<D> {
                 return;
             };
             // Everything but the header, which says that the line is erased.
-            let (from, bytes) = (self.line_at(line) + PAGE, self.line_stride - PAGE);
+            let (from, bytes) = (self.places.line_at(line) + PAGE, self.places.line_stride - PAGE);
             self.erased_at[line as usize] = self.disk.call(Operation::Discard(from, bytes));
         }
     }
@@ -300,8 +222,8 @@ impl<D: Disk> ImageStore<D> {
     }
 
     fn read_records(&mut self, line: u32, into: &mut Vec<Record>) -> Result<(), StoreError> {
-        let mut bytes = vec![0; self.units_per_line as usize * RECORD_BYTES];
-        self.disk.read(self.line_at(line) + PAGE, &mut bytes)?;
+        let mut bytes = vec![0; self.places.units_per_line as usize * RECORD_BYTES];
+        self.disk.read(self.places.record_at(line, 0), &mut bytes)?;
         let opened = self.opened[line as usize];
         let units = bytes.chunks_exact(RECORD_BYTES).map(|bytes| Record::decode(opened, bytes));
         into.extend(units.map(|unit| unit.unwrap_or_default().0));
@@ -313,18 +235,18 @@ impl<D: Disk> ImageStore<D> {
 
     /// Where data of a unit did not reach the disk although its record did, the unit was never there.
     fn drop_torn(&mut self, line: u32, from: usize, records: &mut [Record]) -> Result<(), StoreError> {
-        let mut bytes = vec![0; 1 << self.unit_shift];
+        let mut bytes = vec![0; 1 << self.places.unit_shift];
         let mut checks = [0; RECORD_BYTES];
         for (slot, record) in records.iter_mut().enumerate().skip(from) {
             if !record.kind.holds_unit() {
                 continue;
             }
-            self.disk.read(self.line_at(line) + PAGE + (slot * RECORD_BYTES) as u64, &mut checks)?;
+            self.disk.read(self.places.record_at(line, narrow(slot)), &mut checks)?;
             let stored = Record::decode(self.opened[line as usize], &checks);
-            let metadata = self.data_bytes + slot * self.metadata_per_unit;
-            let mut rest = vec![0; self.metadata_per_unit];
-            self.disk.read(self.byte_at(line, slot << self.unit_shift), &mut bytes)?;
-            self.disk.read(self.byte_at(line, metadata), &mut rest)?;
+            let metadata = self.places.data_bytes + slot * self.places.metadata_per_unit;
+            let mut rest = vec![0; self.places.metadata_per_unit];
+            self.disk.read(self.places.byte_at(line, slot << self.places.unit_shift), &mut bytes)?;
+            self.disk.read(self.places.byte_at(line, metadata), &mut rest)?;
             if stored.is_none_or(|(_, check)| check != data_check(&bytes, &rest)) {
                 *record = Record::default();
             }
@@ -332,77 +254,36 @@ impl<D: Disk> ImageStore<D> {
         Ok(())
     }
 
-    /// The encoded records of a program, each with the check of its data.
-    fn encode_records(&self, line: u32, records: &[Record], data: Option<&Bytes>, metadata: Option<&Bytes>) -> Vec<u8> {
-        let (unit_shift, per_unit) = (self.unit_shift, self.metadata_per_unit);
-        let mut encoded = Writer(Vec::with_capacity(records.len() * RECORD_BYTES));
-        for (n, record) in records.iter().enumerate() {
-            let unit = data.map_or(&[][..], |data| &data[n << unit_shift..(n + 1) << unit_shift]);
-            let rest = metadata.map_or(&[][..], |bytes| &bytes[n * per_unit..(n + 1) * per_unit]);
-            let check = if record.kind.holds_unit() { data_check(unit, rest) } else { 0 };
-            record.encode(self.opened[line as usize], check, &mut encoded);
-        }
-        encoded.0
-    }
-
     /// Copies bytes of a line that lies on the disk alone, by way of what was read ahead: what is collected is read in order.
     fn copy_from_window(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
         let mut window = std::mem::take(&mut self.window);
-        let within = |window: &Window| {
-            let at = from.1.checked_sub(window.offset).filter(|_| window.line == from.0)?;
-            (at + bytes <= window.bytes.len()).then_some(at)
-        };
-        if within(&window).is_none() {
-            // Up to where data ends and metadata begins, or to the end.
-            let area = if from.1 < self.data_bytes { 0 } else { self.data_bytes };
-            let end =
-                if area == 0 { self.data_bytes } else { area + self.units_per_line as usize * self.metadata_per_unit };
+        if window.get(from, bytes).is_none() {
+            let end = self.places.area_end(from.1);
             window.bytes.resize(WINDOW_BYTES.max(bytes).min(end - from.1), 0);
             (window.line, window.offset) = from;
-            self.disk.read(self.byte_at(from.0, from.1), &mut window.bytes)?;
+            let read = self.disk.read(self.places.byte_at(from.0, from.1), &mut window.bytes);
+            // Nothing may be taken from a window that was not filled: it is put back only when it is.
+            read?;
         }
-        let at = within(&window).expect("it was just read");
-        self.stage(to.0, to.1, bytes).copy_from_slice(&window.bytes[at..at + bytes]);
+        let source = window.get(from, bytes).expect("it was just read");
+        self.stage(to.0, to.1, bytes).copy_from_slice(source);
         self.window = window;
         Ok(())
     }
-
-    fn forget_window(&mut self, line: u32) {
-        if self.window.line == line {
-            self.window.bytes.clear();
-        }
-    }
-}
-
-/// Clears the slots of a page that hold no unit: recycled memory of other data is nobody's business there.
-fn blank_empty(segment: Option<&mut Bytes>, records: &[Record], unit_shift: u32) {
-    let Some(memory) = segment.and_then(Arc::get_mut) else {
-        return;
-    };
-    for (unit, record) in memory.chunks_exact_mut(1 << unit_shift).zip(records) {
-        if !record.kind.holds_unit() {
-            unit.fill(0);
-        }
-    }
-}
-
-fn data_check(data: &[u8], metadata: &[u8]) -> u32 {
-    let sum = checksum(1, data);
-    fold(if metadata.is_empty() { sum } else { checksum(sum, metadata) })
 }
 
 impl<D: Disk> Store for ImageStore<D> {
     fn segment_bytes(&self) -> usize {
-        self.segment_data_bytes()
+        self.places.segment_data_bytes()
     }
 
     fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8] {
         if bytes == 0 {
             return &mut [];
         }
-        let (segment, at) = self.segment_of(offset);
-        let size = self.segment_size(offset);
-        let data = offset < self.data_bytes;
+        let (segment, at) = self.places.segment_of(offset);
+        let size = self.places.segment_size(offset);
+        let data = offset < self.places.data_bytes;
         if self.staged_line(line).segments[segment].is_none() {
             // Units that are staged are filled wholly, so what is left of another life in recycled memory is not seen.
             let recycled = if data { self.pool.pop() } else { None };
@@ -414,22 +295,22 @@ impl<D: Disk> Store for ImageStore<D> {
     }
 
     fn view(&self, line: u32, offset: usize, bytes: usize) -> Option<&[u8]> {
-        let (segment, at) = self.segment_of(offset);
+        let (segment, at) = self.places.segment_of(offset);
         self.lines[line as usize].as_ref()?.segments.get(segment)?.as_ref()?.get(at..at + bytes)
     }
 
     fn read(&mut self, line: u32, offset: usize, into: &mut [u8]) -> Result<(), StoreError> {
         if self.lines[line as usize].is_none() {
-            return self.disk.read(self.byte_at(line, offset), into);
+            return self.disk.read(self.places.byte_at(line, offset), into);
         }
         let mut at = 0;
         while at < into.len() {
-            let (_, inside) = self.segment_of(offset + at);
-            let count = (self.segment_size(offset + at) - inside).min(into.len() - at);
+            let (_, inside) = self.places.segment_of(offset + at);
+            let count = (self.places.segment_size(offset + at) - inside).min(into.len() - at);
             if let Some(bytes) = self.view(line, offset + at, count) {
                 into[at..at + count].copy_from_slice(bytes);
             } else {
-                let place = self.byte_at(line, offset + at);
+                let place = self.places.byte_at(line, offset + at);
                 self.disk.read(place, &mut into[at..at + count])?;
             }
             at += count;
@@ -453,11 +334,11 @@ impl<D: Disk> Store for ImageStore<D> {
     }
 
     fn program(&mut self, line: u32, first_slot: u32, records: &[Record]) {
-        let segment = (first_slot / self.segment_units) as usize;
-        let (per_unit, unit_shift) = (self.metadata_per_unit, self.unit_shift);
-        assert!(first_slot.is_multiple_of(self.segment_units), "a program begins with its page");
+        let segment = (first_slot / self.places.segment_units) as usize;
+        let (per_unit, unit_shift) = (self.places.metadata_per_unit, self.places.unit_shift);
+        assert!(first_slot.is_multiple_of(self.places.segment_units), "a program begins with its page");
         assert_ne!(self.opened[line as usize], 0, "only an open line is programmed");
-        let metadata_segment = self.segments_per_line() + segment;
+        let metadata_segment = self.places.segments_per_line() + segment;
         let staged = self.staged_line(line);
         if staged.records.is_empty() {
             staged.first = first_slot;
@@ -471,16 +352,22 @@ impl<D: Disk> Store for ImageStore<D> {
         // Metadata that no volume staged is zeroes, and the disk may still have that of the line's earlier life.
         let blank = || (per_unit > 0).then(|| Arc::new(vec![0; records.len() * per_unit]));
         let metadata = staged.segments[metadata_segment].clone().or_else(blank);
-        let encoded = Arc::new(self.encode_records(line, records, data.as_ref(), metadata.as_ref()));
+        let encoded = Arc::new(encode_records(
+            &self.places,
+            self.opened[line as usize],
+            records,
+            data.as_ref(),
+            metadata.as_ref(),
+        ));
         if let Some(data) = data {
-            self.put(line, self.byte_at(line, (first_slot as usize) << self.unit_shift), data);
+            self.put(line, self.places.byte_at(line, (first_slot as usize) << self.places.unit_shift), data);
         }
         if let Some(metadata) = metadata {
-            let place = self.byte_at(line, self.data_bytes + first_slot as usize * per_unit);
+            let place = self.places.byte_at(line, self.places.data_bytes + first_slot as usize * per_unit);
             self.put(line, place, metadata);
         }
         self.staged_line(line).handed.push(Arc::clone(&encoded));
-        self.put(line, self.line_at(line) + PAGE + u64::from(first_slot) * RECORD_BYTES as u64, encoded);
+        self.put(line, self.places.record_at(line, first_slot), encoded);
     }
 
     fn write_header(&mut self, line: u32, header: &LineHeader) {
@@ -493,7 +380,7 @@ impl<D: Disk> Store for ImageStore<D> {
             }
         }
         let bytes = Arc::new(header.encode(line));
-        self.disk.call(Operation::Claim { offset: self.line_at(line), bytes, opens });
+        self.disk.call(Operation::Claim { offset: self.places.line_at(line), bytes, opens });
         if header.state == HeaderState::Closed && self.lines[line as usize].is_some() {
             self.closed.push_back(line);
         }
@@ -506,10 +393,10 @@ impl<D: Disk> Store for ImageStore<D> {
         self.recycle(staged);
         self.opened[line as usize] = 0;
         self.closed.retain(|&closed| closed != line);
-        self.forget_window(line);
+        self.window.forget(line);
         // What was moved out of the line must be durable before that is said and the line is written again.
         let bytes = Arc::new(header.encode(line));
-        let claim = Operation::Claim { offset: self.line_at(line), bytes, opens: false };
+        let claim = Operation::Claim { offset: self.places.line_at(line), bytes, opens: false };
         self.erased_at[line as usize] = self.disk.call(claim);
         assert!(!self.erased.contains(&line), "an erased line is opened before it is erased again");
         self.erased.push_back(line);
@@ -518,7 +405,7 @@ impl<D: Disk> Store for ImageStore<D> {
 
     fn header(&mut self, line: u32) -> Result<LineHeader, StoreError> {
         let mut bytes = [0; HEADER_BYTES];
-        self.disk.read(self.line_at(line), &mut bytes)?;
+        self.disk.read(self.places.line_at(line), &mut bytes)?;
         let header = LineHeader::decode(line, &bytes)
             .ok_or_else(|| StoreError::Damaged(format!("the header of line {line} is damaged")))?;
         self.opened[line as usize] = header.opened;
@@ -537,7 +424,7 @@ impl<D: Disk> Store for ImageStore<D> {
             into.resize(line.first as usize, Record::default());
             into.extend_from_slice(&line.records);
         }
-        assert!(into.len() <= self.units_per_line as usize, "a line has no more records than slots");
+        assert!(into.len() <= self.places.units_per_line as usize, "a line has no more records than slots");
         Ok(())
     }
 

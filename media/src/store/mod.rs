@@ -9,8 +9,10 @@ pub mod image;
 pub mod inspect;
 pub mod memory;
 pub mod overlay;
+mod places;
 mod ram;
 pub mod schedule;
+mod staging;
 pub mod twin;
 
 pub use backing::{Store, StoreError};
