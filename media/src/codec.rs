@@ -1,6 +1,8 @@
 //! Owns how numbers become bytes in metadata, and the checksum over them. Little-endian, no platform-sized integers. Knows nothing
 //! of what the numbers mean.
 
+use twox_hash::XxHash3_64;
+
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Spreads a word over all its bits (an odd multiplication and two folds, bijective).
@@ -10,23 +12,10 @@ pub const fn mix(word: u64) -> u64 {
     (word ^ (word >> 29)).wrapping_mul(MULTIPLIER)
 }
 
-/// A checksum of 64 bits over bytes, different for each seed. It finds damage, not malice. Four lanes, so that the multiplications
-/// of neighbouring words overlap.
+/// A checksum of 64 bits over bytes (XXH3), different for each seed. It finds damage, not malice.
 #[must_use]
 pub fn checksum(seed: u64, bytes: &[u8]) -> u64 {
-    let mut lanes = [seed, !seed, seed ^ MULTIPLIER, mix(seed)];
-    let mut chunks = bytes.chunks_exact(32);
-    for chunk in &mut chunks {
-        for (lane, word) in lanes.iter_mut().zip(chunk.chunks_exact(8)) {
-            let word = u64::from_le_bytes(word.try_into().expect("chunks of eight"));
-            *lane = (*lane ^ word).wrapping_mul(MULTIPLIER).rotate_left(29);
-        }
-    }
-    let mut sum = mix(bytes.len() as u64);
-    for &byte in chunks.remainder() {
-        sum = (sum ^ u64::from(byte)).wrapping_mul(MULTIPLIER).rotate_left(7);
-    }
-    lanes.iter().fold(sum, |sum, lane| mix(sum ^ lane).rotate_left(17))
+    XxHash3_64::oneshot_with_seed(seed, bytes)
 }
 
 /// Appends numbers to bytes.

@@ -107,10 +107,9 @@ impl Load<'_> {
     }
 }
 
-/// How the drive is made. With `op=12.5%` (at this size the fewest lines that a media may have) writes fail for want of room after
-/// some kills, which is the translation layer's to mend: `MADE_WITH=iu=16KiB,op=12.5%` shows it.
+/// How the drive is made; at this size 12.5 % of spare are the fewest lines that a media may have, so that it is always short of room.
 fn made_with() -> String {
-    std::env::var("MADE_WITH").unwrap_or_else(|_| "iu=16KiB,op=50%".to_owned())
+    std::env::var("MADE_WITH").unwrap_or_else(|_| "iu=16KiB,op=12.5%".to_owned())
 }
 
 fn start(file: &Path, round: u64) -> Brownout {

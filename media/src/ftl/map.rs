@@ -102,15 +102,12 @@ impl Map {
     pub fn read_page(&mut self, page: usize, from: &[u8; METADATA_PAGE]) {
         let start = page * ENTRIES_PER_PAGE;
         let end = (start + ENTRIES_PER_PAGE).min(self.entries.len());
-        if self.used[page] == 0 && from.iter().all(|byte| *byte == 0) {
+        let empty = from.as_chunks::<8>().0.iter().fold(0, |any, word| any | u64::from_ne_bytes(*word)) == 0;
+        if empty && self.used[page] == 0 {
             // Memory that nobody writes to costs nothing: the map of a large and empty drive is mostly that.
             return;
         }
         let mut used = 0;
-        if from.iter().all(|&byte| byte == 0) && self.used[page] == 0 {
-            // Nothing there: memory that was never touched stays so.
-            return;
-        }
         for (bytes, entry) in from.chunks_exact(4).zip(&mut self.entries[start..end]) {
             *entry = u32::from_le_bytes(bytes.try_into().expect("chunks of four"));
             used += u16::from(*entry != 0);

@@ -39,7 +39,7 @@ struct Row {
     first_wrong: Option<(u64, u64, u64)>,
 }
 
-/// Writes at each offset of a unit, in each length up to a little over two units, on drives of all [`GRIDS`].
+/// Writes at each offset of a unit, in each length up to a little over two units, on drives of all units and block sizes that are tried.
 pub fn compare() -> Comparison {
     let rows = GRIDS.iter().map(|&(unit_bytes, block_bytes)| compare_grid(unit_bytes, block_bytes)).collect();
     let mut drive = Drive::in_memory(config(16 << 10, 4096));
