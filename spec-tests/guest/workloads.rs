@@ -178,11 +178,14 @@ fn several_namespaces_with_formats_of_their_own() -> Result<()> {
 . /lib.sh
 wait_for_device
 DEVICE=/dev/nvme0n2 wait_for_device
-[ "$(cat /sys/block/nvme0n1/size)" = 131072 ] || fail "size of the first namespace"
-[ "$(cat /sys/block/nvme0n2/size)" = 2147483648 ] || fail "size of the second namespace"
-[ "$(cat /sys/block/nvme0n2/queue/logical_block_size)" = 4096 ] || fail "block size of the second namespace"
+# Newer kernels look at namespaces side by side, so that the names need not follow the identifiers.
+first=nvme0n1 second=nvme0n2
+[ "$(cat /sys/block/nvme0n1/nsid)" = 1 ] || { first=nvme0n2 second=nvme0n1; }
+[ "$(cat /sys/block/$first/size)" = 131072 ] || fail "size of the first namespace"
+[ "$(cat /sys/block/$second/size)" = 2147483648 ] || fail "size of the second namespace"
+[ "$(cat /sys/block/$second/queue/logical_block_size)" = 4096 ] || fail "block size of the second namespace"
 [ "$(cat /sys/block/nvme0n1/wwid)" != "$(cat /sys/block/nvme0n2/wwid)" ] || fail "the same identity twice"
-DEVICE=/dev/nvme0n2
+DEVICE=/dev/$second
 fio_job end --rw=randwrite --bs=4k --offset=1099507433472 --size=4M --verify=crc32 --ioengine=libaio --iodepth=16
 "#;
     let report = Machine::new(Kernel::Newest)
