@@ -66,7 +66,7 @@ fn a_file_that_is_no_sound_media_is_1_and_stays_as_it_is() {
         why
     };
     assert!(with(&|bytes| bytes[0] = b'x').contains("this is not a brownout media file"));
-    assert!(with(&|bytes| bytes[8] = 2).contains("format version 2"));
+    assert!(with(&|bytes| bytes[8] = 9).contains("format version 9"));
     assert!(with(&|bytes| bytes[20] ^= 1).contains("checksum"));
     assert!(with(&|bytes| bytes.truncate(bytes.len() / 2)).contains("cut off"));
     assert!(with(&|bytes| bytes[4096..4096 + 400_000].fill(0x5a)).contains("neither root"));

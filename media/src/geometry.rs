@@ -53,6 +53,8 @@ pub struct GeometryConfig {
     pub spare_per_million_of_user: u32,
     /// Blocks kept per plane, on top of the over-provisioning, to replace blocks that fail.
     pub replacement_blocks_per_plane: u32,
+    /// Blocks that are bad at birth, scattered over planes and lines; each has a replacement already.
+    pub factory_bad_blocks: u32,
     /// Bytes beside each unit that hold its blocks' metadata; the most that any volume needs.
     pub metadata_bytes_per_unit: u32,
 }
@@ -70,6 +72,7 @@ impl Default for GeometryConfig {
             user_bytes: 1 << 30,
             spare_per_million_of_user: 125_000,
             replacement_blocks_per_plane: 4,
+            factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
         }
     }
@@ -111,6 +114,12 @@ impl Geometry {
     pub fn new(config: GeometryConfig) -> Result<Self, ConfigError> {
         Self::check(&config)?;
         let planes = config.channels * config.dies_per_channel * config.planes_per_die;
+        let replacements = u64::from(planes) * u64::from(config.replacement_blocks_per_plane);
+        require!(
+            u64::from(config.factory_bad_blocks) <= replacements,
+            "{} blocks are bad at birth, and {replacements} can be replaced",
+            config.factory_bad_blocks
+        );
         let line_data = u64::from(planes) * u64::from(config.pages_per_block) * u64::from(config.page_bytes);
         let unit = u64::from(config.unit_bytes);
         let program = unit.max(u64::from(config.page_bytes));

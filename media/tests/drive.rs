@@ -46,6 +46,7 @@ fn config(unit_bytes: u32, block_bytes: u32) -> SsdConfig {
             user_bytes,
             spare_per_million_of_user: 250_000,
             replacement_blocks_per_plane: 2,
+            factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
         },
         volumes: vec![VolumeConfig {

@@ -34,6 +34,7 @@ fn config() -> SsdConfig {
             user_bytes: BLOCKS * 4096,
             spare_per_million_of_user: 250_000,
             replacement_blocks_per_plane: 1,
+            factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
         },
         volumes: vec![VolumeConfig { block_bytes: 4096, metadata_bytes: 0, capacity_blocks: BLOCKS }],
@@ -170,7 +171,7 @@ fn a_file_in_use_existing_missing_foreign_newer_damaged_cut_off_or_of_another_ge
         words
     };
     assert!(with(&|bytes| bytes[0] = b'x').contains("not a brownout"));
-    assert!(with(&|bytes| bytes[8] = 2).contains("format version 2"));
+    assert!(with(&|bytes| bytes[8] = 9).contains("format version 9"));
     assert!(with(&|bytes| bytes[14] ^= 1).contains("checksum"));
     assert!(with(&|bytes| bytes.truncate(bytes.len() / 2)).contains("cut off"));
     assert!(with(&|bytes| bytes.truncate(100)).contains("damaged"));

@@ -83,6 +83,7 @@ fn config() -> SsdConfig {
             user_bytes: BLOCKS * 4096,
             spare_per_million_of_user: 250_000,
             replacement_blocks_per_plane: 2,
+            factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
         },
         volumes: vec![VolumeConfig { block_bytes: 4096, metadata_bytes: 8, capacity_blocks: BLOCKS }],

@@ -136,6 +136,7 @@ impl MediaWords {
             unit_bytes,
             user_bytes: user_units.saturating_mul(unit.0),
             spare_per_million_of_user: options.op.unwrap_or_default().0,
+            factory_bad_blocks: options.bad_blocks.unwrap_or(base.factory_bad_blocks),
             ..base
         };
         geometry.pages_per_block = self.count("pages", options.pages, pages_wanted(&geometry), 65536)?;
@@ -183,7 +184,7 @@ impl MediaWords {
 
     /// A rule that several words break together.
     fn refuse_geometry(&self, error: &ConfigError) -> OptionError {
-        let words: Vec<_> = ["iu", "channels", "dies", "planes", "pages", "page_size"]
+        let words: Vec<_> = ["iu", "channels", "dies", "planes", "pages", "page_size", "bad_blocks"]
             .into_iter()
             .filter_map(|name| self.given.get(name).map(|word| format!("{name}={}", word.text)))
             .collect();
@@ -191,7 +192,7 @@ impl MediaWords {
         OptionError::new(
             "--media",
             shown,
-            format!("{error}: give other channels, dies, planes, pages, page_size or iu"),
+            format!("{error}: give other channels, dies, planes, pages, page_size, bad_blocks or iu"),
         )
     }
 
@@ -209,6 +210,7 @@ impl MediaWords {
             ("planes", text(options.planes), there.planes_per_die.to_string()),
             ("pages", text(options.pages), there.pages_per_block.to_string()),
             ("page_size", options.page_size.map(|page| page.to_string()), size(there.page_bytes)),
+            ("bad_blocks", text(options.bad_blocks), there.factory_bad_blocks.to_string()),
         ];
         for (name, given, there) in pairs {
             if let Some(given) = given.filter(|given| *given != there) {
@@ -294,6 +296,7 @@ impl MediaSettings {
             planes: geometry.planes_per_die,
             pages: geometry.pages_per_block,
             page_size: bytes(geometry.page_bytes),
+            bad_blocks: geometry.factory_bad_blocks,
         }
     }
 
@@ -354,6 +357,7 @@ pub struct PrintedMedia {
     planes: u32,
     pages: u32,
     page_size: Bytes,
+    bad_blocks: u32,
 }
 
 /// Where a store given with a namespace and one given with the media are the same.

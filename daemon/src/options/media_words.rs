@@ -42,6 +42,8 @@ pub struct MediaOptions {
     pub pages: Option<u32>,
     /// What one program writes.
     pub page_size: Option<Bytes>,
+    /// Blocks that are bad at birth.
+    pub bad_blocks: Option<u32>,
 }
 
 /// Where the bytes of the media lie.

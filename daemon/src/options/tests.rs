@@ -124,11 +124,12 @@ fn media_refusal(text: &str, namespaces: &[&str]) -> String {
 #[test]
 fn the_words_of_the_media_reach_the_drive() {
     let text = "iu=16KiB,op=12.5%,gc=fifo,vwc=off,plp=on,cache=unsafe,cache_size=2MiB,open_units=1,timing=tlc,\
-                channels=2,dies=1,planes=1,pages=32,page_size=8KiB";
+                channels=2,dies=1,planes=1,pages=32,page_size=8KiB,bad_blocks=3";
     let settings = Settings::read(&media(text, &["size=64MiB,lba=4KiB"])).expect("legal").media;
     let (geometry, cache) = (&settings.ssd.geometry, &settings.ssd.cache);
     assert_eq!((geometry.unit_bytes, geometry.spare_per_million_of_user), (16384, 125_000));
     assert_eq!((geometry.channels, geometry.pages_per_block, geometry.page_bytes), (2, 32, 8192));
+    assert_eq!(geometry.factory_bad_blocks, 3);
     assert_eq!((cache.present, cache.capacitors, cache.bytes, cache.open_units), (false, true, 2 << 20, 1));
     assert_eq!(settings.cache, HostCache::Unsafe);
     assert_eq!(settings.ssd.times, Some(::media::nand::timing::NandTimes::TLC));
@@ -149,6 +150,7 @@ fn a_word_of_the_media_that_cannot_be_is_refused_by_name() {
     let refusal = |text| media_refusal(text, &["lba=16KiB"]);
     assert_eq!(refusal("iu=8KiB"), "--media iu=8KiB: give a power of two from 16KiB, the largest lba, to 64MiB");
     assert_eq!(refusal("channels=0"), "--media channels=0: give 1 to 256");
+    assert!(refusal("bad_blocks=65").contains("64 can be replaced"));
     assert!(refusal("page_size=3000").starts_with("--media page_size=3000: give a power of two"));
     assert!(refusal("op=7").starts_with("--media op=7: give a share"));
     assert!(refusal("gc=gready").starts_with("--media gc=gready: give one of greedy, "));

@@ -7,7 +7,7 @@ use crate::journal::METADATA_PAGE;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"brownout");
 /// The version of the image's format. A newer one is refused, not guessed at.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What the first page of an image says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,7 @@ impl ImageHeader {
             geometry.unit_bytes,
             geometry.spare_per_million_of_user,
             geometry.replacement_blocks_per_plane,
+            geometry.factory_bad_blocks,
             geometry.metadata_bytes_per_unit,
         ] {
             writer.u32(number);
@@ -76,6 +77,7 @@ impl ImageHeader {
             unit_bytes: number()?,
             spare_per_million_of_user: number()?,
             replacement_blocks_per_plane: number()?,
+            factory_bad_blocks: number()?,
             metadata_bytes_per_unit: number()?,
             user_bytes: 0,
         };

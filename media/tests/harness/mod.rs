@@ -164,6 +164,7 @@ fn random_config(random: &mut Random) -> SsdConfig {
             user_bytes,
             spare_per_million_of_user: pick(random, &[0, 100_000, 300_000]),
             replacement_blocks_per_plane: 3,
+            factory_bad_blocks: pick(random, &[0, 0, 1, 3]),
             metadata_bytes_per_unit: 0,
         },
         volumes,

@@ -126,6 +126,7 @@ pub(super) fn plain(line_units: u32, user_lines: u32, spare_lines: u32) -> SsdCo
             spare_per_million_of_user: u32::try_from(u64::from(spare_lines) * 1_000_000 / u64::from(user_lines))
                 .expect("the spare is of the order of the user's space"),
             replacement_blocks_per_plane: 0,
+            factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
         },
         volumes: vec![volume(UNIT, user_bytes)],
