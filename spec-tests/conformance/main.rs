@@ -14,6 +14,7 @@ mod identify;
 mod interrupts;
 mod io;
 mod logs;
+mod media_faults;
 mod metadata;
 mod model;
 mod namespaces;

@@ -8,7 +8,7 @@ use controller::dma::DoorbellPage;
 use controller::{Controller, Effect, InterruptMode, bar};
 use media::ssd::{Ssd, SsdConfig, VolumeConfig};
 use media::store::{MemoryStore, RamMedia};
-use media::{Media, Nanoseconds};
+use media::{Lba, Media, Nanoseconds, VolumeId};
 use nvme_host::{Host, Port, Setup};
 
 use crate::memory::{TestMemory, TestPage};
@@ -28,10 +28,23 @@ pub struct Build {
     pub namespaces: Vec<(u32, u64)>,
     /// A drive with a flash translation layer behind the namespaces, instead of plain memory; its volumes are then the namespaces.
     pub drive: Option<SsdConfig>,
+    /// What that drive suffers from.
+    pub faults: DriveFaults,
     /// What the namespaces are told of themselves; defaults where the list is shorter.
     pub identities: Vec<NamespaceOptions>,
     /// How the host sets the controller up.
     pub setup: Setup,
+}
+
+/// Faults that a drive has from the start.
+#[derive(Clone, Debug, Default)]
+pub struct DriveFaults {
+    /// Namespace (from 1), block, flipped bits.
+    pub flipped: Vec<(u32, u64, u32)>,
+    /// Page programs that fail, by ordinal from 1.
+    pub programs: Vec<u64>,
+    /// Line erases that fail, by ordinal from 1, and in which plane.
+    pub erases: Vec<(u64, u32)>,
 }
 
 impl Default for Build {
@@ -40,6 +53,7 @@ impl Default for Build {
             device: DeviceOptions::default(),
             namespaces: vec![(512, 16 << 11)],
             drive: None,
+            faults: DriveFaults::default(),
             identities: Vec::new(),
             setup: Setup::new(MEMORY),
         }
@@ -79,7 +93,17 @@ impl Build {
         };
         let drive = SsdConfig { volumes: self.namespaces.iter().enumerate().map(volume).collect(), ..drive.clone() };
         let geometry = drive.checked().expect("the test's drive is possible");
-        Box::new(Ssd::create(drive, MemoryStore::new(&geometry)).expect("a new drive"))
+        let mut ssd = Ssd::create(drive, MemoryStore::new(&geometry)).expect("a new drive");
+        for &(nsid, lba, bits) in &self.faults.flipped {
+            ssd.read_faults().set(VolumeId(nsid - 1), Lba(lba), bits);
+        }
+        for &ordinal in &self.faults.programs {
+            ssd.fail_program(ordinal);
+        }
+        for &(ordinal, plane) in &self.faults.erases {
+            ssd.fail_erase(ordinal, plane);
+        }
+        Box::new(ssd)
     }
 
     /// A host that has enabled the rig's controller and has only admin queues.

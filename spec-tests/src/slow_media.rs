@@ -114,6 +114,7 @@ impl Media for SlowMedia {
     }
 
     fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {
+        self.inner.poll(now, outcome);
         while let Some(first) = self.pending.first_entry().filter(|first| first.key().0 <= now) {
             let (token, result) = first.remove();
             outcome(token, result);
@@ -122,10 +123,11 @@ impl Media for SlowMedia {
 
     fn cancel(&mut self, token: Token) -> bool {
         let key = self.pending.iter().find(|(_, (pending, _))| *pending == token).map(|(key, _)| *key);
-        key.is_some_and(|key| self.pending.remove(&key).is_some())
+        key.is_some_and(|key| self.pending.remove(&key).is_some()) || self.inner.cancel(token)
     }
 
     fn next_event(&self) -> Option<Nanoseconds> {
-        self.pending.first_key_value().map(|((due, _), _)| *due)
+        let own = self.pending.first_key_value().map(|((due, _), _)| *due);
+        own.into_iter().chain(self.inner.next_event()).min()
     }
 }
