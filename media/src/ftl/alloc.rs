@@ -170,6 +170,7 @@ impl<S: Store> Ftl<S> {
             frontier.depends[frontier.next as usize] = 0;
             frontier.next += 1;
             frontier.staged_total += 1;
+            self.collector.padded += 1;
         }
     }
 
