@@ -405,7 +405,7 @@ fn restore_frontier<S: Store>(ftl: &mut Ftl<S>, stream: usize, line: u32, opened
     ftl.nand.found_programmed(line, programmed);
     let frontier = &mut ftl.streams[stream];
     (frontier.line, frontier.opened) = (line, opened);
-    (frontier.next, frontier.programmed) = (programmed, programmed);
+    (frontier.next, frontier.programmed, frontier.resumed) = (programmed, programmed, programmed);
     frontier.records[..records.len()].copy_from_slice(&records);
     frontier.records[records.len()..programmed as usize].fill(Record::default());
     Ok(())

@@ -24,6 +24,8 @@ pub struct Stream {
     pub(crate) opened: u64,
     /// The records of the open line, by slot; those from `programmed` to `next` are staged.
     pub(crate) records: Vec<Record>,
+    /// Slots below this were programmed when the media was opened.
+    pub(crate) resumed: u32,
     /// By slot: which request staged it.
     pub(crate) tags: Vec<Tag>,
     /// Units of the line before that are not committed: the beginning of a group whose end is staged in this one.
@@ -42,6 +44,7 @@ impl Stream {
             line: NO_LINE,
             next: 0,
             programmed: 0,
+            resumed: 0,
             opened: 0,
             records: vec![Record::default(); units],
             tags: vec![Tag::default(); units],
@@ -106,7 +109,7 @@ impl<S: Store> Ftl<S> {
         let line = self.lines.choose_free(most_worn)?;
         self.lines.set_state(line, LineState::Open);
         let frontier = &mut self.streams[stream];
-        (frontier.line, frontier.next, frontier.programmed) = (line, 0, 0);
+        (frontier.line, frontier.next, frontier.programmed, frontier.resumed) = (line, 0, 0, 0);
         let erase_count = self.lines.get(line).erase_count;
         let header = self.header(HeaderState::Open, stream, erase_count);
         let opened = self.nand.write_header(line, header);

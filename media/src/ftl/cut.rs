@@ -100,7 +100,7 @@ impl<S: Store> Ftl<S> {
         let committed = self.committed;
         let host = &mut self.streams[HOST];
         host.carried.retain(|(record, ..)| record.sequence > committed);
-        for slot in 0..host.programmed as usize {
+        for slot in host.resumed as usize..host.programmed as usize {
             let record = host.records[slot];
             if record.kind == Kind::Host && record.sequence > committed {
                 let place = self.geometry.physical(host.line, narrow(slot));
@@ -143,7 +143,7 @@ impl<S: Store> Ftl<S> {
     fn uncommitted_units(&self) -> Vec<(Record, PhysicalUnit, Tag)> {
         let host = &self.streams[HOST];
         let carried = host.carried.iter().copied();
-        let here = (0..host.next as usize)
+        let here = (host.resumed as usize..host.next as usize)
             .map(|slot| (host.records[slot], self.geometry.physical(host.line, narrow(slot)), host.tags[slot]));
         carried.chain(here).filter(|(record, ..)| record.kind == Kind::Host && record.sequence > self.committed).collect()
     }
