@@ -1,5 +1,14 @@
 //! The benches of `make bench`: each is a verb that prints a table, and none asserts a time.
 
+mod callgrind;
+mod device_cost;
+mod drive;
+mod flat_memory;
+mod instructions;
+mod ring;
+mod shared_memory;
+mod stripped;
+
 use clap::{Parser, Subcommand};
 
 /// What brownout costs, measured on this machine.
@@ -11,8 +20,20 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum Bench {}
+enum Bench {
+    /// The device's side of a command, in nanoseconds, beside a stripped loop.
+    DeviceCost(device_cost::Options),
+    /// Instructions of a command, by valgrind.
+    Instructions(instructions::Options),
+    /// What valgrind counts.
+    #[command(hide = true)]
+    Subject(instructions::Subject),
+}
 
 fn main() -> anyhow::Result<()> {
-    match Arguments::parse().bench {}
+    match Arguments::parse().bench {
+        Bench::DeviceCost(options) => device_cost::run(&options),
+        Bench::Instructions(options) => instructions::run(&options),
+        Bench::Subject(subject) => instructions::be_subject(&subject),
+    }
 }
