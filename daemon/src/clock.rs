@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use media::Nanoseconds;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds since the clock was made.
 #[derive(Clone, Copy, Debug)]
@@ -21,5 +22,12 @@ impl Clock {
     pub fn now(&self) -> Nanoseconds {
         // 64 bits of nanoseconds last for 584 years.
         Nanoseconds(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// The time that processors have spent on this process. On a busy machine that says more of the work than the time it took.
+    pub fn processor() -> Nanoseconds {
+        let spent = clock_gettime(ClockId::ProcessCPUTime);
+        let [seconds, nanoseconds] = [spent.tv_sec, spent.tv_nsec].map(|part| u64::try_from(part).unwrap_or(0));
+        Nanoseconds(seconds * 1_000_000_000 + nanoseconds)
     }
 }
