@@ -19,7 +19,10 @@ pub enum Verb {
     /// Stamped blocks.
     Write,
     /// Blocks of zeroes, as a write.
-    Zeroes,
+    Zeroes {
+        /// The drive may give the space back.
+        deallocate: bool,
+    },
     /// Blocks of zeroes, each by itself: our drive promises what it reports of deallocated blocks (DLFEAT), so a deallocation is as
     /// durable as a write.
     Deallocate,
@@ -69,7 +72,7 @@ impl Command {
     /// Whether it makes versions of its blocks.
     #[must_use]
     pub const fn changes(&self) -> bool {
-        matches!(self.verb, Verb::Write | Verb::Zeroes | Verb::Deallocate)
+        matches!(self.verb, Verb::Write | Verb::Zeroes { .. } | Verb::Deallocate)
     }
 
     /// Whether it ended with success.
@@ -156,6 +159,15 @@ impl History {
         let command = &mut self.commands[place(id)];
         assert!(command.ended.is_none() && command.rung.is_some(), "command {id} ends once, after its doorbell");
         command.ended = Some(Ended { at, success });
+    }
+
+    /// A controller reset brought the cache's switch back. That it may be on again is taken into account; that it may be off promises
+    /// nothing.
+    pub fn cache_back_to_default(&mut self) {
+        if self.cache_enabled {
+            let id = self.submit(Verb::SetCache(true), 0, Blocks::new(0, 0), false);
+            self.end(id, true);
+        }
     }
 
     /// A command by its name.

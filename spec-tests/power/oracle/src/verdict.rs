@@ -31,6 +31,8 @@ pub enum Rule {
     Unstable,
     /// The count of unsafe shutdowns is wrong.
     Counter,
+    /// A command without fault failed, or was never answered.
+    Unanswered,
     /// The drive did not come back.
     Recovery,
 }
@@ -52,6 +54,7 @@ impl Rule {
             Self::Unserialisable => "unserialisable: no order of the commands explains the blocks",
             Self::Unstable => "unstable: a block reads otherwise than before",
             Self::Counter => "counter: unsafe shutdowns are miscounted",
+            Self::Unanswered => "unanswered: a command without fault failed or was never answered",
             Self::Recovery => "recovery: the drive does not come back",
         }
     }
