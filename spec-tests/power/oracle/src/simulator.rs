@@ -11,7 +11,7 @@ pub mod run;
 pub mod shrink;
 
 use controller::config::NamespaceOptions;
-use media::power::{Arming, CutPolicy};
+use media::power::{Arming, Cut};
 use media::ssd::SsdConfig;
 
 use crate::history::Verb;
@@ -85,7 +85,7 @@ pub struct Pass {
     /// What the host does.
     pub operations: Vec<Operation>,
     /// What the volatile cache leaves behind.
-    pub policy: CutPolicy,
+    pub cut: Cut,
     /// What the disk below leaves behind.
     pub disk_seed: u64,
     /// Where power goes again while the drive recovers, one after the other.

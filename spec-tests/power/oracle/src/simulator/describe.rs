@@ -47,7 +47,7 @@ impl Display for Pass {
                 write!(formatter, "\n      {operation}")?;
             }
         }
-        write!(formatter, "\n      power goes: {:?}, disk {}", self.policy, self.disk_seed)?;
+        write!(formatter, "\n      power goes: {:?}, disk {}", self.cut, self.disk_seed)?;
         self.recoveries.iter().try_for_each(|arming| write!(formatter, ", again {arming:?}"))?;
         if self.look_again { write!(formatter, ", and everything is looked at again") } else { Ok(()) }
     }

@@ -1,9 +1,10 @@
 //! The drive, shared between the controller that works on it and the simulator that cuts its power. Knows no NVMe.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use media::power::{Arming, Breaker, CutPolicy};
+use media::geometry::ConfigError;
+use media::power::{Arming, Breaker, Cut, CutReport, Power, RecoveryReport};
 use media::ssd::{Ssd, SsdConfig};
 use media::store::{ImageStore, MemoryStore, TwinDisk};
 use media::volume::{Outcome, Request, Submitted};
@@ -18,15 +19,15 @@ const METADATA_BYTES: u64 = 1 << 20;
 enum Drive {
     Memory(Ssd<MemoryStore>),
     Disk(Ssd<ImageStore<TwinDisk>>),
-    /// Between the loss of power and its return.
-    Gone,
 }
 
 /// A handle; all clones are of one drive.
 #[derive(Clone)]
 pub struct SharedDrive {
     drive: Rc<RefCell<Drive>>,
-    config: Rc<SsdConfig>,
+    breaker: Breaker,
+    disk_seed: Rc<Cell<u64>>,
+    unrecoverable: Rc<RefCell<Option<String>>>,
 }
 
 macro_rules! each {
@@ -34,7 +35,6 @@ macro_rules! each {
         match $drive {
             Drive::Memory($ssd) => $value,
             Drive::Disk($ssd) => $value,
-            Drive::Gone => unreachable!("the drive is there between two losses of power"),
         }
     };
 }
@@ -44,69 +44,63 @@ impl SharedDrive {
     ///
     /// # Errors
     /// What of the configuration cannot be.
-    pub fn create(config: &SsdConfig, ground: Ground) -> Result<Self, String> {
-        let geometry = config.checked().map_err(|error| error.to_string())?;
-        let say = |error: media::geometry::ConfigError| error.to_string();
+    pub fn create(config: &SsdConfig, ground: Ground) -> Result<Self, ConfigError> {
+        let geometry = config.checked()?;
         let drive = match ground {
-            Ground::Memory => Drive::Memory(Ssd::create(config.clone(), MemoryStore::new(&geometry)).map_err(say)?),
+            Ground::Memory => Drive::Memory(Ssd::create(config.clone(), MemoryStore::new(&geometry))?),
             Ground::ForgetfulDisk(seed) => {
                 let store = ImageStore::create(&geometry, METADATA_BYTES, TwinDisk::new(seed));
-                let mut ssd = Ssd::create(config.clone(), store).map_err(say)?;
+                let mut ssd = Ssd::create(config.clone(), store)?;
                 settle(&mut ssd);
                 Drive::Disk(ssd)
             }
         };
-        Ok(Self { drive: Rc::new(RefCell::new(drive)), config: Rc::new(config.clone()) })
+        let breaker = each!(&drive, ssd => ssd.breaker());
+        let drive = Rc::new(RefCell::new(drive));
+        Ok(Self { drive, breaker, disk_seed: Rc::default(), unrecoverable: Rc::default() })
     }
 
     /// Whether power is lost.
     #[must_use]
     pub fn lost(&self) -> bool {
-        each!(&mut *self.drive.borrow_mut(), ssd => ssd.breaker().lost())
+        self.breaker.lost()
     }
 
-    /// Arms the breaker, or disarms it.
-    pub fn arm(&self, arming: Option<Arming>) {
+    /// What the disk below leaves behind, the next time that power comes back.
+    pub fn set_disk_seed(&self, seed: u64) {
+        self.disk_seed.set(seed);
+    }
+
+    /// Why the drive did not come back, if it did not for another reason than that power went again.
+    #[must_use]
+    pub fn unrecoverable(&self) -> Option<String> {
+        self.unrecoverable.take()
+    }
+}
+
+impl Power for SharedDrive {
+    fn breaker(&self) -> Breaker {
+        self.breaker.clone()
+    }
+
+    fn cut(&mut self, cut: &Cut) -> CutReport {
+        each!(&mut *self.drive.borrow_mut(), ssd => ssd.cut(cut))
+    }
+
+    fn restore(&mut self, arming: Option<Arming>) -> Result<RecoveryReport, String> {
         let mut drive = self.drive.borrow_mut();
-        let breaker: &mut Breaker = each!(&mut *drive, ssd => ssd.breaker());
-        match arming {
-            Some(arming) => breaker.arm(arming),
-            None => breaker.disarm(),
-        }
-    }
-
-    /// Cuts power if it is not lost yet; returns whether it went at an armed step before.
-    pub fn cut(&self, policy: &CutPolicy) -> bool {
-        each!(&mut *self.drive.borrow_mut(), ssd => ssd.cut(policy).step.is_some())
-    }
-
-    /// Brings power back, with the breaker armed for the steps of recovery; returns whether power is there.
-    ///
-    /// # Errors
-    /// Why the drive does not come back.
-    pub fn restore(&self, disk_seed: u64, arming: Option<Arming>) -> Result<bool, String> {
-        let mut place: RefMut<'_, Drive> = self.drive.borrow_mut();
-        let say = |error: media::store::StoreError| error.to_string();
-        let config = (*self.config).clone();
-        *place = match std::mem::replace(&mut *place, Drive::Gone) {
-            Drive::Memory(ssd) => Drive::Memory(Ssd::open_armed(config, ssd.into_store(), arming).map_err(say)?),
-            Drive::Disk(ssd) => {
-                let mut store = ssd.into_store();
-                // The process died, or the whole host failed.
-                if disk_seed.is_multiple_of(2) {
-                    store.disk().kill(disk_seed);
-                } else {
-                    store.disk().fail(disk_seed);
-                }
-                let store = media::store::Store::take(&mut store);
-                Drive::Disk(Ssd::open_armed(config, store, arming).map_err(say)?)
+        if let Drive::Disk(ssd) = &mut *drive {
+            let (seed, disk) = (self.disk_seed.get(), ssd.store().disk());
+            // The process died, or the whole host failed.
+            if seed.is_multiple_of(2) {
+                disk.kill(seed);
+            } else {
+                disk.fail(seed);
             }
-            Drive::Gone => unreachable!("the drive is there between two losses of power"),
-        };
-        drop(place);
-        let there = !self.lost();
-        self.arm(None);
-        Ok(there)
+        }
+        let restored = each!(&mut *drive, ssd => Power::restore(ssd, arming));
+        *self.unrecoverable.borrow_mut() = restored.clone().err();
+        restored
     }
 }
 
@@ -153,5 +147,8 @@ impl Media for SharedDrive {
 
     fn next_event(&self) -> Option<Nanoseconds> {
         each!(&*self.drive.borrow(), ssd => ssd.next_event())
+    }
+    fn power(&mut self) -> Option<&mut dyn Power> {
+        Some(self)
     }
 }

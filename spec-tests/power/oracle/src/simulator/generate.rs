@@ -7,7 +7,7 @@ use media::ftl::gc::Tuning;
 use media::ftl::line::VictimPolicy;
 use media::geometry::GeometryConfig;
 use media::nand::timing::NandTimes;
-use media::power::{Arming, CutPolicy, Random, Step};
+use media::power::{Arming, Cut, CutPolicy, Profile, Random, Step, Steps};
 use media::ssd::{CacheConfig, SsdConfig, VolumeConfig};
 
 use super::{Ground, Operation, Pass, Scenario};
@@ -23,7 +23,7 @@ pub struct Wishes {
     /// Where power goes: any of these steps; anywhere if there are none.
     pub points: Vec<Step>,
     /// What the cache leaves behind, if it is always the same.
-    pub policy: Option<CutPolicy>,
+    pub cut: Option<Cut>,
 }
 
 /// The scenario of a seed.
@@ -172,7 +172,7 @@ impl Dice {
         Pass {
             arming: self.arming(wishes),
             operations,
-            policy: wishes.policy.clone().unwrap_or(policy),
+            cut: wishes.cut.clone().unwrap_or(Cut { policy, tear: self.chance(2), profile: Profile::Strict }),
             disk_seed: self.0.draw(),
             recoveries: (0..self.below(16).saturating_sub(13)).map(|_| self.recovery()).collect(),
             look_again,
@@ -183,23 +183,22 @@ impl Dice {
         if !wishes.points.is_empty() {
             return Some(Arming::Hit(self.pick(&wishes.points), 1 + self.below(8)));
         }
-        match self.below(8) {
-            0 => None,
-            1 => Some(Arming::Rate { seed: self.0.draw(), one_in: 1 + self.below(200) }),
-            2 | 3 => Some(Arming::Hit(self.pick(&Step::ALL), 1 + self.below(6))),
+        Some(match self.below(16) {
+            0 => return None,
+            1 => Arming::Rate { seed: self.0.draw(), one_in: 1 + self.below(200), steps: Steps::ALL },
+            2 => Arming::IoCommand(1 + self.below(20)),
+            3 => Arming::Program(1 + self.below(20)),
+            4 => Arming::Journal(1 + self.below(3)),
+            5..=8 => Arming::Hit(self.pick(Step::ALL), 1 + self.below(6)),
             _ => {
-                let within = 1 + self.below(120);
-                Some(Arming::AnyStep(1 + self.below(within)))
+                let within = 1 + self.below(300);
+                Arming::AnyStep(1 + self.below(within))
             }
-        }
+        })
     }
 
     fn recovery(&mut self) -> Arming {
-        match self.below(3) {
-            0 => Arming::Hit(Step::RecoveryRoot, 1),
-            1 => Arming::Hit(Step::RecoveryDone, 1),
-            _ => Arming::AnyStep(1 + self.below(6)),
-        }
+        Arming::AnyStep(1 + self.below(8))
     }
 
     /// A few commands together, their doorbells in any order or never, and some time for the device.

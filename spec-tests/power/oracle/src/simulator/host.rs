@@ -132,7 +132,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Stop::PowerLost`], or the controller does not come up.
-    pub fn start(machine: Machine, queues: u16, known: &[Known]) -> Result<Self, (Stop, Box<Machine>)> {
+    pub fn start(machine: Machine, queues: u16, known: &[Known]) -> Result<Self, Stop> {
         let mut session = Self {
             host: Host::attach(machine, Setup::new(MEMORY.start + (1 << 12)..MEMORY.end)),
             queues,
@@ -141,10 +141,8 @@ impl Session {
             quiet: BTreeMap::new(),
             reads: 0,
         };
-        match session.bring_up() {
-            Ok(()) => Ok(session),
-            Err(stop) => Err((stop, Box::new(session.host.into_port()))),
-        }
+        session.bring_up()?;
+        Ok(session)
     }
 
     /// Gives the machine back.
@@ -286,19 +284,26 @@ impl Session {
         self.host.ring(queue).map_err(|error| unanswered(error.to_string()).into())
     }
 
-    /// One step of the device, and a look at the completion queues. What came in the step in which power went was not seen.
+    /// One step of the device, and a look at the completion queues. What is there was posted, also if power has gone since.
     ///
     /// # Errors
     /// [`Stop::PowerLost`], a command that failed, or a read that no conforming drive returns.
     pub fn step(&mut self, history: &mut History) -> Result<(), Stop> {
-        let due = self.host.port_mut().step();
-        if self.host.port().lost() {
-            return Err(Stop::PowerLost);
-        }
-        if let Some(due) = due {
+        if let Some(due) = self.host.port_mut().step() {
             self.host.port_mut().wait_until(due);
         }
-        for queue in 1..=self.queues {
+        self.reap(history)?;
+        if self.host.port().lost() { Err(Stop::PowerLost) } else { Ok(()) }
+    }
+
+    /// Looks at the completion queues.
+    ///
+    /// # Errors
+    /// As [`Session::step`], but power may be lost.
+    pub fn reap(&mut self, history: &mut History) -> Result<(), Stop> {
+        // A reset that power cut short leaves a host without queues.
+        for queue in (1..=self.queues).filter(|queue| self.host.completion_queue(*queue).is_some()).collect::<Vec<_>>()
+        {
             while let Some(completion) = self.host.reap(queue) {
                 self.completed(history, queue, &completion)?;
             }

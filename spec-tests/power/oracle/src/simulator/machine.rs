@@ -4,8 +4,10 @@ use std::cell::RefCell;
 
 use controller::config::{Config, ConfigError, DeviceOptions, NamespaceOptions};
 use controller::dma::{DmaFault, GuestMemory};
+use controller::power::PowerReport;
 use controller::{Controller, InterruptMode};
 use media::Nanoseconds;
+use media::power::{Arming, Cut};
 use nvme_host::Port;
 
 use super::drive::SharedDrive;
@@ -62,7 +64,6 @@ impl GuestMemory for Memory {
 /// A controller that was just given power, its guest's memory, and time.
 pub struct Machine {
     controller: Controller,
-    drive: SharedDrive,
     memory: Memory,
     now: u64,
 }
@@ -76,27 +77,33 @@ impl Machine {
         let options = DeviceOptions { max_ioqpairs: queues, ..DeviceOptions::default() };
         let config = Config::check(&options, namespaces)?;
         let memory = Memory(RefCell::new(vec![0; usize::try_from(MEMORY.end).unwrap_or(usize::MAX)]));
-        let controller = Self::controller(config, drive);
-        Ok(Self { controller, drive: drive.clone(), memory, now: 0 })
-    }
-
-    fn controller(config: Config, drive: &SharedDrive) -> Controller {
         let mut controller = Controller::new(config, Box::new(drive.clone()));
         controller.set_bus_master(true);
         controller.set_interrupt_mode(InterruptMode::MsiX);
-        controller
+        Ok(Self { controller, memory, now: 0 })
     }
 
-    /// A new controller over the drive, whose power came back; memory holds what it held, and time goes on.
-    #[must_use]
-    pub fn restarted(self) -> Self {
-        Self { controller: Self::controller(self.controller.config().clone(), &self.drive), ..self }
+    /// Lets power go at a step.
+    pub fn arm(&mut self, arming: Arming, cut: &Cut) {
+        self.controller.crash_arm(arming, cut.clone());
+    }
+
+    /// Cuts power, if it did not go before; says what was lost.
+    pub fn cut(&mut self, cut: &Cut) -> PowerReport {
+        self.controller.power_cut(cut)
+    }
+
+    /// Brings power back; returns whether it stayed. Guest memory holds what it held.
+    pub fn restore(&mut self, arming: Option<Arming>) -> bool {
+        let restored = self.controller.power_restore(arming);
+        assert_eq!(restored.is_ok(), self.controller.power_is_on(), "{restored:?}");
+        restored.is_ok()
     }
 
     /// Whether power is lost.
     #[must_use]
     pub fn lost(&self) -> bool {
-        self.drive.lost()
+        !self.controller.power_is_on()
     }
 
     /// One step of the device; returns when the next is due if nothing is rung, and if anything is.

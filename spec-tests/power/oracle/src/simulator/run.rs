@@ -55,7 +55,7 @@ fn recovery(found: String) -> Violation {
 impl<'a> Bench<'a> {
     fn new(scenario: &'a Scenario, drive: SharedDrive, machine: Machine) -> Result<(Self, Session), Violation> {
         let session = Session::start(machine, scenario.queues, &[]);
-        let mut session = session.map_err(|(stop, _)| failed(stop, "as a new drive was brought up"))?;
+        let mut session = session.map_err(|stop| failed(stop, "as a new drive was brought up"))?;
         let count = u32::try_from(scenario.namespaces.len()).expect("few namespaces");
         let known = session.learn(count).map_err(|stop| failed(stop, "as a new drive was looked at"))?;
         let image =
@@ -70,17 +70,22 @@ impl<'a> Bench<'a> {
     /// From power to its loss, back, and to the verdict.
     fn pass(&mut self, mut session: Session, number: usize, pass: &Pass) -> Result<Session, Violation> {
         let mut history = self.begin(number);
-        self.drive.arm(pass.arming);
+        if let Some(arming) = pass.arming {
+            session.machine().arm(arming, &pass.cut);
+        }
         let ended = operate(&mut session, &mut history, &pass.operations);
-        self.drive.arm(None);
-        self.counts.commands += history.commands.len() as u64;
-        self.counts.reads += session.reads;
         if let Err(Stop::Broken(violation)) = ended {
             return Err(violation);
         }
-        self.counts.tripped += u64::from(self.drive.cut(&pass.policy));
+        // While the host waited for something else, answers may have come.
+        if let Err(Stop::Broken(violation)) = session.reap(&mut history) {
+            return Err(violation);
+        }
+        self.counts.commands += history.commands.len() as u64;
+        self.counts.reads += session.reads;
+        self.counts.tripped += u64::from(session.machine().lost());
         self.counts.cuts += 1;
-        let mut session = self.restore(session.into_machine(), pass, &pass.recoveries)?;
+        let mut session = self.restore(session, pass, &pass.recoveries)?;
         self.image = self.look(&mut session)?;
         judge(&history, &self.image)?;
         self.counts.images += 1;
@@ -98,20 +103,26 @@ impl<'a> Bench<'a> {
         History::new(u32::try_from(number).expect("few passes") + 1, namespaces, self.cache_default)
     }
 
-    /// Power comes back, and goes again at each arming that is reached.
-    fn restore(&mut self, machine: Machine, pass: &Pass, armings: &[Arming]) -> Result<Session, Violation> {
+    /// Power goes, if it did not, and comes back, and goes again at each arming that is reached.
+    fn restore(&mut self, session: Session, pass: &Pass, armings: &[Arming]) -> Result<Session, Violation> {
+        let mut machine = session.into_machine();
+        machine.cut(&pass.cut);
         let mut armings = armings.iter().copied().map(Some).chain([None]);
         let mut disk_seed = pass.disk_seed;
-        while let Some(arming) = armings.next() {
-            let there = self.drive.restore(disk_seed, arming).map_err(recovery)?;
+        loop {
+            self.drive.set_disk_seed(disk_seed);
+            let there = machine.restore(armings.next().flatten());
+            if let Some(error) = self.drive.unrecoverable() {
+                return Err(recovery(error));
+            }
             if there {
                 break;
             }
             self.counts.cuts += 1;
             disk_seed = disk_seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
         }
-        let session = Session::start(machine.restarted(), self.scenario.queues, &self.known);
-        session.map_err(|(stop, _)| failed(stop, "as the controller came back"))
+        let session = Session::start(machine, self.scenario.queues, &self.known);
+        session.map_err(|stop| failed(stop, "as the controller came back"))
     }
 
     fn look(&self, session: &mut Session) -> Result<Image, Violation> {
@@ -138,8 +149,7 @@ impl<'a> Bench<'a> {
         unchanged(&self.image, &self.look(&mut session)?, "read again")?;
         let mut history = History::default();
         session.shutdown(&mut history, false).map_err(|stop| failed(stop, "as the drive was shut down"))?;
-        self.drive.cut(&pass.policy);
-        let mut session = self.restore(session.into_machine(), pass, &[])?;
+        let mut session = self.restore(session, pass, &[])?;
         unchanged(&self.image, &self.look(&mut session)?, "read after an orderly end")?;
         self.count(&mut session, End::Orderly, 0)?;
         Ok(session)
