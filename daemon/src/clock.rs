@@ -1,9 +1,15 @@
 //! The only clock of the product. Everything else is told what time it is.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use media::Nanoseconds;
 use rustix::time::{ClockId, clock_gettime};
+
+/// How long ago 1970 began, for people who compare what several programs say. It may go back.
+#[expect(clippy::disallowed_methods, reason = "this is the place where the daemon reads the time for all others")]
+pub fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
 
 /// Nanoseconds since the clock was made.
 #[derive(Clone, Copy, Debug)]

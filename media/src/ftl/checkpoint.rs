@@ -90,7 +90,7 @@ impl<S: Store> Ftl<S> {
         let progress = self.progress(&self.checkpoint.basis);
         self.checkpoint.begun = Some(progress);
         self.checkpoint.next_at = self.sequence + self.checkpoint_interval();
-        self.nand.power.reached(Step::CheckpointBegun);
+        self.reached(Step::CheckpointBegun);
     }
 
     /// A checkpoint that begins now, over the pages of another one. What is staged, or waits for the journal, is already in the map, and will be programmed before
@@ -138,7 +138,7 @@ impl<S: Store> Ftl<S> {
         let second = self.checkpoint.basis.homes[word] & bit == 0;
         progress.basis.homes[word] = progress.basis.homes[word] & !bit | if second { bit } else { 0 };
         self.nand.write_metadata(self.layout.map_at(page as u64, second), bytes);
-        self.nand.power.reached(Step::CheckpointPage);
+        self.reached(Step::CheckpointPage);
         progress
     }
 
@@ -149,13 +149,13 @@ impl<S: Store> Ftl<S> {
         if progress.restages != self.restages {
             return Some(progress);
         }
-        self.nand.power.reached(Step::CheckpointRoot);
+        self.reached(Step::CheckpointRoot);
         progress.basis.horizon = self.committed;
         self.checkpoint.basis = progress.basis;
         // Numbers given up before it began are in no record that replay looks at any more.
         self.voids.retain(|void| void.1 >= progress.sequence);
         self.write_root(false);
-        self.nand.power.reached(Step::CheckpointDone);
+        self.reached(Step::CheckpointDone);
         None
     }
 

@@ -90,7 +90,7 @@ impl Case {
         let mapped = drive.ssd.status().mapped_units;
         let mut recovered: Option<Recovered> = None;
         for _ in 0..TIMES {
-            drive.ssd.cut(&CutPolicy::NoneSurvive);
+            drive.ssd.cut(&CutPolicy::NoneSurvive.into());
             let begun = clock();
             let report = drive.ssd.restore(None).expect("a drive that lost power comes back");
             let ended = clock();
