@@ -192,8 +192,8 @@ fn read_map<S: Store>(ftl: &mut Ftl<S>) -> Result<(), StoreError> {
         let run = (1..most).find(ends).unwrap_or(most);
         let place = ftl.layout.map_at(page as u64, second(page));
         ftl.nand.store.read_metadata(place, ftl.map.pages_mut(page, run))?;
-        for read in page..page + run {
-            if map_page_checksum(read as u64, ftl.map.page(read)) != sums[read] {
+        for (read, &sum) in (page..).zip(&sums[page..page + run]) {
+            if map_page_checksum(read as u64, ftl.map.page(read)) != sum {
                 let first = read * ENTRIES_PER_PAGE;
                 let last = first + ENTRIES_PER_PAGE - 1;
                 return Err(StoreError::Damaged(format!("the map of units {first} to {last} is not what was written")));

@@ -27,7 +27,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "spec-tests",
-        &["nvme-spec", "media", "controller", "nvme-host", "vfio", "vhost", "traces", "oracle", "daemon", "guest-harness"],
+        &[
+            "nvme-spec",
+            "media",
+            "controller",
+            "nvme-host",
+            "vfio",
+            "vhost",
+            "traces",
+            "oracle",
+            "daemon",
+            "guest-harness",
+        ],
     ),
 ];
 

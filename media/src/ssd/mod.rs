@@ -137,12 +137,7 @@ impl<S: Store> Ssd<S> {
         Self::open_with(config, store, &Breaker::default(), arming)
     }
 
-    fn open_with(
-        config: SsdConfig,
-        store: S,
-        power: &Breaker,
-        arming: Option<Arming>,
-    ) -> Result<Self, StoreError> {
+    fn open_with(config: SsdConfig, store: S, power: &Breaker, arming: Option<Arming>) -> Result<Self, StoreError> {
         let geometry = config.checked().map_err(|error| StoreError::Damaged(error.0))?;
         let limits = config.limits(&geometry);
         let timing = config.times.map(|times| Timing::new(&geometry, times));

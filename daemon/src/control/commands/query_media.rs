@@ -2,7 +2,7 @@
 
 use media::geometry::Geometry;
 use media::ledger::Ledger as BytesProgrammed;
-use media::recover::RecoveryReport;
+use media::power::RecoveryReport;
 use media::root::Counters as LifeCounters;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
