@@ -7,7 +7,7 @@ use nvme_spec::{Command, NSID_ALL, Status};
 use spec_tests::rig::{Build, STEP};
 use spec_tests::slow_media::Asked;
 
-use crate::verbs::{TRANSFERS, TestHost, Verbs, bare, pattern, with_prp};
+use crate::verbs::{TestHost, Verbs, bare, pattern, with_prp};
 
 const FORCE: u32 = 1 << 30;
 /// Commands that name blocks in the usual place.
@@ -260,18 +260,5 @@ fn media_failures_are_logged_with_the_first_bad_block() {
         assert_eq!(bare(host.compare(1, 0, &[1; 512]).expect("answered")), Status::COMPARE_FAILURE);
         let smart = host.smart();
         assert_eq!((smart.media_errors.get(), smart.error_log_entries.get()), (1, 2));
-    }
-}
-
-/// B61, B148: fused commands are not offered, and their halves are refused.
-#[test]
-fn fused_commands_are_refused() {
-    let mut host = small(64);
-    assert_eq!(host.identify_controller().expect("mandatory").fuses.get(), 0);
-    for opcode in TRANSFERS {
-        for fuse in 1..4 {
-            let command = Command { flags: fuse, ..block_command(opcode, 1, 0, 1) };
-            assert_eq!(host.io_status(command), Status::INVALID_FIELD, "{opcode:?}, FUSE {fuse}");
-        }
     }
 }

@@ -96,6 +96,7 @@ fn this_controller(controller: &Controller) -> Page {
         | identify::ONCS_WRITE_ZEROES
         | identify::ONCS_SELECT)
         .into();
+    data.fuses = identify::FUSES_COMPARE_AND_WRITE.into();
     let cache = controller.media.write_cache().map_or(0, |_| identify::VWC_PRESENT);
     data.vwc = cache | identify::VWC_FLUSH_ALL;
     data.awun_z = config.atomics.awun_z.into();
