@@ -121,9 +121,12 @@ impl Controller {
     /// What a command falls apart into, in the order in which that happens; nothing if it stays whole.
     fn pieces(&mut self, nsid: u32, range: LbaRange, exclusive: bool) -> Vec<LbaRange> {
         let (Some(dice), Some(namespace)) = (&mut self.dice, self.namespaces.get(nsid)) else { return Vec::new() };
-        let units = namespace.units(self.config.atomics, self.features.disables_normal());
+        let units = |disables_normal| namespace.units(self.config.atomics, disables_normal);
+        // A write that must survive a loss of power as a whole is one request to the media, whatever it may be in normal operation.
+        let kept = exclusive && units(true).of_write(range) == Pieces::Whole;
+        let units = units(self.features.disables_normal());
         let pieces = if exclusive { units.of_write(range) } else { units.of_read(range) };
-        if pieces == Pieces::Whole {
+        if kept || pieces == Pieces::Whole {
             return Vec::new();
         }
         let mut split = units.split(range, pieces);
