@@ -1,6 +1,7 @@
 //! Whose turn it is: commands of I/O queues that wait until others have left their blocks, that go to the media piece by piece, and
 //! fused pairs. What conflicts with what is `atomic`'s to say; what a command does is `io`'s.
 
+use media::power::{Mark, Step};
 use media::{LbaRange, Nanoseconds, Submitted, Token};
 use nvme_spec::command::fuse;
 use nvme_spec::{Command, Status};
@@ -26,6 +27,9 @@ impl Controller {
     ) -> Result<Done, Status> {
         let command = IoCommand::parse(entry)?;
         origin.lba = command.first_block();
+        if self.reached(Step::CommandAccepted) {
+            return Err(Status::ABORTED_POWER_LOSS);
+        }
         if self.registers.shutdown != Shutdown::No {
             return Err(Status::ABORTED_POWER_LOSS);
         }
@@ -58,7 +62,9 @@ impl Controller {
         origin: &mut Origin,
         piece: Option<LbaRange>,
     ) -> Result<Option<u32>, Status> {
-        match io::start(&mut self.context(now, memory, token, origin, piece), nsid, command)? {
+        let submitted = io::start(&mut self.context(now, memory, token, origin, piece), nsid, command)?;
+        self.reached(Step::CommandSubmitted);
+        match submitted {
             Submitted::Pending => Ok(None),
             Submitted::Done(outcome) => outcome::conclude(outcome, origin).map(Some),
         }
@@ -143,6 +149,7 @@ impl Controller {
             self.resume(now, memory, token);
             done += 1;
         }
+        self.supply.breaker.work_on(Mark::NONE);
         done > 0 || self.order.has_ready() || !self.scattered.is_empty()
     }
 
@@ -182,6 +189,8 @@ impl Controller {
         }
         let (entry, piece) = (parked.entry, parked.piece);
         self.listed.clone_from(&parked.listed);
+        let permit = &command.permit;
+        self.supply.breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
         let result = self.start_again(now, memory, &entry, token, &mut origin, piece);
         if let Some(InFlight { origin: kept, parked: Some(parked), .. }) = self.in_flight.get_mut(token) {
             *kept = origin;
@@ -279,7 +288,10 @@ impl Controller {
                 return blocked;
             }
         };
-        self.execute_pair(permit, first, &second);
+        let [one, other] = &permit;
+        if !self.fetched(one, first) && !self.fetched(other, &second) {
+            self.execute_pair(permit, first, &second);
+        }
         Take::Pair
     }
 
@@ -309,6 +321,7 @@ impl Controller {
     /// The blocks of a fused pair that can be carried out, or how each of them ends.
     fn check_pair(&self, first: &Command, second: &Command) -> Result<LbaRange, (Status, Status)> {
         let (compare, _) = IoCommand::parse_pair(first, second)?;
+        self.reached(Step::CommandAccepted);
         if self.registers.shutdown != Shutdown::No {
             return Err((Status::ABORTED_POWER_LOSS, Status::ABORTED_POWER_LOSS));
         }

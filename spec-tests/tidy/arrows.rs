@@ -21,6 +21,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     // It starts the binary and reads what the guest says; it links nothing of ours.
     ("guest-harness", &[]),
     (
+        "bench",
+        &["nvme-spec", "media", "controller", "nvme-host", "vfio", "vhost", "traces", "spec-tests", "guest-harness"],
+    ),
+    (
         "spec-tests",
         &["nvme-spec", "media", "controller", "nvme-host", "vfio", "vhost", "traces", "daemon", "guest-harness"],
     ),

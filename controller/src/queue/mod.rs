@@ -45,6 +45,8 @@ pub(crate) struct Queues {
     completion: Vec<Option<CompletionQueue>>,
     /// Permits that were given out and not come back.
     owed: usize,
+    /// Commands that were taken since power-on.
+    taken: u64,
 }
 
 impl Queues {
@@ -55,6 +57,7 @@ impl Queues {
             submission: std::iter::repeat_with(|| None).take(count).collect(),
             completion: std::iter::repeat_with(|| None).take(count).collect(),
             owed: 0,
+            taken: 0,
         }
     }
 
@@ -144,7 +147,8 @@ impl Queues {
         match queue.fetch(memory) {
             Ok(command) => {
                 self.owed += 1;
-                Take::Command(Permit::new(id, cqid, command.cid.get()), command)
+                self.taken += 1;
+                Take::Command(Permit::new(id, cqid, command.cid.get(), self.taken), command)
             }
             Err(_) => {
                 completion.release();
@@ -173,7 +177,8 @@ impl Queues {
             Ok(command) => {
                 queue.advance();
                 self.owed += 1;
-                Take::Command(Permit::new(first.sqid(), cqid, command.cid.get()), command)
+                self.taken += 1;
+                Take::Command(Permit::new(first.sqid(), cqid, command.cid.get(), self.taken), command)
             }
         }
     }
@@ -182,6 +187,7 @@ impl Queues {
     pub(crate) fn put_back(&mut self, permit: Permit) {
         let queue = self.submission_mut(permit.sqid()).expect("the command was just taken from it");
         queue.step_back();
+        self.taken -= 1;
         self.abandon(permit);
     }
 
@@ -190,7 +196,7 @@ impl Queues {
         let reserved = self.completion_mut(0)?.reserve();
         reserved.then(|| {
             self.owed += 1;
-            Permit::new(0, 0, cid)
+            Permit::new(0, 0, cid, 0)
         })
     }
 
@@ -205,8 +211,9 @@ impl Queues {
             cid: permit.cid().into(),
             status_and_phase: (status.0 << 1).into(),
         };
+        let ordinal = permit.ordinal();
         let cqid = self.settle(permit);
-        self.completion_mut(cqid).expect("a queue with slots held cannot be deleted").push(entry);
+        self.completion_mut(cqid).expect("a queue with slots held cannot be deleted").push(entry, ordinal);
         cqid
     }
 
@@ -214,6 +221,16 @@ impl Queues {
     pub(crate) fn abandon(&mut self, permit: Permit) {
         let cqid = self.settle(permit);
         self.completion_mut(cqid).expect("a queue with slots held cannot be deleted").release();
+    }
+
+    /// How many commands were taken since power-on.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Whether the answer to the command with this ordinal waits to be written.
+    pub(crate) fn awaits_writing(&self, ordinal: u64) -> bool {
+        self.completion.iter().flatten().any(|queue| queue.awaits_writing(ordinal))
     }
 
     /// How many permits are out.
