@@ -32,6 +32,7 @@ pub(crate) enum IoCommand {
     Read(Access),
     Write(Access),
     Compare(Access),
+    Verify { blocks: Blocks, force: bool },
     WriteZeroes { blocks: Blocks, force: bool, deallocate: bool },
     DatasetManagement { ranges: u16, deallocate: bool, data: DataPointer },
 }
@@ -48,6 +49,7 @@ impl IoCommand {
             NvmOpcode::READ => Self::Read(access?),
             NvmOpcode::WRITE => Self::Write(access?),
             NvmOpcode::COMPARE => Self::Compare(access?),
+            NvmOpcode::VERIFY => Self::Verify { blocks: blocks(entry), force },
             NvmOpcode::WRITE_ZEROES => write_zeroes(entry)?,
             NvmOpcode::DATASET_MANAGEMENT => Self::DatasetManagement {
                 // NVM Command Set 1.1 section 3.3.3: NR is zero-based.
@@ -87,7 +89,7 @@ impl IoCommand {
         match self {
             Self::Flush | Self::DatasetManagement { .. } => 0,
             Self::Read(access) | Self::Write(access) | Self::Compare(access) => access.blocks.start,
-            Self::WriteZeroes { blocks, .. } => blocks.start,
+            Self::Verify { blocks, .. } | Self::WriteZeroes { blocks, .. } => blocks.start,
         }
     }
 }

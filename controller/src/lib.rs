@@ -6,7 +6,7 @@
 //! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and up again: `inflight`, `queue`,
 //! [`irq`](Effect). Commands over the same blocks take turns: `atomic` and `turn`.
 //!
-//! What it does not implement yet: protection information, Copy, Verify, Write Uncorrectable, reservations, namespace
+//! What it does not implement yet: protection information, Copy, Write Uncorrectable, reservations, namespace
 //! management, Format, Sanitize, firmware download, weighted arbitration.
 
 #![forbid(unsafe_code)]

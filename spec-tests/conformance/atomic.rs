@@ -88,8 +88,14 @@ const BLOCK: usize = 512;
 /// How long the media takes below.
 const LATENCY: Nanoseconds = Nanoseconds(1_000_000);
 /// All commands that carry a range.
-const RANGED: [NvmOpcode; 5] =
-    [NvmOpcode::READ, NvmOpcode::WRITE, NvmOpcode::COMPARE, NvmOpcode::WRITE_ZEROES, NvmOpcode::DATASET_MANAGEMENT];
+const RANGED: [NvmOpcode; 6] = [
+    NvmOpcode::READ,
+    NvmOpcode::WRITE,
+    NvmOpcode::COMPARE,
+    NvmOpcode::VERIFY,
+    NvmOpcode::WRITE_ZEROES,
+    NvmOpcode::DATASET_MANAGEMENT,
+];
 
 /// Two namespaces, two queues with one completion queue each, and a slow media.
 fn slow() -> TestHost {
@@ -161,7 +167,7 @@ fn every_command_with_a_range_takes_its_turn() {
             submit(&mut host, 1, first, 1, [0, 8], if first == NvmOpcode::DATASET_MANAGEMENT { list } else { zeroes });
             let buffer = if second == NvmOpcode::DATASET_MANAGEMENT { list } else { zeroes };
             submit(&mut host, 2, second, 1, [7, 1], buffer);
-            let looks = |opcode| matches!(opcode, NvmOpcode::READ | NvmOpcode::COMPARE);
+            let looks = |opcode| matches!(opcode, NvmOpcode::READ | NvmOpcode::COMPARE | NvmOpcode::VERIFY);
             let together = looks(first) && looks(second);
             assert_eq!(later(&mut host).len(), if together { 2 } else { 1 }, "{first:?}, {second:?}");
             assert_eq!(later(&mut host).len(), if together { 0 } else { 1 }, "{first:?}, {second:?}");

@@ -106,6 +106,7 @@ fn bits_of_identify_controller() {
     assert_eq!(identify::ONCS_DATASET_MANAGEMENT, 0x0004);
     assert_eq!(identify::ONCS_WRITE_ZEROES, 0x0008);
     assert_eq!(identify::ONCS_SELECT, 0x0010);
+    assert_eq!(identify::ONCS_VERIFY, 0x0080);
     assert_eq!(identify::FUSES_COMPARE_AND_WRITE, 0x0001);
     assert_eq!(identify::LPA_COMMAND_EFFECTS, 0x02);
     assert_eq!(identify::LPA_EXTENDED, 0x04);

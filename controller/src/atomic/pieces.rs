@@ -18,6 +18,9 @@ pub(crate) struct Units {
     pub(crate) multiple: bool,
 }
 
+/// The most pieces of a command: a host may have many commands of 65536 blocks under way.
+const PIECES_MAX: usize = 256;
+
 /// What a command falls apart into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pieces {
@@ -69,8 +72,15 @@ impl Units {
         }
     }
 
-    /// The pieces of a range, in ascending order.
+    /// The pieces of a range, in ascending order; neighbours stay together where they would be more than [`PIECES_MAX`].
     pub(crate) fn split(&self, range: LbaRange, pieces: Pieces) -> Vec<LbaRange> {
+        let split = self.split_all(range, pieces);
+        let together = split.len().div_ceil(PIECES_MAX).max(1);
+        let join = |run: &[LbaRange]| LbaRange::new(run[0].start, run.iter().map(|piece| piece.blocks).sum());
+        split.chunks(together).map(join).collect()
+    }
+
+    fn split_all(&self, range: LbaRange, pieces: Pieces) -> Vec<LbaRange> {
         let end = range.start.0 + range.blocks;
         let mut split = Vec::new();
         let mut at = range.start.0;
@@ -169,6 +179,13 @@ mod tests {
         let bounded = Units { boundary_blocks: 4, ..PLAIN };
         assert_eq!(bounded.of_read(range(0, 100)), Pieces::Windows);
         assert_eq!(Units { across_blocks: 2, ..bounded }.of_read(range(0, 100)), Pieces::Whole);
+    }
+
+    #[test]
+    fn a_long_command_has_a_bounded_number_of_pieces() {
+        let split = PLAIN.split(range(5, 65536), Pieces::Blocks);
+        assert_eq!((split.len(), split[0], split[255]), (256, range(5, 256), range(5 + 255 * 256, 256)));
+        assert_eq!(PLAIN.split(range(0, 257), Pieces::Blocks).iter().map(|piece| piece.blocks).sum::<u64>(), 257);
     }
 
     #[test]

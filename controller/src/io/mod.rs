@@ -5,6 +5,7 @@ mod compare;
 mod dataset;
 mod flush;
 mod read;
+mod verify;
 mod write;
 mod zeroes;
 
@@ -58,6 +59,7 @@ pub(crate) fn claim<'a>(
         IoCommand::Flush | IoCommand::DatasetManagement { deallocate: false, .. } => return None,
         IoCommand::Read(access) | IoCommand::Compare(access) => (false, access.blocks),
         IoCommand::Write(access) => (true, access.blocks),
+        IoCommand::Verify { blocks, .. } => (false, *blocks),
         IoCommand::WriteZeroes { blocks, .. } => (true, *blocks),
         IoCommand::DatasetManagement { .. } => {
             return Some(Claim { volume: namespace.volume, exclusive: true, ranges: listed });
@@ -90,6 +92,7 @@ pub(crate) fn start<M: GuestMemory>(
         IoCommand::Read(access) => read::start(context, namespace, access),
         IoCommand::Write(access) => write::start(context, namespace, access),
         IoCommand::Compare(access) => compare::start(context, namespace, access),
+        IoCommand::Verify { blocks, force } => verify::start(context, namespace, blocks, force),
         IoCommand::WriteZeroes { blocks, force, deallocate } => {
             zeroes::start(context, namespace, blocks, force, deallocate)
         }
@@ -114,6 +117,12 @@ impl<'a, M: GuestMemory> Context<'a, M> {
         let among = if namespace.identity.extended_metadata { namespace.shape.metadata_bytes } else { 0 };
         let bytes = u64::from(blocks.count) * u64::from(namespace.shape.block_bytes + among);
         usize::try_from(bytes).ok().filter(|bytes| *bytes <= self.transfer_bytes_max).ok_or(Status::INVALID_FIELD)
+    }
+
+    /// Refuses a Verify above VSL, which is as much as MDTS: reading gigabytes would hold everything up.
+    fn check_verify_size(&self, namespace: &Namespace, blocks: Blocks) -> Result<(), Status> {
+        let bytes = u64::from(blocks.count) << namespace.block_shift();
+        if bytes <= self.transfer_bytes_max as u64 { Ok(()) } else { Err(Status::INVALID_FIELD) }
     }
 
     /// The blocks of a Read, Write or Compare in the volume, and in guest memory: their data, and their metadata if it is apart.
