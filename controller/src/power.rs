@@ -374,7 +374,7 @@ fn command_name(mark: Mark, latest: u64) -> Option<CommandName> {
 fn fetched(permit: &Permit, command: &Command) -> Fetched {
     let names_blocks = matches!(
         NvmOpcode(command.opcode),
-        NvmOpcode::READ | NvmOpcode::WRITE | NvmOpcode::COMPARE | NvmOpcode::WRITE_ZEROES
+        NvmOpcode::READ | NvmOpcode::WRITE | NvmOpcode::COMPARE | NvmOpcode::WRITE_ZEROES | NvmOpcode::VERIFY
     );
     let io = permit.sqid() != 0;
     let range = LbaRange::new(Lba(command.slba()), u64::from(command.nlb_z()) + 1);
