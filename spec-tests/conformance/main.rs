@@ -21,6 +21,7 @@ mod media_faults;
 mod metadata;
 mod model;
 mod namespaces;
+mod power;
 mod prp;
 mod queues;
 mod registers;
