@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use media::power::{Arming, Breaker, Cut, CutReport, Power, RecoveryReport};
+use media::power::{Arming, Breaker, Cut, CutReport, Power, PowerAtomicity, RecoveryReport};
 use media::{Health, Media, MediaError, Nanoseconds, Outcome, Request, Submitted, Token, VolumeId, VolumeShape};
 
 /// What the media was asked, without the data.
@@ -46,6 +46,7 @@ pub struct Behaviour {
 pub struct SlowMedia {
     inner: Box<dyn Media>,
     breaker: Breaker,
+    misbehaviour: Vec<&'static str>,
     behaviour: Rc<RefCell<Behaviour>>,
     /// Due times of what is pending, in the order of submission.
     pending: BTreeMap<(Nanoseconds, u64), (Token, Outcome)>,
@@ -60,8 +61,12 @@ impl SlowMedia {
     pub fn new(mut inner: Box<dyn Media>) -> (Self, Rc<RefCell<Behaviour>>) {
         let behaviour = Rc::new(RefCell::new(Behaviour::default()));
         let breaker = inner.power().map(|power| power.breaker()).unwrap_or_default();
+        let misbehaviour = inner.power().map(|power| power.misbehaviour()).unwrap_or_default();
         let pending = BTreeMap::new();
-        (Self { inner, breaker, behaviour: Rc::clone(&behaviour), pending, order: 0, failures: 0 }, behaviour)
+        (
+            Self { inner, breaker, misbehaviour, behaviour: Rc::clone(&behaviour), pending, order: 0, failures: 0 },
+            behaviour,
+        )
     }
 
     fn after(&mut self, now: Nanoseconds, token: Token, submitted: Submitted) -> Submitted {
@@ -150,6 +155,14 @@ impl SlowMedia {
 impl Power for SlowMedia {
     fn breaker(&self) -> Breaker {
         self.breaker.clone()
+    }
+
+    fn promise(&mut self, volume: VolumeId, atomicity: PowerAtomicity) {
+        self.supply().promise(volume, atomicity);
+    }
+
+    fn misbehaviour(&self) -> Vec<&'static str> {
+        self.misbehaviour.clone()
     }
 
     fn cut(&mut self, cut: &Cut) -> CutReport {
