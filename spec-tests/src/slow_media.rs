@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use media::power::{Arming, Breaker, Cut, CutReport, Power, RecoveryReport};
+use media::power::{Arming, Breaker, Cut, CutReport, Power, PowerAtomicity, RecoveryReport};
 use media::{
     Fault, Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Source, Submitted, Token, VolumeId,
     VolumeShape,
@@ -69,6 +69,7 @@ const REST_TOKEN: Token = Token(u64::MAX - 2);
 pub struct SlowMedia {
     inner: Box<dyn Media>,
     breaker: Breaker,
+    misbehaviour: Vec<&'static str>,
     behaviour: Rc<RefCell<Behaviour>>,
     /// Due times of what is pending, in the order of submission.
     pending: BTreeMap<(Nanoseconds, u64), (Token, Outcome, Option<Rest>)>,
@@ -83,8 +84,12 @@ impl SlowMedia {
     pub fn new(mut inner: Box<dyn Media>) -> (Self, Rc<RefCell<Behaviour>>) {
         let behaviour = Rc::new(RefCell::new(Behaviour::default()));
         let breaker = inner.power().map(|power| power.breaker()).unwrap_or_default();
+        let misbehaviour = inner.power().map(|power| power.misbehaviour()).unwrap_or_default();
         let pending = BTreeMap::new();
-        (Self { inner, breaker, behaviour: Rc::clone(&behaviour), pending, order: 0, failures: 0 }, behaviour)
+        (
+            Self { inner, breaker, misbehaviour, behaviour: Rc::clone(&behaviour), pending, order: 0, failures: 0 },
+            behaviour,
+        )
     }
 
     /// Writes the first half of a write, and returns the other.
@@ -211,6 +216,14 @@ impl SlowMedia {
 impl Power for SlowMedia {
     fn breaker(&self) -> Breaker {
         self.breaker.clone()
+    }
+
+    fn promise(&mut self, volume: VolumeId, atomicity: PowerAtomicity) {
+        self.supply().promise(volume, atomicity);
+    }
+
+    fn misbehaviour(&self) -> Vec<&'static str> {
+        self.misbehaviour.clone()
     }
 
     fn cut(&mut self, cut: &Cut) -> CutReport {
