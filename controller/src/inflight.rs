@@ -31,6 +31,7 @@ pub(crate) struct InFlightTable {
 
 impl InFlightTable {
     /// The token that the next insertion will use.
+    #[inline]
     pub(crate) fn next_token(&self) -> Token {
         Token(self.free.last().copied().unwrap_or(self.places.len()) as u64)
     }

@@ -98,6 +98,8 @@ pub struct Controller {
     /// Of the admin queue's memory.
     absence: Absence,
     effects: Vec<Effect>,
+    /// MDTS in bytes.
+    transfer_bytes_max: usize,
     /// Scratch for the data of one command.
     segments: Vec<Segment>,
     /// Scratch for its metadata.
@@ -133,6 +135,7 @@ impl Controller {
             segments: Vec::new(),
             metadata: Vec::new(),
             media,
+            transfer_bytes_max: config.transfer_bytes_max(),
             config,
         }
     }
@@ -368,16 +371,24 @@ impl Controller {
     fn take_commands<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) -> bool {
         let mut done = 0;
         let burst = self.features.burst();
-        while done < WORK_PER_STEP && self.registers.is_running() {
+        if !self.registers.is_running() {
+            return false;
+        }
+        while done < WORK_PER_STEP {
             let Some(id) = self.arbiter.next(burst) else { break };
             match self.queues.take(id, memory) {
-                Take::Command(permit, command) => {
+                Take::Command(permit, command) if id != 0 => {
+                    let origin = Origin { opcode: command.opcode, nsid: command.nsid.get(), ..Origin::default() };
+                    let command = IoCommand::parse(command);
                     self.segments.clear();
-                    if id == 0 {
-                        self.absence.over();
-                    }
-                    self.execute(now, memory, permit, &command);
+                    self.execute_io(now, memory, permit, command, origin);
                     done += 1 + self.segments.len() / PIECES_PER_WORK;
+                }
+                Take::Command(permit, command) => {
+                    let command = *command;
+                    self.absence.over();
+                    self.execute_admin(memory, permit, &command);
+                    done += 1;
                 }
                 Take::Empty => self.arbiter.idle(id),
                 Take::NoSlot => self.arbiter.block(id),
@@ -386,20 +397,19 @@ impl Controller {
                     self.memory_gone(id);
                 }
             }
+            // Only what happens on the admin queue can end the life of the queues.
+            if id == 0 && !self.registers.is_running() {
+                break;
+            }
         }
         done > 0
     }
 
-    /// One command: it is answered now, or the media has it, or it waits without a slot.
-    fn execute<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, permit: Permit, command: &Command) {
-        let mut origin = Origin { opcode: command.opcode, nsid: command.nsid.get(), ..Origin::default() };
+    /// A command of the admin queue: it is answered now, or the media has it, or it waits without a slot.
+    fn execute_admin<M: GuestMemory>(&mut self, memory: &M, permit: Permit, command: &Command) {
+        let origin = Origin { opcode: command.opcode, nsid: command.nsid.get(), ..Origin::default() };
         let token = self.in_flight.next_token();
-        let result = if permit.sqid() == 0 {
-            admin::execute(self, memory, command, token)
-        } else {
-            self.execute_io(now, memory, command, token, &mut origin)
-        };
-        match result {
+        match admin::execute(self, memory, command, token) {
             Ok(Done::Now(dw0)) => self.complete(permit, origin, Ok(dw0)),
             Ok(Done::Pending) => self.in_flight.insert(InFlight { permit, origin }),
             Ok(Done::Parked) => self.queues.abandon(permit),
@@ -407,19 +417,41 @@ impl Controller {
         }
     }
 
+    /// A command of an I/O queue: it is answered now, or the media has it.
+    #[inline]
     fn execute_io<M: GuestMemory>(
         &mut self,
         now: Nanoseconds,
         memory: &M,
-        entry: &Command,
+        permit: Permit,
+        command: Result<IoCommand, Status>,
+        mut origin: Origin,
+    ) {
+        let token = self.in_flight.next_token();
+        match command.and_then(|command| self.start_io(now, memory, &command, token, &mut origin)) {
+            Ok(Submitted::Done(outcome)) => {
+                let result = outcome::conclude(outcome, &mut origin);
+                self.complete(permit, origin, result);
+            }
+            Ok(Submitted::Pending) => self.in_flight.insert(InFlight { permit, origin }),
+            Err(status) => self.complete(permit, origin, Err(status)),
+        }
+    }
+
+    #[inline]
+    fn start_io<M: GuestMemory>(
+        &mut self,
+        now: Nanoseconds,
+        memory: &M,
+        command: &IoCommand,
         token: Token,
         origin: &mut Origin,
-    ) -> Result<Done, Status> {
-        let command = IoCommand::parse(entry)?;
+    ) -> Result<Submitted, Status> {
         origin.lba = command.first_block();
         if self.registers.shutdown != Shutdown::No {
             return Err(Status::ABORTED_POWER_LOSS);
         }
+        let nsid = origin.nsid;
         let mut context = io::Context {
             now,
             memory,
@@ -428,26 +460,32 @@ impl Controller {
             segments: &mut self.segments,
             metadata: &mut self.metadata,
             page_shift: self.registers.page_shift(),
-            transfer_bytes_max: self.config.transfer_bytes_max(),
+            transfer_bytes_max: self.transfer_bytes_max,
             token,
             origin,
         };
-        match io::start(&mut context, entry.nsid.get(), &command)? {
-            Submitted::Pending => Ok(Done::Pending),
-            Submitted::Done(outcome) => outcome::conclude(outcome, origin).map(Done::Now),
-        }
+        io::start(&mut context, nsid, command)
     }
 
     /// Answers a command; a failure goes into the error log, and the answer says so (B89).
+    #[inline]
     fn complete(&mut self, permit: Permit, origin: Origin, result: Result<u32, Status>) {
-        let (status, dw0) = match result {
-            Ok(dw0) => (Status::SUCCESS, dw0),
-            Err(status) => {
-                self.health.log_command(permit.sqid(), permit.cid(), origin, status);
-                (status.with_more(), 0)
-            }
-        };
-        self.unpublished.insert(self.queues.complete(permit, status, dw0));
+        match result {
+            Ok(dw0) => self.answer(permit, Status::SUCCESS, dw0),
+            Err(status) => self.complete_failed(permit, origin, status),
+        }
+    }
+
+    #[cold]
+    fn complete_failed(&mut self, permit: Permit, origin: Origin, status: Status) {
+        self.health.log_command(permit.sqid(), permit.cid(), origin, status);
+        self.answer(permit, status.with_more(), 0);
+    }
+
+    #[inline]
+    fn answer(&mut self, permit: Permit, status: Status, dw0: u32) {
+        let cqid = self.queues.complete(permit, status, dw0);
+        self.unpublished.insert(cqid);
     }
 
     /// Takes a command away from the media and answers it with `status`; `false` if the media has finished it.

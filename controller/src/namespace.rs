@@ -11,6 +11,8 @@ pub(crate) struct Namespace {
     pub(crate) identity: NamespaceConfig,
     pub(crate) volume: VolumeId,
     pub(crate) shape: VolumeShape,
+    /// Bytes of a block in the host's buffer: of its data, and of its metadata where that follows it.
+    pub(crate) buffer_block_bytes: u32,
 }
 
 impl Namespace {
@@ -42,7 +44,9 @@ impl Namespaces {
             let volume = VolumeId(index);
             let shape = media.shape(volume).expect("each namespace has its volume");
             assert!(shape.block_bytes.is_power_of_two() && shape.power_atomic_blocks >= 1);
-            Namespace { identity: config.clone(), volume, shape }
+            let among = if config.extended_metadata { shape.metadata_bytes } else { 0 };
+            let buffer_block_bytes = shape.block_bytes + among;
+            Namespace { identity: config.clone(), volume, shape, buffer_block_bytes }
         });
         Self { active: active.collect() }
     }
@@ -64,11 +68,23 @@ impl Namespaces {
 
     /// The active namespace with this identifier.
     pub(crate) fn get(&self, nsid: u32) -> Option<&Namespace> {
-        self.active.iter().find(|namespace| namespace.identity.nsid == nsid)
+        let place = self.active.binary_search_by_key(&nsid, |namespace| namespace.identity.nsid).ok()?;
+        self.active.get(place)
     }
 
     /// The namespace that a command means: one that cannot be is refused otherwise than one that only is not there (B106).
+    #[inline]
     pub(crate) fn resolve(&self, nsid: u32) -> Result<&Namespace, Status> {
+        // Identifiers are mostly given out from 1 on without a gap.
+        let place = (nsid as usize).wrapping_sub(1);
+        if let Some(namespace) = self.active.get(place).filter(|namespace| namespace.identity.nsid == nsid) {
+            return Ok(namespace);
+        }
+        self.resolve_by_search(nsid)
+    }
+
+    #[inline(never)]
+    fn resolve_by_search(&self, nsid: u32) -> Result<&Namespace, Status> {
         if let Some(namespace) = self.get(nsid) {
             return Ok(namespace);
         }

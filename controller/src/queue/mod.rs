@@ -25,9 +25,9 @@ pub(crate) enum BadDoorbell {
 }
 
 /// What came of trying to take a command.
-pub(crate) enum Take {
+pub(crate) enum Take<'a> {
     /// A command, and the slot that its completion will use.
-    Command(Permit, Command),
+    Command(Permit, &'a Command),
     /// The queue has none.
     Empty,
     /// The completion queue has no slot free: try again when its head moves.
@@ -67,6 +67,7 @@ impl Queues {
         u16::try_from(self.submission.len()).unwrap_or(u16::MAX)
     }
 
+    #[inline]
     pub(crate) fn submission(&self, id: u16) -> Option<&SubmissionQueue> {
         self.submission.get(usize::from(id))?.as_ref()
     }
@@ -79,6 +80,7 @@ impl Queues {
         self.submission.get_mut(usize::from(id))?.as_mut()
     }
 
+    #[inline]
     pub(crate) fn completion_mut(&mut self, id: u16) -> Option<&mut CompletionQueue> {
         self.completion.get_mut(usize::from(id))?.as_mut()
     }
@@ -124,7 +126,8 @@ impl Queues {
     }
 
     /// A completion slot first, then the command: so a full completion queue is not a case for anybody behind.
-    pub(crate) fn take<M: GuestMemory>(&mut self, id: u16, memory: &M) -> Take {
+    #[inline]
+    pub(crate) fn take<M: GuestMemory>(&mut self, id: u16, memory: &M) -> Take<'_> {
         let Some(queue) = self.submission.get_mut(usize::from(id)).and_then(Option::as_mut) else {
             return Take::Empty;
         };
@@ -160,6 +163,7 @@ impl Queues {
     }
 
     /// Answers a command: the entry is written at the next [`CompletionQueue::publish`] of the queue whose identifier is returned.
+    #[inline]
     pub(crate) fn complete(&mut self, permit: Permit, status: Status, dw0: u32) -> u16 {
         let sq_head = self.submission(permit.sqid()).map_or(0, SubmissionQueue::head);
         let entry = Completion {
@@ -186,6 +190,7 @@ impl Queues {
         self.owed
     }
 
+    #[inline]
     fn settle(&mut self, permit: Permit) -> u16 {
         assert!(self.owed > 0, "a permit is settled once");
         self.owed -= 1;

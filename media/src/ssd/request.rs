@@ -47,6 +47,7 @@ impl<S: Store> Ssd<S> {
         })
     }
 
+    #[inline]
     fn read(&mut self, volume: usize, range: LbaRange, into: &mut dyn Sink, force: bool) -> Result<Wait, MediaError> {
         let span = self.span(volume, range)?;
         let forced = force && self.ftl.has_uncommitted();
@@ -206,7 +207,18 @@ impl<S: Store> Ssd<S> {
         if time <= self.now { Wait::Nothing } else { Wait::Until(time) }
     }
 
+    #[inline]
     pub(super) fn execute(&mut self, volume: usize, request: Request<'_>) -> Result<Wait, MediaError> {
+        match request {
+            Request::Read { range, into, force } if volume < self.volumes.len() => {
+                self.read(volume, range, into, force)
+            }
+            request => self.execute_other(volume, request),
+        }
+    }
+
+    #[inline(never)]
+    fn execute_other(&mut self, volume: usize, request: Request<'_>) -> Result<Wait, MediaError> {
         match request {
             Request::FlushAll => return self.flush(),
             Request::Quiesce => return self.quiesce(),
@@ -258,6 +270,14 @@ impl<S: Store> Ssd<S> {
         if self.ftl.nand.power.lost() {
             return Submitted::Done(Err(MediaError::PowerLost));
         }
+        if ended == Ok(Wait::Nothing) {
+            return Submitted::Done(Ok(()));
+        }
+        self.answer_later(token, ended)
+    }
+
+    #[inline(never)]
+    fn answer_later(&mut self, token: Token, ended: Result<Wait, MediaError>) -> Submitted {
         match ended {
             Ok(Wait::Nothing) => Submitted::Done(Ok(())),
             Err(error) => Submitted::Done(Err(error)),

@@ -56,6 +56,7 @@ fn install_once() -> Result<(), i32> {
 
 /// Runs `access`, which touches no shared memory but `length` bytes from `base`. The flag says that the memory was missing; what
 /// `access` returned is then worthless, and the range holds anonymous memory from now on.
+#[inline]
 pub(super) fn during<T>(base: *mut u8, length: usize, access: impl FnOnce() -> T) -> (T, bool) {
     NOTE.with(|note| {
         note.base.store(base.expose_provenance(), Ordering::Relaxed);
