@@ -158,12 +158,15 @@ impl Memory {
     /// The mapping that holds all of a range, if it is the one that was found last, and the offset in it.
     #[inline]
     fn in_recent(&self, address: u64, length: usize, needed: Access) -> Option<(&Mapping, usize)> {
-        let range = self.ranges.get(self.recent.get()).filter(|range| range.access.allows(needed))?;
-        let offset = address.checked_sub(range.first)?;
-        let behind = (range.last - range.first).checked_sub(offset)?;
-        let inside = (length as u64).checked_sub(1).is_some_and(|last| last <= behind);
-        let mapping = range.mapping.as_ref().filter(|_| inside)?;
-        Some((mapping, usize::try_from(offset).ok()?))
+        let range = self.ranges.get(self.recent.get())?;
+        let offset = address.wrapping_sub(range.first);
+        let size_z = range.last - range.first;
+        // An address before the range gives an offset beyond any range.
+        let inside = offset <= size_z && length != 0 && length as u64 - 1 <= size_z - offset;
+        if !inside || !range.access.allows(needed) {
+            return None;
+        }
+        Some((range.mapping.as_ref()?, usize::try_from(offset).ok()?))
     }
 
     fn find(&self, address: u64) -> Option<&Range> {
@@ -325,7 +328,19 @@ impl GuestMemory for Memory {
         })
     }
 
+    #[inline]
     fn is_mapped(&self, address: u64, length: u64) -> bool {
+        let short = usize::try_from(length).unwrap_or(usize::MAX);
+        self.in_recent(address, short, Access::BOTH).is_some() || self.is_mapped_in_pieces(address, length)
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+impl Memory {
+    fn is_mapped_in_pieces(&self, address: u64, length: u64) -> bool {
         let Some(last_z) = length.checked_sub(1) else { return true };
         let Some(last) = address.checked_add(last_z) else { return false };
         let mut at = address;
@@ -339,9 +354,5 @@ impl GuestMemory for Memory {
             }
             at = range.last + 1;
         }
-    }
-
-    fn generation(&self) -> u64 {
-        self.generation
     }
 }

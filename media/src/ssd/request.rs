@@ -78,6 +78,7 @@ impl<S: Store> Ssd<S> {
         }
     }
 
+    #[inline]
     fn write(
         &mut self,
         volume: usize,
@@ -135,6 +136,7 @@ impl<S: Store> Ssd<S> {
     }
 
     /// While the store is stuck nothing new is taken in: memory would fill with what cannot be written.
+    #[inline]
     fn check_store(&mut self) -> Result<(), MediaError> {
         if self.stuck {
             self.stuck = self.ftl.nand.store.synced().is_err();
@@ -213,8 +215,26 @@ impl<S: Store> Ssd<S> {
             Request::Read { range, into, force } if volume < self.volumes.len() => {
                 self.read(volume, range, into, force)
             }
+            Request::Write { range, from, force } if volume < self.volumes.len() => {
+                self.leave_rest();
+                let before = self.ftl.mapped;
+                let wait = self.write(volume, range, from, force);
+                if wait.is_ok() {
+                    self.ftl.counters.host_writes += 1;
+                    self.ftl.counters.host_write_bytes += range.blocks << self.volumes[volume].block_shift;
+                }
+                self.note_mapped(volume, before);
+                wait
+            }
             request => self.execute_other(volume, request),
         }
+    }
+
+    /// Counts what became of the volume's units since so many of all were mapped.
+    #[inline]
+    fn note_mapped(&mut self, volume: usize, before: u64) {
+        let mapped = &mut self.volumes[volume].mapped_units;
+        *mapped = *mapped + self.ftl.mapped - before;
     }
 
     #[inline(never)]
@@ -223,22 +243,17 @@ impl<S: Store> Ssd<S> {
             Request::FlushAll => return self.flush(),
             Request::Quiesce => return self.quiesce(),
             _ if volume >= self.volumes.len() => return Err(MediaError::NoSuchVolume),
-            Request::Read { .. } | Request::Flush => {}
-            Request::Write { .. } | Request::WriteZeroes { .. } | Request::Deallocate { .. } => self.leave_rest(),
+            Request::Flush => {}
+            _ => self.leave_rest(),
         }
         let before = self.ftl.mapped;
         let wait = match request {
-            Request::Read { range, into, force } => return self.read(volume, range, into, force),
+            Request::Read { .. } | Request::Write { .. } => unreachable!("carried out by the caller"),
             Request::Flush | Request::FlushAll | Request::Quiesce => return self.flush(),
-            Request::Write { range, from, force } => self.write(volume, range, from, force).inspect(|_| {
-                self.ftl.counters.host_writes += 1;
-                self.ftl.counters.host_write_bytes += range.blocks << self.volumes[volume].block_shift;
-            }),
             Request::WriteZeroes { range, deallocate, force } => self.write_zeroes(volume, range, deallocate, force),
             Request::Deallocate { ranges } => self.deallocate(volume, ranges),
         };
-        let mapped = &mut self.volumes[volume].mapped_units;
-        *mapped = *mapped + self.ftl.mapped - before;
+        self.note_mapped(volume, before);
         wait
     }
 
@@ -254,8 +269,10 @@ impl<S: Store> Ssd<S> {
     }
 
     /// Before anything changes, the store must no longer say that the end was orderly.
+    #[inline]
     fn leave_rest(&mut self) {
-        if std::mem::take(&mut self.at_rest) {
+        if self.at_rest {
+            self.at_rest = false;
             self.ftl.write_root(false);
         }
     }

@@ -1,7 +1,10 @@
-//! A store in memory: each line is one piece of memory, taken when the line is first used; staging memory is where the unit stays.
+//! A store in memory: each line is one piece of memory, taken when the line is first used, of huge pages where the system gives them;
+//! staging memory is where the unit stays.
 //! Programmed means durable: it survives everything but the end of the process.
 
 use std::collections::BTreeMap;
+
+use memmap2::{Advice, MmapMut};
 
 use super::backing::{Store, StoreError};
 use crate::geometry::Geometry;
@@ -17,11 +20,22 @@ pub struct MemoryStore {
     syncs: u64,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct MemoryLine {
-    bytes: Vec<u8>,
+    bytes: Option<MmapMut>,
     records: Vec<Record>,
     header: LineHeader,
+}
+
+/// Zeroed memory comes from the system untouched, so a line costs what is used of it.
+///
+/// # Panics
+/// If the machine has no memory left, as any allocation would.
+fn line_memory(bytes: usize) -> MmapMut {
+    let memory = MmapMut::map_anon(bytes).unwrap_or_else(|error| panic!("no {bytes} bytes for a line: {error}"));
+    // Where there are no huge pages, small ones do the same, slower.
+    let _ = memory.advise(Advice::HugePage);
+    memory
 }
 
 impl MemoryStore {
@@ -31,7 +45,7 @@ impl MemoryStore {
         Self {
             line_bytes: geometry.line_bytes,
             data_bytes: geometry.line_data_bytes,
-            lines: vec![MemoryLine::default(); geometry.lines as usize],
+            lines: std::iter::repeat_with(MemoryLine::default).take(geometry.lines as usize).collect(),
             metadata: BTreeMap::new(),
             syncs: 0,
         }
@@ -57,17 +71,14 @@ impl Store for MemoryStore {
 
     #[inline]
     fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8] {
-        let line = &mut self.lines[line as usize];
-        if line.bytes.is_empty() {
-            // Zeroed memory comes from the system untouched, so a line costs what is used of it.
-            line.bytes = vec![0; self.line_bytes];
-        }
-        &mut line.bytes[offset..offset + bytes]
+        let line_bytes = self.line_bytes;
+        let memory = self.lines[line as usize].bytes.get_or_insert_with(|| line_memory(line_bytes));
+        &mut memory[offset..offset + bytes]
     }
 
     #[inline]
     fn view(&self, line: u32, offset: usize, bytes: usize) -> Option<&[u8]> {
-        self.lines[line as usize].bytes.get(offset..offset + bytes)
+        self.lines[line as usize].bytes.as_deref()?.get(offset..offset + bytes)
     }
 
     fn read(&mut self, line: u32, offset: usize, into: &mut [u8]) -> Result<(), StoreError> {
@@ -77,17 +88,19 @@ impl Store for MemoryStore {
     }
 
     fn copy(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
+        let empty = || StoreError::Damaged(format!("line {} is empty", from.0));
         if from.0 == to.0 {
-            self.lines[from.0 as usize].bytes.copy_within(from.1..from.1 + bytes, to.1);
+            let memory = self.lines[from.0 as usize].bytes.as_deref_mut().ok_or_else(empty)?;
+            memory.copy_within(from.1..from.1 + bytes, to.1);
             return Ok(());
         }
         self.stage(to.0, to.1, bytes);
         let Ok([source, target]) = self.lines.get_disjoint_mut([from.0 as usize, to.0 as usize]) else {
             return Err(StoreError::Damaged(format!("there is no line {} or {}", from.0, to.0)));
         };
-        let source = source.bytes.get(from.1..from.1 + bytes);
-        let source = source.ok_or_else(|| StoreError::Damaged(format!("line {} is empty", from.0)))?;
-        target.bytes[to.1..to.1 + bytes].copy_from_slice(source);
+        let source = source.bytes.as_deref().and_then(|memory| memory.get(from.1..from.1 + bytes)).ok_or_else(empty)?;
+        let target = target.bytes.as_deref_mut().expect("it was staged");
+        target[to.1..to.1 + bytes].copy_from_slice(source);
         Ok(())
     }
 
