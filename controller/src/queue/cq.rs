@@ -4,6 +4,7 @@ use nvme_spec::{COMPLETION_BYTES, Completion};
 
 use super::BadDoorbell;
 use crate::dma::{DmaFault, GuestMemory};
+use crate::inspect::CompletionQueueState;
 
 pub(crate) struct CompletionQueue {
     base: u64,
@@ -17,6 +18,8 @@ pub(crate) struct CompletionQueue {
     reserved: u32,
     /// Answers not written yet, as two little-endian quadwords each; without their phase, which depends on where they go.
     waiting: Vec<[u64; 2]>,
+    /// The ordinals of the commands that wait there.
+    ordinals: Vec<u64>,
     vector: u16,
     interrupts: bool,
 }
@@ -37,6 +40,7 @@ impl CompletionQueue {
             free: entries - 1,
             reserved: 0,
             waiting: Vec::new(),
+            ordinals: Vec::new(),
             vector,
             interrupts,
         }
@@ -54,6 +58,12 @@ impl CompletionQueue {
 
     pub(crate) fn head(&self) -> u32 {
         self.head
+    }
+
+    /// What there is to see of it, under its identifier.
+    pub(crate) fn state(&self, id: u16) -> CompletionQueueState {
+        let Self { base, entries, head, tail, phase, reserved, .. } = *self;
+        CompletionQueueState { id, base, entries, head, tail, phase, reserved, vector: self.vector() }
     }
 
     /// Moves the head where the host says it is: between the old head and the tail.
@@ -89,19 +99,33 @@ impl CompletionQueue {
 
     /// Takes an answer whose slot is held.
     #[inline]
-    pub(super) fn push(&mut self, entry: Completion) {
+    pub(super) fn push(&mut self, entry: Completion, ordinal: u64) {
         assert!(self.waiting.len() < self.reserved as usize, "an answer has a slot");
         self.waiting.push(zerocopy::transmute!(entry));
+        self.ordinals.push(ordinal);
     }
 
-    /// Writes the waiting answers; returns how many. Stops where the memory is not there: those stay.
+    /// Whether the answer to the command with this ordinal waits.
+    pub(super) fn awaits_writing(&self, ordinal: u64) -> bool {
+        self.ordinals.contains(&ordinal)
+    }
+
+    /// Writes the waiting answers; returns how many. `on_written` is told of each, before the next is written unless they are written
+    /// `together`. Stops where the memory is not there: those stay.
     ///
     /// # Errors
     /// The fault, if not all could be written.
-    pub(crate) fn publish<M: GuestMemory>(&mut self, memory: &M) -> Result<u32, (u32, DmaFault)> {
+    pub(crate) fn publish<M: GuestMemory>(
+        &mut self,
+        memory: &M,
+        together: bool,
+        mut on_written: impl FnMut(),
+    ) -> Result<u32, (u32, DmaFault)> {
         let mut written = 0;
         while !self.waiting.is_empty() {
-            written += self.publish_run(memory).map_err(|fault| (written, fault))?;
+            let count = self.publish_run(memory, together).map_err(|fault| (written, fault))?;
+            (0..count).for_each(|_| on_written());
+            written += count;
         }
         Ok(written)
     }
@@ -109,9 +133,9 @@ impl CompletionQueue {
     /// Writes the answers up to the end of the queue's memory together; if that fails, the first of them.
     ///
     /// NVMe Base 2.1 section 4.2.4: the phase tells the host that the entry is there, so it becomes visible last (B32).
-    fn publish_run<M: GuestMemory>(&mut self, memory: &M) -> Result<u32, DmaFault> {
+    fn publish_run<M: GuestMemory>(&mut self, memory: &M, together: bool) -> Result<u32, DmaFault> {
         let to_end = self.entries - self.tail;
-        let most = self.waiting.len().min(to_end as usize);
+        let most = if together { self.waiting.len().min(to_end as usize) } else { 1 };
         let run = &mut self.waiting[..most];
         let phase = if self.phase { PHASE } else { 0 };
         for [_, second] in &mut *run {
@@ -125,6 +149,7 @@ impl CompletionQueue {
             Err(_) => memory.store_pairs(address, &run[..1]).map(|()| 1)?,
         };
         self.waiting.drain(..count);
+        self.ordinals.drain(..count);
         let count = u32::try_from(count).expect("no more than there are entries");
         self.reserved -= count;
         self.tail += count;

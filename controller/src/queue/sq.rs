@@ -5,6 +5,7 @@ use zerocopy::IntoBytes;
 
 use super::BadDoorbell;
 use crate::dma::{DmaFault, GuestMemory};
+use crate::inspect::SubmissionQueueState;
 
 /// How many entries are read at a time.
 const AHEAD_MAX: usize = 32;
@@ -45,6 +46,12 @@ impl SubmissionQueue {
 
     pub(crate) fn tail(&self) -> u32 {
         self.tail
+    }
+
+    /// What there is to see of it, under its identifier.
+    pub(crate) fn state(&self, id: u16) -> SubmissionQueueState {
+        let Self { base, entries, head, tail, cqid, .. } = *self;
+        SubmissionQueueState { id, base, entries, head, tail, completion_queue: cqid }
     }
 
     /// Moves the tail where the host says it is.
