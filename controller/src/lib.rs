@@ -4,9 +4,9 @@
 //! Map of the crate, in the order in which a command passes: [`bar`] and `doorbell` (where the host writes), `state` (CC and CSTS),
 //! `arbiter` and `queue` (a completion slot, then the entry), `command` (typed, or a status), `io` and `admin` (one file for each
 //! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and up again: `inflight`, `queue`,
-//! [`irq`](Effect).
+//! [`irq`](Effect). Commands over the same blocks take turns: `atomic` and `turn`.
 //!
-//! What it does not implement yet: protection information, fused commands, Copy, Verify, Write Uncorrectable, reservations, namespace
+//! What it does not implement yet: protection information, Copy, Write Uncorrectable, reservations, namespace
 //! management, Format, Sanitize, firmware download, weighted arbitration.
 
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@
 mod absence;
 mod admin;
 mod arbiter;
+mod atomic;
 pub mod bar;
 mod command;
 pub mod config;
@@ -33,9 +34,10 @@ mod queue;
 mod rest;
 mod sgl;
 mod state;
+mod turn;
 
 use media::power::{Mark, Step};
-use media::{Media, Nanoseconds, Request, Submitted, Token, VolumeId};
+use media::{LbaRange, Media, Nanoseconds, Request, Submitted, Token, VolumeId};
 use nvme_spec::log::Event;
 use nvme_spec::{Command, Status, register};
 
@@ -44,6 +46,7 @@ use admin::Done;
 use admin::events::Events;
 use admin::features::Features;
 use arbiter::Arbiter;
+use atomic::{Dice, Order};
 use bar::Target;
 use command::IoCommand;
 use config::Config;
@@ -54,7 +57,7 @@ use inflight::{InFlight, InFlightTable, Origin};
 use irq::Interrupts;
 use namespace::Namespaces;
 use power::{Powered, Supply};
-use queue::{CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
+use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
 use state::{Registers, Reset, Shutdown};
 
 pub use irq::{Effect, InterruptMode};
@@ -87,6 +90,12 @@ pub struct Controller {
     arbiter: Arbiter,
     doorbells: Doorbells,
     in_flight: InFlightTable,
+    /// Who has which blocks.
+    order: Order,
+    /// Commands that go to the media piece by piece and have no piece there.
+    scattered: Vec<Token>,
+    /// In which order pieces go, if writes above the atomic unit fall apart.
+    dice: Option<Dice>,
     interrupts: Interrupts,
     events: Events,
     features: Features,
@@ -109,6 +118,8 @@ pub struct Controller {
     segments: Vec<Segment>,
     /// Scratch for its metadata.
     metadata: Vec<Segment>,
+    /// Scratch for the ranges of one Dataset Management command.
+    listed: Vec<LbaRange>,
 }
 
 impl Controller {
@@ -127,6 +138,9 @@ impl Controller {
             doorbells: Doorbells::new(queues.count()),
             queues,
             in_flight: InFlightTable::default(),
+            order: Order::default(),
+            scattered: Vec::new(),
+            dice: config.interleave.map(|seed| Dice::new(seed.into())),
             interrupts: Interrupts::new(config.vectors),
             events: Events::new(usize::from(config.aerl_z) + 1, config.events_kept),
             features: Features::new(&config),
@@ -140,6 +154,7 @@ impl Controller {
             effects: Vec::new(),
             segments: Vec::new(),
             metadata: Vec::new(),
+            listed: Vec::new(),
             media,
             transfer_bytes_max: config.transfer_bytes_max(),
             supply,
@@ -268,6 +283,7 @@ impl Controller {
             self.notice_new_memory(memory);
             worked |= self.poll_doorbells(memory, page);
             worked |= self.take_commands(now, memory);
+            worked |= self.go_on(now, memory);
             self.doorbells.clear_fresh(page);
             self.report_events();
             worked |= self.publish(now, memory);
@@ -340,6 +356,8 @@ impl Controller {
             self.media.cancel(token);
             self.in_flight.remove(token);
         }
+        self.order.clear();
+        self.scattered.clear();
         self.media.cancel(SHUTDOWN_TOKEN);
         self.restore_write_cache();
         self.queues.clear();
@@ -376,9 +394,9 @@ impl Controller {
         for (token, outcome) in finished {
             if token == SHUTDOWN_TOKEN {
                 self.registers.shutdown = self.shutdown_ended(outcome);
-            } else if let Some(mut command) = self.in_flight.remove(token) {
+            } else if let Some(command) = self.in_flight.get_mut(token) {
                 let result = outcome::conclude(outcome, &mut command.origin);
-                self.complete(command.permit, command.origin, result);
+                self.piece_done(token, result);
             }
         }
         worked
@@ -423,31 +441,30 @@ impl Controller {
         while done < WORK_PER_STEP {
             let Some(id) = self.arbiter.next(burst) else { break };
             match self.queues.take(id, memory) {
-                Take::Command(permit, command) if id != 0 => {
+                Take::Command(permit, first) if id != 0 && turn::begins_pair(first) => {
+                    let first = *first;
+                    match self.take_pair(memory, permit, &first) {
+                        Ok(()) => done += 2,
+                        Err(by) => self.hold_back(id, &by),
+                    }
+                }
+                Take::Command(permit, command) => {
                     if self.supply.fetched(&permit, command) {
                         break;
                     }
-                    let origin = Origin { opcode: command.opcode, nsid: command.nsid.get(), ..Origin::default() };
-                    let command = IoCommand::parse(command);
-                    self.segments.clear();
-                    self.execute_io(now, memory, permit, command, origin);
+                    let origin = Origin::of(command);
+                    if id == 0 {
+                        let command = *command;
+                        self.absence.over();
+                        self.execute_admin(memory, permit, &command, origin);
+                    } else {
+                        let command = IoCommand::parse(command);
+                        self.execute_io(now, memory, permit, command, origin);
+                    }
                     done += 1 + self.segments.len() / PIECES_PER_WORK;
                 }
-                Take::Command(permit, command) => {
-                    let command = *command;
-                    self.absence.over();
-                    if self.supply.fetched(&permit, &command) {
-                        break;
-                    }
-                    self.execute_admin(memory, permit, &command);
-                    done += 1;
-                }
                 Take::Empty => self.arbiter.idle(id),
-                Take::NoSlot => self.arbiter.block(id),
-                Take::MemoryGone => {
-                    self.arbiter.block(id);
-                    self.memory_gone(id);
-                }
+                Take::Blocked(by) => self.hold_back(id, &by),
             }
             // Only what happens on the admin queue can end the life of the queues.
             if id == 0 && !self.registers.is_running() {
@@ -458,71 +475,31 @@ impl Controller {
         done > 0
     }
 
-    /// A command of the admin queue: it is answered now, or the media has it, or it waits without a slot.
-    fn execute_admin<M: GuestMemory>(&mut self, memory: &M, permit: Permit, command: &Command) {
-        let origin = Origin { opcode: command.opcode, nsid: command.nsid.get(), ..Origin::default() };
+    /// A queue is not asked again until what holds it back is over.
+    fn hold_back(&mut self, id: u16, by: &Blocked) {
+        self.arbiter.block(id);
+        if matches!(by, Blocked::MemoryGone) {
+            self.memory_gone(id);
+        }
+    }
+
+    fn execute_admin<M: GuestMemory>(&mut self, memory: &M, permit: Permit, command: &Command, origin: Origin) {
+        self.segments.clear();
         let token = self.in_flight.next_token();
-        match admin::execute(self, memory, command, token) {
+        let result = admin::execute(self, memory, command, token);
+        self.settle(permit, origin, result);
+    }
+
+    /// What was begun is answered now, or the media has it, or it waits.
+    #[inline]
+    fn settle(&mut self, permit: Permit, origin: Origin, result: Result<Done, Status>) {
+        match result {
             Ok(Done::Now(dw0)) => self.complete(permit, origin, Ok(dw0)),
-            Ok(Done::Pending) => self.in_flight.insert(InFlight { permit, origin }),
+            Ok(Done::Pending) => self.in_flight.insert(InFlight { permit, origin, parked: None }),
+            Ok(Done::Waits(parked)) => self.in_flight.insert(InFlight { permit, origin, parked: Some(parked) }),
             Ok(Done::Parked) => self.queues.abandon(permit),
             Err(status) => self.complete(permit, origin, Err(status)),
         }
-    }
-
-    /// A command of an I/O queue: it is answered now, or the media has it.
-    #[inline]
-    fn execute_io<M: GuestMemory>(
-        &mut self,
-        now: Nanoseconds,
-        memory: &M,
-        permit: Permit,
-        command: Result<IoCommand, Status>,
-        mut origin: Origin,
-    ) {
-        let token = self.in_flight.next_token();
-        match command.and_then(|command| self.start_io(now, memory, &command, token, &mut origin)) {
-            Ok(Submitted::Done(outcome)) => {
-                let result = outcome::conclude(outcome, &mut origin);
-                self.complete(permit, origin, result);
-            }
-            Ok(Submitted::Pending) => self.in_flight.insert(InFlight { permit, origin }),
-            Err(status) => self.complete(permit, origin, Err(status)),
-        }
-    }
-
-    #[inline]
-    fn start_io<M: GuestMemory>(
-        &mut self,
-        now: Nanoseconds,
-        memory: &M,
-        command: &IoCommand,
-        token: Token,
-        origin: &mut Origin,
-    ) -> Result<Submitted, Status> {
-        origin.lba = command.first_block();
-        if self.reached(Step::CommandAccepted) {
-            return Err(Status::ABORTED_POWER_LOSS);
-        }
-        if self.registers.shutdown != Shutdown::No {
-            return Err(Status::ABORTED_POWER_LOSS);
-        }
-        let nsid = origin.nsid;
-        let mut context = io::Context {
-            now,
-            memory,
-            media: self.media.as_mut(),
-            namespaces: &self.namespaces,
-            segments: &mut self.segments,
-            metadata: &mut self.metadata,
-            page_shift: self.registers.page_shift(),
-            transfer_bytes_max: self.transfer_bytes_max,
-            token,
-            origin,
-        };
-        let submitted = io::start(&mut context, nsid, command);
-        self.reached(Step::CommandSubmitted);
-        submitted
     }
 
     /// Answers a command; a failure goes into the error log, and the answer says so (B89).
@@ -545,16 +522,6 @@ impl Controller {
         let cqid = self.queues.complete(permit, status, dw0);
         self.unpublished.insert(cqid);
         self.reached(Step::CompletionQueued);
-    }
-
-    /// Takes a command away from the media and answers it with `status`; `false` if the media has finished it.
-    fn withdraw(&mut self, token: Token, status: Status) -> bool {
-        if !self.media.cancel(token) {
-            return false;
-        }
-        let Some(command) = self.in_flight.remove(token) else { return false };
-        self.complete(command.permit, command.origin, Err(status));
-        true
     }
 
     /// Events meet requests, as far as there are completion slots.

@@ -16,12 +16,13 @@ pub(super) fn start<M: GuestMemory>(
     access: Access,
 ) -> Result<Submitted, Status> {
     let range = context.find_blocks(namespace, access)?;
+    let range = context.piece_of(range);
     let (now, token) = (context.now, context.token);
-    if namespace.shape.metadata_bytes == 0 {
+    if namespace.shape.metadata_bytes == 0 && context.piece.is_none() {
         let mut into = Transfer::new(context.memory, context.segments);
         let request = Request::Read { range, into: &mut into, force: access.force };
         return Ok(context.media.submit(now, token, namespace.volume, request));
     }
-    let (mut into, media) = context.user_buffer(namespace);
+    let (mut into, media) = context.user_buffer(namespace, access.blocks.start);
     Ok(media.submit(now, token, namespace.volume, Request::Read { range, into: &mut into, force: access.force }))
 }

@@ -16,13 +16,14 @@ pub(super) fn start<M: GuestMemory>(
     access: Access,
 ) -> Result<Submitted, Status> {
     let range = context.find_blocks(namespace, access)?;
+    let range = context.piece_of(range);
     context.check_readable()?;
     let (now, token) = (context.now, context.token);
-    if namespace.shape.metadata_bytes == 0 {
+    if namespace.shape.metadata_bytes == 0 && context.piece.is_none() {
         let mut from = Transfer::new(context.memory, context.segments);
         let request = Request::Write { range, from: &mut from, force: access.force };
         return Ok(context.media.submit(now, token, namespace.volume, request));
     }
-    let (mut from, media) = context.user_buffer(namespace);
+    let (mut from, media) = context.user_buffer(namespace, access.blocks.start);
     Ok(media.submit(now, token, namespace.volume, Request::Write { range, from: &mut from, force: access.force }))
 }

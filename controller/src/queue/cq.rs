@@ -90,6 +90,11 @@ impl CompletionQueue {
         true
     }
 
+    /// Whether two commands at once can ever have their slots.
+    pub(super) fn holds_two(&self) -> bool {
+        self.entries > 2
+    }
+
     /// Gives a held slot back.
     pub(super) fn release(&mut self) {
         assert!(self.reserved > 0);

@@ -6,6 +6,7 @@ mod id_set;
 mod permit;
 mod sq;
 
+use nvme_spec::command::fuse;
 use nvme_spec::{Command, Completion, Status};
 
 pub(crate) use cq::CompletionQueue;
@@ -30,6 +31,12 @@ pub(crate) enum Take<'a> {
     Command(Permit, &'a Command),
     /// The queue has none.
     Empty,
+    /// It cannot be taken now.
+    Blocked(Blocked),
+}
+
+/// Why a command cannot be taken now.
+pub(crate) enum Blocked {
     /// The completion queue has no slot free: try again when its head moves.
     NoSlot,
     /// The queue's memory is not there: try again when the table of mappings changes.
@@ -147,7 +154,7 @@ impl Queues {
             return Take::Empty;
         };
         if !completion.reserve() {
-            return Take::NoSlot;
+            return Take::Blocked(Blocked::NoSlot);
         }
         match queue.fetch(memory) {
             Ok(command) => {
@@ -157,9 +164,46 @@ impl Queues {
             }
             Err(_) => {
                 completion.release();
-                Take::MemoryGone
+                Take::Blocked(Blocked::MemoryGone)
             }
         }
+    }
+
+    /// The second command of a fused pair, right behind the first that was just taken; `None` if what is there is none, which then
+    /// stays. A pair needs two slots at a time: two queues that held one each would wait for each other.
+    ///
+    /// # Errors
+    /// Why neither can be taken now.
+    pub(crate) fn take_second<M: GuestMemory>(
+        &mut self,
+        first: &Permit,
+        memory: &M,
+    ) -> Result<Option<(Permit, Command)>, Blocked> {
+        let queue = self.submission[usize::from(first.sqid())].as_mut().expect("the first was just taken from it");
+        let cqid = queue.completion_queue();
+        let completion = self.completion[usize::from(cqid)].as_mut().expect("it holds the first's slot");
+        if queue.is_empty() || !completion.holds_two() {
+            return Ok(None);
+        }
+        let command = *queue.peek(memory).map_err(|_| Blocked::MemoryGone)?;
+        if command.fuse() != fuse::SECOND {
+            return Ok(None);
+        }
+        if !completion.reserve() {
+            return Err(Blocked::NoSlot);
+        }
+        queue.advance();
+        self.owed += 1;
+        self.taken += 1;
+        Ok(Some((Permit::new(first.sqid(), cqid, command.cid.get(), self.taken), command)))
+    }
+
+    /// Puts the command that was just taken back into its queue.
+    pub(crate) fn put_back(&mut self, permit: Permit) {
+        let queue = self.submission_mut(permit.sqid()).expect("the command was just taken from it");
+        queue.step_back();
+        self.taken -= 1;
+        self.abandon(permit);
     }
 
     /// A slot of the admin completion queue for a command that gave its own back while it waited.

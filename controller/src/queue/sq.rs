@@ -71,12 +71,35 @@ impl SubmissionQueue {
     /// Copies the next entry, once, and moves the head. The queue must not be empty.
     #[inline]
     pub(super) fn fetch<M: GuestMemory>(&mut self, memory: &M) -> Result<&Command, DmaFault> {
+        self.peek(memory)?;
+        self.advance();
+        Ok(&self.ahead[self.taken - 1])
+    }
+
+    /// Copies the next entry and leaves it where it is. The queue must not be empty.
+    #[inline]
+    pub(super) fn peek<M: GuestMemory>(&mut self, memory: &M) -> Result<&Command, DmaFault> {
         if self.taken == self.ahead.len() {
             self.read_ahead(memory)?;
         }
+        Ok(&self.ahead[self.taken])
+    }
+
+    /// Moves the head behind the next entry, which was copied.
+    #[inline]
+    pub(super) fn advance(&mut self) {
         self.head = if self.head + 1 == self.entries { 0 } else { self.head + 1 };
         self.taken += 1;
-        Ok(&self.ahead[self.taken - 1])
+    }
+
+    /// Moves the head back to the entry that was fetched last, which nobody has been told of.
+    pub(super) fn step_back(&mut self) {
+        self.head = self.head.checked_sub(1).unwrap_or(self.entries - 1);
+        match self.taken.checked_sub(1) {
+            Some(taken) => self.taken = taken,
+            // The entry behind it was read since.
+            None => self.forget_ahead(),
+        }
     }
 
     /// Reads the entries that are there, as far as they lie in one piece and fit the buffer; where that cannot be done, one.
@@ -166,5 +189,23 @@ mod tests {
         assert!(queue.fetch(&memory).is_ok() && queue.fetch(&memory).is_ok());
         assert!(queue.fetch(&memory).is_err());
         assert_eq!(queue.head(), 2);
+    }
+
+    #[test]
+    fn the_first_of_a_pair_goes_back_also_after_the_second_was_looked_at() {
+        let mut memory = Bytes(vec![0; 8 * COMMAND_BYTES]);
+        let mut queue = SubmissionQueue::new(0, 8, 1);
+        for (index, cid) in (0..8).zip(100..) {
+            put(&mut memory, index, cid);
+        }
+        // The second lies at the start of the queue's memory, and is read by itself.
+        queue.ring(7).expect("inside");
+        assert_eq!(taken(&mut queue, &memory).len(), 7);
+        queue.ring(1).expect("inside");
+        assert_eq!(queue.fetch(&memory).expect("there").cid.get(), 107);
+        assert_eq!(queue.peek(&memory).expect("there").cid.get(), 100);
+        queue.step_back();
+        assert_eq!(queue.head(), 7);
+        assert_eq!(taken(&mut queue, &memory), [107, 100]);
     }
 }
