@@ -1,0 +1,31 @@
+//! The daemon under measurement: the release binary, started with a socket in a folder of its own.
+
+use anyhow::{Result, ensure};
+use guest_harness::Brownout;
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Drive {
+    /// `mapped` or `trapped`.
+    pub doorbells: &'static str,
+    /// What `--namespace` takes.
+    pub namespace: String,
+    /// What `--media` takes.
+    pub media: String,
+}
+
+impl Drive {
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// The binary is missing, was not optimised, or does not get ready.
+    pub fn start(&self, name: &str) -> Result<Brownout> {
+        ensure!(!cfg!(debug_assertions), "a bench without optimisation measures nothing: cargo run --release");
+        let mut builder = Brownout::builder().name(name);
+        builder = builder.device(&format!("doorbells={}", self.doorbells)).namespace(&self.namespace);
+        if !self.media.is_empty() {
+            builder = builder.argument("--media").argument(&self.media);
+        }
+        builder.start()
+    }
+}
