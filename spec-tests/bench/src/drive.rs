@@ -6,11 +6,11 @@ use guest_harness::Brownout;
 /// What to start.
 #[derive(Clone, Debug)]
 pub struct Drive {
-    /// `mapped` or `trapped`.
-    pub doorbells: &'static str,
+    /// What `--device` takes.
+    pub device: String,
     /// What `--namespace` takes.
     pub namespace: String,
-    /// What `--media` takes.
+    /// What `--media` takes; nothing for the defaults.
     pub media: String,
 }
 
@@ -18,11 +18,10 @@ impl Drive {
     /// Starts it and waits until it is ready.
     ///
     /// # Errors
-    /// The binary is missing, was not optimised, or does not get ready.
+    /// The binary is missing, this one was not optimised, or the daemon does not get ready.
     pub fn start(&self, name: &str) -> Result<Brownout> {
         ensure!(!cfg!(debug_assertions), "a bench without optimisation measures nothing: cargo run --release");
-        let mut builder = Brownout::builder().name(name);
-        builder = builder.device(&format!("doorbells={}", self.doorbells)).namespace(&self.namespace);
+        let mut builder = Brownout::builder().name(name).device(&self.device).namespace(&self.namespace);
         if !self.media.is_empty() {
             builder = builder.argument("--media").argument(&self.media);
         }

@@ -4,11 +4,15 @@
 #![forbid(unsafe_code)]
 
 mod bars;
+mod copy;
 mod cores;
 mod drive;
+mod guest;
 mod mapped_port;
 mod polling_host;
 mod socket;
+mod sustained;
+mod wake;
 
 use std::process::ExitCode;
 
@@ -26,11 +30,20 @@ struct Arguments {
 enum Bench {
     /// Two processes over the real socket: a polling host against `brownout serve` with doorbells=mapped
     Socket(socket::Options),
+    /// What doorbells=trapped costs an idle guest, and how long the first command after a pause takes
+    Wake(wake::Options),
+    /// Random writes without end on a drive in memory: what garbage collection leaves of the burst
+    Sustained(sustained::Options),
+    /// fio in an emulated guest, beside QEMU's own controller
+    Guest(guest::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let held = match Arguments::parse().bench {
         Bench::Socket(options) => socket::run(&options),
+        Bench::Wake(options) => wake::run(&options),
+        Bench::Sustained(options) => sustained::run(&options),
+        Bench::Guest(options) => guest::run(&options),
     }?;
     Ok(ExitCode::from(u8::from(!held)))
 }

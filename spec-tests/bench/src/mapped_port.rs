@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use anyhow::{Context, Result, anyhow};
@@ -27,7 +28,7 @@ const WAITS_MAX: u32 = 1 << 24;
 /// See the file's text.
 pub struct MappedPort {
     client: Client,
-    memory: MmapRegion,
+    memory: Arc<MmapRegion>,
     /// The doorbells and their offset in BAR0.
     page: Option<(MmapRegion, u64)>,
     alive: bool,
@@ -49,7 +50,7 @@ impl MappedPort {
         client.dma_map(0, MEMORY.start, bytes, file.as_raw_fd()).map_err(speak)?;
         client.region_write(CONFIGURATION, COMMAND.0, &COMMAND.1).map_err(speak)?;
         let page = page_of(&client)?;
-        let memory = MmapRegion::from_file(FileOffset::new(file, 0), usize::try_from(bytes)?)?;
+        let memory = Arc::new(MmapRegion::from_file(FileOffset::new(file, 0), usize::try_from(bytes)?)?);
         Ok(Self { client, memory, page, alive: true, waits: 0 })
     }
 
@@ -67,7 +68,12 @@ impl MappedPort {
     /// # Panics
     /// If it does not lie in guest memory: the host's own addresses do.
     pub fn number_64(&self, address: u64) -> &AtomicU64 {
-        self.memory.get_atomic_ref(offset(address)).expect("the host stays in the memory that it was given")
+        number_64(&self.memory, address)
+    }
+
+    /// Guest memory, for [`number_64`] from another thread.
+    pub fn memory(&self) -> Arc<MmapRegion> {
+        Arc::clone(&self.memory)
     }
 
     /// A doorbell of the mapped page.
@@ -89,6 +95,14 @@ impl MappedPort {
     fn write(&mut self, offset: u64, bytes: &[u8]) {
         self.alive = self.alive && self.client.region_write(BAR0, offset, bytes).is_ok();
     }
+}
+
+/// An aligned number of guest memory.
+///
+/// # Panics
+/// If it does not lie there.
+pub fn number_64(memory: &MmapRegion, address: u64) -> &AtomicU64 {
+    memory.get_atomic_ref(offset(address)).expect("the host stays in the memory that it was given")
 }
 
 fn page_of(client: &Client) -> Result<Option<(MmapRegion, u64)>> {

@@ -9,6 +9,7 @@ use clap::Args;
 use guest_harness::Brownout;
 
 use crate::bars::{Bar, Verdict, median};
+use crate::copy::Copier;
 use crate::cores::{Pair, Watched};
 use crate::drive::Drive;
 use crate::mapped_port::MappedPort;
@@ -64,17 +65,18 @@ struct Round {
 /// The daemon cannot be started, or fails.
 pub fn run(options: &Options) -> Result<bool> {
     let pair = Pair::find()?;
-    let drive = Drive { doorbells: "mapped", namespace: options.namespace.clone(), media: options.media.clone() };
+    let drive = Drive { device: "doorbells=mapped".to_owned(), namespace: options.namespace.clone(), media: options.media.clone() };
     let daemon = drive.start("bench-socket")?;
     pair.give_device(daemon.pid())?;
     pair.take_host()?;
     let mut host = PollingHost::new(MappedPort::host(daemon.socket())?)?;
     host.fill()?;
+    let mut copier = Copier::new();
     println!(
         "two processes over the socket, {}, {}; {} rounds of {} ms each; best and median of the rounds that count",
         options.namespace, options.media, options.rounds, options.milliseconds
     );
-    println!("{HEAD}");
+    println!("{}\n{HEAD}", copier.measure());
     let mut held = true;
     for case in cases(host.block_bytes()) {
         let wanted = case.name.contains(&options.only) && options.depth.is_none_or(|depth| depth == case.load.depth);
@@ -88,6 +90,7 @@ pub fn run(options: &Options) -> Result<bool> {
         println!("{line}");
         held &= line.verdict().is_success();
     }
+    println!("{}", copier.measure());
     drop(host);
     daemon.stop()?;
     Ok(held)
