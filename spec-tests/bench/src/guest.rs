@@ -10,7 +10,7 @@ use clap::Args;
 use guest_harness::{Device, Kernel, Machine};
 
 use crate::bars::{Bar, median};
-use crate::drive::Drive;
+use crate::daemon::Served;
 
 const SCRIPT: &str = include_str!("../scripts/compare.sh");
 /// Bytes of each drive.
@@ -60,7 +60,7 @@ pub fn run(options: &Options) -> Result<bool> {
         .timeout(Duration::from_secs(120 + 16 * 4 * u64::from(options.rounds) * u64::from(options.seconds + 2)))
         .script(SCRIPT);
     for (doorbells, _) in OURS {
-        let drive = Drive {
+        let drive = Served {
             device: format!("doorbells={doorbells},serial={doorbells}"),
             namespace: format!("size={}MiB,lba=512", SIZE >> 20),
             media: String::new(),

@@ -6,7 +6,7 @@
 mod bars;
 mod copy;
 mod cores;
-mod drive;
+mod daemon;
 mod guest;
 mod mapped_port;
 mod polling_host;

@@ -11,7 +11,7 @@ use guest_harness::Brownout;
 use crate::bars::{Bar, Verdict, median};
 use crate::copy::Copier;
 use crate::cores::{Pair, Watched};
-use crate::drive::Drive;
+use crate::daemon::Served;
 use crate::mapped_port::MappedPort;
 use crate::polling_host::{Description, Load, Measured, Order, PollingHost};
 
@@ -65,7 +65,7 @@ struct Round {
 /// The daemon cannot be started, or fails.
 pub fn run(options: &Options) -> Result<bool> {
     let pair = Pair::find()?;
-    let drive = Drive { device: "doorbells=mapped".to_owned(), namespace: options.namespace.clone(), media: options.media.clone() };
+    let drive = Served { device: "doorbells=mapped".to_owned(), namespace: options.namespace.clone(), media: options.media.clone() };
     let daemon = drive.start("bench-socket")?;
     pair.give_device(daemon.pid())?;
     pair.take_host()?;

@@ -16,7 +16,7 @@ use vm_memory::MmapRegion;
 
 use crate::bars::Bar;
 use crate::cores::{Pair, Watched};
-use crate::drive::Drive;
+use crate::daemon::Served;
 use crate::mapped_port::{MappedPort, number_64};
 
 /// How long the host does nothing before each command: the device has stopped spinning long before.
@@ -77,7 +77,7 @@ pub fn run(options: &Options) -> Result<bool> {
 
 fn start(name: &str, doorbells: &str) -> Result<Brownout> {
     let device = format!("doorbells={doorbells}");
-    Drive { device, namespace: "size=256MiB".to_owned(), media: String::new() }.start(name)
+    Served { device, namespace: "size=256MiB".to_owned(), media: String::new() }.start(name)
 }
 
 /// A completion queue entry that is to come.

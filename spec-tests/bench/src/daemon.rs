@@ -5,7 +5,7 @@ use guest_harness::Brownout;
 
 /// What to start.
 #[derive(Clone, Debug)]
-pub struct Drive {
+pub struct Served {
     /// What `--device` takes.
     pub device: String,
     /// What `--namespace` takes.
@@ -14,7 +14,7 @@ pub struct Drive {
     pub media: String,
 }
 
-impl Drive {
+impl Served {
     /// Starts it and waits until it is ready.
     ///
     /// # Errors
