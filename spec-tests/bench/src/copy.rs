@@ -3,7 +3,8 @@
 
 use std::fmt;
 use std::hint::black_box;
-use std::time::Instant;
+
+use crate::clock;
 
 /// As much as the drive of `bench socket` holds.
 const FROM_BYTES: usize = 256 << 20;
@@ -46,7 +47,7 @@ impl Copier {
     fn time(&mut self, bytes: usize, stride: usize) -> f64 {
         let places = FROM_BYTES / bytes;
         let copies = COPIES.min(places);
-        let begun = Instant::now();
+        let begun = clock::now();
         for copy in 0..copies {
             let from = copy.wrapping_mul(stride) % places * bytes;
             let into = copy % BUFFERS * bytes;

@@ -4,13 +4,14 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::bars::median;
+use crate::clock;
 
 /// The processors of a bench: one for the device, one for its host.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +85,7 @@ impl Pair {
             // Until it is on its own processor it needs this one: nothing is sent, and the end of the channel is the message.
             let _moved = arrived.recv();
             let batches = (0..BATCHES).map(|batch| {
-                let begun = Instant::now();
+                let begun = clock::now();
                 for trip in 1..=TRIPS {
                     let token = batch as u64 * TRIPS + trip;
                     ping.0.store(token, Ordering::Release);

@@ -4,13 +4,22 @@
 #![forbid(unsafe_code)]
 
 mod bars;
+mod callgrind;
+mod clock;
 mod copy;
 mod cores;
 mod daemon;
+mod device_cost;
+mod drive;
+mod flat_memory;
 mod guest;
+mod instructions;
 mod mapped_port;
 mod polling_host;
+mod ring;
+mod shared_memory;
 mod socket;
+mod stripped;
 mod sustained;
 mod wake;
 
@@ -28,18 +37,28 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
-    /// Two processes over the real socket: a polling host against `brownout serve` with doorbells=mapped
+    /// The device's side of a command, in nanoseconds, beside a stripped loop.
+    DeviceCost(device_cost::Options),
+    /// Instructions of a command, by valgrind.
+    Instructions(instructions::Options),
+    /// What valgrind counts.
+    #[command(hide = true)]
+    Subject(instructions::Subject),
+    /// Two processes over the real socket: a polling host against `brownout serve` with doorbells=mapped.
     Socket(socket::Options),
-    /// What doorbells=trapped costs an idle guest, and how long the first command after a pause takes
+    /// What doorbells=trapped costs an idle guest, and how long the first command after a pause takes.
     Wake(wake::Options),
-    /// Random writes without end on a drive in memory: what garbage collection leaves of the burst
+    /// Random writes without end on a drive in memory: what garbage collection leaves of the burst.
     Sustained(sustained::Options),
-    /// fio in an emulated guest, beside QEMU's own controller
+    /// fio in an emulated guest, beside QEMU's own controller.
     Guest(guest::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let held = match Arguments::parse().bench {
+        Bench::DeviceCost(options) => device_cost::run(&options).map(|()| true),
+        Bench::Instructions(options) => instructions::run(&options).map(|()| true),
+        Bench::Subject(subject) => instructions::be_subject(&subject).map(|()| true),
         Bench::Socket(options) => socket::run(&options),
         Bench::Wake(options) => wake::run(&options),
         Bench::Sustained(options) => sustained::run(&options),

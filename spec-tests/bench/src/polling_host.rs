@@ -2,7 +2,7 @@
 //! stores. Nothing here is in the way of measuring the device, and nothing is left out that a driver must do.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail, ensure};
 use hdrhistogram::Histogram;
@@ -13,6 +13,7 @@ use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{COMMAND_BYTES, COMPLETION_BYTES, Command, Completion};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
+use crate::clock;
 use crate::mapped_port::MappedPort;
 
 /// What a command names.
@@ -247,7 +248,7 @@ impl Turn<'_> {
     fn run(&mut self, rings: &Rings<'_>, over: impl Fn(&Measured) -> bool) -> Result<Measured> {
         let mut measured =
             Measured { commands: 0, elapsed: Duration::ZERO, latency: Histogram::new_with_max(10_000_000_000, 3)? };
-        let begun = Instant::now();
+        let begun = clock::now();
         let mut under_way = self.load.depth;
         (0..self.load.depth).for_each(|cid| self.submit(rings, cid, Duration::ZERO));
         rings.tail.store(self.tail.into(), Ordering::Release);

@@ -65,7 +65,11 @@ struct Round {
 /// The daemon cannot be started, or fails.
 pub fn run(options: &Options) -> Result<bool> {
     let pair = Pair::find()?;
-    let drive = Served { device: "doorbells=mapped".to_owned(), namespace: options.namespace.clone(), media: options.media.clone() };
+    let drive = Served {
+        device: "doorbells=mapped".to_owned(),
+        namespace: options.namespace.clone(),
+        media: options.media.clone(),
+    };
     let daemon = drive.start("bench-socket")?;
     pair.give_device(daemon.pid())?;
     pair.take_host()?;

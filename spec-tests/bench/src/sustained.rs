@@ -2,7 +2,6 @@
 //! it costs (the burst); then garbage collection has to make room, and each write pays for what is moved.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -16,6 +15,7 @@ use media::{Fault, Lba, LbaRange, Media as _, Nanoseconds, Request, Source, Subm
 use traces::plot::{Axis, Format, Line, LineChart, Numbers, Scale, Stroke};
 
 use crate::bars::Bar;
+use crate::clock;
 
 const UNIT: u32 = 4 << 10;
 /// Planes of the default NAND times its page: what a page of a line is.
@@ -174,7 +174,10 @@ pub fn run(options: &Options) -> Result<bool> {
     );
     println!("burst                 {burst:8.3} GiB/s");
     println!("sustained             {sustained:8.3} GiB/s over the last {SETTLED} drive writes");
-    println!("write amplification   {amplification:8.3}, {:.1} % of it by collection", 100.0 * (1.0 - 1.0 / amplification));
+    println!(
+        "write amplification   {amplification:8.3}, {:.1} % of it by collection",
+        100.0 * (1.0 - 1.0 / amplification)
+    );
     println!("sustained ÷ (burst ÷ write amplification)  {part:6.3}  {BAR}  {held}");
     let line_units = f64::from(PAGES) * PAGE_OF_LINE as f64 / f64::from(UNIT);
     let line_ns = line_units * f64::from(UNIT) / (burst * f64::from(1 << 30)) * 1e9;
@@ -205,14 +208,14 @@ pub fn run(options: &Options) -> Result<bool> {
 fn timed(drive: &mut Drive, options: &Options) -> Result<(Vec<Window>, Histogram<u64>)> {
     let mut windows = Vec::new();
     let mut stalls = Histogram::new_with_max(10_000_000_000, 3)?;
-    let (begun, mut before) = (Instant::now(), drive.ledger());
+    let (begun, mut before) = (clock::now(), drive.ledger());
     let mut last = 0.0;
     for window in 0..options.drive_writes.max(SETTLED + 1) * WINDOWS {
         let settled = window >= options.drive_writes.saturating_sub(SETTLED) * WINDOWS;
-        let mut write_begun = Instant::now();
+        let mut write_begun = clock::now();
         for _ in 0..drive.blocks / WINDOWS {
             drive.write_anywhere()?;
-            let write_ended = Instant::now();
+            let write_ended = clock::now();
             if settled {
                 stalls.saturating_record(u64::try_from((write_ended - write_begun).as_nanos())?);
             }

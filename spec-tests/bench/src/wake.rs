@@ -15,6 +15,7 @@ use nvme_spec::opcode::NvmOpcode;
 use vm_memory::MmapRegion;
 
 use crate::bars::Bar;
+use crate::clock;
 use crate::cores::{Pair, Watched};
 use crate::daemon::Served;
 use crate::mapped_port::{MappedPort, number_64};
@@ -69,7 +70,10 @@ pub fn run(options: &Options) -> Result<bool> {
         let bar = if doorbells == "trapped" { Bar::AtMost(IDLE_MAX) } else { Bar::None };
         let used = idle(doorbells, options)?;
         let verdict = bar.judge(Some(used));
-        println!("idle guest, doorbells={doorbells}: {used:.2} % of a processor over {} s {bar} {verdict}", options.seconds);
+        println!(
+            "idle guest, doorbells={doorbells}: {used:.2} % of a processor over {} s {bar} {verdict}",
+            options.seconds
+        );
         held &= verdict.is_success();
     }
     Ok(held)
@@ -91,13 +95,13 @@ impl Awaited {
     /// Looks until it is there. Whoever sends the doorbell message waits for a reply meanwhile; the answer is there before that is.
     fn watch(&self) -> Result<Instant> {
         let entry = number_64(&self.memory, self.slot + 8);
-        let begun = Instant::now();
+        let begun = clock::now();
         while (entry.load(Ordering::Acquire) >> 48 & 1 == 1) != self.phase {
             if begun.elapsed() > PATIENCE {
                 bail!("a command after a pause got no answer");
             }
         }
-        Ok(Instant::now())
+        Ok(clock::now())
     }
 }
 
@@ -117,13 +121,13 @@ fn wake(options: &Options) -> Result<Histogram<u64>> {
     let device = Watched::by_name(daemon.pid(), "device")?;
     let mut latency = Histogram::new_with_max(10_000_000_000, 3)?;
     for _ in 0..options.wakes {
-        std::thread::sleep(PAUSE);
+        clock::pause(PAUSE);
         let before = device.waited()?;
         let queue = host.completion_queue(1).context("the queue pair was created")?;
         let awaited = Awaited { memory: host.port().memory(), slot: queue.slot(), phase: queue.phase };
         let (begun, seen) = std::thread::scope(|scope| {
             let watcher = scope.spawn(|| awaited.watch());
-            let begun = Instant::now();
+            let begun = clock::now();
             let submitted = host.submit(1, command).map_err(words);
             let seen = watcher.join().expect("nothing in it panics");
             submitted.and(seen).map(|seen| (begun, seen))
@@ -147,8 +151,8 @@ fn idle(doorbells: &str, options: &Options) -> Result<f64> {
     let machine = machine.device(Device::VfioUser { socket: daemon.socket().to_owned() });
     let mut guest = machine.script(script).spawn()?;
     guest.wait_for("IDLE", Duration::from_secs(120)).context("the guest does not boot")?;
-    let (before, begun) = (daemon.cpu_time()?, Instant::now());
-    std::thread::sleep(Duration::from_secs(options.seconds));
+    let (before, begun) = (daemon.cpu_time()?, clock::now());
+    clock::pause(Duration::from_secs(options.seconds));
     let used = daemon.cpu_time()?.saturating_sub(before);
     let elapsed = begun.elapsed();
     guest.send_line("done")?;
