@@ -49,6 +49,14 @@ impl Pair {
         stay(None, self.host)
     }
 
+    /// Keeps the calling thread on the device's processor.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn take_device(self) -> Result<()> {
+        stay(None, self.device)
+    }
+
     /// Keeps every thread of a process on the device's processor.
     ///
     /// # Errors

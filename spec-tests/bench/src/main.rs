@@ -12,10 +12,13 @@ mod daemon;
 mod device_cost;
 mod drive;
 mod flat_memory;
+mod growth;
 mod guest;
 mod instructions;
+mod lanes;
 mod mapped_port;
 mod polling_host;
+mod recovery;
 mod ring;
 mod shared_memory;
 mod socket;
@@ -50,6 +53,10 @@ enum Bench {
     Wake(wake::Options),
     /// Random writes without end on a drive in memory: what garbage collection leaves of the burst.
     Sustained(sustained::Options),
+    /// What a command costs when there are more queues, namespaces, commands, media; and two controllers on two processors.
+    Growth(growth::Options),
+    /// How long power needs to come back, over the size of the media.
+    Recovery(recovery::Options),
     /// fio in an emulated guest, beside QEMU's own controller.
     Guest(guest::Options),
 }
@@ -62,6 +69,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Bench::Socket(options) => socket::run(&options),
         Bench::Wake(options) => wake::run(&options),
         Bench::Sustained(options) => sustained::run(&options),
+        Bench::Growth(options) => growth::run(&options),
+        Bench::Recovery(options) => recovery::run(&options),
         Bench::Guest(options) => guest::run(&options),
     }?;
     Ok(ExitCode::from(u8::from(!held)))
