@@ -574,9 +574,8 @@ impl Controller {
         let before = self.effects.len();
         let queues = &self.queues;
         let heads = |vector: Option<u16>| {
-            let of_vector =
-                |queue: &&CompletionQueue| queue.vector().is_some_and(|own| vector.is_none_or(|vector| own == vector));
-            let queues = (0..queues.count()).filter_map(|id| queues.completion(id)).filter(of_vector);
+            let of_vector = |own: u16| vector.is_none_or(|vector| own == vector);
+            let queues = queues.completions().filter(|queue| queue.vector().is_some_and(of_vector));
             queues.fold(Heads { sum: 0, unseen: false }, |heads, queue| Heads {
                 sum: heads.sum + u64::from(queue.head()),
                 unseen: heads.unseen || !queue.is_empty(),

@@ -86,9 +86,9 @@ impl Queues {
         self.completion.get_mut(usize::from(id))?.as_mut()
     }
 
-    /// The completion queues that exist, with their identifiers.
-    pub(crate) fn completions_mut(&mut self) -> impl Iterator<Item = (u16, &mut CompletionQueue)> {
-        (0..).zip(&mut self.completion).filter_map(|(id, queue)| queue.as_mut().map(|queue| (id, queue)))
+    /// The completion queues that exist.
+    pub(crate) fn completions(&self) -> impl Iterator<Item = &CompletionQueue> {
+        self.completion.iter().flatten()
     }
 
     /// The submission queues that exist, with their identifiers.

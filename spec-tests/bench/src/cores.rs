@@ -24,6 +24,9 @@ pub struct Pair {
 #[repr(align(128))]
 struct Line(AtomicU64);
 
+/// A measurement in which a thread waited for its processor for more than this part of the time was disturbed by others.
+pub const WAITED_MAX: f64 = 0.02;
+
 const TRIPS: u64 = 500;
 const BATCHES: usize = 21;
 

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, anyhow, ensure};
 use controller::dma::GuestMemory as _;
 use media::ssd::Ssd;
-use media::store::MemoryStore;
+use media::store::Store;
 use nvme_host::Host;
 use nvme_host::io::block_command;
 use nvme_spec::opcode::NvmOpcode;
@@ -51,7 +51,7 @@ impl Lanes {
     ///
     /// # Errors
     /// The device does not come up.
-    pub fn new(drive: Ssd<MemoryStore>, pairs: u16, extent: u64) -> Result<Self> {
+    pub fn new<S: Store + 'static>(drive: Ssd<S>, pairs: u16, extent: u64) -> Result<Self> {
         let words = |error| anyhow!("{error}");
         let mut host = Device::start(drive, FlatMemory::new(GUEST_BYTES)?, FlatPage::default())?;
         host.delete_queue_pair(QUEUE).map_err(words)?;

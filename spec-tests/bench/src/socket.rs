@@ -10,15 +10,13 @@ use guest_harness::Brownout;
 
 use crate::bars::{Bar, Verdict, median};
 use crate::copy::Copier;
-use crate::cores::{Pair, Watched};
+use crate::cores::{Pair, WAITED_MAX, Watched};
 use crate::daemon::Served;
 use crate::mapped_port::MappedPort;
 use crate::polling_host::{Description, Load, Measured, Order, PollingHost};
 
 /// Rounds with a longer way between the processors do not count.
 const ROUND_TRIP_MAX: Duration = Duration::from_nanos(150);
-/// Nor do those in which a party waited for its processor for more than this part of the time.
-const WAITED_MAX: f64 = 0.02;
 
 /// How it is run.
 #[derive(Args, Debug)]
