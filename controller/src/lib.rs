@@ -22,6 +22,7 @@ mod doorbell;
 mod effects;
 mod health;
 mod inflight;
+pub mod inspect;
 mod io;
 mod irq;
 mod namespace;
@@ -522,6 +523,7 @@ impl Controller {
         while let Some((cid, event)) = self.events.due() {
             let Some(permit) = self.queues.renew(cid) else { return };
             self.events.reported(event);
+            self.effects.push(Effect::EventReported(event));
             self.complete(permit, Origin::default(), Ok(event.dword()));
         }
     }

@@ -16,7 +16,7 @@ use crate::dma::GuestMemory;
 use crate::health::{CRITICAL_KELVINS, ERROR_ENTRIES, WARNING_KELVINS};
 use crate::namespace::Namespace;
 
-type Page = [u8; IDENTIFY_BYTES];
+pub(crate) type Page = [u8; IDENTIFY_BYTES];
 
 /// Abort Command Limit, zero-based.
 const ACL_Z: u8 = 3;
@@ -56,7 +56,7 @@ fn nvm_only(command_set: u8) -> Result<(), Status> {
 }
 
 /// CNS 01h.
-fn this_controller(controller: &Controller) -> Page {
+pub(crate) fn this_controller(controller: &Controller) -> Page {
     let config = &controller.config;
     let mut data = identify::Controller::zeroed();
     data.vid = config.vendor_id.into();
@@ -107,7 +107,7 @@ fn this_controller(controller: &Controller) -> Page {
 }
 
 /// CNS 00h: an identifier that is valid and not active gives zeroes (B64).
-fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Status> {
+pub(crate) fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Status> {
     let Some(namespace) = valid(controller, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let shape = &namespace.shape;
     let hints = Hints::of(namespace, controller.config.transfer_bytes_max());

@@ -7,6 +7,7 @@ use zerocopy::IntoBytes;
 
 use super::BadDoorbell;
 use crate::dma::{DmaFault, GuestMemory};
+use crate::inspect::CompletionQueueState;
 
 pub(crate) struct CompletionQueue {
     base: u64,
@@ -41,6 +42,12 @@ impl CompletionQueue {
 
     pub(crate) fn head(&self) -> u32 {
         self.head
+    }
+
+    /// What there is to see of it, under its identifier.
+    pub(crate) fn state(&self, id: u16) -> CompletionQueueState {
+        let Self { base, entries, head, tail, phase, reserved, .. } = *self;
+        CompletionQueueState { id, base, entries, head, tail, phase, reserved, vector: self.vector() }
     }
 
     /// Whether no further command can be taken until the host moves the head.

@@ -91,6 +91,11 @@ impl Queues {
         self.completion.iter().flatten()
     }
 
+    /// The same, to look at.
+    pub(crate) fn completions(&self) -> impl Iterator<Item = (u16, &CompletionQueue)> {
+        (0..).zip(&self.completion).filter_map(|(id, queue)| queue.as_ref().map(|queue| (id, queue)))
+    }
+
     /// The submission queues that exist, with their identifiers.
     pub(crate) fn submissions(&self) -> impl Iterator<Item = (u16, &SubmissionQueue)> {
         (0..).zip(&self.submission).filter_map(|(id, queue)| queue.as_ref().map(|queue| (id, queue)))

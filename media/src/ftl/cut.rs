@@ -145,7 +145,10 @@ impl<S: Store> Ftl<S> {
         let carried = host.carried.iter().copied();
         let here = (host.resumed as usize..host.next as usize)
             .map(|slot| (host.records[slot], self.geometry.physical(host.line, narrow(slot)), host.tags[slot]));
-        carried.chain(here).filter(|(record, ..)| record.kind == Kind::Host && record.sequence > self.committed).collect()
+        carried
+            .chain(here)
+            .filter(|(record, ..)| record.kind == Kind::Host && record.sequence > self.committed)
+            .collect()
     }
 
     /// Adds a part of a unit: to what is held of the same request if it goes on there.

@@ -12,11 +12,12 @@ use config::check_volume;
 pub use config::{CacheConfig, SsdConfig, VolumeConfig};
 pub use examine::Findings;
 
-use crate::fault::ReadFaults;
+use crate::fault::{NandFaults, ReadFaults};
 use crate::ftl::Ftl;
 use crate::ftl::line::EraseCounts;
 use crate::geometry::{ConfigError, require};
 use crate::ledger::Ledger;
+use crate::monitor::Monitor;
 use crate::nand::Nand;
 use crate::nand::timing::Timing;
 use crate::power::{Arming, Breaker, Power, RecoveryReport, Step};
@@ -136,12 +137,7 @@ impl<S: Store> Ssd<S> {
         Self::open_with(config, store, &Breaker::default(), arming)
     }
 
-    fn open_with(
-        config: SsdConfig,
-        store: S,
-        power: &Breaker,
-        arming: Option<Arming>,
-    ) -> Result<Self, StoreError> {
+    fn open_with(config: SsdConfig, store: S, power: &Breaker, arming: Option<Arming>) -> Result<Self, StoreError> {
         let geometry = config.checked().map_err(|error| StoreError::Damaged(error.0))?;
         let limits = config.limits(&geometry);
         let timing = config.times.map(|times| Timing::new(&geometry, times));
@@ -216,6 +212,22 @@ impl<S: Store> Ssd<S> {
     #[must_use]
     pub fn breaker(&self) -> Breaker {
         self.ftl.nand.power.clone()
+    }
+
+    /// What the drive was made from.
+    #[must_use]
+    pub const fn config(&self) -> &SsdConfig {
+        &self.config
+    }
+
+    /// Faults of programs and erases to come.
+    pub(crate) fn nand_faults(&mut self) -> &mut NandFaults {
+        &mut self.ftl.nand.faults
+    }
+
+    /// The blocks with flipped bits.
+    pub(crate) const fn flipped_bits(&self) -> &ReadFaults {
+        &self.read_faults
     }
 
     /// Faults of reads, to set and lift.
@@ -411,5 +423,9 @@ impl<S: Store> Media for Ssd<S> {
         let destage = self.staged_since.map(|since| since.plus(self.config.cache.age_max));
         // What waits for the host's disk has no time: the store's waker says when to look again.
         [due, destage].into_iter().flatten().min()
+    }
+
+    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
+        Some(self)
     }
 }
