@@ -67,13 +67,9 @@ bench-check: ## instructions of a command against the table in spec-tests/bench;
 	cargo build --release --locked --package bench
 	$(TARGET)/release/bench instructions --check
 
-# For profiles: frames that can be followed, in a folder of their own because everything is built anew.
 profile: ## a flame graph of BENCH="socket --only read" in target/figures; needs perf
-	@command -v perf >/dev/null || { echo 'profile: install linux-perf' >&2; exit 1; }
-	RUSTFLAGS='-C force-frame-pointers=yes' cargo build --release --locked --target-dir $(TARGET)/profile --package daemon --package bench
-	@mkdir -p $(FIGURES)
-	BROWNOUT_BIN=$(TARGET)/profile/release/brownout $(TARGET)/profile/release/bench profile --into $(FIGURES)/profile.svg \
-		$(BENCH)
+	@.ci/prepare
+	@spec-tests/bench/profile $(FIGURES)/profile.svg $(BENCH)
 
 prepush: ## what CI runs
 	@.ci/run

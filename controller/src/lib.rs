@@ -577,8 +577,8 @@ impl Controller {
         let queues = &self.queues;
         let heads = |vector: Option<u16>| {
             let of_vector = |own: u16| vector.is_none_or(|vector| own == vector);
-            let queues = queues.completions().filter(|queue| queue.vector().is_some_and(of_vector));
-            queues.fold(Heads { sum: 0, unseen: false }, |heads, queue| Heads {
+            let queues = queues.completions().filter(|(_, queue)| queue.vector().is_some_and(of_vector));
+            queues.fold(Heads { sum: 0, unseen: false }, |heads, (_, queue)| Heads {
                 sum: heads.sum + u64::from(queue.head()),
                 unseen: heads.unseen || !queue.is_empty(),
             })

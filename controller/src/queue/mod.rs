@@ -86,11 +86,6 @@ impl Queues {
         self.completion.get_mut(usize::from(id))?.as_mut()
     }
 
-    /// The completion queues that exist.
-    pub(crate) fn completions(&self) -> impl Iterator<Item = &CompletionQueue> {
-        self.completion.iter().flatten()
-    }
-
     /// The same, to look at.
     pub(crate) fn completions(&self) -> impl Iterator<Item = (u16, &CompletionQueue)> {
         (0..).zip(&self.completion).filter_map(|(id, queue)| queue.as_ref().map(|queue| (id, queue)))

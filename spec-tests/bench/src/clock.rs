@@ -20,3 +20,9 @@ pub fn pause(time: Duration) {
         std::thread::park_timeout(left);
     }
 }
+
+/// How long processors have worked for this process.
+pub fn processor_time() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(spent).unwrap_or_default()
+}

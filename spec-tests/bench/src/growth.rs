@@ -184,33 +184,35 @@ fn two_controllers(options: &Options) -> Result<Option<f64>> {
     let pair = Pair::find()?;
     let both = Barrier::new(2);
     let (one, other) = thread::scope(|scope| {
-        let other = scope.spawn(|| -> Result<Vec<Pass>> {
-            let placed = pair.take_device();
-            let mut point = placed.and_then(|()| Point::new(1, LITTLE));
-            let passes = (0..options.rounds).map(|_| {
-                // The first one works alone.
-                both.wait();
-                both.wait();
-                Pass::new(&mut point, options.commands)
-            });
-            // All of them, whatever happens: the other thread waits at the barrier.
-            passes.collect::<Vec<_>>().into_iter().collect()
-        });
-        let one = (|| {
-            let mut point = pair.take_host().and_then(|()| Point::new(1, LITTLE));
-            let passes = (0..options.rounds).map(|_| {
-                both.wait();
-                let alone = Pass::new(&mut point, options.commands);
-                both.wait();
-                Ok([alone?, Pass::new(&mut point, options.commands)?])
-            });
-            passes.collect::<Vec<_>>().into_iter().collect::<Result<Vec<_>>>()
-        })();
-        (one, other.join().expect("nothing in it panics"))
+        let other = scope.spawn(|| second_controller(options, pair, &both));
+        (first_controller(options, pair, &both), other.join().expect("nothing in it panics"))
     });
     let rounds = one?.into_iter().zip(other?);
     let quiet = rounds.filter(|([alone, beside], other)| [alone, beside, other].iter().all(|pass| pass.is_quiet()));
     Ok(median(quiet.map(|([alone, beside], other)| (beside.rate + other.rate) / alone.rate).collect()))
+}
+
+/// Works alone and then beside the other one, round after round: whatever happens, because the other thread waits at the barrier.
+fn first_controller(options: &Options, pair: Pair, both: &Barrier) -> Result<Vec<[Pass; 2]>> {
+    let mut point = pair.take_host().and_then(|()| Point::new(1, LITTLE));
+    let passes = (0..options.rounds).map(|_| {
+        both.wait();
+        let alone = Pass::new(&mut point, options.commands);
+        both.wait();
+        Ok([alone?, Pass::new(&mut point, options.commands)?])
+    });
+    passes.collect::<Vec<_>>().into_iter().collect()
+}
+
+/// Works beside the first one only.
+fn second_controller(options: &Options, pair: Pair, both: &Barrier) -> Result<Vec<Pass>> {
+    let mut point = pair.take_device().and_then(|()| Point::new(1, LITTLE));
+    let passes = (0..options.rounds).map(|_| {
+        both.wait();
+        both.wait();
+        Pass::new(&mut point, options.commands)
+    });
+    passes.collect::<Vec<_>>().into_iter().collect()
 }
 
 /// Host and device at work in one thread.

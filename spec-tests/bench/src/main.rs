@@ -18,7 +18,6 @@ mod instructions;
 mod lanes;
 mod mapped_port;
 mod polling_host;
-mod profile;
 mod recovery;
 mod ring;
 mod shared_memory;
@@ -58,8 +57,6 @@ enum Bench {
     Growth(growth::Options),
     /// How long power needs to come back, over the size of the media.
     Recovery(recovery::Options),
-    /// Runs a bench under perf and draws a flame graph of where the time goes, in it and in the daemon.
-    Profile(profile::Options),
     /// fio in an emulated guest, beside QEMU's own controller.
     Guest(guest::Options),
 }
@@ -74,7 +71,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Bench::Sustained(options) => sustained::run(&options),
         Bench::Growth(options) => growth::run(&options),
         Bench::Recovery(options) => recovery::run(&options),
-        Bench::Profile(options) => profile::run(&options).map(|()| true),
         Bench::Guest(options) => guest::run(&options),
     }?;
     Ok(ExitCode::from(u8::from(!held)))

@@ -15,6 +15,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::clock;
 use crate::mapped_port::MappedPort;
+use crate::ring::Random;
 
 /// What a command names.
 const QUEUE: u16 = 1;
@@ -89,7 +90,7 @@ pub struct PollingHost {
     tail: u16,
     head: u16,
     phase: u64,
-    random: u64,
+    random: Random,
 }
 
 /// The rings as the loop uses them.
@@ -111,7 +112,7 @@ impl PollingHost {
         let block_bytes = u32::try_from(host.block_bytes(NAMESPACE).map_err(|error| anyhow!("{error}"))?)?;
         host.create_queue_pair(QUEUE, ENTRIES.into(), None).map_err(|error| anyhow!("{error}"))?;
         let capacity_blocks = namespace.nsze.get();
-        Ok(Self { host, block_bytes, capacity_blocks, tail: 0, head: 0, phase: 1, random: 0x9e37_79b9_7f4a_7c15 })
+        Ok(Self { host, block_bytes, capacity_blocks, tail: 0, head: 0, phase: 1, random: Random::new(1) })
     }
 
     /// Bytes of a block.
@@ -153,7 +154,7 @@ impl PollingHost {
             submitted: vec![Duration::ZERO; prepared.commands.len()],
             places: self.capacity_blocks / u64::from(load.blocks),
             next: 0,
-            random: self.random,
+            random: self.random.clone(),
             tail: self.tail,
             head: self.head,
             phase: self.phase,
@@ -238,7 +239,7 @@ struct Turn<'a> {
     /// How many places the drive has for commands of this length.
     places: u64,
     next: u64,
-    random: u64,
+    random: Random,
     tail: u16,
     head: u16,
     phase: u64,
@@ -301,7 +302,7 @@ impl Turn<'_> {
 
     fn submit(&mut self, rings: &Rings<'_>, cid: u16, now: Duration) {
         let place = match self.load.order {
-            Order::Random => self.chance(self.places),
+            Order::Random => self.random.below(self.places),
             Order::Sequential => {
                 let place = self.next;
                 self.next = if place + 1 == self.places { 0 } else { place + 1 };
@@ -309,7 +310,7 @@ impl Turn<'_> {
             }
         };
         let is_read = self.load.read_percent == 100
-            || self.load.read_percent > 0 && self.chance(100) < u64::from(self.load.read_percent);
+            || self.load.read_percent > 0 && self.random.below(100) < u64::from(self.load.read_percent);
         let opcode = if is_read { NvmOpcode::READ } else { NvmOpcode::WRITE };
         let mut entry = self.templates[usize::from(cid)];
         entry[OPCODE_WORD] = entry[OPCODE_WORD] & !0xff | u64::from(opcode.0);
@@ -320,14 +321,6 @@ impl Turn<'_> {
         }
         self.tail = (self.tail + 1) % ENTRIES;
         self.submitted[usize::from(cid)] = now;
-    }
-
-    /// A number below `bound`, which is far below 2^32.
-    fn chance(&mut self, bound: u64) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random >> 32) * bound >> 32
     }
 }
 

@@ -2,6 +2,7 @@
 //! `brownout waf --numbers`; here they are drawn.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -33,11 +34,15 @@ pub struct Options {
 /// The figure cannot be written.
 pub fn run(options: &Options) -> Result<bool> {
     let begun = clock::now();
-    let mut now = || Nanoseconds(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    let nanoseconds = |time: Duration| Nanoseconds(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    let mut moment =
+        || recovery::Moment { time: nanoseconds(begun.elapsed()), processor: nanoseconds(clock::processor_time()) };
     println!("{}", recovery::HEAD);
     let mut results = Vec::new();
     for &gibibytes in &options.gibibytes {
-        let recovered = recovery::full_drive(gibibytes * GIB).run(options.seed, &mut now);
+        let case = gibibytes.checked_mul(GIB).and_then(recovery::full_drive);
+        let case = case.with_context(|| format!("there is no drive of {gibibytes} GiB"))?;
+        let recovered = case.run(options.seed, &mut moment);
         println!("{recovered}");
         results.push((gibibytes as f64, recovered));
     }
