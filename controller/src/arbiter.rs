@@ -34,6 +34,11 @@ impl Arbiter {
         self.blocked.insert(id);
     }
 
+    /// Whether a queue has entries that cannot be taken.
+    pub(crate) fn any_blocked(&self) -> bool {
+        self.blocked.first_from(0).is_some()
+    }
+
     /// What held queues up may be over: they are tried again.
     pub(crate) fn unblock(&mut self) {
         if self.blocked.is_empty() {

@@ -147,12 +147,12 @@ impl Doorbells {
 
     /// Asks the host to ring when it has something new, before the device sleeps: the event index of each queue is brought up to
     /// date. While the device is awake the indexes stay behind, and the host stays silent. The host's next change after this is either seen
-    /// by a poll that follows, or announced.
-    pub(crate) fn arm<M: GuestMemory>(&self, memory: &M, queues: &Queues) {
+    /// by a poll that follows, or announced. Heads of completion queues are asked for only with `heads`.
+    pub(crate) fn arm<M: GuestMemory>(&self, memory: &M, queues: &Queues, heads: bool) {
         let Some(shadow) = self.shadow else { return };
         for id in 1..queues.count() {
             let tail = queues.submission(id).map(|queue| (tail_index(id), queue.tail()));
-            let head = queues.completion(id).map(|queue| (head_index(id), queue.head()));
+            let head = queues.completion(id).filter(|_| heads).map(|queue| (head_index(id), queue.head()));
             for (index, value) in [tail, head].into_iter().flatten() {
                 // A buffer that is gone leaves the host to ring as it likes.
                 let _ = memory.store_u32(entry_address(shadow.event_indexes, index), value);

@@ -54,7 +54,7 @@ use dma::{DoorbellPage, GuestMemory, Segment};
 use doorbell::Doorbells;
 use health::Health;
 use inflight::{InFlight, InFlightTable, Origin};
-use irq::Interrupts;
+use irq::{Heads, Interrupts};
 use namespace::Namespaces;
 use power::{Powered, Supply};
 use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
@@ -299,7 +299,9 @@ impl Controller {
         if !self.power_is_on() || !self.registers.is_running() || !self.bus_master {
             return true;
         }
-        self.doorbells.arm(memory, &self.queues);
+        // A head that moves is worth a message of the host only where something waits for it.
+        let heads = self.arbiter.any_blocked() || self.interrupts.awaits_heads();
+        self.doorbells.arm(memory, &self.queues, heads);
         let moved = self.poll_doorbells(memory, page);
         self.notice_power();
         !moved
@@ -581,9 +583,16 @@ impl Controller {
             return;
         }
         let before = self.effects.len();
-        let queues = &mut self.queues;
-        let unseen = || queues.completions_mut().any(|(_, queue)| queue.vector().is_some() && !queue.is_empty());
-        self.interrupts.deliver(now, unseen, &mut self.effects);
+        let queues = &self.queues;
+        let heads = |vector: Option<u16>| {
+            let of_vector = |own: u16| vector.is_none_or(|vector| own == vector);
+            let queues = queues.completions().filter(|(_, queue)| queue.vector().is_some_and(of_vector));
+            queues.fold(Heads { sum: 0, unseen: false }, |heads, (_, queue)| Heads {
+                sum: heads.sum + u64::from(queue.head()),
+                unseen: heads.unseen || !queue.is_empty(),
+            })
+        };
+        self.interrupts.deliver(now, heads, &mut self.effects);
         self.raise_until_lost(before);
     }
 

@@ -95,11 +95,6 @@ impl Queues {
         self.completion.get_mut(usize::from(id))?.as_mut()
     }
 
-    /// The completion queues that exist, with their identifiers.
-    pub(crate) fn completions_mut(&mut self) -> impl Iterator<Item = (u16, &mut CompletionQueue)> {
-        (0..).zip(&mut self.completion).filter_map(|(id, queue)| queue.as_mut().map(|queue| (id, queue)))
-    }
-
     /// The same, to look at.
     pub(crate) fn completions(&self) -> impl Iterator<Item = (u16, &CompletionQueue)> {
         (0..).zip(&self.completion).filter_map(|(id, queue)| queue.as_ref().map(|queue| (id, queue)))
