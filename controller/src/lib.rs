@@ -27,12 +27,14 @@ mod io;
 mod irq;
 mod namespace;
 mod outcome;
+pub mod power;
 mod prp;
 mod queue;
 mod rest;
 mod sgl;
 mod state;
 
+use media::power::{Mark, Step};
 use media::{Media, Nanoseconds, Request, Submitted, Token, VolumeId};
 use nvme_spec::log::Event;
 use nvme_spec::{Command, Status, register};
@@ -51,6 +53,7 @@ use health::Health;
 use inflight::{InFlight, InFlightTable, Origin};
 use irq::Interrupts;
 use namespace::Namespaces;
+use power::{Powered, Supply};
 use queue::{CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
 use state::{Registers, Reset, Shutdown};
 
@@ -77,6 +80,7 @@ pub struct Progress {
 pub struct Controller {
     config: Config,
     media: Box<dyn Media>,
+    supply: Supply,
     namespaces: Namespaces,
     registers: Registers,
     queues: Queues,
@@ -111,7 +115,8 @@ impl Controller {
     /// # Panics
     /// If the media has fewer volumes than there are namespaces.
     #[must_use]
-    pub fn new(config: Config, media: Box<dyn Media>) -> Self {
+    pub fn new(config: Config, mut media: Box<dyn Media>) -> Self {
+        let supply = Supply::new(media.as_mut());
         let queues = Queues::new(config.io_queue_pairs);
         Self {
             namespaces: Namespaces::new(&config.namespaces, media.as_ref()),
@@ -134,12 +139,17 @@ impl Controller {
             segments: Vec::new(),
             metadata: Vec::new(),
             media,
+            supply,
             config,
         }
     }
 
-    /// The host reads BAR0. What cannot be read gives zeroes.
+    /// The host reads BAR0. What cannot be read gives zeroes; without power everything reads as all ones, as nobody answers.
     pub fn bar_read(&mut self, offset: u64, into: &mut [u8]) {
+        if !self.power_is_on() {
+            into.fill(0xff);
+            return;
+        }
         into.fill(0);
         let Some(Target::Register(first)) = bar::target(offset, into.len()) else { return };
         for (offset, dword) in (first..).step_by(4).zip(into.as_chunks_mut::<4>().0) {
@@ -154,8 +164,11 @@ impl Controller {
         }
     }
 
-    /// The host writes BAR0. This only notes what the host wants; [`Self::step`] does it.
+    /// The host writes BAR0. This only notes what the host wants; [`Self::step`] does it. Without power it goes nowhere.
     pub fn bar_write(&mut self, offset: u64, from: &[u8]) {
+        if !self.power_is_on() {
+            return;
+        }
         match bar::target(offset, from.len()) {
             None => {}
             Some(Target::Doorbell(index)) => {
@@ -185,6 +198,8 @@ impl Controller {
         if let Err(event) = doorbell::ring(&mut self.queues, &mut self.arbiter, index, value) {
             self.bad_doorbell(event);
         }
+        self.reached(Step::DoorbellSeen);
+        self.notice_power();
     }
 
     fn bad_doorbell(&mut self, event: Event) {
@@ -224,8 +239,24 @@ impl Controller {
         &self.config
     }
 
-    /// Works for a while: resets and enables as asked, takes commands, finishes commands, says what to interrupt.
+    /// Works for a while: resets and enables as asked, takes commands, finishes commands, says what to interrupt. Without power it does
+    /// nothing; and where power goes during it, nothing reaches the host from that moment on.
     pub fn step<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, page: Option<&dyn DoorbellPage>) -> Progress {
+        let breaker = self.supply.breaker.clone();
+        let mut worked = false;
+        if !breaker.lost() {
+            worked = self.work(now, &Powered { memory, breaker: &breaker }, page);
+            self.notice_power();
+        }
+        if breaker.lost() {
+            return Progress { worked, next_event: None };
+        }
+        // A command that nobody remembers would never be answered.
+        assert_eq!(self.queues.owed(), self.in_flight.len(), "every permit belongs to a command under way");
+        Progress { worked, next_event: self.next_event() }
+    }
+
+    fn work<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
         self.health.now = now;
         let mut worked = self.change_state(page);
         worked |= self.finish(now);
@@ -240,19 +271,19 @@ impl Controller {
             self.absence.end_if_due(now);
             self.deliver_interrupts(now, memory);
         }
-        // A command that nobody remembers would never be answered.
-        assert_eq!(self.queues.owed(), self.in_flight.len(), "every permit belongs to a command under way");
-        Progress { worked, next_event: self.next_event() }
+        worked
     }
 
     /// Before the caller sleeps: asks the host to ring for whatever it does from now on, and looks once more.
     /// `false` means that there is work, and the caller must step again instead.
     pub fn arm<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
-        if !self.registers.is_running() || !self.bus_master {
+        if !self.power_is_on() || !self.registers.is_running() || !self.bus_master {
             return true;
         }
         self.doorbells.arm(memory, &self.queues);
-        !self.poll_doorbells(memory, page)
+        let moved = self.poll_doorbells(memory, page);
+        self.notice_power();
+        !moved
     }
 
     /// Resets, enables and shuts down as the host asked.
@@ -260,6 +291,7 @@ impl Controller {
         let mut worked = false;
         if let Some(reset) = self.registers.take_reset() {
             self.reset(reset, page);
+            self.reached(Step::ControllerReset);
             worked = true;
         }
         if self.registers.wants_enable() {
@@ -267,17 +299,27 @@ impl Controller {
             // What was rung in the shared page while EN was 0 does not count (B10).
             self.doorbells.reset(page);
             self.enable();
+            self.reached(Step::ControllerEnabled);
             worked = true;
         }
         if self.registers.shutdown == Shutdown::Asked {
+            self.reached(Step::ShutdownBegun);
             let submitted = self.media.submit(self.health.now, SHUTDOWN_TOKEN, VolumeId(0), Request::Quiesce);
             self.registers.shutdown = match submitted {
                 Submitted::Pending => Shutdown::Flushing,
-                Submitted::Done(outcome) => Shutdown::after_flush(outcome),
+                Submitted::Done(outcome) => self.shutdown_ended(outcome),
             };
             worked = true;
         }
         worked
+    }
+
+    fn shutdown_ended(&self, outcome: media::Outcome) -> Shutdown {
+        let state = Shutdown::after_flush(outcome);
+        if state == Shutdown::Complete {
+            self.reached(Step::ShutdownDone);
+        }
+        state
     }
 
     /// A controller that was shut down while it was disabled has had no reset since; enabling it ends the shutdown, also one that is
@@ -330,7 +372,7 @@ impl Controller {
         let worked = !finished.is_empty();
         for (token, outcome) in finished {
             if token == SHUTDOWN_TOKEN {
-                self.registers.shutdown = Shutdown::after_flush(outcome);
+                self.registers.shutdown = self.shutdown_ended(outcome);
             } else if let Some(mut command) = self.in_flight.remove(token) {
                 let result = outcome::conclude(outcome, &mut command.origin);
                 self.complete(command.permit, command.origin, result);
@@ -362,6 +404,9 @@ impl Controller {
         if let Some(event) = bad {
             self.bad_doorbell(event);
         }
+        if moved {
+            self.reached(Step::DoorbellSeen);
+        }
         moved
     }
 
@@ -377,6 +422,9 @@ impl Controller {
                     if id == 0 {
                         self.absence.over();
                     }
+                    if self.fetched(&permit, &command) {
+                        break;
+                    }
                     self.execute(now, memory, permit, &command);
                     done += 1 + self.segments.len() / PIECES_PER_WORK;
                 }
@@ -388,6 +436,7 @@ impl Controller {
                 }
             }
         }
+        self.supply.breaker.work_on(Mark::NONE);
         done > 0
     }
 
@@ -418,6 +467,9 @@ impl Controller {
     ) -> Result<Done, Status> {
         let command = IoCommand::parse(entry)?;
         origin.lba = command.first_block();
+        if self.reached(Step::CommandAccepted) {
+            return Err(Status::ABORTED_POWER_LOSS);
+        }
         if self.registers.shutdown != Shutdown::No {
             return Err(Status::ABORTED_POWER_LOSS);
         }
@@ -433,7 +485,9 @@ impl Controller {
             token,
             origin,
         };
-        match io::start(&mut context, entry.nsid.get(), &command)? {
+        let submitted = io::start(&mut context, entry.nsid.get(), &command)?;
+        self.reached(Step::CommandSubmitted);
+        match submitted {
             Submitted::Pending => Ok(Done::Pending),
             Submitted::Done(outcome) => outcome::conclude(outcome, origin).map(Done::Now),
         }
@@ -449,6 +503,7 @@ impl Controller {
             }
         };
         self.unpublished.insert(self.queues.complete(permit, status, dw0));
+        self.reached(Step::CompletionQueued);
     }
 
     /// Takes a command away from the media and answers it with `status`; `false` if the media has finished it.
@@ -478,10 +533,16 @@ impl Controller {
         // The admin queue last: a deletion or an abort is answered after the commands that it ended (B43, B71).
         for id in queues.iter().filter(|id| *id != 0).chain(queues.first_from(0).filter(|id| *id == 0)) {
             let Some(queue) = self.queues.completion_mut(id) else { continue };
-            let (written, gone) = match queue.publish(memory) {
+            let breaker = &self.supply.breaker;
+            let (written, gone) = match queue.publish(memory, || {
+                breaker.reached(Step::CompletionWritten);
+            }) {
                 Ok(written) => (written, false),
                 Err((written, _)) => (written, true),
             };
+            if written > 0 {
+                breaker.reached(Step::CompletionsPublished);
+            }
             if let (Some(vector), 1..) = (queue.vector(), written) {
                 self.interrupts.raise(now, vector, written, id == 0);
             }
@@ -507,9 +568,14 @@ impl Controller {
         if self.interrupts.mode() == InterruptMode::Pin {
             self.doorbells.announce_heads(memory, &self.queues);
         }
+        if !self.power_is_on() {
+            return;
+        }
+        let before = self.effects.len();
         let queues = &mut self.queues;
         let unseen = || queues.completions_mut().any(|(_, queue)| queue.vector().is_some() && !queue.is_empty());
         self.interrupts.deliver(now, unseen, &mut self.effects);
+        self.raise_until_lost(before);
     }
 
     fn next_event(&self) -> Option<Nanoseconds> {

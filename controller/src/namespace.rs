@@ -62,6 +62,12 @@ impl Namespaces {
         self.active.iter()
     }
 
+    /// The identifier of the namespace that stands on a volume; 0 if none does.
+    pub(crate) fn of_volume(&self, volume: VolumeId) -> u32 {
+        let on_it = self.active.iter().find(|namespace| namespace.volume == volume);
+        on_it.map_or(0, |namespace| namespace.identity.nsid)
+    }
+
     /// The active namespace with this identifier.
     pub(crate) fn get(&self, nsid: u32) -> Option<&Namespace> {
         self.active.iter().find(|namespace| namespace.identity.nsid == nsid)

@@ -87,7 +87,13 @@ impl Wired {
             now,
             client_connected: self.server.client_connected(),
         };
-        control.desk.attend(&mut device)
+        let mut obeyed = false;
+        while control.desk.attend(&mut device) {
+            obeyed = true;
+            let Control { desk, watcher, .. } = &mut *control;
+            watcher.look(now, device.controller, device.client_connected, |event| desk.happened(event));
+        }
+        obeyed
     }
 }
 

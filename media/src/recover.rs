@@ -12,7 +12,7 @@ use crate::nand::Nand;
 use crate::nand::array::count;
 use crate::nand::wear::Blocks;
 use crate::plausible::{check_deallocation, check_header, check_lines_in_use, check_record, check_root};
-use crate::power::{Arming, Step};
+use crate::power::{Arming, RecoveryReport, Step};
 use crate::root::Root;
 use crate::store::{Store, StoreError};
 use crate::unit::{LogicalUnit, PhysicalUnit, index, narrow};
@@ -23,21 +23,6 @@ const EVENTS_PASSED_OVER: u64 = 1 << 20;
 
 /// Map pages read at a time.
 const PAGES_PER_READ: usize = 64;
-
-/// What recovery found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RecoveryReport {
-    /// The media had been shut down in order.
-    pub clean: bool,
-    /// Units and deallocations that were replayed over the checkpoint.
-    pub replayed: u64,
-    /// Sequence numbers given up because their group was not whole, or a gap came before them.
-    pub given_up: u64,
-    /// Lines whose records were read.
-    pub lines_scanned: u32,
-    /// Units whose record was there and whose data was not.
-    pub torn: u64,
-}
 
 /// The last moment at which a header or a root was written: what came after it lies in the lines that are open now.
 #[derive(Clone, Copy)]
@@ -76,6 +61,15 @@ enum What {
     Abandoned,
 }
 
+/// Why a translation layer is brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be used: this is a power-on, with the breaker armed for recovery's own steps where asked for.
+    Use(Option<Arming>),
+    /// To put down what survives a loss of power: nobody's power-on, and nothing to be counted.
+    Cut,
+}
+
 /// Brings a translation layer back from a store.
 ///
 /// # Errors
@@ -85,7 +79,7 @@ pub fn recover<S: Store>(
     nand: Nand<S>,
     tuning: Tuning,
     limits: CacheLimits,
-    arming: Option<Arming>,
+    purpose: Purpose,
 ) -> Result<(Ftl<S>, RecoveryReport), StoreError> {
     let mut ftl = Ftl::new(geometry, nand, tuning, limits);
     let (room, needed) = (ftl.nand.store.metadata_room(), ftl.layout.bytes);
@@ -94,29 +88,34 @@ pub fn recover<S: Store>(
             "{needed} bytes of metadata do not fit the {room} that were set aside"
         )));
     }
+    if let Purpose::Use(Some(arming)) = purpose {
+        ftl.nand.power.arm(arming);
+    }
     let root = read_root(&mut ftl)?;
     apply_root(&mut ftl, &root)?;
     let headers = read_headers(&mut ftl)?;
     check_lines_in_use(&root, &headers)?;
+    ftl.reached(Step::RecoveryBegun);
     read_map(&mut ftl)?;
     let mut report = RecoveryReport { clean: root.clean, ..RecoveryReport::default() };
     let snapshot = snapshot(&root, &headers);
     let mut found = scan_lines(&mut ftl, &headers, &snapshot, &mut report)?;
     let metadata = scan_journal(&mut ftl, &mut found)?;
+    ftl.reached(Step::RecoveryScanned);
     // The sort that makes use of runs.
     found.sort_by_key(|found| (found.sequence, found.order));
     let horizon = headers.iter().map(|header| header.horizon).fold(root.basis.horizon, u64::max);
     let accepted = accept(&found, horizon, &ftl.voids);
     replay(&mut ftl, &found, accepted, &mut report);
     resume_sequence(&mut ftl, &found, &root, accepted, &mut report);
+    ftl.reached(Step::RecoveryReplayed);
     restore_lines(&mut ftl, &headers)?;
     restore_ledger(&mut ftl, &snapshot, metadata)?;
-    if let Some(arming) = arming {
-        ftl.nand.power.arm(arming);
+    if purpose != Purpose::Cut {
+        ftl.counters.power_cycles += 1;
+        ftl.counters.unsafe_shutdowns += u64::from(!root.clean);
     }
-    ftl.counters.power_cycles += 1;
-    ftl.counters.unsafe_shutdowns += u64::from(!root.clean);
-    ftl.nand.power.reached(Step::RecoveryRoot);
+    ftl.reached(Step::RecoveryRoot);
     if report.torn > 0 {
         // A root alone would say that everything before it is on the disk, and a record whose data is not would be replayed the
         // next time: the map without it is made durable in the same step.
@@ -125,7 +124,7 @@ pub fn recover<S: Store>(
         ftl.write_root(false);
     }
     close_left_lines(&mut ftl, &headers);
-    ftl.nand.power.reached(Step::RecoveryDone);
+    ftl.reached(Step::RecoveryDone);
     Ok((ftl, report))
 }
 
@@ -406,10 +405,9 @@ fn restore_frontier<S: Store>(ftl: &mut Ftl<S>, stream: usize, line: u32, opened
     ftl.nand.found_programmed(line, programmed);
     let frontier = &mut ftl.streams[stream];
     (frontier.line, frontier.opened) = (line, opened);
-    (frontier.next, frontier.programmed) = (programmed, programmed);
+    (frontier.next, frontier.programmed, frontier.resumed) = (programmed, programmed, programmed);
     frontier.records[..records.len()].copy_from_slice(&records);
     frontier.records[records.len()..programmed as usize].fill(Record::default());
-    frontier.depends[..programmed as usize].fill(0);
     Ok(())
 }
 

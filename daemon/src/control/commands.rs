@@ -1,12 +1,19 @@
 //! The commands: one file and one row each. To add one, copy the smallest file, `query_version`, and put its row into [`COMMANDS`]:
 //! a structure of arguments, whose comments become the descriptions that `query-schema` gives, and what it does to a [`Device`].
 
+mod crash_arm;
+mod crash_disarm;
+mod crash_point;
+mod cut;
 mod fault_add;
 mod fault_remove;
 mod faults;
+mod power_cut;
+mod power_restore;
 mod qmp_capabilities;
 mod query_commands;
 mod query_controller;
+mod query_crash;
 mod query_faults;
 mod query_features;
 mod query_log;
@@ -32,7 +39,7 @@ use crate::options::Settings;
 pub use qmp_capabilities::QmpCapabilities;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 14] = [
+pub const COMMANDS: [Row; 19] = [
     row::<QmpCapabilities>(),
     row::<query_version::QueryVersion>(),
     row::<query_commands::QueryCommands>(),
@@ -47,6 +54,11 @@ pub const COMMANDS: [Row; 14] = [
     row::<query_faults::QueryFaults>(),
     row::<fault_add::FaultAdd>(),
     row::<fault_remove::FaultRemove>(),
+    row::<power_cut::PowerCut>(),
+    row::<power_restore::PowerRestore>(),
+    row::<crash_arm::CrashArm>(),
+    row::<crash_disarm::CrashDisarm>(),
+    row::<query_crash::QueryCrash>(),
 ];
 
 /// What a command works on, between two steps of the device.

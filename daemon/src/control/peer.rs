@@ -14,7 +14,7 @@ use super::message::{self, ProtocolError};
 const READ_BYTES: usize = 16 << 10;
 /// Above so many unsent bytes nothing more is read: who does not read answers asks no more questions.
 const UNSENT_PATIENCE: usize = 64 << 10;
-/// Above so many unsent bytes the peer is dropped.
+/// Above so many unsent bytes a peer that has still more to get is dropped.
 pub const UNSENT_MAX: usize = 1 << 20;
 
 /// A connection.
@@ -94,12 +94,13 @@ impl Peer {
 
     /// Sends, now or when there is room.
     pub fn send(&mut self, text: &str) {
-        self.unsent.extend_from_slice(text.as_bytes());
-        self.flush();
         if self.unsent.len() > UNSENT_MAX {
             tracing::warn!("dropped a peer of the control socket that does not read");
             self.lost = true;
+            return;
         }
+        self.unsent.extend_from_slice(text.as_bytes());
+        self.flush();
     }
 
     /// Sends what is unsent, as far as there is room.

@@ -2,6 +2,7 @@
 
 use controller::Controller;
 use controller::inspect::LifeState;
+use controller::power::{FateName, PowerReport};
 use media::Nanoseconds;
 use nvme_spec::log::{WARNING_READ_ONLY, WARNING_SPARE};
 use nvme_spec::register::ControllerStatus;
@@ -16,6 +17,7 @@ const MEDIA_INTERVAL: Nanoseconds = Nanoseconds(1_000_000_000);
 pub struct Watcher {
     life: LifeState,
     client_connected: bool,
+    powered: bool,
     warnings: u8,
     media_due: Nanoseconds,
 }
@@ -26,6 +28,7 @@ impl Watcher {
         Self {
             life: controller.life(),
             client_connected: false,
+            powered: true,
             warnings: media_warnings(controller),
             media_due: Nanoseconds(0),
         }
@@ -42,6 +45,10 @@ impl Watcher {
         if client_connected != self.client_connected {
             self.client_connected = client_connected;
             tell(if client_connected { Event::ClientConnected {} } else { Event::ClientGone {} });
+        }
+        if controller.power_is_on() != self.powered {
+            self.powered = controller.power_is_on();
+            power_events(self.powered, controller.crash()).into_iter().for_each(&mut tell);
         }
         let life = controller.life();
         if life != self.life {
@@ -83,6 +90,20 @@ pub fn controller_state(life: LifeState) -> Event {
         fatal: life.status.contains(ControllerStatus::FATAL),
         shutdown: shutdown_state(life.status),
     }
+}
+
+fn power_events(powered: bool, report: Option<&PowerReport>) -> Vec<Event> {
+    let Some(report) = report.filter(|_| !powered) else { return vec![Event::PowerRestored {}] };
+    let count = |fate| report.not_durable.iter().filter(|change| change.fate == fate).count() as u64;
+    let crash = Event::CrashReport {
+        step: report.step,
+        commands: report.commands,
+        not_durable: report.not_durable.len() as u64,
+        survived: count(FateName::Survived),
+        torn: count(FateName::Torn),
+        lost: count(FateName::Lost),
+    };
+    vec![Event::PowerCut { step: report.step }, crash]
 }
 
 /// CSTS.SHST in words.

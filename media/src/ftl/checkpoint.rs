@@ -88,7 +88,7 @@ impl<S: Store> Ftl<S> {
         let progress = self.progress(self.checkpoint.basis.homes.clone());
         self.checkpoint.begun = Some(progress);
         self.checkpoint.next_at = self.sequence + self.checkpoint_interval();
-        self.nand.power.reached(Step::CheckpointBegun);
+        self.reached(Step::CheckpointBegun);
     }
 
     /// A checkpoint that begins now. What is staged, or waits for the journal, is already in the map, and will be programmed before
@@ -132,7 +132,7 @@ impl<S: Store> Ftl<S> {
         progress.basis.homes[word] = progress.basis.homes[word] & !bit | if second { bit } else { 0 };
         self.nand.write_metadata(self.layout.map_at(page as u64, second), &bytes);
         progress.page = page + 1;
-        self.nand.power.reached(Step::CheckpointPage);
+        self.reached(Step::CheckpointPage);
         progress
     }
 
@@ -143,13 +143,13 @@ impl<S: Store> Ftl<S> {
         if progress.restages != self.restages {
             return Some(progress);
         }
-        self.nand.power.reached(Step::CheckpointRoot);
+        self.reached(Step::CheckpointRoot);
         progress.basis.horizon = self.committed;
         self.checkpoint.basis = progress.basis;
         // Numbers given up before it began are in no record that replay looks at any more.
         self.voids.retain(|void| void.1 >= progress.sequence);
         self.write_root(false);
-        self.nand.power.reached(Step::CheckpointDone);
+        self.reached(Step::CheckpointDone);
         None
     }
 

@@ -73,7 +73,7 @@ impl Case {
         }
         drive.flush();
         let mapped = drive.ssd.status().mapped_units;
-        drive.ssd.cut(&CutPolicy::NoneSurvive);
+        drive.ssd.cut(&CutPolicy::NoneSurvive.into());
         let begun = clock();
         let report = drive.ssd.restore(None).expect("a drive that lost power comes back");
         let time = Nanoseconds(clock().0.saturating_sub(begun.0));
