@@ -129,12 +129,22 @@ pub struct Row {
 }
 
 const fn row<C: Execute>() -> Row {
-    Row { name: C::NAME, arguments: schema::<C>, answer: schema::<C::Answer>, prepare: prepare_as::<C> }
+    Row { name: C::NAME, arguments: read_schema::<C>, answer: written_schema::<C::Answer>, prepare: prepare_as::<C> }
 }
 
-/// The schema of a type, without references to other places.
-pub fn schema<T: JsonSchema>() -> Schema {
-    let settings = SchemaSettings::default().with(|settings| {
+/// The schema of what is read.
+fn read_schema<T: JsonSchema>() -> Schema {
+    schema::<T>(SchemaSettings::default().for_deserialize())
+}
+
+/// The schema of what is written.
+pub fn written_schema<T: JsonSchema>() -> Schema {
+    schema::<T>(SchemaSettings::default().for_serialize())
+}
+
+/// Without references to other places.
+fn schema<T: JsonSchema>(settings: SchemaSettings) -> Schema {
+    let settings = settings.with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });

@@ -60,10 +60,11 @@ impl Server {
             {
                 return;
             }
-            self.accept();
             let ids: Vec<PeerId> = self.peers.keys().copied().collect();
             ids.into_iter().for_each(|id| self.attend(id));
+            // Before newcomers, who may have waited for the place of one who left.
             self.peers.retain(|_, peer| !peer.is_over());
+            self.accept();
         }
     }
 
