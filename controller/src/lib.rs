@@ -113,13 +113,13 @@ impl Controller {
     /// A controller as it is at power-on. Namespace n of the configuration stands on volume n of the media.
     ///
     /// # Panics
-    /// If the media has fewer volumes than there are namespaces.
+    /// If the media has fewer volumes than there are namespaces, or breaks a rule of [`Config::atomics`].
     #[must_use]
     pub fn new(config: Config, mut media: Box<dyn Media>) -> Self {
         let supply = Supply::new(media.as_mut());
         let queues = Queues::new(config.io_queue_pairs);
         Self {
-            namespaces: Namespaces::new(&config.namespaces, media.as_ref()),
+            namespaces: Namespaces::new(&config, media.as_ref()),
             registers: Registers::new(&config),
             arbiter: Arbiter::default(),
             doorbells: Doorbells::new(queues.count()),
@@ -127,7 +127,7 @@ impl Controller {
             in_flight: InFlightTable::default(),
             interrupts: Interrupts::new(config.vectors),
             events: Events::new(usize::from(config.aerl_z) + 1, config.events_kept),
-            features: Features::new(config.io_queue_pairs),
+            features: Features::new(&config),
             health: Health::default(),
             keep_alive: None,
             bus_master: false,
@@ -345,7 +345,7 @@ impl Controller {
         self.unpublished = IdSet::default();
         self.absence.over();
         self.events.reset();
-        self.features = Features::new(self.config.io_queue_pairs);
+        self.features = Features::new(&self.config);
         self.interrupts.reset(&mut self.effects);
         self.keep_alive = None;
         self.registers.apply_reset(reset);

@@ -169,6 +169,9 @@ pub struct Waf {
     /// Measure exactness, memory, recovery and wear
     #[arg(long, group = "experiment")]
     pub numbers: bool,
+    /// Of the numbers only the recovery of a full drive of this size; 1TiB takes 16 GiB of memory
+    #[arg(long, value_name = "SIZE", requires = "numbers", conflicts_with = "coarse")]
+    pub drive: Option<Bytes>,
     /// Where an experiment's chance begins [default: 1]
     #[arg(long, value_name = "N", requires = "experiment")]
     pub seed: Option<u64>,

@@ -21,6 +21,7 @@ pub mod fault;
 pub mod ftl;
 pub mod geometry;
 pub mod journal;
+mod large_memory;
 pub mod ledger;
 pub mod monitor;
 pub mod nand;

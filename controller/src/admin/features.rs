@@ -10,6 +10,7 @@ use zerocopy::FromZeros;
 
 use super::{Done, keep_alive};
 use crate::Controller;
+use crate::config::Config;
 use crate::dma::GuestMemory;
 use crate::effects::FEATURES;
 use crate::health::{TEMPERATURE_KELVINS, WARNING_KELVINS};
@@ -40,17 +41,17 @@ pub(crate) struct Features {
 
 impl Features {
     /// What is in force after a reset.
-    pub(crate) fn new(io_queue_pairs: u16) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
             // A burst of eight commands.
             arbitration: 3,
             temperature_over_kelvins: WARNING_KELVINS,
             temperature_under_kelvins: 0,
             error_recovery: Vec::new(),
-            submission_queues: io_queue_pairs,
-            completion_queues: io_queue_pairs,
+            submission_queues: config.io_queue_pairs,
+            completion_queues: config.io_queue_pairs,
             interrupt_coalescing: 0,
-            write_atomicity: 0,
+            write_atomicity: u32::from(config.atomics.disable_normal),
             asynchronous_events: 0,
             keep_alive_ms: 0,
             host_behavior: [0; HOST_BEHAVIOR_BYTES],
@@ -106,7 +107,7 @@ pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, comma
     if of_namespace {
         controller.namespaces.resolve(nsid)?;
     }
-    let defaults = Features::new(controller.config.io_queue_pairs);
+    let defaults = Features::new(&controller.config);
     match command.cdw10.get() >> 8 & 0x7 {
         select::CURRENT => {}
         // Nothing can be saved, so what would be restored is the default (B97).

@@ -235,7 +235,7 @@ impl<S: Store> Ftl<S> {
     fn drain_victim(&mut self, line: u32) {
         self.collector.victim = None;
         if self.lines.get(line).valid != 0 {
-            // Map pages carry no checksum: what was opened may point at slots whose records say something else.
+            // A checksum does not find what somebody wrote on purpose: a map may point at slots whose records say something else.
             assert!(self.counters.power_cycles > 1, "a drained line holds nothing valid");
             self.lines.set_state(line, LineState::Closed);
             self.read_only = true;
