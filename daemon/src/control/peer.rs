@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::framing::Framer;
 use super::message::{self, ProtocolError};
@@ -57,6 +57,13 @@ impl Peer {
     /// Whether it can be forgotten.
     pub fn is_over(&self) -> bool {
         self.lost || self.leaving && !self.waits && self.unsent.is_empty()
+    }
+
+    /// Whether nobody is at its other end any more, whatever may still have come from there.
+    pub fn hung_up(&self) -> bool {
+        let mut watched = [PollFd::new(self, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut watched, Some(&now)).is_ok() && watched[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
     /// Takes what arrived, up to a bound. The end of the stream ends the peer once everything that came before is answered.

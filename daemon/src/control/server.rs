@@ -15,7 +15,7 @@ use super::message::{self, ProtocolError, Request};
 use super::peer::Peer;
 use crate::watch::Watch;
 
-/// How many peers there may be. One more takes the place of the oldest that has not negotiated, or is refused.
+/// How many peers there may be. One more takes the place of the oldest that has hung up or not negotiated, or is refused.
 pub const PEERS_MAX: usize = 32;
 /// How long to leave connections alone that cannot be accepted: most likely no descriptors are left.
 const ACCEPT_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
@@ -141,7 +141,8 @@ impl Server {
 
     fn admit(&mut self, mut peer: Peer) {
         if self.peers.len() >= PEERS_MAX {
-            let Some(oldest) = self.peers.iter().find(|(_, peer)| !peer.negotiated).map(|(id, _)| *id) else {
+            let mut peers = self.peers.iter();
+            let Some(oldest) = peers.find(|(_, peer)| !peer.negotiated || peer.hung_up()).map(|(id, _)| *id) else {
                 // What it does not take at once it does not get.
                 peer.dismiss(&format!("there are {PEERS_MAX} peers already"));
                 return;

@@ -233,7 +233,7 @@ mod tests {
             json!({ "program": 7 }),
             json!({ "journal": 8 }),
             json!({ "rate": { "one-in": 1000, "seed": 1 } }),
-            json!({ "rate": { "one-in": 10, "seed": 2, "steps": ["flush-begun", "line-erase"] } }),
+            json!({ "rate": { "one-in": 10, "seed": 2, "steps": ["line-erase", "flush-begun"] } }),
         ] {
             let armed = arming(point.clone()).expect("possible");
             assert_eq!(serde_json::to_value(CrashPoint::from(armed)).expect("JSON"), point);
