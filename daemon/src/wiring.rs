@@ -20,8 +20,8 @@ use crate::watch::Watch;
 /// How many messages are handled before the controller has its turn.
 const MESSAGES_PER_TURN: usize = 64;
 
-/// Makes the device and listens at `socket`, and at `control` for orders. Runs in the thread that will attend to it. Nobody is listened to before the media has
-/// recovered.
+/// Makes the device and listens at `socket`, and at `control` for orders. Runs in the thread that will attend to it. Nobody is listened
+/// to before the media has recovered.
 ///
 /// # Errors
 /// The media cannot be used, or the socket cannot be made.
@@ -91,7 +91,7 @@ impl Wired {
         while control.desk.attend(&mut device) {
             obeyed = true;
             let Control { desk, watcher, .. } = &mut *control;
-            watcher.look(now, device.controller, device.client_connected, |event| desk.happened(event));
+            watcher.look(now, device.controller, device.client_connected, true, |event| desk.happened(event));
         }
         obeyed
     }
@@ -121,16 +121,17 @@ impl Drive for Wired {
         }
         // The level, not its changes: the client may have unmasked the pin since the last step.
         self.server.set_pin(self.controller.pin_asserted());
+        let worked = obeyed || progress.worked;
+        let mut next_event = progress.next_event;
         if let Some(Control { desk, watcher, .. }) = &mut self.control {
-            watcher.look(now, &self.controller, self.server.client_connected(), |event| desk.happened(event));
+            let connected = self.server.client_connected();
+            watcher.look(now, &self.controller, connected, worked, |event| desk.happened(event));
+            next_event = [next_event, watcher.due()].into_iter().flatten().min();
         }
-        Turn { worked: obeyed || progress.worked, next_event: progress.next_event }
+        Turn { worked, next_event }
     }
 
     fn arm(&mut self) -> bool {
-        if let Some(Control { desk, watcher, .. }) = &mut self.control {
-            watcher.look_at_media(&self.controller, |event| desk.happened(event));
-        }
         let page = self.server.doorbells().map(|page| page as &dyn DoorbellPage);
         self.controller.arm(self.server.memory(), page)
     }

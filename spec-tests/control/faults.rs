@@ -45,3 +45,17 @@ fn what_the_drive_repairs_only_the_control_socket_shows() {
     assert_eq!((&media["counters"]["corrected-reads"], &media["counters"]["program-failures"]), (&json!(1), &json!(1)));
     assert_eq!(media["wear"]["bad-blocks"], 1);
 }
+
+/// The media's warning reaches whoever listens, without a question.
+#[test]
+fn a_drive_that_runs_out_of_replacements_warns() {
+    // Of 64 replacement blocks seven are left, more than a tenth.
+    let mut bench = Bench::start_with("bad_blocks=57");
+    let mut host = bench.host();
+    let log = bench.peer.execute("query-log", &json!({})).expect("logs");
+    assert_eq!((&log["smart"]["available-spare-percent"], &log["smart"]["critical-warning"]), (&json!(10), &json!(0)));
+    bench.peer.execute("fault-add", &json!({ "kind": "program-failure" })).expect("a fault");
+    assert_eq!(host.write(1, 1, &filled(2), true), Ok(Status::SUCCESS));
+    let warning = bench.peer.event("MEDIA_WARNING");
+    assert_eq!(warning, json!({ "spare-low": true, "read-only": false, "available-spare-percent": 9 }));
+}

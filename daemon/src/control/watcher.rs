@@ -9,7 +9,7 @@ use nvme_spec::register::ControllerStatus;
 
 use super::event::{Event, ShutdownState};
 
-/// How often the media's health is looked at while the device is busy; an idle device is looked at before it sleeps.
+/// How often the media's health is looked at while the device works, and how long after it has stopped once more at the latest.
 const MEDIA_INTERVAL: Nanoseconds = Nanoseconds(1_000_000_000);
 
 /// The state that was reported last.
@@ -19,6 +19,8 @@ pub struct Watcher {
     client_connected: bool,
     powered: bool,
     warnings: u8,
+    /// The device has worked since its media's health was looked at.
+    stale: bool,
     media_due: Nanoseconds,
 }
 
@@ -30,16 +32,18 @@ impl Watcher {
             client_connected: false,
             powered: true,
             warnings: media_warnings(controller),
+            stale: false,
             media_due: Nanoseconds(0),
         }
     }
 
-    /// What has changed since the last look.
+    /// What has changed since the last look; `worked` says whether the device did anything in between.
     pub fn look(
         &mut self,
         now: Nanoseconds,
         controller: &Controller,
         client_connected: bool,
+        worked: bool,
         mut tell: impl FnMut(Event),
     ) {
         if client_connected != self.client_connected {
@@ -58,14 +62,20 @@ impl Watcher {
                 tell(after);
             }
         }
-        if now >= self.media_due {
+        self.stale |= worked;
+        if self.stale && now >= self.media_due {
+            self.stale = false;
             self.media_due = now.plus(MEDIA_INTERVAL);
             self.look_at_media(controller, &mut tell);
         }
     }
 
-    /// The same for the media's health alone, whenever the last look was.
-    pub fn look_at_media(&mut self, controller: &Controller, mut tell: impl FnMut(Event)) {
+    /// When the next look is due, whatever happens until then.
+    pub fn due(&self) -> Option<Nanoseconds> {
+        self.stale.then_some(self.media_due)
+    }
+
+    fn look_at_media(&mut self, controller: &Controller, mut tell: impl FnMut(Event)) {
         let warnings = media_warnings(controller);
         if warnings != self.warnings {
             self.warnings = warnings;
