@@ -20,8 +20,8 @@ use crate::watch::Watch;
 /// How many messages are handled before the controller has its turn.
 const MESSAGES_PER_TURN: usize = 64;
 
-/// Makes the device and listens at `socket`, and at `control` for orders. Runs in the thread that will attend to it. Nobody is listened
-/// to before the media has recovered.
+/// Makes the device and listens at `socket`, and at `control` for orders. Runs in the thread that will attend to it. Nobody is
+/// listened to before the media has recovered.
 ///
 /// # Errors
 /// The media cannot be used, or the socket cannot be made.

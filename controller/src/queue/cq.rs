@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 use nvme_spec::{COMPLETION_BYTES, Completion};
 use zerocopy::IntoBytes;
 
-use super::BadDoorbell;
+use super::{BadDoorbell, CompletionQueueState};
 use crate::dma::{DmaFault, GuestMemory};
-use crate::inspect::CompletionQueueState;
 
 pub(crate) struct CompletionQueue {
     base: u64,
@@ -70,6 +69,11 @@ impl CompletionQueue {
         let free = !self.is_full();
         self.reserved += u32::from(free);
         free
+    }
+
+    /// Whether two commands at once can ever have their slots.
+    pub(super) fn holds_two(&self) -> bool {
+        self.entries > 2
     }
 
     /// Gives a held slot back.

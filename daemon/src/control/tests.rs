@@ -101,7 +101,9 @@ impl Peer {
 
     /// What a command gives, or why not.
     fn ask(&mut self, command: &str, arguments: Value) -> Result<Value, String> {
-        self.send(&json!({ "execute": command, "arguments": arguments }).to_string());
+        let mut order = json!({ "execute": command });
+        order["arguments"] = arguments;
+        self.send(&order.to_string());
         let mut answer = self.answer();
         match answer.get("error") {
             Some(error) => Err(error["desc"].as_str().expect("a description").to_owned()),

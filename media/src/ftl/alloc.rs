@@ -146,6 +146,7 @@ impl<S: Store> Ftl<S> {
     /// Closes a stream's line as it is, everything in it being programmed.
     fn give_up_line(&mut self, stream: usize) {
         self.reached(Step::LineClose);
+        self.carry(stream, self.streams[stream].programmed);
         let (line, used, opened) = self.detach_line(stream);
         self.write_closed(stream, line, used, opened);
         self.reached(Step::LineClosed);
@@ -153,9 +154,6 @@ impl<S: Store> Ftl<S> {
 
     /// Takes a stream off its line; returns the line, how far it was programmed, and when it was opened.
     fn detach_line(&mut self, stream: usize) -> (u32, u32, u64) {
-        if stream == HOST {
-            self.carry();
-        }
         let frontier = &mut self.streams[stream];
         let (line, used, opened) = (frontier.line, frontier.programmed, frontier.opened);
         frontier.line = NO_LINE;
@@ -179,6 +177,7 @@ impl<S: Store> Ftl<S> {
             frontier.records[frontier.next as usize] = Record::PADDING;
             frontier.next += 1;
             frontier.staged_total += 1;
+            self.collector.padded += 1;
         }
     }
 
@@ -253,6 +252,7 @@ impl<S: Store> Ftl<S> {
         self.counters.program_failures += 1;
         self.restages += 1;
         let end = self.streams[stream].next;
+        self.carry(stream, end);
         let (old, first, opened) = self.detach_line(stream);
         self.nand.seal(old);
         self.lines.get_mut(old).failed_plane = Some(plane);
@@ -265,6 +265,7 @@ impl<S: Store> Ftl<S> {
             self.restage(stream, old, slot);
         }
         self.streams[stream].staged_total -= u64::from(end - first);
+        self.put_down(old, first);
         // Only now: a store may forget the staging memory of a closed line.
         self.write_closed(stream, old, first, opened);
     }
