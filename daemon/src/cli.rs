@@ -170,7 +170,7 @@ pub struct Waf {
     #[arg(long, group = "experiment")]
     pub numbers: bool,
     /// Of the numbers only the recovery of a full drive of this size; 1TiB takes 16 GiB of memory
-    #[arg(long, value_name = "SIZE", requires = "numbers", conflicts_with = "coarse")]
+    #[arg(long, value_name = "SIZE", requires = "numbers", conflicts_with_all = ["coarse", "theory", "sd_card"])]
     pub drive: Option<Bytes>,
     /// Where an experiment's chance begins [default: 1]
     #[arg(long, value_name = "N", requires = "experiment")]
