@@ -5,6 +5,7 @@ mod cq;
 mod id_set;
 mod permit;
 mod sq;
+mod state;
 
 use nvme_spec::command::fuse;
 use nvme_spec::{Command, Completion, Status};
@@ -13,6 +14,7 @@ pub(crate) use cq::CompletionQueue;
 pub(crate) use id_set::IdSet;
 pub(crate) use permit::Permit;
 pub(crate) use sq::SubmissionQueue;
+pub use state::{CompletionQueueState, SubmissionQueueState};
 
 use crate::dma::GuestMemory;
 

@@ -3,9 +3,8 @@
 use nvme_spec::{COMMAND_BYTES, Command};
 use zerocopy::IntoBytes;
 
-use super::BadDoorbell;
+use super::{BadDoorbell, SubmissionQueueState};
 use crate::dma::{DmaFault, GuestMemory};
-use crate::inspect::SubmissionQueueState;
 
 /// How many entries are read at a time.
 const AHEAD_MAX: usize = 32;
