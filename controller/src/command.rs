@@ -85,6 +85,7 @@ impl IoCommand {
     }
 
     /// The first block that the command names, for the error log.
+    #[inline]
     pub(crate) fn first_block(&self) -> u64 {
         match self {
             Self::Flush | Self::DatasetManagement { .. } => 0,
@@ -111,10 +112,12 @@ fn data(entry: &Command) -> Result<DataPointer, Status> {
     }
 }
 
+#[inline]
 fn prps(entry: &Command) -> PrpEntries {
     PrpEntries { prp1: entry.prp1.get(), prp2: entry.prp2.get() }
 }
 
+#[inline]
 fn blocks(entry: &Command) -> Blocks {
     Blocks { start: entry.slba(), count: u32::from(entry.nlb_z()) + 1 }
 }

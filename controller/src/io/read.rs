@@ -9,6 +9,7 @@ use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
 
 /// The data goes to guest memory while the media has the request; the completion comes when the media says so.
+#[inline]
 pub(super) fn start<M: GuestMemory>(
     context: &mut Context<'_, M>,
     namespace: &Namespace,

@@ -9,6 +9,7 @@ use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
 
 /// The data is copied once, from guest memory to where the media will keep it.
+#[inline]
 pub(super) fn start<M: GuestMemory>(
     context: &mut Context<'_, M>,
     namespace: &Namespace,
