@@ -22,6 +22,22 @@ fn an_honest_drive_shows_nothing_illegal() {
         Some(seed) => seed..seed + 1,
         None => 0..variable("CASES").unwrap_or(300),
     };
+    if let Some(tries) = variable("SURVEY") {
+        let mut found = std::collections::BTreeMap::new();
+        for seed in 0..tries {
+            let scenario = scenario(seed, &Wishes::default());
+            let ran = std::panic::catch_unwind(|| run(&scenario));
+            let name = match ran {
+                Ok(Ok(_)) => continue,
+                Ok(Err(f)) => format!("{:?}", f.violation.rule),
+                Err(_) => "panic".into(),
+            };
+            let ground = if matches!(scenario.ground, oracle::simulator::Ground::Memory) { "memory" } else { "disk" };
+            found.entry((name, ground)).or_insert_with(Vec::new).push(seed);
+        }
+        println!("Counts {found:?}");
+        return;
+    }
     let mut counts = Counts::default();
     let begun = Instant::now();
     for seed in seeds {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use nvme_host::io::{block_command, nvm_command};
 use nvme_host::{Host, HostError, Mapping, Setup, Shutdown};
 use nvme_spec::command::{DATASET_DEALLOCATE, DatasetRange, WRITE_ZEROES_DEALLOCATE};
-use nvme_spec::feature::FeatureId;
+use nvme_spec::feature::{FeatureId, select};
 use nvme_spec::log::{LogId, Smart};
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Command, Completion, NSID_ALL, identify};
@@ -161,10 +161,11 @@ impl Session {
     /// # Errors
     /// As [`Session::start`].
     pub fn bring_up(&mut self) -> Result<(), Stop> {
+        let came_up = self.host.start();
+        // Where power goes before the queues are forgotten, what was answered until then can still be found in them.
+        self.admin(came_up)?;
         self.sent.clear();
         self.quiet.clear();
-        let came_up = self.host.start();
-        self.admin(came_up)?;
         for queue in 1..=self.queues {
             let made = self.host.create_queue_pair(queue, ENTRIES, Some(queue));
             self.admin(made)?;
@@ -366,6 +367,18 @@ impl Session {
         self.admin(ended)?;
         history.end(id, true);
         Ok(())
+    }
+
+    /// Whether the volatile write cache is enabled, if there is one.
+    ///
+    /// # Errors
+    /// As [`Session::start`].
+    pub fn cache_enabled(&mut self) -> Result<bool, Stop> {
+        if !self.known.iter().any(|known| known.cached) {
+            return Ok(false);
+        }
+        let value = self.host.get_feature(FeatureId::VOLATILE_WRITE_CACHE, select::CURRENT);
+        self.admin(value).map(|value| value & 1 == 1)
     }
 
     /// Shuts down and waits for the end of it.

@@ -8,6 +8,7 @@ use super::machine::Machine;
 use super::{Counts, Failure, Ground, Operation, Pass, Scenario};
 use crate::checker::{Image, judge, unchanged, unsafe_shutdowns};
 use crate::history::{History, Namespace, Verb};
+use crate::parameters::Blocks;
 use crate::stamp::Found;
 use crate::verdict::{Rule, Violation};
 
@@ -17,7 +18,6 @@ struct Bench<'a> {
     drive: SharedDrive,
     known: Vec<Known>,
     image: Image,
-    cache_default: bool,
     unsafe_shutdowns: u64,
     counts: Counts,
 }
@@ -60,16 +60,14 @@ impl<'a> Bench<'a> {
         let known = session.learn(count).map_err(|stop| failed(stop, "as a new drive was looked at"))?;
         let image =
             known.iter().map(|known| vec![Found::Zeroes; usize::try_from(known.blocks).expect("small")]).collect();
-        let cache = &scenario.drive.cache;
-        let cache_default = cache.present && cache.enabled;
-        let bench =
-            Self { scenario, drive, known, image, cache_default, unsafe_shutdowns: 0, counts: Counts::default() };
+        let bench = Self { scenario, drive, known, image, unsafe_shutdowns: 0, counts: Counts::default() };
         Ok((bench, session))
     }
 
     /// From power to its loss, back, and to the verdict.
     fn pass(&mut self, mut session: Session, number: usize, pass: &Pass) -> Result<Session, Violation> {
-        let mut history = self.begin(number);
+        let cache_enabled = session.cache_enabled().map_err(|stop| failed(stop, "as the pass began"))?;
+        let mut history = self.begin(number, cache_enabled);
         if let Some(arming) = pass.arming {
             session.machine().arm(arming, &pass.cut);
         }
@@ -93,14 +91,14 @@ impl<'a> Bench<'a> {
         if pass.look_again { self.look_again(session, pass) } else { Ok(session) }
     }
 
-    fn begin(&self, number: usize) -> History {
+    fn begin(&self, number: usize, cache_enabled: bool) -> History {
         let namespace = |(known, initial): (&Known, &Vec<Found>)| Namespace {
             parameters: known.parameters,
             cached: known.cached,
             initial: initial.clone(),
         };
         let namespaces = self.known.iter().zip(&self.image).map(namespace).collect();
-        History::new(u32::try_from(number).expect("few passes") + 1, namespaces, self.cache_default)
+        History::new(u32::try_from(number).expect("few passes") + 1, namespaces, cache_enabled)
     }
 
     /// Power goes, if it did not, and comes back, and goes again at each arming that is reached.
@@ -194,8 +192,11 @@ fn operate(session: &mut Session, history: &mut History, operations: &[Operation
             Operation::Wait { nanoseconds } => session.machine().wait(nanoseconds),
             Operation::SetCache(enabled) => session.set_cache(history, enabled)?,
             Operation::Reset => {
+                // A reset brings the switch of the cache back, at some moment.
+                let switch = history.submit(Verb::SetCache(true), 0, Blocks::new(0, 0), false);
                 session.bring_up()?;
-                history.cache_back_to_default();
+                let enabled = session.cache_enabled()?;
+                history.end(switch, enabled);
             }
             Operation::Shutdown { abrupt } => session.shutdown(history, abrupt)?,
             Operation::AskShutdown => session.ask_shutdown(history),
