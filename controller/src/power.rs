@@ -1,7 +1,9 @@
 //! The loss of power as the controller lives it: what stops, what is reported, and how it comes back. What survives in the media is the
 //! media's to say. Whether power is there is asked of the breaker, which the media and the controller share.
 
-use media::power::{Arming, Breaker, ChangeKind, Cut, CutReport, Fate, Fetched, Mark, RecoveryReport, Step, VolatileEntry};
+use media::power::{
+    Arming, Breaker, ChangeKind, Cut, CutReport, Fate, Fetched, Mark, RecoveryReport, Step, VolatileEntry,
+};
 use media::{
     Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Submitted, Token, VolumeId, VolumeShape,
 };
@@ -9,8 +11,8 @@ use nvme_spec::Command;
 use nvme_spec::opcode::NvmOpcode;
 use serde::Serialize;
 
-use crate::dma::{DmaFault, GuestMemory};
 use crate::Controller;
+use crate::dma::{DmaFault, GuestMemory};
 use crate::queue::Permit;
 
 /// A command by its names.
@@ -376,12 +378,7 @@ fn fetched(permit: &Permit, command: &Command) -> Fetched {
     );
     let io = permit.sqid() != 0;
     let range = LbaRange::new(Lba(command.slba()), u64::from(command.nlb_z()) + 1);
-    Fetched {
-        io,
-        opcode: command.opcode,
-        namespace: command.nsid.get(),
-        range: (io && names_blocks).then_some(range),
-    }
+    Fetched { io, opcode: command.opcode, namespace: command.nsid.get(), range: (io && names_blocks).then_some(range) }
 }
 
 /// What stands in the place of the media while the controller is made anew.

@@ -64,8 +64,9 @@ enum What {
 /// Why a translation layer is brought back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To be used: this is a power-on, with the breaker armed for recovery's own steps where asked for.
-    Use(Option<Arming>),
+    /// To be used: this is a power-on, with the breaker armed for recovery's own steps where asked for. A misbehaving drive forgets the
+    /// younger half of what it should repeat.
+    Use(Option<Arming>, bool),
     /// To put down what survives a loss of power: nobody's power-on, and nothing to be counted.
     Cut,
 }
@@ -88,7 +89,7 @@ pub fn recover<S: Store>(
             "{needed} bytes of metadata do not fit the {room} that were set aside"
         )));
     }
-    if let Purpose::Use(Some(arming)) = purpose {
+    if let Purpose::Use(Some(arming), _) = purpose {
         ftl.nand.power.arm(arming);
     }
     let root = read_root(&mut ftl)?;
@@ -107,6 +108,9 @@ pub fn recover<S: Store>(
     let horizon = headers.iter().map(|header| header.horizon).fold(root.basis.horizon, u64::max);
     let accepted = accept(&found, horizon, &ftl.voids);
     replay(&mut ftl, &found, accepted, &mut report);
+    if let Purpose::Use(_, true) = purpose {
+        forget(&mut ftl, &found, accepted);
+    }
     resume_sequence(&mut ftl, &found, &root, accepted, &mut report);
     ftl.reached(Step::RecoveryReplayed);
     restore_lines(&mut ftl, &headers)?;
@@ -333,6 +337,17 @@ fn replay<S: Store>(ftl: &mut Ftl<S>, found: &[Found], accepted: u64, report: &m
     ftl.voids = voids;
 }
 
+/// Forgets where the younger half of what was accepted lies.
+fn forget<S: Store>(ftl: &mut Ftl<S>, found: &[Found], accepted: u64) {
+    let accepted = &found[..found.partition_point(|found| found.sequence <= accepted)];
+    for entry in accepted.iter().skip(accepted.len() / 2) {
+        let unit = LogicalUnit(entry.first);
+        if entry.what == What::Unit && ftl.geometry.holds(unit) {
+            ftl.map.clear(unit);
+        }
+    }
+}
+
 /// Goes on behind everything that was ever numbered, and gives up what was not accepted.
 fn resume_sequence<S: Store>(
     ftl: &mut Ftl<S>,
@@ -406,7 +421,7 @@ fn restore_frontier<S: Store>(ftl: &mut Ftl<S>, stream: usize, line: u32, opened
     ftl.nand.found_programmed(line, programmed);
     let frontier = &mut ftl.streams[stream];
     (frontier.line, frontier.opened) = (line, opened);
-    (frontier.next, frontier.programmed) = (programmed, programmed);
+    (frontier.next, frontier.programmed, frontier.resumed) = (programmed, programmed, programmed);
     frontier.records[..records.len()].copy_from_slice(&records);
     frontier.records[records.len()..programmed as usize].fill(Record::default());
     Ok(())

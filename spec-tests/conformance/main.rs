@@ -18,6 +18,7 @@ mod media_faults;
 mod metadata;
 mod model;
 mod namespaces;
+mod power;
 mod prp;
 mod queues;
 mod registers;

@@ -24,6 +24,8 @@ pub struct Stream {
     pub(crate) opened: u64,
     /// The records of the open line, by slot; those from `programmed` to `next` are staged.
     pub(crate) records: Vec<Record>,
+    /// Slots below this were programmed when the media was opened.
+    pub(crate) resumed: u32,
     /// By slot: which request staged it.
     pub(crate) tags: Vec<Tag>,
     /// Units of the line before that are not committed: the beginning of a group whose end is staged in this one.
@@ -42,6 +44,7 @@ impl Stream {
             line: NO_LINE,
             next: 0,
             programmed: 0,
+            resumed: 0,
             opened: 0,
             records: vec![Record::default(); units],
             tags: vec![Tag::default(); units],
@@ -106,7 +109,7 @@ impl<S: Store> Ftl<S> {
         let line = self.lines.choose_free(most_worn)?;
         self.lines.set_state(line, LineState::Open);
         let frontier = &mut self.streams[stream];
-        (frontier.line, frontier.next, frontier.programmed) = (line, 0, 0);
+        (frontier.line, frontier.next, frontier.programmed, frontier.resumed) = (line, 0, 0, 0);
         let erase_count = self.lines.get(line).erase_count;
         let header = self.header(HeaderState::Open, stream, erase_count);
         let opened = self.nand.write_header(line, header);
@@ -143,6 +146,7 @@ impl<S: Store> Ftl<S> {
     /// Closes a stream's line as it is, everything in it being programmed.
     fn give_up_line(&mut self, stream: usize) {
         self.reached(Step::LineClose);
+        self.carry(stream, self.streams[stream].programmed);
         let (line, used, opened) = self.detach_line(stream);
         self.write_closed(stream, line, used, opened);
         self.reached(Step::LineClosed);
@@ -150,9 +154,6 @@ impl<S: Store> Ftl<S> {
 
     /// Takes a stream off its line; returns the line, how far it was programmed, and when it was opened.
     fn detach_line(&mut self, stream: usize) -> (u32, u32, u64) {
-        if stream == HOST {
-            self.carry();
-        }
         let frontier = &mut self.streams[stream];
         let (line, used, opened) = (frontier.line, frontier.programmed, frontier.opened);
         frontier.line = NO_LINE;
@@ -250,6 +251,7 @@ impl<S: Store> Ftl<S> {
         self.counters.program_failures += 1;
         self.restages += 1;
         let end = self.streams[stream].next;
+        self.carry(stream, end);
         let (old, first, opened) = self.detach_line(stream);
         self.nand.seal(old);
         self.lines.get_mut(old).failed_plane = Some(plane);
@@ -262,6 +264,7 @@ impl<S: Store> Ftl<S> {
             self.restage(stream, old, slot);
         }
         self.streams[stream].staged_total -= u64::from(end - first);
+        self.put_down(old, first);
         // Only now: a store may forget the staging memory of a closed line.
         self.write_closed(stream, old, first, opened);
     }

@@ -372,7 +372,11 @@ impl<S: Store> Ftl<S> {
         if self.collector.victim.is_none() && !self.choose_victim() {
             // What is closed may only wait for a commit to become collectable.
             if !self.has_uncommitted() {
-                return false;
+                // What is drained may only wait for moved units that do not fill a page.
+                let waiting = self.lines.drained();
+                self.program_staged(MOVED);
+                self.release_drained();
+                return self.lines.drained() < waiting;
             }
             self.commit();
             return self.choose_victim();

@@ -1,5 +1,6 @@
 //! What a drive is made from: checked once, and where the numbers that follow from it are derived.
 
+use crate::fault::Misbehaviour;
 use crate::ftl::CacheLimits;
 use crate::ftl::gc::Tuning;
 use crate::geometry::{ConfigError, Geometry, GeometryConfig, require};
@@ -64,6 +65,8 @@ pub struct SsdConfig {
     pub rated_erases: u32,
     /// NAND times, or none: as fast as the machine allows.
     pub times: Option<NandTimes>,
+    /// The promises that the drive breaks: none, unless somebody tests what stands above it.
+    pub misbehaviour: Misbehaviour,
 }
 
 impl Default for SsdConfig {
@@ -77,6 +80,7 @@ impl Default for SsdConfig {
             power_atomic_bytes: 64 << 10,
             rated_erases: 3000,
             times: None,
+            misbehaviour: Misbehaviour::default(),
         }
     }
 }

@@ -6,11 +6,15 @@ use std::collections::{BTreeMap, VecDeque};
 pub mod config;
 mod cut;
 pub mod examine;
+pub mod images;
+mod misbehave;
+mod pieces;
 mod request;
 
 use config::check_volume;
 pub use config::{CacheConfig, SsdConfig, VolumeConfig};
 pub use examine::Findings;
+pub use images::Images;
 
 use crate::fault::ReadFaults;
 use crate::ftl::Ftl;
@@ -19,7 +23,7 @@ use crate::geometry::{ConfigError, require};
 use crate::ledger::Ledger;
 use crate::nand::Nand;
 use crate::nand::timing::Timing;
-use crate::power::{Arming, Breaker, Power, RecoveryReport, Step};
+use crate::power::{Arming, Breaker, Power, PowerAtomicity, RecoveryReport, Step};
 use crate::recover::{Purpose, recover};
 use crate::root::{Counters, VolumeEntry};
 use crate::store::{Store, StoreError};
@@ -62,6 +66,8 @@ struct Volume {
     shape: VolumeShape,
     block_shift: u32,
     mapped_units: u64,
+    /// What is promised of its writes across a loss of power.
+    promise: PowerAtomicity,
 }
 
 struct Waiting {
@@ -81,6 +87,8 @@ pub struct Ssd<S: Store> {
     waiting: VecDeque<Waiting>,
     ordinal: u64,
     staged_since: Option<Nanoseconds>,
+    /// When a promise is kept that was answered before: a misbehaving drive.
+    late_commit: Option<Nanoseconds>,
     now: Nanoseconds,
     buffer_pages: usize,
     recovery: RecoveryReport,
@@ -136,18 +144,14 @@ impl<S: Store> Ssd<S> {
         Self::open_with(config, store, &Breaker::default(), arming)
     }
 
-    fn open_with(
-        config: SsdConfig,
-        store: S,
-        power: &Breaker,
-        arming: Option<Arming>,
-    ) -> Result<Self, StoreError> {
+    fn open_with(config: SsdConfig, store: S, power: &Breaker, arming: Option<Arming>) -> Result<Self, StoreError> {
         let geometry = config.checked().map_err(|error| StoreError::Damaged(error.0))?;
         let limits = config.limits(&geometry);
         let timing = config.times.map(|times| Timing::new(&geometry, times));
         let mut nand = Nand::new(&geometry, store, timing);
         nand.power = power.clone();
-        let (ftl, report) = recover(geometry, nand, config.tuning, limits, Purpose::Use(arming))?;
+        let (ftl, report) =
+            recover(geometry, nand, config.tuning, limits, Purpose::Use(arming, config.misbehaviour.stale_map))?;
         if cfg!(debug_assertions) {
             ftl.assert_invariants();
         }
@@ -167,6 +171,7 @@ impl<S: Store> Ssd<S> {
             waiting: VecDeque::new(),
             ordinal: 0,
             staged_since: None,
+            late_commit: None,
             now: Nanoseconds(0),
             recovery,
             stuck: false,
@@ -197,6 +202,7 @@ impl<S: Store> Ssd<S> {
                 shape: of(entry),
                 block_shift: entry.block_bytes.trailing_zeros(),
                 mapped_units: self.ftl.mapped_units(entry.first_unit, entry.units),
+                promise: PowerAtomicity::anywhere(u64::from(of(entry).power_atomic_blocks)),
             })
             .collect();
     }
@@ -340,7 +346,7 @@ impl<S: Store> Media for Ssd<S> {
         if !switched_off {
             return Submitted::Done(Ok(()));
         }
-        let ended = self.flush();
+        let ended = self.check_store().and_then(|()| self.commit());
         self.answer(token, ended)
     }
 
@@ -381,6 +387,7 @@ impl<S: Store> Media for Ssd<S> {
     fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {
         self.now = now;
         self.ftl.nand.now = now;
+        self.commit_late();
         self.destage_old();
         self.collect_synced();
         if self.ftl.nand.power.lost() && !(self.pending.is_empty() && self.waiting.is_empty()) {
@@ -410,6 +417,6 @@ impl<S: Store> Media for Ssd<S> {
         let due = self.pending.first_key_value().map(|(key, _)| key.0);
         let destage = self.staged_since.map(|since| since.plus(self.config.cache.age_max));
         // What waits for the host's disk has no time: the store's waker says when to look again.
-        [due, destage].into_iter().flatten().min()
+        [due, destage, self.late_commit].into_iter().flatten().min()
     }
 }

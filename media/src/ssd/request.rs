@@ -30,7 +30,7 @@ pub(super) enum Wait {
 
 impl<S: Store> Ssd<S> {
     #[inline]
-    fn span(&self, volume: usize, range: LbaRange) -> Result<Span, MediaError> {
+    pub(super) fn span(&self, volume: usize, range: LbaRange) -> Result<Span, MediaError> {
         let volume = &self.volumes[volume];
         if !range.fits(volume.shape.capacity_blocks) {
             return Err(MediaError::OutOfRange);
@@ -90,24 +90,38 @@ impl<S: Store> Ssd<S> {
             return Ok(Wait::Nothing);
         }
         self.check_store()?;
+        if self.config.misbehaviour.changes_writes() {
+            return self.write_badly(volume, range, from, force);
+        }
+        self.write_span(volume, range, &span, from)?;
+        self.accepted(volume, range, force)
+    }
+
+    pub(super) fn write_span(
+        &mut self,
+        volume: usize,
+        range: LbaRange,
+        span: &Span,
+        from: &mut dyn Source,
+    ) -> Result<(), MediaError> {
         let grouped = range.blocks <= u64::from(self.volumes[volume].shape.power_atomic_blocks);
         self.ftl.nand.reads_finish = self.now;
-        let written = self.ftl.write(&span, from, grouped);
+        let written = self.ftl.write(span, from, grouped);
         if let Err(error) = written {
             self.ftl.counters.media_errors += u64::from(error != MediaError::HostMemory);
             return Err(at(error, range.start));
         }
-        self.accepted(volume, range, force)
+        Ok(())
     }
 
     /// What every change ends with: faults of overwritten blocks heal, and durability is arranged for.
     #[inline]
-    fn accepted(&mut self, volume: usize, range: LbaRange, force: bool) -> Result<Wait, MediaError> {
+    pub(super) fn accepted(&mut self, volume: usize, range: LbaRange, force: bool) -> Result<Wait, MediaError> {
         if !self.read_faults.is_empty() {
             self.read_faults.heal(VolumeId(narrow(volume)), range);
         }
-        if force || !self.cache_enabled {
-            return self.commit();
+        if (force && !self.config.misbehaviour.ignored_fua) || !self.cache_enabled {
+            return self.keep_promise();
         }
         if self.staged_since.is_none() {
             self.staged_since = Some(self.now);
@@ -122,7 +136,7 @@ impl<S: Store> Ssd<S> {
         Ok(self.until(buffered.max(self.ftl.nand.reads_finish)))
     }
 
-    fn commit(&mut self) -> Result<Wait, MediaError> {
+    pub(super) fn commit(&mut self) -> Result<Wait, MediaError> {
         self.ftl.reached(Step::FlushBegun);
         self.ftl.commit();
         self.staged_since = None;
@@ -135,7 +149,7 @@ impl<S: Store> Ssd<S> {
     }
 
     /// While the store is stuck nothing new is taken in: memory would fill with what cannot be written.
-    fn check_store(&mut self) -> Result<(), MediaError> {
+    pub(super) fn check_store(&mut self) -> Result<(), MediaError> {
         if self.stuck {
             self.stuck = self.ftl.nand.store.synced().is_err();
         }
@@ -233,7 +247,8 @@ impl<S: Store> Ssd<S> {
 
     /// Everything is durable and the store says that the end was orderly, until the next request that changes anything.
     fn quiesce(&mut self) -> Result<Wait, MediaError> {
-        let wait = self.flush()?;
+        self.check_store()?;
+        let wait = self.commit()?;
         if !self.at_rest {
             self.ftl.checkpoint_now();
             self.ftl.write_root(true);
@@ -251,7 +266,10 @@ impl<S: Store> Ssd<S> {
 
     pub(super) fn flush(&mut self) -> Result<Wait, MediaError> {
         self.check_store()?;
-        self.commit()
+        if self.config.misbehaviour.ignored_flush {
+            return Ok(Wait::Nothing);
+        }
+        self.keep_promise()
     }
 
     #[inline]
