@@ -4,9 +4,9 @@
 //! Map of the crate, in the order in which a command passes: [`bar`] and `doorbell` (where the host writes), `state` (CC and CSTS),
 //! `arbiter` and `queue` (a completion slot, then the entry), `command` (typed, or a status), `io` and `admin` (one file for each
 //! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and up again: `inflight`, `queue`,
-//! [`irq`](Effect).
+//! [`irq`](Effect). Commands over the same blocks take turns: `atomic` and `turn`.
 //!
-//! What it does not implement yet: protection information, fused commands, Copy, Verify, Write Uncorrectable, reservations, namespace
+//! What it does not implement yet: protection information, Copy, Write Uncorrectable, reservations, namespace
 //! management, Format, Sanitize, firmware download, weighted arbitration.
 
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@
 mod absence;
 mod admin;
 mod arbiter;
+mod atomic;
 pub mod bar;
 mod command;
 pub mod config;
@@ -22,6 +23,7 @@ mod doorbell;
 mod effects;
 mod health;
 mod inflight;
+pub mod inspect;
 mod io;
 mod irq;
 mod namespace;
@@ -32,9 +34,10 @@ mod queue;
 mod rest;
 mod sgl;
 mod state;
+mod turn;
 
 use media::power::{Mark, Step};
-use media::{Media, Nanoseconds, Request, Submitted, Token, VolumeId};
+use media::{LbaRange, Media, Nanoseconds, Request, Submitted, Token, VolumeId};
 use nvme_spec::log::Event;
 use nvme_spec::{Command, Status, register};
 
@@ -43,8 +46,8 @@ use admin::Done;
 use admin::events::Events;
 use admin::features::Features;
 use arbiter::Arbiter;
+use atomic::{Dice, Order};
 use bar::Target;
-use command::IoCommand;
 use config::Config;
 use dma::{DoorbellPage, GuestMemory, Segment};
 use doorbell::Doorbells;
@@ -86,6 +89,12 @@ pub struct Controller {
     arbiter: Arbiter,
     doorbells: Doorbells,
     in_flight: InFlightTable,
+    /// Who has which blocks.
+    order: Order,
+    /// Commands that go to the media piece by piece and have no piece there.
+    scattered: Vec<Token>,
+    /// In which order pieces go, if writes above the atomic unit fall apart.
+    dice: Option<Dice>,
     interrupts: Interrupts,
     events: Events,
     features: Features,
@@ -106,27 +115,32 @@ pub struct Controller {
     segments: Vec<Segment>,
     /// Scratch for its metadata.
     metadata: Vec<Segment>,
+    /// Scratch for the ranges of one Dataset Management command.
+    listed: Vec<LbaRange>,
 }
 
 impl Controller {
     /// A controller as it is at power-on. Namespace n of the configuration stands on volume n of the media.
     ///
     /// # Panics
-    /// If the media has fewer volumes than there are namespaces.
+    /// If the media has fewer volumes than there are namespaces, or breaks a rule of [`Config::atomics`].
     #[must_use]
     pub fn new(config: Config, mut media: Box<dyn Media>) -> Self {
         let supply = Supply::new(media.as_mut());
         let queues = Queues::new(config.io_queue_pairs);
         Self {
-            namespaces: Namespaces::new(&config.namespaces, media.as_ref()),
+            namespaces: Namespaces::new(&config, media.as_ref()),
             registers: Registers::new(&config),
             arbiter: Arbiter::default(),
             doorbells: Doorbells::new(queues.count()),
             queues,
             in_flight: InFlightTable::default(),
+            order: Order::default(),
+            scattered: Vec::new(),
+            dice: config.interleave.map(|seed| Dice::new(seed.into())),
             interrupts: Interrupts::new(config.vectors),
             events: Events::new(usize::from(config.aerl_z) + 1, config.events_kept),
-            features: Features::new(config.io_queue_pairs),
+            features: Features::new(&config),
             health: Health::default(),
             keep_alive: None,
             bus_master: false,
@@ -137,6 +151,7 @@ impl Controller {
             effects: Vec::new(),
             segments: Vec::new(),
             metadata: Vec::new(),
+            listed: Vec::new(),
             media,
             supply,
             config,
@@ -264,6 +279,7 @@ impl Controller {
             self.notice_new_memory(memory);
             worked |= self.poll_doorbells(memory, page);
             worked |= self.take_commands(now, memory);
+            worked |= self.go_on(now, memory);
             self.doorbells.clear_fresh(page);
             self.report_events();
             worked |= self.publish(now, memory);
@@ -336,6 +352,8 @@ impl Controller {
             self.media.cancel(token);
             self.in_flight.remove(token);
         }
+        self.order.clear();
+        self.scattered.clear();
         self.media.cancel(SHUTDOWN_TOKEN);
         self.restore_write_cache();
         self.queues.clear();
@@ -344,7 +362,7 @@ impl Controller {
         self.unpublished = IdSet::default();
         self.absence.over();
         self.events.reset();
-        self.features = Features::new(self.config.io_queue_pairs);
+        self.features = Features::new(&self.config);
         self.interrupts.reset(&mut self.effects);
         self.keep_alive = None;
         self.registers.apply_reset(reset);
@@ -372,9 +390,9 @@ impl Controller {
         for (token, outcome) in finished {
             if token == SHUTDOWN_TOKEN {
                 self.registers.shutdown = self.shutdown_ended(outcome);
-            } else if let Some(mut command) = self.in_flight.remove(token) {
+            } else if let Some(command) = self.in_flight.get_mut(token) {
                 let result = outcome::conclude(outcome, &mut command.origin);
-                self.complete(command.permit, command.origin, result);
+                self.piece_done(token, result);
             }
         }
         worked
@@ -415,7 +433,7 @@ impl Controller {
         let burst = self.features.burst();
         while done < WORK_PER_STEP && self.registers.is_running() {
             let Some(id) = self.arbiter.next(burst) else { break };
-            match self.queues.take(id, memory) {
+            match self.take(id, memory) {
                 Take::Command(permit, command) => {
                     self.segments.clear();
                     if id == 0 {
@@ -427,6 +445,7 @@ impl Controller {
                     self.execute(now, memory, permit, &command);
                     done += 1 + self.segments.len() / PIECES_PER_WORK;
                 }
+                Take::Pair => done += 2,
                 Take::Empty => self.arbiter.idle(id),
                 Take::NoSlot => self.arbiter.block(id),
                 Take::MemoryGone => {
@@ -439,9 +458,19 @@ impl Controller {
         done > 0
     }
 
-    /// One command: it is answered now, or the media has it, or it waits without a slot.
+    /// The next command of a queue; a fused pair is taken together, and is under way then.
+    fn take<M: GuestMemory>(&mut self, id: u16, memory: &M) -> Take {
+        match self.queues.take(id, memory) {
+            Take::Command(permit, command) if id != 0 && turn::begins_pair(&command) => {
+                self.take_pair(memory, permit, &command)
+            }
+            taken => taken,
+        }
+    }
+
+    /// One command: it is answered now, or the media has it, or it waits.
     fn execute<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, permit: Permit, command: &Command) {
-        let mut origin = Origin { opcode: command.opcode, nsid: command.nsid.get(), ..Origin::default() };
+        let mut origin = Origin::of(command);
         let token = self.in_flight.next_token();
         let result = if permit.sqid() == 0 {
             admin::execute(self, memory, command, token)
@@ -450,45 +479,10 @@ impl Controller {
         };
         match result {
             Ok(Done::Now(dw0)) => self.complete(permit, origin, Ok(dw0)),
-            Ok(Done::Pending) => self.in_flight.insert(InFlight { permit, origin }),
+            Ok(Done::Pending) => self.in_flight.insert(InFlight { permit, origin, parked: None }),
+            Ok(Done::Waits(parked)) => self.in_flight.insert(InFlight { permit, origin, parked: Some(parked) }),
             Ok(Done::Parked) => self.queues.abandon(permit),
             Err(status) => self.complete(permit, origin, Err(status)),
-        }
-    }
-
-    fn execute_io<M: GuestMemory>(
-        &mut self,
-        now: Nanoseconds,
-        memory: &M,
-        entry: &Command,
-        token: Token,
-        origin: &mut Origin,
-    ) -> Result<Done, Status> {
-        let command = IoCommand::parse(entry)?;
-        origin.lba = command.first_block();
-        if self.reached(Step::CommandAccepted) {
-            return Err(Status::ABORTED_POWER_LOSS);
-        }
-        if self.registers.shutdown != Shutdown::No {
-            return Err(Status::ABORTED_POWER_LOSS);
-        }
-        let mut context = io::Context {
-            now,
-            memory,
-            media: self.media.as_mut(),
-            namespaces: &self.namespaces,
-            segments: &mut self.segments,
-            metadata: &mut self.metadata,
-            page_shift: self.registers.page_shift(),
-            transfer_bytes_max: self.config.transfer_bytes_max(),
-            token,
-            origin,
-        };
-        let submitted = io::start(&mut context, entry.nsid.get(), &command)?;
-        self.reached(Step::CommandSubmitted);
-        match submitted {
-            Submitted::Pending => Ok(Done::Pending),
-            Submitted::Done(outcome) => outcome::conclude(outcome, origin).map(Done::Now),
         }
     }
 
@@ -505,21 +499,12 @@ impl Controller {
         self.reached(Step::CompletionQueued);
     }
 
-    /// Takes a command away from the media and answers it with `status`; `false` if the media has finished it.
-    fn withdraw(&mut self, token: Token, status: Status) -> bool {
-        if !self.media.cancel(token) {
-            return false;
-        }
-        let Some(command) = self.in_flight.remove(token) else { return false };
-        self.complete(command.permit, command.origin, Err(status));
-        true
-    }
-
     /// Events meet requests, as far as there are completion slots.
     fn report_events(&mut self) {
         while let Some((cid, event)) = self.events.due() {
             let Some(permit) = self.queues.renew(cid) else { return };
             self.events.reported(event);
+            self.effects.push(Effect::EventReported(event));
             self.complete(permit, Origin::default(), Ok(event.dword()));
         }
     }

@@ -1,9 +1,10 @@
 //! Namespaces: identifier → identity, format, and the volume that it stands on. Which commands they take is not their business.
 
-use media::{Media, VolumeId, VolumeShape};
+use media::{LbaRange, Media, VolumeId, VolumeShape};
 use nvme_spec::Status;
 
-use crate::config::NamespaceConfig;
+use crate::atomic::Units;
+use crate::config::{Atomics, Config, ControllerAtomics, NamespaceConfig};
 
 /// An active namespace.
 #[derive(Clone, Debug)]
@@ -11,12 +12,39 @@ pub(crate) struct Namespace {
     pub(crate) identity: NamespaceConfig,
     pub(crate) volume: VolumeId,
     pub(crate) shape: VolumeShape,
+    pub(crate) atomics: Atomics,
 }
 
 impl Namespace {
     /// What the namespace holds, in bytes of data.
     pub(crate) fn capacity_bytes(&self) -> u128 {
         u128::from(self.shape.capacity_blocks) << self.block_shift()
+    }
+
+    /// What is atomic in normal operation: with `disables_normal` no more than after a loss of power (B165).
+    pub(crate) fn units(&self, controller: ControllerAtomics, disables_normal: bool) -> Units {
+        let own = &self.atomics;
+        let (across_z, own_z, blocks, boundary_z) = if disables_normal {
+            (controller.awupf_z, own.nawupf_z, own.power_fail_blocks(controller), own.nabspf_z)
+        } else {
+            (controller.awun_z, own.nawun_z, own.normal_blocks(controller), own.nabsn_z)
+        };
+        // The controller's unit holds across boundaries, unless in Multiple Atomicity Mode it is the size between them (B162).
+        let across_z = if own.multiple && own_z == 0 { 0 } else { across_z };
+        Units {
+            across_blocks: u32::from(across_z) + 1,
+            blocks,
+            boundary_blocks: if boundary_z == 0 { 0 } else { u32::from(boundary_z) + 1 },
+            offset: own.nabo.into(),
+            multiple: own.multiple,
+        }
+    }
+
+    /// Whether a fused Compare and Write of this range is atomic.
+    pub(crate) fn compares_atomically(&self, controller: ControllerAtomics, range: LbaRange) -> bool {
+        let units = self.units(controller, false);
+        range.blocks <= u64::from(controller.acwu_z) + 1
+            || (range.blocks <= u64::from(self.atomics.compare_blocks(controller)) && !units.crosses(range))
     }
 
     /// log2 of the logical block size in bytes.
@@ -36,13 +64,15 @@ impl Namespaces {
     /// The n-th namespace stands on the media's volume n.
     ///
     /// # Panics
-    /// If the media has fewer volumes: whoever wires them up counted wrong.
-    pub(crate) fn new(configs: &[NamespaceConfig], media: &dyn Media) -> Self {
-        let active = (0..).zip(configs).map(|(index, config)| {
-            let volume = VolumeId(index);
+    /// If the media has fewer volumes, or commits fewer blocks as one than the configuration asks for: whoever wires them up checked
+    /// too little.
+    pub(crate) fn new(config: &Config, media: &dyn Media) -> Self {
+        let active = config.namespaces.iter().enumerate().map(|(index, identity)| {
+            let volume = VolumeId(u32::try_from(index).expect("at most 1024 namespaces"));
             let shape = media.shape(volume).expect("each namespace has its volume");
             assert!(shape.block_bytes.is_power_of_two() && shape.power_atomic_blocks >= 1);
-            Namespace { identity: config.clone(), volume, shape }
+            let atomics = config.atomics(index, shape.power_atomic_blocks).expect("checked against the media");
+            Namespace { identity: identity.clone(), volume, shape, atomics }
         });
         Self { active: active.collect() }
     }

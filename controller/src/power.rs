@@ -172,13 +172,14 @@ pub(crate) struct Supply {
     cut: Cut,
     /// The loss of power was resolved and reported.
     resolved: bool,
+    misbehaviour: Vec<&'static str>,
     report: Option<PowerReport>,
 }
 
 impl Supply {
     pub(crate) fn new(media: &mut dyn Media) -> Self {
-        let breaker = media.power().map(|power| power.breaker()).unwrap_or_default();
-        Self { breaker, ..Self::default() }
+        let Some(power) = media.power() else { return Self::default() };
+        Self { breaker: power.breaker(), misbehaviour: power.misbehaviour(), ..Self::default() }
     }
 }
 
@@ -219,6 +220,12 @@ impl Controller {
     #[must_use]
     pub fn crash_armed(&self) -> Option<Arming> {
         self.supply.breaker.arming()
+    }
+
+    /// The promises that the media breaks, by name: none, unless it was made to.
+    #[must_use]
+    pub fn misbehaviour(&self) -> &[&'static str] {
+        &self.supply.misbehaviour
     }
 
     /// The report of the last loss of power, also after power came back.
@@ -374,7 +381,7 @@ fn command_name(mark: Mark, latest: u64) -> Option<CommandName> {
 fn fetched(permit: &Permit, command: &Command) -> Fetched {
     let names_blocks = matches!(
         NvmOpcode(command.opcode),
-        NvmOpcode::READ | NvmOpcode::WRITE | NvmOpcode::COMPARE | NvmOpcode::WRITE_ZEROES
+        NvmOpcode::READ | NvmOpcode::WRITE | NvmOpcode::COMPARE | NvmOpcode::WRITE_ZEROES | NvmOpcode::VERIFY
     );
     let io = permit.sqid() != 0;
     let range = LbaRange::new(Lba(command.slba()), u64::from(command.nlb_z()) + 1);

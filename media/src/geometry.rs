@@ -78,8 +78,8 @@ impl Default for GeometryConfig {
     }
 }
 
-/// Lines the FTL cannot work without: two open ones, one victim, two free ones, and one whose units have room to move.
-pub const WORKING_LINES: u32 = 6;
+/// Lines the FTL cannot work without: two open ones, four free ones when a victim is chosen, and one whose units have room to move.
+pub const WORKING_LINES: u32 = 7;
 
 /// A checked geometry and everything derived from it.
 #[derive(Clone, Debug, PartialEq, Eq)]

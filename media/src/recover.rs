@@ -4,16 +4,19 @@
 use crate::ftl::checkpoint::Checkpoint;
 use crate::ftl::gc::Tuning;
 use crate::ftl::line::LineState;
+use crate::ftl::map::LineCount;
 use crate::ftl::{CacheLimits, Ftl, HOST, MOVED};
 use crate::geometry::Geometry;
-use crate::journal::{Deallocation, HeaderState, Kind, LineHeader, METADATA_PAGE, RECORD_BYTES, Record};
+use crate::journal::{
+    Deallocation, ENTRIES_PER_PAGE, HeaderState, Kind, LineHeader, RECORD_BYTES, Record, map_page_checksum,
+};
 use crate::ledger::Ledger;
 use crate::nand::Nand;
 use crate::nand::array::count;
 use crate::nand::wear::Blocks;
 use crate::plausible::{check_deallocation, check_header, check_lines_in_use, check_record, check_root};
 use crate::power::{Arming, RecoveryReport, Step};
-use crate::root::Root;
+use crate::root::{Basis, Root};
 use crate::store::{Store, StoreError};
 use crate::unit::{LogicalUnit, PhysicalUnit, index, narrow};
 
@@ -150,7 +153,8 @@ fn apply_root<S: Store>(ftl: &mut Ftl<S>, root: &Root) -> Result<(), StoreError>
     check_root(&ftl.geometry, root)?;
     let pages = ftl.map.pages().div_ceil(64);
     let blocks = Blocks::from_root(&ftl.geometry, &root.bad_blocks, &root.replaced);
-    let (true, Some(blocks)) = (root.basis.homes.len() == pages, blocks) else {
+    let fits = root.basis.homes.len() == pages && root.basis.sums.len() == ftl.map.pages();
+    let (true, Some(blocks)) = (fits, blocks) else {
         return Err(StoreError::Damaged("the root does not fit the geometry".into()));
     };
     ftl.nand.blocks = blocks;
@@ -175,19 +179,30 @@ fn read_headers<S: Store>(ftl: &mut Ftl<S>) -> Result<Vec<LineHeader>, StoreErro
     Ok(headers)
 }
 
+/// Reads the map's pages to where they stay, and checks them while they are in the processor's cache. A page that is not what was
+/// written is not made up from records: what was deallocated before the checkpoint is in no journal any more, and would come back.
 fn read_map<S: Store>(ftl: &mut Ftl<S>) -> Result<(), StoreError> {
-    let homes = ftl.checkpoint.basis.homes.clone();
+    let Basis { homes, sums, .. } = &ftl.checkpoint.basis;
     let second = |page: usize| homes[page / 64] >> (page % 64) & 1 == 1;
-    let mut bytes = vec![0; PAGES_PER_READ * METADATA_PAGE];
     let mut page = 0;
-    while page < ftl.map.pages() {
+    while page < sums.len() {
+        if sums[page] == 0 {
+            page += 1;
+            continue;
+        }
         // Neighbours with the same home lie next to each other.
-        let most = PAGES_PER_READ.min(ftl.map.pages() - page);
-        let run = (1..most).find(|next| second(page + next) != second(page)).unwrap_or(most);
-        let part = &mut bytes[..run * METADATA_PAGE];
-        ftl.nand.store.read_metadata(ftl.layout.map_at(page as u64, second(page)), part)?;
-        for (n, bytes) in part.as_chunks::<METADATA_PAGE>().0.iter().enumerate() {
-            ftl.map.read_page(page + n, bytes);
+        let most = PAGES_PER_READ.min(sums.len() - page);
+        let ends = |next: &usize| sums[page + next] == 0 || second(page + next) != second(page);
+        let run = (1..most).find(ends).unwrap_or(most);
+        let place = ftl.layout.map_at(page as u64, second(page));
+        ftl.nand.store.read_metadata(place, ftl.map.pages_mut(page, run))?;
+        for (read, &sum) in (page..).zip(&sums[page..page + run]) {
+            if map_page_checksum(read as u64, ftl.map.page(read)) != sum {
+                let first = read * ENTRIES_PER_PAGE;
+                let last = first + ENTRIES_PER_PAGE - 1;
+                return Err(StoreError::Damaged(format!("the map of units {first} to {last} is not what was written")));
+            }
+            ftl.map.count_page(read);
         }
         page += run;
     }
@@ -429,17 +444,17 @@ fn restore_frontier<S: Store>(ftl: &mut Ftl<S>, stream: usize, line: u32, opened
 
 /// Counts each line's valid units.
 fn recount<S: Store>(ftl: &mut Ftl<S>) -> Result<(), StoreError> {
-    let mut valid = vec![0; ftl.geometry.lines as usize];
+    let full = LineCount { slots: ftl.geometry.units_per_line, valid: 0 };
+    let mut lines = vec![full; ftl.geometry.lines as usize];
     // Nothing lies in a slot that is still to be programmed.
-    let mut slots = vec![ftl.geometry.units_per_line; ftl.geometry.lines as usize];
     for stream in &ftl.streams {
-        if let Some(slots) = slots.get_mut(stream.line as usize) {
-            *slots = stream.programmed;
+        if let Some(line) = lines.get_mut(stream.line as usize) {
+            line.slots = stream.programmed;
         }
     }
-    let counted = ftl.map.count_by_line(ftl.geometry.slot_bits, &slots, &mut valid);
+    let counted = ftl.map.count_by_line(ftl.geometry.slot_bits, &mut lines);
     ftl.mapped = counted.map_err(|unit| StoreError::Damaged(format!("unit {} lies nowhere", unit.0)))?;
-    for (line, valid) in (0..).zip(valid) {
+    for (line, LineCount { valid, .. }) in (0..).zip(lines) {
         let state = ftl.lines.get(line).state;
         if valid != 0 && matches!(state, LineState::Free | LineState::Retired) {
             return Err(StoreError::Damaged(format!("{valid} units lie in line {line}, which holds nothing")));

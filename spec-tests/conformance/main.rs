@@ -3,10 +3,13 @@
 
 mod admin;
 mod arbitration;
+mod atomic;
+mod atomic_random;
 mod deallocation;
 mod doorbells;
 mod events;
 mod features;
+mod fused;
 mod fuzz;
 mod hints;
 mod hostile;

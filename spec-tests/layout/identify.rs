@@ -98,7 +98,7 @@ fn numbers_of_identify_controller_are_little_endian() {
     assert_eq!(controller.psd[1].maximum_power_centiwatts.get(), 2500);
 }
 
-// Base 2.1 section 5.1.13.2.1: OACS, ONCS, LPA and VWC.
+// Base 2.1 section 5.1.13.2.1: OACS, ONCS, FUSES, LPA and VWC.
 #[test]
 fn bits_of_identify_controller() {
     assert_eq!(identify::OACS_DOORBELL_BUFFER, 0x0100);
@@ -106,6 +106,8 @@ fn bits_of_identify_controller() {
     assert_eq!(identify::ONCS_DATASET_MANAGEMENT, 0x0004);
     assert_eq!(identify::ONCS_WRITE_ZEROES, 0x0008);
     assert_eq!(identify::ONCS_SELECT, 0x0010);
+    assert_eq!(identify::ONCS_VERIFY, 0x0080);
+    assert_eq!(identify::FUSES_COMPARE_AND_WRITE, 0x0001);
     assert_eq!(identify::LPA_COMMAND_EFFECTS, 0x02);
     assert_eq!(identify::LPA_EXTENDED, 0x04);
     assert_eq!(identify::LPA_MISCELLANEOUS, 0x20);
@@ -174,10 +176,11 @@ fn lba_formats_follow_each_other() {
     assert_eq!(namespace.lbaf[62], LbaFormat { ms: 0.into(), lbads: 0, rp: 0 });
 }
 
-// NVM Command Set 1.1 section 4.1.5.1: NSFEAT bit 1 NSABP; DLFEAT bits 2:0 = 1 zeroes, bit 3 Deallocate in Write Zeroes.
+// NVM Command Set 1.1 section 4.1.5.1: NSFEAT bit 1 NSABP, bit 6 MAM; DLFEAT bits 2:0 = 1 zeroes, bit 3 Deallocate in Write Zeroes.
 #[test]
 fn bits_of_identify_namespace() {
     assert_eq!(identify::NSFEAT_OWN_ATOMICS, 0x02);
+    assert_eq!(identify::NSFEAT_MULTIPLE_ATOMICITY, 0x40);
     assert_eq!(identify::DLFEAT_ZEROES_AND_DEALLOCATE, 0x09);
 }
 

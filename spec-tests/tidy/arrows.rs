@@ -22,8 +22,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     // It starts the binary and reads what the guest says; it links nothing of ours.
     ("guest-harness", &[]),
     (
+        "bench",
+        &["nvme-spec", "media", "controller", "nvme-host", "vfio", "vhost", "traces", "spec-tests", "guest-harness"],
+    ),
+    (
         "spec-tests",
-        &["nvme-spec", "media", "controller", "nvme-host", "vfio", "vhost", "traces", "oracle", "daemon", "guest-harness"],
+        &[
+            "nvme-spec",
+            "media",
+            "controller",
+            "nvme-host",
+            "vfio",
+            "vhost",
+            "traces",
+            "oracle",
+            "daemon",
+            "guest-harness",
+        ],
     ),
 ];
 

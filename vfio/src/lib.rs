@@ -30,6 +30,7 @@ pub mod page;
 pub mod pci;
 pub mod server;
 mod session;
+pub mod socket;
 #[doc(hidden)]
 pub mod testing;
 mod watch;

@@ -133,6 +133,10 @@ pub const ONCS_DATASET_MANAGEMENT: u16 = 1 << 2;
 pub const ONCS_WRITE_ZEROES: u16 = 1 << 3;
 /// ONCS: the Save and Select fields of the feature commands are supported.
 pub const ONCS_SELECT: u16 = 1 << 4;
+/// ONCS: Verify is supported.
+pub const ONCS_VERIFY: u16 = 1 << 7;
+/// FUSES: Compare and Write can be fused.
+pub const FUSES_COMPARE_AND_WRITE: u16 = 1 << 0;
 /// LPA: Commands Supported and Effects is supported.
 pub const LPA_COMMAND_EFFECTS: u8 = 1 << 1;
 /// LPA: lengths and offsets of 32 bits and more are supported.
@@ -254,6 +258,8 @@ pub const FLBAS_EXTENDED: u8 = 1 << 4;
 pub const NSFEAT_OWN_ATOMICS: u8 = 1 << 1;
 /// NSFEAT, OPTPERF (bits 5:4) = 11b: the preferred sizes are given, those of deallocation in both widths.
 pub const NSFEAT_PREFERRED_SIZES: u8 = 0b11 << 4;
+/// NSFEAT: a write that crosses atomic boundaries is atomic between each two (MAM).
+pub const NSFEAT_MULTIPLE_ATOMICITY: u8 = 1 << 6;
 /// DLFEAT: deallocated blocks read as zeroes (bits 2:0 = 001b), and Write Zeroes may deallocate (bit 3).
 pub const DLFEAT_ZEROES_AND_DEALLOCATE: u8 = 0b1001;
 

@@ -5,6 +5,7 @@ mod compare;
 mod dataset;
 mod flush;
 mod read;
+mod verify;
 mod write;
 mod zeroes;
 
@@ -13,6 +14,7 @@ use nvme_spec::Status;
 
 use buffer::UserBuffer;
 
+use crate::atomic::Claim;
 use crate::command::{Access, Blocks, IoCommand};
 use crate::dma::{DataPointer, GuestMemory, Segment, Transfer, append};
 use crate::inflight::Origin;
@@ -37,9 +39,45 @@ pub(crate) struct Context<'a, M> {
     pub(crate) token: Token,
     /// What the command leaves for its completion to know.
     pub(crate) origin: &'a mut Origin,
+    /// The ranges of a Dataset Management command; those of one that was started before are taken from here.
+    pub(crate) listed: &'a mut Vec<LbaRange>,
+    /// Of all blocks that the command names, those that it is about now.
+    pub(crate) piece: Option<LbaRange>,
 }
 
-/// Starts a command: it fails with a status, or the media has it.
+/// What a command holds while it is under way, or while a piece of it is; `None` if it has no ranges, or names some that are refused when it is started.
+pub(crate) fn claim<'a>(
+    namespaces: &Namespaces,
+    nsid: u32,
+    command: &IoCommand,
+    piece: Option<LbaRange>,
+    listed: &'a [LbaRange],
+    single: &'a mut [LbaRange; 1],
+) -> Option<Claim<'a>> {
+    let namespace = namespaces.get(nsid)?;
+    let (exclusive, blocks) = match command {
+        IoCommand::Flush | IoCommand::DatasetManagement { deallocate: false, .. } => return None,
+        IoCommand::Read(access) | IoCommand::Compare(access) => (false, access.blocks),
+        IoCommand::Write(access) => (true, access.blocks),
+        IoCommand::Verify { blocks, .. } => (false, *blocks),
+        IoCommand::WriteZeroes { blocks, .. } => (true, *blocks),
+        IoCommand::DatasetManagement { .. } => {
+            return Some(Claim { volume: namespace.volume, exclusive: true, ranges: listed });
+        }
+    };
+    let range = LbaRange::new(Lba(blocks.start), u64::from(blocks.count));
+    *single = [piece.unwrap_or(range)];
+    let claim = Claim { volume: namespace.volume, exclusive, ranges: single };
+    range.fits(namespace.shape.capacity_blocks).then_some(claim)
+}
+
+/// Reads what a command is about from guest memory, as far as that is there: before anybody asks whom it has to wait for, and once.
+pub(crate) fn list<M: GuestMemory>(context: &mut Context<'_, M>, nsid: u32, command: &IoCommand) -> Result<(), Status> {
+    let IoCommand::DatasetManagement { ranges, data, .. } = *command else { return Ok(()) };
+    dataset::list(context, context.namespaces.resolve(nsid)?, ranges, data)
+}
+
+/// Starts a command, or a piece of it: it fails with a status, or the media has it. Its ranges were listed before.
 pub(crate) fn start<M: GuestMemory>(
     context: &mut Context<'_, M>,
     nsid: u32,
@@ -54,16 +92,20 @@ pub(crate) fn start<M: GuestMemory>(
         IoCommand::Read(access) => read::start(context, namespace, access),
         IoCommand::Write(access) => write::start(context, namespace, access),
         IoCommand::Compare(access) => compare::start(context, namespace, access),
+        IoCommand::Verify { blocks, force } => verify::start(context, namespace, blocks, force),
         IoCommand::WriteZeroes { blocks, force, deallocate } => {
             zeroes::start(context, namespace, blocks, force, deallocate)
         }
-        IoCommand::DatasetManagement { ranges, deallocate, data } => {
-            dataset::start(context, namespace, ranges, deallocate, data)
-        }
+        IoCommand::DatasetManagement { deallocate, .. } => Ok(dataset::start(context, namespace, deallocate)),
     }
 }
 
 impl<'a, M: GuestMemory> Context<'a, M> {
+    /// What the command is about now, of all its blocks.
+    fn piece_of(&self, all: LbaRange) -> LbaRange {
+        self.piece.unwrap_or(all)
+    }
+
     /// The blocks as a range of the namespace's volume, if they are all inside (B131).
     fn range(&self, namespace: &Namespace, blocks: Blocks) -> Result<LbaRange, Status> {
         let range = LbaRange::new(Lba(blocks.start), u64::from(blocks.count));
@@ -75,6 +117,12 @@ impl<'a, M: GuestMemory> Context<'a, M> {
         let among = if namespace.identity.extended_metadata { namespace.shape.metadata_bytes } else { 0 };
         let bytes = u64::from(blocks.count) * u64::from(namespace.shape.block_bytes + among);
         usize::try_from(bytes).ok().filter(|bytes| *bytes <= self.transfer_bytes_max).ok_or(Status::INVALID_FIELD)
+    }
+
+    /// Refuses a Verify above VSL, which is as much as MDTS: reading gigabytes would hold everything up.
+    fn check_verify_size(&self, namespace: &Namespace, blocks: Blocks) -> Result<(), Status> {
+        let bytes = u64::from(blocks.count) << namespace.block_shift();
+        if bytes <= self.transfer_bytes_max as u64 { Ok(()) } else { Err(Status::INVALID_FIELD) }
     }
 
     /// The blocks of a Read, Write or Compare in the volume, and in guest memory: their data, and their metadata if it is apart.
@@ -115,8 +163,8 @@ impl<'a, M: GuestMemory> Context<'a, M> {
         if readable { Ok(()) } else { Err(Status::DATA_TRANSFER_ERROR) }
     }
 
-    /// The blocks of a Read, Write or Compare, once found, and the media to give them to.
-    fn user_buffer(&mut self, namespace: &Namespace) -> (UserBuffer<'_, M>, &mut dyn Media) {
+    /// The blocks of a Read, Write or Compare that begins at `start`, once found, and the media to give them to.
+    fn user_buffer(&mut self, namespace: &Namespace, start: u64) -> (UserBuffer<'_, M>, &mut dyn Media) {
         let data = Transfer::new(self.memory, self.segments);
         let shape = &namespace.shape;
         let buffer = match shape.metadata_bytes as usize {
@@ -126,6 +174,9 @@ impl<'a, M: GuestMemory> Context<'a, M> {
             }
             _ => UserBuffer::separate(data, Transfer::new(self.memory, self.metadata)),
         };
+        // A piece lies behind the blocks before it.
+        let skipped = self.piece.map_or(0, |piece| usize::try_from(piece.start.0 - start).unwrap_or(usize::MAX));
+        let buffer = buffer.behind(skipped, shape.block_bytes as usize, shape.metadata_bytes as usize);
         (buffer, self.media)
     }
 

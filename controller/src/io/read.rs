@@ -15,7 +15,8 @@ pub(super) fn start<M: GuestMemory>(
     access: Access,
 ) -> Result<Submitted, Status> {
     let range = context.find_blocks(namespace, access)?;
+    let range = context.piece_of(range);
     let (now, token) = (context.now, context.token);
-    let (mut into, media) = context.user_buffer(namespace);
+    let (mut into, media) = context.user_buffer(namespace, access.blocks.start);
     Ok(media.submit(now, token, namespace.volume, Request::Read { range, into: &mut into, force: access.force }))
 }

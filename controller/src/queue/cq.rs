@@ -7,6 +7,7 @@ use zerocopy::IntoBytes;
 
 use super::BadDoorbell;
 use crate::dma::{DmaFault, GuestMemory};
+use crate::inspect::CompletionQueueState;
 
 pub(crate) struct CompletionQueue {
     base: u64,
@@ -43,6 +44,12 @@ impl CompletionQueue {
         self.head
     }
 
+    /// What there is to see of it, under its identifier.
+    pub(crate) fn state(&self, id: u16) -> CompletionQueueState {
+        let Self { base, entries, head, tail, phase, reserved, .. } = *self;
+        CompletionQueueState { id, base, entries, head, tail, phase, reserved, vector: self.vector() }
+    }
+
     /// Whether no further command can be taken until the host moves the head.
     pub(crate) fn is_full(&self) -> bool {
         self.occupied() + self.reserved >= self.entries - 1
@@ -63,6 +70,11 @@ impl CompletionQueue {
         let free = !self.is_full();
         self.reserved += u32::from(free);
         free
+    }
+
+    /// Whether two commands at once can ever have their slots.
+    pub(super) fn holds_two(&self) -> bool {
+        self.entries > 2
     }
 
     /// Gives a held slot back.

@@ -6,6 +6,7 @@ mod id_set;
 mod permit;
 mod sq;
 
+use nvme_spec::command::fuse;
 use nvme_spec::{Command, Completion, Status};
 
 pub(crate) use cq::CompletionQueue;
@@ -28,6 +29,8 @@ pub(crate) enum BadDoorbell {
 pub(crate) enum Take {
     /// A command, and the slot that its completion will use.
     Command(Permit, Command),
+    /// A fused pair, or what claimed to be one: it is under way or answered.
+    Pair,
     /// The queue has none.
     Empty,
     /// The completion queue has no slot free: try again when its head moves.
@@ -91,6 +94,11 @@ impl Queues {
         (0..).zip(&mut self.completion).filter_map(|(id, queue)| queue.as_mut().map(|queue| (id, queue)))
     }
 
+    /// The same, to look at.
+    pub(crate) fn completions(&self) -> impl Iterator<Item = (u16, &CompletionQueue)> {
+        (0..).zip(&self.completion).filter_map(|(id, queue)| queue.as_ref().map(|queue| (id, queue)))
+    }
+
     /// The submission queues that exist, with their identifiers.
     pub(crate) fn submissions(&self) -> impl Iterator<Item = (u16, &SubmissionQueue)> {
         (0..).zip(&self.submission).filter_map(|(id, queue)| queue.as_ref().map(|queue| (id, queue)))
@@ -152,6 +160,40 @@ impl Queues {
                 Take::MemoryGone
             }
         }
+    }
+
+    /// The second command of a fused pair, right behind the first that was just taken; [`Take::Empty`] if what is there is none, which
+    /// then stays. A pair needs two slots at a time: two queues that held one each would wait for each other.
+    pub(crate) fn take_second<M: GuestMemory>(&mut self, first: &Permit, memory: &M) -> Take {
+        let Some(queue) = self.submission.get_mut(usize::from(first.sqid())).and_then(Option::as_mut) else {
+            return Take::Empty;
+        };
+        let cqid = queue.completion_queue();
+        let Some(completion) = self.completion.get_mut(usize::from(cqid)).and_then(Option::as_mut) else {
+            return Take::Empty;
+        };
+        if queue.is_empty() || !completion.holds_two() {
+            return Take::Empty;
+        }
+        match queue.peek(memory) {
+            Err(_) => Take::MemoryGone,
+            Ok(command) if command.fuse() != fuse::SECOND => Take::Empty,
+            Ok(_) if !completion.reserve() => Take::NoSlot,
+            Ok(command) => {
+                queue.advance();
+                self.owed += 1;
+                self.taken += 1;
+                Take::Command(Permit::new(first.sqid(), cqid, command.cid.get(), self.taken), command)
+            }
+        }
+    }
+
+    /// Puts the command that was just taken back into its queue.
+    pub(crate) fn put_back(&mut self, permit: Permit) {
+        let queue = self.submission_mut(permit.sqid()).expect("the command was just taken from it");
+        queue.step_back();
+        self.taken -= 1;
+        self.abandon(permit);
     }
 
     /// A slot of the admin completion queue for a command that gave its own back while it waited.

@@ -5,6 +5,7 @@ use zerocopy::FromBytes;
 
 use super::BadDoorbell;
 use crate::dma::{DmaFault, GuestMemory};
+use crate::inspect::SubmissionQueueState;
 
 pub(crate) struct SubmissionQueue {
     base: u64,
@@ -38,6 +39,12 @@ impl SubmissionQueue {
         self.tail
     }
 
+    /// What there is to see of it, under its identifier.
+    pub(crate) fn state(&self, id: u16) -> SubmissionQueueState {
+        let Self { base, entries, head, tail, cqid } = *self;
+        SubmissionQueueState { id, base, entries, head, tail, completion_queue: cqid }
+    }
+
     /// Moves the tail where the host says it is.
     pub(crate) fn ring(&mut self, tail: u16) -> Result<(), BadDoorbell> {
         let tail = u32::from(tail);
@@ -50,11 +57,27 @@ impl SubmissionQueue {
 
     /// Copies the next entry, once, and moves the head. The queue must not be empty.
     pub(super) fn fetch<M: GuestMemory>(&mut self, memory: &M) -> Result<Command, DmaFault> {
+        let command = self.peek(memory)?;
+        self.advance();
+        Ok(command)
+    }
+
+    /// Copies the next entry and leaves it where it is. The queue must not be empty.
+    pub(super) fn peek<M: GuestMemory>(&self, memory: &M) -> Result<Command, DmaFault> {
         assert!(!self.is_empty());
         let mut bytes = [0; COMMAND_BYTES];
         let address = self.base.wrapping_add(u64::from(self.head) * COMMAND_BYTES as u64);
         memory.read(address, &mut bytes)?;
-        self.head = if self.head + 1 == self.entries { 0 } else { self.head + 1 };
         Ok(Command::read_from_bytes(&bytes).expect("the sizes agree"))
+    }
+
+    /// Moves the head behind the next entry.
+    pub(super) fn advance(&mut self) {
+        self.head = if self.head + 1 == self.entries { 0 } else { self.head + 1 };
+    }
+
+    /// Moves the head back to the entry that was fetched last, which nobody has been told of.
+    pub(super) fn step_back(&mut self) {
+        self.head = self.head.checked_sub(1).unwrap_or(self.entries - 1);
     }
 }

@@ -11,12 +11,12 @@ use media::store::{Inspection, inspect};
 use serde::Serialize;
 
 use super::error::OptionError;
-use super::media_words::{Collection, HostCache, MediaOptions, Part, Share, Store};
+use super::media_words::{Collection, HostCache, MediaOptions, Misbehaving, Part, Share, Store};
 use super::size::Bytes;
 use super::words::Word;
 
-/// The longest write that a loss of power leaves whole or undone, where lines are long enough for it.
-const POWER_ATOMIC_BYTES: u64 = 64 << 10;
+/// The longest write that a loss of power leaves whole or undone, unless asked otherwise and where lines are long enough for it.
+pub const POWER_ATOMIC_BYTES: u64 = 64 << 10;
 /// The largest line that is chosen without being asked for: what lies in an open line lies in memory.
 const LINE_BYTES_MAX: u64 = 16 << 20;
 /// About so many lines a drive has: with much fewer, the lines that the drive needs to work are more than the spare that was asked for.
@@ -86,22 +86,29 @@ impl MediaWords {
         })
     }
 
-    /// Checks the words, for volumes that were checked before; a file that exists decides what was not given.
+    /// Checks the words, for volumes that were checked before; a file that exists decides what was not given. Writes of up to
+    /// `atomic_bytes` are committed as one, as far as a line can hold them.
     ///
     /// # Errors
     /// The first word that cannot be, or that the file contradicts.
-    pub fn check(self, volumes: Vec<VolumeConfig>, file: Option<&Inspection>) -> Result<MediaSettings, OptionError> {
+    pub fn check(
+        self,
+        volumes: Vec<VolumeConfig>,
+        file: Option<&Inspection>,
+        atomic_bytes: u64,
+    ) -> Result<MediaSettings, OptionError> {
         let geometry = match file {
             Some(file) => self.geometry_of(file)?,
             None => self.new_geometry(&volumes)?,
         };
         let timing = self.options.timing.unwrap_or_default();
         let mut ssd = SsdConfig {
-            power_atomic_bytes: u32::try_from(self.power_atomic_bytes(&geometry)).unwrap_or(u32::MAX),
+            power_atomic_bytes: u32::try_from(power_atomic_bytes(&geometry, atomic_bytes)).unwrap_or(u32::MAX),
             geometry,
             volumes,
             cache: self.cache()?,
             times: timing.times(),
+            misbehaviour: self.options.misbehave.map(|given| given.0).unwrap_or_default(),
             ..SsdConfig::default()
         };
         ssd.tuning.policy = self.options.gc.unwrap_or_default().policy();
@@ -175,13 +182,6 @@ impl MediaWords {
         })
     }
 
-    /// What a write may touch must fit a line, however it lies.
-    fn power_atomic_bytes(&self, geometry: &GeometryConfig) -> u64 {
-        let unit = u64::from(geometry.unit_bytes);
-        let units_per_line = line_bytes(geometry) / unit;
-        POWER_ATOMIC_BYTES.min(units_per_line.saturating_sub(1) * unit).max(1)
-    }
-
     /// A rule that several words break together.
     fn refuse_geometry(&self, error: &ConfigError) -> OptionError {
         let words: Vec<_> = ["iu", "channels", "dies", "planes", "pages", "page_size", "bad_blocks"]
@@ -232,6 +232,13 @@ impl MediaWords {
 
 fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
+}
+
+/// What a write may touch must fit a line, however it lies, and its units are counted in 16 bits.
+fn power_atomic_bytes(geometry: &GeometryConfig, asked: u64) -> u64 {
+    let unit = u64::from(geometry.unit_bytes);
+    let units = (line_bytes(geometry) / unit).min(u16::MAX.into());
+    asked.min(units.saturating_sub(1) * unit).max(1)
 }
 
 fn line_bytes(geometry: &GeometryConfig) -> u64 {
@@ -297,6 +304,7 @@ impl MediaSettings {
             pages: geometry.pages_per_block,
             page_size: bytes(geometry.page_bytes),
             bad_blocks: geometry.factory_bad_blocks,
+            misbehave: Some(Misbehaving(self.ssd.misbehaviour)).filter(|of| !of.0.names().is_empty()),
         }
     }
 
@@ -358,6 +366,8 @@ pub struct PrintedMedia {
     pages: u32,
     page_size: Bytes,
     bad_blocks: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    misbehave: Option<Misbehaving>,
 }
 
 /// Where a store given with a namespace and one given with the media are the same.

@@ -16,11 +16,12 @@ pub use config::{CacheConfig, SsdConfig, VolumeConfig};
 pub use examine::Findings;
 pub use images::Images;
 
-use crate::fault::ReadFaults;
+use crate::fault::{NandFaults, ReadFaults};
 use crate::ftl::Ftl;
 use crate::ftl::line::EraseCounts;
 use crate::geometry::{ConfigError, require};
 use crate::ledger::Ledger;
+use crate::monitor::Monitor;
 use crate::nand::Nand;
 use crate::nand::timing::Timing;
 use crate::power::{Arming, Breaker, Power, PowerAtomicity, RecoveryReport, Step};
@@ -224,6 +225,22 @@ impl<S: Store> Ssd<S> {
         self.ftl.nand.power.clone()
     }
 
+    /// What the drive was made from.
+    #[must_use]
+    pub const fn config(&self) -> &SsdConfig {
+        &self.config
+    }
+
+    /// Faults of programs and erases to come.
+    pub(crate) fn nand_faults(&mut self) -> &mut NandFaults {
+        &mut self.ftl.nand.faults
+    }
+
+    /// The blocks with flipped bits.
+    pub(crate) const fn flipped_bits(&self) -> &ReadFaults {
+        &self.read_faults
+    }
+
     /// Faults of reads, to set and lift.
     pub fn read_faults(&mut self) -> &mut ReadFaults {
         &mut self.read_faults
@@ -418,5 +435,9 @@ impl<S: Store> Media for Ssd<S> {
         let destage = self.staged_since.map(|since| since.plus(self.config.cache.age_max));
         // What waits for the host's disk has no time: the store's waker says when to look again.
         [due, destage, self.late_commit].into_iter().flatten().min()
+    }
+
+    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
+        Some(self)
     }
 }

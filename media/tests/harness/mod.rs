@@ -170,7 +170,7 @@ fn random_config(random: &mut Random) -> SsdConfig {
         volumes,
         tuning: Tuning {
             policy: pick(random, &[VictimPolicy::Greedy, VictimPolicy::CostBenefit, VictimPolicy::Fifo]),
-            reserve_lines: 3 + random.below(2) as u32,
+            reserve_lines: 4 + random.below(2) as u32,
             journal_entries: 128,
             checkpoint_units: pick(random, &[0, 50, 200, 1000]),
             ..Tuning::default()
