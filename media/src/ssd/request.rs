@@ -49,9 +49,8 @@ impl<S: Store> Ssd<S> {
 
     fn read(&mut self, volume: usize, range: LbaRange, into: &mut dyn Sink, force: bool) -> Result<Wait, MediaError> {
         let span = self.span(volume, range)?;
-        let forced = force && self.ftl.has_uncommitted();
-        if forced {
-            self.ftl.commit();
+        if force && self.ftl.has_uncommitted() {
+            self.commit().map_err(|error| at(error, range.start))?;
         }
         if !self.read_faults.is_empty() {
             self.meet_read_faults(volume, range)?;
@@ -61,7 +60,8 @@ impl<S: Store> Ssd<S> {
         self.ftl.reached(Step::DataTransferred);
         self.ftl.counters.host_reads += 1;
         self.ftl.counters.host_read_bytes += span.bytes as u64;
-        Ok(if forced { Wait::Synced } else { self.until(self.ftl.nand.reads_finish) })
+        // What was programmed because it grew old may not have reached the host's disk.
+        Ok(if force { Wait::Synced } else { self.until(self.ftl.nand.reads_finish) })
     }
 
     #[cold]
