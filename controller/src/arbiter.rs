@@ -34,14 +34,23 @@ impl Arbiter {
         self.blocked.insert(id);
     }
 
+    /// Whether a queue has entries that cannot be taken.
+    pub(crate) fn any_blocked(&self) -> bool {
+        self.blocked.first_from(0).is_some()
+    }
+
     /// What held queues up may be over: they are tried again.
     pub(crate) fn unblock(&mut self) {
+        if self.blocked.is_empty() {
+            return;
+        }
         self.ready.absorb(&mut self.blocked);
     }
 
     /// The queue to take the next command from. `burst` is how many a queue may give before the next one has its turn.
+    #[inline]
     pub(crate) fn next(&mut self, burst: u32) -> Option<u16> {
-        let stays = self.left > 0 && self.ready.first_from(self.turn) == Some(self.turn);
+        let stays = self.left > 0 && self.ready.contains(self.turn);
         if !stays {
             let behind = self.turn + 1;
             self.turn = self.ready.first_from(behind).or_else(|| self.ready.first_from(0))?;

@@ -39,7 +39,23 @@ pub(crate) enum IoCommand {
 
 impl IoCommand {
     /// The command that an entry of an I/O queue asks for.
+    #[inline]
     pub(crate) fn parse(entry: &Command) -> Result<Self, Status> {
+        // What nearly all are: reads and writes with PRP entries, alone. Nothing of them can be refused here.
+        if entry.flags == 0 && matches!(NvmOpcode(entry.opcode), NvmOpcode::READ | NvmOpcode::WRITE) {
+            let data = DataPointer::Prp(prps(entry));
+            let (blocks, force) = (blocks(entry), entry.force_unit_access());
+            let access = Access { blocks, force, data, metadata: entry.mptr.get() };
+            return Ok(if NvmOpcode(entry.opcode) == NvmOpcode::READ {
+                Self::Read(access)
+            } else {
+                Self::Write(access)
+            });
+        }
+        Self::parse_any(entry)
+    }
+
+    fn parse_any(entry: &Command) -> Result<Self, Status> {
         // An opcode that we do not know is told as such, whatever the flags are: what is wrong with them comes later.
         let data = data(entry);
         let force = entry.force_unit_access();
@@ -85,6 +101,7 @@ impl IoCommand {
     }
 
     /// The first block that the command names, for the error log.
+    #[inline]
     pub(crate) fn first_block(&self) -> u64 {
         match self {
             Self::Flush | Self::DatasetManagement { .. } => 0,
@@ -111,10 +128,12 @@ fn data(entry: &Command) -> Result<DataPointer, Status> {
     }
 }
 
+#[inline]
 fn prps(entry: &Command) -> PrpEntries {
     PrpEntries { prp1: entry.prp1.get(), prp2: entry.prp2.get() }
 }
 
+#[inline]
 fn blocks(entry: &Command) -> Blocks {
     Blocks { start: entry.slba(), count: u32::from(entry.nlb_z()) + 1 }
 }

@@ -3,6 +3,7 @@
 use media::{LbaRange, Token};
 use nvme_spec::Command;
 
+use crate::command::IoCommand;
 use crate::queue::Permit;
 
 /// What is left to do when the media is done, and what the error log wants to know.
@@ -37,8 +38,8 @@ pub(crate) enum Fused {
 /// What is kept of a command that does not simply go to the media once.
 #[derive(Debug)]
 pub(crate) struct Parked {
-    /// Of no pair, whatever its flags said: `fused` knows.
-    pub(crate) entry: Command,
+    /// Of no pair by itself: `fused` knows.
+    pub(crate) command: IoCommand,
     /// The media has it. Otherwise it waits for others, or for its turn.
     pub(crate) at_media: bool,
     /// The ranges of a Dataset Management command, as they were when it came.
@@ -51,9 +52,8 @@ pub(crate) struct Parked {
 }
 
 impl Parked {
-    pub(crate) fn new(entry: &Command) -> Self {
-        let entry = Command { flags: entry.flags & !0b11, ..*entry };
-        Self { entry, at_media: false, listed: Vec::new(), piece: None, left: Vec::new(), fused: Fused::No }
+    pub(crate) fn new(command: IoCommand) -> Self {
+        Self { command, at_media: false, listed: Vec::new(), piece: None, left: Vec::new(), fused: Fused::No }
     }
 }
 
@@ -82,6 +82,7 @@ pub(crate) struct InFlightTable {
 
 impl InFlightTable {
     /// The token that the next insertion will use.
+    #[inline]
     pub(crate) fn next_token(&self) -> Token {
         Token(self.free.last().copied().unwrap_or(self.places.len()) as u64)
     }

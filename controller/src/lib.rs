@@ -48,15 +48,16 @@ use admin::features::Features;
 use arbiter::Arbiter;
 use atomic::{Dice, Order};
 use bar::Target;
+use command::IoCommand;
 use config::Config;
 use dma::{DoorbellPage, GuestMemory, Segment};
 use doorbell::Doorbells;
 use health::Health;
 use inflight::{InFlight, InFlightTable, Origin};
-use irq::Interrupts;
+use irq::{Heads, Interrupts};
 use namespace::Namespaces;
 use power::{Powered, Supply};
-use queue::{CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
+use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
 use state::{Registers, Reset, Shutdown};
 
 pub use irq::{Effect, InterruptMode};
@@ -111,6 +112,8 @@ pub struct Controller {
     /// Of the admin queue's memory.
     absence: Absence,
     effects: Vec<Effect>,
+    /// MDTS in bytes.
+    transfer_bytes_max: usize,
     /// Scratch for the data of one command.
     segments: Vec<Segment>,
     /// Scratch for its metadata.
@@ -153,6 +156,7 @@ impl Controller {
             metadata: Vec::new(),
             listed: Vec::new(),
             media,
+            transfer_bytes_max: config.transfer_bytes_max(),
             supply,
             config,
         }
@@ -295,7 +299,9 @@ impl Controller {
         if !self.power_is_on() || !self.registers.is_running() || !self.bus_master {
             return true;
         }
-        self.doorbells.arm(memory, &self.queues);
+        // A head that moves is worth a message of the host only where something waits for it.
+        let heads = self.arbiter.any_blocked() || self.interrupts.awaits_heads();
+        self.doorbells.arm(memory, &self.queues, heads);
         let moved = self.poll_doorbells(memory, page);
         self.notice_power();
         !moved
@@ -431,52 +437,64 @@ impl Controller {
     fn take_commands<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) -> bool {
         let mut done = 0;
         let burst = self.features.burst();
-        while done < WORK_PER_STEP && self.registers.is_running() {
+        if !self.registers.is_running() {
+            return false;
+        }
+        while done < WORK_PER_STEP {
             let Some(id) = self.arbiter.next(burst) else { break };
-            match self.take(id, memory) {
-                Take::Command(permit, command) => {
-                    self.segments.clear();
-                    if id == 0 {
-                        self.absence.over();
+            match self.queues.take(id, memory) {
+                Take::Command(permit, first) if id != 0 && turn::begins_pair(first) => {
+                    let first = *first;
+                    match self.take_pair(memory, permit, &first) {
+                        Ok(()) => done += 2,
+                        Err(by) => self.hold_back(id, &by),
                     }
-                    if self.fetched(&permit, &command) {
+                }
+                Take::Command(permit, command) => {
+                    if self.supply.fetched(&permit, command) {
                         break;
                     }
-                    self.execute(now, memory, permit, &command);
+                    let origin = Origin::of(command);
+                    if id == 0 {
+                        let command = *command;
+                        self.absence.over();
+                        self.execute_admin(memory, permit, &command, origin);
+                    } else {
+                        let command = IoCommand::parse(command);
+                        self.execute_io(now, memory, permit, command, origin);
+                    }
                     done += 1 + self.segments.len() / PIECES_PER_WORK;
                 }
-                Take::Pair => done += 2,
                 Take::Empty => self.arbiter.idle(id),
-                Take::NoSlot => self.arbiter.block(id),
-                Take::MemoryGone => {
-                    self.arbiter.block(id);
-                    self.memory_gone(id);
-                }
+                Take::Blocked(by) => self.hold_back(id, &by),
+            }
+            // Only what happens on the admin queue can end the life of the queues.
+            if id == 0 && !self.registers.is_running() {
+                break;
             }
         }
         self.supply.breaker.work_on(Mark::NONE);
         done > 0
     }
 
-    /// The next command of a queue; a fused pair is taken together, and is under way then.
-    fn take<M: GuestMemory>(&mut self, id: u16, memory: &M) -> Take {
-        match self.queues.take(id, memory) {
-            Take::Command(permit, command) if id != 0 && turn::begins_pair(&command) => {
-                self.take_pair(memory, permit, &command)
-            }
-            taken => taken,
+    /// A queue is not asked again until what holds it back is over.
+    fn hold_back(&mut self, id: u16, by: &Blocked) {
+        self.arbiter.block(id);
+        if matches!(by, Blocked::MemoryGone) {
+            self.memory_gone(id);
         }
     }
 
-    /// One command: it is answered now, or the media has it, or it waits.
-    fn execute<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, permit: Permit, command: &Command) {
-        let mut origin = Origin::of(command);
+    fn execute_admin<M: GuestMemory>(&mut self, memory: &M, permit: Permit, command: &Command, origin: Origin) {
+        self.segments.clear();
         let token = self.in_flight.next_token();
-        let result = if permit.sqid() == 0 {
-            admin::execute(self, memory, command, token)
-        } else {
-            self.execute_io(now, memory, command, token, &mut origin)
-        };
+        let result = admin::execute(self, memory, command, token);
+        self.settle(permit, origin, result);
+    }
+
+    /// What was begun is answered now, or the media has it, or it waits.
+    #[inline]
+    fn settle(&mut self, permit: Permit, origin: Origin, result: Result<Done, Status>) {
         match result {
             Ok(Done::Now(dw0)) => self.complete(permit, origin, Ok(dw0)),
             Ok(Done::Pending) => self.in_flight.insert(InFlight { permit, origin, parked: None }),
@@ -487,15 +505,24 @@ impl Controller {
     }
 
     /// Answers a command; a failure goes into the error log, and the answer says so (B89).
+    #[inline]
     fn complete(&mut self, permit: Permit, origin: Origin, result: Result<u32, Status>) {
-        let (status, dw0) = match result {
-            Ok(dw0) => (Status::SUCCESS, dw0),
-            Err(status) => {
-                self.health.log_command(permit.sqid(), permit.cid(), origin, status);
-                (status.with_more(), 0)
-            }
-        };
-        self.unpublished.insert(self.queues.complete(permit, status, dw0));
+        match result {
+            Ok(dw0) => self.answer(permit, Status::SUCCESS, dw0),
+            Err(status) => self.complete_failed(permit, origin, status),
+        }
+    }
+
+    #[cold]
+    fn complete_failed(&mut self, permit: Permit, origin: Origin, status: Status) {
+        self.health.log_command(permit.sqid(), permit.cid(), origin, status);
+        self.answer(permit, status.with_more(), 0);
+    }
+
+    #[inline]
+    fn answer(&mut self, permit: Permit, status: Status, dw0: u32) {
+        let cqid = self.queues.complete(permit, status, dw0);
+        self.unpublished.insert(cqid);
         self.reached(Step::CompletionQueued);
     }
 
@@ -517,7 +544,8 @@ impl Controller {
         for id in queues.iter().filter(|id| *id != 0).chain(queues.first_from(0).filter(|id| *id == 0)) {
             let Some(queue) = self.queues.completion_mut(id) else { continue };
             let breaker = &self.supply.breaker;
-            let (written, gone) = match queue.publish(memory, || {
+            // An armed crash point wants each entry to be a step.
+            let (written, gone) = match queue.publish(memory, !breaker.attentive(), || {
                 breaker.reached(Step::CompletionWritten);
             }) {
                 Ok(written) => (written, false),
@@ -555,9 +583,16 @@ impl Controller {
             return;
         }
         let before = self.effects.len();
-        let queues = &mut self.queues;
-        let unseen = || queues.completions_mut().any(|(_, queue)| queue.vector().is_some() && !queue.is_empty());
-        self.interrupts.deliver(now, unseen, &mut self.effects);
+        let queues = &self.queues;
+        let heads = |vector: Option<u16>| {
+            let of_vector = |own: u16| vector.is_none_or(|vector| own == vector);
+            let queues = queues.completions().filter(|(_, queue)| queue.vector().is_some_and(of_vector));
+            queues.fold(Heads { sum: 0, unseen: false }, |heads, (_, queue)| Heads {
+                sum: heads.sum + u64::from(queue.head()),
+                unseen: heads.unseen || !queue.is_empty(),
+            })
+        };
+        self.interrupts.deliver(now, heads, &mut self.effects);
         self.raise_until_lost(before);
     }
 

@@ -12,6 +12,8 @@ pub(crate) struct Namespace {
     pub(crate) identity: NamespaceConfig,
     pub(crate) volume: VolumeId,
     pub(crate) shape: VolumeShape,
+    /// Bytes of a block in the host's buffer: of its data, and of its metadata where that follows it.
+    pub(crate) buffer_block_bytes: u32,
     pub(crate) atomics: Atomics,
 }
 
@@ -72,7 +74,9 @@ impl Namespaces {
             let shape = media.shape(volume).expect("each namespace has its volume");
             assert!(shape.block_bytes.is_power_of_two() && shape.power_atomic_blocks >= 1);
             let atomics = config.atomics(index, shape.power_atomic_blocks).expect("checked against the media");
-            Namespace { identity: identity.clone(), volume, shape, atomics }
+            let among = if identity.extended_metadata { shape.metadata_bytes } else { 0 };
+            let buffer_block_bytes = shape.block_bytes + among;
+            Namespace { identity: identity.clone(), volume, shape, buffer_block_bytes, atomics }
         });
         Self { active: active.collect() }
     }
@@ -100,11 +104,23 @@ impl Namespaces {
 
     /// The active namespace with this identifier.
     pub(crate) fn get(&self, nsid: u32) -> Option<&Namespace> {
-        self.active.iter().find(|namespace| namespace.identity.nsid == nsid)
+        let place = self.active.binary_search_by_key(&nsid, |namespace| namespace.identity.nsid).ok()?;
+        self.active.get(place)
     }
 
     /// The namespace that a command means: one that cannot be is refused otherwise than one that only is not there (B106).
+    #[inline]
     pub(crate) fn resolve(&self, nsid: u32) -> Result<&Namespace, Status> {
+        // Identifiers are mostly given out from 1 on without a gap.
+        let place = (nsid as usize).wrapping_sub(1);
+        if let Some(namespace) = self.active.get(place).filter(|namespace| namespace.identity.nsid == nsid) {
+            return Ok(namespace);
+        }
+        self.resolve_by_search(nsid)
+    }
+
+    #[inline(never)]
+    fn resolve_by_search(&self, nsid: u32) -> Result<&Namespace, Status> {
         if let Some(namespace) = self.get(nsid) {
             return Ok(namespace);
         }

@@ -155,6 +155,12 @@ impl<M: GuestMemory> GuestMemory for Powered<'_, M> {
         self.reach(address)?.store_u64(address, value)
     }
 
+    #[inline]
+    fn store_pairs(&self, address: u64, pairs: &[[u64; 2]]) -> Result<(), DmaFault> {
+        self.reach(address)?.store_pairs(address, pairs)
+    }
+
+    #[inline]
     fn is_mapped(&self, address: u64, length: u64) -> bool {
         self.memory.is_mapped(address, length)
     }
@@ -177,6 +183,13 @@ pub(crate) struct Supply {
 }
 
 impl Supply {
+    /// A command was fetched; returns whether power is lost.
+    #[inline]
+    pub(crate) fn fetched(&self, permit: &Permit, command: &Command) -> bool {
+        self.breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
+        self.breaker.attentive() && self.breaker.fetched(&fetched(permit, command))
+    }
+
     pub(crate) fn new(media: &mut dyn Media) -> Self {
         let Some(power) = media.power() else { return Self::default() };
         Self { breaker: power.breaker(), misbehaviour: power.misbehaviour(), ..Self::default() }
@@ -282,14 +295,6 @@ impl Controller {
     #[inline]
     pub(crate) fn reached(&self, step: Step) -> bool {
         self.supply.breaker.reached(step)
-    }
-
-    /// A command was fetched; returns whether power is lost.
-    #[inline]
-    pub(crate) fn fetched(&self, permit: &Permit, command: &Command) -> bool {
-        let breaker = &self.supply.breaker;
-        breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
-        breaker.attentive() && breaker.fetched(&fetched(permit, command))
     }
 
     /// After a call that may have tripped the breaker: resolves the loss and puts the report together, once.

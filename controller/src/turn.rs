@@ -11,21 +11,36 @@ use crate::atomic::{Claim, Pieces};
 use crate::command::IoCommand;
 use crate::dma::GuestMemory;
 use crate::inflight::{Fused, InFlight, Origin, Parked};
-use crate::queue::{Permit, Take};
+use crate::queue::{Blocked, Permit};
 use crate::state::Shutdown;
 use crate::{Controller, WORK_PER_STEP, io, outcome};
 
 impl Controller {
     /// A command of an I/O queue that was just taken: it goes to the media at once unless another one has its blocks.
+    #[inline]
     pub(crate) fn execute_io<M: GuestMemory>(
         &mut self,
         now: Nanoseconds,
         memory: &M,
-        entry: &Command,
+        permit: Permit,
+        command: Result<IoCommand, Status>,
+        mut origin: Origin,
+    ) {
+        self.segments.clear();
+        let token = self.in_flight.next_token();
+        let result = command.and_then(|command| self.begin(now, memory, &command, token, &mut origin));
+        self.settle(permit, origin, result);
+    }
+
+    #[inline]
+    fn begin<M: GuestMemory>(
+        &mut self,
+        now: Nanoseconds,
+        memory: &M,
+        command: &IoCommand,
         token: Token,
         origin: &mut Origin,
     ) -> Result<Done, Status> {
-        let command = IoCommand::parse(entry)?;
         origin.lba = command.first_block();
         if self.reached(Step::CommandAccepted) {
             return Err(Status::ABORTED_POWER_LOSS);
@@ -33,35 +48,35 @@ impl Controller {
         if self.registers.shutdown != Shutdown::No {
             return Err(Status::ABORTED_POWER_LOSS);
         }
-        let nsid = entry.nsid.get();
         if matches!(command, IoCommand::DatasetManagement { .. }) {
-            io::list(&mut self.context(now, memory, token, origin, None), nsid, &command)?;
+            let nsid = origin.nsid;
+            io::list(&mut self.context(now, memory, token, origin, None), nsid, command)?;
         }
         let alone = self.order.is_idle() && self.dice.is_none();
-        if !alone && let Some(parked) = self.park(entry, &command, token) {
+        if !alone && let Some(parked) = self.park(origin.nsid, command, token) {
             return Ok(Done::Waits(parked));
         }
-        match self.start(now, memory, nsid, &command, token, origin, None)? {
+        match self.start(now, memory, command, token, origin, None)? {
             Some(dw0) => Ok(Done::Now(dw0)),
             None => {
-                let _ = self.enter(token, nsid, &command, None);
+                let _ = self.enter(token, origin.nsid, command, None);
                 Ok(Done::Pending)
             }
         }
     }
 
     /// Gives a command, or a piece of it, to the media; `None` if the media will report.
-    #[expect(clippy::too_many_arguments, reason = "a command, where it is in its life, and the world that it meets")]
+    #[inline]
     fn start<M: GuestMemory>(
         &mut self,
         now: Nanoseconds,
         memory: &M,
-        nsid: u32,
         command: &IoCommand,
         token: Token,
         origin: &mut Origin,
         piece: Option<LbaRange>,
     ) -> Result<Option<u32>, Status> {
+        let nsid = origin.nsid;
         let submitted = io::start(&mut self.context(now, memory, token, origin, piece), nsid, command)?;
         self.reached(Step::CommandSubmitted);
         match submitted {
@@ -70,6 +85,7 @@ impl Controller {
         }
     }
 
+    #[inline]
     fn context<'a, M: GuestMemory>(
         &'a mut self,
         now: Nanoseconds,
@@ -86,7 +102,7 @@ impl Controller {
             segments: &mut self.segments,
             metadata: &mut self.metadata,
             page_shift: self.registers.page_shift(),
-            transfer_bytes_max: self.config.transfer_bytes_max(),
+            transfer_bytes_max: self.transfer_bytes_max,
             token,
             origin,
             listed: &mut self.listed,
@@ -102,8 +118,7 @@ impl Controller {
     }
 
     /// What is kept of a command that must wait or go to the media in pieces; `None` if it does neither.
-    fn park(&mut self, entry: &Command, command: &IoCommand, token: Token) -> Option<Box<Parked>> {
-        let nsid = entry.nsid.get();
+    fn park(&mut self, nsid: u32, command: &IoCommand, token: Token) -> Option<Box<Parked>> {
         let mut single = [LbaRange::default()];
         let claim = io::claim(&self.namespaces, nsid, command, None, &self.listed, &mut single)?;
         let free = self.order.is_free(&claim);
@@ -121,7 +136,7 @@ impl Controller {
             let _ = self.enter(token, nsid, command, None);
         }
         let listed = if listed { self.listed.clone() } else { Vec::new() };
-        Some(Box::new(Parked { left, listed, ..Parked::new(entry) }))
+        Some(Box::new(Parked { left, listed, ..Parked::new(*command) }))
     }
 
     /// What a command falls apart into, in the order in which that happens; nothing if it stays whole.
@@ -165,15 +180,10 @@ impl Controller {
                 continue;
             }
             done += 1;
-            let Some(parked) = self.in_flight.get_mut(token).and_then(|command| command.parked.as_mut()) else {
-                continue;
-            };
+            let Some(InFlight { origin, parked: Some(parked), .. }) = self.in_flight.get_mut(token) else { continue };
             parked.piece = parked.left.pop();
-            let (entry, piece) = (parked.entry, parked.piece);
-            // The entry was parsed when it came, and is our copy.
-            let free =
-                IoCommand::parse(&entry).is_ok_and(|command| self.enter(token, entry.nsid.get(), &command, piece));
-            if free {
+            let (nsid, command, piece) = (origin.nsid, parked.command, parked.piece);
+            if self.enter(token, nsid, &command, piece) {
                 self.resume(now, memory, token);
             }
         }
@@ -187,11 +197,11 @@ impl Controller {
         if let Fused::Write { compare: Some(compare) } = parked.fused {
             return self.resume(now, memory, compare);
         }
-        let (entry, piece) = (parked.entry, parked.piece);
+        let (again, piece) = (parked.command, parked.piece);
         self.listed.clone_from(&parked.listed);
         let permit = &command.permit;
         self.supply.breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
-        let result = self.start_again(now, memory, &entry, token, &mut origin, piece);
+        let result = self.start_again(now, memory, &again, token, &mut origin, piece);
         if let Some(InFlight { origin: kept, parked: Some(parked), .. }) = self.in_flight.get_mut(token) {
             *kept = origin;
             parked.at_media = result == Ok(None);
@@ -207,7 +217,7 @@ impl Controller {
         &mut self,
         now: Nanoseconds,
         memory: &M,
-        entry: &Command,
+        command: &IoCommand,
         token: Token,
         origin: &mut Origin,
         piece: Option<LbaRange>,
@@ -215,8 +225,7 @@ impl Controller {
         if self.registers.shutdown != Shutdown::No {
             return Err(Status::ABORTED_POWER_LOSS);
         }
-        let command = IoCommand::parse(entry)?;
-        self.start(now, memory, entry.nsid.get(), &command, token, origin, piece)
+        self.start(now, memory, command, token, origin, piece)
     }
 
     /// What the media had of a command is done: the command is, or its other pieces follow.
@@ -276,37 +285,47 @@ impl Controller {
 
     /// A command that says it is the first of a fused pair: with its second it is carried out, without it is refused (NVMe Base 2.1
     /// section 3.4.2; B148). Without slots or memory for both the first goes back into its queue.
-    pub(crate) fn take_pair<M: GuestMemory>(&mut self, memory: &M, permit: Permit, first: &Command) -> Take {
-        let (permit, second) = match self.queues.take_second(&permit, memory) {
-            Take::Command(other, second) => ([permit, other], second),
-            Take::Empty => {
-                self.complete(permit, Origin::of(first), Err(Status::MISSING_FUSED));
-                return Take::Pair;
+    ///
+    /// # Errors
+    /// Why neither can be taken now.
+    pub(crate) fn take_pair<M: GuestMemory>(
+        &mut self,
+        memory: &M,
+        permit: Permit,
+        first: &Command,
+    ) -> Result<(), Blocked> {
+        match self.queues.take_second(&permit, memory) {
+            Ok(Some((other, second))) => {
+                if !self.supply.fetched(&permit, first) && !self.supply.fetched(&other, &second) {
+                    self.execute_pair([permit, other], first, &second);
+                }
             }
-            blocked => {
+            Ok(None) => self.complete(permit, Origin::of(first), Err(Status::MISSING_FUSED)),
+            Err(by) => {
                 self.queues.put_back(permit);
-                return blocked;
+                return Err(by);
             }
-        };
-        let [one, other] = &permit;
-        if !self.fetched(one, first) && !self.fetched(other, &second) {
-            self.execute_pair(permit, first, &second);
         }
-        Take::Pair
+        Ok(())
     }
 
     fn execute_pair(&mut self, [one, other]: [Permit; 2], first: &Command, second: &Command) {
-        let (range, origin) = match self.check_pair(first, second) {
-            Ok(range) => (range, move |entry| Origin { lba: range.start.0, ..Origin::of(entry) }),
+        let ([first_command, second_command], range) = match self.check_pair(first, second) {
+            Ok(checked) => checked,
             Err((status, partner)) => {
                 self.complete(one, Origin::of(first), Err(status));
                 return self.complete(other, Origin::of(second), Err(partner));
             }
         };
+        let origin = |entry| Origin { lba: range.start.0, ..Origin::of(entry) };
         let compare = self.in_flight.next_token();
-        self.in_flight.insert(InFlight { permit: one, origin: origin(first), parked: Some(Parked::new(first).into()) });
+        self.in_flight.insert(InFlight {
+            permit: one,
+            origin: origin(first),
+            parked: Some(Parked::new(first_command).into()),
+        });
         let write = self.in_flight.next_token();
-        let mut parked = Box::new(Parked::new(second));
+        let mut parked = Box::new(Parked::new(second_command));
         parked.fused = Fused::Write { compare: Some(compare) };
         self.in_flight.insert(InFlight { permit: other, origin: origin(second), parked: Some(parked) });
         if let Some(first) = self.in_flight.get_mut(compare).and_then(|command| command.parked.as_mut()) {
@@ -318,9 +337,9 @@ impl Controller {
         }
     }
 
-    /// The blocks of a fused pair that can be carried out, or how each of them ends.
-    fn check_pair(&self, first: &Command, second: &Command) -> Result<LbaRange, (Status, Status)> {
-        let (compare, _) = IoCommand::parse_pair(first, second)?;
+    /// A fused pair that can be carried out, and its blocks; or how each of them ends.
+    fn check_pair(&self, first: &Command, second: &Command) -> Result<([IoCommand; 2], LbaRange), (Status, Status)> {
+        let (compare, write) = IoCommand::parse_pair(first, second)?;
         self.reached(Step::CommandAccepted);
         if self.registers.shutdown != Shutdown::No {
             return Err((Status::ABORTED_POWER_LOSS, Status::ABORTED_POWER_LOSS));
@@ -333,7 +352,7 @@ impl Controller {
         let range = claim.map(|claim| claim.ranges[0]).ok_or(failed(Status::LBA_OUT_OF_RANGE))?;
         // Multiple Atomicity Mode is not for fused pairs (B167).
         if namespace.compares_atomically(self.config.atomics, range) {
-            Ok(range)
+            Ok(([compare, write], range))
         } else {
             Err(failed(Status::ATOMIC_UNIT_EXCEEDED))
         }

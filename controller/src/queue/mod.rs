@@ -26,13 +26,17 @@ pub(crate) enum BadDoorbell {
 }
 
 /// What came of trying to take a command.
-pub(crate) enum Take {
+pub(crate) enum Take<'a> {
     /// A command, and the slot that its completion will use.
-    Command(Permit, Command),
-    /// A fused pair, or what claimed to be one: it is under way or answered.
-    Pair,
+    Command(Permit, &'a Command),
     /// The queue has none.
     Empty,
+    /// It cannot be taken now.
+    Blocked(Blocked),
+}
+
+/// Why a command cannot be taken now.
+pub(crate) enum Blocked {
     /// The completion queue has no slot free: try again when its head moves.
     NoSlot,
     /// The queue's memory is not there: try again when the table of mappings changes.
@@ -73,6 +77,7 @@ impl Queues {
         u16::try_from(self.submission.len()).unwrap_or(u16::MAX)
     }
 
+    #[inline]
     pub(crate) fn submission(&self, id: u16) -> Option<&SubmissionQueue> {
         self.submission.get(usize::from(id))?.as_ref()
     }
@@ -85,13 +90,9 @@ impl Queues {
         self.submission.get_mut(usize::from(id))?.as_mut()
     }
 
+    #[inline]
     pub(crate) fn completion_mut(&mut self, id: u16) -> Option<&mut CompletionQueue> {
         self.completion.get_mut(usize::from(id))?.as_mut()
-    }
-
-    /// The completion queues that exist, with their identifiers.
-    pub(crate) fn completions_mut(&mut self) -> impl Iterator<Item = (u16, &mut CompletionQueue)> {
-        (0..).zip(&mut self.completion).filter_map(|(id, queue)| queue.as_mut().map(|queue| (id, queue)))
     }
 
     /// The same, to look at.
@@ -135,7 +136,8 @@ impl Queues {
     }
 
     /// A completion slot first, then the command: so a full completion queue is not a case for anybody behind.
-    pub(crate) fn take<M: GuestMemory>(&mut self, id: u16, memory: &M) -> Take {
+    #[inline]
+    pub(crate) fn take<M: GuestMemory>(&mut self, id: u16, memory: &M) -> Take<'_> {
         let Some(queue) = self.submission.get_mut(usize::from(id)).and_then(Option::as_mut) else {
             return Take::Empty;
         };
@@ -147,7 +149,7 @@ impl Queues {
             return Take::Empty;
         };
         if !completion.reserve() {
-            return Take::NoSlot;
+            return Take::Blocked(Blocked::NoSlot);
         }
         match queue.fetch(memory) {
             Ok(command) => {
@@ -157,35 +159,38 @@ impl Queues {
             }
             Err(_) => {
                 completion.release();
-                Take::MemoryGone
+                Take::Blocked(Blocked::MemoryGone)
             }
         }
     }
 
-    /// The second command of a fused pair, right behind the first that was just taken; [`Take::Empty`] if what is there is none, which
-    /// then stays. A pair needs two slots at a time: two queues that held one each would wait for each other.
-    pub(crate) fn take_second<M: GuestMemory>(&mut self, first: &Permit, memory: &M) -> Take {
-        let Some(queue) = self.submission.get_mut(usize::from(first.sqid())).and_then(Option::as_mut) else {
-            return Take::Empty;
-        };
+    /// The second command of a fused pair, right behind the first that was just taken; `None` if what is there is none, which then
+    /// stays. A pair needs two slots at a time: two queues that held one each would wait for each other.
+    ///
+    /// # Errors
+    /// Why neither can be taken now.
+    pub(crate) fn take_second<M: GuestMemory>(
+        &mut self,
+        first: &Permit,
+        memory: &M,
+    ) -> Result<Option<(Permit, Command)>, Blocked> {
+        let queue = self.submission[usize::from(first.sqid())].as_mut().expect("the first was just taken from it");
         let cqid = queue.completion_queue();
-        let Some(completion) = self.completion.get_mut(usize::from(cqid)).and_then(Option::as_mut) else {
-            return Take::Empty;
-        };
+        let completion = self.completion[usize::from(cqid)].as_mut().expect("it holds the first's slot");
         if queue.is_empty() || !completion.holds_two() {
-            return Take::Empty;
+            return Ok(None);
         }
-        match queue.peek(memory) {
-            Err(_) => Take::MemoryGone,
-            Ok(command) if command.fuse() != fuse::SECOND => Take::Empty,
-            Ok(_) if !completion.reserve() => Take::NoSlot,
-            Ok(command) => {
-                queue.advance();
-                self.owed += 1;
-                self.taken += 1;
-                Take::Command(Permit::new(first.sqid(), cqid, command.cid.get(), self.taken), command)
-            }
+        let command = *queue.peek(memory).map_err(|_| Blocked::MemoryGone)?;
+        if command.fuse() != fuse::SECOND {
+            return Ok(None);
         }
+        if !completion.reserve() {
+            return Err(Blocked::NoSlot);
+        }
+        queue.advance();
+        self.owed += 1;
+        self.taken += 1;
+        Ok(Some((Permit::new(first.sqid(), cqid, command.cid.get(), self.taken), command)))
     }
 
     /// Puts the command that was just taken back into its queue.
@@ -206,6 +211,7 @@ impl Queues {
     }
 
     /// Answers a command: the entry is written at the next [`CompletionQueue::publish`] of the queue whose identifier is returned.
+    #[inline]
     pub(crate) fn complete(&mut self, permit: Permit, status: Status, dw0: u32) -> u16 {
         let sq_head = self.submission(permit.sqid()).map_or(0, SubmissionQueue::head);
         let entry = Completion {
@@ -243,6 +249,7 @@ impl Queues {
         self.owed
     }
 
+    #[inline]
     fn settle(&mut self, permit: Permit) -> u16 {
         assert!(self.owed > 0, "a permit is settled once");
         self.owed -= 1;

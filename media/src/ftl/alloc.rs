@@ -76,9 +76,21 @@ impl Stream {
 }
 
 impl<S: Store> Ftl<S> {
+    /// Takes the next slot of a stream; opens a line where none is open. `None` where there is no free line.
+    #[inline]
+    pub(crate) fn take_slot(&mut self, stream: usize) -> Option<u32> {
+        let frontier = &mut self.streams[stream];
+        if frontier.line != NO_LINE && frontier.next < self.geometry.units_per_line {
+            let slot = frontier.next;
+            frontier.next += 1;
+            frontier.staged_total += 1;
+            return Some(slot);
+        }
+        self.take_slots(stream, 1).map(|(slot, _)| slot)
+    }
+
     /// Takes up to `most` neighbouring slots of a stream that lie in one piece of memory; opens a line where none is open. `None`
     /// where there is no free line.
-    #[inline]
     pub(crate) fn take_slots(&mut self, stream: usize, most: u32) -> Option<(u32, u32)> {
         while self.streams[stream].next == self.geometry.units_per_line || self.streams[stream].line == NO_LINE {
             self.next_line(stream)?;

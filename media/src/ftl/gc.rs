@@ -112,8 +112,17 @@ impl<S: Store> Ftl<S> {
     ///
     /// # Errors
     /// [`NoRoom`] where nothing can be collected any more.
+    #[inline]
     pub(crate) fn make_room(&mut self, units: u32) -> Result<(), NoRoom> {
-        self.pay(units);
+        // While no line is collected and enough are free there is nothing to pay.
+        if self.collector.victim.is_some() || self.lines.free() + self.lines.drained() < self.tuning.reserve_lines {
+            self.pay(units);
+        }
+        if !self.needs_line(units) && !self.read_only { Ok(()) } else { self.make_room_for_line(units) }
+    }
+
+    #[inline(never)]
+    fn make_room_for_line(&mut self, units: u32) -> Result<(), NoRoom> {
         let mut rounds = 4 * self.geometry.lines;
         while self.needs_line(units) && self.lines.free() <= FLOOR_LINES {
             rounds = rounds.checked_sub(1).ok_or(NoRoom)?;
@@ -124,6 +133,7 @@ impl<S: Store> Ftl<S> {
         if self.read_only { Err(NoRoom) } else { Ok(()) }
     }
 
+    #[inline]
     fn needs_line(&self, units: u32) -> bool {
         let host = &self.streams[HOST];
         host.line == super::alloc::NO_LINE || self.geometry.units_per_line - host.next < units
@@ -249,14 +259,14 @@ impl<S: Store> Ftl<S> {
     /// A slot for a unit to be moved. Where no line is free, drained lines may only wait for what is staged: that is programmed then,
     /// whatever it costs, because a collector that cannot go on would be the end of all writing.
     fn take_moved_slot(&mut self) -> Option<u32> {
-        if let Some((slot, _)) = self.take_slots(MOVED, 1) {
+        if let Some(slot) = self.take_slot(MOVED) {
             return Some(slot);
         }
         if self.lines.drained() > 0 {
             self.commit();
             self.release_drained();
         }
-        self.take_slots(MOVED, 1).map(|(slot, _)| slot)
+        self.take_slot(MOVED)
     }
 
     fn drain_victim(&mut self, line: u32) {

@@ -47,6 +47,7 @@ impl<S: Store> Ssd<S> {
         })
     }
 
+    #[inline]
     fn read(&mut self, volume: usize, range: LbaRange, into: &mut dyn Sink, force: bool) -> Result<Wait, MediaError> {
         let span = self.span(volume, range)?;
         if force && self.ftl.has_uncommitted() {
@@ -60,7 +61,7 @@ impl<S: Store> Ssd<S> {
         self.ftl.reached(Step::DataTransferred);
         self.ftl.counters.host_reads += 1;
         self.ftl.counters.host_read_bytes += span.bytes as u64;
-        // What was programmed because it grew old may not have reached the host's disk.
+        // What was programmed because it grew old may not have reached the host's disk yet.
         Ok(if force { Wait::Synced } else { self.until(self.ftl.nand.reads_finish) })
     }
 
@@ -78,6 +79,7 @@ impl<S: Store> Ssd<S> {
         }
     }
 
+    #[inline]
     fn write(
         &mut self,
         volume: usize,
@@ -149,6 +151,7 @@ impl<S: Store> Ssd<S> {
     }
 
     /// While the store is stuck nothing new is taken in: memory would fill with what cannot be written.
+    #[inline]
     pub(super) fn check_store(&mut self) -> Result<(), MediaError> {
         if self.stuck {
             self.stuck = self.ftl.nand.store.synced().is_err();
@@ -221,27 +224,51 @@ impl<S: Store> Ssd<S> {
         if time <= self.now { Wait::Nothing } else { Wait::Until(time) }
     }
 
+    #[inline]
     pub(super) fn execute(&mut self, volume: usize, request: Request<'_>) -> Result<Wait, MediaError> {
+        match request {
+            Request::Read { range, into, force } if volume < self.volumes.len() => {
+                self.read(volume, range, into, force)
+            }
+            Request::Write { range, from, force } if volume < self.volumes.len() => {
+                self.leave_rest();
+                let before = self.ftl.mapped;
+                let wait = self.write(volume, range, from, force);
+                if wait.is_ok() {
+                    self.ftl.counters.host_writes += 1;
+                    self.ftl.counters.host_write_bytes += range.blocks << self.volumes[volume].block_shift;
+                }
+                self.note_mapped(volume, before);
+                wait
+            }
+            request => self.execute_other(volume, request),
+        }
+    }
+
+    /// Counts what became of the volume's units since so many of all were mapped.
+    #[inline]
+    fn note_mapped(&mut self, volume: usize, before: u64) {
+        let mapped = &mut self.volumes[volume].mapped_units;
+        *mapped = *mapped + self.ftl.mapped - before;
+    }
+
+    #[inline(never)]
+    fn execute_other(&mut self, volume: usize, request: Request<'_>) -> Result<Wait, MediaError> {
         match request {
             Request::FlushAll => return self.flush(),
             Request::Quiesce => return self.quiesce(),
             _ if volume >= self.volumes.len() => return Err(MediaError::NoSuchVolume),
-            Request::Read { .. } | Request::Flush => {}
-            Request::Write { .. } | Request::WriteZeroes { .. } | Request::Deallocate { .. } => self.leave_rest(),
+            Request::Flush => {}
+            _ => self.leave_rest(),
         }
         let before = self.ftl.mapped;
         let wait = match request {
-            Request::Read { range, into, force } => return self.read(volume, range, into, force),
+            Request::Read { .. } | Request::Write { .. } => unreachable!("carried out by the caller"),
             Request::Flush | Request::FlushAll | Request::Quiesce => return self.flush(),
-            Request::Write { range, from, force } => self.write(volume, range, from, force).inspect(|_| {
-                self.ftl.counters.host_writes += 1;
-                self.ftl.counters.host_write_bytes += range.blocks << self.volumes[volume].block_shift;
-            }),
             Request::WriteZeroes { range, deallocate, force } => self.write_zeroes(volume, range, deallocate, force),
             Request::Deallocate { ranges } => self.deallocate(volume, ranges),
         };
-        let mapped = &mut self.volumes[volume].mapped_units;
-        *mapped = *mapped + self.ftl.mapped - before;
+        self.note_mapped(volume, before);
         wait
     }
 
@@ -258,8 +285,10 @@ impl<S: Store> Ssd<S> {
     }
 
     /// Before anything changes, the store must no longer say that the end was orderly.
+    #[inline]
     fn leave_rest(&mut self) {
-        if std::mem::take(&mut self.at_rest) {
+        if self.at_rest {
+            self.at_rest = false;
             self.ftl.write_root(false);
         }
     }
@@ -277,6 +306,14 @@ impl<S: Store> Ssd<S> {
         if self.ftl.nand.power.lost() {
             return Submitted::Done(Err(MediaError::PowerLost));
         }
+        if ended == Ok(Wait::Nothing) {
+            return Submitted::Done(Ok(()));
+        }
+        self.answer_later(token, ended)
+    }
+
+    #[inline(never)]
+    fn answer_later(&mut self, token: Token, ended: Result<Wait, MediaError>) -> Submitted {
         match ended {
             Ok(Wait::Nothing) => Submitted::Done(Ok(())),
             Err(error) => Submitted::Done(Err(error)),
