@@ -314,6 +314,8 @@ impl<S: Store> Ftl<S> {
                 staged += 1;
             }
         }
+        // Of what lies in the line before nothing is left that a loss of power could bring back.
+        frontier.carried.retain(|(record, ..)| record.sequence < first_sequence);
         let taken = self.sequence - first_sequence;
         if staged < taken {
             // A part of the group was programmed when its line was closed, and would count as soon as the horizon passes it.
