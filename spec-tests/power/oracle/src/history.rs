@@ -161,6 +161,12 @@ impl History {
         command.ended = Some(Ended { at, success });
     }
 
+    /// The latest event.
+    #[must_use]
+    pub const fn now(&self) -> Time {
+        self.clock
+    }
+
     /// A command by its name.
     #[must_use]
     pub fn command(&self, id: CommandId) -> Option<&Command> {

@@ -35,6 +35,8 @@ pub enum Rule {
     Unanswered,
     /// The drive did not come back.
     Recovery,
+    /// A promise that the drive made to itself was broken: it stopped.
+    Stopped,
 }
 
 impl Rule {
@@ -56,6 +58,7 @@ impl Rule {
             Self::Counter => "counter: unsafe shutdowns are miscounted",
             Self::Unanswered => "unanswered: a command without fault failed or was never answered",
             Self::Recovery => "recovery: the drive does not come back",
+            Self::Stopped => "stopped: the drive's own assertion failed",
         }
     }
 }

@@ -2,6 +2,7 @@
 //! the recorder. What reads return is judged at once; what follows from a loss of power is not its business.
 
 use std::collections::BTreeMap;
+use std::hash::Hash as _;
 
 use nvme_host::io::{block_command, nvm_command};
 use nvme_host::{Host, HostError, Mapping, Setup, Shutdown};
@@ -12,6 +13,7 @@ use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Command, Completion, NSID_ALL, identify};
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::Fingerprint;
 use super::machine::{MEMORY, Machine};
 use crate::checker::{Image, judge_read};
 use crate::history::{CommandId, History, Verb};
@@ -125,6 +127,8 @@ pub struct Session {
     quiet: BTreeMap<u16, Vec<CommandId>>,
     /// Reads that were judged.
     pub reads: u64,
+    /// What the host saw.
+    pub seen: Fingerprint,
 }
 
 impl Session {
@@ -140,6 +144,7 @@ impl Session {
             sent: BTreeMap::new(),
             quiet: BTreeMap::new(),
             reads: 0,
+            seen: Fingerprint::default(),
         };
         session.bring_up()?;
         Ok(session)
@@ -318,6 +323,7 @@ impl Session {
         };
         let success = completion.status().is_success();
         history.end(sent.id, success);
+        (queue, sent.id, history.now()).hash(&mut self.seen);
         let (mut data, mut metadata) = (Vec::new(), Vec::new());
         if let Some((address, length, mapping)) = sent.data {
             data = self.host.read_memory(address, length);
@@ -336,6 +342,7 @@ impl Session {
         if command.verb == Verb::Read {
             self.reads += 1;
             let found = self.known[command.nsid as usize - 1].look(&data, &metadata);
+            found.hash(&mut self.seen);
             judge_read(history, sent.id, &found)?;
         }
         Ok(())
