@@ -61,12 +61,7 @@ pub fn scenario(seed: u64, wishes: &Wishes) -> Scenario {
     let shape = Shape::of(&drive, &namespaces);
     let mut passes: Vec<_> = (0..count).map(|_| dice.pass(&shape, queues, wishes)).collect();
     if dice.chance(4) {
-        // One block at the most: more than that leaves no replacements.
-        let operations = &mut passes[0].operations;
-        let at = dice.index(operations.len());
-        let nth = 1 + dice.below(20);
-        let fault = if dice.chance(2) { Operation::FailProgram { nth } } else { Operation::FailErase { nth } };
-        operations.insert(at, fault);
+        dice.fail_a_block(&mut passes);
     }
     Scenario { drive, ground, device, namespaces, passes }
 }
@@ -176,7 +171,10 @@ impl Dice {
             2 => Arming::IoCommand(1 + self.below(20)),
             3 => Arming::Program(1 + self.below(20)),
             4 => Arming::Journal(1 + self.below(3)),
-            5..=8 => Arming::Hit(self.pick(Step::ALL), 1 + self.below(6)),
+            5..=8 => {
+                let within = 1 + self.below(6);
+                Arming::Hit(self.pick(Step::ALL), 1 + self.below(within))
+            }
             9 => Arming::Command(1 + self.below(24)),
             10 => {
                 let (nsid, near) = self.place(shape);
@@ -195,6 +193,20 @@ impl Dice {
 
     fn recovery(&mut self) -> Arming {
         Arming::AnyStep(1 + self.below(8))
+    }
+
+    /// One block of the drive fails, not more: that would leave no replacements.
+    fn fail_a_block(&mut self, passes: &mut [Pass]) {
+        let number = self.index(passes.len());
+        let operations = &mut passes[number].operations;
+        let nth = 1 + self.below(20);
+        let fault = if self.chance(2) { Operation::FailProgram { nth } } else { Operation::FailErase { nth } };
+        operations.insert(self.index(operations.len()), fault);
+        for pass in &mut passes[number..] {
+            if self.chance(3) {
+                pass.arming = Some(Arming::Hit(Step::BlockRetired, 1));
+            }
+        }
     }
 
     /// A few commands together, their doorbells in any order or never, and some time for the device.
