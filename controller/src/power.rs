@@ -9,6 +9,7 @@ use media::{
 };
 use nvme_spec::Command;
 use nvme_spec::opcode::NvmOpcode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Controller;
@@ -16,7 +17,7 @@ use crate::dma::{DmaFault, GuestMemory};
 use crate::queue::Permit;
 
 /// A command by its names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CommandName {
     /// Submission queue.
@@ -28,7 +29,7 @@ pub struct CommandName {
 }
 
 /// Logical blocks of a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct BlockRange {
     /// The first block.
     pub first: u64,
@@ -37,7 +38,7 @@ pub struct BlockRange {
 }
 
 /// What a change was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
     /// A write of data or of zeroes.
@@ -47,7 +48,7 @@ pub enum Change {
 }
 
 /// What became of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FateName {
     /// All of it is there.
@@ -59,7 +60,7 @@ pub enum FateName {
 }
 
 /// What the contract lets a host find in the blocks of a change that was not durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Observable {
     /// What was there before: not all of the change had arrived, and it stands or falls as a whole.
@@ -73,7 +74,7 @@ pub enum Observable {
 }
 
 /// A write or deallocation that was not durable when power went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NotDurable {
     /// What it was.
@@ -100,7 +101,7 @@ pub struct NotDurable {
 }
 
 /// What a loss of power did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PowerReport {
     /// The step at which the crash point tripped; absent where power was cut from outside.
@@ -183,10 +184,16 @@ pub(crate) struct Supply {
 }
 
 impl Supply {
+    /// The media learns on whose behalf it works from now on.
+    #[inline]
+    pub(crate) fn work_on(&self, permit: &Permit) {
+        self.breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
+    }
+
     /// A command was fetched; returns whether power is lost.
     #[inline]
     pub(crate) fn fetched(&self, permit: &Permit, command: &Command) -> bool {
-        self.breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
+        self.work_on(permit);
         self.breaker.attentive() && self.breaker.fetched(&fetched(permit, command))
     }
 

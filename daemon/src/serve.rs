@@ -26,7 +26,10 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
         check_socket("--control", control)?;
     }
     let settings = Settings::read(&device.into())?;
-    let introduction = introduction(&settings, &socket)?;
+    let mut introduction = introduction(&settings, &socket)?;
+    if let Some(control) = &control {
+        introduction += &format!("\n# orders: brownout ctl {} query-status\n", control.display());
+    }
     let signals = stop::on_signals().context("cannot listen for signals")?;
 
     let place = socket.clone();

@@ -20,8 +20,8 @@ use crate::watch::Watch;
 /// How many messages are handled before the controller has its turn.
 const MESSAGES_PER_TURN: usize = 64;
 
-/// Makes the device and listens at `socket`, and at `control` for orders. Runs in the thread that will attend to it. Nobody is listened to before the media has
-/// recovered.
+/// Makes the device and listens at `socket`, and at `control` for orders. Runs in the thread that will attend to it. Nobody is
+/// listened to before the media has recovered.
 ///
 /// # Errors
 /// The media cannot be used, or the socket cannot be made.
@@ -87,7 +87,13 @@ impl Wired {
             now,
             client_connected: self.server.client_connected(),
         };
-        control.desk.attend(&mut device)
+        let mut obeyed = false;
+        while control.desk.attend(&mut device) {
+            obeyed = true;
+            let Control { desk, watcher, .. } = &mut *control;
+            watcher.look(now, device.controller, device.client_connected, true, |event| desk.happened(event));
+        }
+        obeyed
     }
 }
 
@@ -115,16 +121,17 @@ impl Drive for Wired {
         }
         // The level, not its changes: the client may have unmasked the pin since the last step.
         self.server.set_pin(self.controller.pin_asserted());
+        let worked = obeyed || progress.worked;
+        let mut next_event = progress.next_event;
         if let Some(Control { desk, watcher, .. }) = &mut self.control {
-            watcher.look(now, &self.controller, self.server.client_connected(), |event| desk.happened(event));
+            let connected = self.server.client_connected();
+            watcher.look(now, &self.controller, connected, worked, |event| desk.happened(event));
+            next_event = [next_event, watcher.due()].into_iter().flatten().min();
         }
-        Turn { worked: obeyed || progress.worked, next_event: progress.next_event }
+        Turn { worked, next_event }
     }
 
     fn arm(&mut self) -> bool {
-        if let Some(Control { desk, watcher, .. }) = &mut self.control {
-            watcher.look_at_media(&self.controller, |event| desk.happened(event));
-        }
         let page = self.server.doorbells().map(|page| page as &dyn DoorbellPage);
         self.controller.arm(self.server.memory(), page)
     }
@@ -134,6 +141,10 @@ impl Drive for Wired {
     }
 
     fn rest(&mut self, now: Nanoseconds) -> Option<Result<(), String>> {
+        if !self.controller.power_is_on() {
+            // What was to be lost is lost already: this end takes nothing from it.
+            return Some(Ok(()));
+        }
         let outcome = self.controller.quiesce(now)?;
         Some(outcome.map_err(|error| format!("the media did not come to rest: {error:?}")))
     }

@@ -2,9 +2,8 @@
 
 use nvme_spec::{COMPLETION_BYTES, Completion};
 
-use super::BadDoorbell;
+use super::{BadDoorbell, CompletionQueueState};
 use crate::dma::{DmaFault, GuestMemory};
-use crate::inspect::CompletionQueueState;
 
 pub(crate) struct CompletionQueue {
     base: u64,

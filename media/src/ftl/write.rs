@@ -314,7 +314,7 @@ impl<S: Store> Ftl<S> {
                 staged += 1;
             }
         }
-        // Of what lies in the line before nothing is left that a loss of power could bring back.
+        // What lies in the line before is given up as well: nothing that was refused is left to survive a loss of power.
         frontier.carried.retain(|(record, ..)| record.sequence < first_sequence);
         let taken = self.sequence - first_sequence;
         if staged < taken {

@@ -9,6 +9,7 @@ use super::{Ssd, Volume};
 use crate::ftl::Ftl;
 use crate::ftl::cut::Held;
 use crate::ftl::write::Span;
+use crate::monitor::Monitor;
 use crate::nand::Nand;
 use crate::power::{
     Arming, Breaker, ChangeKind, Cut, CutPolicy, CutReport, Fate, Mark, Power, PowerAtomicity, Random, RecoveryReport,
@@ -218,6 +219,7 @@ impl<S: Store> Ssd<S> {
     /// Where power is there.
     pub fn restore(&mut self, arming: Option<Arming>) -> Result<RecoveryReport, StoreError> {
         assert!(self.ftl.nand.power.lost(), "power comes back only after it went");
+        let faults = Monitor::faults(self);
         let store = self.ftl.nand.store.take();
         let power = self.ftl.nand.power.clone();
         power.restore();
@@ -227,6 +229,8 @@ impl<S: Store> Ssd<S> {
         }
         let mut restored = opened?;
         restored.read_faults = std::mem::take(&mut self.read_faults);
+        faults.programs.into_iter().for_each(|nth| restored.fail_program(nth));
+        faults.erases.into_iter().for_each(|(nth, plane)| restored.fail_erase(nth, plane));
         for (volume, old) in restored.volumes.iter_mut().zip(&self.volumes) {
             volume.promise = old.promise;
         }

@@ -292,7 +292,7 @@ impl<S: Store> Ssd<S> {
                 self.note_mapped(volume, before);
                 wait
             }
-            request => self.execute_other(volume, request),
+            request => self.execute_other(volume, &request),
         }
     }
 
@@ -304,8 +304,8 @@ impl<S: Store> Ssd<S> {
     }
 
     #[inline(never)]
-    fn execute_other(&mut self, volume: usize, request: Request<'_>) -> Result<Wait, MediaError> {
-        match request {
+    fn execute_other(&mut self, volume: usize, request: &Request<'_>) -> Result<Wait, MediaError> {
+        match *request {
             Request::FlushAll => return self.flush(),
             Request::Quiesce => return self.quiesce(),
             _ if volume >= self.volumes.len() => return Err(MediaError::NoSuchVolume),
@@ -313,7 +313,7 @@ impl<S: Store> Ssd<S> {
             _ => self.leave_rest(),
         }
         let before = self.ftl.mapped;
-        let wait = match request {
+        let wait = match *request {
             Request::Read { .. } | Request::Write { .. } => unreachable!("carried out by the caller"),
             Request::Flush | Request::FlushAll | Request::Quiesce => return self.flush(),
             Request::WriteZeroes { range, deallocate, force } => self.write_zeroes(volume, range, deallocate, force),
