@@ -2,6 +2,7 @@
 //! while the drive recovers, everything is read and judged, and the drive goes on. What happens is data ([`Scenario`]), made from a
 //! seed ([`generate`]) or cut down from a failure ([`shrink`]); running it ([`run`]) adds nothing to it.
 
+pub mod campaign;
 mod describe;
 pub mod drive;
 pub mod generate;
@@ -21,6 +22,7 @@ use crate::history::Verb;
 use crate::parameters::Blocks;
 use crate::verdict::Violation;
 
+pub use campaign::{Campaign, Judged, Tally};
 pub use generate::{Policy, Wishes, scenario};
 pub use run::{attempt, run};
 pub use shrink::shrink;
@@ -138,6 +140,12 @@ impl AtSteps {
         Step::ALL.iter().copied().zip(self.0)
     }
 
+    /// The names of those of some steps at which power never went.
+    #[must_use]
+    pub fn missed(&self, wanted: &[Step]) -> Vec<&'static str> {
+        wanted.iter().filter(|step| self.0[**step as usize] == 0).map(|step| step.name()).collect()
+    }
+
     fn count(&mut self, step: Step) {
         self.0[step as usize] += 1;
     }
@@ -146,6 +154,12 @@ impl AtSteps {
 /// A number that follows from everything that happened: completions, contents and reports, in order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint(u64);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:016x}", self.0)
+    }
+}
 
 impl Hasher for Fingerprint {
     fn finish(&self) -> u64 {
