@@ -39,23 +39,7 @@ pub(crate) enum IoCommand {
 
 impl IoCommand {
     /// The command that an entry of an I/O queue asks for.
-    #[inline]
     pub(crate) fn parse(entry: &Command) -> Result<Self, Status> {
-        // What nearly all are: reads and writes with PRP entries, alone. Nothing of them can be refused here.
-        if entry.flags == 0 && matches!(NvmOpcode(entry.opcode), NvmOpcode::READ | NvmOpcode::WRITE) {
-            let data = DataPointer::Prp(prps(entry));
-            let (blocks, force) = (blocks(entry), entry.force_unit_access());
-            let access = Access { blocks, force, data, metadata: entry.mptr.get() };
-            return Ok(if NvmOpcode(entry.opcode) == NvmOpcode::READ {
-                Self::Read(access)
-            } else {
-                Self::Write(access)
-            });
-        }
-        Self::parse_any(entry)
-    }
-
-    fn parse_any(entry: &Command) -> Result<Self, Status> {
         // An opcode that we do not know is told as such, whatever the flags are: what is wrong with them comes later.
         let data = data(entry);
         let force = entry.force_unit_access();

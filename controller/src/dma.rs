@@ -132,14 +132,6 @@ impl<'a, M: GuestMemory> Transfer<'a, M> {
         Self { memory, segments, cursor: (0, 0) }
     }
 
-    /// The guest address of `length` bytes from `offset` on, where all the data lies in one piece: it nearly always does.
-    #[inline]
-    fn in_one_piece(&self, offset: usize, length: usize) -> Option<u64> {
-        let [segment] = self.segments else { return None };
-        let inside = offset.checked_add(length).is_some_and(|end| end <= segment.length);
-        if inside { segment.address.checked_add(offset as u64) } else { None }
-    }
-
     /// Calls `access` with each guest address that belongs to `length` bytes from `offset` on, and its part of that range.
     #[inline(never)]
     fn visit(
@@ -171,9 +163,6 @@ impl<'a, M: GuestMemory> Transfer<'a, M> {
 impl<M: GuestMemory> media::Source for Transfer<'_, M> {
     #[inline]
     fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), media::Fault> {
-        if let Some(address) = self.in_one_piece(offset, into.len()) {
-            return self.memory.read(address, into).map_err(|_| media::Fault);
-        }
         self.visit(offset, into.len(), |memory, address, part| memory.read(address, &mut into[part]))
     }
 }
@@ -181,10 +170,40 @@ impl<M: GuestMemory> media::Source for Transfer<'_, M> {
 impl<M: GuestMemory> media::Sink for Transfer<'_, M> {
     #[inline]
     fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), media::Fault> {
-        if let Some(address) = self.in_one_piece(offset, from.len()) {
-            return self.memory.write(address, from).map_err(|_| media::Fault);
-        }
         self.visit(offset, from.len(), |memory, address, part| memory.write(address, &from[part]))
+    }
+}
+
+/// The data of a command that lies in one piece.
+pub(crate) struct Piece<'a, M> {
+    memory: &'a M,
+    segment: Segment,
+}
+
+impl<'a, M: GuestMemory> Piece<'a, M> {
+    #[inline]
+    pub(crate) fn new(memory: &'a M, segment: Segment) -> Self {
+        Self { memory, segment }
+    }
+
+    #[inline]
+    fn address(&self, offset: usize, length: usize) -> Result<u64, media::Fault> {
+        let inside = offset.checked_add(length).is_some_and(|end| end <= self.segment.length);
+        if inside { self.segment.address.checked_add(offset as u64).ok_or(media::Fault) } else { Err(media::Fault) }
+    }
+}
+
+impl<M: GuestMemory> media::Source for Piece<'_, M> {
+    #[inline]
+    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), media::Fault> {
+        self.memory.read(self.address(offset, into.len())?, into).map_err(|_| media::Fault)
+    }
+}
+
+impl<M: GuestMemory> media::Sink for Piece<'_, M> {
+    #[inline]
+    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), media::Fault> {
+        self.memory.write(self.address(offset, from.len())?, from).map_err(|_| media::Fault)
     }
 }
 

@@ -33,6 +33,7 @@ mod prp;
 mod queue;
 mod rest;
 mod sgl;
+mod short;
 mod state;
 mod turn;
 
@@ -442,6 +443,14 @@ impl Controller {
         }
         while done < WORK_PER_STEP {
             let Some(id) = self.arbiter.next(burst) else { break };
+            if id != 0 {
+                let short = self.take_short(now, memory, id, self.arbiter.in_a_row().min(WORK_PER_STEP - done));
+                if short > 0 {
+                    self.arbiter.took(short);
+                    done += short;
+                    continue;
+                }
+            }
             match self.queues.take(id, memory) {
                 Take::Command(permit, first) if id != 0 && turn::begins_pair(first) => {
                     let first = *first;

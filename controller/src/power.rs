@@ -184,10 +184,16 @@ pub(crate) struct Supply {
 }
 
 impl Supply {
+    /// The media learns on whose behalf it works from now on.
+    #[inline]
+    pub(crate) fn work_on(&self, permit: &Permit) {
+        self.breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
+    }
+
     /// A command was fetched; returns whether power is lost.
     #[inline]
     pub(crate) fn fetched(&self, permit: &Permit, command: &Command) -> bool {
-        self.breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
+        self.work_on(permit);
         self.breaker.attentive() && self.breaker.fetched(&fetched(permit, command))
     }
 

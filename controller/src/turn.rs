@@ -58,11 +58,14 @@ impl Controller {
         }
         match self.start(now, memory, command, token, origin, None)? {
             Some(dw0) => Ok(Done::Now(dw0)),
-            None => {
-                let _ = self.enter(token, origin.nsid, command, None);
-                Ok(Done::Pending)
-            }
+            None => Ok(self.pending(token, origin.nsid, command)),
         }
+    }
+
+    /// The media has a whole command: it holds its blocks from now on.
+    pub(crate) fn pending(&mut self, token: Token, nsid: u32, command: &IoCommand) -> Done {
+        let _ = self.enter(token, nsid, command, None);
+        Done::Pending
     }
 
     /// Gives a command, or a piece of it, to the media; `None` if the media will report.

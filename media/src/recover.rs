@@ -453,13 +453,16 @@ fn recount<S: Store>(ftl: &mut Ftl<S>) -> Result<(), StoreError> {
     }
     let counted = ftl.map.count_by_line(ftl.geometry.slot_bits, &mut lines);
     ftl.mapped = counted.map_err(|unit| StoreError::Damaged(format!("unit {} lies nowhere", unit.0)))?;
-    for (line, LineCount { valid, .. }) in (0..).zip(lines) {
+    for (line, LineCount { slots, valid }) in (0..).zip(lines) {
         let state = ftl.lines.get(line).state;
         if valid != 0 && matches!(state, LineState::Free | LineState::Retired) {
             return Err(StoreError::Damaged(format!("{valid} units lie in line {line}, which holds nothing")));
         }
-        if valid > ftl.geometry.units_per_line {
-            return Err(StoreError::Damaged(format!("{valid} units lie in line {line}, which has fewer slots")));
+        // Of an open line only what is programmed: what is staged from now on is counted on top.
+        if valid > slots {
+            return Err(StoreError::Damaged(format!(
+                "{valid} units lie in the {slots} programmed slots of line {line}"
+            )));
         }
         ftl.lines.get_mut(line).valid = valid;
     }

@@ -25,6 +25,16 @@ impl Source for Fill {
     }
 }
 
+/// Memory of the host that is gone from the second block on.
+struct Gone;
+
+impl Source for Gone {
+    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        into.fill(0xee);
+        if offset + into.len() > BLOCK { Err(Fault) } else { Ok(()) }
+    }
+}
+
 struct Bytes(Vec<u8>);
 
 impl Sink for Bytes {
@@ -393,6 +403,30 @@ fn what_was_in_the_cache_at_a_step_survives_if_that_is_chosen_wherever_power_goe
             }
         }
         assert!(found == shown, "{step:?}: what was accepted is not what is there");
+    }
+}
+
+/// The first block of the write is the last of its line, which is programmed before the second block cannot be had.
+#[test]
+fn a_refused_write_that_began_in_another_line_is_nothing_that_could_survive() {
+    for policy in [CutPolicy::AllSurvive, CutPolicy::NoneSurvive] {
+        let mut ssd = drive(&config(4096, 0));
+        let line = u64::from(ssd.ftl().geometry.units_per_line);
+        for lba in 0..line - 1 {
+            assert_eq!(write(&mut ssd, lba, 1, 1, false), Ok(()));
+        }
+        let range = LbaRange::new(Lba(0), 2);
+        let refused = submit(&mut ssd, 0, Request::Write { range, from: &mut Gone, force: false });
+        assert_eq!(refused, Err(MediaError::HostMemory));
+        assert_eq!(ssd.volatile(), [], "all that was accepted lies in the line that is closed");
+        assert_eq!(write(&mut ssd, 1, 2, 2, false), Ok(()));
+        let [entry] = &ssd.volatile()[..] else { panic!("one write is volatile: {:?}", ssd.volatile()) };
+        assert_eq!((entry.range, entry.complete), (LbaRange::new(Lba(1), 2), true));
+        let report = ssd.cut(&Cut::from(policy.clone()));
+        let survives = policy == CutPolicy::AllSurvive;
+        assert_eq!(report.entries.iter().map(VolatileEntry::survives).collect::<Vec<_>>(), [survives]);
+        ssd.restore(None).unwrap();
+        assert_eq!(contents(&mut ssd, 4), if survives { [1, 2, 2, 1] } else { [1; 4] });
     }
 }
 

@@ -160,12 +160,6 @@ impl<'a, M: GuestMemory> Context<'a, M> {
     #[inline]
     fn check_readable(&self) -> Result<(), Status> {
         let memory = self.memory;
-        if let [segment] = **self.segments
-            && self.metadata.is_empty()
-            && memory.is_mapped(segment.address, segment.length as u64)
-        {
-            return Ok(());
-        }
         let mut all = self.segments.iter().chain(&*self.metadata);
         let readable = all.all(|segment| {
             // Memory that may be read and not written does not count as mapped: only reading it tells.

@@ -5,7 +5,7 @@ use nvme_spec::Status;
 
 use super::Context;
 use crate::command::Access;
-use crate::dma::{GuestMemory, Transfer};
+use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
 
 /// The data goes to guest memory while the media has the request; the completion comes when the media says so.
@@ -18,11 +18,6 @@ pub(super) fn start<M: GuestMemory>(
     let range = context.find_blocks(namespace, access)?;
     let range = context.piece_of(range);
     let (now, token) = (context.now, context.token);
-    if namespace.shape.metadata_bytes == 0 && context.piece.is_none() {
-        let mut into = Transfer::new(context.memory, context.segments);
-        let request = Request::Read { range, into: &mut into, force: access.force };
-        return Ok(context.media.submit(now, token, namespace.volume, request));
-    }
     let (mut into, media) = context.user_buffer(namespace, access.blocks.start);
     Ok(media.submit(now, token, namespace.volume, Request::Read { range, into: &mut into, force: access.force }))
 }

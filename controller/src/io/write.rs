@@ -5,7 +5,7 @@ use nvme_spec::Status;
 
 use super::Context;
 use crate::command::Access;
-use crate::dma::{GuestMemory, Transfer};
+use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
 
 /// The data is copied once, from guest memory to where the media will keep it.
@@ -19,11 +19,6 @@ pub(super) fn start<M: GuestMemory>(
     let range = context.piece_of(range);
     context.check_readable()?;
     let (now, token) = (context.now, context.token);
-    if namespace.shape.metadata_bytes == 0 && context.piece.is_none() {
-        let mut from = Transfer::new(context.memory, context.segments);
-        let request = Request::Write { range, from: &mut from, force: access.force };
-        return Ok(context.media.submit(now, token, namespace.volume, request));
-    }
     let (mut from, media) = context.user_buffer(namespace, access.blocks.start);
     Ok(media.submit(now, token, namespace.volume, Request::Write { range, from: &mut from, force: access.force }))
 }

@@ -166,6 +166,14 @@ impl Queues {
         }
     }
 
+    /// A submission queue with its completion queue, to take many commands from.
+    #[inline]
+    pub(crate) fn pair(&mut self, id: u16) -> Option<Pair<'_>> {
+        let submission = self.submission.get_mut(usize::from(id))?.as_mut()?;
+        let completion = self.completion.get_mut(usize::from(submission.completion_queue()))?.as_mut()?;
+        Some(Pair { id, submission, completion, owed: &mut self.owed, taken: &mut self.taken })
+    }
+
     /// The second command of a fused pair, right behind the first that was just taken; `None` if what is there is none, which then
     /// stays. A pair needs two slots at a time: two queues that held one each would wait for each other.
     ///
@@ -216,15 +224,7 @@ impl Queues {
     #[inline]
     pub(crate) fn complete(&mut self, permit: Permit, status: Status, dw0: u32) -> u16 {
         let sq_head = self.submission(permit.sqid()).map_or(0, SubmissionQueue::head);
-        let entry = Completion {
-            dw0: dw0.into(),
-            dw1: 0.into(),
-            sq_head: sq_head.into(),
-            sqid: permit.sqid().into(),
-            cid: permit.cid().into(),
-            status_and_phase: (status.0 << 1).into(),
-        };
-        let ordinal = permit.ordinal();
+        let (entry, ordinal) = (answer(&permit, sq_head, status, dw0), permit.ordinal());
         let cqid = self.settle(permit);
         self.completion_mut(cqid).expect("a queue with slots held cannot be deleted").push(entry, ordinal);
         cqid
@@ -256,5 +256,64 @@ impl Queues {
         assert!(self.owed > 0, "a permit is settled once");
         self.owed -= 1;
         permit.settle()
+    }
+}
+
+/// A submission queue with its completion queue: what taking a command and answering it needs of all queues.
+pub(crate) struct Pair<'a> {
+    id: u16,
+    submission: &'a mut SubmissionQueue,
+    completion: &'a mut CompletionQueue,
+    owed: &'a mut usize,
+    taken: &'a mut u64,
+}
+
+impl Pair<'_> {
+    /// The identifier of the completion queue.
+    pub(crate) fn completion_queue(&self) -> u16 {
+        self.submission.completion_queue()
+    }
+
+    /// The next command, which stays where it is; `None` where there is none, or it cannot be read.
+    #[inline]
+    pub(crate) fn peek<M: GuestMemory>(&mut self, memory: &M) -> Option<&Command> {
+        if self.submission.is_empty() { None } else { self.submission.peek(memory).ok() }
+    }
+
+    /// Takes the command that [`Self::peek`] showed, if there is a slot for its completion.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<Permit> {
+        self.completion.reserve().then(|| {
+            self.submission.advance();
+            *self.owed += 1;
+            *self.taken += 1;
+            Permit::new(self.id, self.submission.completion_queue(), self.latest().cid.get(), *self.taken)
+        })
+    }
+
+    /// The command that was taken last.
+    #[inline]
+    pub(crate) fn latest(&self) -> &Command {
+        self.submission.latest()
+    }
+
+    /// Answers a command of this queue with success.
+    #[inline]
+    pub(crate) fn succeed(&mut self, permit: Permit) {
+        self.completion.push(answer(&permit, self.submission.head(), Status::SUCCESS, 0), permit.ordinal());
+        *self.owed -= 1;
+        permit.settle();
+    }
+}
+
+#[inline]
+fn answer(permit: &Permit, sq_head: u16, status: Status, dw0: u32) -> Completion {
+    Completion {
+        dw0: dw0.into(),
+        dw1: 0.into(),
+        sq_head: sq_head.into(),
+        sqid: permit.sqid().into(),
+        cid: permit.cid().into(),
+        status_and_phase: (status.0 << 1).into(),
     }
 }

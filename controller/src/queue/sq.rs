@@ -72,7 +72,13 @@ impl SubmissionQueue {
     pub(super) fn fetch<M: GuestMemory>(&mut self, memory: &M) -> Result<&Command, DmaFault> {
         self.peek(memory)?;
         self.advance();
-        Ok(&self.ahead[self.taken - 1])
+        Ok(self.latest())
+    }
+
+    /// The entry that was copied last and left behind.
+    #[inline]
+    pub(super) fn latest(&self) -> &Command {
+        &self.ahead[self.taken - 1]
     }
 
     /// Copies the next entry and leaves it where it is. The queue must not be empty.

@@ -314,6 +314,8 @@ impl<S: Store> Ftl<S> {
                 staged += 1;
             }
         }
+        // What lies in the line before is given up as well: nothing that was refused is left to survive a loss of power.
+        frontier.carried.retain(|(record, ..)| record.sequence < first_sequence);
         let taken = self.sequence - first_sequence;
         if staged < taken {
             // A part of the group was programmed when its line was closed, and would count as soon as the horizon passes it.
