@@ -1,6 +1,8 @@
 //! The loss of power through the drive's seam: what may survive is counted and made, what was not promised is reported, and a drive that
 //! breaks a promise can be seen to.
 
+#![expect(clippy::cast_possible_truncation, reason = "tests know their numbers")]
+
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hasher};
 
@@ -498,6 +500,6 @@ fn images_per_second_of_a_drive_of_64_mib() {
     }
     let images = ssd.into_images(&Cut::default(), 0, 0);
     println!("{} states", images.states());
-    let made = images.map(|image| contents(&mut image.unwrap().drive, 1)).count();
+    let made = images.fold(0, |made, image| made + u32::from(!contents(&mut image.unwrap().drive, 1).is_empty()));
     println!("{made} images");
 }

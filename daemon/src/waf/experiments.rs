@@ -51,7 +51,6 @@ impl<'a> Experiment<'a> {
 
     /// Runs it; returns the exit code.
     pub fn run(&self) -> Result<u8, Failure> {
-        self.check_drive()?;
         let file = self.plot.map(FigureFile::new).transpose()?;
         file.as_ref().map_or(Ok(()), FigureFile::try_opening)?;
         let progress = Progress::new();
@@ -65,18 +64,6 @@ impl<'a> Experiment<'a> {
         }?;
         progress.note("done");
         Ok(if held { 0 } else { MISSED })
-    }
-
-    /// Refuses a drive that another experiment would not look at: where two options exclude each other, clap takes the one that a third
-    /// requires for given.
-    fn check_drive(&self) -> Result<(), OptionError> {
-        match (self.drive, self.which) {
-            (Some(drive), Which::Theory | Which::SdCard) => {
-                let remedy = "give --numbers instead of the other experiment, or leave it out";
-                Err(OptionError::new("--drive", drive.to_string(), remedy))
-            }
-            _ => Ok(()),
-        }
     }
 
     fn theory(&self, progress: &Progress, file: Option<FigureFile<'_>>) -> Result<bool, Failure> {
