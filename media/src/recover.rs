@@ -15,6 +15,7 @@ use crate::nand::Nand;
 use crate::nand::array::count;
 use crate::nand::wear::Blocks;
 use crate::plausible::{check_deallocation, check_header, check_lines_in_use, check_record, check_root};
+use crate::power::mutation::{Mutation, mutated};
 use crate::power::{Arming, RecoveryReport, Step};
 use crate::root::{Basis, Root};
 use crate::store::{Store, StoreError};
@@ -120,7 +121,7 @@ pub fn recover<S: Store>(
     restore_ledger(&mut ftl, &snapshot, metadata)?;
     if purpose != Purpose::Cut {
         ftl.counters.power_cycles += 1;
-        ftl.counters.unsafe_shutdowns += u64::from(!root.clean);
+        ftl.counters.unsafe_shutdowns += u64::from(!root.clean && !mutated(Mutation::UnsafeShutdown));
     }
     ftl.reached(Step::RecoveryRoot);
     if report.torn > 0 {
@@ -301,6 +302,9 @@ fn accept(found: &[Found], horizon: u64, voids: &[(u64, u64)]) -> u64 {
         // Two losses of power one after the other leave two voids next to each other.
         while let Some(void) = voids.iter().find(|void| (void.0..=void.1).contains(&(accepted + 1))) {
             accepted = void.1;
+            if mutated(Mutation::TwoVoids) {
+                break;
+            }
         }
         rest = &rest[rest.partition_point(|found| found.sequence <= accepted)..];
         let Some(next) = rest.first().filter(|next| next.sequence == accepted + 1) else {
@@ -310,13 +314,13 @@ fn accept(found: &[Found], horizon: u64, voids: &[(u64, u64)]) -> u64 {
         if !whole_group(rest, next, length) {
             return accepted;
         }
-        accepted += u64::from(length);
+        accepted += if mutated(Mutation::GroupCommit) { 1 } else { u64::from(length) };
     }
 }
 
 /// Whether the entries begin with all of a group.
 fn whole_group(found: &[Found], first: &Found, length: u16) -> bool {
-    if first.what != What::Unit {
+    if first.what != What::Unit || mutated(Mutation::GroupCommit) {
         return true;
     }
     let mut units = found.iter().filter(|found| found.what == What::Unit);
@@ -372,7 +376,7 @@ fn resume_sequence<S: Store>(
     report: &mut RecoveryReport,
 ) {
     let seen = found.last().map_or(0, |last| last.sequence).max(root.next_sequence - 1).max(accepted);
-    if seen > accepted {
+    if seen > accepted && !mutated(Mutation::GivenUp) {
         ftl.voids.push((accepted + 1, seen));
         report.given_up = seen - accepted;
     }
