@@ -307,7 +307,9 @@ fn accept(found: &[Found], horizon: u64, voids: &[(u64, u64)]) -> u64 {
             }
         }
         rest = &rest[rest.partition_point(|found| found.sequence <= accepted)..];
-        let Some(next) = rest.first().filter(|next| next.sequence == accepted + 1) else {
+        // Of a version and a copy of it that was moved, the version says how long its group is; the copy may come first.
+        let same = &rest[..rest.partition_point(|found| found.sequence <= accepted + 1)];
+        let Some(next) = same.iter().find(|found| found.what == What::Unit).or(same.first()) else {
             return accepted;
         };
         let length = if next.what == What::Unit { next.length } else { 1 };
@@ -514,5 +516,13 @@ mod tests {
         assert_eq!(accept(&found, 4, &[(5, 5), (6, 6)]), 7);
         assert_eq!(accept(&found, 4, &[(5, 5)]), 5);
         assert_eq!(accept(&found, 4, &[]), 4);
+    }
+
+    #[test]
+    fn a_copy_that_comes_before_its_version_does_not_shorten_the_group() {
+        let copy = |sequence| Found { what: What::Copy, ..unit(sequence, 0, 1) };
+        let group = [copy(5), unit(5, 0, 3), copy(6), unit(6, 1, 3), unit(7, 2, 3)];
+        assert_eq!(accept(&group, 4, &[]), 7, "the last unit lies elsewhere and was not moved");
+        assert_eq!(accept(&group[..4], 4, &[]), 4, "and without it there is no group");
     }
 }

@@ -1,5 +1,5 @@
 //! Mistakes made on purpose, one at a time, and each is found by the simulator: `make mutations`. Without a mistake nothing is.
-//! `SEED=n` begins elsewhere.
+//! `SEED=n` begins elsewhere, `MUTATION=name` makes one.
 
 use media::power::mutation::{Mutation, make};
 use oracle::simulator::{Campaign, Tally, Wishes};
@@ -29,7 +29,9 @@ fn run(mutation: Option<Mutation>, cuts: u64) -> (Tally, String) {
 fn every_mistake_is_found() {
     std::panic::set_hook(Box::new(|_| {}));
     let mut missed = Vec::new();
-    for &mutation in Mutation::ALL {
+    let wanted = std::env::var("MUTATION").ok();
+    for &mutation in Mutation::ALL.iter().filter(|mutation| wanted.as_ref().is_none_or(|name| name == mutation.name()))
+    {
         let (tally, said) = run(Some(mutation), CUTS_MAX);
         println!("{:20} {:6} cuts  {said}", mutation.name(), tally.cuts);
         if tally.illegal == 0 {
