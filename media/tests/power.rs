@@ -360,9 +360,12 @@ fn whatever_the_seed_and_the_step_what_survives_survives_as_reported() {
     }
 }
 
+/// A drive without power, what the blocks show, and what the request that power went in would have made of which.
+type Interrupted = (Ssd<MemoryStore>, Vec<u8>, Option<(u64, u64, u8)>);
+
 /// Writes and deallocates until power goes at the n-th hit of a step. What the blocks show then, with what the request that power went
 /// in would have made of them; or nothing where the step is not that frequent.
-fn work_to(step: Step, hit: u64) -> Option<(Ssd<MemoryStore>, Vec<u8>, Option<(u64, u64, u8)>)> {
+fn work_to(step: Step, hit: u64) -> Option<Interrupted> {
     let mut config = config(4096, 0);
     config.tuning.checkpoint_units = 40;
     let mut ssd = drive(&config);
