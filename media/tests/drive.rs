@@ -459,6 +459,39 @@ fn a_full_disk_is_an_outcome_and_everything_goes_on_when_there_is_room_again() {
     assert_eq!(read(&mut ssd, 1, 1).0[0].2, 2, "what was staged is not lost");
 }
 
+#[test]
+fn a_forced_read_waits_for_the_disk_also_where_the_cache_is_empty() {
+    let config = config(4096, 4096);
+    let geometry = config.checked().unwrap();
+    let old = Nanoseconds(config.cache.age_max.0 + 1);
+    for seed in 0..40 {
+        let store = ImageStore::create(&geometry, 4 << 20, TwinDisk::new(seed));
+        let mut ssd = Ssd::create(config.clone(), store).unwrap();
+        let settle = |ssd: &mut Ssd<ImageStore<TwinDisk>>, submitted| {
+            let mut ended = if let Submitted::Done(outcome) = submitted { Some(outcome) } else { None };
+            while ended.is_none() {
+                ssd.poll(old, &mut |_, outcome| ended = Some(outcome));
+            }
+            assert_eq!(ended, Some(Ok(())), "seed {seed}");
+        };
+        let submitted = ssd.submit(Nanoseconds(0), Token(0), VolumeId(0), Request::FlushAll);
+        settle(&mut ssd, submitted);
+        let range = LbaRange::new(Lba(5), 1);
+        let request = Request::Write { range, from: &mut Fill(7), force: false };
+        let submitted = ssd.submit(Nanoseconds(0), Token(1), VolumeId(0), request);
+        settle(&mut ssd, submitted);
+        ssd.poll(old, &mut |_, _| ());
+        assert!(ssd.volatile().is_empty(), "it grew old, and was programmed");
+        let request = Request::Read { range, into: &mut Pieces::default(), force: true };
+        let submitted = ssd.submit(old, Token(2), VolumeId(0), request);
+        settle(&mut ssd, submitted);
+        ssd.store().disk().fail(2 * seed + 1);
+        let store = ssd.store().take();
+        let mut ssd = Ssd::open(config.clone(), store).unwrap();
+        assert_eq!(read(&mut ssd, 5, 1).0[0].2, 7, "seed {seed}: a forced read made it durable");
+    }
+}
+
 /// A small drive, and how it is written.
 #[derive(Clone, Copy, Debug)]
 struct Stall {

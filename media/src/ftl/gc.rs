@@ -14,6 +14,7 @@ use super::{Ftl, HOST, MOVED};
 use crate::geometry::Geometry;
 use crate::journal::{HeaderState, Kind, LineHeader, Record};
 use crate::power::Step;
+use crate::power::mutation::{Mutation, mutated};
 use crate::store::Store;
 use crate::unit::LogicalUnit;
 
@@ -292,8 +293,9 @@ impl<S: Store> Ftl<S> {
                 return;
             }
             let entry = self.lines.get(line);
-            let ready = entry.invalidated <= self.committed && entry.moved <= self.streams[MOVED].programmed_total;
-            if entry.state == LineState::Drained && ready {
+            let committed = entry.invalidated <= self.committed || mutated(Mutation::EraseInvalidated);
+            let programmed = entry.moved <= self.streams[MOVED].programmed_total || mutated(Mutation::EraseMoved);
+            if entry.state == LineState::Drained && committed && programmed {
                 self.release(line);
             }
         }

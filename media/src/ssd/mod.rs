@@ -24,6 +24,7 @@ use crate::ledger::Ledger;
 use crate::monitor::Monitor;
 use crate::nand::Nand;
 use crate::nand::timing::Timing;
+use crate::power::mutation::{Mutation, mutated};
 use crate::power::{Arming, Breaker, Power, PowerAtomicity, RecoveryReport, Step};
 use crate::recover::{Purpose, recover};
 use crate::root::{Counters, VolumeEntry};
@@ -362,7 +363,7 @@ impl<S: Store> Media for Ssd<S> {
         }
         let switched_off = self.cache_enabled && !enabled;
         self.cache_enabled = enabled && self.config.cache.present;
-        if !switched_off {
+        if !switched_off || mutated(Mutation::CacheSwitch) {
             return Submitted::Done(Ok(()));
         }
         let ended = self.check_store().and_then(|()| self.commit());

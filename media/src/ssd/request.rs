@@ -5,6 +5,7 @@ use super::{Ssd, Waiting};
 use crate::fault::ReadVerdict;
 use crate::ftl::write::Span;
 use crate::power::Step;
+use crate::power::mutation::{Mutation, mutated};
 use crate::store::{Store, StoreError};
 use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
 use crate::volume::{Fault, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
@@ -15,6 +16,23 @@ impl Source for Zeroes {
     fn fill(&mut self, _offset: usize, into: &mut [u8]) -> Result<(), Fault> {
         into.fill(0);
         Ok(())
+    }
+}
+
+/// A part of what a source gives: so many blocks are passed over.
+pub(super) struct Behind<'a> {
+    from: &'a mut dyn Source,
+    data: usize,
+    metadata: usize,
+}
+
+impl Source for Behind<'_> {
+    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        self.from.fill(self.data + offset, into)
+    }
+
+    fn fill_metadata(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        self.from.fill_metadata(self.metadata + offset, into)
     }
 }
 
@@ -53,6 +71,7 @@ impl<S: Store> Ssd<S> {
         if force && self.ftl.has_uncommitted() {
             self.commit().map_err(|error| at(error, range.start))?;
         }
+        let force = force && !mutated(Mutation::ForcedRead);
         if !self.read_faults.is_empty() {
             self.meet_read_faults(volume, range)?;
         }
@@ -95,8 +114,37 @@ impl<S: Store> Ssd<S> {
         if self.config.misbehaviour.changes_writes() {
             return self.write_badly(volume, range, from, force);
         }
-        self.write_span(volume, range, &span, from)?;
+        if self.falls_into_windows(volume, range) {
+            for window in self.volumes[volume].promise.pieces(range) {
+                self.write_part(volume, range.start, window, from)?;
+            }
+        } else {
+            self.write_span(volume, range, &span, from)?;
+        }
         self.accepted(volume, range, force)
+    }
+
+    /// Whether a write is longer than what is kept together, and must still be whole or undone from edge to edge: each part is a group
+    /// of its own then.
+    #[inline]
+    fn falls_into_windows(&self, volume: usize, range: LbaRange) -> bool {
+        let volume = &self.volumes[volume];
+        let longer = range.blocks > u64::from(volume.shape.power_atomic_blocks);
+        longer && volume.promise.multiple && !mutated(Mutation::Windows)
+    }
+
+    /// Writes some of the blocks of a request that begins at `start`.
+    pub(super) fn write_part(
+        &mut self,
+        volume: usize,
+        start: Lba,
+        part: LbaRange,
+        from: &mut dyn Source,
+    ) -> Result<(), MediaError> {
+        let span = self.span(volume, part)?;
+        let skipped = index(part.start.0 - start.0);
+        let (data, metadata) = (skipped << span.block_shift, skipped * span.metadata_bytes);
+        self.write_span(volume, part, &span, &mut Behind { from, data, metadata })
     }
 
     pub(super) fn write_span(
@@ -122,7 +170,8 @@ impl<S: Store> Ssd<S> {
         if !self.read_faults.is_empty() {
             self.read_faults.heal(VolumeId(narrow(volume)), range);
         }
-        if (force && !self.config.misbehaviour.ignored_fua) || !self.cache_enabled {
+        let forced = force && !self.config.misbehaviour.ignored_fua && !mutated(Mutation::ForcedWrite);
+        if forced || !self.cache_enabled {
             return self.keep_promise();
         }
         if self.staged_since.is_none() {
@@ -209,6 +258,12 @@ impl<S: Store> Ssd<S> {
         force: bool,
     ) -> Result<Wait, MediaError> {
         let span = self.span(volume, range)?;
+        if self.falls_into_windows(volume, range) {
+            let windows = self.volumes[volume].promise.pieces(range).into_iter();
+            return windows
+                .map(|window| self.write_zeroes(volume, window, deallocate, force))
+                .try_fold(Wait::Nothing, |wait, next| next.map(|next| wait.max(next)));
+        }
         let unit_mask = self.ftl.geometry.unit_bytes() - 1;
         let atomic = range.blocks <= u64::from(self.volumes[volume].shape.power_atomic_blocks);
         // One journal entry is as atomic as one group; a mixture of both is not. Zeroes that need not be whole or undone are never
@@ -277,6 +332,9 @@ impl<S: Store> Ssd<S> {
     /// Everything is durable and the store says that the end was orderly, until the next request that changes anything.
     fn quiesce(&mut self) -> Result<Wait, MediaError> {
         self.check_store()?;
+        if mutated(Mutation::Shutdown) {
+            return Ok(Wait::Nothing);
+        }
         let wait = self.commit()?;
         if !self.at_rest {
             self.ftl.checkpoint_now();
@@ -300,7 +358,8 @@ impl<S: Store> Ssd<S> {
         if self.config.misbehaviour.ignored_flush {
             return Ok(Wait::Nothing);
         }
-        self.keep_promise()
+        let wait = self.keep_promise()?;
+        Ok(if mutated(Mutation::FlushOrder) { Wait::Nothing } else { wait })
     }
 
     #[inline]

@@ -2,16 +2,18 @@
 //! the recorder. What reads return is judged at once; what follows from a loss of power is not its business.
 
 use std::collections::BTreeMap;
+use std::hash::Hash as _;
 
 use nvme_host::io::{block_command, nvm_command};
 use nvme_host::{Host, HostError, Mapping, Setup, Shutdown};
 use nvme_spec::command::{DATASET_DEALLOCATE, DatasetRange, WRITE_ZEROES_DEALLOCATE};
-use nvme_spec::feature::FeatureId;
+use nvme_spec::feature::{FeatureId, select};
 use nvme_spec::log::{LogId, Smart};
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Command, Completion, NSID_ALL, identify};
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::Fingerprint;
 use super::machine::{MEMORY, Machine};
 use crate::checker::{Image, judge_read};
 use crate::history::{CommandId, History, Verb};
@@ -125,6 +127,8 @@ pub struct Session {
     quiet: BTreeMap<u16, Vec<CommandId>>,
     /// Reads that were judged.
     pub reads: u64,
+    /// What the host saw.
+    pub seen: Fingerprint,
 }
 
 impl Session {
@@ -140,6 +144,7 @@ impl Session {
             sent: BTreeMap::new(),
             quiet: BTreeMap::new(),
             reads: 0,
+            seen: Fingerprint::default(),
         };
         session.bring_up()?;
         Ok(session)
@@ -161,10 +166,11 @@ impl Session {
     /// # Errors
     /// As [`Session::start`].
     pub fn bring_up(&mut self) -> Result<(), Stop> {
+        let came_up = self.host.start();
+        // Where power goes before the queues are forgotten, what was answered until then can still be found in them.
+        self.admin(came_up)?;
         self.sent.clear();
         self.quiet.clear();
-        let came_up = self.host.start();
-        self.admin(came_up)?;
         for queue in 1..=self.queues {
             let made = self.host.create_queue_pair(queue, ENTRIES, Some(queue));
             self.admin(made)?;
@@ -229,12 +235,12 @@ impl Session {
         Ok(match command.verb {
             Verb::Write => {
                 let (data, metadata) = self.known[nsid as usize - 1].stamped(history, id, nsid, blocks);
-                self.with_buffers(over(NvmOpcode::WRITE, 0), sent, &data, &metadata)?
+                self.with_buffers(over(NvmOpcode::WRITE, 0), id, &data, &metadata)?
             }
             Verb::Read => {
                 let (stride, apart) = self.known[nsid as usize - 1].strides();
                 let count = index(blocks.count());
-                self.with_buffers(over(NvmOpcode::READ, 0), sent, &vec![0; count * stride], &vec![0; count * apart])?
+                self.with_buffers(over(NvmOpcode::READ, 0), id, &vec![0; count * stride], &vec![0; count * apart])?
             }
             Verb::Zeroes { deallocate } => {
                 (over(NvmOpcode::WRITE_ZEROES, if deallocate { WRITE_ZEROES_DEALLOCATE } else { 0 }), sent)
@@ -244,7 +250,7 @@ impl Session {
                 let range = DatasetRange { slba: blocks.start.into(), blocks: count.into(), ..Default::default() };
                 let entry =
                     Command { cdw11: DATASET_DEALLOCATE.into(), ..nvm_command(NvmOpcode::DATASET_MANAGEMENT, nsid) };
-                self.with_buffers(entry, sent, range.as_bytes(), &[])?
+                self.with_buffers(entry, id, range.as_bytes(), &[])?
             }
             Verb::Flush => (nvm_command(NvmOpcode::FLUSH, nsid), sent),
             Verb::FlushAll => (nvm_command(NvmOpcode::FLUSH, NSID_ALL), sent),
@@ -255,7 +261,7 @@ impl Session {
     fn with_buffers(
         &mut self,
         command: Command,
-        sent: Sent,
+        id: CommandId,
         data: &[u8],
         metadata: &[u8],
     ) -> Result<(Command, Sent), HostError> {
@@ -270,7 +276,7 @@ impl Session {
             command.mptr = address.into();
             beside = Some((address, metadata.len()));
         }
-        Ok((command, Sent { data: Some((address, data.len(), mapping)), metadata: beside, ..sent }))
+        Ok((command, Sent { id, data: Some((address, data.len(), mapping)), metadata: beside }))
     }
 
     /// Rings a queue's doorbell; the recorder knows before the device does.
@@ -317,6 +323,7 @@ impl Session {
         };
         let success = completion.status().is_success();
         history.end(sent.id, success);
+        (queue, sent.id, history.now()).hash(&mut self.seen);
         let (mut data, mut metadata) = (Vec::new(), Vec::new());
         if let Some((address, length, mapping)) = sent.data {
             data = self.host.read_memory(address, length);
@@ -335,6 +342,7 @@ impl Session {
         if command.verb == Verb::Read {
             self.reads += 1;
             let found = self.known[command.nsid as usize - 1].look(&data, &metadata);
+            found.hash(&mut self.seen);
             judge_read(history, sent.id, &found)?;
         }
         Ok(())
@@ -366,6 +374,18 @@ impl Session {
         self.admin(ended)?;
         history.end(id, true);
         Ok(())
+    }
+
+    /// Whether the volatile write cache is enabled, if there is one.
+    ///
+    /// # Errors
+    /// As [`Session::start`].
+    pub fn cache_enabled(&mut self) -> Result<bool, Stop> {
+        if !self.known.iter().any(|known| known.cached) {
+            return Ok(false);
+        }
+        let value = self.host.get_feature(FeatureId::VOLATILE_WRITE_CACHE, select::CURRENT);
+        self.admin(value).map(|value| value & 1 == 1)
     }
 
     /// Shuts down and waits for the end of it.
@@ -425,8 +445,7 @@ impl Session {
         let (stride, apart) = known.strides();
         let count = index(blocks.count());
         let command = block_command(NvmOpcode::READ, nsid, blocks.start, u32::try_from(count).expect("few blocks"));
-        let sent = Sent { id: 0, data: None, metadata: None };
-        let described = self.with_buffers(command, sent, &vec![0; count * stride], &vec![0; count * apart]);
+        let described = self.with_buffers(command, 0, &vec![0; count * stride], &vec![0; count * apart]);
         let (command, sent) = self.admin(described)?;
         let ended = self.host.execute(1, command);
         let completion = self.admin(ended)?;
