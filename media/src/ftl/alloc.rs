@@ -246,7 +246,7 @@ impl<S: Store> Ftl<S> {
         }
     }
 
-    /// Makes everything the host did so far part of the log.
+    /// Makes everything the host did so far part of the log; a drive that became read-only may be left with something uncommitted.
     pub fn commit(&mut self) {
         self.open_units.clear();
         self.program_staged(HOST);
@@ -254,7 +254,8 @@ impl<S: Store> Ftl<S> {
             return;
         }
         self.journal_through(u64::MAX);
-        assert!(self.nand.power.lost() || self.committed + 1 == self.sequence, "a commit commits everything");
+        let all = self.nand.power.lost() || !self.has_uncommitted();
+        assert!(all || self.read_only, "a commit commits everything");
     }
 
     /// Whether anything of the host's is not committed.
@@ -275,7 +276,7 @@ impl<S: Store> Ftl<S> {
         self.nand.seal(old);
         self.lines.get_mut(old).failed_plane = Some(plane);
         if self.open_line(stream).is_none() {
-            // What is staged stays readable where it is; nothing more is accepted.
+            // What is staged stays readable where it is, and never becomes part of the log; nothing more is accepted.
             self.read_only = true;
             return;
         }

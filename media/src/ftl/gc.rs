@@ -151,10 +151,10 @@ impl<S: Store> Ftl<S> {
         let mut most = u64::from(units) * line;
         // One line at a time is moved for the sake of wear: it gives no room.
         let mut wear = true;
-        while self.collector.victim.is_some() || self.find_work(wear) {
+        while !self.read_only && (self.collector.victim.is_some() || self.find_work(wear)) {
             wear = false;
             while self.collector.victim.is_some() && self.collector.credit >= self.collector.cost {
-                if most == 0 {
+                if most == 0 || self.read_only {
                     return;
                 }
                 most -= 1;
@@ -263,10 +263,11 @@ impl<S: Store> Ftl<S> {
         if let Some(slot) = self.take_slot(MOVED) {
             return Some(slot);
         }
-        if self.lines.drained() > 0 {
-            self.commit();
-            self.release_drained();
+        if self.read_only || self.lines.drained() == 0 {
+            return None;
         }
+        self.commit();
+        self.release_drained();
         self.take_slot(MOVED)
     }
 
@@ -405,6 +406,10 @@ impl<S: Store> Ftl<S> {
 
     /// Collects one line to its end, or releases what is drained; `false` where nothing can be gained.
     fn collect_line(&mut self) -> bool {
+        if self.read_only {
+            // Moved units may be left behind in a line where no page could be programmed: what they were moved from stays.
+            return false;
+        }
         if self.lines.drained() > 0 && self.force_release() {
             return true;
         }

@@ -243,7 +243,9 @@ impl<S: Store> Ssd<S> {
             }
         }
         if end_whole > first_whole {
-            self.ftl.deallocate(LogicalUnit(span.first.0 + narrow(first_whole)), narrow(end_whole - first_whole));
+            let first = LogicalUnit(span.first.0 + narrow(first_whole));
+            let forgotten = self.ftl.deallocate(first, narrow(end_whole - first_whole));
+            forgotten.map_err(|_| MediaError::WriteFailed { first: range.start })?;
         }
         Ok(())
     }

@@ -17,5 +17,7 @@ pub const TOOLS: &str = include_str!("../../scripts/tools.sh");
 pub const LIMITS: &str = include_str!("../../scripts/limits.sh");
 /// Random small writes, and what the drive says they cost.
 pub const AMPLIFICATION: &str = include_str!("../../scripts/amplification.sh");
+/// The guest's half of `brownout crash --guest`.
+pub const POWER_CUTS: &str = include_str!("../../scripts/powercuts.sh");
 /// What `make demo` shows.
 pub const DEMO: &str = include_str!("../../scripts/demo.sh");
