@@ -360,51 +360,61 @@ fn whatever_the_seed_and_the_step_what_survives_survives_as_reported() {
     }
 }
 
+/// A drive without power, what the blocks show, and what the request that power went in would have made of which.
+type Interrupted = (Ssd<MemoryStore>, Vec<u8>, Option<(u64, u64, u8)>);
+
+/// Writes and deallocates until power goes at the n-th hit of a step. What the blocks show then, with what the request that power went
+/// in would have made of them; or nothing where the step is not that frequent.
+fn work_to(step: Step, hit: u64) -> Option<Interrupted> {
+    let mut config = config(4096, 0);
+    config.tuning.checkpoint_units = 40;
+    let mut ssd = drive(&config);
+    assert_eq!(write(&mut ssd, 100, 3, 9, false), Ok(()));
+    ssd.breaker().arm(Arming::Hit(step, hit));
+    ssd.fail_program(20);
+    let mut random = Random::new(hit);
+    let mut shown = vec![0u8; 1024];
+    shown[100..103].fill(9);
+    for n in 0..20_000u64 {
+        let (lba, blocks) = (random.below(1020), 1 + random.below(3));
+        let range = LbaRange::new(Lba(lba), blocks);
+        let (value, ended) = match n % 50 {
+            25 => (None, submit(&mut ssd, 0, Request::Flush)),
+            n if n % 5 == 0 => (Some(0), submit(&mut ssd, 0, Request::Deallocate { ranges: &[range] })),
+            n => (Some(n as u8), write(&mut ssd, lba, blocks, n as u8, false)),
+        };
+        if ended == Err(MediaError::PowerLost) {
+            assert_eq!(ssd.breaker().tripped_at(), Some(step));
+            return Some((ssd, shown, value.map(|value| (lba, blocks, value))));
+        }
+        assert_eq!(ended, Ok(()));
+        if let Some(value) = value {
+            shown[lba as usize..(lba + blocks) as usize].fill(value);
+        }
+    }
+    None
+}
+
 #[test]
 fn what_was_in_the_cache_at_a_step_survives_if_that_is_chosen_wherever_power_goes() {
     for &step in Step::ALL.iter().filter(|step| !step.is_of_controller() && !step.is_of_recovery()) {
-        let mut config = config(4096, 0);
-        config.tuning.checkpoint_units = 40;
-        let mut ssd = drive(&config);
-        assert_eq!(write(&mut ssd, 100, 3, 9, false), Ok(()));
-        ssd.breaker().arm(Arming::Hit(step, 1));
-        ssd.fail_program(20);
-        let mut random = Random::new(3);
-        let mut shown = vec![0u8; 1024];
-        shown[100..103].fill(9);
-        let mut last = None;
-        for n in 0..20_000u64 {
-            let (lba, blocks, byte) = (random.below(1020), 1 + random.below(3), (n % 255) as u8 + 1);
-            let ended = match n % 50 {
-                0 => submit(&mut ssd, 0, Request::Deallocate { ranges: &[LbaRange::new(Lba(lba), blocks)] }),
-                1 => submit(&mut ssd, 0, Request::Flush),
-                _ => write(&mut ssd, lba, blocks, byte, false),
+        for hit in [1, 2, 3, 5, 8, 13] {
+            let Some((mut ssd, mut shown, last)) = work_to(step, hit) else {
+                assert!(hit > 1, "{step:?} is never reached");
+                continue;
             };
-            let value = match n % 50 {
-                0 => Some(0),
-                1 => None,
-                _ => Some(byte),
-            };
-            if ended == Err(MediaError::PowerLost) {
-                last = value.map(|value| (lba, blocks, value));
-                break;
+            ssd.cut(&CutPolicy::AllSurvive.into());
+            ssd.restore(None).unwrap();
+            let found = contents(&mut ssd, 1024);
+            if let Some((lba, blocks, value)) = last {
+                // The request that power went in may be there or not, as a whole.
+                let range = lba as usize..(lba + blocks) as usize;
+                if found[range.clone()].iter().all(|shown| *shown == value) {
+                    shown[range].fill(value);
+                }
             }
-            if let Some(value) = value {
-                shown[lba as usize..(lba + blocks) as usize].fill(value);
-            }
+            assert!(found == shown, "{step:?}, hit {hit}: what was accepted is not what is there");
         }
-        assert_eq!(ssd.breaker().tripped_at(), Some(step));
-        ssd.cut(&CutPolicy::AllSurvive.into());
-        ssd.restore(None).unwrap();
-        let found = contents(&mut ssd, 1024);
-        if let Some((lba, blocks, value)) = last {
-            // The request that power went in may be there or not, as a whole.
-            let range = lba as usize..(lba + blocks) as usize;
-            if found[range.clone()].iter().all(|shown| *shown == value) {
-                shown[range].fill(value);
-            }
-        }
-        assert!(found == shown, "{step:?}: what was accepted is not what is there");
     }
 }
 

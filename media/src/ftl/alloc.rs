@@ -7,6 +7,7 @@ use super::{Ftl, HOST};
 use crate::geometry::Geometry;
 use crate::journal::{HeaderState, Kind, LineHeader, Record};
 use crate::power::Step;
+use crate::power::mutation::{Mutation, mutated};
 use crate::store::Store;
 use crate::unit::PhysicalUnit;
 
@@ -229,7 +230,9 @@ impl<S: Store> Ftl<S> {
             && let Some(record) = records.iter().rfind(|record| record.sequence != 0)
         {
             // Within a group only whole groups before it are committed.
-            let whole = record.kind == Kind::Abandoned || record.position + 1 == record.length;
+            let whole = record.kind == Kind::Abandoned
+                || record.position + 1 == record.length
+                || mutated(Mutation::GroupHorizon);
             let through = if whole { record.sequence } else { record.sequence - u64::from(record.position) - 1 };
             self.committed = self.committed.max(through);
         }
@@ -243,12 +246,16 @@ impl<S: Store> Ftl<S> {
         }
     }
 
-    /// Makes everything the host did so far part of the log.
+    /// Makes everything the host did so far part of the log; a drive that became read-only may be left with something uncommitted.
     pub fn commit(&mut self) {
         self.open_units.clear();
         self.program_staged(HOST);
+        if mutated(Mutation::FlushDeallocation) {
+            return;
+        }
         self.journal_through(u64::MAX);
-        assert!(self.nand.power.lost() || self.committed + 1 == self.sequence, "a commit commits everything");
+        let all = self.nand.power.lost() || !self.has_uncommitted();
+        assert!(all || self.read_only, "a commit commits everything");
     }
 
     /// Whether anything of the host's is not committed.
@@ -269,7 +276,7 @@ impl<S: Store> Ftl<S> {
         self.nand.seal(old);
         self.lines.get_mut(old).failed_plane = Some(plane);
         if self.open_line(stream).is_none() {
-            // What is staged stays readable where it is; nothing more is accepted.
+            // What is staged stays readable where it is, and never becomes part of the log; nothing more is accepted.
             self.read_only = true;
             return;
         }
@@ -316,7 +323,7 @@ impl<S: Store> Ftl<S> {
         let data = (self.geometry.data_offset(from.1), self.geometry.data_offset(to.1));
         self.nand.copy((from.0, data.0), (to.0, data.1), self.geometry.unit_bytes())?;
         let metadata = self.geometry.config.metadata_bytes_per_unit as usize;
-        if metadata == 0 {
+        if metadata == 0 || mutated(Mutation::MovedMetadata) {
             return Ok(());
         }
         let places = (self.geometry.metadata_offset(from.1), self.geometry.metadata_offset(to.1));
