@@ -167,7 +167,13 @@ impl Bench {
         }
         let step = report["step"].as_str().map(str::to_owned);
         let not_durable = report["not-durable"].as_array().map_or(0, Vec::len);
-        Ok(Outcome { step, not_durable, again, illegal })
+        let evidence = if illegal.is_empty() {
+            Value::Null
+        } else {
+            let said = |text: &str| slots::lines(text).collect::<Vec<_>>().join("\n");
+            json!({ "before": said(&did), "after": said(&found), "report": report })
+        };
+        Ok(Outcome { step, not_durable, again, illegal, evidence })
     }
 
     fn unsafe_shutdowns(&mut self) -> anyhow::Result<u64> {

@@ -61,7 +61,7 @@ make_all() {
 }
 
 # Writes stamped slots until something fails: writer 1 so that they must be there, writer 2 with a flush now and then. "try" is said
-# before, "did" after; what is on the console was said.
+# before, "did" after; what is on the console was said. (xfs_io takes -A and -D, RWF_ATOMIC and RWF_DSYNC, with -V only.)
 slots() {
     number=$1
     while [ ! -e /tmp/stop ]; do
@@ -71,10 +71,10 @@ slots() {
         yes "$(cat "/tmp/stamp$1")" | head -c 16384 >"/tmp/data$1"
         if [ "$1" = 1 ]; then
             echo "guest: force $number $slot" >/dev/console
-            xfs_io -d -c "pwrite -q -D -i /tmp/data1 -b 16k $((slot * 16384)) 16384" "$RAW" >/dev/null 2>&1 || break
+            xfs_io -d -c "pwrite -q -V 1 -A -D -i /tmp/data1 -b 16k $((slot * 16384)) 16384" "$RAW" >/dev/null 2>&1 || break
         else
             echo "guest: try $number $slot" >/dev/console
-            xfs_io -d -c "pwrite -q -i /tmp/data2 -b 16k $((slot * 16384)) 16384" "$RAW" >/dev/null 2>&1 || break
+            xfs_io -d -c "pwrite -q -V 1 -A -i /tmp/data2 -b 16k $((slot * 16384)) 16384" "$RAW" >/dev/null 2>&1 || break
         fi
         echo "guest: did $number" >/dev/console
         if [ "$1" = 2 ] && [ $((number % 3)) = 0 ]; then

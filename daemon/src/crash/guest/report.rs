@@ -19,6 +19,8 @@ pub struct Outcome {
     pub again: bool,
     /// What cannot be.
     pub illegal: Vec<String>,
+    /// Where something cannot be: what the guest said before and after, and the drive's own report.
+    pub evidence: Value,
 }
 
 /// All cuts so far.
@@ -116,6 +118,7 @@ pub fn cut(report: &mut Report, plan: &Plan, outcome: &Outcome) -> anyhow::Resul
         json!({
             "cut": plan.pass, "file-system": plan.file_system, "at": plan.at, "how": plan.policy, "killed": plan.kill,
             "step": outcome.step, "not-durable": outcome.not_durable, "again": outcome.again, "illegal": outcome.illegal,
+            "evidence": outcome.evidence,
         })
     })
 }
@@ -132,6 +135,7 @@ mod tests {
             not_durable: 3,
             again: false,
             illegal: illegal.iter().map(|&text| text.to_owned()).collect(),
+            evidence: Value::Null,
         };
         let mut tally = Tally::default();
         tally.count(&plan, &outcome(&[]));
