@@ -19,5 +19,7 @@ pub const LIMITS: &str = include_str!("../../scripts/limits.sh");
 pub const AMPLIFICATION: &str = include_str!("../../scripts/amplification.sh");
 /// The guest's half of `brownout crash --guest`.
 pub const POWER_CUTS: &str = include_str!("../../scripts/powercuts.sh");
+/// A drive that loses power under a driver that nobody warns.
+pub const POWERLESS: &str = include_str!("../../scripts/powerless.sh");
 /// What `make demo` shows.
 pub const DEMO: &str = include_str!("../../scripts/demo.sh");
