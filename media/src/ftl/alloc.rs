@@ -207,6 +207,11 @@ impl<S: Store> Ftl<S> {
         let records = &self.streams[stream].records[first as usize..end as usize];
         let programmed = self.nand.program(line, first, records);
         if self.nand.power.lost() && self.nand.power.tripped_at() != Some(Step::PageProgrammed) {
+            if stream == HOST && self.frozen.is_none() && self.nand.power.tripped_at() == Some(Step::PageHalfProgrammed)
+            {
+                // The half that is programmed is found by recovery, and is not volatile any more.
+                self.count_committed(first, first + self.geometry.units_per_program / 2);
+            }
             self.freeze();
         }
         match programmed {
@@ -222,19 +227,29 @@ impl<S: Store> Ftl<S> {
         let frontier = &mut self.streams[stream];
         frontier.programmed = end;
         frontier.programmed_total += u64::from(end - first);
-        let records = &frontier.records[first as usize..end as usize];
-        let last = last_sequence(records);
+        let last = last_sequence(&frontier.records[first as usize..end as usize]);
         let line = self.lines.get_mut(frontier.line);
         line.last_sequence = line.last_sequence.max(last);
-        if stream == HOST
-            && let Some(record) = records.iter().rfind(|record| record.sequence != 0)
-        {
+        if stream == HOST {
+            self.count_committed(first, end);
+        }
+    }
+
+    /// Counts slots of the host's line, which are programmed, as committed, and deallocations that only waited for them.
+    fn count_committed(&mut self, first: u32, end: u32) {
+        let records = &self.streams[HOST].records[first as usize..end as usize];
+        if let Some(record) = records.iter().rfind(|record| record.sequence != 0) {
             // Within a group only whole groups before it are committed.
             let whole = record.kind == Kind::Abandoned
                 || record.position + 1 == record.length
                 || mutated(Mutation::GroupHorizon);
             let through = if whole { record.sequence } else { record.sequence - u64::from(record.position) - 1 };
             self.committed = self.committed.max(through);
+        }
+        for (entry, _) in &self.journaled {
+            if self.committed + 1 == entry.sequence {
+                self.committed = entry.sequence;
+            }
         }
     }
 
