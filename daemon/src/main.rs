@@ -2,8 +2,8 @@
 //!
 //! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`], [`ctl`],
 //! [`crash`], [`waf`] and [`media_file`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`control`] takes orders
-//! for it, [`wiring`] joins it with controller and transport, [`device_thread`], [`device_loop`] and [`watch`] run them. Only [`clock`] knows
-//! what time it is.
+//! for it, [`wiring`] joins it with controller and transport, [`device_thread`], [`device_loop`] and [`watch`] run them.
+//! Only [`clock`] knows what time it is.
 
 #![forbid(unsafe_code)]
 

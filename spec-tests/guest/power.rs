@@ -77,23 +77,8 @@ fn a_drive_without_power_is_given_up_and_found_again_on_the_newest_kernel() -> R
 /// A block that cannot be read is an error of the medium to the guest's programs, in its kernel's log and in the drive's; a write heals it.
 #[test]
 fn an_unreadable_block_is_a_medium_error_until_it_is_written() -> Result<()> {
-    let script = r#"
-. /lib.sh
-wait_for_device
-check "a block is written" dd if=/dev/zero of="$DEVICE" bs=4k seek=100 count=1 conv=fsync
-echo "power: fault"
-read -r _
-drop_caches
-check_fails "reading it" dd if="$DEVICE" of=/dev/null bs=4k skip=100 count=1 iflag=direct
-check "reading its neighbour" dd if="$DEVICE" of=/dev/null bs=4k skip=101 count=1 iflag=direct
-dmesg | grep -q 'critical medium error, dev nvme0n1, sector 800' || { dmesg | tail; fail "the kernel does not call it a medium error"; }
-nvme smart-log "$CONTROLLER" | grep -q '^media_errors[[:space:]]*: [1-9]' || { nvme smart-log "$CONTROLLER"; fail "the drive does not count it"; }
-nvme error-log "$CONTROLLER" -e 1 | grep -q '^lba[[:space:]]*: 0x64' || { nvme error-log "$CONTROLLER" -e 1; fail "the error log does not name it"; }
-check "writing it" dd if=/dev/zero of="$DEVICE" bs=4k seek=100 count=1 oflag=direct
-check "reading it again" dd if="$DEVICE" of=/dev/null bs=4k skip=100 count=1 iflag=direct
-"#;
-    let mut bench = Bench::start("medium-error", Kernel::Newest, script)?;
+    let mut bench = Bench::start("medium-error", Kernel::Newest, scripts::MEDIUM)?;
     let fault = json!({ "kind": "unrecovered-read", "nsid": 1, "lba": 100 });
-    bench.when("power: fault", &[("fault-add", fault)])?;
+    bench.when("medium: fault", &[("fault-add", fault)])?;
     bench.end().map(drop)
 }

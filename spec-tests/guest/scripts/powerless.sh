@@ -11,6 +11,10 @@ fio_job before --rw=write --bs=16k --size=1M --verify=crc32 --do_verify=0 --end_
 
 state() { cat "/sys/bus/pci/devices/$function"/nvme/nvme*/state 2>/dev/null || echo gone; }
 
+is_live() { [ "$(state)" = live ]; }
+given_up() { ! is_live && dmesg | grep -q 'nvme.*\(reset failure\|[Rr]emoving after probe failure\|[Dd]isabling\)'; }
+was_reset() { dmesg | grep -q 'nvme.*timeout.*\(reset\|disable\)'; }
+
 # wait_until DESCRIPTION COMMAND...
 wait_until() {
     description=$1
@@ -37,7 +41,7 @@ echo "power: cut"
 read -r _
 if wait "$load"; then fail "writes went on without power"; fi
 say "ok: writes fail"
-wait_until "the end of the controller" eval '[ "$(state)" != live ] && dmesg | grep -q "nvme.*reset failure\|nvme.*[Rr]emoving after probe failure\|nvme.*[Dd]isabling"'
+wait_until "the end of the controller" given_up
 say "the controller is $(state)"
 echo "power: restore"
 read -r _
@@ -53,8 +57,8 @@ CONTROLLER=/dev/$(basename "/sys/bus/pci/devices/$function"/nvme/nvme*)
 write_until_it_fails
 echo "power: blink"
 read -r _
-wait_until "a reset by the driver" eval 'dmesg | grep -q "nvme.*timeout.*\(reset\|disable\)"'
-wait_until "a live controller" eval '[ "$(state)" = live ]'
+wait_until "a reset by the driver" was_reset
+wait_until "a live controller" is_live
 fio_job later --rw=write --bs=16k --size=1M --offset=32M --verify=crc32 --end_fsync=1
 kill "$load"
 wait "$load"

@@ -23,5 +23,7 @@ pub const CAMPAIGN: &str = include_str!("../../scripts/campaign.sh");
 pub const POWERLESS: &str = include_str!("../../scripts/powerless.sh");
 /// The second act of `make demo`: what is written as power goes, and what another boot finds of it.
 pub const POWER_CUT: &str = include_str!("../../scripts/powercut.sh");
+/// A block that cannot be read until it is written.
+pub const MEDIUM: &str = include_str!("../../scripts/medium.sh");
 /// What `make demo` shows.
 pub const DEMO: &str = include_str!("../../scripts/demo.sh");
