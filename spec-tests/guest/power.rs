@@ -82,3 +82,41 @@ fn an_unreadable_block_is_a_medium_error_until_it_is_written() -> Result<()> {
     bench.when("medium: fault", &[("fault-add", fault)])?;
     bench.end().map(drop)
 }
+
+/// Runs `brownout crash --guest`; returns its exit code and what it printed.
+fn campaign(arguments: &[&str]) -> Result<(Option<i32>, String)> {
+    let output = Brownout::run(&[&["crash", "--guest"], arguments].concat())?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    println!("{stdout}{stderr}");
+    Ok((output.status.code(), stdout))
+}
+
+/// With one machine that is killed on the way.
+#[test]
+fn a_short_campaign_with_guests_finds_nothing_illegal() -> Result<()> {
+    let (code, said) = campaign(&["--cuts", "12", "--seed", "1"])?;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("\n1 machines killed and booted again"), "{said}");
+    assert!(said.contains("\nunder atomic writes of 16 KiB: ext4 6, xfs 6\n"), "{said}");
+    Ok(())
+}
+
+/// What the campaign would say of a drive that tears what it promised to keep whole.
+#[test]
+fn a_drive_that_tears_is_found_out_by_guests() -> Result<()> {
+    let (code, said) = campaign(&["--cuts", "100", "--seed", "1", "--misbehave", "shorn-write"])?;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("torn") && said.ends_with("\n1 illegal\n"), "{said}");
+    Ok(())
+}
+
+/// P6: half of the cuts on each file system, fifty of them with a machine killed and booted again.
+#[test]
+#[ignore = "an hour"]
+fn five_hundred_cuts_of_guests_tear_nothing() -> Result<()> {
+    let (code, said) = campaign(&["--cuts", "500", "--seed", "1"])?;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("\n50 machines killed and booted again"), "{said}");
+    Ok(())
+}
