@@ -3,5 +3,6 @@
 mod atomic;
 mod indirection;
 mod kept;
+mod power;
 mod processes;
 mod workloads;
