@@ -32,7 +32,7 @@ mod rest;
 mod sgl;
 mod state;
 
-use media::{Media, Nanoseconds, Request, Submitted, Token, VolumeId};
+use media::{Media, Request, Submitted, Token, VolumeId};
 use nvme_spec::log::Event;
 use nvme_spec::{Command, Status, register};
 
@@ -54,6 +54,8 @@ use queue::{CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
 use state::{Registers, Reset, Shutdown};
 
 pub use irq::{Effect, InterruptMode};
+/// The time that [`Controller::step`] is told.
+pub use media::Nanoseconds;
 
 /// How much one step does at the most, so that a step has an end: a command counts for one, and its data for one in
 /// [`PIECES_PER_WORK`] pieces of guest memory. A host can describe half a megabyte one byte at a time.

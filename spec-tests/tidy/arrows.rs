@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("controller", &["nvme-spec", "media"]),
     ("nvme-host", &["nvme-spec"]),
     ("vfio", &["controller"]),
-    ("vhost", &["controller", "nvme-host", "nvme-spec"]),
+    ("vhost", &["controller", "nvme-host", "nvme-spec", "vfio"]),
     ("traces", &["nvme-host", "nvme-spec", "controller", "media"]),
     ("daemon", &["nvme-spec", "media", "controller", "nvme-host", "vfio", "vhost", "traces"]),
     // It starts the binary and reads what the guest says; it links nothing of ours.

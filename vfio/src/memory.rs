@@ -219,6 +219,22 @@ impl Memory {
         access(mapping, offset).map_err(|lost| self.report(address, lost))
     }
 
+    /// One load of a naturally aligned 16-bit little-endian number, with acquire ordering.
+    ///
+    /// # Errors
+    /// [`DmaFault`] if it cannot be read or is not aligned.
+    pub fn load_u16(&self, address: u64) -> Result<u16, DmaFault> {
+        self.number::<2, _>(address, Access::READ, Mapping::load_u16)
+    }
+
+    /// One store of a naturally aligned 16-bit little-endian number, with release ordering.
+    ///
+    /// # Errors
+    /// [`DmaFault`] if it cannot be written or is not aligned.
+    pub fn store_u16(&self, address: u64, value: u16) -> Result<(), DmaFault> {
+        self.number::<2, _>(address, Access::WRITE, |mapping, offset| mapping.store_u16(offset, value))
+    }
+
     fn report(&self, address: u64, _: Lost) -> DmaFault {
         if let Some(times) = self.lost.admit() {
             warn!(address = format_args!("{address:#x}"), times, "guest memory vanished: its file was cut short");

@@ -116,10 +116,7 @@ impl Server {
         }
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
         let session = Session::new(config, Arc::clone(&epoll))?;
-        make_way(path)?;
-        let listener = UnixListener::bind(path).map_err(|error| explain("cannot listen at", path, &error))?;
-        let socket_file = SocketFile::new(path)?;
-        listener.set_nonblocking(true)?;
+        let (listener, socket_file) = SocketFile::bind(path)?;
         let listener = Watched::new(&epoll, listener.into(), LISTENER_TOKEN)?;
         Ok(Self {
             socket_file,
@@ -296,12 +293,30 @@ fn converse(
 
 /// The socket's file, removed when dropped unless another server has put its own there.
 #[derive(Debug)]
-struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
 }
 
 impl SocketFile {
+    /// Listens at `path`, without ever waiting for a connection. The file that a dead server has left there is replaced.
+    ///
+    /// # Errors
+    /// The path is too long, or taken by a live server or by something that is not a socket; or what the system says.
+    pub fn bind(path: &Path) -> io::Result<(UnixListener, Self)> {
+        make_way(path)?;
+        let listener = UnixListener::bind(path).map_err(|error| explain("cannot listen at", path, &error))?;
+        let socket_file = Self::new(path)?;
+        listener.set_nonblocking(true)?;
+        Ok((listener, socket_file))
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn new(path: &Path) -> io::Result<Self> {
         let metadata = std::fs::symlink_metadata(path)?;
         Ok(Self { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
