@@ -228,6 +228,12 @@ impl Server {
         self.client.as_ref().is_some_and(|client| client.session().must_be_polled())
     }
 
+    /// The end of the server while a client has the device: the controller comes back, reset.
+    #[must_use]
+    pub fn into_controller(mut self) -> Option<Controller> {
+        self.client.take().map(Client::leave)
+    }
+
     /// Calls `use_it` with the controller, if a client has it.
     pub fn with_controller<T>(&mut self, use_it: impl FnOnce(&mut Controller) -> T) -> Option<T> {
         self.client.as_ref().map(|client| use_it(client.session().disk.controller()))
