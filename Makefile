@@ -1,7 +1,7 @@
 # The list of verbs. What a verb does stands in the scripts it calls.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz soak guest doc figures prepush
+.PHONY: help demo test lint fuzz soak guest doc figures bench bench-check prepush
 
 # Where rustup puts cargo when .ci/prepare had to install it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -14,7 +14,7 @@ FIGURES ?= $(TARGET)/figures
 SECONDS ?= 600
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
 
 demo: ## build, boot a guest on a RAM-backed drive, and watch it do verified I/O
 	@.ci/prepare
@@ -52,6 +52,17 @@ figures: ## draw all figures into target/figures, as SVG and PNG; two minutes of
 		$$waf --sd-card --plot $(FIGURES)/sd-card.$$format; \
 		$$waf --theory --plot $(FIGURES)/garbage-collection.$$format; \
 	done
+
+bench: ## what a command costs on this machine; minutes, and 10 GiB of memory
+	@.ci/prepare valgrind
+	cargo build --release --locked --package bench
+	$(TARGET)/release/bench device-cost
+	$(TARGET)/release/bench instructions
+
+bench-check: ## instructions of a command against the table in spec-tests/bench; the same on every machine
+	@.ci/prepare valgrind
+	cargo build --release --locked --package bench
+	$(TARGET)/release/bench instructions --check
 
 prepush: ## what CI runs
 	@.ci/run

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
+pub use atomic::{AtomicWishes, Atomics, ControllerAtomics};
+
+mod atomic;
+
 /// The largest number of I/O queue pairs: their doorbells and those of the admin queue fill the one page at 1000h.
 pub const IO_QUEUE_PAIRS_MAX: u16 = 511;
 /// The largest number of MSI-X vectors: their table fills the one page at 2000h.
@@ -63,6 +67,18 @@ pub struct DeviceOptions {
     pub dbcs: bool,
     /// How doorbells arrive.
     pub doorbells: Doorbells,
+    /// Disable Normal of the Write Atomicity Normal feature, as it is at power-on.
+    #[serde(rename = "atomic.dn")]
+    pub atomic_dn: bool,
+    /// Atomic Write Unit Normal: blocks less one.
+    #[serde(rename = "atomic.awun")]
+    pub atomic_awun: u16,
+    /// Atomic Write Unit Power Fail: blocks less one.
+    #[serde(rename = "atomic.awupf")]
+    pub atomic_awupf: u16,
+    /// Atomic Compare and Write Unit: blocks less one.
+    #[serde(rename = "atomic.acwu")]
+    pub atomic_acwu: u16,
 }
 
 impl Default for DeviceOptions {
@@ -82,6 +98,10 @@ impl Default for DeviceOptions {
             aer_max_queued: 64,
             dbcs: true,
             doorbells: Doorbells::Trapped,
+            atomic_dn: false,
+            atomic_awun: 0,
+            atomic_awupf: 0,
+            atomic_acwu: 0,
         }
     }
 }
@@ -102,6 +122,41 @@ pub struct NamespaceOptions {
     pub ms: u16,
     /// Where the metadata is in guest memory: 0 in a buffer of its own, 1 behind each block.
     pub mset: u8,
+    /// Namespace Atomic Write Unit Normal: blocks less one; 0 leaves it to the controller's, as in the next two.
+    #[serde(rename = "atomic.nawun")]
+    pub atomic_nawun: Option<u16>,
+    /// Namespace Atomic Write Unit Power Fail: blocks less one.
+    #[serde(rename = "atomic.nawupf")]
+    pub atomic_nawupf: Option<u16>,
+    /// Namespace Atomic Compare and Write Unit: blocks less one.
+    #[serde(rename = "atomic.nacwu")]
+    pub atomic_nacwu: Option<u16>,
+    /// Namespace Atomic Boundary Size Normal: blocks less one; 0 is no boundary.
+    #[serde(rename = "atomic.nabsn")]
+    pub atomic_nabsn: Option<u16>,
+    /// Namespace Atomic Boundary Size Power Fail: blocks less one; 0 is no boundary.
+    #[serde(rename = "atomic.nabspf")]
+    pub atomic_nabspf: Option<u16>,
+    /// Namespace Atomic Boundary Offset: the block of the first edge.
+    #[serde(rename = "atomic.nabo")]
+    pub atomic_nabo: u16,
+    /// Multiple Atomicity Mode.
+    #[serde(rename = "atomic.mam")]
+    pub atomic_mam: bool,
+}
+
+impl NamespaceOptions {
+    fn atomics(&self) -> AtomicWishes {
+        AtomicWishes {
+            nawun_z: self.atomic_nawun,
+            nawupf_z: self.atomic_nawupf,
+            nacwu_z: self.atomic_nacwu,
+            nabsn_z: self.atomic_nabsn,
+            nabspf_z: self.atomic_nabspf,
+            nabo: self.atomic_nabo,
+            multiple: self.atomic_mam,
+        }
+    }
 }
 
 /// A namespace that can exist.
@@ -117,6 +172,8 @@ pub struct NamespaceConfig {
     pub eui64: u64,
     /// Metadata, where there is any, follows each block instead of being apart.
     pub extended_metadata: bool,
+    /// Its atomic units, as far as they were given; [`Config::atomics`] says what they come to.
+    pub atomics: AtomicWishes,
 }
 
 /// A controller that can exist. Every derived number has its home here.
@@ -150,6 +207,8 @@ pub struct Config {
     pub shadow_doorbells: bool,
     /// How doorbells arrive.
     pub doorbells: Doorbells,
+    /// The atomic units of all namespaces.
+    pub atomics: ControllerAtomics,
     /// In ascending order of their identifiers; the n-th stands on the media's volume n.
     pub namespaces: Vec<NamespaceConfig>,
 }
@@ -175,6 +234,28 @@ impl Config {
     #[must_use]
     pub const fn transfer_bytes_max(&self) -> usize {
         4096 << self.mdts
+    }
+
+    /// The atomic units of a namespace on a media that commits up to `power_atomic_blocks` of its blocks as one.
+    ///
+    /// # Errors
+    /// The first rule of NVM Command Set 1.1 section 2.1.4 that is broken, by the option that breaks it.
+    ///
+    /// # Panics
+    /// If there is no such namespace.
+    pub fn atomics(&self, namespace: usize, power_atomic_blocks: u32) -> Result<Atomics, ConfigError> {
+        self.namespaces[namespace].atomics.resolve(self.atomics, power_atomic_blocks)
+    }
+
+    /// How many blocks of a namespace the media must be able to commit as one, and whether more would be of use: without a word of
+    /// the user on it the media may choose.
+    ///
+    /// # Panics
+    /// If there is no such namespace.
+    #[must_use]
+    pub fn power_atomic_blocks(&self, namespace: usize) -> (u32, bool) {
+        let asked = self.namespaces[namespace].atomics.power_fail_z();
+        (u32::from(asked.unwrap_or(0).max(self.atomics.awupf_z)) + 1, asked.is_none())
     }
 
     /// Checks the words of the user.
@@ -232,6 +313,13 @@ impl Config {
             // Where doorbells are stores into a page that we poll, shadow buffers would only be a second place to look.
             shadow_doorbells: device.dbcs && device.doorbells == Doorbells::Trapped,
             doorbells: device.doorbells,
+            atomics: ControllerAtomics {
+                disable_normal: device.atomic_dn,
+                awun_z: device.atomic_awun,
+                awupf_z: device.atomic_awupf,
+                acwu_z: device.atomic_acwu,
+            }
+            .checked()?,
             namespaces: check_namespaces(&device.serial, namespaces)?,
         })
     }
@@ -281,7 +369,8 @@ fn check_namespaces(serial: &str, options: &[NamespaceOptions]) -> Result<Vec<Na
             ));
         }
         let extended_metadata = option.mset == 1;
-        checked.push(NamespaceConfig { nsid, uuid, nguid, eui64: option.eui64, extended_metadata });
+        let atomics = option.atomics();
+        checked.push(NamespaceConfig { nsid, uuid, nguid, eui64: option.eui64, extended_metadata, atomics });
     }
     for (index, namespace) in checked.iter().enumerate() {
         if checked[..index].iter().any(|other| other.uuid == namespace.uuid) {

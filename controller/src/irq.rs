@@ -3,6 +3,7 @@
 
 use media::Nanoseconds;
 use nvme_spec::Status;
+use nvme_spec::log::Event;
 
 use crate::queue::IdSet;
 
@@ -16,7 +17,7 @@ pub enum InterruptMode {
     MsiX,
 }
 
-/// What the transport shall do.
+/// What comes out of a step: what the transport shall do, and what the host was told of its own accord.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Send the message of a vector.
@@ -29,6 +30,8 @@ pub enum Effect {
         /// The level.
         asserted: bool,
     },
+    /// Nothing to do: an Asynchronous Event Request was answered with this event.
+    EventReported(Event),
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -22,17 +22,24 @@ mod doorbell;
 mod effects;
 mod health;
 mod inflight;
+pub mod inspect;
 mod io;
 mod irq;
 mod namespace;
 mod outcome;
+pub mod power;
 mod prp;
 mod queue;
 mod rest;
 mod sgl;
 mod state;
 
+<<<<<<< HEAD
 use media::{Media, Request, Submitted, Token, VolumeId};
+=======
+use media::power::{Mark, Step};
+use media::{Media, Nanoseconds, Request, Submitted, Token, VolumeId};
+>>>>>>> main
 use nvme_spec::log::Event;
 use nvme_spec::{Command, Status, register};
 
@@ -50,6 +57,7 @@ use health::Health;
 use inflight::{InFlight, InFlightTable, Origin};
 use irq::Interrupts;
 use namespace::Namespaces;
+use power::{Powered, Supply};
 use queue::{CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
 use state::{Registers, Reset, Shutdown};
 
@@ -78,6 +86,7 @@ pub struct Progress {
 pub struct Controller {
     config: Config,
     media: Box<dyn Media>,
+    supply: Supply,
     namespaces: Namespaces,
     registers: Registers,
     queues: Queues,
@@ -110,12 +119,13 @@ impl Controller {
     /// A controller as it is at power-on. Namespace n of the configuration stands on volume n of the media.
     ///
     /// # Panics
-    /// If the media has fewer volumes than there are namespaces.
+    /// If the media has fewer volumes than there are namespaces, or breaks a rule of [`Config::atomics`].
     #[must_use]
-    pub fn new(config: Config, media: Box<dyn Media>) -> Self {
+    pub fn new(config: Config, mut media: Box<dyn Media>) -> Self {
+        let supply = Supply::new(media.as_mut());
         let queues = Queues::new(config.io_queue_pairs);
         Self {
-            namespaces: Namespaces::new(&config.namespaces, media.as_ref()),
+            namespaces: Namespaces::new(&config, media.as_ref()),
             registers: Registers::new(&config),
             arbiter: Arbiter::default(),
             doorbells: Doorbells::new(queues.count()),
@@ -123,7 +133,7 @@ impl Controller {
             in_flight: InFlightTable::default(),
             interrupts: Interrupts::new(config.vectors),
             events: Events::new(usize::from(config.aerl_z) + 1, config.events_kept),
-            features: Features::new(config.io_queue_pairs),
+            features: Features::new(&config),
             health: Health::default(),
             keep_alive: None,
             bus_master: false,
@@ -135,12 +145,17 @@ impl Controller {
             segments: Vec::new(),
             metadata: Vec::new(),
             media,
+            supply,
             config,
         }
     }
 
-    /// The host reads BAR0. What cannot be read gives zeroes.
+    /// The host reads BAR0. What cannot be read gives zeroes; without power everything reads as all ones, as nobody answers.
     pub fn bar_read(&mut self, offset: u64, into: &mut [u8]) {
+        if !self.power_is_on() {
+            into.fill(0xff);
+            return;
+        }
         into.fill(0);
         let Some(Target::Register(first)) = bar::target(offset, into.len()) else { return };
         for (offset, dword) in (first..).step_by(4).zip(into.as_chunks_mut::<4>().0) {
@@ -155,8 +170,11 @@ impl Controller {
         }
     }
 
-    /// The host writes BAR0. This only notes what the host wants; [`Self::step`] does it.
+    /// The host writes BAR0. This only notes what the host wants; [`Self::step`] does it. Without power it goes nowhere.
     pub fn bar_write(&mut self, offset: u64, from: &[u8]) {
+        if !self.power_is_on() {
+            return;
+        }
         match bar::target(offset, from.len()) {
             None => {}
             Some(Target::Doorbell(index)) => {
@@ -186,6 +204,8 @@ impl Controller {
         if let Err(event) = doorbell::ring(&mut self.queues, &mut self.arbiter, index, value) {
             self.bad_doorbell(event);
         }
+        self.reached(Step::DoorbellSeen);
+        self.notice_power();
     }
 
     fn bad_doorbell(&mut self, event: Event) {
@@ -225,8 +245,24 @@ impl Controller {
         &self.config
     }
 
-    /// Works for a while: resets and enables as asked, takes commands, finishes commands, says what to interrupt.
+    /// Works for a while: resets and enables as asked, takes commands, finishes commands, says what to interrupt. Without power it does
+    /// nothing; and where power goes during it, nothing reaches the host from that moment on.
     pub fn step<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, page: Option<&dyn DoorbellPage>) -> Progress {
+        let breaker = self.supply.breaker.clone();
+        let mut worked = false;
+        if !breaker.lost() {
+            worked = self.work(now, &Powered { memory, breaker: &breaker }, page);
+            self.notice_power();
+        }
+        if breaker.lost() {
+            return Progress { worked, next_event: None };
+        }
+        // A command that nobody remembers would never be answered.
+        assert_eq!(self.queues.owed(), self.in_flight.len(), "every permit belongs to a command under way");
+        Progress { worked, next_event: self.next_event() }
+    }
+
+    fn work<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
         self.health.now = now;
         let mut worked = self.change_state(page);
         worked |= self.finish(now);
@@ -241,19 +277,19 @@ impl Controller {
             self.absence.end_if_due(now);
             self.deliver_interrupts(now, memory);
         }
-        // A command that nobody remembers would never be answered.
-        assert_eq!(self.queues.owed(), self.in_flight.len(), "every permit belongs to a command under way");
-        Progress { worked, next_event: self.next_event() }
+        worked
     }
 
     /// Before the caller sleeps: asks the host to ring for whatever it does from now on, and looks once more.
     /// `false` means that there is work, and the caller must step again instead.
     pub fn arm<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
-        if !self.registers.is_running() || !self.bus_master {
+        if !self.power_is_on() || !self.registers.is_running() || !self.bus_master {
             return true;
         }
         self.doorbells.arm(memory, &self.queues);
-        !self.poll_doorbells(memory, page)
+        let moved = self.poll_doorbells(memory, page);
+        self.notice_power();
+        !moved
     }
 
     /// Resets, enables and shuts down as the host asked.
@@ -261,6 +297,7 @@ impl Controller {
         let mut worked = false;
         if let Some(reset) = self.registers.take_reset() {
             self.reset(reset, page);
+            self.reached(Step::ControllerReset);
             worked = true;
         }
         if self.registers.wants_enable() {
@@ -268,17 +305,27 @@ impl Controller {
             // What was rung in the shared page while EN was 0 does not count (B10).
             self.doorbells.reset(page);
             self.enable();
+            self.reached(Step::ControllerEnabled);
             worked = true;
         }
         if self.registers.shutdown == Shutdown::Asked {
+            self.reached(Step::ShutdownBegun);
             let submitted = self.media.submit(self.health.now, SHUTDOWN_TOKEN, VolumeId(0), Request::Quiesce);
             self.registers.shutdown = match submitted {
                 Submitted::Pending => Shutdown::Flushing,
-                Submitted::Done(outcome) => Shutdown::after_flush(outcome),
+                Submitted::Done(outcome) => self.shutdown_ended(outcome),
             };
             worked = true;
         }
         worked
+    }
+
+    fn shutdown_ended(&self, outcome: media::Outcome) -> Shutdown {
+        let state = Shutdown::after_flush(outcome);
+        if state == Shutdown::Complete {
+            self.reached(Step::ShutdownDone);
+        }
+        state
     }
 
     /// A controller that was shut down while it was disabled has had no reset since; enabling it ends the shutdown, also one that is
@@ -304,7 +351,7 @@ impl Controller {
         self.unpublished = IdSet::default();
         self.absence.over();
         self.events.reset();
-        self.features = Features::new(self.config.io_queue_pairs);
+        self.features = Features::new(&self.config);
         self.interrupts.reset(&mut self.effects);
         self.keep_alive = None;
         self.registers.apply_reset(reset);
@@ -331,7 +378,7 @@ impl Controller {
         let worked = !finished.is_empty();
         for (token, outcome) in finished {
             if token == SHUTDOWN_TOKEN {
-                self.registers.shutdown = Shutdown::after_flush(outcome);
+                self.registers.shutdown = self.shutdown_ended(outcome);
             } else if let Some(mut command) = self.in_flight.remove(token) {
                 let result = outcome::conclude(outcome, &mut command.origin);
                 self.complete(command.permit, command.origin, result);
@@ -363,6 +410,9 @@ impl Controller {
         if let Some(event) = bad {
             self.bad_doorbell(event);
         }
+        if moved {
+            self.reached(Step::DoorbellSeen);
+        }
         moved
     }
 
@@ -378,6 +428,9 @@ impl Controller {
                     if id == 0 {
                         self.absence.over();
                     }
+                    if self.fetched(&permit, &command) {
+                        break;
+                    }
                     self.execute(now, memory, permit, &command);
                     done += 1 + self.segments.len() / PIECES_PER_WORK;
                 }
@@ -389,6 +442,7 @@ impl Controller {
                 }
             }
         }
+        self.supply.breaker.work_on(Mark::NONE);
         done > 0
     }
 
@@ -419,6 +473,9 @@ impl Controller {
     ) -> Result<Done, Status> {
         let command = IoCommand::parse(entry)?;
         origin.lba = command.first_block();
+        if self.reached(Step::CommandAccepted) {
+            return Err(Status::ABORTED_POWER_LOSS);
+        }
         if self.registers.shutdown != Shutdown::No {
             return Err(Status::ABORTED_POWER_LOSS);
         }
@@ -434,7 +491,9 @@ impl Controller {
             token,
             origin,
         };
-        match io::start(&mut context, entry.nsid.get(), &command)? {
+        let submitted = io::start(&mut context, entry.nsid.get(), &command)?;
+        self.reached(Step::CommandSubmitted);
+        match submitted {
             Submitted::Pending => Ok(Done::Pending),
             Submitted::Done(outcome) => outcome::conclude(outcome, origin).map(Done::Now),
         }
@@ -450,6 +509,7 @@ impl Controller {
             }
         };
         self.unpublished.insert(self.queues.complete(permit, status, dw0));
+        self.reached(Step::CompletionQueued);
     }
 
     /// Takes a command away from the media and answers it with `status`; `false` if the media has finished it.
@@ -467,6 +527,7 @@ impl Controller {
         while let Some((cid, event)) = self.events.due() {
             let Some(permit) = self.queues.renew(cid) else { return };
             self.events.reported(event);
+            self.effects.push(Effect::EventReported(event));
             self.complete(permit, Origin::default(), Ok(event.dword()));
         }
     }
@@ -478,10 +539,16 @@ impl Controller {
         // The admin queue last: a deletion or an abort is answered after the commands that it ended (B43, B71).
         for id in queues.iter().filter(|id| *id != 0).chain(queues.first_from(0).filter(|id| *id == 0)) {
             let Some(queue) = self.queues.completion_mut(id) else { continue };
-            let (written, gone) = match queue.publish(memory) {
+            let breaker = &self.supply.breaker;
+            let (written, gone) = match queue.publish(memory, || {
+                breaker.reached(Step::CompletionWritten);
+            }) {
                 Ok(written) => (written, false),
                 Err((written, _)) => (written, true),
             };
+            if written > 0 {
+                breaker.reached(Step::CompletionsPublished);
+            }
             if let (Some(vector), 1..) = (queue.vector(), written) {
                 self.interrupts.raise(now, vector, written, id == 0);
             }
@@ -507,9 +574,14 @@ impl Controller {
         if self.interrupts.mode() == InterruptMode::Pin {
             self.doorbells.announce_heads(memory, &self.queues);
         }
+        if !self.power_is_on() {
+            return;
+        }
+        let before = self.effects.len();
         let queues = &mut self.queues;
         let unseen = || queues.completions_mut().any(|(_, queue)| queue.vector().is_some() && !queue.is_empty());
         self.interrupts.deliver(now, unseen, &mut self.effects);
+        self.raise_until_lost(before);
     }
 
     fn next_event(&self) -> Option<Nanoseconds> {

@@ -3,7 +3,7 @@
 use media::{Media, VolumeId, VolumeShape};
 use nvme_spec::Status;
 
-use crate::config::NamespaceConfig;
+use crate::config::{Atomics, Config, NamespaceConfig};
 
 /// An active namespace.
 #[derive(Clone, Debug)]
@@ -11,6 +11,7 @@ pub(crate) struct Namespace {
     pub(crate) identity: NamespaceConfig,
     pub(crate) volume: VolumeId,
     pub(crate) shape: VolumeShape,
+    pub(crate) atomics: Atomics,
 }
 
 impl Namespace {
@@ -36,13 +37,15 @@ impl Namespaces {
     /// The n-th namespace stands on the media's volume n.
     ///
     /// # Panics
-    /// If the media has fewer volumes: whoever wires them up counted wrong.
-    pub(crate) fn new(configs: &[NamespaceConfig], media: &dyn Media) -> Self {
-        let active = (0..).zip(configs).map(|(index, config)| {
-            let volume = VolumeId(index);
+    /// If the media has fewer volumes, or commits fewer blocks as one than the configuration asks for: whoever wires them up checked
+    /// too little.
+    pub(crate) fn new(config: &Config, media: &dyn Media) -> Self {
+        let active = config.namespaces.iter().enumerate().map(|(index, identity)| {
+            let volume = VolumeId(u32::try_from(index).expect("at most 1024 namespaces"));
             let shape = media.shape(volume).expect("each namespace has its volume");
             assert!(shape.block_bytes.is_power_of_two() && shape.power_atomic_blocks >= 1);
-            Namespace { identity: config.clone(), volume, shape }
+            let atomics = config.atomics(index, shape.power_atomic_blocks).expect("checked against the media");
+            Namespace { identity: identity.clone(), volume, shape, atomics }
         });
         Self { active: active.collect() }
     }
@@ -60,6 +63,12 @@ impl Namespaces {
     /// The active namespaces, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Namespace> {
         self.active.iter()
+    }
+
+    /// The identifier of the namespace that stands on a volume; 0 if none does.
+    pub(crate) fn of_volume(&self, volume: VolumeId) -> u32 {
+        let on_it = self.active.iter().find(|namespace| namespace.volume == volume);
+        on_it.map_or(0, |namespace| namespace.identity.nsid)
     }
 
     /// The active namespace with this identifier.

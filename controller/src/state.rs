@@ -204,7 +204,7 @@ impl Registers {
         self.configuration.enabled() && self.is_ready() && !self.is_fatal() && self.reset.is_none()
     }
 
-    fn status_bits(&self) -> ControllerStatus {
+    pub(crate) fn status_bits(&self) -> ControllerStatus {
         // A fatal status belongs to the life that the host has ended, even if it enables us before we come to it.
         let stale = if self.reset.is_some() { ControllerStatus::FATAL } else { ControllerStatus::empty() };
         (self.status - stale)

@@ -13,6 +13,7 @@ const AFTER_MEDIA: &str = "Example:\n  brownout media check disk.img";
 const AFTER_CREATE: &str = "Example:\n  brownout media create disk.img --media iu=16KiB --namespace size=64GiB";
 const AFTER_DUMP: &str = "Example:\n  brownout media dump disk.img --lines";
 const AFTER_QEMU: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --append quiet -- -smp 2";
+const AFTER_CTL: &str = "Example:\n  brownout ctl control.sock query-media";
 const AFTER_WAF: &str = "Example:\n  brownout waf --iu 16KiB --offset 12KiB --len 20KiB";
 
 /// An NVMe SSD in software, for stock QEMU.
@@ -36,6 +37,9 @@ pub enum Verb {
     /// Start a stock QEMU with the device already plugged in
     #[command(after_help = AFTER_QEMU)]
     Qemu(Qemu),
+    /// Give a running device a command, or follow its events
+    #[command(after_help = AFTER_CTL)]
+    Ctl(Ctl),
     /// Say what writes cost a drive: by formula, or measured beside theory
     #[command(after_help = AFTER_WAF)]
     Waf(Waf),
@@ -77,6 +81,9 @@ pub struct Serve {
     /// The socket to listen at
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
+    /// The control socket (QMP), for `brownout ctl`
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArguments,
 }
@@ -105,11 +112,30 @@ pub struct Qemu {
     /// QEMU 10.1 or later, if not in PATH
     #[arg(long, value_name = "PATH")]
     pub qemu: Option<PathBuf>,
+    /// The control socket (QMP), for `brownout ctl`
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArguments,
     /// Handed on to QEMU
     #[arg(last = true, value_name = "QEMU ARGS")]
     pub more: Vec<OsString>,
+}
+
+/// `brownout ctl`.
+#[derive(Debug, Args)]
+pub struct Ctl {
+    /// The control socket
+    pub path: PathBuf,
+    /// What to do; query-commands lists the commands, query-schema describes them
+    #[arg(required_unless_present = "watch")]
+    pub command: Option<String>,
+    /// Its arguments; a dot goes into an object: at.step=line-erased
+    #[arg(value_name = "KEY=VALUE")]
+    pub arguments: Vec<String>,
+    /// Print events, one in a line, until the device ends
+    #[arg(long, conflicts_with = "command")]
+    pub watch: bool,
 }
 
 /// `brownout waf`.
@@ -143,6 +169,9 @@ pub struct Waf {
     /// Measure exactness, memory, recovery and wear
     #[arg(long, group = "experiment")]
     pub numbers: bool,
+    /// Of the numbers only the recovery of a full drive of this size; 1TiB takes 16 GiB of memory
+    #[arg(long, value_name = "SIZE", requires = "numbers", conflicts_with = "coarse")]
+    pub drive: Option<Bytes>,
     /// Where an experiment's chance begins [default: 1]
     #[arg(long, value_name = "N", requires = "experiment")]
     pub seed: Option<u64>,
@@ -237,7 +266,7 @@ mod tests {
         let mut command = CommandLine::command().term_width(80);
         command.build();
         let mut helps = vec![command.render_help().to_string()];
-        for verb in ["serve", "qemu", "media", "waf"] {
+        for verb in ["serve", "qemu", "ctl", "media", "waf"] {
             helps.push(command.find_subcommand_mut(verb).expect("a verb").render_help().to_string());
         }
         for verb in ["create", "info", "check", "dump"] {

@@ -8,6 +8,8 @@
 
 mod cli;
 mod clock;
+mod control;
+mod ctl;
 mod device_loop;
 mod device_thread;
 mod failure;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let code = match line.verb {
         Verb::Serve(arguments) => serve::serve(arguments).map(|()| 0),
         Verb::Qemu(arguments) => run_qemu::run_qemu(arguments),
+        Verb::Ctl(arguments) => ctl::ctl(&arguments).map(|()| 0),
         Verb::Media(arguments) => media_file::media(arguments.verb).map(|()| 0),
         Verb::Waf(arguments) => waf::waf(&arguments),
         Verb::BecomeQemu(arguments) => machine::become_qemu(arguments.parent, &arguments.program, &arguments.arguments)

@@ -77,10 +77,21 @@ impl Settings {
         namespaces.iter().try_for_each(|namespace| namespace.move_to_media(&mut media))?;
         let existing = media.existing()?;
         let volumes = namespaces::volumes(&mut namespaces, &media, existing.as_ref())?;
-        let media = media.check(volumes, existing.as_ref())?;
         let identities: Vec<_> = namespaces.into_iter().map(|namespace| namespace.identity).collect();
         let controller = Config::check(&device, &identities).map_err(|error| placed(&error, &places))?;
-        Ok(Self { controller, media, device })
+        let atomic_bytes = power_atomic_bytes(&controller, &volumes);
+        let media = media.check(volumes, existing.as_ref(), atomic_bytes)?;
+        let settings = Self { controller, media, device };
+        settings.check_atomics().map_err(|error| placed(&error, &places))?;
+        Ok(settings)
+    }
+
+    /// Whether the log commits what the namespaces promise: its lines may be too short for it.
+    fn check_atomics(&self) -> Result<(), ConfigError> {
+        for (index, volume) in self.volumes().iter().enumerate() {
+            self.controller.atomics(index, (self.media.ssd.power_atomic_bytes / volume.block_bytes).max(1))?;
+        }
+        Ok(())
     }
 
     /// The configuration as TOML that `--config` reads back.
@@ -97,6 +108,13 @@ impl Settings {
                 nguid: (identity.nguid != [0; 16]).then(|| uuid::Uuid::from_bytes(identity.nguid).simple().to_string()),
                 // As text: TOML's integers have a sign, and half of the identifiers would not fit.
                 eui64: (identity.eui64 != 0).then(|| format!("{:#018x}", identity.eui64)),
+                nawun: identity.atomics.nawun_z,
+                nawupf: identity.atomics.nawupf_z,
+                nacwu: identity.atomics.nacwu_z,
+                nabsn: identity.atomics.nabsn_z,
+                nabspf: identity.atomics.nabspf_z,
+                nabo: identity.atomics.nabo,
+                mam: identity.atomics.multiple,
             });
         toml::to_string(&PrintedFile { device, media: self.media.printed(), namespace: namespace.collect() })
     }
@@ -123,6 +141,20 @@ struct PrintedNamespace {
     uuid: String,
     nguid: Option<String>,
     eui64: Option<String>,
+    #[serde(rename = "atomic.nawun")]
+    nawun: Option<u16>,
+    #[serde(rename = "atomic.nawupf")]
+    nawupf: Option<u16>,
+    #[serde(rename = "atomic.nacwu")]
+    nacwu: Option<u16>,
+    #[serde(rename = "atomic.nabsn")]
+    nabsn: Option<u16>,
+    #[serde(rename = "atomic.nabspf")]
+    nabspf: Option<u16>,
+    #[serde(rename = "atomic.nabo")]
+    nabo: u16,
+    #[serde(rename = "atomic.mam")]
+    mam: bool,
 }
 
 /// The words of a configuration file.
@@ -160,6 +192,15 @@ fn read_file(path: &Path) -> Result<FileWords, OptionError> {
         media: Words::from_table(&format!("{place} [media]"), &tables.media)?,
         namespaces: namespaces.collect::<Result<_, _>>()?,
     })
+}
+
+/// The longest write that must be whole or undone after a loss of power: what was asked for, and where nothing was, what drives have.
+fn power_atomic_bytes(controller: &Config, volumes: &[VolumeConfig]) -> u64 {
+    let asked = volumes.iter().enumerate().map(|(index, volume)| {
+        let (blocks, free) = controller.power_atomic_blocks(index);
+        (u64::from(blocks) * u64::from(volume.block_bytes)).max(if free { media::POWER_ATOMIC_BYTES } else { 0 })
+    });
+    asked.max().unwrap_or(media::POWER_ATOMIC_BYTES)
 }
 
 /// A list of words that fills one structure.

@@ -10,6 +10,7 @@ use crate::device_thread::DeviceThread;
 use crate::failure::Failure;
 use crate::machine::{self, Ended, MACHINE_MEMORY, Machine, Search};
 use crate::options::Settings;
+use crate::serve::check_socket;
 use crate::{cli, stop, wiring};
 
 /// Runs a machine with the device until the machine ends; returns QEMU's exit code.
@@ -17,7 +18,10 @@ use crate::{cli, stop, wiring};
 /// # Errors
 /// A wrong option, no QEMU that will do, or a device that breaks.
 pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
-    let cli::Qemu { kernel, initrd, append, gdb, kvm, memory, qemu, device, more } = arguments;
+    let cli::Qemu { kernel, initrd, append, gdb, kvm, memory, qemu, control, device, more } = arguments;
+    if let Some(control) = &control {
+        check_socket("--control", control)?;
+    }
     let memory_mib = Machine::memory_mib(memory.unwrap_or(MACHINE_MEMORY))?;
     let settings = Settings::read(&device.into())?;
     let qemu = Search::new(qemu).find()?;
@@ -29,7 +33,7 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
     let signals = stop::on_signals().context("cannot listen for signals")?;
     let (stop, stopper) = UnixStream::pair().context("cannot make a pair of sockets")?;
 
-    let device = DeviceThread::start(stop, move || wiring::open(&settings, &socket))?;
+    let device = DeviceThread::start(stop, move || wiring::open(settings, &socket, control.as_deref()))?;
     tracing::info!(program = %qemu.program.display(), version = qemu.version, "starting QEMU");
     tracing::debug!(?arguments);
     let ended = machine::run(&qemu.program, &arguments, signals.as_fd(), device.ended());

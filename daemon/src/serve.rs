@@ -20,14 +20,17 @@ const SOCKET_PATH_BYTES: usize = 107;
 /// # Errors
 /// A wrong option, or a device that cannot be made or breaks.
 pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
-    let cli::Serve { socket, device } = arguments;
-    check_socket(&socket)?;
+    let cli::Serve { socket, control, device } = arguments;
+    check_socket("--socket", &socket)?;
+    if let Some(control) = &control {
+        check_socket("--control", control)?;
+    }
     let settings = Settings::read(&device.into())?;
     let introduction = introduction(&settings, &socket)?;
     let signals = stop::on_signals().context("cannot listen for signals")?;
 
     let place = socket.clone();
-    let device = DeviceThread::start(signals, move || wiring::open(&settings, &place))?;
+    let device = DeviceThread::start(signals, move || wiring::open(settings, &place, control.as_deref()))?;
     write!(io::stdout(), "{introduction}\nready: listening on {}\n", socket.display())
         .and_then(|()| io::stdout().flush())
         .context("cannot say that the device is ready")?;
@@ -51,11 +54,15 @@ fn introduction(settings: &Settings, socket: &Path) -> anyhow::Result<String> {
     ))
 }
 
-fn check_socket(path: &Path) -> Result<(), OptionError> {
+/// A socket's address holds so much and no more.
+///
+/// # Errors
+/// The option, its value and what would do.
+pub fn check_socket(option: &str, path: &Path) -> Result<(), OptionError> {
     let length = path.as_os_str().len();
     if length == 0 || length > SOCKET_PATH_BYTES {
         let remedy = format!("give a path of 1 to {SOCKET_PATH_BYTES} bytes: a socket's address holds no more");
-        return Err(OptionError::new("--socket", path.display().to_string(), remedy));
+        return Err(OptionError::new(option, path.display().to_string(), remedy));
     }
     Ok(())
 }
@@ -84,8 +91,8 @@ mod tests {
 
     #[test]
     fn a_path_too_long_for_a_socket_is_a_wrong_option() {
-        assert_eq!(check_socket(Path::new("/run/disk.sock")), Ok(()));
-        let error = check_socket(Path::new(&"x".repeat(108))).expect_err("too long").to_string();
+        assert_eq!(check_socket("--socket", Path::new("/run/disk.sock")), Ok(()));
+        let error = check_socket("--socket", Path::new(&"x".repeat(108))).expect_err("too long").to_string();
         assert!(error.ends_with("x: give a path of 1 to 107 bytes: a socket's address holds no more"), "{error}");
     }
 }

@@ -118,12 +118,24 @@ fn a_card_with_two_open_units_absorbs_one_change_of_place_and_says_so() {
 }
 
 #[test]
+fn the_recovery_of_a_drive_of_any_size_is_measured_alone() {
+    let table = printed(&["--numbers", "--drive", "64MiB", "--seed", "3"]);
+    assert!(table.starts_with("seed 3\nF6 ") && table.ends_with(": kept\n"), "{table}");
+    assert!(table.contains("\n        0.0625   0.0625 ") && table.lines().count() == 4, "{table}");
+}
+
+#[test]
 fn experiments_refuse_what_is_not_theirs_before_they_begin() {
     for experiment in ["--theory", "--sd-card", "--numbers"] {
         assert!(refusal(&[experiment, "--iu", "16KiB"]).contains("cannot be used with"));
     }
     assert!(refusal(&["--theory", "--sd-card"]).contains("cannot be used with"));
     assert!(refusal(&["--numbers", "--plot", "a.svg"]).contains("cannot be used with"));
+    assert!(refusal(&["--theory", "--drive", "1GiB"]).contains("--numbers"));
+    for size in ["0", "1KiB", "32TiB"] {
+        let words = refusal(&["--numbers", "--drive", size]);
+        assert!(words.starts_with(&format!("brownout: --drive {size}: give 4KiB or more")), "{words}");
+    }
     assert!(refusal(&["--iu", "16KiB", "--offset", "0", "--len", "4KiB", "--coarse"]).contains("--theory"));
     assert_eq!(
         refusal(&["--theory", "--plot", "a.pdf"]),

@@ -108,7 +108,7 @@ fn measure<S: Store>(mut ssd: Ssd<S>) {
         let range = LbaRange::new(Lba(n % blocks), 1);
         submit(&mut ssd, Request::Write { range, from: &mut Nothing, force: false });
     });
-    ssd.cut(&CutPolicy::NoneSurvive);
+    ssd.cut(&CutPolicy::NoneSurvive.into());
     let start = now();
     let report = ssd.restore(None).expect("the drive recovers");
     println!("F6  recovery of {} MiB in {:.3} s: {report:?}", blocks / 256, start.elapsed().as_secs_f64());

@@ -45,6 +45,7 @@ impl Writer {
 
     /// Appends several numbers of eight bytes.
     pub fn words(&mut self, numbers: &[u64]) {
+        self.0.reserve(8 * numbers.len());
         for &number in numbers {
             self.u64(number);
         }

@@ -24,6 +24,17 @@ pub struct ReadFaults {
     bits: BTreeMap<(VolumeId, u64), u32>,
 }
 
+/// The faults that a drive will meet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PendingFaults {
+    /// Blocks with flipped bits, in order: volume, block, bits.
+    pub reads: Vec<(VolumeId, Lba, u32)>,
+    /// Page programs that will fail, in order: the n-th from now on, from 1.
+    pub programs: Vec<u64>,
+    /// Line erases that will fail, in order: the n-th from now on, from 1, and in which plane.
+    pub erases: Vec<(u64, u32)>,
+}
+
 /// How a read of blocks ends under the overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadVerdict {
@@ -60,6 +71,11 @@ impl ReadFaults {
         for key in healed {
             self.bits.remove(&key);
         }
+    }
+
+    /// Every block with flipped bits, in order: volume, block, bits.
+    pub fn iter(&self) -> impl Iterator<Item = (VolumeId, Lba, u32)> + '_ {
+        self.bits.iter().map(|(&(volume, lba), &bits)| (volume, Lba(lba), bits))
     }
 
     /// What a read of a range meets.

@@ -116,6 +116,13 @@ impl Record {
     }
 }
 
+/// The checksum of a map page, which the root holds; `page` is mixed into it. Never 0: that stands for a page without entries, which is
+/// not on the media at all.
+#[must_use]
+pub fn map_page_checksum(page: u64, bytes: &[u8; METADATA_PAGE]) -> u64 {
+    checksum(page, bytes).max(1)
+}
+
 /// Folds a checksum to 32 bits.
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "folding is what it is for")]

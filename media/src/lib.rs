@@ -11,7 +11,8 @@
 //! Map of the crate, from the seam downwards. [`volume`] is the seam and [`mod@unit`] its units. [`ssd`] is the drive behind it: volumes,
 //! requests, outcomes. [`ftl`] is the flash translation layer: map, lines, frontiers, collection, checkpoints. [`nand`] keeps the rules
 //! of the array, its times and its wear; [`ledger`] counts every byte programmed. [`journal`] and [`root`] are what the log says about
-//! itself, [`recover`] is the way back from it. [`power`] cuts, [`mod@fault`] breaks. [`store`] is where bytes lie: in memory, in a file.
+//! itself, [`recover`] is the way back from it. [`power`] cuts, [`mod@fault`] breaks,
+//! [`monitor`] looks on. [`store`] is where bytes lie: in memory, in a file.
 
 #![forbid(unsafe_code)]
 
@@ -20,7 +21,9 @@ pub mod fault;
 pub mod ftl;
 pub mod geometry;
 pub mod journal;
+mod large_memory;
 pub mod ledger;
+pub mod monitor;
 pub mod nand;
 pub mod plausible;
 pub mod power;

@@ -4,16 +4,19 @@
 use crate::ftl::checkpoint::Checkpoint;
 use crate::ftl::gc::Tuning;
 use crate::ftl::line::LineState;
+use crate::ftl::map::LineCount;
 use crate::ftl::{CacheLimits, Ftl, HOST, MOVED};
 use crate::geometry::Geometry;
-use crate::journal::{Deallocation, HeaderState, Kind, LineHeader, METADATA_PAGE, RECORD_BYTES, Record};
+use crate::journal::{
+    Deallocation, ENTRIES_PER_PAGE, HeaderState, Kind, LineHeader, RECORD_BYTES, Record, map_page_checksum,
+};
 use crate::ledger::Ledger;
 use crate::nand::Nand;
 use crate::nand::array::count;
 use crate::nand::wear::Blocks;
 use crate::plausible::{check_deallocation, check_header, check_lines_in_use, check_record, check_root};
-use crate::power::{Arming, Step};
-use crate::root::Root;
+use crate::power::{Arming, RecoveryReport, Step};
+use crate::root::{Basis, Root};
 use crate::store::{Store, StoreError};
 use crate::unit::{LogicalUnit, PhysicalUnit, index, narrow};
 
@@ -23,21 +26,6 @@ const EVENTS_PASSED_OVER: u64 = 1 << 20;
 
 /// Map pages read at a time.
 const PAGES_PER_READ: usize = 64;
-
-/// What recovery found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RecoveryReport {
-    /// The media had been shut down in order.
-    pub clean: bool,
-    /// Units and deallocations that were replayed over the checkpoint.
-    pub replayed: u64,
-    /// Sequence numbers given up because their group was not whole, or a gap came before them.
-    pub given_up: u64,
-    /// Lines whose records were read.
-    pub lines_scanned: u32,
-    /// Units whose record was there and whose data was not.
-    pub torn: u64,
-}
 
 /// The last moment at which a header or a root was written: what came after it lies in the lines that are open now.
 #[derive(Clone, Copy)]
@@ -76,6 +64,15 @@ enum What {
     Abandoned,
 }
 
+/// Why a translation layer is brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be used: this is a power-on, with the breaker armed for recovery's own steps where asked for.
+    Use(Option<Arming>),
+    /// To put down what survives a loss of power: nobody's power-on, and nothing to be counted.
+    Cut,
+}
+
 /// Brings a translation layer back from a store.
 ///
 /// # Errors
@@ -85,7 +82,7 @@ pub fn recover<S: Store>(
     nand: Nand<S>,
     tuning: Tuning,
     limits: CacheLimits,
-    arming: Option<Arming>,
+    purpose: Purpose,
 ) -> Result<(Ftl<S>, RecoveryReport), StoreError> {
     let mut ftl = Ftl::new(geometry, nand, tuning, limits);
     let (room, needed) = (ftl.nand.store.metadata_room(), ftl.layout.bytes);
@@ -94,29 +91,34 @@ pub fn recover<S: Store>(
             "{needed} bytes of metadata do not fit the {room} that were set aside"
         )));
     }
+    if let Purpose::Use(Some(arming)) = purpose {
+        ftl.nand.power.arm(arming);
+    }
     let root = read_root(&mut ftl)?;
     apply_root(&mut ftl, &root)?;
     let headers = read_headers(&mut ftl)?;
     check_lines_in_use(&root, &headers)?;
+    ftl.reached(Step::RecoveryBegun);
     read_map(&mut ftl)?;
     let mut report = RecoveryReport { clean: root.clean, ..RecoveryReport::default() };
     let snapshot = snapshot(&root, &headers);
     let mut found = scan_lines(&mut ftl, &headers, &snapshot, &mut report)?;
     let metadata = scan_journal(&mut ftl, &mut found)?;
+    ftl.reached(Step::RecoveryScanned);
     // The sort that makes use of runs.
     found.sort_by_key(|found| (found.sequence, found.order));
     let horizon = headers.iter().map(|header| header.horizon).fold(root.basis.horizon, u64::max);
     let accepted = accept(&found, horizon, &ftl.voids);
     replay(&mut ftl, &found, accepted, &mut report);
     resume_sequence(&mut ftl, &found, &root, accepted, &mut report);
+    ftl.reached(Step::RecoveryReplayed);
     restore_lines(&mut ftl, &headers)?;
     restore_ledger(&mut ftl, &snapshot, metadata)?;
-    if let Some(arming) = arming {
-        ftl.nand.power.arm(arming);
+    if purpose != Purpose::Cut {
+        ftl.counters.power_cycles += 1;
+        ftl.counters.unsafe_shutdowns += u64::from(!root.clean);
     }
-    ftl.counters.power_cycles += 1;
-    ftl.counters.unsafe_shutdowns += u64::from(!root.clean);
-    ftl.nand.power.reached(Step::RecoveryRoot);
+    ftl.reached(Step::RecoveryRoot);
     if report.torn > 0 {
         // A root alone would say that everything before it is on the disk, and a record whose data is not would be replayed the
         // next time: the map without it is made durable in the same step.
@@ -125,7 +127,7 @@ pub fn recover<S: Store>(
         ftl.write_root(false);
     }
     close_left_lines(&mut ftl, &headers);
-    ftl.nand.power.reached(Step::RecoveryDone);
+    ftl.reached(Step::RecoveryDone);
     Ok((ftl, report))
 }
 
@@ -147,7 +149,8 @@ fn apply_root<S: Store>(ftl: &mut Ftl<S>, root: &Root) -> Result<(), StoreError>
     check_root(&ftl.geometry, root)?;
     let pages = ftl.map.pages().div_ceil(64);
     let blocks = Blocks::from_root(&ftl.geometry, &root.bad_blocks, &root.replaced);
-    let (true, Some(blocks)) = (root.basis.homes.len() == pages, blocks) else {
+    let fits = root.basis.homes.len() == pages && root.basis.sums.len() == ftl.map.pages();
+    let (true, Some(blocks)) = (fits, blocks) else {
         return Err(StoreError::Damaged("the root does not fit the geometry".into()));
     };
     ftl.nand.blocks = blocks;
@@ -172,19 +175,30 @@ fn read_headers<S: Store>(ftl: &mut Ftl<S>) -> Result<Vec<LineHeader>, StoreErro
     Ok(headers)
 }
 
+/// Reads the map's pages to where they stay, and checks them while they are in the processor's cache. A page that is not what was
+/// written is not made up from records: what was deallocated before the checkpoint is in no journal any more, and would come back.
 fn read_map<S: Store>(ftl: &mut Ftl<S>) -> Result<(), StoreError> {
-    let homes = ftl.checkpoint.basis.homes.clone();
+    let Basis { homes, sums, .. } = &ftl.checkpoint.basis;
     let second = |page: usize| homes[page / 64] >> (page % 64) & 1 == 1;
-    let mut bytes = vec![0; PAGES_PER_READ * METADATA_PAGE];
     let mut page = 0;
-    while page < ftl.map.pages() {
+    while page < sums.len() {
+        if sums[page] == 0 {
+            page += 1;
+            continue;
+        }
         // Neighbours with the same home lie next to each other.
-        let most = PAGES_PER_READ.min(ftl.map.pages() - page);
-        let run = (1..most).find(|next| second(page + next) != second(page)).unwrap_or(most);
-        let part = &mut bytes[..run * METADATA_PAGE];
-        ftl.nand.store.read_metadata(ftl.layout.map_at(page as u64, second(page)), part)?;
-        for (n, bytes) in part.as_chunks::<METADATA_PAGE>().0.iter().enumerate() {
-            ftl.map.read_page(page + n, bytes);
+        let most = PAGES_PER_READ.min(sums.len() - page);
+        let ends = |next: &usize| sums[page + next] == 0 || second(page + next) != second(page);
+        let run = (1..most).find(ends).unwrap_or(most);
+        let place = ftl.layout.map_at(page as u64, second(page));
+        ftl.nand.store.read_metadata(place, ftl.map.pages_mut(page, run))?;
+        for (read, &sum) in (page..).zip(&sums[page..page + run]) {
+            if map_page_checksum(read as u64, ftl.map.page(read)) != sum {
+                let first = read * ENTRIES_PER_PAGE;
+                let last = first + ENTRIES_PER_PAGE - 1;
+                return Err(StoreError::Damaged(format!("the map of units {first} to {last} is not what was written")));
+            }
+            ftl.map.count_page(read);
         }
         page += run;
     }
@@ -406,26 +420,25 @@ fn restore_frontier<S: Store>(ftl: &mut Ftl<S>, stream: usize, line: u32, opened
     ftl.nand.found_programmed(line, programmed);
     let frontier = &mut ftl.streams[stream];
     (frontier.line, frontier.opened) = (line, opened);
-    (frontier.next, frontier.programmed) = (programmed, programmed);
+    (frontier.next, frontier.programmed, frontier.resumed) = (programmed, programmed, programmed);
     frontier.records[..records.len()].copy_from_slice(&records);
     frontier.records[records.len()..programmed as usize].fill(Record::default());
-    frontier.depends[..programmed as usize].fill(0);
     Ok(())
 }
 
 /// Counts each line's valid units.
 fn recount<S: Store>(ftl: &mut Ftl<S>) -> Result<(), StoreError> {
-    let mut valid = vec![0; ftl.geometry.lines as usize];
+    let full = LineCount { slots: ftl.geometry.units_per_line, valid: 0 };
+    let mut lines = vec![full; ftl.geometry.lines as usize];
     // Nothing lies in a slot that is still to be programmed.
-    let mut slots = vec![ftl.geometry.units_per_line; ftl.geometry.lines as usize];
     for stream in &ftl.streams {
-        if let Some(slots) = slots.get_mut(stream.line as usize) {
-            *slots = stream.programmed;
+        if let Some(line) = lines.get_mut(stream.line as usize) {
+            line.slots = stream.programmed;
         }
     }
-    let counted = ftl.map.count_by_line(ftl.geometry.slot_bits, &slots, &mut valid);
+    let counted = ftl.map.count_by_line(ftl.geometry.slot_bits, &mut lines);
     ftl.mapped = counted.map_err(|unit| StoreError::Damaged(format!("unit {} lies nowhere", unit.0)))?;
-    for (line, valid) in (0..).zip(valid) {
+    for (line, LineCount { valid, .. }) in (0..).zip(lines) {
         let state = ftl.lines.get(line).state;
         if valid != 0 && matches!(state, LineState::Free | LineState::Retired) {
             return Err(StoreError::Damaged(format!("{valid} units lie in line {line}, which holds nothing")));

@@ -18,6 +18,8 @@ pub struct Basis {
     pub horizon: u64,
     /// For each map page, which of its two homes is the valid one (a bit each).
     pub homes: Vec<u64>,
+    /// For each map page its [`crate::journal::map_page_checksum`], or 0 where it has no entries and was not written.
+    pub sums: Vec<u64>,
 }
 
 /// Counters that live as long as the media does.
@@ -151,11 +153,12 @@ impl Root {
         writer.u64(self.ledger_event);
         writer.words(&self.ledger.to_words());
         writer.words(&self.counters.to_words());
-        for count in [self.basis.homes.len(), self.voids.len(), self.volumes.len()] {
+        for count in [self.basis.homes.len(), self.basis.sums.len(), self.voids.len(), self.volumes.len()] {
             writer.u64(count as u64);
         }
         writer.words(&[self.bad_blocks.len() as u64, self.replaced.len() as u64]);
         writer.words(&self.basis.homes);
+        writer.words(&self.basis.sums);
         for &(from, to) in &self.voids {
             writer.words(&[from, to]);
         }
@@ -198,7 +201,7 @@ impl Root {
         let ledger_event = reader.u64()?;
         let ledger = Ledger::from_words(reader.words()?);
         let counters = Counters::from_words(reader.words()?);
-        let [homes, voids, volumes, bad_blocks, replaced] = reader.words()?;
+        let [homes, sums, voids, volumes, bad_blocks, replaced] = reader.words()?;
         Some(Self {
             generation,
             clean: clean == 1,
@@ -210,6 +213,7 @@ impl Root {
                 slot,
                 horizon,
                 homes: (0..homes).map(|_| reader.u64()).collect::<Option<_>>()?,
+                sums: (0..sums).map(|_| reader.u64()).collect::<Option<_>>()?,
             },
             voids: (0..voids).map(|_| Some((reader.u64()?, reader.u64()?))).collect::<Option<_>>()?,
             programmed,
@@ -260,7 +264,8 @@ impl Layout {
     pub fn new(user_units: u32, blocks: u64, journal_entries: u64) -> Self {
         let page = METADATA_PAGE as u64;
         let map_pages = u64::from(user_units).div_ceil(ENTRIES_PER_PAGE as u64);
-        let root_bytes = (64 * 1024 + map_pages.div_ceil(8) + blocks * 20).next_multiple_of(page);
+        // A bit and a checksum for each map page.
+        let root_bytes = (64 * 1024 + map_pages.div_ceil(8) + map_pages * 8 + blocks * 20).next_multiple_of(page);
         let journal = 2 * root_bytes;
         let map = journal + (journal_entries * RECORD_BYTES as u64).next_multiple_of(page);
         Self { root_bytes, journal, journal_entries, map, map_pages, bytes: map + 2 * map_pages * page }
@@ -294,7 +299,7 @@ mod tests {
         let root = Root {
             generation: 3,
             clean: true,
-            basis: Basis { homes: vec![1, 2, 3], slot: [4, 5], ..Basis::default() },
+            basis: Basis { homes: vec![1, 2, 3], sums: vec![6, 7], slot: [4, 5], ..Basis::default() },
             voids: vec![(1, 2)],
             volumes: vec![VolumeEntry { block_bytes: 512, units: 9, ..VolumeEntry::default() }],
             bad_blocks: vec![(1, 2)],

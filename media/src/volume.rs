@@ -23,6 +23,8 @@
 //! * A [`Token`] is not used again while a request that carries it is pending.
 //! * Requests that overlap and are pending at the same time have no order among themselves unless the caller makes one by waiting.
 
+use crate::monitor::Monitor;
+use crate::power::Power;
 use crate::unit::{Lba, LbaRange, Nanoseconds};
 
 /// Which volume of a media: the index given at its creation.
@@ -249,6 +251,16 @@ pub trait Media {
     /// `false` if no such request is pending.
     fn cancel(&mut self, token: Token) -> bool;
 
+    /// Where its power can go and come back; `None` where it cannot.
+    fn power(&mut self) -> Option<&mut dyn Power> {
+        None
+    }
+
     /// The earliest time at which [`Media::poll`] will have something to do, if anything waits for a time.
     fn next_event(&self) -> Option<Nanoseconds>;
+
+    /// What somebody beside the host may look at and break, where there is a drive inside.
+    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
+        None
+    }
 }

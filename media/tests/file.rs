@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use media::geometry::GeometryConfig;
+use media::journal::METADATA_PAGE;
 use media::power::Random;
+use media::root::Layout;
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
-use media::store::{FileOptions, FileStore, Habits, StoreError, inspect_file};
+use media::store::{FileOptions, FileStore, Habits, StoreError, inspect, inspect_file};
 use media::volume::{Fault, Media, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
 
@@ -183,6 +185,32 @@ fn a_file_in_use_existing_missing_foreign_newer_damaged_cut_off_or_of_another_ge
     let words = FileStore::open_file(&path, &geometry, FileOptions::default()).err().unwrap().to_string();
     assert!(words.contains("another geometry"));
     assert_eq!(shown(&mut open(&path).unwrap(), 3), 9, "and after all that nothing was lost");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_damaged_map_is_refused_and_the_file_stays_as_it_is() {
+    let path = scratch("map");
+    let mut ssd = create(&path);
+    let range = LbaRange::new(Lba(0), BLOCKS);
+    assert_eq!(submit(&mut ssd, Request::Write { range, from: &mut Stamp(5, 0), force: false }), Ok(()));
+    let ticket = ssd.shutdown();
+    while !ssd.synced(ticket).unwrap() {
+        std::thread::yield_now();
+    }
+    drop(ssd);
+    let good = std::fs::read(&path).unwrap();
+    let basis = inspect(&path).unwrap().root.basis;
+    let geometry = config().checked().unwrap();
+    let layout = Layout::new(geometry.user_units, geometry.blocks(), config().tuning.journal_entries);
+    let mut bytes = good.clone();
+    bytes[METADATA_PAGE + usize::try_from(layout.map_at(0, basis.homes[0] & 1 == 1)).unwrap() + 77] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(refused(&path).contains("the map of units 0 to 1023 is not what was written"));
+    assert!(std::fs::read(&path).unwrap() == bytes, "a refused file is not touched");
+    std::fs::write(&path, &good).unwrap();
+    let mut ssd = open(&path).unwrap();
+    assert!((0..BLOCKS).all(|lba| shown(&mut ssd, lba) == 5));
     std::fs::remove_file(&path).unwrap();
 }
 

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use media::codec::checksum;
 use media::geometry::{Geometry, GeometryConfig};
-use media::journal::{HEADER_BYTES, METADATA_PAGE, RECORD_BYTES};
+use media::journal::{HEADER_BYTES, METADATA_PAGE, RECORD_BYTES, map_page_checksum};
 use media::power::Random;
-use media::root::Layout;
+use media::root::{Layout, Root};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::disk::Disk;
 use media::store::schedule::{Done, Operation};
@@ -248,13 +248,27 @@ fn change_records(image: &mut [u8], places: &Places, random: &mut Random) {
     }
 }
 
-/// Changes entries of the map, which have no checksum.
+/// Changes entries of the map, mostly with the checksums of their pages, which the root holds, and the root's own to match.
 fn change_map(image: &mut [u8], places: &Places, random: &mut Random) {
-    for _ in 0..=random.below(4) {
-        let at = usize::try_from(places.layout.map + random.below(places.layout.bytes - places.layout.map)).unwrap();
-        let value = if random.below(2) == 0 { random.below(1 << 9) } else { interesting(random) };
-        let at = METADATA_PAGE + at / 4 * 4;
-        image[at..at + 4].copy_from_slice(&value.to_le_bytes()[..4]);
+    for generation in 0..2 {
+        let start = METADATA_PAGE + usize::try_from(places.layout.root_at(generation)).unwrap();
+        let Some(mut root) = Root::decode(&image[start..]) else {
+            continue;
+        };
+        for _ in 0..=random.below(4) {
+            let page = below(random, root.basis.sums.len());
+            let second = root.basis.homes[page / 64] >> (page % 64) & 1 == 1;
+            let home = METADATA_PAGE + usize::try_from(places.layout.map_at(page as u64, second)).unwrap();
+            let value = if random.below(2) == 0 { random.below(1 << 9) } else { interesting(random) };
+            let at = home + below(random, METADATA_PAGE / 4) * 4;
+            image[at..at + 4].copy_from_slice(&value.to_le_bytes()[..4]);
+            if random.below(8) != 0 {
+                let bytes = image[home..].first_chunk().unwrap();
+                root.basis.sums[page] = map_page_checksum(page as u64, bytes);
+            }
+        }
+        let root = root.encode();
+        image[start..start + root.len()].copy_from_slice(&root);
     }
 }
 
@@ -326,4 +340,29 @@ fn a_changed_image_is_refused_or_works_and_never_brings_the_process_down() {
     }
     println!("{refused} refused, {opened} opened");
     assert!(seeds.end - seeds.start < 100 || (refused > 0 && opened > 0), "{refused} refused, {opened} opened");
+}
+
+/// A byte for each map page, of either home, flipped in turn; the root says which of the two counts.
+#[test]
+fn a_map_page_that_is_not_what_was_written_is_refused_by_name_and_its_other_home_does_not_matter() {
+    let (valid, geometry) = valid_image();
+    let places = places(&geometry);
+    let roots = [0, 1].map(|generation| {
+        let start = METADATA_PAGE + usize::try_from(places.layout.root_at(generation)).unwrap();
+        Root::decode(&valid[start..])
+    });
+    let root = roots.into_iter().flatten().max_by_key(|root| root.generation).expect("a root");
+    assert!(root.basis.sums.iter().all(|sum| *sum != 0), "all of the map was written");
+    for page in 0..places.layout.map_pages {
+        let at = usize::try_from(page).unwrap();
+        let second = root.basis.homes[at / 64] >> (at % 64) & 1 == 1;
+        for home in [false, true] {
+            let mut image = valid.clone();
+            image[METADATA_PAGE + usize::try_from(places.layout.map_at(page, home)).unwrap() + 1234] ^= 16;
+            let words = open(image, &geometry).err().map(|error| error.to_string());
+            let (first, last) = (page * 1024, page * 1024 + 1023);
+            let expected = format!("the media is damaged: the map of units {first} to {last} is not what was written");
+            assert_eq!(words, (home == second).then_some(expected), "page {page}, home {home}");
+        }
+    }
 }

@@ -31,7 +31,7 @@ fn levels(host: &mut Host<Rig>) -> Vec<bool> {
     host.port_mut().settle();
     let level = |effect: Effect| match effect {
         Effect::Pin { asserted } => asserted,
-        Effect::Message { .. } => panic!("no messages in pin mode"),
+        Effect::Message { .. } | Effect::EventReported(_) => panic!("no messages in pin mode, and no events"),
     };
     std::mem::take(&mut host.port_mut().effects).into_iter().map(level).collect()
 }

@@ -3,6 +3,7 @@
 
 mod admin;
 mod arbitration;
+mod atomic;
 mod deallocation;
 mod doorbells;
 mod events;

@@ -174,10 +174,11 @@ fn lba_formats_follow_each_other() {
     assert_eq!(namespace.lbaf[62], LbaFormat { ms: 0.into(), lbads: 0, rp: 0 });
 }
 
-// NVM Command Set 1.1 section 4.1.5.1: NSFEAT bit 1 NSABP; DLFEAT bits 2:0 = 1 zeroes, bit 3 Deallocate in Write Zeroes.
+// NVM Command Set 1.1 section 4.1.5.1: NSFEAT bit 1 NSABP, bit 6 MAM; DLFEAT bits 2:0 = 1 zeroes, bit 3 Deallocate in Write Zeroes.
 #[test]
 fn bits_of_identify_namespace() {
     assert_eq!(identify::NSFEAT_OWN_ATOMICS, 0x02);
+    assert_eq!(identify::NSFEAT_MULTIPLE_ATOMICITY, 0x40);
     assert_eq!(identify::DLFEAT_ZEROES_AND_DEALLOCATE, 0x09);
 }
 

@@ -169,7 +169,7 @@ impl Rig {
     pub fn take_vectors(&mut self) -> Vec<u16> {
         let vector = |effect: Effect| match effect {
             Effect::Message { vector } => Some(vector),
-            Effect::Pin { .. } => None,
+            Effect::Pin { .. } | Effect::EventReported(_) => None,
         };
         std::mem::take(&mut self.effects).into_iter().filter_map(vector).collect()
     }

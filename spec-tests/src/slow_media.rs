@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use media::power::{Arming, Breaker, Cut, CutReport, Power, RecoveryReport};
 use media::{Health, Media, MediaError, Nanoseconds, Outcome, Request, Submitted, Token, VolumeId, VolumeShape};
 
 /// What the media was asked, without the data.
@@ -44,6 +45,7 @@ pub struct Behaviour {
 /// See the file's text.
 pub struct SlowMedia {
     inner: Box<dyn Media>,
+    breaker: Breaker,
     behaviour: Rc<RefCell<Behaviour>>,
     /// Due times of what is pending, in the order of submission.
     pending: BTreeMap<(Nanoseconds, u64), (Token, Outcome)>,
@@ -55,9 +57,11 @@ pub struct SlowMedia {
 impl SlowMedia {
     /// A media over memory, and the handle to its behaviour.
     #[must_use]
-    pub fn new(inner: Box<dyn Media>) -> (Self, Rc<RefCell<Behaviour>>) {
+    pub fn new(mut inner: Box<dyn Media>) -> (Self, Rc<RefCell<Behaviour>>) {
         let behaviour = Rc::new(RefCell::new(Behaviour::default()));
-        (Self { inner, behaviour: Rc::clone(&behaviour), pending: BTreeMap::new(), order: 0, failures: 0 }, behaviour)
+        let breaker = inner.power().map(|power| power.breaker()).unwrap_or_default();
+        let pending = BTreeMap::new();
+        (Self { inner, breaker, behaviour: Rc::clone(&behaviour), pending, order: 0, failures: 0 }, behaviour)
     }
 
     fn after(&mut self, now: Nanoseconds, token: Token, submitted: Submitted) -> Submitted {
@@ -126,8 +130,35 @@ impl Media for SlowMedia {
         key.is_some_and(|key| self.pending.remove(&key).is_some()) || self.inner.cancel(token)
     }
 
+    fn power(&mut self) -> Option<&mut dyn Power> {
+        self.inner.power().is_some().then_some(self as &mut dyn Power)
+    }
+
     fn next_event(&self) -> Option<Nanoseconds> {
         let own = self.pending.first_key_value().map(|((due, _), _)| *due);
         own.into_iter().chain(self.inner.next_event()).min()
+    }
+}
+
+impl SlowMedia {
+    fn supply(&mut self) -> &mut dyn Power {
+        self.inner.power().expect("asked for only where the media under it has it")
+    }
+}
+
+/// What waits here is gone with the power.
+impl Power for SlowMedia {
+    fn breaker(&self) -> Breaker {
+        self.breaker.clone()
+    }
+
+    fn cut(&mut self, cut: &Cut) -> CutReport {
+        self.pending.clear();
+        self.supply().cut(cut)
+    }
+
+    fn restore(&mut self, arming: Option<Arming>) -> Result<RecoveryReport, String> {
+        self.pending.clear();
+        self.supply().restore(arming)
     }
 }

@@ -17,12 +17,28 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("vfio", &["controller"]),
     ("vhost", &["controller", "nvme-host", "nvme-spec", "vfio"]),
     ("traces", &["nvme-host", "nvme-spec", "controller", "media"]),
-    ("daemon", &["nvme-spec", "media", "controller", "nvme-host", "vfio", "vhost", "traces"]),
+    ("oracle", &["nvme-host", "nvme-spec", "controller", "media"]),
+    ("daemon", &["nvme-spec", "media", "controller", "nvme-host", "vfio", "vhost", "traces", "oracle"]),
     // It starts the binary and reads what the guest says; it links nothing of ours.
     ("guest-harness", &[]),
     (
+        "bench",
+        &["nvme-spec", "media", "controller", "nvme-host", "vfio", "vhost", "traces", "spec-tests", "guest-harness"],
+    ),
+    (
         "spec-tests",
-        &["nvme-spec", "media", "controller", "nvme-host", "vfio", "vhost", "traces", "daemon", "guest-harness"],
+        &[
+            "nvme-spec",
+            "media",
+            "controller",
+            "nvme-host",
+            "vfio",
+            "vhost",
+            "traces",
+            "oracle",
+            "daemon",
+            "guest-harness",
+        ],
     ),
 ];
 

@@ -73,12 +73,14 @@ fn a_recovery_is_timed_by_the_callers_clock_and_replays_what_no_checkpoint_holds
     let mut ticks = 0;
     let mut clock = || {
         ticks += 1_000_000_000;
-        Nanoseconds(ticks)
+        recovery::Moment { time: Nanoseconds(ticks), processor: Nanoseconds(ticks / 2) }
     };
     for case in recovery::cases(Size::Coarse) {
         let recovered = case.run(1, &mut clock);
-        assert_eq!(recovered.time, Nanoseconds(1_000_000_000));
+        assert_eq!((recovered.time, recovered.processor), (Nanoseconds(1_000_000_000), Nanoseconds(500_000_000)));
         assert!(recovered.replayed > 0 && recovered.lines_scanned > 0, "{recovered:?}");
         assert!(recovered.holds(), "a second is always enough: {recovered}");
     }
+    assert!(recovery::full_drive(0).is_none() && recovery::full_drive(4095).is_none());
+    assert!(recovery::full_drive(1 << 60).is_none(), "a map has 2^32 units");
 }

@@ -30,6 +30,7 @@ pub mod page;
 pub mod pci;
 pub mod server;
 mod session;
+pub mod socket;
 #[doc(hidden)]
 pub mod testing;
 mod watch;
@@ -39,7 +40,7 @@ pub use interrupt::Signal;
 pub use limit::Limit;
 pub use memory::Memory;
 pub use page::Page;
-pub use server::{Doorbells, Progress, Server, ServerConfig, SocketFile};
+pub use server::{Doorbells, Progress, Server, ServerConfig};
 pub use watch::Watched;
 
 /// Bytes of a page, here and in the protocol: what DMA maps and mappable areas are multiples of.

@@ -3,14 +3,12 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno as SystemErrno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::SocketFlags;
 use tracing::{info, warn};
 
 use crate::connection::{Connection, Ending, Incoming};
@@ -18,6 +16,7 @@ use crate::interrupt::UNMASK_TOKEN;
 use crate::limit::Limit;
 use crate::pci::VECTORS_MAX;
 use crate::session::Session;
+use crate::socket::{Access, SocketFile, listen_at};
 use crate::watch::Watched;
 use crate::{Device, Memory, Page};
 
@@ -98,7 +97,7 @@ pub struct Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Server").field("path", &self.socket_file.path).finish_non_exhaustive()
+        formatter.debug_struct("Server").field("path", &self.socket_file.path()).finish_non_exhaustive()
     }
 }
 
@@ -116,7 +115,7 @@ impl Server {
         }
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
         let session = Session::new(config, Arc::clone(&epoll))?;
-        let (listener, socket_file) = SocketFile::bind(path)?;
+        let (listener, socket_file) = listen_at(path, Access::Umask)?;
         let listener = Watched::new(&epoll, listener.into(), LISTENER_TOKEN)?;
         Ok(Self {
             socket_file,
@@ -133,7 +132,7 @@ impl Server {
     /// Where it listens.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.socket_file.path
+        self.socket_file.path()
     }
 
     /// The memory that the client shares.
@@ -289,81 +288,4 @@ fn converse(
     }
     progress.more = true;
     Ok(())
-}
-
-/// The socket's file, removed when dropped unless another server has put its own there.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl SocketFile {
-    /// Listens at `path`, without ever waiting for a connection. The file that a dead server has left there is replaced.
-    ///
-    /// # Errors
-    /// The path is too long, or taken by a live server or by something that is not a socket; or what the system says.
-    pub fn bind(path: &Path) -> io::Result<(UnixListener, Self)> {
-        make_way(path)?;
-        let listener = UnixListener::bind(path).map_err(|error| explain("cannot listen at", path, &error))?;
-        let socket_file = Self::new(path)?;
-        listener.set_nonblocking(true)?;
-        Ok((listener, socket_file))
-    }
-
-    /// Where it lies.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn new(path: &Path) -> io::Result<Self> {
-        let metadata = std::fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let ours = std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
-        if ours {
-            // If it fails, the next server finds it stale and removes it.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Makes sure that a socket can be bound at `path`: removes the file of a server that is dead.
-fn make_way(path: &Path) -> io::Result<()> {
-    let address = SocketAddrUnix::new(path).map_err(|_| {
-        let text = format!("{}: the path of a socket has at most 107 bytes: give a shorter one", path.display());
-        io::Error::new(io::ErrorKind::InvalidInput, text)
-    })?;
-    let metadata = match std::fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(explain("cannot listen at", path, &error)),
-    };
-    if !metadata.file_type().is_socket() {
-        let text = format!("{} is not a socket: remove it or give another path", path.display());
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
-    }
-    let probe =
-        socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
-    match connect(&probe, &address) {
-        Err(SystemErrno::CONNREFUSED) => {
-            std::fs::remove_file(path).map_err(|error| explain("cannot remove the stale socket", path, &error))
-        }
-        Err(SystemErrno::NOENT) => Ok(()),
-        // Connected, or a queue that is full: somebody is there.
-        _ => {
-            let text = format!("another server listens at {}: stop it or give another path", path.display());
-            Err(io::Error::new(io::ErrorKind::AddrInUse, text))
-        }
-    }
-}
-
-fn explain(what: &str, path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{what} {}: {error}", path.display()))
 }

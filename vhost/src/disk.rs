@@ -57,8 +57,6 @@ impl Port {
     /// One step of the controller; whether it did anything, and when it will have something to do.
     pub fn step(&mut self) -> (bool, Option<Nanoseconds>) {
         let progress = self.controller.step(self.now, &self.memory, None);
-        // The queues interrupt nobody: we look.
-        self.controller.take_effects().for_each(drop);
         (progress.worked, progress.next_event)
     }
 }
@@ -204,6 +202,12 @@ impl Disk {
     /// The memory that the client shares.
     pub const fn shared(&mut self) -> &mut Shared {
         &mut self.host.port_mut().memory.guest
+    }
+
+    /// The device, to look at.
+    #[must_use]
+    pub const fn controller_ref(&self) -> &Controller {
+        &self.host.port().controller
     }
 
     /// The device.
@@ -458,7 +462,6 @@ fn release(port: Port) -> Controller {
     let Port { mut controller, memory, now } = port;
     controller.reset_function();
     controller.step(now, &memory, None);
-    controller.take_effects().for_each(drop);
     controller.set_bus_master(false);
     controller
 }

@@ -38,4 +38,4 @@ mod service;
 mod session;
 pub mod wire;
 
-pub use server::{Server, Step};
+pub use server::{Held, Server, Step};

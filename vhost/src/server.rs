@@ -3,6 +3,7 @@
 //! there is room for the answer.
 
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -14,7 +15,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags, recv};
 use tracing::{info, warn};
-use vfio::{Limit, SocketFile, Watched};
+use vfio::socket::{Access, SocketFile, listen_at};
+use vfio::{Limit, Watched};
 
 use crate::disk::Disk;
 use crate::offer;
@@ -75,6 +77,23 @@ struct Client {
     begun: bool,
 }
 
+/// The controller while a client has it.
+pub struct Held<'a>(MutexGuard<'a, Session>);
+
+impl Deref for Held<'_> {
+    type Target = Controller;
+
+    fn deref(&self) -> &Controller {
+        self.0.disk.controller_ref()
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Controller {
+        self.0.disk.controller()
+    }
+}
+
 /// What lies at the head of a client's stream.
 enum Head {
     /// Nothing, or a part of a message.
@@ -89,10 +108,10 @@ impl Server {
     /// Listens at `path`, for clients that want namespace `nsid`.
     ///
     /// # Errors
-    /// As [`SocketFile::bind`].
+    /// As [`listen_at`].
     pub fn bind(path: impl AsRef<Path>, nsid: u32) -> io::Result<Self> {
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
-        let (listener, socket_file) = SocketFile::bind(path.as_ref())?;
+        let (listener, socket_file) = listen_at(path.as_ref(), Access::Umask)?;
         let listener = Watched::new(&epoll, listener.into(), LISTENER_TOKEN)?;
         let (comings, goings, refusals) = Default::default();
         Ok(Self { socket_file, epoll, listener, nsid, waiting: None, client: None, comings, goings, refusals })
@@ -234,9 +253,10 @@ impl Server {
         self.client.take().map(Client::leave)
     }
 
-    /// Calls `use_it` with the controller, if a client has it.
-    pub fn with_controller<T>(&mut self, use_it: impl FnOnce(&mut Controller) -> T) -> Option<T> {
-        self.client.as_ref().map(|client| use_it(client.session().disk.controller()))
+    /// The controller, if a client has it.
+    #[must_use]
+    pub fn controller(&mut self) -> Option<Held<'_>> {
+        self.client.as_ref().map(|client| Held(client.session()))
     }
 }
 

@@ -254,6 +254,8 @@ pub const FLBAS_EXTENDED: u8 = 1 << 4;
 pub const NSFEAT_OWN_ATOMICS: u8 = 1 << 1;
 /// NSFEAT, OPTPERF (bits 5:4) = 11b: the preferred sizes are given, those of deallocation in both widths.
 pub const NSFEAT_PREFERRED_SIZES: u8 = 0b11 << 4;
+/// NSFEAT: a write that crosses atomic boundaries is atomic between each two (MAM).
+pub const NSFEAT_MULTIPLE_ATOMICITY: u8 = 1 << 6;
 /// DLFEAT: deallocated blocks read as zeroes (bits 2:0 = 001b), and Write Zeroes may deallocate (bit 3).
 pub const DLFEAT_ZEROES_AND_DEALLOCATE: u8 = 0b1001;
 

@@ -48,6 +48,11 @@ impl Events {
         }
     }
 
+    /// How many requests wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.requests.len()
+    }
+
     /// Something happened. It waits for a request and for its type to be unmasked; the same event twice in the queue says no more than
     /// once, so a host that floods us with errors fills nothing (B74).
     pub(crate) fn raise(&mut self, event: Event) {

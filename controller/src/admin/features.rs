@@ -6,12 +6,15 @@ use nvme_spec::command::{high16, low16};
 use nvme_spec::feature::{self, CAPABILITY_CHANGEABLE, CAPABILITY_NAMESPACE, FeatureId, HOST_BEHAVIOR_BYTES, select};
 use nvme_spec::log::{Event, WARNING_TEMPERATURE, effects};
 use nvme_spec::{Command, NSID_ALL, Status};
+use zerocopy::FromZeros;
 
 use super::{Done, keep_alive};
 use crate::Controller;
+use crate::config::Config;
 use crate::dma::GuestMemory;
 use crate::effects::FEATURES;
 use crate::health::{TEMPERATURE_KELVINS, WARNING_KELVINS};
+use crate::inspect::FeatureState;
 use crate::outcome;
 
 /// Dword 10 bit 31 of Set Features: save the value.
@@ -38,17 +41,17 @@ pub(crate) struct Features {
 
 impl Features {
     /// What is in force after a reset.
-    pub(crate) fn new(io_queue_pairs: u16) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
             // A burst of eight commands.
             arbitration: 3,
             temperature_over_kelvins: WARNING_KELVINS,
             temperature_under_kelvins: 0,
             error_recovery: Vec::new(),
-            submission_queues: io_queue_pairs,
-            completion_queues: io_queue_pairs,
+            submission_queues: config.io_queue_pairs,
+            completion_queues: config.io_queue_pairs,
             interrupt_coalescing: 0,
-            write_atomicity: 0,
+            write_atomicity: u32::from(config.atomics.disable_normal),
             asynchronous_events: 0,
             keep_alive_ms: 0,
             host_behavior: [0; HOST_BEHAVIOR_BYTES],
@@ -83,7 +86,7 @@ impl Controller {
     }
 
     /// Whether the feature exists here.
-    pub(super) fn has_feature(&self, wanted: FeatureId) -> bool {
+    pub(crate) fn has_feature(&self, wanted: FeatureId) -> bool {
         let cached = wanted != FeatureId::VOLATILE_WRITE_CACHE || self.media.write_cache().is_some();
         cached && FEATURES.iter().any(|(feature, _)| *feature == wanted)
     }
@@ -104,7 +107,7 @@ pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, comma
     if of_namespace {
         controller.namespaces.resolve(nsid)?;
     }
-    let defaults = Features::new(controller.config.io_queue_pairs);
+    let defaults = Features::new(&controller.config);
     match command.cdw10.get() >> 8 & 0x7 {
         select::CURRENT => {}
         // Nothing can be saved, so what would be restored is the default (B97).
@@ -124,10 +127,35 @@ pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, comma
         let immediate = *controller.interrupts.immediate_mut(vector).ok_or(Status::INVALID_FIELD)?;
         return Ok(Done::Now(u32::from(vector) | u32::from(immediate) << 16));
     }
-    if feature == FeatureId::VOLATILE_WRITE_CACHE {
-        return Ok(Done::Now(u32::from(controller.media.write_cache() == Some(true))));
+    current(controller, command, feature).map(Done::Now)
+}
+
+/// Completion dword 0 of a feature that is in force.
+fn current(controller: &Controller, command: &Command, feature: FeatureId) -> Result<u32, Status> {
+    match feature {
+        FeatureId::VOLATILE_WRITE_CACHE => Ok(u32::from(controller.media.write_cache() == Some(true))),
+        _ => value(&controller.features, command, feature),
     }
-    value(&controller.features, command, feature).map(Done::Now)
+}
+
+/// The values of a feature that are in force, for whoever is not the host.
+pub(crate) fn states(controller: &Controller, id: FeatureId) -> Vec<FeatureState> {
+    let state = |nsid: Option<u32>, selector: u32| {
+        let nsid_or_none = nsid.unwrap_or(0).into();
+        let command = Command { nsid: nsid_or_none, cdw11: selector.into(), ..Command::new_zeroed() };
+        current(controller, &command, id).ok().map(|value| FeatureState { id, nsid, selector, value })
+    };
+    match id {
+        FeatureId::TEMPERATURE_THRESHOLD => [0, 1 << 20].into_iter().filter_map(|which| state(None, which)).collect(),
+        FeatureId::ERROR_RECOVERY => {
+            controller.namespaces.iter().filter_map(|namespace| state(Some(namespace.identity.nsid), 0)).collect()
+        }
+        FeatureId::HOST_BEHAVIOR => {
+            let [a, b, c, d, ..] = controller.features.host_behavior;
+            vec![FeatureState { id, nsid: None, selector: 0, value: u32::from_le_bytes([a, b, c, d]) }]
+        }
+        _ => state(None, 0).into_iter().collect(),
+    }
 }
 
 fn default<M: GuestMemory>(

@@ -11,11 +11,12 @@ use zerocopy::IntoBytes;
 use super::logs::ENDURANCE_GROUP;
 use super::{Done, keep_alive};
 use crate::Controller;
+use crate::config::Atomics;
 use crate::dma::GuestMemory;
 use crate::health::{CRITICAL_KELVINS, ERROR_ENTRIES, WARNING_KELVINS};
 use crate::namespace::Namespace;
 
-type Page = [u8; IDENTIFY_BYTES];
+pub(crate) type Page = [u8; IDENTIFY_BYTES];
 
 /// Abort Command Limit, zero-based.
 const ACL_Z: u8 = 3;
@@ -55,7 +56,7 @@ fn nvm_only(command_set: u8) -> Result<(), Status> {
 }
 
 /// CNS 01h.
-fn this_controller(controller: &Controller) -> Page {
+pub(crate) fn this_controller(controller: &Controller) -> Page {
     let config = &controller.config;
     let mut data = identify::Controller::zeroed();
     data.vid = config.vendor_id.into();
@@ -97,13 +98,16 @@ fn this_controller(controller: &Controller) -> Page {
         .into();
     let cache = controller.media.write_cache().map_or(0, |_| identify::VWC_PRESENT);
     data.vwc = cache | identify::VWC_FLUSH_ALL;
+    data.awun_z = config.atomics.awun_z.into();
+    data.awupf_z = config.atomics.awupf_z.into();
+    data.acwu_z = config.atomics.acwu_z.into();
     data.sgls = (identify::SGLS_ANY_ALIGNMENT | identify::SGLS_EXCESS_LENGTH).into();
     data.subnqn = config.subnqn;
     to_page(&data)
 }
 
 /// CNS 00h: an identifier that is valid and not active gives zeroes (B64).
-fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Status> {
+pub(crate) fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Status> {
     let Some(namespace) = valid(controller, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let shape = &namespace.shape;
     let hints = Hints::of(namespace, controller.config.transfer_bytes_max());
@@ -112,11 +116,7 @@ fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Status> {
     data.ncap = shape.capacity_blocks.into();
     data.nuse = controller.media.allocated_blocks(namespace.volume).into();
     data.dlfeat = identify::DLFEAT_ZEROES_AND_DEALLOCATE;
-    if shape.power_atomic_blocks > 1 {
-        data.nsfeat |= identify::NSFEAT_OWN_ATOMICS;
-        data.nawupf_z = u16::try_from(shape.power_atomic_blocks - 1).unwrap_or(u16::MAX).into();
-        data.nawun_z = data.nawupf_z;
-    }
+    report_atomics(&namespace.atomics, &mut data);
     if let Some(hints) = hints {
         data.nsfeat |= identify::NSFEAT_PREFERRED_SIZES;
         data.npwg_z = hints.unit_z.into();
@@ -138,6 +138,18 @@ fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Status> {
         data.flbas = if extended { identify::FLBAS_EXTENDED } else { 0 };
     }
     Ok(to_page(&data))
+}
+
+/// The namespace's atomic units (NVM Command Set 1.1 section 4.1.5.1; B158 to B162).
+fn report_atomics(atomics: &Atomics, data: &mut identify::Namespace) {
+    data.nsfeat |= if atomics.are_own() { identify::NSFEAT_OWN_ATOMICS } else { 0 };
+    data.nsfeat |= if atomics.multiple { identify::NSFEAT_MULTIPLE_ATOMICITY } else { 0 };
+    data.nawun_z = atomics.nawun_z.into();
+    data.nawupf_z = atomics.nawupf_z.into();
+    data.nacwu_z = atomics.nacwu_z.into();
+    data.nabsn_z = atomics.nabsn_z.into();
+    data.nabspf_z = atomics.nabspf_z.into();
+    data.nabo = atomics.nabo.into();
 }
 
 /// CNS 02h and 07h: identifiers above the given one, ascending (B65).

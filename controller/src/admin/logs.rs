@@ -96,9 +96,10 @@ fn errors(controller: &Controller) -> Vec<u8> {
 
 /// LID 02h, of the controller: there is none for each namespace (B86).
 fn smart(controller: &Controller, nsid: u32) -> Result<Smart, Status> {
-    if nsid != 0 && nsid != NSID_ALL {
-        return Err(Status::INVALID_FIELD);
-    }
+    if nsid == 0 || nsid == NSID_ALL { Ok(smart_of_controller(controller)) } else { Err(Status::INVALID_FIELD) }
+}
+
+pub(crate) fn smart_of_controller(controller: &Controller) -> Smart {
     let health = controller.media.health();
     let mut page = Smart::zeroed();
     page.critical_warning =
@@ -116,7 +117,7 @@ fn smart(controller: &Controller, nsid: u32) -> Result<Smart, Status> {
     page.power_on_hours = u128::from(controller.health.now.0 / 3_600_000_000_000).into();
     page.media_errors = u128::from(health.media_errors).into();
     page.error_log_entries = u128::from(controller.health.errors_logged).into();
-    Ok(page)
+    page
 }
 
 /// Base 2.1 figure 207: thousands of 512 bytes, rounded up.

@@ -7,6 +7,7 @@ use zerocopy::IntoBytes;
 
 use super::BadDoorbell;
 use crate::dma::{DmaFault, GuestMemory};
+use crate::inspect::CompletionQueueState;
 
 pub(crate) struct CompletionQueue {
     base: u64,
@@ -16,8 +17,8 @@ pub(crate) struct CompletionQueue {
     phase: bool,
     /// Slots held for commands that are not answered yet, and for `waiting`.
     reserved: u32,
-    /// Answers not written yet.
-    waiting: VecDeque<Completion>,
+    /// Answers not written yet, with the ordinals of their commands.
+    waiting: VecDeque<(Completion, u64)>,
     vector: u16,
     interrupts: bool,
 }
@@ -41,6 +42,12 @@ impl CompletionQueue {
 
     pub(crate) fn head(&self) -> u32 {
         self.head
+    }
+
+    /// What there is to see of it, under its identifier.
+    pub(crate) fn state(&self, id: u16) -> CompletionQueueState {
+        let Self { base, entries, head, tail, phase, reserved, .. } = *self;
+        CompletionQueueState { id, base, entries, head, tail, phase, reserved, vector: self.vector() }
     }
 
     /// Whether no further command can be taken until the host moves the head.
@@ -72,22 +79,32 @@ impl CompletionQueue {
     }
 
     /// Takes an answer whose slot is held.
-    pub(super) fn push(&mut self, entry: Completion) {
+    pub(super) fn push(&mut self, entry: Completion, ordinal: u64) {
         assert!(self.waiting.len() < self.reserved as usize);
-        self.waiting.push_back(entry);
+        self.waiting.push_back((entry, ordinal));
     }
 
-    /// Writes the waiting answers; returns how many. Stops where the memory is not there: those stay.
+    /// Whether the answer to the command with this ordinal waits.
+    pub(super) fn awaits_writing(&self, ordinal: u64) -> bool {
+        self.waiting.iter().any(|(_, waiting)| *waiting == ordinal)
+    }
+
+    /// Writes the waiting answers; returns how many. `on_written` is told of each. Stops where the memory is not there: those stay.
     ///
     /// # Errors
     /// The fault, if not all could be written.
-    pub(crate) fn publish<M: GuestMemory>(&mut self, memory: &M) -> Result<u32, (u32, DmaFault)> {
+    pub(crate) fn publish<M: GuestMemory>(
+        &mut self,
+        memory: &M,
+        mut on_written: impl FnMut(),
+    ) -> Result<u32, (u32, DmaFault)> {
         let mut written = 0;
-        while let Some(entry) = self.waiting.front() {
+        while let Some((entry, _)) = self.waiting.front() {
             self.write(memory, *entry).map_err(|fault| (written, fault))?;
             self.waiting.pop_front();
             self.release();
             written += 1;
+            on_written();
         }
         Ok(written)
     }

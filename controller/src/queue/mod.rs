@@ -42,6 +42,8 @@ pub(crate) struct Queues {
     completion: Vec<Option<CompletionQueue>>,
     /// Permits that were given out and not come back.
     owed: usize,
+    /// Commands that were taken since power-on.
+    taken: u64,
 }
 
 impl Queues {
@@ -52,6 +54,7 @@ impl Queues {
             submission: std::iter::repeat_with(|| None).take(count).collect(),
             completion: std::iter::repeat_with(|| None).take(count).collect(),
             owed: 0,
+            taken: 0,
         }
     }
 
@@ -86,6 +89,11 @@ impl Queues {
     /// The completion queues that exist, with their identifiers.
     pub(crate) fn completions_mut(&mut self) -> impl Iterator<Item = (u16, &mut CompletionQueue)> {
         (0..).zip(&mut self.completion).filter_map(|(id, queue)| queue.as_mut().map(|queue| (id, queue)))
+    }
+
+    /// The same, to look at.
+    pub(crate) fn completions(&self) -> impl Iterator<Item = (u16, &CompletionQueue)> {
+        (0..).zip(&self.completion).filter_map(|(id, queue)| queue.as_ref().map(|queue| (id, queue)))
     }
 
     /// The submission queues that exist, with their identifiers.
@@ -141,7 +149,8 @@ impl Queues {
         match queue.fetch(memory) {
             Ok(command) => {
                 self.owed += 1;
-                Take::Command(Permit::new(id, cqid, command.cid.get()), command)
+                self.taken += 1;
+                Take::Command(Permit::new(id, cqid, command.cid.get(), self.taken), command)
             }
             Err(_) => {
                 completion.release();
@@ -155,7 +164,7 @@ impl Queues {
         let reserved = self.completion_mut(0)?.reserve();
         reserved.then(|| {
             self.owed += 1;
-            Permit::new(0, 0, cid)
+            Permit::new(0, 0, cid, 0)
         })
     }
 
@@ -170,8 +179,9 @@ impl Queues {
             cid: permit.cid().into(),
             status_and_phase: (status.0 << 1).into(),
         };
+        let ordinal = permit.ordinal();
         let cqid = self.settle(permit);
-        self.completion_mut(cqid).expect("a queue with slots held cannot be deleted").push(entry);
+        self.completion_mut(cqid).expect("a queue with slots held cannot be deleted").push(entry, ordinal);
         cqid
     }
 
@@ -179,6 +189,16 @@ impl Queues {
     pub(crate) fn abandon(&mut self, permit: Permit) {
         let cqid = self.settle(permit);
         self.completion_mut(cqid).expect("a queue with slots held cannot be deleted").release();
+    }
+
+    /// How many commands were taken since power-on.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Whether the answer to the command with this ordinal waits to be written.
+    pub(crate) fn awaits_writing(&self, ordinal: u64) -> bool {
+        self.completion.iter().flatten().any(|queue| queue.awaits_writing(ordinal))
     }
 
     /// How many permits are out.

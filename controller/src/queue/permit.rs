@@ -9,11 +9,12 @@ pub(crate) struct Permit {
     sqid: u16,
     cqid: u16,
     cid: u16,
+    ordinal: u64,
 }
 
 impl Permit {
-    pub(super) fn new(sqid: u16, cqid: u16, cid: u16) -> Self {
-        Self { sqid, cqid, cid }
+    pub(super) fn new(sqid: u16, cqid: u16, cid: u16, ordinal: u64) -> Self {
+        Self { sqid, cqid, cid, ordinal }
     }
 
     /// Which submission queue the command came from.
@@ -24,6 +25,11 @@ impl Permit {
     /// The host's name for the command.
     pub(crate) fn cid(&self) -> u16 {
         self.cid
+    }
+
+    /// How many commands were taken before it, and it.
+    pub(crate) fn ordinal(&self) -> u64 {
+        self.ordinal
     }
 
     /// The completion queue, when the promise is kept.

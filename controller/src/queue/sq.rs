@@ -5,6 +5,7 @@ use zerocopy::FromBytes;
 
 use super::BadDoorbell;
 use crate::dma::{DmaFault, GuestMemory};
+use crate::inspect::SubmissionQueueState;
 
 pub(crate) struct SubmissionQueue {
     base: u64,
@@ -36,6 +37,12 @@ impl SubmissionQueue {
 
     pub(crate) fn tail(&self) -> u32 {
         self.tail
+    }
+
+    /// What there is to see of it, under its identifier.
+    pub(crate) fn state(&self, id: u16) -> SubmissionQueueState {
+        let Self { base, entries, head, tail, cqid } = *self;
+        SubmissionQueueState { id, base, entries, head, tail, completion_queue: cqid }
     }
 
     /// Moves the tail where the host says it is.

@@ -15,8 +15,8 @@ use super::media_words::{Collection, HostCache, MediaOptions, Part, Share, Store
 use super::size::Bytes;
 use super::words::Word;
 
-/// The longest write that a loss of power leaves whole or undone, where lines are long enough for it.
-const POWER_ATOMIC_BYTES: u64 = 64 << 10;
+/// The longest write that a loss of power leaves whole or undone, unless asked otherwise and where lines are long enough for it.
+pub const POWER_ATOMIC_BYTES: u64 = 64 << 10;
 /// The largest line that is chosen without being asked for: what lies in an open line lies in memory.
 const LINE_BYTES_MAX: u64 = 16 << 20;
 /// About so many lines a drive has: with much fewer, the lines that the drive needs to work are more than the spare that was asked for.
@@ -86,18 +86,24 @@ impl MediaWords {
         })
     }
 
-    /// Checks the words, for volumes that were checked before; a file that exists decides what was not given.
+    /// Checks the words, for volumes that were checked before; a file that exists decides what was not given. Writes of up to
+    /// `atomic_bytes` are committed as one, as far as a line can hold them.
     ///
     /// # Errors
     /// The first word that cannot be, or that the file contradicts.
-    pub fn check(self, volumes: Vec<VolumeConfig>, file: Option<&Inspection>) -> Result<MediaSettings, OptionError> {
+    pub fn check(
+        self,
+        volumes: Vec<VolumeConfig>,
+        file: Option<&Inspection>,
+        atomic_bytes: u64,
+    ) -> Result<MediaSettings, OptionError> {
         let geometry = match file {
             Some(file) => self.geometry_of(file)?,
             None => self.new_geometry(&volumes)?,
         };
         let timing = self.options.timing.unwrap_or_default();
         let mut ssd = SsdConfig {
-            power_atomic_bytes: u32::try_from(self.power_atomic_bytes(&geometry)).unwrap_or(u32::MAX),
+            power_atomic_bytes: u32::try_from(power_atomic_bytes(&geometry, atomic_bytes)).unwrap_or(u32::MAX),
             geometry,
             volumes,
             cache: self.cache()?,
@@ -175,13 +181,6 @@ impl MediaWords {
         })
     }
 
-    /// What a write may touch must fit a line, however it lies.
-    fn power_atomic_bytes(&self, geometry: &GeometryConfig) -> u64 {
-        let unit = u64::from(geometry.unit_bytes);
-        let units_per_line = line_bytes(geometry) / unit;
-        POWER_ATOMIC_BYTES.min(units_per_line.saturating_sub(1) * unit).max(1)
-    }
-
     /// A rule that several words break together.
     fn refuse_geometry(&self, error: &ConfigError) -> OptionError {
         let words: Vec<_> = ["iu", "channels", "dies", "planes", "pages", "page_size", "bad_blocks"]
@@ -232,6 +231,13 @@ impl MediaWords {
 
 fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
+}
+
+/// What a write may touch must fit a line, however it lies, and its units are counted in 16 bits.
+fn power_atomic_bytes(geometry: &GeometryConfig, asked: u64) -> u64 {
+    let unit = u64::from(geometry.unit_bytes);
+    let units = (line_bytes(geometry) / unit).min(u16::MAX.into());
+    asked.min(units.saturating_sub(1) * unit).max(1)
 }
 
 fn line_bytes(geometry: &GeometryConfig) -> u64 {

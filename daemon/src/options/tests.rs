@@ -113,6 +113,41 @@ fn the_printed_configuration_reads_back_as_itself() {
     assert_eq!((again.controller, again.media), (settings.controller, settings.media));
 }
 
+/// B158 to B162, as a user writes them; the log commits what is asked for.
+#[test]
+fn atomic_units_reach_the_controller_and_the_log() {
+    let device = "atomic.dn=on,atomic.awun=7,atomic.awupf=3,atomic.acwu=1";
+    let namespaces = ["lba=4KiB,atomic.nawupf=15,atomic.nabspf=15", "lba=4KiB,atomic.mam=on,atomic.nabsn=7"];
+    let settings = Settings::read(&given(device, &namespaces)).expect("legal");
+    let atomics = settings.controller.atomics;
+    assert_eq!((atomics.disable_normal, atomics.awun_z, atomics.awupf_z, atomics.acwu_z), (true, 7, 3, 1));
+    assert_eq!(settings.media.ssd.power_atomic_bytes, 64 << 10);
+    let printed = settings.to_toml().expect("printable");
+    let again = with_file(&printed, Given::default()).expect(&printed);
+    assert_eq!((again.controller, again.media), (settings.controller, settings.media));
+    let bytes = |device: &str, namespaces: &[&str]| {
+        Settings::read(&given(device, namespaces)).expect("legal").media.ssd.power_atomic_bytes
+    };
+    assert_eq!(bytes("", &["lba=4KiB,atomic.nawupf=0"]), 4096, "what is asked for and no more");
+    assert_eq!(bytes("", &["lba=512,atomic.nawupf=255"]), 128 << 10, "as far as a line can hold it");
+    assert_eq!(bytes("atomic.awun=31,atomic.awupf=31", &["lba=4KiB"]), 128 << 10);
+    assert_eq!(bytes("", &["lba=4KiB,atomic.nawupf=0", "lba=512"]), 64 << 10);
+}
+
+#[test]
+fn an_atomic_unit_that_breaks_a_rule_is_refused_where_it_stands() {
+    let refused = |device: &str, namespace: &str, start: &str| {
+        let text = refusal(device, &[namespace]);
+        assert!(text.starts_with(start), "{text}");
+    };
+    refused("atomic.awupf=1", "", "--device atomic.awupf=1: AWUPF is at most AWUN");
+    refused("", "atomic.nawun=3,atomic.nawupf=7", "--namespace atomic.nawupf=7: NAWUPF is at most NAWUN");
+    refused("", "atomic.nawupf=7,atomic.nabspf=3", "--namespace atomic.nabspf=3: a boundary holds the atomic unit");
+    refused("", "atomic.nabo=1", "--namespace atomic.nabo=1: NABO is at most NABSN and NABSPF");
+    refused("", "size=16MiB,atomic.nawupf=65535", "--namespace atomic.nawupf=65535: the media commits at most ");
+    refused("", "atomic.mam=on,atomic.nabsn=3,atomic.nabspf=7", "--namespace atomic.mam=on: ");
+}
+
 fn media(text: &str, namespaces: &[&str]) -> Given {
     Given { media: Some(text.to_owned()), ..given("", namespaces) }
 }

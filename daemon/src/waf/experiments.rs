@@ -13,6 +13,7 @@ use super::{FigureFile, say};
 use crate::cli;
 use crate::clock::Clock;
 use crate::failure::Failure;
+use crate::options::{Bytes, OptionError};
 
 /// What `main` returns where a bar was missed.
 const MISSED: u8 = 1;
@@ -30,6 +31,8 @@ pub(super) struct Experiment<'a> {
     size: Size,
     seed: u64,
     plot: Option<&'a Path>,
+    /// A full drive whose recovery is measured, and nothing else.
+    drive: Option<Bytes>,
 }
 
 impl<'a> Experiment<'a> {
@@ -42,7 +45,8 @@ impl<'a> Experiment<'a> {
         ];
         let (_, which) = asked.into_iter().find(|(asked, _)| *asked)?;
         let size = if arguments.coarse { Size::Coarse } else { Size::Full };
-        Some(Self { which, size, seed: arguments.seed.unwrap_or(1), plot: arguments.plot.as_deref() })
+        let (seed, plot, drive) = (arguments.seed.unwrap_or(1), arguments.plot.as_deref(), arguments.drive);
+        Some(Self { which, size, seed, plot, drive })
     }
 
     /// Runs it; returns the exit code.
@@ -53,7 +57,10 @@ impl<'a> Experiment<'a> {
         let held = match self.which {
             Which::Theory => self.theory(&progress, file),
             Which::SdCard => self.card(&progress, file),
-            Which::Numbers => self.numbers(&progress),
+            Which::Numbers => match self.drive {
+                Some(drive) => self.recovery(&progress, drive),
+                None => self.numbers(&progress),
+            },
         }?;
         progress.note("done");
         Ok(if held { 0 } else { MISSED })
@@ -84,20 +91,33 @@ impl<'a> Experiment<'a> {
         let exact = grid::compare();
         let memory = maps::count();
         say(&format!("seed {}\n{exact}{memory}{}\n", self.seed, recovery::HEAD))?;
-        let clock = Clock::new();
         let mut held = exact.holds() && memory.holds();
         for case in recovery::cases(self.size) {
             // One after the other: what is measured here is time.
-            let recovered = case.run(self.seed, &mut || clock.now());
-            progress.note(case);
-            say(&format!("{recovered}\n"))?;
-            held &= recovered.holds();
+            held &= self.recover(progress, case)?;
         }
         let worn = progress.measure(&wear::cases(self.size), |case| case.run(self.seed));
         let [levelled, plain] = worn[..] else { unreachable!("two cases have two results") };
         let worn = wear::Comparison::new(self.size, [levelled, plain]);
         say(&worn.to_string())?;
         Ok(held && worn.holds())
+    }
+
+    fn recovery(&self, progress: &Progress, drive: Bytes) -> Result<bool, Failure> {
+        let remedy = "give 4KiB or more, as far as a map of units of 4KiB goes: 16TiB at most";
+        let case = recovery::full_drive(drive.0);
+        let case = case.ok_or_else(|| OptionError::new("--drive", drive.to_string(), remedy))?;
+        say(&format!("seed {}\n{}\n", self.seed, recovery::HEAD))?;
+        self.recover(progress, case)
+    }
+
+    fn recover(&self, progress: &Progress, case: recovery::Case) -> Result<bool, Failure> {
+        let clock = Clock::new();
+        let mut moment = || recovery::Moment { time: clock.now(), processor: Clock::processor() };
+        let recovered = case.run(self.seed, &mut moment);
+        progress.note(case);
+        say(&format!("{recovered}\n"))?;
+        Ok(recovered.holds())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Owns the write frontiers: a stream takes slots of its open line in order, programs them page by page, closes the line and opens
 //! the next. The part of the host stream that is staged and not programmed is the volatile cache. Does not know what is written.
 
+use super::cut::Tag;
 use super::line::LineState;
 use super::{Ftl, HOST};
 use crate::geometry::Geometry;
@@ -23,8 +24,12 @@ pub struct Stream {
     pub(crate) opened: u64,
     /// The records of the open line, by slot; those from `programmed` to `next` are staged.
     pub(crate) records: Vec<Record>,
-    /// By slot: the sequence number that a staged unit holds data of, while that is not committed.
-    pub(crate) depends: Vec<u64>,
+    /// Slots below this were programmed when the media was opened.
+    pub(crate) resumed: u32,
+    /// By slot: which request staged it.
+    pub(crate) tags: Vec<Tag>,
+    /// Units of the line before that are not committed: the beginning of a group whose end is staged in this one.
+    pub(crate) carried: Vec<(Record, PhysicalUnit, Tag)>,
     /// Units staged and programmed since the start, to tell when a unit staged at some time is programmed.
     pub(crate) staged_total: u64,
     pub(crate) programmed_total: u64,
@@ -39,9 +44,11 @@ impl Stream {
             line: NO_LINE,
             next: 0,
             programmed: 0,
+            resumed: 0,
             opened: 0,
             records: vec![Record::default(); units],
-            depends: vec![0; units],
+            tags: vec![Tag::default(); units],
+            carried: Vec::new(),
             staged_total: 0,
             programmed_total: 0,
         }
@@ -64,7 +71,7 @@ impl Stream {
     /// Bytes of memory that the stream takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.records.len() * (size_of::<Record>() + 8)
+        self.records.len() * (size_of::<Record>() + size_of::<Tag>())
     }
 }
 
@@ -102,14 +109,14 @@ impl<S: Store> Ftl<S> {
         let line = self.lines.choose_free(most_worn)?;
         self.lines.set_state(line, LineState::Open);
         let frontier = &mut self.streams[stream];
-        (frontier.line, frontier.next, frontier.programmed) = (line, 0, 0);
+        (frontier.line, frontier.next, frontier.programmed, frontier.resumed) = (line, 0, 0, 0);
         let erase_count = self.lines.get(line).erase_count;
         let header = self.header(HeaderState::Open, stream, erase_count);
         let opened = self.nand.write_header(line, header);
         self.streams[stream].opened = opened;
         let entry = self.lines.get_mut(line);
         (entry.opened, entry.used, entry.last_sequence, entry.invalidated) = (opened, 0, 0, 0);
-        self.nand.power.reached(Step::LineOpened);
+        self.reached(Step::LineOpened);
         Some(())
     }
 
@@ -138,14 +145,17 @@ impl<S: Store> Ftl<S> {
 
     /// Closes a stream's line as it is, everything in it being programmed.
     fn give_up_line(&mut self, stream: usize) {
-        self.nand.power.reached(Step::LineClose);
+        self.reached(Step::LineClose);
         let (line, used, opened) = self.detach_line(stream);
         self.write_closed(stream, line, used, opened);
-        self.nand.power.reached(Step::LineClosed);
+        self.reached(Step::LineClosed);
     }
 
     /// Takes a stream off its line; returns the line, how far it was programmed, and when it was opened.
     fn detach_line(&mut self, stream: usize) -> (u32, u32, u64) {
+        if stream == HOST {
+            self.carry();
+        }
         let frontier = &mut self.streams[stream];
         let (line, used, opened) = (frontier.line, frontier.programmed, frontier.opened);
         frontier.line = NO_LINE;
@@ -167,7 +177,6 @@ impl<S: Store> Ftl<S> {
         let frontier = &mut self.streams[stream];
         while !frontier.next.is_multiple_of(self.geometry.units_per_program) {
             frontier.records[frontier.next as usize] = Record::PADDING;
-            frontier.depends[frontier.next as usize] = 0;
             frontier.next += 1;
             frontier.staged_total += 1;
         }
@@ -184,9 +193,16 @@ impl<S: Store> Ftl<S> {
             self.journal_through(last);
         }
         let records = &self.streams[stream].records[first as usize..end as usize];
-        match self.nand.program(line, first, records) {
+        let programmed = self.nand.program(line, first, records);
+        if self.nand.power.lost() && self.nand.power.tripped_at() != Some(Step::PageProgrammed) {
+            self.freeze();
+        }
+        match programmed {
             Ok(()) => self.page_programmed(stream, first, end),
             Err(failed) => self.leave_failed_line(stream, failed.plane),
+        }
+        if self.nand.power.lost() {
+            self.freeze();
         }
     }
 
@@ -257,7 +273,7 @@ impl<S: Store> Ftl<S> {
         let frontier = &mut self.streams[stream];
         let slot = frontier.next;
         frontier.records[slot as usize] = frontier.records[old_slot as usize];
-        frontier.depends[slot as usize] = frontier.depends[old_slot as usize];
+        frontier.tags[slot as usize] = frontier.tags[old_slot as usize];
         frontier.next += 1;
         frontier.staged_total += 1;
         let (record, line) = (frontier.records[slot as usize], frontier.line);

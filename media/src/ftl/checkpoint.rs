@@ -4,10 +4,11 @@
 //! A checkpoint writes the changed map pages, a few with each write of the host, each to the one of its two homes that the current
 //! root does not point at. Pages change while that goes on; that is all right, because replay starts from where the checkpoint
 //! *began* and repeats every change since. When all pages are written, everything staged is programmed (a page may point at it)
-//! and a new root makes the pages valid, all at once.
+//! and a new root makes the pages valid, all at once. The root holds the pages' checksums as well; a page without entries is not
+//! written, and has none.
 
 use super::{Ftl, HOST, MOVED};
-use crate::journal::METADATA_PAGE;
+use crate::journal::{METADATA_PAGE, map_page_checksum};
 use crate::ledger::Ledger;
 use crate::power::Step;
 use crate::root::{Basis, Layout, Root};
@@ -40,8 +41,9 @@ impl Checkpoint {
     #[must_use]
     pub fn new(layout: &Layout) -> Self {
         let homes = vec![0; crate::unit::index(layout.map_pages.div_ceil(64))];
+        let sums = vec![0; crate::unit::index(layout.map_pages)];
         Self {
-            basis: Basis { homes, ..Basis::default() },
+            basis: Basis { homes, sums, ..Basis::default() },
             generation: 0,
             begun: None,
             next_at: 0,
@@ -56,7 +58,7 @@ impl Checkpoint {
     /// Bytes of memory that it takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        2 * self.basis.homes.len() * 8
+        2 * (self.basis.homes.len() + self.basis.sums.len()) * 8
     }
 }
 
@@ -85,17 +87,18 @@ impl<S: Store> Ftl<S> {
     }
 
     fn begin_checkpoint(&mut self) {
-        let progress = self.progress(self.checkpoint.basis.homes.clone());
+        let progress = self.progress(&self.checkpoint.basis);
         self.checkpoint.begun = Some(progress);
         self.checkpoint.next_at = self.sequence + self.checkpoint_interval();
-        self.nand.power.reached(Step::CheckpointBegun);
+        self.reached(Step::CheckpointBegun);
     }
 
-    /// A checkpoint that begins now. What is staged, or waits for the journal, is already in the map, and will be programmed before
+    /// A checkpoint that begins now, over the pages of another one. What is staged, or waits for the journal, is already in the map, and will be programmed before
     /// the root makes the map valid; repeating it would bring back what newer changes, which are not repeated, have replaced.
-    fn progress(&self, homes: Vec<u64>) -> Progress {
+    fn progress(&self, pages: &Basis) -> Progress {
         let journal_begin = self.journal_end + self.deallocations.len() as u64;
-        let mut basis = Basis { journal_begin, homes, ..Basis::default() };
+        let (homes, sums) = (pages.homes.clone(), pages.sums.clone());
+        let mut basis = Basis { journal_begin, homes, sums, ..Basis::default() };
         for stream in [HOST, MOVED] {
             let frontier = &self.streams[stream];
             let open = frontier.line != super::alloc::NO_LINE;
@@ -114,7 +117,7 @@ impl<S: Store> Ftl<S> {
             self.checkpoint.begun = if progress.restages != self.restages {
                 // Staged units went to another line: pages written so far may point at slots that will never be programmed. Begin
                 // again; pages that have not changed since they were written are right as they are.
-                Some(self.progress(progress.basis.homes))
+                Some(self.progress(&progress.basis))
             } else if let Some(page) = self.map.next_changed(progress.page) {
                 Some(self.write_map_page(progress, page))
             } else {
@@ -124,15 +127,18 @@ impl<S: Store> Ftl<S> {
     }
 
     fn write_map_page(&mut self, mut progress: Progress, page: usize) -> Progress {
-        let mut bytes = [0; METADATA_PAGE];
-        self.map.write_page(page, &mut bytes);
+        progress.page = page + 1;
+        let Some(bytes) = self.map.write_page(page) else {
+            progress.basis.sums[page] = 0;
+            return progress;
+        };
+        progress.basis.sums[page] = map_page_checksum(page as u64, bytes);
         // The home that the current root does not point at, also when the page is written a second time.
         let (word, bit) = (page / 64, 1 << (page % 64));
         let second = self.checkpoint.basis.homes[word] & bit == 0;
         progress.basis.homes[word] = progress.basis.homes[word] & !bit | if second { bit } else { 0 };
-        self.nand.write_metadata(self.layout.map_at(page as u64, second), &bytes);
-        progress.page = page + 1;
-        self.nand.power.reached(Step::CheckpointPage);
+        self.nand.write_metadata(self.layout.map_at(page as u64, second), bytes);
+        self.reached(Step::CheckpointPage);
         progress
     }
 
@@ -143,13 +149,13 @@ impl<S: Store> Ftl<S> {
         if progress.restages != self.restages {
             return Some(progress);
         }
-        self.nand.power.reached(Step::CheckpointRoot);
+        self.reached(Step::CheckpointRoot);
         progress.basis.horizon = self.committed;
         self.checkpoint.basis = progress.basis;
         // Numbers given up before it began are in no record that replay looks at any more.
         self.voids.retain(|void| void.1 >= progress.sequence);
         self.write_root(false);
-        self.nand.power.reached(Step::CheckpointDone);
+        self.reached(Step::CheckpointDone);
         None
     }
 

@@ -1,104 +1,182 @@
-//! Owns what becomes of the volatile cache when power goes: its entries, which of them survive under a policy, and the log that such
-//! a loss leaves behind. Does not know who cut.
+//! Owns what is volatile: which requests staged what is not committed, and where their data lies, at the moment at which power goes.
+//! Does not know who cut, nor what survives.
 
 use super::{Ftl, HOST};
-use crate::journal::{Deallocation, Kind};
-use crate::power::{CutPolicy, Random, VolatileEntry};
+use crate::journal::{Kind, Record};
+use crate::power::{Mark, Step};
 use crate::store::Store;
+use crate::unit::{LogicalUnit, PhysicalUnit, narrow};
+
+/// Which request staged a unit, and whether its units stand or fall together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tag {
+    /// The command, or, where none was named, one that no other request has and that has no queue.
+    pub mark: Mark,
+    /// Each unit by itself: the request is above the atomic unit.
+    pub loose: bool,
+}
+
+/// A part of a unit that a request wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct PartNote {
+    sequence: u64,
+    offset: u32,
+    bytes: u32,
+    tag: Tag,
+}
+
+/// A request, or the part of it that is volatile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Who asked for it.
+    pub tag: Tag,
+    /// Its (first) sequence number.
+    pub sequence: u64,
+    /// The first unit.
+    pub first: LogicalUnit,
+    /// The first byte of it in the first unit.
+    pub offset: usize,
+    /// Bytes from there on, in units that follow each other.
+    pub bytes: usize,
+    /// Where each unit lies; empty for a deallocation.
+    pub places: Vec<PhysicalUnit>,
+    /// All units of its group are there.
+    pub complete: bool,
+}
+
+impl Held {
+    /// Whether it is a deallocation.
+    #[must_use]
+    pub fn deallocates(&self) -> bool {
+        self.places.is_empty()
+    }
+}
 
 impl<S: Store> Ftl<S> {
-    /// The entries of the volatile cache, oldest first.
-    #[must_use]
-    pub fn volatile_entries(&self) -> Vec<VolatileEntry> {
-        let mut entries: Vec<VolatileEntry> = Vec::new();
-        let host = &self.streams[HOST];
-        for slot in host.programmed as usize..host.next as usize {
-            let (record, depends) = (host.records[slot], host.depends[slot]);
-            if record.kind != Kind::Host {
-                continue;
-            }
-            let group = record.sequence - u64::from(record.position);
-            match entries.last_mut().filter(|last| last.sequence == group) {
-                Some(last) => last.depends = last.depends.max(depends),
-                None => entries.push(VolatileEntry {
-                    sequence: group,
-                    first: record.logical - u32::from(record.position),
-                    units: u32::from(record.length),
-                    deallocation: false,
-                    depends,
-                    survives: false,
-                }),
-            }
-        }
-        entries.extend(self.deallocations.iter().map(|entry| VolatileEntry {
-            sequence: entry.sequence,
-            first: entry.first,
-            units: entry.units,
-            deallocation: true,
-            depends: 0,
-            survives: false,
-        }));
-        entries.sort_by_key(|entry| entry.sequence);
-        entries
+    /// Notes that a step was reached; returns whether power is lost. At the moment of the loss what is volatile is put down, because
+    /// the code above runs on.
+    #[inline]
+    pub(crate) fn reached(&mut self, step: Step) -> bool {
+        self.nand.power.attentive() && self.reached_armed(step)
     }
 
-    /// Decides which entries survive; an entry that holds data of a lost one is lost as well.
-    #[must_use]
-    pub fn decide(&self, policy: &CutPolicy) -> Vec<VolatileEntry> {
-        let mut entries = self.volatile_entries();
-        let mut random = Random::new(if let CutPolicy::Random(seed) = policy { *seed } else { 0 });
-        let mut lost_upto: Vec<(u64, u64)> = Vec::new();
-        for (n, entry) in entries.iter_mut().enumerate() {
-            let wanted = match policy {
-                CutPolicy::NoneSurvive => false,
-                CutPolicy::AllSurvive => true,
-                CutPolicy::Random(_) => random.below(2) == 1,
-                CutPolicy::Choose(choice) => choice.get(n).copied().unwrap_or(false),
-            };
-            // A dependency names any number of the group it means.
-            let broken = lost_upto.iter().any(|&(from, to)| entry.depends >= from && entry.depends <= to);
-            entry.survives = wanted && !broken;
-            if !entry.survives {
-                let numbers = if entry.deallocation { 1 } else { u64::from(entry.units) };
-                lost_upto.push((entry.sequence, entry.sequence + numbers - 1));
-            }
+    #[cold]
+    fn reached_armed(&mut self, step: Step) -> bool {
+        let lost = self.nand.power.reached(step);
+        if lost {
+            self.freeze();
         }
-        entries
+        lost
     }
 
-    /// Leaves the log as a loss of power would, in which just these entries of the cache made it.
-    pub fn resolve_cache(&mut self, entries: &[VolatileEntry]) {
-        self.nand.power.disarm();
-        if self.nand.power.lost() || entries.iter().all(|entry| !entry.survives) {
-            return;
+    /// Puts down what is volatile, once.
+    #[cold]
+    pub(crate) fn freeze(&mut self) {
+        if self.frozen.is_none() {
+            self.frozen = Some(self.volatile());
         }
-        for lost in entries.iter().filter(|entry| !entry.survives) {
-            self.lose(lost);
-        }
-        self.commit();
     }
 
-    /// Lets the log say that an entry never took effect, without a gap in its numbers.
-    fn lose(&mut self, entry: &VolatileEntry) {
-        if entry.deallocation {
-            if let Some(deallocation) = self.deallocations.iter_mut().find(|d| d.sequence == entry.sequence) {
-                *deallocation = Deallocation { units: 0, ..*deallocation };
-            }
-            return;
+    /// The tag of the request that is carried out.
+    #[inline]
+    pub(crate) fn tag_of_request(&self, grouped: bool) -> Tag {
+        let named = self.nand.power.mark();
+        let mark = if named.is_none() { Mark::new(0, 0, self.sequence) } else { named };
+        Tag { mark, loose: !grouped }
+    }
+
+    /// Notes that the request at hand wrote a part of the unit with this sequence number.
+    pub(crate) fn note_part(&mut self, sequence: u64, offset: usize, bytes: usize) {
+        if self.parts.len() == self.parts.capacity() {
+            let committed = self.committed;
+            self.parts.retain(|part| part.sequence > committed);
         }
-        let end = entry.sequence + u64::from(entry.units);
+        let (offset, bytes) = (narrow(offset), narrow(bytes));
+        self.parts.push(PartNote { sequence, offset, bytes, tag: self.tag });
+    }
+
+    /// Keeps the uncommitted units of the line that the host stream leaves in mind.
+    pub(crate) fn carry(&mut self) {
+        let committed = self.committed;
         let host = &mut self.streams[HOST];
-        let mut staged = 0;
-        for slot in host.programmed as usize..host.next as usize {
-            let record = &mut host.records[slot];
-            if (entry.sequence..end).contains(&record.sequence) {
-                record.kind = Kind::Abandoned;
-                staged += 1;
+        host.carried.retain(|(record, ..)| record.sequence > committed);
+        for slot in host.resumed as usize..host.programmed as usize {
+            let record = host.records[slot];
+            if record.kind == Kind::Host && record.sequence > committed {
+                let place = self.geometry.physical(host.line, narrow(slot));
+                host.carried.push((record, place, host.tags[slot]));
             }
         }
-        if staged < entry.units {
-            self.voids.push((entry.sequence, end - 1));
-            self.write_root(false);
+    }
+
+    /// Everything that the host did and that is not committed, oldest first.
+    #[must_use]
+    pub(crate) fn volatile(&self) -> Vec<Held> {
+        let mut held: Vec<Held> = Vec::new();
+        let mut units = self.uncommitted_units();
+        units.sort_by_key(|(record, ..)| record.sequence);
+        for (record, place, tag) in units {
+            let parts: Vec<_> = self.parts.iter().filter(|part| part.sequence == record.sequence).copied().collect();
+            let (offset, bytes) = (0, narrow(self.geometry.unit_bytes()));
+            let whole = PartNote { sequence: record.sequence, offset, bytes, tag };
+            let parts = if parts.is_empty() { vec![whole] } else { parts };
+            for part in parts {
+                self.hold(&mut held, &record, place, part);
+            }
         }
+        for held in &mut held {
+            held.complete = held.tag.loose || held.complete;
+        }
+        held.extend(self.deallocations.iter().map(|(entry, tag)| Held {
+            tag: *tag,
+            sequence: entry.sequence,
+            first: LogicalUnit(entry.first),
+            offset: 0,
+            bytes: (entry.units as usize) << self.geometry.unit_shift,
+            places: Vec::new(),
+            complete: true,
+        }));
+        held.sort_by_key(|held| held.sequence);
+        held
+    }
+
+    fn uncommitted_units(&self) -> Vec<(Record, PhysicalUnit, Tag)> {
+        let host = &self.streams[HOST];
+        let carried = host.carried.iter().copied();
+        let here = (host.resumed as usize..host.next as usize)
+            .map(|slot| (host.records[slot], self.geometry.physical(host.line, narrow(slot)), host.tags[slot]));
+        carried
+            .chain(here)
+            .filter(|(record, ..)| record.kind == Kind::Host && record.sequence > self.committed)
+            .collect()
+    }
+
+    /// Adds a part of a unit: to what is held of the same request if it goes on there.
+    fn hold(&self, held: &mut Vec<Held>, record: &Record, place: PhysicalUnit, part: PartNote) {
+        let (offset, bytes) = (part.offset as usize, part.bytes as usize);
+        let last = record.position + 1 == record.length;
+        if let Some(before) = held.last_mut()
+            && before.tag == part.tag
+            && offset == 0
+            && before.first.0 + narrow(before.places.len()) == record.logical
+            && (before.offset + before.bytes).is_multiple_of(self.geometry.unit_bytes())
+            && (part.tag.loose || record.position > 0)
+            && before.sequence + before.places.len() as u64 == record.sequence
+        {
+            before.bytes += bytes;
+            before.places.push(place);
+            before.complete = last;
+            return;
+        }
+        held.push(Held {
+            tag: part.tag,
+            sequence: record.sequence,
+            first: LogicalUnit(record.logical),
+            offset,
+            bytes,
+            places: vec![place],
+            // A combined part is complete with the unit that it went into; the first unit of a group alone is not the group.
+            complete: last && record.position == 0,
+        });
     }
 }

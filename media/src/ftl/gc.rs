@@ -168,7 +168,7 @@ impl<S: Store> Ftl<S> {
         let entry = self.lines.get(line);
         self.collector.cost = u64::from(self.geometry.units_per_line.saturating_sub(entry.valid).max(1));
         self.counters.victims += 1;
-        self.nand.power.reached(Step::VictimChosen);
+        self.reached(Step::VictimChosen);
         true
     }
 
@@ -210,10 +210,10 @@ impl<S: Store> Ftl<S> {
             self.read_only = true;
             return;
         }
-        self.nand.power.reached(Step::UnitCopied);
+        self.reached(Step::UnitCopied);
         let (from, to) = (self.geometry.physical(line, slot), self.geometry.physical(target_line, target));
         self.repoint(LogicalUnit(record.logical), from, to);
-        self.nand.power.reached(Step::UnitMoved);
+        self.reached(Step::UnitMoved);
         if self.streams[MOVED].staged() > self.geometry.units_per_program {
             self.program_page(MOVED);
         }
@@ -235,7 +235,7 @@ impl<S: Store> Ftl<S> {
     fn drain_victim(&mut self, line: u32) {
         self.collector.victim = None;
         if self.lines.get(line).valid != 0 {
-            // Map pages carry no checksum: what was opened may point at slots whose records say something else.
+            // A checksum does not find what somebody wrote on purpose: a map may point at slots whose records say something else.
             assert!(self.counters.power_cycles > 1, "a drained line holds nothing valid");
             self.lines.set_state(line, LineState::Closed);
             self.read_only = true;
@@ -243,7 +243,7 @@ impl<S: Store> Ftl<S> {
         }
         self.lines.set_state(line, LineState::Drained);
         self.lines.get_mut(line).moved = self.streams[MOVED].staged_total;
-        self.nand.power.reached(Step::VictimDrained);
+        self.reached(Step::VictimDrained);
         self.release_drained();
     }
 
@@ -294,7 +294,11 @@ impl<S: Store> Ftl<S> {
         }
         let erase_count = self.lines.get(line).erase_count + 1;
         let header = LineHeader { stream: 0, opened: 0, ..self.header(HeaderState::Erased, HOST, erase_count) };
-        if let Err(failed) = self.nand.erase(line, header) {
+        let erased = self.nand.erase(line, header);
+        if self.nand.power.lost() {
+            self.freeze();
+        }
+        if let Err(failed) = erased {
             self.counters.erase_failures += 1;
             if self.retire_block(line, failed.plane) {
                 self.release(line);
@@ -317,7 +321,7 @@ impl<S: Store> Ftl<S> {
             self.lines.set_state(line, LineState::Retired);
         }
         self.write_root(false);
-        self.nand.power.reached(Step::BlockRetired);
+        self.reached(Step::BlockRetired);
         replaced
     }
 

@@ -3,15 +3,20 @@
 //! neither lines nor volumes.
 
 use crate::journal::{ENTRIES_PER_PAGE, METADATA_PAGE};
+use crate::large_memory::LargeMemory;
 use crate::unit::{LogicalUnit, PhysicalUnit, narrow};
+
+/// Bytes of an entry.
+const ENTRY: usize = 4;
 
 /// log2 of the entries of a map page.
 const PAGE_SHIFT: u32 = ENTRIES_PER_PAGE.trailing_zeros();
 
 /// The map.
 pub struct Map {
-    /// Physical unit + 1, or 0.
-    entries: Vec<u32>,
+    /// For each unit its place + 1, or 0; whole pages, as they are on the media.
+    bytes: LargeMemory,
+    units: usize,
     changed: Vec<u64>,
     used: Vec<u16>,
 }
@@ -21,28 +26,52 @@ impl Map {
     #[must_use]
     pub fn new(units: u32) -> Self {
         let pages = (units as usize).div_ceil(ENTRIES_PER_PAGE);
-        Self { entries: vec![0; units as usize], changed: vec![0; pages.div_ceil(64)], used: vec![0; pages] }
+        Self {
+            bytes: LargeMemory::zeroed(pages * METADATA_PAGE),
+            units: units as usize,
+            changed: vec![0; pages.div_ceil(64)],
+            used: vec![0; pages],
+        }
+    }
+
+    #[inline]
+    fn entry(&self, unit: LogicalUnit) -> u32 {
+        let at = unit.0 as usize * ENTRY;
+        u32::from_le_bytes(self.bytes[at..at + ENTRY].try_into().expect("as long as an entry"))
+    }
+
+    #[inline]
+    fn replace(&mut self, unit: LogicalUnit, entry: u32) -> u32 {
+        let old = self.entry(unit);
+        let at = unit.0 as usize * ENTRY;
+        self.bytes[at..at + ENTRY].copy_from_slice(&entry.to_le_bytes());
+        old
+    }
+
+    /// The entries of a page.
+    fn entries(&self, page: usize) -> impl Iterator<Item = u32> + '_ {
+        self.page(page).as_chunks::<ENTRY>().0.iter().map(|entry| u32::from_le_bytes(*entry))
     }
 
     /// Where a unit lies.
     #[must_use]
     #[inline]
     pub fn get(&self, unit: LogicalUnit) -> Option<PhysicalUnit> {
-        self.entries[unit.0 as usize].checked_sub(1).map(PhysicalUnit)
+        self.entry(unit).checked_sub(1).map(PhysicalUnit)
     }
 
     /// Puts a unit somewhere; returns where it was.
     #[inline]
     pub fn set(&mut self, unit: LogicalUnit, place: PhysicalUnit) -> Option<PhysicalUnit> {
         let page = self.mark(unit);
-        let old = std::mem::replace(&mut self.entries[unit.0 as usize], place.0 + 1);
+        let old = self.replace(unit, place.0 + 1);
         self.used[page] += u16::from(old == 0);
         old.checked_sub(1).map(PhysicalUnit)
     }
 
     /// Forgets a unit; returns where it was.
     pub fn clear(&mut self, unit: LogicalUnit) -> Option<PhysicalUnit> {
-        let old = std::mem::replace(&mut self.entries[unit.0 as usize], 0).checked_sub(1)?;
+        let old = self.replace(unit, 0).checked_sub(1)?;
         let page = self.mark(unit);
         self.used[page] -= 1;
         Some(PhysicalUnit(old))
@@ -87,76 +116,101 @@ impl Map {
         Some(word * 64 + bits.trailing_zeros() as usize)
     }
 
-    /// Hands out a page's bytes and takes it for unchanged.
-    pub fn write_page(&mut self, page: usize, into: &mut [u8; METADATA_PAGE]) {
-        self.changed[page / 64] &= !(1 << (page % 64));
-        into.fill(0);
-        let start = page * ENTRIES_PER_PAGE;
-        let end = (start + ENTRIES_PER_PAGE).min(self.entries.len());
-        for (bytes, entry) in into.chunks_exact_mut(4).zip(&self.entries[start..end]) {
-            bytes.copy_from_slice(&entry.to_le_bytes());
-        }
+    /// A page's bytes.
+    ///
+    /// # Panics
+    /// Where the map has no such page.
+    #[must_use]
+    pub fn page(&self, page: usize) -> &[u8; METADATA_PAGE] {
+        &self.bytes.as_chunks().0[page]
     }
 
-    /// Takes a page's entries from bytes.
-    pub fn read_page(&mut self, page: usize, from: &[u8; METADATA_PAGE]) {
-        let start = page * ENTRIES_PER_PAGE;
-        let end = (start + ENTRIES_PER_PAGE).min(self.entries.len());
-        let empty = from.as_chunks::<8>().0.iter().fold(0, |any, word| any | u64::from_ne_bytes(*word)) == 0;
-        if empty && self.used[page] == 0 {
-            // Memory that nobody writes to costs nothing: the map of a large and empty drive is mostly that.
-            return;
+    /// Hands out a page's bytes and takes it for unchanged; [`None`] where nothing is mapped in it.
+    pub fn write_page(&mut self, page: usize) -> Option<&[u8; METADATA_PAGE]> {
+        self.changed[page / 64] &= !(1 << (page % 64));
+        (self.used[page] != 0).then(|| self.page(page))
+    }
+
+    /// The memory of neighbouring pages, to read them into. Each must be counted afterwards.
+    pub fn pages_mut(&mut self, first: usize, pages: usize) -> &mut [u8] {
+        &mut self.bytes[first * METADATA_PAGE..(first + pages) * METADATA_PAGE]
+    }
+
+    /// Counts the entries of a page that was read.
+    pub fn count_page(&mut self, page: usize) {
+        // What lies behind the last unit is nothing, whatever the media says.
+        let end = self.units * ENTRY;
+        if (page + 1) * METADATA_PAGE > end {
+            self.bytes[end..].fill(0);
         }
-        let mut used = 0;
-        for (bytes, entry) in from.chunks_exact(4).zip(&mut self.entries[start..end]) {
-            *entry = u32::from_le_bytes(bytes.try_into().expect("chunks of four"));
-            used += u16::from(*entry != 0);
-        }
-        self.used[page] = used;
+        // Not by an iterator's count, whose numbers are wider than the entries.
+        self.used[page] = self.entries(page).fold(0, |used, entry| used + u16::from(entry != 0));
     }
 
     /// All mapped units with their places.
     pub fn iter(&self) -> impl Iterator<Item = (LogicalUnit, PhysicalUnit)> + '_ {
         let pages = self.used.iter().enumerate().filter(|(_, used)| **used != 0);
         pages.flat_map(move |(page, _)| {
-            let start = page * ENTRIES_PER_PAGE;
-            let end = (start + ENTRIES_PER_PAGE).min(self.entries.len());
-            (start..end).filter_map(move |unit| {
-                let place = self.entries[unit].checked_sub(1)?;
-                Some((LogicalUnit(narrow(unit)), PhysicalUnit(place)))
+            let units = narrow(page * ENTRIES_PER_PAGE)..;
+            units.zip(self.entries(page)).filter_map(|(unit, entry)| {
+                let place = entry.checked_sub(1)?;
+                Some((LogicalUnit(unit), PhysicalUnit(place)))
             })
         })
     }
 
-    /// Counts the entries that lie in each line, whose slots are given. One pass over flat memory, because recovery counts everything.
+    /// Counts the entries that lie in each line. One pass over flat memory, because recovery counts everything.
     ///
     /// # Errors
     /// The unit that lies in no slot of any line.
-    pub fn count_by_line(&self, slot_bits: u32, slots: &[u32], into: &mut [u32]) -> Result<u64, LogicalUnit> {
+    pub fn count_by_line(&self, slot_bits: u32, lines: &mut [LineCount]) -> Result<u64, LogicalUnit> {
         let (mask, mut mapped) = ((1 << slot_bits) - 1, 0);
-        for (page, entries) in self.entries.chunks(ENTRIES_PER_PAGE).enumerate() {
-            if self.used[page] == 0 {
+        // Neighbours mostly lie in one line: they are counted together.
+        let (mut last, mut slots, mut run) = (usize::MAX, 0, 0);
+        for (page, used) in self.used.iter().enumerate() {
+            if *used == 0 {
                 continue;
             }
-            for (n, &entry) in entries.iter().enumerate() {
+            mapped += u64::from(*used);
+            for (n, entry) in self.entries(page).enumerate() {
                 let Some(place) = entry.checked_sub(1) else {
                     continue;
                 };
                 let line = (place >> slot_bits) as usize;
-                match (into.get_mut(line), slots.get(line)) {
-                    (Some(count), Some(slots)) if place & mask < *slots => *count += 1,
-                    _ => return Err(LogicalUnit(narrow(page * ENTRIES_PER_PAGE + n))),
+                if line != last {
+                    add(lines, last, run);
+                    (last, run) = (line, 0);
+                    slots = lines.get(line).map_or(0, |count| count.slots);
                 }
-                mapped += 1;
+                if place & mask >= slots {
+                    return Err(LogicalUnit(narrow(page * ENTRIES_PER_PAGE + n)));
+                }
+                run += 1;
             }
         }
+        add(lines, last, run);
         Ok(mapped)
     }
 
     /// Bytes of memory that the map takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.entries.len() * 4 + self.changed.len() * 8 + self.used.len() * 2
+        self.bytes.len() + self.changed.len() * 8 + self.used.len() * 2
+    }
+}
+
+/// What is counted of a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineCount {
+    /// Slots in which a unit may lie.
+    pub slots: u32,
+    /// Units that lie in it.
+    pub valid: u32,
+}
+
+fn add(lines: &mut [LineCount], line: usize, units: u32) {
+    if let Some(count) = lines.get_mut(line) {
+        count.valid += units;
     }
 }
 
@@ -172,16 +226,36 @@ mod tests {
         assert_eq!(map.set(unit, PhysicalUnit(7)), Some(PhysicalUnit(0)));
         assert_eq!(map.next_changed(0), Some(2));
         assert_eq!(map.next_used(0, 3000), Some(2048));
-        let mut page = [0; METADATA_PAGE];
-        map.write_page(2, &mut page);
+        let mut page = *map.write_page(2).unwrap();
         assert_eq!(map.next_changed(0), None);
+        page[METADATA_PAGE - 1] = 1;
         let mut other = Map::new(3000);
-        other.read_page(2, &page);
-        assert_eq!(other.iter().collect::<Vec<_>>(), [(unit, PhysicalUnit(7))]);
+        other.pages_mut(2, 1).copy_from_slice(&page);
+        other.count_page(2);
+        assert_eq!(other.iter().collect::<Vec<_>>(), [(unit, PhysicalUnit(7))], "and nothing behind the last unit");
+        assert_eq!(other.write_page(1), None);
         assert_eq!(map.clear(unit), Some(PhysicalUnit(7)));
         assert_eq!(map.clear(unit), None);
         assert_eq!(map.next_used(0, 3000), None);
         assert_eq!(map.next_changed(3), None);
+    }
+
+    #[test]
+    fn units_are_counted_by_line_and_one_that_lies_nowhere_is_found() {
+        let mut map = Map::new(3000);
+        for (unit, place) in [(0, 5), (1, 6), (2, 17), (1500, 7), (2999, 18)] {
+            map.set(LogicalUnit(unit), PhysicalUnit(place));
+        }
+        let count = |slots: [u32; 2]| {
+            let mut lines = slots.map(|slots| LineCount { slots, valid: 0 });
+            map.count_by_line(4, &mut lines).map(|mapped| (mapped, lines.map(|line| line.valid)))
+        };
+        assert_eq!(count([16, 16]), Ok((5, [3, 2])));
+        assert_eq!(count([8, 3]), Ok((5, [3, 2])));
+        assert_eq!(count([7, 3]), Err(LogicalUnit(1500)), "slot 7 of 7");
+        assert_eq!(count([8, 2]), Err(LogicalUnit(2999)));
+        let mut lines = [LineCount { slots: 16, valid: 0 }];
+        assert_eq!(map.count_by_line(4, &mut lines), Err(LogicalUnit(2)), "there is no second line");
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub struct Ftl<S: Store> {
     /// Every group and deallocation up to this number is programmed.
     pub(crate) committed: u64,
     /// Deallocations that are not in the journal yet, oldest first.
-    pub(crate) deallocations: VecDeque<Deallocation>,
+    pub(crate) deallocations: VecDeque<(Deallocation, cut::Tag)>,
     pub(crate) journal_end: u64,
     pub(crate) layout: Layout,
     pub(crate) collector: Collector,
@@ -72,6 +72,12 @@ pub struct Ftl<S: Store> {
     /// Units that the store stages in one piece.
     pub(crate) segment_units: u32,
     pub(crate) voids: Vec<(u64, u64)>,
+    /// Which parts of a unit were written, and by whom, where it was not the whole of it.
+    pub(crate) parts: Vec<cut::PartNote>,
+    /// Who is writing.
+    pub(crate) tag: cut::Tag,
+    /// What was volatile when power went.
+    pub(crate) frozen: Option<Vec<cut::Held>>,
     /// How often staged units had to go to another line because a program failed.
     pub(crate) restages: u64,
     /// Nothing can be written any more: no line is left to write to.
@@ -109,6 +115,9 @@ impl<S: Store> Ftl<S> {
             scratch: vec![0; geometry.unit_bytes().max(4096)],
             segment_units: narrow(nand.store.segment_bytes() >> geometry.unit_shift),
             voids: Vec::new(),
+            parts: Vec::new(),
+            tag: cut::Tag::default(),
+            frozen: None,
             restages: 0,
             read_only: false,
             mapped: 0,

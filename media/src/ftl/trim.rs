@@ -25,7 +25,8 @@ impl<S: Store> Ftl<S> {
         }
         // Where nothing was mapped there is nothing to make durable: what unmapped it has its own entry.
         if self.mapped != before {
-            self.deallocations.push_back(Deallocation { sequence, first: first.0, units });
+            let tag = self.tag_of_request(true);
+            self.deallocations.push_back((Deallocation { sequence, first: first.0, units }, tag));
             self.sequence += 1;
             self.trimmed = true;
         }
@@ -56,18 +57,18 @@ impl<S: Store> Ftl<S> {
     /// Puts the deallocations up to a sequence number into the journal.
     #[inline]
     pub(crate) fn journal_through(&mut self, last: u64) {
-        while self.deallocations.front().is_some_and(|entry| entry.sequence <= last) {
+        while self.deallocations.front().is_some_and(|(entry, _)| entry.sequence <= last) {
             self.journal_page(last);
         }
     }
 
     /// Appends as many entries as go into one metadata page.
     fn journal_page(&mut self, last: u64) {
-        self.nand.power.reached(Step::JournalAppend);
+        self.reached(Step::JournalAppend);
         let start = self.layout.journal_at(self.journal_end);
         let metadata = self.nand.ledger.metadata + METADATA_PAGE as u64;
         let mut bytes = Writer::default();
-        while let Some(entry) = self.deallocations.front().copied().filter(|entry| entry.sequence <= last) {
+        while let Some((entry, _)) = self.deallocations.front().copied().filter(|(entry, _)| entry.sequence <= last) {
             self.deallocations.pop_front();
             entry.encode(self.journal_end, metadata, &mut bytes);
             self.journal_end += 1;
@@ -79,6 +80,6 @@ impl<S: Store> Ftl<S> {
             }
         }
         self.nand.write_metadata(start, &bytes.0);
-        self.nand.power.reached(Step::JournalAppended);
+        self.reached(Step::JournalAppended);
     }
 }

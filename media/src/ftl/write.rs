@@ -77,6 +77,7 @@ impl<S: Store> Ftl<S> {
     /// [`MediaError::HostMemory`] where the source fails, [`MediaError::WriteFailed`] where there is no room. Blocks then have their
     /// old contents, and of a write that is not grouped some may have the new ones.
     pub fn write(&mut self, span: &Span, source: &mut dyn Source, grouped: bool) -> Result<(), MediaError> {
+        self.tag = self.tag_of_request(grouped);
         let shift = self.geometry.unit_shift;
         let units = span.units(shift);
         if units == 1 && span.bytes < self.geometry.unit_bytes() && self.combine(span, source)? {
@@ -120,7 +121,8 @@ impl<S: Store> Ftl<S> {
             let part = span.part(position, shift);
             let staged = if part.bytes == self.geometry.unit_bytes() {
                 let last_whole = (span.offset + span.bytes) >> shift;
-                let most = last_whole.min(positions.end) - position;
+                // An armed crash point wants each unit to be a step.
+                let most = if self.nand.power.armed() { 1 } else { last_whole.min(positions.end) - position };
                 self.stage_whole(span, part, most, length, source)
             } else {
                 self.stage_part(span, part, length, source)
@@ -132,20 +134,21 @@ impl<S: Store> Ftl<S> {
                     return Err(error);
                 }
             }
-            self.nand.power.reached(Step::UnitStaged);
+            self.reached(Step::DataTransferred);
+            self.reached(Step::UnitStaged);
         }
         let unit = LogicalUnit(span.first.0 + narrow(positions.start));
         self.publish(unit);
         if positions.len() == 1 {
             self.keep_open(span, positions.start);
         }
-        self.nand.power.reached(Step::GroupStaged);
+        self.reached(Step::GroupStaged);
         Ok(())
     }
 
     /// Notes a staged unit: its record, its sequence number, its place in the group.
     #[inline]
-    fn note(&mut self, slot: u32, unit: LogicalUnit, host_bytes: usize, length: usize, depends: u64) {
+    fn note(&mut self, slot: u32, unit: LogicalUnit, host_bytes: usize, length: usize) {
         let position = if length == 1 { 0 } else { self.group.len() };
         let frontier = &mut self.streams[HOST];
         frontier.records[slot as usize] = Record {
@@ -156,7 +159,7 @@ impl<S: Store> Ftl<S> {
             length: u16::try_from(length).expect("a group is bounded by the configuration"),
             kind: Kind::Host,
         };
-        frontier.depends[slot as usize] = depends;
+        frontier.tags[slot as usize] = self.tag;
         self.sequence += 1;
         self.group.push(self.geometry.physical(frontier.line, slot));
     }
@@ -176,7 +179,7 @@ impl<S: Store> Ftl<S> {
         };
         let unit_bytes = self.geometry.unit_bytes();
         for n in 0..count {
-            self.note(slot + n, LogicalUnit(part.unit.0 + n), unit_bytes, length, 0);
+            self.note(slot + n, LogicalUnit(part.unit.0 + n), unit_bytes, length);
         }
         let (line, bytes) = (self.streams[HOST].line, (count as usize) << self.geometry.unit_shift);
         let memory = self.nand.stage(line, self.geometry.data_offset(slot), bytes);
@@ -216,8 +219,8 @@ impl<S: Store> Ftl<S> {
         };
         // Only now: opening a line may have moved the unit.
         let old = self.map.get(part.unit);
-        let depends = self.dependency(old);
-        self.note(slot, part.unit, part.bytes, length, depends);
+        self.note_part(self.sequence, part.offset, part.bytes);
+        self.note(slot, part.unit, part.bytes, length);
         let line = self.streams[HOST].line;
         let start = self.geometry.data_offset(slot);
         match old {
@@ -238,21 +241,6 @@ impl<S: Store> Ftl<S> {
             self.stage_metadata(span, part, slot, source)?;
         }
         Ok(1)
-    }
-
-    /// The uncommitted change whose data a copy of the unit carries along: it must not survive a loss of power without that.
-    fn dependency(&self, old: Option<PhysicalUnit>) -> u64 {
-        let Some(place) = old else {
-            // The zeroes may be those of a deallocation that is not in the journal yet.
-            return self.deallocations.back().map_or(0, |last| last.sequence);
-        };
-        let (line, slot) = (self.geometry.line_of(place), self.geometry.slot_of(place));
-        let sequence = if line == self.streams[HOST].line {
-            self.streams[HOST].records[slot as usize].sequence
-        } else {
-            self.lines.get(line).last_sequence
-        };
-        if sequence > self.committed { sequence } else { 0 }
     }
 
     /// Lets the map show the units staged in `self.group`, from `first` on.
@@ -318,8 +306,11 @@ impl<S: Store> Ftl<S> {
             let target = self.nand.stage(line, self.geometry.metadata_offset(slot) + before, metadata);
             target.copy_from_slice(&self.scratch[span.bytes..span.bytes + metadata]);
         }
+        let sequence = self.streams[HOST].records[slot as usize].sequence;
+        self.note_part(sequence, span.offset, span.bytes);
         self.cover(at, span);
-        self.nand.power.reached(Step::UnitStaged);
+        self.reached(Step::DataTransferred);
+        self.reached(Step::UnitStaged);
         Ok(true)
     }
 

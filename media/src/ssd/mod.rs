@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 pub mod config;
+mod cut;
 pub mod examine;
 mod request;
 
@@ -11,15 +12,16 @@ use config::check_volume;
 pub use config::{CacheConfig, SsdConfig, VolumeConfig};
 pub use examine::Findings;
 
-use crate::fault::ReadFaults;
+use crate::fault::{NandFaults, ReadFaults};
 use crate::ftl::Ftl;
 use crate::ftl::line::EraseCounts;
 use crate::geometry::{ConfigError, require};
 use crate::ledger::Ledger;
+use crate::monitor::Monitor;
 use crate::nand::Nand;
 use crate::nand::timing::Timing;
-use crate::power::{Arming, Breaker, CutPolicy, Step, VolatileEntry};
-use crate::recover::{RecoveryReport, recover};
+use crate::power::{Arming, Breaker, Power, RecoveryReport, Step};
+use crate::recover::{Purpose, recover};
 use crate::root::{Counters, VolumeEntry};
 use crate::store::{Store, StoreError};
 use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
@@ -54,15 +56,6 @@ pub struct SsdStatus {
     pub read_only: bool,
     /// What the last recovery found.
     pub recovery: RecoveryReport,
-}
-
-/// What a loss of power did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CutReport {
-    /// The entries of the volatile cache and their fate. Empty where a breaker tripped inside an operation: nothing survived then.
-    pub entries: Vec<VolatileEntry>,
-    /// The step at which the breaker tripped, if it was not cut from outside.
-    pub step: Option<Step>,
 }
 
 struct Volume {
@@ -141,11 +134,16 @@ impl<S: Store> Ssd<S> {
     /// # Errors
     /// What recovery could not read.
     pub fn open_armed(config: SsdConfig, store: S, arming: Option<Arming>) -> Result<Self, StoreError> {
+        Self::open_with(config, store, &Breaker::default(), arming)
+    }
+
+    fn open_with(config: SsdConfig, store: S, power: &Breaker, arming: Option<Arming>) -> Result<Self, StoreError> {
         let geometry = config.checked().map_err(|error| StoreError::Damaged(error.0))?;
         let limits = config.limits(&geometry);
         let timing = config.times.map(|times| Timing::new(&geometry, times));
-        let nand = Nand::new(&geometry, store, timing);
-        let (ftl, report) = recover(geometry, nand, config.tuning, limits, arming)?;
+        let mut nand = Nand::new(&geometry, store, timing);
+        nand.power = power.clone();
+        let (ftl, report) = recover(geometry, nand, config.tuning, limits, Purpose::Use(arming))?;
         if cfg!(debug_assertions) {
             ftl.assert_invariants();
         }
@@ -210,9 +208,26 @@ impl<S: Store> Ssd<S> {
         &mut self.ftl.nand.store
     }
 
-    /// The breaker, to arm it.
-    pub fn breaker(&mut self) -> &mut Breaker {
-        &mut self.ftl.nand.power
+    /// The breaker, to arm it: a handle of it.
+    #[must_use]
+    pub fn breaker(&self) -> Breaker {
+        self.ftl.nand.power.clone()
+    }
+
+    /// What the drive was made from.
+    #[must_use]
+    pub const fn config(&self) -> &SsdConfig {
+        &self.config
+    }
+
+    /// Faults of programs and erases to come.
+    pub(crate) fn nand_faults(&mut self) -> &mut NandFaults {
+        &mut self.ftl.nand.faults
+    }
+
+    /// The blocks with flipped bits.
+    pub(crate) const fn flipped_bits(&self) -> &ReadFaults {
+        &self.read_faults
     }
 
     /// Faults of reads, to set and lift.
@@ -273,35 +288,6 @@ impl<S: Store> Ssd<S> {
     /// Where the store is stuck.
     pub fn synced(&mut self, ticket: u64) -> Result<bool, StoreError> {
         self.ftl.nand.store.synced().map(|done| done >= ticket)
-    }
-
-    /// Cuts power: the policy decides what the volatile cache leaves behind (with capacitors, everything), and nothing is answered
-    /// until [`Ssd::restore`]. Where a breaker tripped before, nothing of the cache survived.
-    pub fn cut(&mut self, policy: &CutPolicy) -> CutReport {
-        let step = self.ftl.nand.power.tripped_at();
-        let mut entries = Vec::new();
-        if !self.ftl.nand.power.lost() {
-            let policy = if self.config.cache.capacitors { &CutPolicy::AllSurvive } else { policy };
-            entries = self.ftl.decide(policy);
-            self.ftl.resolve_cache(&entries);
-        }
-        self.ftl.nand.power.cut();
-        self.staged_since = None;
-        CutReport { entries, step }
-    }
-
-    /// Brings power back: recovers, with the breaker armed for recovery's own steps where asked for. Pending requests are forgotten.
-    ///
-    /// # Errors
-    /// What recovery could not read; the drive then stays without power.
-    pub fn restore(&mut self, arming: Option<Arming>) -> Result<RecoveryReport, StoreError> {
-        assert!(self.ftl.nand.power.lost(), "power comes back only after it went");
-        let store = self.ftl.nand.store.take();
-        let mut restored = Self::open_armed(self.config.clone(), store, arming)?;
-        restored.read_faults = std::mem::take(&mut self.read_faults);
-        restored.now = self.now;
-        *self = restored;
-        Ok(self.recovery)
     }
 
     /// Takes the store out of a drive that has lost power or was shut down.
@@ -397,7 +383,7 @@ impl<S: Store> Media for Ssd<S> {
     fn submit(&mut self, now: Nanoseconds, token: Token, volume: VolumeId, request: Request<'_>) -> Submitted {
         self.now = now;
         self.ftl.nand.now = now;
-        if self.ftl.nand.power.reached(Step::RequestTaken) {
+        if self.ftl.reached(Step::RequestTaken) {
             return Submitted::Done(Err(MediaError::PowerLost));
         }
         let ended = self.execute(volume.0 as usize, request);
@@ -428,10 +414,18 @@ impl<S: Store> Media for Ssd<S> {
         self.pending.len() + self.waiting.len() < before
     }
 
+    fn power(&mut self) -> Option<&mut dyn Power> {
+        Some(self)
+    }
+
     fn next_event(&self) -> Option<Nanoseconds> {
         let due = self.pending.first_key_value().map(|(key, _)| key.0);
         let destage = self.staged_since.map(|since| since.plus(self.config.cache.age_max));
         // What waits for the host's disk has no time: the store's waker says when to look again.
         [due, destage].into_iter().flatten().min()
+    }
+
+    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
+        Some(self)
     }
 }

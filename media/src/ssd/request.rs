@@ -58,6 +58,7 @@ impl<S: Store> Ssd<S> {
         }
         self.ftl.nand.reads_finish = self.now;
         self.ftl.read(&span, into).map_err(|error| at(error, range.start))?;
+        self.ftl.reached(Step::DataTransferred);
         self.ftl.counters.host_reads += 1;
         self.ftl.counters.host_read_bytes += span.bytes as u64;
         Ok(if forced { Wait::Synced } else { self.until(self.ftl.nand.reads_finish) })
@@ -122,10 +123,10 @@ impl<S: Store> Ssd<S> {
     }
 
     fn commit(&mut self) -> Result<Wait, MediaError> {
-        self.ftl.nand.power.reached(Step::FlushBegun);
+        self.ftl.reached(Step::FlushBegun);
         self.ftl.commit();
         self.staged_since = None;
-        self.ftl.nand.power.reached(Step::FlushProgrammed);
+        self.ftl.reached(Step::FlushProgrammed);
         self.ftl.release_empty();
         if self.ftl.has_uncommitted() {
             return Err(MediaError::WriteFailed { first: Lba(0) });
@@ -278,7 +279,7 @@ impl<S: Store> Ssd<S> {
 
     fn await_sync(&mut self, token: Token) -> Submitted {
         let ticket = self.ftl.nand.sync();
-        self.ftl.nand.power.reached(Step::FlushSynced);
+        self.ftl.reached(Step::FlushSynced);
         if self.ftl.nand.power.lost() {
             return Submitted::Done(Err(MediaError::PowerLost));
         }

@@ -1,17 +1,23 @@
-//! A store in memory: each line is one piece of memory, taken when the line is first used; staging memory is where the unit stays.
-//! Programmed means durable: it survives everything but the end of the process.
+//! A store in memory: the lines lie one behind the other in one large mapping, of which the system gives what is used; staging memory
+//! is where the unit stays. Programmed means durable: it survives everything but the end of the process.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::backing::{Store, StoreError};
 use crate::geometry::Geometry;
 use crate::journal::{Kind, LineHeader, METADATA_PAGE, Record};
+use crate::large_memory::LargeMemory;
 use crate::unit::index;
 
 /// Lines in memory.
 pub struct MemoryStore {
-    line_bytes: usize,
+    /// From one line to the next.
+    stride: usize,
     data_bytes: usize,
+    memory: LargeMemory,
+    /// By line: something was staged in it.
+    used: Vec<bool>,
     lines: Vec<MemoryLine>,
     metadata: BTreeMap<u64, Box<[u8; METADATA_PAGE]>>,
     syncs: u64,
@@ -19,26 +25,44 @@ pub struct MemoryStore {
 
 #[derive(Clone, Default)]
 struct MemoryLine {
-    bytes: Vec<u8>,
     records: Vec<Record>,
     header: LineHeader,
 }
 
 impl MemoryStore {
-    /// An empty store for a geometry. Memory is taken line by line as lines are used.
+    /// An empty store for a geometry. Memory is taken as lines are used.
     #[must_use]
     pub fn new(geometry: &Geometry) -> Self {
+        let (lines, stride) = (geometry.lines as usize, geometry.line_bytes.next_multiple_of(METADATA_PAGE));
         Self {
-            line_bytes: geometry.line_bytes,
+            stride,
             data_bytes: geometry.line_data_bytes,
-            lines: vec![MemoryLine::default(); geometry.lines as usize],
+            memory: LargeMemory::zeroed(lines * stride),
+            used: vec![false; lines],
+            lines: vec![MemoryLine::default(); lines],
             metadata: BTreeMap::new(),
             syncs: 0,
         }
     }
 
+    /// Where bytes of a line lie.
+    #[inline]
+    fn place(&self, line: u32, offset: usize, bytes: usize) -> Range<usize> {
+        assert!(offset + bytes <= self.stride, "bytes of a line lie in it");
+        let start = line as usize * self.stride + offset;
+        start..start + bytes
+    }
+
+    /// Where bytes of a line lie in which something was staged.
+    fn filled(&self, line: u32, offset: usize, bytes: usize) -> Result<Range<usize>, StoreError> {
+        match self.used.get(line as usize) {
+            Some(true) => Ok(self.place(line, offset, bytes)),
+            _ => Err(StoreError::Damaged(format!("line {line} is empty"))),
+        }
+    }
+
     /// The pages of metadata that hold something.
-    fn pages(offset: u64, bytes: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
+    fn pages(offset: u64, bytes: usize) -> impl Iterator<Item = (u64, usize, Range<usize>)> {
         let page = METADATA_PAGE as u64;
         let end = offset + bytes as u64;
         (offset / page..end.div_ceil(page)).map(move |number| {
@@ -57,37 +81,27 @@ impl Store for MemoryStore {
 
     #[inline]
     fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8] {
-        let line = &mut self.lines[line as usize];
-        if line.bytes.is_empty() {
-            // Zeroed memory comes from the system untouched, so a line costs what is used of it.
-            line.bytes = vec![0; self.line_bytes];
-        }
-        &mut line.bytes[offset..offset + bytes]
+        self.used[line as usize] = true;
+        let place = self.place(line, offset, bytes);
+        &mut self.memory[place]
     }
 
     #[inline]
     fn view(&self, line: u32, offset: usize, bytes: usize) -> Option<&[u8]> {
-        self.lines[line as usize].bytes.get(offset..offset + bytes)
+        self.used[line as usize].then(|| &self.memory[self.place(line, offset, bytes)])
     }
 
     fn read(&mut self, line: u32, offset: usize, into: &mut [u8]) -> Result<(), StoreError> {
-        let bytes = self.view(line, offset, into.len());
-        into.copy_from_slice(bytes.ok_or_else(|| StoreError::Damaged(format!("line {line} is empty")))?);
+        let place = self.filled(line, offset, into.len())?;
+        into.copy_from_slice(&self.memory[place]);
         Ok(())
     }
 
     fn copy(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
-        if from.0 == to.0 {
-            self.lines[from.0 as usize].bytes.copy_within(from.1..from.1 + bytes, to.1);
-            return Ok(());
-        }
-        self.stage(to.0, to.1, bytes);
-        let Ok([source, target]) = self.lines.get_disjoint_mut([from.0 as usize, to.0 as usize]) else {
-            return Err(StoreError::Damaged(format!("there is no line {} or {}", from.0, to.0)));
-        };
-        let source = source.bytes.get(from.1..from.1 + bytes);
-        let source = source.ok_or_else(|| StoreError::Damaged(format!("line {} is empty", from.0)))?;
-        target.bytes[to.1..to.1 + bytes].copy_from_slice(source);
+        let source = self.filled(from.0, from.1, bytes)?;
+        let target = self.place(to.0, to.1, bytes);
+        self.used[to.0 as usize] = true;
+        self.memory.copy_within(source, target.start);
         Ok(())
     }
 
@@ -136,7 +150,13 @@ impl Store for MemoryStore {
     }
 
     fn take(&mut self) -> Self {
-        let husk = Self { lines: Vec::new(), metadata: BTreeMap::new(), ..*self };
+        let husk = Self {
+            memory: LargeMemory::zeroed(0),
+            used: Vec::new(),
+            lines: Vec::new(),
+            metadata: BTreeMap::new(),
+            ..*self
+        };
         std::mem::replace(self, husk)
     }
 

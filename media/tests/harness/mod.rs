@@ -555,7 +555,7 @@ impl<S: Crash> Harness<S> {
     fn arm(&mut self) {
         let arming = match self.random.below(3) {
             0 => Arming::AnyStep(1 + self.random.below(200)),
-            _ => Arming::Hit(pick(&mut self.random, &Step::ALL), 1 + self.random.below(4)),
+            _ => Arming::Hit(pick(&mut self.random, Step::ALL), 1 + self.random.below(4)),
         };
         self.note(format!("armed {arming:?}"));
         self.ssd().breaker().arm(arming);
@@ -568,9 +568,9 @@ impl<S: Crash> Harness<S> {
             _ => CutPolicy::Random(self.random.draw()),
         };
         self.ssd().breaker().disarm();
-        let report = self.ssd().cut(&policy);
+        let report = self.ssd().cut(&policy.clone().into());
         self.note(format!("cut {policy:?}: {report:?}"));
-        if policy == CutPolicy::AllSurvive && !report.entries.iter().all(|entry| entry.survives) {
+        if policy == CutPolicy::AllSurvive && !report.entries.iter().all(|entry| entry.survives()) {
             self.fail("everything was to survive");
         }
     }
@@ -588,7 +588,7 @@ impl<S: Crash> Harness<S> {
             let seed = self.random.draw();
             let mut store = self.ssd.take().unwrap().into_store();
             store.crash(seed);
-            let mut ssd = match Ssd::open_armed(self.config.clone(), store, arming) {
+            let ssd = match Ssd::open_armed(self.config.clone(), store, arming) {
                 Ok(ssd) => ssd,
                 Err(error) => self.fail(&format!("recovery failed: {error}")),
             };

@@ -1,5 +1,6 @@
 //! F6: how long power needs to come back. Drives of a unit of 4 KiB lie on a disk in memory, as a file does in a warm page cache, and
-//! lose power when as much has been written since the last checkpoint as ever is.
+//! lose power when as much has been written since the last checkpoint as ever is. Power goes and comes back some times, and the least
+//! counts: the drive does the same work each time, and whatever is more is the machine's other work.
 
 use std::fmt;
 
@@ -18,6 +19,17 @@ const UNIT: u32 = 4 << 10;
 /// Units written at once while a drive is filled.
 const AT_ONCE: u64 = 256;
 const GIB: u64 = 1 << 30;
+/// How often power comes back.
+const TIMES: u32 = 3;
+
+/// What the caller's clocks show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// The time.
+    pub time: Nanoseconds,
+    /// The time that processors have spent on this process.
+    pub processor: Nanoseconds,
+}
 
 /// A drive that loses power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +43,10 @@ pub struct Case {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recovered {
     case: Case,
-    /// How long it took.
+    /// The least time that it took.
     pub time: Nanoseconds,
+    /// The least time that a processor spent on it.
+    pub processor: Nanoseconds,
     /// Units and deallocations that were repeated over the checkpoint.
     pub replayed: u64,
     /// Lines whose records were read.
@@ -51,18 +65,19 @@ pub fn cases(size: Size) -> Vec<Case> {
     }
 }
 
-/// Full drives of any size: a tebibyte takes about 16 GiB of memory and some minutes.
-pub const fn full_drive(user_bytes: u64) -> Case {
-    Case { user_bytes, written_bytes: user_bytes }
+/// A full drive of any size: a tebibyte takes about 16 GiB of memory and some minutes. [`None`] where no drive has that size.
+pub fn full_drive(user_bytes: u64) -> Option<Case> {
+    let case = Case { user_bytes, written_bytes: user_bytes };
+    (user_bytes >= UNIT.into() && case.config().checked().is_ok()).then_some(case)
 }
 
 impl Case {
     /// Fills the drive, overwrites places at random until a checkpoint is due, cuts power, and takes the time of the way back by the
-    /// caller's clock.
+    /// caller's clocks.
     ///
     /// # Panics
     /// If the drive does not come back.
-    pub fn run(self, seed: u64, clock: &mut dyn FnMut() -> Nanoseconds) -> Recovered {
+    pub fn run(self, seed: u64, clock: &mut dyn FnMut() -> Moment) -> Recovered {
         let mut drive = self.drive();
         let blocks = self.written_bytes / u64::from(UNIT);
         drive.fill(blocks, AT_ONCE);
@@ -73,26 +88,40 @@ impl Case {
         }
         drive.flush();
         let mapped = drive.ssd.status().mapped_units;
-        drive.ssd.cut(&CutPolicy::NoneSurvive);
-        let begun = clock();
-        let report = drive.ssd.restore(None).expect("a drive that lost power comes back");
-        let time = Nanoseconds(clock().0.saturating_sub(begun.0));
-        assert_eq!(drive.ssd.status().mapped_units, mapped, "everything was durable, and is there");
-        Recovered { case: self, time, replayed: report.replayed, lines_scanned: report.lines_scanned }
+        let mut recovered: Option<Recovered> = None;
+        for _ in 0..TIMES {
+            drive.ssd.cut(&CutPolicy::NoneSurvive.into());
+            let begun = clock();
+            let report = drive.ssd.restore(None).expect("a drive that lost power comes back");
+            let ended = clock();
+            assert_eq!(drive.ssd.status().mapped_units, mapped, "everything was durable, and is there");
+            let (time, processor) = (since(begun.time, ended.time), since(begun.processor, ended.processor));
+            let (replayed, lines_scanned) = (report.replayed, report.lines_scanned);
+            let best = recovered.get_or_insert(Recovered { case: self, time, processor, replayed, lines_scanned });
+            assert_eq!((best.replayed, best.lines_scanned), (replayed, lines_scanned), "no checkpoint came between");
+            (best.time, best.processor) = (best.time.min(time), best.processor.min(processor));
+        }
+        recovered.expect("power came back")
     }
 
-    fn drive(self) -> Drive<ImageStore<SparseDisk>> {
-        let config = SsdConfig {
+    fn config(self) -> SsdConfig {
+        SsdConfig {
             geometry: GeometryConfig { user_bytes: self.user_bytes, unit_bytes: UNIT, ..GeometryConfig::default() },
             volumes: vec![volume(UNIT, self.user_bytes)],
             ..SsdConfig::default()
-        };
+        }
+    }
+
+    fn drive(self) -> Drive<ImageStore<SparseDisk>> {
+        let config = self.config();
         let geometry = config.checked().expect("an experiment's configuration is sound");
-        let blocks_per_plane = u64::from(geometry.lines + geometry.config.replacement_blocks_per_plane);
-        let blocks = blocks_per_plane * u64::from(geometry.planes);
-        let layout = Layout::new(geometry.user_units, blocks, config.tuning.journal_entries);
+        let layout = Layout::new(geometry.user_units, geometry.blocks(), config.tuning.journal_entries);
         Drive::over(config, ImageStore::create(&geometry, layout.bytes, SparseDisk::default()))
     }
+}
+
+fn since(begun: Nanoseconds, ended: Nanoseconds) -> Nanoseconds {
+    Nanoseconds(ended.0.saturating_sub(begun.0))
 }
 
 impl fmt::Display for Case {
@@ -120,8 +149,8 @@ impl Recovered {
 }
 
 /// The line above some [`Recovered`].
-pub const HEAD: &str = "F6  seconds until a drive that lost power is back, unit 4 KiB, from a warm cache\n\
-    \x20   drive, GiB  written  replayed  lines read  seconds  bar";
+pub const HEAD: &str = "F6  seconds until a drive that lost power is back, unit 4 KiB, from a warm cache: the least of three\n\
+    \x20   drive, GiB  written  replayed  lines read  processor  seconds  bar";
 
 impl fmt::Display for Recovered {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,9 +158,10 @@ impl fmt::Display for Recovered {
         let (drive, written) = (gib(self.case.user_bytes), gib(self.case.written_bytes));
         let Self { replayed, lines_scanned, .. } = self;
         let (seconds, seconds_max, kept) = (self.seconds(), self.seconds_max(), verdict(self.holds()));
+        let processor = self.processor.0 as f64 / 1e9;
         write!(
             formatter,
-            "    {drive:10}  {written:7}  {replayed:8}  {lines_scanned:10}  {seconds:7.3}  at most {seconds_max:.3}: {kept}"
+            "    {drive:10}  {written:7}  {replayed:8}  {lines_scanned:10}  {processor:9.3}  {seconds:7.3}  at most {seconds_max:.3}: {kept}"
         )
     }
 }

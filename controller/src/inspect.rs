@@ -1,0 +1,151 @@
+//! All state can be read: what somebody beside the host may see of a controller, as values. Where the host is told the same, it comes
+//! from the same place. Changes nothing; what is broken on purpose is broken in the media, behind [`Controller::media`].
+
+use media::Media;
+use nvme_spec::feature::FeatureId;
+use nvme_spec::identify;
+use nvme_spec::log::{ErrorEntry, Smart};
+use nvme_spec::register::{Configuration, ControllerStatus};
+use zerocopy::FromBytes;
+
+use crate::admin::{features, identify as pages, logs};
+use crate::{Controller, effects};
+
+/// Where a controller is in its life, as its host sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LifeState {
+    /// CC.
+    pub configuration: Configuration,
+    /// CSTS.
+    pub status: ControllerStatus,
+    /// The host lets the function reach memory.
+    pub bus_master: bool,
+}
+
+/// A submission queue that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubmissionQueueState {
+    /// Its identifier; 0 is the admin queue.
+    pub id: u16,
+    /// Guest address of its first entry.
+    pub base: u64,
+    /// Its entries.
+    pub entries: u32,
+    /// Index of the next entry to take.
+    pub head: u32,
+    /// Index behind the last entry that the host wrote.
+    pub tail: u32,
+    /// The completion queue that answers it.
+    pub completion_queue: u16,
+}
+
+/// A completion queue that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompletionQueueState {
+    /// Its identifier; 0 is the admin queue.
+    pub id: u16,
+    /// Guest address of its first entry.
+    pub base: u64,
+    /// Its entries.
+    pub entries: u32,
+    /// Index of the next entry that the host will see.
+    pub head: u32,
+    /// Index of the next entry to write.
+    pub tail: u32,
+    /// The phase bit of the next entry.
+    pub phase: bool,
+    /// Slots held for commands that are not answered yet.
+    pub reserved: u32,
+    /// Its interrupt vector, if it interrupts.
+    pub vector: Option<u16>,
+}
+
+/// The value of a feature that is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeatureState {
+    /// Which feature.
+    pub id: FeatureId,
+    /// The namespace that it is of, if it is of one.
+    pub nsid: Option<u32>,
+    /// Command dword 11 that selects this value, where a feature has several.
+    pub selector: u32,
+    /// Completion dword 0 of Get Features; of a feature that is a data structure, its first four bytes.
+    pub value: u32,
+}
+
+impl Controller {
+    /// Where the controller is in its life.
+    #[must_use]
+    pub fn life(&self) -> LifeState {
+        LifeState {
+            configuration: self.registers.configuration,
+            status: self.registers.status_bits(),
+            bus_master: self.bus_master,
+        }
+    }
+
+    /// What Identify Controller says.
+    ///
+    /// # Panics
+    /// Never: a page has the size of the structure.
+    #[must_use]
+    pub fn identify_controller(&self) -> identify::Controller {
+        identify::Controller::read_from_bytes(&pages::this_controller(self)).expect("a page is a structure")
+    }
+
+    /// What Identify Namespace says of an active namespace.
+    ///
+    /// # Panics
+    /// Never: a page has the size of the structure.
+    #[must_use]
+    pub fn identify_namespace(&self, nsid: u32) -> Option<identify::Namespace> {
+        self.namespaces.get(nsid)?;
+        let page = pages::namespace(self, nsid).ok()?;
+        Some(identify::Namespace::read_from_bytes(&page).expect("a page is a structure"))
+    }
+
+    /// What the SMART log says.
+    #[must_use]
+    pub fn smart(&self) -> Smart {
+        logs::smart_of_controller(self)
+    }
+
+    /// The error log, newest first.
+    pub fn error_log(&self) -> impl Iterator<Item = &ErrorEntry> {
+        self.health.errors()
+    }
+
+    /// The submission queues that exist, ascending.
+    pub fn submission_queues(&self) -> impl Iterator<Item = SubmissionQueueState> {
+        self.queues.submissions().map(|(id, queue)| queue.state(id))
+    }
+
+    /// The completion queues that exist, ascending.
+    pub fn completion_queues(&self) -> impl Iterator<Item = CompletionQueueState> {
+        self.queues.completions().map(|(id, queue)| queue.state(id))
+    }
+
+    /// Commands that were taken and are not answered yet; those that wait for an event are not among them.
+    #[must_use]
+    pub fn commands_in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Asynchronous Event Requests that wait.
+    #[must_use]
+    pub fn event_requests_waiting(&self) -> usize {
+        self.events.waiting()
+    }
+
+    /// Every value of every feature that the host can get, except those of single interrupt vectors.
+    #[must_use]
+    pub fn features(&self) -> Vec<FeatureState> {
+        let offered = effects::FEATURES.iter().map(|(id, _)| *id).filter(|id| self.has_feature(*id));
+        offered.flat_map(|id| features::states(self, id)).collect()
+    }
+
+    /// The media, to look into it and to break it. Requests go through the controller only.
+    pub fn media(&mut self) -> &mut dyn Media {
+        self.media.as_mut()
+    }
+}

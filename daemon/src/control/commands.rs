@@ -1,0 +1,164 @@
+//! The commands: one file and one row each. To add one, copy the smallest file, `query_version`, and put its row into [`COMMANDS`]:
+//! a structure of arguments, whose comments become the descriptions that `query-schema` gives, and what it does to a [`Device`].
+
+mod fault_add;
+mod fault_remove;
+mod faults;
+mod qmp_capabilities;
+mod query_commands;
+mod query_controller;
+mod query_faults;
+mod query_features;
+mod query_log;
+mod query_media;
+mod query_namespaces;
+mod query_queues;
+mod query_schema;
+mod query_status;
+mod query_version;
+
+use controller::Controller;
+use media::Nanoseconds;
+use media::monitor::Monitor;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::message::ProtocolError;
+use crate::options::Settings;
+pub use qmp_capabilities::QmpCapabilities;
+
+/// All commands, in the order in which they are listed.
+pub const COMMANDS: [Row; 14] = [
+    row::<QmpCapabilities>(),
+    row::<query_version::QueryVersion>(),
+    row::<query_commands::QueryCommands>(),
+    row::<query_schema::QuerySchema>(),
+    row::<query_status::QueryStatus>(),
+    row::<query_controller::QueryController>(),
+    row::<query_queues::QueryQueues>(),
+    row::<query_namespaces::QueryNamespaces>(),
+    row::<query_media::QueryMedia>(),
+    row::<query_features::QueryFeatures>(),
+    row::<query_log::QueryLog>(),
+    row::<query_faults::QueryFaults>(),
+    row::<fault_add::FaultAdd>(),
+    row::<fault_remove::FaultRemove>(),
+];
+
+/// What a command works on, between two steps of the device.
+pub struct Device<'a> {
+    /// The controller, and the media through it.
+    pub controller: &'a mut Controller,
+    /// The checked configuration.
+    pub settings: &'a Settings,
+    /// Since the device was made.
+    pub now: Nanoseconds,
+    /// A virtual machine has plugged the device in.
+    pub client_connected: bool,
+}
+
+impl Device<'_> {
+    /// The drive's workbench.
+    ///
+    /// # Errors
+    /// There is no drive inside.
+    pub fn monitor(&mut self) -> Result<&mut dyn Monitor, Refusal> {
+        self.controller.media().monitor().ok_or_else(|| Refusal::new("this media is no drive"))
+    }
+}
+
+/// Why a command was not carried out, for people. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Refusal(String);
+
+impl Refusal {
+    /// A refusal that names what was given, and what would do.
+    pub fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
+
+/// A command: its arguments, and what it does. The structure's fields are the arguments, in kebab case; it refuses unknown ones.
+pub trait Execute: DeserializeOwned + JsonSchema + Send + 'static {
+    /// How it is called.
+    const NAME: &'static str;
+
+    /// What comes back.
+    type Answer: Serialize + JsonSchema;
+
+    /// Does it, all or nothing.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    fn execute(self, device: &mut Device<'_>) -> Result<Self::Answer, Refusal>;
+}
+
+/// The answer of a command that has nothing to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Nothing {}
+
+/// A command whose arguments are right: ready for the device's thread.
+pub type Prepared = Box<dyn FnOnce(&mut Device<'_>) -> Result<Value, Refusal> + Send>;
+
+/// A command as the table has it.
+pub struct Row {
+    /// How it is called.
+    pub name: &'static str,
+    /// The schema of its arguments, with its description.
+    pub arguments: fn() -> Schema,
+    /// The schema of its answer.
+    pub answer: fn() -> Schema,
+    prepare: fn(Map<String, Value>) -> Result<Prepared, ProtocolError>,
+}
+
+const fn row<C: Execute>() -> Row {
+    Row { name: C::NAME, arguments: schema::<C>, answer: schema::<C::Answer>, prepare: prepare_as::<C> }
+}
+
+/// The schema of a type, without references to other places.
+pub fn schema<T: JsonSchema>() -> Schema {
+    let settings = SchemaSettings::default().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    schema.remove("title");
+    schema
+}
+
+/// Finds a command and checks its arguments.
+///
+/// # Errors
+/// There is no such command, or it does not take these arguments.
+pub fn prepare(name: &str, arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {
+    let row = COMMANDS.iter().find(|row| row.name == name);
+    let row = row.ok_or_else(|| {
+        ProtocolError::not_found(format!("there is no command `{name}`: `query-commands` lists those that there are"))
+    })?;
+    (row.prepare)(arguments)
+}
+
+/// Reads the arguments of a command.
+///
+/// # Errors
+/// The first one that is wrong.
+pub fn read<C: Execute>(arguments: Map<String, Value>) -> Result<C, ProtocolError> {
+    serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
+        let place = error.path().to_string();
+        let why = error.into_inner();
+        ProtocolError::generic(if place == "." { why.to_string() } else { format!("`{place}`: {why}") })
+    })
+}
+
+fn prepare_as<C: Execute>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {
+    let command = read::<C>(arguments)?;
+    Ok(Box::new(move |device| {
+        let answer = command.execute(device)?;
+        Ok(serde_json::to_value(answer).expect("an answer is JSON"))
+    }))
+}

@@ -1,0 +1,163 @@
+//! `query-controller`.
+
+use nvme_spec::register;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Device, Execute, Refusal};
+use crate::control::event::{Event, ShutdownState};
+use crate::control::watcher::controller_state;
+
+/// The controller: its registers as the host reads them, its state in words, and what it says of itself.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueryController {}
+
+/// A controller.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ControllerState {
+    registers: Registers,
+    /// CC.EN: the host wants it to run.
+    enabled: bool,
+    /// CSTS.RDY: it takes commands.
+    ready: bool,
+    /// CSTS.CFS: it has failed and waits for a reset.
+    fatal: bool,
+    /// CSTS.SHST, in words.
+    shutdown: ShutdownState,
+    /// The host lets the function reach its memory.
+    bus_master: bool,
+    /// Commands that were taken and are not answered yet.
+    commands_in_flight: u64,
+    /// Asynchronous Event Requests that wait.
+    event_requests_waiting: u64,
+    identify: Identify,
+}
+
+/// Registers, as the host would read them now.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct Registers {
+    cap: u64,
+    vs: u32,
+    intms: u32,
+    cc: u32,
+    csts: u32,
+    aqa: u32,
+    asq: u64,
+    acq: u64,
+    crto: u32,
+}
+
+/// What Identify Controller says.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct Identify {
+    serial: String,
+    model: String,
+    firmware: String,
+    subnqn: String,
+    vendor_id: u16,
+    /// The largest transfer is 2^mdts pages of 4 KiB.
+    mdts: u8,
+    /// Optional admin commands.
+    oacs: u16,
+    /// Optional I/O commands.
+    oncs: u16,
+    /// Fused operations.
+    fuses: u16,
+    /// Volatile write cache.
+    vwc: u8,
+    /// SGL support.
+    sgls: u32,
+    /// Atomic Write Unit Normal, in blocks, zero-based.
+    awun_z: u16,
+    /// Atomic Write Unit Power Fail, in blocks, zero-based.
+    awupf_z: u16,
+    /// Atomic Compare and Write Unit, in blocks, zero-based.
+    acwu_z: u16,
+    /// Asynchronous Event Requests that may wait, zero-based.
+    aerl_z: u8,
+    /// The largest namespace identifier.
+    nn: u32,
+    /// I/O queue pairs that a host may create.
+    io_queue_pairs: u16,
+    /// MSI-X vectors.
+    vectors: u16,
+}
+
+impl Execute for QueryController {
+    const NAME: &'static str = "query-controller";
+    type Answer = ControllerState;
+
+    fn execute(self, device: &mut Device<'_>) -> Result<ControllerState, Refusal> {
+        let registers = registers(device);
+        let controller = &device.controller;
+        let life = controller.life();
+        let Event::ControllerState { enabled, ready, fatal, shutdown } = controller_state(life) else {
+            unreachable!("the state of a controller is told by this event");
+        };
+        Ok(ControllerState {
+            registers,
+            enabled,
+            ready,
+            fatal,
+            shutdown,
+            bus_master: life.bus_master,
+            commands_in_flight: controller.commands_in_flight() as u64,
+            event_requests_waiting: controller.event_requests_waiting() as u64,
+            identify: identify(device),
+        })
+    }
+}
+
+fn registers(device: &mut Device<'_>) -> Registers {
+    let mut read = |offset: u64| {
+        let mut bytes = [0; 8];
+        device.controller.bar_read(offset, &mut bytes);
+        u64::from_le_bytes(bytes)
+    };
+    let low = |value: u64| u32::try_from(value & u64::from(u32::MAX)).expect("32 bits");
+    Registers {
+        cap: read(register::CAP),
+        vs: low(read(register::VS)),
+        intms: low(read(register::INTMS)),
+        cc: low(read(register::CC)),
+        csts: low(read(register::CSTS)),
+        aqa: low(read(register::AQA)),
+        asq: read(register::ASQ),
+        acq: read(register::ACQ),
+        crto: low(read(register::CRTO)),
+    }
+}
+
+fn identify(device: &Device<'_>) -> Identify {
+    let data = device.controller.identify_controller();
+    let config = device.controller.config();
+    Identify {
+        serial: text(&data.sn),
+        model: text(&data.mn),
+        firmware: text(&data.fr),
+        subnqn: text(&data.subnqn),
+        vendor_id: data.vid.get(),
+        mdts: data.mdts,
+        oacs: data.oacs.get(),
+        oncs: data.oncs.get(),
+        fuses: data.fuses.get(),
+        vwc: data.vwc,
+        sgls: data.sgls.get(),
+        awun_z: data.awun_z.get(),
+        awupf_z: data.awupf_z.get(),
+        acwu_z: data.acwu_z.get(),
+        aerl_z: data.aerl_z,
+        nn: data.nn.get(),
+        io_queue_pairs: config.io_queue_pairs,
+        vectors: config.vectors,
+    }
+}
+
+/// A padded field as text.
+fn text(field: &[u8]) -> String {
+    String::from_utf8_lossy(field).trim_end_matches(['\0', ' ']).to_owned()
+}

@@ -1,0 +1,47 @@
+//! `query-status`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Device, Execute, Refusal};
+
+/// Whether the device runs, for how long, and whether anybody uses it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueryStatus {}
+
+/// The state of the device as a whole.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// It has power and works.
+    running: bool,
+    /// The same in a word.
+    status: Condition,
+    /// A virtual machine has plugged it in.
+    client_connected: bool,
+    /// Since it was made, in seconds.
+    uptime_seconds: u64,
+}
+
+/// What the device does.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// It works.
+    Running,
+}
+
+impl Execute for QueryStatus {
+    const NAME: &'static str = "query-status";
+    type Answer = Status;
+
+    fn execute(self, device: &mut Device<'_>) -> Result<Status, Refusal> {
+        Ok(Status {
+            running: true,
+            status: Condition::Running,
+            client_connected: device.client_connected,
+            uptime_seconds: device.now.0 / 1_000_000_000,
+        })
+    }
+}

@@ -1,0 +1,22 @@
+//! `query-version`.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Device, Execute, Refusal};
+use crate::control::message;
+
+/// The version of this program, in the form that clients of QMP expect.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueryVersion {}
+
+impl Execute for QueryVersion {
+    const NAME: &'static str = "query-version";
+    type Answer = Value;
+
+    fn execute(self, _device: &mut Device<'_>) -> Result<Value, Refusal> {
+        Ok(message::version())
+    }
+}

@@ -1,0 +1,113 @@
+//! The desk between two threads: the one that serves the control socket hands commands over, the device's carries them out between
+//! two steps and hands back what came of them, and what happened meanwhile. Neither waits for the other.
+
+use std::io;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use serde_json::Value;
+use vfio::socket::{Access, listen_at};
+
+use super::commands::{Device, Prepared, Refusal};
+use super::event::Event;
+use super::server::Server;
+use crate::clock::since_1970;
+use crate::watch::Watch;
+
+/// Which peer of the socket; no number is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PeerId(pub u64);
+
+/// A command to carry out.
+pub struct Order {
+    /// Who wants it.
+    pub peer: PeerId,
+    /// The peer's name for it.
+    pub id: Option<Value>,
+    /// What to do.
+    pub command: Prepared,
+}
+
+/// What the peers are to hear.
+pub enum News {
+    /// What came of an order.
+    Answer {
+        /// Whose it was.
+        peer: PeerId,
+        /// The peer's name for it.
+        id: Option<Value>,
+        /// How it went.
+        result: Result<Value, Refusal>,
+    },
+    /// Something happened, at so much time since 1970.
+    Happened(Event, Duration),
+}
+
+/// The device's side of the desk, and with it the control socket: it is gone when this is dropped.
+pub struct Desk {
+    orders: Receiver<Order>,
+    /// Taken away at the end, by which the other side knows that it is the end.
+    news: Option<Sender<News>>,
+    wake: Box<dyn Fn() + Send>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Desk {
+    /// Listens at `path`, for this user only. `wake` rings for the device's thread.
+    ///
+    /// # Errors
+    /// The path cannot be a socket of ours, or the system has no more descriptors.
+    pub fn open(path: &Path, wake: Box<dyn Fn() + Send>) -> io::Result<Self> {
+        let (listener, file) = listen_at(path, Access::Owner)?;
+        let watch = Watch::new()?;
+        let wake_server = watch.waker();
+        let (order, orders) = channel();
+        let (news, heard) = channel();
+        let server = Server::new(listener, watch, order, wake, heard);
+        let body = move || {
+            let _file = file;
+            server.run();
+        };
+        let thread = Builder::new().name("control".to_owned()).spawn(body)?;
+        Ok(Self { orders, news: Some(news), wake: wake_server, thread: Some(thread) })
+    }
+
+    /// Carries out what was ordered; whether there was anything. Each peer has at most one order here, so this has an end.
+    pub fn attend(&mut self, device: &mut Device<'_>) -> bool {
+        let mut attended = false;
+        while let Ok(Order { peer, id, command }) = self.orders.try_recv() {
+            let result = command(device);
+            self.tell(News::Answer { peer, id, result });
+            attended = true;
+        }
+        attended
+    }
+
+    /// Something happened.
+    pub fn happened(&self, event: Event) {
+        tracing::debug!(?event);
+        self.tell(News::Happened(event, since_1970()));
+    }
+
+    fn tell(&self, news: News) {
+        if let Some(sender) = &self.news {
+            // A server that ended has said why; the device goes on without it.
+            let _ = sender.send(news);
+        }
+        (self.wake)();
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.news = None;
+        (self.wake)();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the control socket panicked; its message is above");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What a peer hears without having asked: one variant for each event, with its data.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Something happened. On the wire the name is in capitals, as in `CLIENT_CONNECTED`.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(tag = "event", content = "data", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "kebab-case")]
+pub enum Event {
+    /// A virtual machine plugged the device in.
+    ClientConnected {},
+    /// The virtual machine is gone; the device was reset and waits for another one.
+    ClientGone {},
+    /// The host enabled, reset or shut down the controller, or it failed.
+    ControllerState {
+        /// CC.EN: the host wants it to run.
+        enabled: bool,
+        /// CSTS.RDY: it takes commands.
+        ready: bool,
+        /// CSTS.CFS: it has failed and waits for a reset.
+        fatal: bool,
+        /// CSTS.SHST, in words.
+        shutdown: ShutdownState,
+    },
+    /// The host was told of something by the answer to an Asynchronous Event Request.
+    Aer {
+        /// Type, bits 2:0 of the answer.
+        kind: u8,
+        /// Information, bits 15:8.
+        information: u8,
+        /// The log page that holds more.
+        log: u8,
+    },
+    /// The media's warnings changed.
+    MediaWarning {
+        /// Fewer replacement blocks are left than the threshold says.
+        spare_low: bool,
+        /// Nothing can be written any more.
+        read_only: bool,
+        /// Replacement blocks left, in percent.
+        available_spare_percent: u8,
+    },
+}
+
+impl From<nvme_spec::log::Event> for Event {
+    fn from(event: nvme_spec::log::Event) -> Self {
+        Self::Aer { kind: event.kind, information: event.information, log: event.log.0 }
+    }
+}
+
+/// How far a shutdown has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShutdownState {
+    /// The host asked for none.
+    No,
+    /// It is under way.
+    Running,
+    /// It is complete: power may go.
+    Complete,
+}

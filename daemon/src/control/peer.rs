@@ -1,0 +1,124 @@
+//! One connection to the control socket: what arrived, what is still to be sent, and how much of both there may be. It never waits for
+//! its other end: who does not read is dropped when too much is unread.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::event::PollFlags;
+
+use super::framing::Framer;
+use super::message::{self, ProtocolError};
+
+/// Bytes taken from the socket in one go.
+const READ_BYTES: usize = 16 << 10;
+/// Above so many unsent bytes nothing more is read: who does not read answers asks no more questions.
+const UNSENT_PATIENCE: usize = 64 << 10;
+/// Above so many unsent bytes the peer is dropped.
+pub const UNSENT_MAX: usize = 1 << 20;
+
+/// A connection.
+pub struct Peer {
+    stream: UnixStream,
+    framer: Framer,
+    unsent: Vec<u8>,
+    /// Capabilities were negotiated: commands are taken, and events are sent.
+    pub negotiated: bool,
+    /// The device has an order of it.
+    pub waits: bool,
+    /// Nothing more is taken from it; it goes when it has what is unsent.
+    leaving: bool,
+    lost: bool,
+}
+
+impl Peer {
+    /// A connection that was just accepted: it is greeted.
+    pub fn new(stream: UnixStream) -> Self {
+        let mut peer = Self {
+            stream,
+            framer: Framer::default(),
+            unsent: Vec::new(),
+            negotiated: false,
+            waits: false,
+            leaving: false,
+            lost: false,
+        };
+        peer.send(&message::greeting());
+        peer
+    }
+
+    /// What to wait for: nothing at all while the device has its order and it has everything.
+    pub fn interest(&self) -> PollFlags {
+        let reads = !self.leaving && !self.waits && self.unsent.len() <= UNSENT_PATIENCE;
+        let read = if reads { PollFlags::IN } else { PollFlags::empty() };
+        if self.unsent.is_empty() { read } else { read | PollFlags::OUT }
+    }
+
+    /// Whether it can be forgotten.
+    pub fn is_over(&self) -> bool {
+        self.lost || self.leaving && !self.waits && self.unsent.is_empty()
+    }
+
+    /// Takes what arrived, up to a bound. The end of the stream ends the peer once everything that came before is answered.
+    pub fn receive(&mut self) {
+        let mut bytes = [0; READ_BYTES];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => self.leaving = true,
+            Ok(count) => self.framer.push(&bytes[..count]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(_) => self.lost = true,
+        }
+    }
+
+    /// The next message, if it may have one and all of it is there. What is no message is answered, and ends the peer.
+    pub fn take(&mut self) -> Option<Vec<u8>> {
+        if self.waits || self.lost || self.unsent.len() > UNSENT_PATIENCE {
+            return None;
+        }
+        match self.framer.take() {
+            Ok(message) => message,
+            Err(broken) => {
+                tracing::debug!(%broken, "dropped a peer of the control socket");
+                self.dismiss(&broken.to_string());
+                None
+            }
+        }
+    }
+
+    /// Says why, and lets it go.
+    pub fn dismiss(&mut self, why: &str) {
+        self.send(&message::answer(None, Err(ProtocolError::generic(why))));
+        self.framer = Framer::default();
+        self.leaving = true;
+    }
+
+    /// Sends, now or when there is room.
+    pub fn send(&mut self, text: &str) {
+        self.unsent.extend_from_slice(text.as_bytes());
+        self.flush();
+        if self.unsent.len() > UNSENT_MAX {
+            tracing::warn!("dropped a peer of the control socket that does not read");
+            self.lost = true;
+        }
+    }
+
+    /// Sends what is unsent, as far as there is room.
+    pub fn flush(&mut self) {
+        let mut sent = 0;
+        while sent < self.unsent.len() && !self.lost {
+            match self.stream.write(&self.unsent[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => self.lost = true,
+            }
+        }
+        self.unsent.drain(..sent);
+    }
+}
+
+impl AsFd for Peer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}

@@ -1,0 +1,97 @@
+//! What becomes an event: looks at the device after a step, and says what is different. Costs a comparison where nothing is.
+
+use controller::Controller;
+use controller::inspect::LifeState;
+use media::Nanoseconds;
+use nvme_spec::log::{WARNING_READ_ONLY, WARNING_SPARE};
+use nvme_spec::register::ControllerStatus;
+
+use super::event::{Event, ShutdownState};
+
+/// How often the media's health is looked at while the device is busy; an idle device is looked at before it sleeps.
+const MEDIA_INTERVAL: Nanoseconds = Nanoseconds(1_000_000_000);
+
+/// The state that was reported last.
+#[derive(Debug)]
+pub struct Watcher {
+    life: LifeState,
+    client_connected: bool,
+    warnings: u8,
+    media_due: Nanoseconds,
+}
+
+impl Watcher {
+    /// A watcher over a device that nobody has plugged in yet.
+    pub fn new(controller: &Controller) -> Self {
+        Self {
+            life: controller.life(),
+            client_connected: false,
+            warnings: media_warnings(controller),
+            media_due: Nanoseconds(0),
+        }
+    }
+
+    /// What has changed since the last look.
+    pub fn look(
+        &mut self,
+        now: Nanoseconds,
+        controller: &Controller,
+        client_connected: bool,
+        mut tell: impl FnMut(Event),
+    ) {
+        if client_connected != self.client_connected {
+            self.client_connected = client_connected;
+            tell(if client_connected { Event::ClientConnected {} } else { Event::ClientGone {} });
+        }
+        let life = controller.life();
+        if life != self.life {
+            let (before, after) = (controller_state(self.life), controller_state(life));
+            self.life = life;
+            if before != after {
+                tell(after);
+            }
+        }
+        if now >= self.media_due {
+            self.media_due = now.plus(MEDIA_INTERVAL);
+            self.look_at_media(controller, &mut tell);
+        }
+    }
+
+    /// The same for the media's health alone, whenever the last look was.
+    pub fn look_at_media(&mut self, controller: &Controller, mut tell: impl FnMut(Event)) {
+        let warnings = media_warnings(controller);
+        if warnings != self.warnings {
+            self.warnings = warnings;
+            tell(Event::MediaWarning {
+                spare_low: warnings & WARNING_SPARE != 0,
+                read_only: warnings & WARNING_READ_ONLY != 0,
+                available_spare_percent: controller.smart().available_spare_percent,
+            });
+        }
+    }
+}
+
+fn media_warnings(controller: &Controller) -> u8 {
+    controller.smart().critical_warning & (WARNING_SPARE | WARNING_READ_ONLY)
+}
+
+/// Where a controller is, as the event says it.
+pub fn controller_state(life: LifeState) -> Event {
+    Event::ControllerState {
+        enabled: life.configuration.enabled(),
+        ready: life.status.contains(ControllerStatus::READY),
+        fatal: life.status.contains(ControllerStatus::FATAL),
+        shutdown: shutdown_state(life.status),
+    }
+}
+
+/// CSTS.SHST in words.
+pub fn shutdown_state(status: ControllerStatus) -> ShutdownState {
+    if status.contains(ControllerStatus::SHUTDOWN_COMPLETE) {
+        ShutdownState::Complete
+    } else if status.contains(ControllerStatus::SHUTDOWN_RUNNING) {
+        ShutdownState::Running
+    } else {
+        ShutdownState::No
+    }
+}

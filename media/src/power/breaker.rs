@@ -1,0 +1,365 @@
+//! The breaker: one switch, held by everybody whom a loss of power stops, and the counting that trips it. Disarmed, a step costs one
+//! branch that always goes the same way.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::{Random, Step, Steps};
+use crate::unit::LbaRange;
+
+/// The name of a command, as whoever submits requests knows it: queue, identifier, and how many commands were taken before it. Small
+/// enough to be kept with everything that the command staged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark(u64);
+
+impl Mark {
+    /// No command.
+    pub const NONE: Self = Self(0);
+
+    /// The `ordinal`-th command taken (from 1), from a queue and under an identifier. Of the ordinal the low 32 bits are kept.
+    #[must_use]
+    #[inline]
+    pub const fn new(queue: u16, identifier: u16, ordinal: u64) -> Self {
+        Self(ordinal << 32 | (queue as u64) << 16 | identifier as u64)
+    }
+
+    /// The queue.
+    #[must_use]
+    pub const fn queue(self) -> u16 {
+        let [.., high, low, _, _] = self.0.to_be_bytes();
+        u16::from_be_bytes([high, low])
+    }
+
+    /// The identifier.
+    #[must_use]
+    pub const fn identifier(self) -> u16 {
+        let [.., high, low] = self.0.to_be_bytes();
+        u16::from_be_bytes([high, low])
+    }
+
+    /// The ordinal, given that of the latest command.
+    #[must_use]
+    pub const fn ordinal(self, latest: u64) -> u64 {
+        latest.wrapping_sub(latest.wrapping_sub(self.0 >> 32) & 0xffff_ffff)
+    }
+
+    /// Whether this names no command.
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// A command that was fetched, as far as a crash point may ask. The numbers are those of whoever fetches: here they are only compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// It came from an I/O queue, and not from the admin queue.
+    pub io: bool,
+    /// Its opcode.
+    pub opcode: u8,
+    /// Its namespace identifier.
+    pub namespace: u32,
+    /// The blocks that it names, if it names any.
+    pub range: Option<LbaRange>,
+}
+
+/// Which I/O commands a crash point means: all conditions that are given must hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommandMatch {
+    /// The opcode.
+    pub opcode: Option<u8>,
+    /// The namespace identifier.
+    pub namespace: Option<u32>,
+    /// Blocks of which the command names at least one.
+    pub range: Option<LbaRange>,
+}
+
+impl CommandMatch {
+    /// Whether a command is meant.
+    #[must_use]
+    pub fn matches(&self, command: &Fetched) -> bool {
+        let overlap = |wanted: LbaRange, named: LbaRange| {
+            let end = |range: LbaRange| range.start.0.saturating_add(range.blocks);
+            wanted.start.0 < end(named) && named.start.0 < end(wanted)
+        };
+        command.io
+            && self.opcode.is_none_or(|opcode| opcode == command.opcode)
+            && self.namespace.is_none_or(|namespace| namespace == command.namespace)
+            && self.range.is_none_or(|wanted| command.range.is_some_and(|named| overlap(wanted, named)))
+    }
+}
+
+/// When the breaker trips. Ordinals count from 1, from the moment of arming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arming {
+    /// At the n-th time that a step is reached.
+    Hit(Step, u64),
+    /// At the n-th step of any kind.
+    AnyStep(u64),
+    /// When the n-th command, of whatever queue, was fetched.
+    Command(u64),
+    /// When the n-th command of an I/O queue was fetched.
+    IoCommand(u64),
+    /// When the n-th I/O command that matches was fetched.
+    Match(CommandMatch, u64),
+    /// Before the n-th page is programmed.
+    Program(u64),
+    /// Before the n-th page of the deallocation journal is written.
+    Journal(u64),
+    /// At each step of a set with a chance of one in `one_in`, drawn from a seed.
+    Rate {
+        /// The seed.
+        seed: u64,
+        /// One in so many; at least 1.
+        one_in: u64,
+        /// Which steps draw.
+        steps: Steps,
+    },
+}
+
+impl Arming {
+    /// Whether the step counts, and the wanted count; a count of 0 means that chance decides.
+    fn counts(self, step: Step) -> Option<u64> {
+        match self {
+            Self::Hit(wanted, nth) => (wanted == step).then_some(nth),
+            Self::AnyStep(nth) => Some(nth),
+            Self::Program(nth) => (step == Step::PageProgram).then_some(nth),
+            Self::Journal(nth) => (step == Step::JournalAppend).then_some(nth),
+            Self::Rate { steps, .. } => steps.contains(step).then_some(0),
+            Self::Command(_) | Self::IoCommand(_) | Self::Match(..) => None,
+        }
+    }
+
+    /// The wanted count, if the command counts.
+    fn counts_command(self, command: &Fetched) -> Option<u64> {
+        match self {
+            Self::Command(nth) => Some(nth),
+            Self::IoCommand(nth) => command.io.then_some(nth),
+            Self::Match(wanted, nth) => wanted.matches(command).then_some(nth),
+            _ => None,
+        }
+    }
+}
+
+const ARMED: u8 = 1;
+const LOST: u8 = 2;
+
+#[derive(Debug, Default)]
+struct Switch {
+    flags: Cell<u8>,
+    mark: Cell<Mark>,
+    counting: RefCell<Counting>,
+}
+
+#[derive(Debug, Default)]
+struct Counting {
+    arming: Option<Arming>,
+    hits: u64,
+    random: Random,
+    tripped: Option<(Step, Mark)>,
+}
+
+/// The switch between a drive and its supply. A clone is another handle of the same switch.
+#[derive(Clone, Debug, Default)]
+pub struct Breaker(Rc<Switch>);
+
+impl Breaker {
+    /// Arms the breaker; counting starts now.
+    ///
+    /// # Panics
+    /// Where a rate is one in none.
+    pub fn arm(&self, arming: Arming) {
+        let mut counting = self.0.counting.borrow_mut();
+        if let Arming::Rate { seed, one_in, .. } = arming {
+            assert!(one_in > 0, "a rate is one in at least one");
+            counting.random = Random::new(seed);
+        }
+        counting.arming = Some(arming);
+        counting.hits = 0;
+        self.0.flags.set(self.0.flags.get() | ARMED);
+    }
+
+    /// Disarms it.
+    pub fn disarm(&self) {
+        self.0.counting.borrow_mut().arming = None;
+        self.0.flags.set(self.0.flags.get() & !ARMED);
+    }
+
+    /// Cuts power now.
+    pub fn cut(&self) {
+        self.0.flags.set(LOST);
+    }
+
+    /// Power is back, and nothing is armed.
+    pub fn restore(&self) {
+        *self.0.counting.borrow_mut() = Counting::default();
+        self.0.mark.set(Mark::NONE);
+        self.0.flags.set(0);
+    }
+
+    /// Whether power is lost.
+    #[must_use]
+    #[inline]
+    pub fn lost(&self) -> bool {
+        self.0.flags.get() & LOST != 0
+    }
+
+    /// Whether a crash point is armed.
+    #[must_use]
+    #[inline]
+    pub fn armed(&self) -> bool {
+        self.0.flags.get() & ARMED != 0
+    }
+
+    /// Whether anything but the ordinary is the case: power is lost, or a crash point is armed.
+    #[must_use]
+    #[inline]
+    pub fn attentive(&self) -> bool {
+        self.0.flags.get() != 0
+    }
+
+    /// What is armed.
+    #[must_use]
+    pub fn arming(&self) -> Option<Arming> {
+        self.0.counting.borrow().arming
+    }
+
+    /// The step at which the breaker tripped, if it did.
+    #[must_use]
+    pub fn tripped_at(&self) -> Option<Step> {
+        self.0.counting.borrow().tripped.map(|(step, _)| step)
+    }
+
+    /// The command that was worked on when it tripped.
+    #[must_use]
+    pub fn tripped_in(&self) -> Mark {
+        self.0.counting.borrow().tripped.map_or(Mark::NONE, |(_, mark)| mark)
+    }
+
+    /// How many matching steps or commands were counted since arming.
+    #[must_use]
+    pub fn hits(&self) -> u64 {
+        self.0.counting.borrow().hits
+    }
+
+    /// Names the command that is worked on from now on; [`Mark::NONE`] for none.
+    #[inline]
+    pub fn work_on(&self, mark: Mark) {
+        self.0.mark.set(mark);
+    }
+
+    /// The command that is worked on.
+    #[must_use]
+    #[inline]
+    pub fn mark(&self) -> Mark {
+        self.0.mark.get()
+    }
+
+    /// Notes that a step was reached; returns whether power is lost.
+    #[inline]
+    pub fn reached(&self, step: Step) -> bool {
+        self.attentive() && self.count(step)
+    }
+
+    /// Notes that a command was fetched, which is a step too; returns whether power is lost.
+    #[cold]
+    pub fn fetched(&self, command: &Fetched) -> bool {
+        if self.armed() {
+            let arming = self.0.counting.borrow().arming;
+            if let Some(nth) = arming.and_then(|arming| arming.counts_command(command)) {
+                self.hit(Step::CommandFetched, nth);
+            }
+        }
+        self.reached(Step::CommandFetched)
+    }
+
+    #[cold]
+    fn count(&self, step: Step) -> bool {
+        if self.armed() {
+            let arming = self.0.counting.borrow().arming;
+            if let Some(nth) = arming.and_then(|arming| arming.counts(step)) {
+                self.hit(step, nth);
+            }
+        }
+        self.lost()
+    }
+
+    fn hit(&self, step: Step, nth: u64) {
+        let mut counting = self.0.counting.borrow_mut();
+        counting.hits += 1;
+        let trips = match counting.arming {
+            Some(Arming::Rate { one_in, .. }) => counting.random.below(one_in) == 0,
+            _ => counting.hits == nth,
+        };
+        if trips {
+            counting.tripped = Some((step, self.0.mark.get()));
+            self.cut();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unit::Lba;
+
+    #[test]
+    fn the_breaker_trips_at_the_nth_hit_of_its_step() {
+        let breaker = Breaker::default();
+        assert!(!breaker.reached(Step::LineErased));
+        breaker.arm(Arming::Hit(Step::LineErased, 2));
+        let other = breaker.clone();
+        assert!(!other.reached(Step::LineErased));
+        assert!(!breaker.reached(Step::LineOpened));
+        breaker.work_on(Mark::new(3, 4, 5));
+        assert!(other.reached(Step::LineErased));
+        assert_eq!(breaker.tripped_at(), Some(Step::LineErased));
+        assert_eq!(breaker.tripped_in(), Mark::new(3, 4, 5));
+        assert!(breaker.reached(Step::LineOpened), "lost power stays lost");
+        other.restore();
+        assert!(!breaker.reached(Step::LineErased), "and nothing is armed when it comes back");
+    }
+
+    #[test]
+    fn a_rate_is_repeatable_by_its_seed_and_draws_at_its_steps_only() {
+        let trip = |seed, steps| {
+            let breaker = Breaker::default();
+            breaker.arm(Arming::Rate { seed, one_in: 10, steps });
+            while !breaker.reached(Step::UnitStaged) && !breaker.reached(Step::LineErased) {}
+            (breaker.hits(), breaker.tripped_at())
+        };
+        assert_eq!(trip(1, Steps::ALL), trip(1, Steps::ALL));
+        assert!((0..20).any(|seed| trip(seed, Steps::ALL) != trip(1, Steps::ALL)));
+        let erased = Steps::of(&[Step::LineErased]);
+        assert!((0..20).all(|seed| trip(seed, erased).1 == Some(Step::LineErased)));
+    }
+
+    #[test]
+    fn commands_are_counted_by_queue_and_by_what_they_ask_for() {
+        let write = |lba| Fetched { io: true, opcode: 1, namespace: 1, range: Some(LbaRange::new(Lba(lba), 4)) };
+        let admin = Fetched { io: false, opcode: 1, namespace: 1, range: None };
+        let trips_at = |arming, commands: &[Fetched]| {
+            let breaker = Breaker::default();
+            breaker.arm(arming);
+            commands.iter().position(|command| breaker.fetched(command))
+        };
+        let commands = [admin, write(0), write(8), admin, write(10), write(40)];
+        assert_eq!(trips_at(Arming::Command(2), &commands), Some(1));
+        assert_eq!(trips_at(Arming::IoCommand(2), &commands), Some(2));
+        let range = Some(LbaRange::new(Lba(11), 1));
+        let wanted = CommandMatch { opcode: Some(1), namespace: Some(1), range };
+        assert_eq!(trips_at(Arming::Match(wanted, 2), &commands), Some(4));
+        assert_eq!(trips_at(Arming::Match(CommandMatch { namespace: Some(2), ..wanted }, 1), &commands), None);
+        assert_eq!(trips_at(Arming::Hit(Step::CommandFetched, 3), &commands), Some(2));
+    }
+
+    #[test]
+    fn a_mark_gives_back_what_it_was_made_of() {
+        let latest = (7 << 32) + 5;
+        for ordinal in [latest, latest - 1, latest - 100] {
+            let mark = Mark::new(513, 0xfffe, ordinal);
+            assert_eq!((mark.queue(), mark.identifier(), mark.ordinal(latest)), (513, 0xfffe, ordinal));
+        }
+        assert!(Mark::NONE.is_none());
+    }
+}

@@ -1,0 +1,169 @@
+//! How many instructions the device spends on a command, by valgrind's callgrind: the same on every machine and in every hour. Two
+//! runs that differ only in the number of commands are subtracted, so that bring-up and everything that happens once is not counted.
+//! Copying is not either: what `memcpy` and its kin do is told apart by name. Guest memory is shared memory by way of the vfio-user
+//! server's table, as in the daemon.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail, ensure};
+use clap::{Args, ValueEnum};
+use nvme_spec::opcode::NvmOpcode;
+use serde::{Deserialize, Serialize};
+
+use crate::callgrind::Profile;
+use crate::drive::{Device, GUEST_BYTES, drive};
+use crate::ring::{BATCH, Random, Work};
+use crate::shared_memory;
+
+/// Options of `bench instructions`.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Compare with the table, and fail where a number is more than 2 % above it.
+    #[arg(long)]
+    check: bool,
+    /// Write the table.
+    #[arg(long, conflicts_with = "check")]
+    update: bool,
+    /// The table.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.toml"))]
+    table: PathBuf,
+    /// Print where the instructions go, by source file.
+    #[arg(long)]
+    profile: bool,
+}
+
+/// Options of the run that is counted.
+#[derive(Args, Debug)]
+pub struct Subject {
+    case: Case,
+    batches: u32,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Case {
+    Read512,
+    Read4096,
+    Write512,
+    Write4096,
+}
+
+/// Above the table by more than this is a failure.
+const SLACK_PERCENT: f64 = 2.0;
+/// Batches of the shorter run, and what the longer one has on top: enough for many lines of the small drive.
+const BATCHES: u32 = 128;
+const BATCHES_MORE: u32 = 1024;
+/// The volume, and the part of it that is worked on: so small that collection has nothing to move.
+const VOLUME_BYTES: u64 = 16 << 20;
+const WORKING_BYTES: u64 = 2 << 20;
+
+impl Case {
+    fn work(self) -> Work {
+        let (opcode, bytes) = match self {
+            Self::Read512 => (NvmOpcode::READ, 512),
+            Self::Read4096 => (NvmOpcode::READ, 4096),
+            Self::Write512 => (NvmOpcode::WRITE, 512),
+            Self::Write4096 => (NvmOpcode::WRITE, 4096),
+        };
+        Work { opcode, bytes, extent: WORKING_BYTES }
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+/// The checked-in table: instructions of a command, the copy excluded.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Table {
+    instructions: BTreeMap<Case, f64>,
+}
+
+/// Does what is counted.
+///
+/// # Errors
+/// The drive does not come up.
+pub fn be_subject(subject: &Subject) -> anyhow::Result<()> {
+    let (memory, page) = shared_memory::new(GUEST_BYTES)?;
+    let mut host = Device::start(drive(VOLUME_BYTES)?, memory, page)?;
+    let (mut random, work) = (Random::new(1), subject.case.work());
+    for _ in 0..subject.batches {
+        host.port_mut().prepare(&work, &mut random);
+        host.port_mut().device_half();
+        host.port_mut().reap(&work);
+    }
+    Ok(())
+}
+
+/// Runs the bench.
+///
+/// # Errors
+/// There is no valgrind; or, with `check`, there are more instructions than the table says.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let mut found = Table::default();
+    for &case in Case::value_variants() {
+        let profile = measure(case)?;
+        let count = (profile.without_copies() * 10.0).round() / 10.0;
+        println!("{:12} {count:8.1} instructions, copy excluded ({:.0} with it)", case.name(), profile.all());
+        if options.profile {
+            profile.print();
+        }
+        found.instructions.insert(case, count);
+    }
+    if options.update {
+        std::fs::write(&options.table, toml::to_string(&found)?)?;
+    } else if options.check {
+        check(&options.table, &found)?;
+    }
+    Ok(())
+}
+
+fn check(path: &Path, found: &Table) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("the table {}", path.display()))?;
+    let table: Table = toml::from_str(&text).with_context(|| format!("the table {}", path.display()))?;
+    let mut worse = Vec::new();
+    for (case, count) in &found.instructions {
+        let expected = table.instructions.get(case).with_context(|| format!("the table has no {}", case.name()))?;
+        let change = (count / expected - 1.0) * 100.0;
+        println!("{:12} {change:+.1} % of the table's {expected}", case.name());
+        if change > SLACK_PERCENT {
+            worse.push(case.name());
+        }
+    }
+    ensure!(
+        worse.is_empty(),
+        "more than {SLACK_PERCENT} % above {}: {}. Find out why; `bench instructions --update` writes new numbers",
+        path.display(),
+        worse.join(", ")
+    );
+    Ok(())
+}
+
+/// What one command costs.
+fn measure(case: Case) -> anyhow::Result<Profile> {
+    let short = count(case, BATCHES)?;
+    let long = count(case, BATCHES + BATCHES_MORE)?;
+    Ok(long.less(&short).divided(f64::from(BATCHES_MORE) * f64::from(BATCH)))
+}
+
+fn count(case: Case, batches: u32) -> anyhow::Result<Profile> {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("callgrind.out");
+    let status = Command::new("valgrind")
+        .args(["--tool=callgrind", "--toggle-collect=*device_half*", "--compress-strings=no", "--compress-pos=no"])
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg(std::env::current_exe()?)
+        .args(["subject", &case.name(), &batches.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match status {
+        Ok(status) if status.success() => {}
+        Ok(status) => bail!("valgrind of {} ended with {status}", case.name()),
+        Err(error) => return Err(error).context("valgrind cannot be started: install Debian's package of that name"),
+    }
+    Profile::parse(&std::fs::read_to_string(&out)?)
+}

@@ -1,0 +1,148 @@
+//! The host's half of one queue pair, as lean as a host can be: it writes the entries of a batch, and looks at the answers.
+
+use controller::dma::GuestMemory;
+use nvme_spec::opcode::NvmOpcode;
+use nvme_spec::{COMMAND_BYTES, COMPLETION_BYTES, Command, Completion, Status};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// Commands of a batch: what the device finds when it looks.
+pub const BATCH: u16 = 32;
+/// The identifier of the queue pair.
+pub const QUEUE: u16 = 1;
+
+/// What the commands of a bench do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Read or Write.
+    pub opcode: NvmOpcode,
+    /// Bytes of each command, a multiple of [`Work::BLOCK`].
+    pub bytes: usize,
+    /// The working set in bytes, from the first block on.
+    pub extent: u64,
+}
+
+impl Work {
+    /// Bytes of a logical block.
+    pub const BLOCK: usize = 512;
+
+    /// How many places of the working set a command can go to.
+    #[must_use]
+    pub const fn places(&self) -> u64 {
+        self.extent / self.bytes as u64
+    }
+}
+
+/// Where blocks lie that hold nothing but their own number.
+///
+/// # Panics
+/// If the memory is not whole blocks.
+pub fn stamp(first: u64, blocks: &mut [u8]) {
+    for (lba, block) in (first..).zip(blocks.chunks_exact_mut(Work::BLOCK)) {
+        block[..8].copy_from_slice(&lba.to_le_bytes());
+    }
+}
+
+/// Xorshift, 64 bits: which place is next.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// From a seed that is not 0.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `limit`.
+    pub const fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((self.0 as u128 * limit as u128) >> 64) as u64
+    }
+}
+
+/// A queue pair of equal size, from the host's side.
+#[derive(Clone, Debug)]
+pub struct Ring {
+    /// Guest address of the submission queue.
+    pub submission: u64,
+    /// Guest address of the completion queue.
+    pub completion: u64,
+    /// Entries of each.
+    pub entries: u16,
+    /// Guest address of one buffer for each command of a batch, one behind the other.
+    pub buffers: u64,
+    /// The tail of the submission queue.
+    pub tail: u16,
+    /// The head of the completion queue.
+    pub head: u16,
+    phase: bool,
+    blocks: [u64; BATCH as usize],
+}
+
+impl Ring {
+    /// An empty pair.
+    #[must_use]
+    pub const fn new(submission: u64, completion: u64, entries: u16, buffers: u64) -> Self {
+        Self { submission, completion, entries, buffers, tail: 0, head: 0, phase: true, blocks: [0; BATCH as usize] }
+    }
+
+    /// Writes the entries of a batch: random places of the working set.
+    ///
+    /// # Panics
+    /// If the memory is not there.
+    pub fn prepare<M: GuestMemory>(&mut self, memory: &M, work: &Work, random: &mut Random) {
+        let blocks = work.bytes / Work::BLOCK;
+        for (cid, block) in (0..BATCH).zip(&mut self.blocks) {
+            *block = random.below(work.places()) * blocks as u64;
+            let buffer = self.buffers + u64::from(cid) * work.bytes as u64;
+            let command = Command {
+                opcode: work.opcode.0,
+                cid: cid.into(),
+                nsid: 1.into(),
+                prp1: buffer.into(),
+                cdw10: low(*block).into(),
+                cdw11: low(*block >> 32).into(),
+                cdw12: (u32::try_from(blocks).expect("few blocks") - 1).into(),
+                ..Command::default()
+            };
+            if work.opcode == NvmOpcode::WRITE {
+                memory.write(buffer, &block.to_le_bytes()).expect("the buffer is there");
+            }
+            let at = self.submission + u64::from(self.tail) * COMMAND_BYTES as u64;
+            memory.write(at, command.as_bytes()).expect("the queue is there");
+            self.tail = (self.tail + 1) % self.entries;
+        }
+    }
+
+    /// Takes the answers of a batch.
+    ///
+    /// # Panics
+    /// If one is missing, one says anything but success, or a read brought another block than was asked for: then there is nothing
+    /// to measure.
+    pub fn reap<M: GuestMemory>(&mut self, memory: &M, work: &Work) {
+        for _ in 0..BATCH {
+            let mut bytes = [0; COMPLETION_BYTES];
+            memory
+                .read(self.completion + u64::from(self.head) * COMPLETION_BYTES as u64, &mut bytes)
+                .expect("the queue is there");
+            let entry = Completion::read_from_bytes(&bytes).expect("the sizes agree");
+            assert!(entry.phase() == self.phase, "a command was not answered in one step");
+            assert_eq!(entry.status(), Status::SUCCESS, "a command failed");
+            self.head += 1;
+            if self.head == self.entries {
+                (self.head, self.phase) = (0, !self.phase);
+            }
+            let cid = entry.cid.get();
+            let mut found = [0; 8];
+            memory.read(self.buffers + u64::from(cid) * work.bytes as u64, &mut found).expect("the buffer is there");
+            assert_eq!(u64::from_le_bytes(found), self.blocks[usize::from(cid)], "a read brought another block");
+        }
+    }
+}
+
+fn low(number: u64) -> u32 {
+    let [b0, b1, b2, b3, ..] = number.to_le_bytes();
+    u32::from_le_bytes([b0, b1, b2, b3])
+}

@@ -1,0 +1,222 @@
+//! The recorder: what a host submitted and what it was told, from one loss of power to the next. It knows times (a count of events),
+//! not what is legal.
+
+use crate::parameters::{Blocks, Parameters, single};
+use crate::stamp::{Found, Stamp};
+
+/// A count of events: later is larger, and no two events share one.
+pub type Time = u64;
+
+/// A command's name in its pass, from 1; [`INITIAL`] is what was there before.
+pub type CommandId = u32;
+
+/// Not a command: the contents at the start of the pass.
+pub const INITIAL: CommandId = 0;
+
+/// What a command does, as far as durability is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Stamped blocks.
+    Write,
+    /// Blocks of zeroes, as a write.
+    Zeroes {
+        /// The drive may give the space back.
+        deallocate: bool,
+    },
+    /// Blocks of zeroes, each by itself: our drive promises what it reports of deallocated blocks (DLFEAT), so a deallocation is as
+    /// durable as a write.
+    Deallocate,
+    /// A read, or what counts as one (Verify, Compare); forced, it makes its blocks durable first.
+    Read,
+    /// Flush of one namespace.
+    Flush,
+    /// Flush of all.
+    FlushAll,
+    /// Set Features of the volatile write cache.
+    SetCache(bool),
+    /// A shutdown, normal or abrupt: rung when CC.SHN is written, ended when CSTS.SHST says complete.
+    Shutdown,
+}
+
+/// How a command ended, as the host saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// When.
+    pub at: Time,
+    /// With success.
+    pub success: bool,
+}
+
+/// A command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// What it does.
+    pub verb: Verb,
+    /// From 1; meaningless where the verb has no namespace.
+    pub nsid: u32,
+    /// Its blocks; empty where it has none.
+    pub blocks: Blocks,
+    /// Force Unit Access.
+    pub force: bool,
+    /// The second half of a fused pair.
+    pub fused: bool,
+    /// It must have done nothing: the write of a pair whose Compare failed.
+    pub undone: bool,
+    /// When its doorbell was rung, if it was.
+    pub rung: Option<Time>,
+    /// Its completion, if the host was told before the loss.
+    pub ended: Option<Ended>,
+}
+
+impl Command {
+    /// Whether it makes versions of its blocks.
+    #[must_use]
+    pub const fn changes(&self) -> bool {
+        matches!(self.verb, Verb::Write | Verb::Zeroes { .. } | Verb::Deallocate)
+    }
+
+    /// Whether it ended with success.
+    #[must_use]
+    pub fn succeeded(&self) -> Option<Time> {
+        self.ended.filter(|ended| ended.success).map(|ended| ended.at)
+    }
+
+    /// Real-time order: it had ended before the other's doorbell was rung.
+    #[must_use]
+    pub fn before(&self, other: &Self) -> bool {
+        matches!((self.ended, other.rung), (Some(ended), Some(rung)) if ended.at < rung)
+    }
+
+    /// Whether it covers a block of a namespace.
+    #[must_use]
+    pub const fn covers(&self, nsid: u32, block: u64) -> bool {
+        self.nsid == nsid && self.blocks.contains(block)
+    }
+}
+
+/// A namespace, as the pass began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its effective atomic sizes.
+    pub parameters: Parameters,
+    /// It has a volatile write cache behind it (VWC, and not exempt from it).
+    pub cached: bool,
+    /// What each block held.
+    pub initial: Vec<Found>,
+}
+
+/// What happened in one pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The pass, as in the stamps.
+    pub pass: u32,
+    /// The namespaces, by identifier less one.
+    pub namespaces: Vec<Namespace>,
+    /// Whether the cache was enabled as the pass began.
+    pub cache_enabled: bool,
+    /// The commands, by name less one.
+    pub commands: Vec<Command>,
+    clock: Time,
+}
+
+impl History {
+    /// A pass that begins now.
+    #[must_use]
+    pub const fn new(pass: u32, namespaces: Vec<Namespace>, cache_enabled: bool) -> Self {
+        Self { pass, namespaces, cache_enabled, commands: Vec::new(), clock: 0 }
+    }
+
+    /// A command is in its queue, and its doorbell was not rung.
+    ///
+    /// # Panics
+    /// After four thousand million commands.
+    pub fn queue(&mut self, verb: Verb, nsid: u32, blocks: Blocks, force: bool) -> CommandId {
+        let command = Command { verb, nsid, blocks, force, fused: false, undone: false, rung: None, ended: None };
+        self.commands.push(command);
+        CommandId::try_from(self.commands.len()).expect("a pass has few commands")
+    }
+
+    /// A command's doorbell is rung.
+    pub fn ring(&mut self, id: CommandId) {
+        self.clock += 1;
+        self.commands[place(id)].rung = Some(self.clock);
+    }
+
+    /// Queues and rings.
+    pub fn submit(&mut self, verb: Verb, nsid: u32, blocks: Blocks, force: bool) -> CommandId {
+        let id = self.queue(verb, nsid, blocks, force);
+        self.ring(id);
+        id
+    }
+
+    /// The host sees a command's completion.
+    ///
+    /// # Panics
+    /// If it had ended before, or was never rung: the recorder was told nonsense.
+    pub fn end(&mut self, id: CommandId, success: bool) {
+        self.clock += 1;
+        let at = self.clock;
+        let command = &mut self.commands[place(id)];
+        assert!(command.ended.is_none() && command.rung.is_some(), "command {id} ends once, after its doorbell");
+        command.ended = Some(Ended { at, success });
+    }
+
+    /// A controller reset brought the cache's switch back. That it may be on again is taken into account; that it may be off promises
+    /// nothing.
+    pub fn cache_back_to_default(&mut self) {
+        if self.cache_enabled {
+            let id = self.submit(Verb::SetCache(true), 0, Blocks::new(0, 0), false);
+            self.end(id, true);
+        }
+    }
+
+    /// A command by its name.
+    #[must_use]
+    pub fn command(&self, id: CommandId) -> Option<&Command> {
+        self.commands.get(id.checked_sub(1)? as usize)
+    }
+
+    /// A namespace by its identifier.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn namespace(&self, nsid: u32) -> &Namespace {
+        &self.namespaces[nsid as usize - 1]
+    }
+
+    /// The stamp of a command on a block.
+    #[must_use]
+    pub const fn stamp(&self, command: CommandId, nsid: u32, lba: u64) -> Stamp {
+        Stamp { command, pass: self.pass, nsid, lba }
+    }
+
+    /// Names and commands.
+    pub fn iter(&self) -> impl Iterator<Item = (CommandId, &Command)> {
+        (1..).zip(&self.commands)
+    }
+
+    /// What of a command is whole or not there after a loss of power.
+    #[must_use]
+    pub fn pieces_at_power_loss(&self, command: &Command) -> Vec<Blocks> {
+        let parameters = &self.namespace(command.nsid).parameters;
+        match command.verb {
+            Verb::Deallocate => single(command.blocks),
+            _ if command.fused => parameters.pieces_of_fused(command.blocks),
+            _ => parameters.pieces_at_power_loss(command.blocks),
+        }
+    }
+
+    /// What of a command other commands see whole or not at all.
+    #[must_use]
+    pub fn pieces_beside_others(&self, command: &Command) -> Vec<Blocks> {
+        match command.verb {
+            Verb::Deallocate => single(command.blocks),
+            _ => self.namespace(command.nsid).parameters.pieces_beside_others(command.blocks),
+        }
+    }
+}
+
+const fn place(id: CommandId) -> usize {
+    id as usize - 1
+}

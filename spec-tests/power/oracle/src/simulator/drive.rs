@@ -1,0 +1,154 @@
+//! The drive, shared between the controller that works on it and the simulator that cuts its power. Knows no NVMe.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use media::geometry::ConfigError;
+use media::power::{Arming, Breaker, Cut, CutReport, Power, RecoveryReport};
+use media::ssd::{Ssd, SsdConfig};
+use media::store::{ImageStore, MemoryStore, TwinDisk};
+use media::volume::{Outcome, Request, Submitted};
+use media::{Health, Media, Nanoseconds, Token, VolumeId, VolumeShape};
+
+use super::Ground;
+
+/// No metadata region of a simulated drive is larger.
+const METADATA_BYTES: u64 = 1 << 20;
+
+/// A drive on either ground.
+enum Drive {
+    Memory(Ssd<MemoryStore>),
+    Disk(Ssd<ImageStore<TwinDisk>>),
+}
+
+/// A handle; all clones are of one drive.
+#[derive(Clone)]
+pub struct SharedDrive {
+    drive: Rc<RefCell<Drive>>,
+    breaker: Breaker,
+    disk_seed: Rc<Cell<u64>>,
+    unrecoverable: Rc<RefCell<Option<String>>>,
+}
+
+macro_rules! each {
+    ($drive:expr, $ssd:ident => $value:expr) => {
+        match $drive {
+            Drive::Memory($ssd) => $value,
+            Drive::Disk($ssd) => $value,
+        }
+    };
+}
+
+impl SharedDrive {
+    /// A new, empty drive, made durably.
+    ///
+    /// # Errors
+    /// What of the configuration cannot be.
+    pub fn create(config: &SsdConfig, ground: Ground) -> Result<Self, ConfigError> {
+        let geometry = config.checked()?;
+        let drive = match ground {
+            Ground::Memory => Drive::Memory(Ssd::create(config.clone(), MemoryStore::new(&geometry))?),
+            Ground::ForgetfulDisk(seed) => {
+                let store = ImageStore::create(&geometry, METADATA_BYTES, TwinDisk::new(seed));
+                let mut ssd = Ssd::create(config.clone(), store)?;
+                settle(&mut ssd);
+                Drive::Disk(ssd)
+            }
+        };
+        let breaker = each!(&drive, ssd => ssd.breaker());
+        let drive = Rc::new(RefCell::new(drive));
+        Ok(Self { drive, breaker, disk_seed: Rc::default(), unrecoverable: Rc::default() })
+    }
+
+    /// Whether power is lost.
+    #[must_use]
+    pub fn lost(&self) -> bool {
+        self.breaker.lost()
+    }
+
+    /// What the disk below leaves behind, the next time that power comes back.
+    pub fn set_disk_seed(&self, seed: u64) {
+        self.disk_seed.set(seed);
+    }
+
+    /// Why the drive did not come back, if it did not for another reason than that power went again.
+    #[must_use]
+    pub fn unrecoverable(&self) -> Option<String> {
+        self.unrecoverable.take()
+    }
+}
+
+impl Power for SharedDrive {
+    fn breaker(&self) -> Breaker {
+        self.breaker.clone()
+    }
+
+    fn cut(&mut self, cut: &Cut) -> CutReport {
+        each!(&mut *self.drive.borrow_mut(), ssd => ssd.cut(cut))
+    }
+
+    fn restore(&mut self, arming: Option<Arming>) -> Result<RecoveryReport, String> {
+        let mut drive = self.drive.borrow_mut();
+        if let Drive::Disk(ssd) = &mut *drive {
+            let (seed, disk) = (self.disk_seed.get(), ssd.store().disk());
+            // The process died, or the whole host failed.
+            if seed.is_multiple_of(2) {
+                disk.kill(seed);
+            } else {
+                disk.fail(seed);
+            }
+        }
+        let restored = each!(&mut *drive, ssd => Power::restore(ssd, arming));
+        *self.unrecoverable.borrow_mut() = restored.clone().err();
+        restored
+    }
+}
+
+/// Waits until the making of the drive is durable.
+fn settle(ssd: &mut Ssd<ImageStore<TwinDisk>>) {
+    let mut done = ssd.submit(Nanoseconds(0), Token(0), VolumeId(0), Request::FlushAll) != Submitted::Pending;
+    while !done {
+        ssd.poll(Nanoseconds(u64::MAX >> 1), &mut |_, _| done = true);
+    }
+}
+
+impl Media for SharedDrive {
+    fn shape(&self, volume: VolumeId) -> Option<VolumeShape> {
+        each!(&*self.drive.borrow(), ssd => ssd.shape(volume))
+    }
+
+    fn allocated_blocks(&self, volume: VolumeId) -> u64 {
+        each!(&*self.drive.borrow(), ssd => ssd.allocated_blocks(volume))
+    }
+
+    fn health(&self) -> Health {
+        each!(&*self.drive.borrow(), ssd => ssd.health())
+    }
+
+    fn write_cache(&self) -> Option<bool> {
+        each!(&*self.drive.borrow(), ssd => ssd.write_cache())
+    }
+
+    fn set_write_cache(&mut self, now: Nanoseconds, token: Token, enabled: bool) -> Submitted {
+        each!(&mut *self.drive.borrow_mut(), ssd => ssd.set_write_cache(now, token, enabled))
+    }
+
+    fn submit(&mut self, now: Nanoseconds, token: Token, volume: VolumeId, request: Request<'_>) -> Submitted {
+        each!(&mut *self.drive.borrow_mut(), ssd => ssd.submit(now, token, volume, request))
+    }
+
+    fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {
+        each!(&mut *self.drive.borrow_mut(), ssd => ssd.poll(now, outcome));
+    }
+
+    fn cancel(&mut self, token: Token) -> bool {
+        each!(&mut *self.drive.borrow_mut(), ssd => ssd.cancel(token))
+    }
+
+    fn next_event(&self) -> Option<Nanoseconds> {
+        each!(&*self.drive.borrow(), ssd => ssd.next_event())
+    }
+    fn power(&mut self) -> Option<&mut dyn Power> {
+        Some(self)
+    }
+}

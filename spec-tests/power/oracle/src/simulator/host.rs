@@ -1,0 +1,459 @@
+//! The host's side of a simulated pass: it brings the controller up, queues and rings commands over stamped buffers, reaps, and tells
+//! the recorder. What reads return is judged at once; what follows from a loss of power is not its business.
+
+use std::collections::BTreeMap;
+
+use nvme_host::io::{block_command, nvm_command};
+use nvme_host::{Host, HostError, Mapping, Setup, Shutdown};
+use nvme_spec::command::{DATASET_DEALLOCATE, DatasetRange, WRITE_ZEROES_DEALLOCATE};
+use nvme_spec::feature::FeatureId;
+use nvme_spec::log::{LogId, Smart};
+use nvme_spec::opcode::NvmOpcode;
+use nvme_spec::{Command, Completion, NSID_ALL, identify};
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::machine::{MEMORY, Machine};
+use crate::checker::{Image, judge_read};
+use crate::history::{CommandId, History, Verb};
+use crate::parameters::{Blocks, Fields, Parameters};
+use crate::stamp::Found;
+use crate::verdict::{Rule, Violation};
+
+/// Force Unit Access: dword 12 bit 30.
+const FORCE_UNIT_ACCESS: u32 = 1 << 30;
+/// Entries of an I/O queue.
+const ENTRIES: u32 = 64;
+/// Steps after which a command counts as never answered.
+const STEPS_MAX: u32 = 20_000;
+/// Bytes of a read of everything.
+const READ_BYTES: usize = 128 << 10;
+
+/// Why a pass ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Power is lost.
+    PowerLost,
+    /// A rule was broken.
+    Broken(Violation),
+}
+
+impl From<Violation> for Stop {
+    fn from(violation: Violation) -> Self {
+        Self::Broken(violation)
+    }
+}
+
+fn unanswered(found: String) -> Violation {
+    Violation { rule: Rule::Unanswered, commands: Vec::new(), nsid: 0, blocks: Vec::new(), found }
+}
+
+/// What Identify says of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its blocks.
+    pub blocks: u64,
+    /// Its effective atomic sizes.
+    pub parameters: Parameters,
+    /// The controller has a volatile write cache.
+    pub cached: bool,
+    block_bytes: usize,
+    metadata_bytes: usize,
+    extended: bool,
+}
+
+impl Known {
+    fn of(controller: &identify::Controller, namespace: &identify::Namespace) -> Self {
+        let format = namespace.lbaf[usize::from(namespace.flbas & 0xf)];
+        Self {
+            blocks: namespace.nsze.get(),
+            parameters: Fields::of(controller, namespace).into(),
+            cached: controller.vwc & identify::VWC_PRESENT != 0,
+            block_bytes: 1 << format.lbads,
+            metadata_bytes: format.ms.get().into(),
+            extended: namespace.flbas & identify::FLBAS_EXTENDED != 0,
+        }
+    }
+
+    /// Bytes from one block to the next in a data buffer, and those of the metadata that is apart.
+    const fn strides(&self) -> (usize, usize) {
+        if self.extended {
+            (self.block_bytes + self.metadata_bytes, 0)
+        } else {
+            (self.block_bytes, self.metadata_bytes)
+        }
+    }
+
+    /// Data, and metadata that is apart, of the stamped blocks of a command.
+    fn stamped(&self, history: &History, id: CommandId, nsid: u32, blocks: Blocks) -> (Vec<u8>, Vec<u8>) {
+        let (stride, apart) = self.strides();
+        let count = index(blocks.count());
+        let (mut data, mut metadata) = (vec![0; count * stride], vec![0; count * apart]);
+        for (n, block) in blocks.each().enumerate() {
+            let stamp = history.stamp(id, nsid, block);
+            let (bytes, beside) = data[n * stride..][..stride].split_at_mut(self.block_bytes);
+            stamp.fill(bytes);
+            stamp.fill_metadata(if self.extended { beside } else { &mut metadata[n * apart..][..apart] });
+        }
+        (data, metadata)
+    }
+
+    fn look(&self, data: &[u8], metadata: &[u8]) -> Vec<Found> {
+        let (stride, apart) = self.strides();
+        let each = data.chunks_exact(stride).enumerate();
+        each.map(|(n, bytes)| {
+            let (block, beside) = bytes.split_at(self.block_bytes);
+            Found::look(block, if self.extended { beside } else { &metadata[n * apart..][..apart] })
+        })
+        .collect()
+    }
+}
+
+/// A command on its way, and its memory.
+struct Sent {
+    id: CommandId,
+    data: Option<(u64, usize, Mapping)>,
+    metadata: Option<(u64, usize)>,
+}
+
+/// A host with its queues.
+pub struct Session {
+    host: Host<Machine>,
+    queues: u16,
+    known: Vec<Known>,
+    sent: BTreeMap<(u16, u16), Sent>,
+    /// Commands whose doorbell was not rung, by queue.
+    quiet: BTreeMap<u16, Vec<CommandId>>,
+    /// Reads that were judged.
+    pub reads: u64,
+}
+
+impl Session {
+    /// Brings the controller up, with so many queue pairs.
+    ///
+    /// # Errors
+    /// [`Stop::PowerLost`], or the controller does not come up.
+    pub fn start(machine: Machine, queues: u16, known: &[Known]) -> Result<Self, Stop> {
+        let mut session = Self {
+            host: Host::attach(machine, Setup::new(MEMORY.start + (1 << 12)..MEMORY.end)),
+            queues,
+            known: known.to_vec(),
+            sent: BTreeMap::new(),
+            quiet: BTreeMap::new(),
+            reads: 0,
+        };
+        session.bring_up()?;
+        Ok(session)
+    }
+
+    /// Gives the machine back.
+    #[must_use]
+    pub fn into_machine(self) -> Machine {
+        self.host.into_port()
+    }
+
+    /// The machine, for time to pass.
+    pub const fn machine(&mut self) -> &mut Machine {
+        self.host.port_mut()
+    }
+
+    /// Resets the controller and brings it up. Nothing that is under way is answered any more.
+    ///
+    /// # Errors
+    /// As [`Session::start`].
+    pub fn bring_up(&mut self) -> Result<(), Stop> {
+        self.sent.clear();
+        self.quiet.clear();
+        let came_up = self.host.start();
+        self.admin(came_up)?;
+        for queue in 1..=self.queues {
+            let made = self.host.create_queue_pair(queue, ENTRIES, Some(queue));
+            self.admin(made)?;
+        }
+        Ok(())
+    }
+
+    /// What Identify says of the namespaces, from 1 to `count`.
+    ///
+    /// # Errors
+    /// As [`Session::start`].
+    pub fn learn(&mut self, count: u32) -> Result<Vec<Known>, Stop> {
+        let controller = self.host.identify_controller();
+        let controller = self.admin(controller)?;
+        for nsid in 1..=count {
+            let namespace = self.host.identify_namespace(nsid);
+            let namespace = self.admin(namespace)?;
+            self.known.push(Known::of(&controller, &namespace));
+        }
+        Ok(self.known.clone())
+    }
+
+    /// What an admin command ended with; without power nothing is an error of the controller.
+    fn admin<T>(&mut self, ended: Result<T, HostError>) -> Result<T, Stop> {
+        if self.host.port().lost() {
+            return Err(Stop::PowerLost);
+        }
+        ended.map_err(|error| unanswered(error.to_string()).into())
+    }
+
+    /// Puts a command into a queue; `false` if the queue is full.
+    ///
+    /// # Errors
+    /// A host error that a full queue is not.
+    pub fn queue(
+        &mut self,
+        history: &mut History,
+        queue: u16,
+        (verb, nsid, blocks, force): (Verb, u32, Blocks, bool),
+    ) -> Result<bool, Stop> {
+        if self.host.submission_queue(queue).is_none_or(nvme_host::queue::SubmissionQueue::is_full) {
+            return Ok(false);
+        }
+        let id = history.queue(verb, nsid, blocks, force);
+        let (command, sent) = self.describe(history, id).map_err(|error| unanswered(error.to_string()))?;
+        let cid = self.host.submit_quietly(queue, command).map_err(|error| unanswered(error.to_string()))?;
+        self.sent.insert((queue, cid), sent);
+        self.quiet.entry(queue).or_default().push(id);
+        Ok(true)
+    }
+
+    fn describe(&mut self, history: &History, id: CommandId) -> Result<(Command, Sent), HostError> {
+        let command = *history.command(id).expect("just recorded");
+        let (nsid, blocks) = (command.nsid, command.blocks);
+        let over = |opcode: NvmOpcode, more: u32| {
+            let count = u32::try_from(blocks.count()).expect("a command names few blocks");
+            let entry = block_command(opcode, nsid, blocks.start, count);
+            let force = if command.force { FORCE_UNIT_ACCESS } else { 0 };
+            Command { cdw12: (entry.cdw12.get() | force | more).into(), ..entry }
+        };
+        let sent = Sent { id, data: None, metadata: None };
+        Ok(match command.verb {
+            Verb::Write => {
+                let (data, metadata) = self.known[nsid as usize - 1].stamped(history, id, nsid, blocks);
+                self.with_buffers(over(NvmOpcode::WRITE, 0), sent, &data, &metadata)?
+            }
+            Verb::Read => {
+                let (stride, apart) = self.known[nsid as usize - 1].strides();
+                let count = index(blocks.count());
+                self.with_buffers(over(NvmOpcode::READ, 0), sent, &vec![0; count * stride], &vec![0; count * apart])?
+            }
+            Verb::Zeroes { deallocate } => {
+                (over(NvmOpcode::WRITE_ZEROES, if deallocate { WRITE_ZEROES_DEALLOCATE } else { 0 }), sent)
+            }
+            Verb::Deallocate => {
+                let count = u32::try_from(blocks.count()).expect("a command names few blocks");
+                let range = DatasetRange { slba: blocks.start.into(), blocks: count.into(), ..Default::default() };
+                let entry =
+                    Command { cdw11: DATASET_DEALLOCATE.into(), ..nvm_command(NvmOpcode::DATASET_MANAGEMENT, nsid) };
+                self.with_buffers(entry, sent, range.as_bytes(), &[])?
+            }
+            Verb::Flush => (nvm_command(NvmOpcode::FLUSH, nsid), sent),
+            Verb::FlushAll => (nvm_command(NvmOpcode::FLUSH, NSID_ALL), sent),
+            Verb::SetCache(_) | Verb::Shutdown => unreachable!("not a verb of an I/O queue"),
+        })
+    }
+
+    fn with_buffers(
+        &mut self,
+        command: Command,
+        sent: Sent,
+        data: &[u8],
+        metadata: &[u8],
+    ) -> Result<(Command, Sent), HostError> {
+        let address = self.host.allocate(data.len())?;
+        self.host.write_memory(address, data);
+        let mapping = self.host.map(address, data.len())?;
+        let mut command = mapping.on(command);
+        let mut beside = None;
+        if !metadata.is_empty() {
+            let address = self.host.allocate(metadata.len())?;
+            self.host.write_memory(address, metadata);
+            command.mptr = address.into();
+            beside = Some((address, metadata.len()));
+        }
+        Ok((command, Sent { data: Some((address, data.len(), mapping)), metadata: beside, ..sent }))
+    }
+
+    /// Rings a queue's doorbell; the recorder knows before the device does.
+    ///
+    /// # Errors
+    /// There is no such queue.
+    pub fn ring(&mut self, history: &mut History, queue: u16) -> Result<(), Stop> {
+        for id in self.quiet.remove(&queue).unwrap_or_default() {
+            history.ring(id);
+        }
+        self.host.ring(queue).map_err(|error| unanswered(error.to_string()).into())
+    }
+
+    /// One step of the device, and a look at the completion queues. What is there was posted, also if power has gone since.
+    ///
+    /// # Errors
+    /// [`Stop::PowerLost`], a command that failed, or a read that no conforming drive returns.
+    pub fn step(&mut self, history: &mut History) -> Result<(), Stop> {
+        if let Some(due) = self.host.port_mut().step() {
+            self.host.port_mut().wait_until(due);
+        }
+        self.reap(history)?;
+        if self.host.port().lost() { Err(Stop::PowerLost) } else { Ok(()) }
+    }
+
+    /// Looks at the completion queues.
+    ///
+    /// # Errors
+    /// As [`Session::step`], but power may be lost.
+    pub fn reap(&mut self, history: &mut History) -> Result<(), Stop> {
+        // A reset that power cut short leaves a host without queues.
+        for queue in (1..=self.queues).filter(|queue| self.host.completion_queue(*queue).is_some()).collect::<Vec<_>>()
+        {
+            while let Some(completion) = self.host.reap(queue) {
+                self.completed(history, queue, &completion)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn completed(&mut self, history: &mut History, queue: u16, completion: &Completion) -> Result<(), Stop> {
+        let Some(sent) = self.sent.remove(&(queue, completion.cid.get())) else {
+            return Err(unanswered(format!("{completion:?} answers nothing")).into());
+        };
+        let success = completion.status().is_success();
+        history.end(sent.id, success);
+        let (mut data, mut metadata) = (Vec::new(), Vec::new());
+        if let Some((address, length, mapping)) = sent.data {
+            data = self.host.read_memory(address, length);
+            self.host.unmap(mapping);
+            self.host.release(address);
+        }
+        if let Some((address, length)) = sent.metadata {
+            metadata = self.host.read_memory(address, length);
+            self.host.release(address);
+        }
+        let command = history.command(sent.id).expect("it was recorded");
+        if !success {
+            let found = format!("{:?} of {:?} ended with {:?}", command.verb, command.blocks, completion.status());
+            return Err(Violation { commands: vec![sent.id], nsid: command.nsid, ..unanswered(found) }.into());
+        }
+        if command.verb == Verb::Read {
+            self.reads += 1;
+            let found = self.known[command.nsid as usize - 1].look(&data, &metadata);
+            judge_read(history, sent.id, &found)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the device run until every rung command has ended.
+    ///
+    /// # Errors
+    /// As [`Session::step`]; a command that does not end.
+    pub fn finish(&mut self, history: &mut History) -> Result<(), Stop> {
+        for _ in 0..STEPS_MAX {
+            let waiting = |sent: &Sent| history.command(sent.id).is_some_and(|command| command.rung.is_some());
+            if !self.sent.values().any(waiting) {
+                return Ok(());
+            }
+            self.step(history)?;
+        }
+        let commands = self.sent.values().map(|sent| sent.id).collect();
+        Err(Violation { commands, ..unanswered("no end".into()) }.into())
+    }
+
+    /// Switches the volatile write cache and waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Session::start`].
+    pub fn set_cache(&mut self, history: &mut History, enabled: bool) -> Result<(), Stop> {
+        let id = history.submit(Verb::SetCache(enabled), 0, Blocks::new(0, 0), false);
+        let ended = self.host.set_feature(FeatureId::VOLATILE_WRITE_CACHE, enabled.into());
+        self.admin(ended)?;
+        history.end(id, true);
+        Ok(())
+    }
+
+    /// Shuts down and waits for the end of it.
+    ///
+    /// # Errors
+    /// As [`Session::start`].
+    pub fn shutdown(&mut self, history: &mut History, abrupt: bool) -> Result<(), Stop> {
+        let id = history.submit(Verb::Shutdown, 0, Blocks::new(0, 0), false);
+        let ended = self.host.shutdown(if abrupt { Shutdown::Abrupt } else { Shutdown::Normal });
+        self.admin(ended)?;
+        history.end(id, true);
+        Ok(())
+    }
+
+    /// Asks for a shutdown and does not wait.
+    pub fn ask_shutdown(&mut self, history: &mut History) {
+        history.submit(Verb::Shutdown, 0, Blocks::new(0, 0), false);
+        use nvme_host::Port as _;
+        use nvme_spec::register::{CC, Configuration};
+        let machine = self.host.port_mut();
+        let configuration = Configuration(machine.register_read_32(CC));
+        machine.register_write_32(CC, configuration.with_shutdown(1).0);
+    }
+
+    /// Reads every block of every namespace.
+    ///
+    /// # Errors
+    /// As [`Session::start`].
+    pub fn read_everything(&mut self) -> Result<Image, Stop> {
+        let namespaces = u32::try_from(self.known.len()).expect("few namespaces");
+        (1..=namespaces).map(|nsid| self.read_namespace(nsid)).collect()
+    }
+
+    fn read_namespace(&mut self, nsid: u32) -> Result<Vec<Found>, Stop> {
+        let known = self.known[nsid as usize - 1];
+        let most = (READ_BYTES / known.strides().0) as u64;
+        let mut found = Vec::new();
+        while (found.len() as u64) < known.blocks {
+            let start = found.len() as u64;
+            let blocks = Blocks::new(start, most.min(known.blocks - start));
+            match self.read(&known, nsid, blocks)? {
+                Some(mut read) => found.append(&mut read),
+                // Which of them cannot be read, one by one.
+                None => {
+                    for block in blocks.each() {
+                        let read = self.read(&known, nsid, Blocks::new(block, 1))?;
+                        found.push(read.map_or(Found::Unreadable, |read| read[0]));
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// What the blocks hold; nothing if they cannot be read.
+    fn read(&mut self, known: &Known, nsid: u32, blocks: Blocks) -> Result<Option<Vec<Found>>, Stop> {
+        let (stride, apart) = known.strides();
+        let count = index(blocks.count());
+        let command = block_command(NvmOpcode::READ, nsid, blocks.start, u32::try_from(count).expect("few blocks"));
+        let sent = Sent { id: 0, data: None, metadata: None };
+        let described = self.with_buffers(command, sent, &vec![0; count * stride], &vec![0; count * apart]);
+        let (command, sent) = self.admin(described)?;
+        let ended = self.host.execute(1, command);
+        let completion = self.admin(ended)?;
+        let (address, length, mapping) = sent.data.expect("a read has a buffer");
+        let data = self.host.read_memory(address, length);
+        self.host.unmap(mapping);
+        self.host.release(address);
+        let mut metadata = Vec::new();
+        if let Some((address, length)) = sent.metadata {
+            metadata = self.host.read_memory(address, length);
+            self.host.release(address);
+        }
+        Ok(completion.status().is_success().then(|| known.look(&data, &metadata)))
+    }
+
+    /// The count of unsafe shutdowns, from the SMART log.
+    ///
+    /// # Errors
+    /// As [`Session::start`].
+    pub fn unsafe_shutdowns(&mut self) -> Result<u64, Stop> {
+        let log = self.host.get_log(LogId::SMART, size_of::<Smart>(), nvme_host::admin::LogArguments::default());
+        let log = self.admin(log)?;
+        let smart = Smart::read_from_bytes(&log).map_err(|_| unanswered("a short SMART log".into()))?;
+        Ok(u64::try_from(smart.unsafe_shutdowns.get()).unwrap_or(u64::MAX))
+    }
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).expect("a simulated drive is small")
+}

@@ -1,0 +1,205 @@
+//! Runs a scenario: pass by pass, and after each loss of power the verdict.
+
+use media::power::Arming;
+
+use super::drive::SharedDrive;
+use super::host::{Known, Session, Stop};
+use super::machine::Machine;
+use super::{Counts, Failure, Ground, Operation, Pass, Scenario};
+use crate::checker::{Image, judge, unchanged, unsafe_shutdowns};
+use crate::history::{History, Namespace, Verb};
+use crate::stamp::Found;
+use crate::verdict::{Rule, Violation};
+
+/// A drive between two passes: it has power, a controller and a host.
+struct Bench<'a> {
+    scenario: &'a Scenario,
+    drive: SharedDrive,
+    known: Vec<Known>,
+    image: Image,
+    cache_default: bool,
+    unsafe_shutdowns: u64,
+    counts: Counts,
+}
+
+/// Runs a scenario to its end or to the first rule that is broken. The same scenario does the same.
+///
+/// # Errors
+/// The rule, and the pass in which it was broken.
+///
+/// # Panics
+/// If the scenario's drive cannot be.
+pub fn run(scenario: &Scenario) -> Result<Counts, Box<Failure>> {
+    let at = |pass: usize| move |violation: Violation| Box::new(Failure { pass, violation });
+    let drive = SharedDrive::create(&scenario.drive, scenario.ground).expect("a scenario has a possible drive");
+    let machine =
+        Machine::new(&drive, &scenario.namespaces, scenario.queues).expect("a scenario has possible namespaces");
+    let (mut bench, mut session) = Bench::new(scenario, drive, machine).map_err(at(0))?;
+    for (number, pass) in scenario.passes.iter().enumerate() {
+        session = bench.pass(session, number, pass).map_err(at(number))?;
+    }
+    Ok(bench.counts)
+}
+
+fn failed(stop: Stop, doing: &str) -> Violation {
+    match stop {
+        Stop::Broken(violation) => violation,
+        Stop::PowerLost => recovery(format!("power went where nothing cut it, {doing}")),
+    }
+}
+
+fn recovery(found: String) -> Violation {
+    Violation { rule: Rule::Recovery, commands: Vec::new(), nsid: 0, blocks: Vec::new(), found }
+}
+
+impl<'a> Bench<'a> {
+    fn new(scenario: &'a Scenario, drive: SharedDrive, machine: Machine) -> Result<(Self, Session), Violation> {
+        let session = Session::start(machine, scenario.queues, &[]);
+        let mut session = session.map_err(|stop| failed(stop, "as a new drive was brought up"))?;
+        let count = u32::try_from(scenario.namespaces.len()).expect("few namespaces");
+        let known = session.learn(count).map_err(|stop| failed(stop, "as a new drive was looked at"))?;
+        let image =
+            known.iter().map(|known| vec![Found::Zeroes; usize::try_from(known.blocks).expect("small")]).collect();
+        let cache = &scenario.drive.cache;
+        let cache_default = cache.present && cache.enabled;
+        let bench =
+            Self { scenario, drive, known, image, cache_default, unsafe_shutdowns: 0, counts: Counts::default() };
+        Ok((bench, session))
+    }
+
+    /// From power to its loss, back, and to the verdict.
+    fn pass(&mut self, mut session: Session, number: usize, pass: &Pass) -> Result<Session, Violation> {
+        let mut history = self.begin(number);
+        if let Some(arming) = pass.arming {
+            session.machine().arm(arming, &pass.cut);
+        }
+        let ended = operate(&mut session, &mut history, &pass.operations);
+        if let Err(Stop::Broken(violation)) = ended {
+            return Err(violation);
+        }
+        // While the host waited for something else, answers may have come.
+        if let Err(Stop::Broken(violation)) = session.reap(&mut history) {
+            return Err(violation);
+        }
+        self.counts.commands += history.commands.len() as u64;
+        self.counts.reads += session.reads;
+        self.counts.tripped += u64::from(session.machine().lost());
+        self.counts.cuts += 1;
+        let mut session = self.restore(session, pass, &pass.recoveries)?;
+        self.image = self.look(&mut session)?;
+        judge(&history, &self.image)?;
+        self.counts.images += 1;
+        self.count(&mut session, End::of(&history), pass.recoveries.len() as u64)?;
+        if pass.look_again { self.look_again(session, pass) } else { Ok(session) }
+    }
+
+    fn begin(&self, number: usize) -> History {
+        let namespace = |(known, initial): (&Known, &Vec<Found>)| Namespace {
+            parameters: known.parameters,
+            cached: known.cached,
+            initial: initial.clone(),
+        };
+        let namespaces = self.known.iter().zip(&self.image).map(namespace).collect();
+        History::new(u32::try_from(number).expect("few passes") + 1, namespaces, self.cache_default)
+    }
+
+    /// Power goes, if it did not, and comes back, and goes again at each arming that is reached.
+    fn restore(&mut self, session: Session, pass: &Pass, armings: &[Arming]) -> Result<Session, Violation> {
+        let mut machine = session.into_machine();
+        machine.cut(&pass.cut);
+        let mut armings = armings.iter().copied().map(Some).chain([None]);
+        let mut disk_seed = pass.disk_seed;
+        loop {
+            self.drive.set_disk_seed(disk_seed);
+            let there = machine.restore(armings.next().flatten());
+            if let Some(error) = self.drive.unrecoverable() {
+                return Err(recovery(error));
+            }
+            if there {
+                break;
+            }
+            self.counts.cuts += 1;
+            disk_seed = disk_seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+        }
+        let session = Session::start(machine, self.scenario.queues, &self.known);
+        session.map_err(|stop| failed(stop, "as the controller came back"))
+    }
+
+    fn look(&self, session: &mut Session) -> Result<Image, Violation> {
+        session.read_everything().map_err(|stop| failed(stop, "as everything was read"))
+    }
+
+    /// A loss during recovery may have been counted, or have come before anything could be. A disk that forgets may have forgotten the
+    /// count, which nobody asked it to sync.
+    fn count(&mut self, session: &mut Session, end: End, more: u64) -> Result<(), Violation> {
+        let now = session.unsafe_shutdowns().map_err(|stop| failed(stop, "as the SMART log was read"))?;
+        let before = self.unsafe_shutdowns;
+        let least = before + u64::from(end == End::Unsafe);
+        let most = before + u64::from(end != End::Orderly) + more;
+        let forgotten = self.scenario.ground != Ground::Memory && now <= most;
+        if !forgotten && !(least..=most).contains(&now) {
+            unsafe_shutdowns(before, now, end == End::Orderly)?;
+        }
+        self.unsafe_shutdowns = now;
+        Ok(())
+    }
+
+    /// Step 5: the same is read again, and again after an orderly end.
+    fn look_again(&mut self, mut session: Session, pass: &Pass) -> Result<Session, Violation> {
+        unchanged(&self.image, &self.look(&mut session)?, "read again")?;
+        let mut history = History::default();
+        session.shutdown(&mut history, false).map_err(|stop| failed(stop, "as the drive was shut down"))?;
+        let mut session = self.restore(session, pass, &[])?;
+        unchanged(&self.image, &self.look(&mut session)?, "read after an orderly end")?;
+        self.count(&mut session, End::Orderly, 0)?;
+        Ok(session)
+    }
+}
+
+/// How a pass ended, as the host knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// With a complete shutdown.
+    Orderly,
+    /// While one was going on.
+    Between,
+    /// Without one.
+    Unsafe,
+}
+
+impl End {
+    fn of(history: &History) -> Self {
+        match history.commands.last() {
+            Some(last) if last.verb == Verb::Shutdown && last.ended.is_some() => Self::Orderly,
+            Some(last) if last.verb == Verb::Shutdown => Self::Between,
+            _ => Self::Unsafe,
+        }
+    }
+}
+
+/// Does what a pass says.
+fn operate(session: &mut Session, history: &mut History, operations: &[Operation]) -> Result<(), Stop> {
+    for operation in operations {
+        match *operation {
+            Operation::Queue { queue, verb, nsid, blocks, force } => {
+                session.queue(history, queue, (verb, nsid, blocks, force))?;
+            }
+            Operation::Ring { queue } => session.ring(history, queue)?,
+            Operation::Run { steps } => {
+                for _ in 0..steps {
+                    session.step(history)?;
+                }
+            }
+            Operation::Finish => session.finish(history)?,
+            Operation::Wait { nanoseconds } => session.machine().wait(nanoseconds),
+            Operation::SetCache(enabled) => session.set_cache(history, enabled)?,
+            Operation::Reset => {
+                session.bring_up()?;
+                history.cache_back_to_default();
+            }
+            Operation::Shutdown { abrupt } => session.shutdown(history, abrupt)?,
+            Operation::AskShutdown => session.ask_shutdown(history),
+        }
+    }
+    Ok(())
+}

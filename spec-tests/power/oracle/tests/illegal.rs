@@ -1,0 +1,215 @@
+//! One image of each illegal kind, made by hand, and what is said about it: the rule, the commands, the blocks.
+
+use oracle::checker::{Image, judge, judge_read, unchanged, unsafe_shutdowns};
+use oracle::history::{CommandId, History, Namespace, Verb};
+use oracle::parameters::{Blocks, Fields, Parameters};
+use oracle::stamp::{Found, Stamp};
+use oracle::verdict::{Rule, Violation};
+
+const NONE: Blocks = Blocks { start: 0, end: 0 };
+
+/// Two namespaces of 8 blocks of zeroes, atomic units of 4 blocks, a cache.
+fn begin() -> History {
+    let fields = Fields { nsabp: true, nawupf_z: 3, nawun_z: 3, ..Fields::default() };
+    let namespace = Namespace { parameters: Parameters::from(fields), cached: true, initial: vec![Found::Zeroes; 8] };
+    History::new(9, vec![namespace.clone(), namespace], true)
+}
+
+fn zeroes() -> Image {
+    vec![vec![Found::Zeroes; 8]; 2]
+}
+
+fn write(history: &mut History, start: u64, count: u64) -> CommandId {
+    let write = history.submit(Verb::Write, 1, Blocks::new(start, count), false);
+    history.end(write, true);
+    write
+}
+
+fn flush(history: &mut History) {
+    let flush = history.submit(Verb::Flush, 1, NONE, false);
+    history.end(flush, true);
+}
+
+fn show(image: &mut Image, history: &History, id: CommandId, blocks: impl IntoIterator<Item = u64>) {
+    for block in blocks {
+        image[0][usize::try_from(block).unwrap()] = Found::Stamp(history.stamp(id, 1, block));
+    }
+}
+
+#[track_caller]
+fn rejected(judged: Result<(), Violation>, rule: Rule, commands: &[CommandId], blocks: &[u64]) {
+    let violation = judged.expect_err("an illegal image");
+    assert_eq!(
+        (violation.rule, &violation.commands[..], &violation.blocks[..]),
+        (rule, commands, blocks),
+        "{violation}"
+    );
+    let text = violation.to_string();
+    assert!(text.starts_with(rule.text()) && text.contains(&format!("commands {commands:?}")), "{text}");
+    assert!(text.contains(&format!("blocks {blocks:?}")), "{text}");
+}
+
+#[test]
+fn garbage_is_rejected_whoever_wrote() {
+    let mut history = begin();
+    let id = write(&mut history, 2, 1);
+    let mut image = zeroes();
+    image[0][2] = Found::Garbage;
+    rejected(judge(&history, &image), Rule::Garbage, &[id], &[2]);
+}
+
+#[test]
+fn metadata_of_another_version_is_rejected() {
+    let mut history = begin();
+    let id = write(&mut history, 2, 1);
+    let mut image = zeroes();
+    image[0][2] = Found::WrongMetadata(history.stamp(id, 1, 2));
+    rejected(judge(&history, &image), Rule::Metadata, &[id], &[2]);
+}
+
+#[test]
+fn a_block_that_cannot_be_read_back_is_rejected() {
+    let history = begin();
+    let mut image = zeroes();
+    image[0][5] = Found::Unreadable;
+    rejected(judge(&history, &image), Rule::Unreadable, &[], &[5]);
+}
+
+#[test]
+fn a_misdirected_write_is_rejected_by_block_and_by_namespace() {
+    let mut history = begin();
+    let id = write(&mut history, 2, 1);
+    for stamp in [history.stamp(id, 1, 3), history.stamp(id, 2, 2)] {
+        let mut image = zeroes();
+        image[0][2] = Found::Stamp(stamp);
+        rejected(judge(&history, &image), Rule::Misdirected, &[id], &[2]);
+    }
+}
+
+#[test]
+fn a_version_of_a_command_that_was_never_rung_is_rejected() {
+    let mut history = begin();
+    let id = history.queue(Verb::Write, 1, Blocks::new(0, 1), false);
+    let mut image = zeroes();
+    show(&mut image, &history, id, [0]);
+    rejected(judge(&history, &image), Rule::Unsubmitted, &[id], &[0]);
+    // And of one that never was.
+    show(&mut image, &history, 77, [0]);
+    rejected(judge(&history, &image), Rule::Unsubmitted, &[77], &[0]);
+}
+
+#[test]
+fn a_version_of_an_earlier_pass_that_was_gone_is_rejected() {
+    let history = begin();
+    let mut image = zeroes();
+    image[0][1] = Found::Stamp(Stamp { command: 3, pass: 8, nsid: 1, lba: 1 });
+    rejected(judge(&history, &image), Rule::Resurrected, &[0], &[1]);
+}
+
+#[test]
+fn a_guaranteed_version_that_is_missing_is_rejected() {
+    let mut history = begin();
+    let id = write(&mut history, 2, 1);
+    flush(&mut history);
+    rejected(judge(&history, &zeroes()), Rule::Lost, &[id], &[2]);
+}
+
+#[test]
+fn an_older_version_under_a_guaranteed_one_is_rejected() {
+    let mut history = begin();
+    let older = write(&mut history, 2, 1);
+    let newer = write(&mut history, 2, 1);
+    flush(&mut history);
+    let mut image = zeroes();
+    show(&mut image, &history, older, [2]);
+    rejected(judge(&history, &image), Rule::Lost, &[newer], &[2]);
+}
+
+#[test]
+fn zeroes_that_nobody_wrote_are_rejected() {
+    let mut history = begin();
+    history.namespaces[0].initial[6] = Found::Stamp(Stamp { command: 1, pass: 8, nsid: 1, lba: 6 });
+    rejected(judge(&history, &zeroes()), Rule::Bystander, &[], &[6]);
+}
+
+#[test]
+fn a_torn_piece_is_rejected() {
+    let mut history = begin();
+    let id = history.submit(Verb::Write, 1, Blocks::new(1, 4), false);
+    let mut image = zeroes();
+    show(&mut image, &history, id, [1, 2]);
+    rejected(judge(&history, &image), Rule::Torn, &[id], &[3, 4]);
+}
+
+#[test]
+fn two_writes_that_each_cover_the_other_are_rejected() {
+    let mut history = begin();
+    let one = history.submit(Verb::Write, 1, Blocks::new(0, 4), false);
+    let two = history.submit(Verb::Write, 1, Blocks::new(0, 4), false);
+    let mut image = zeroes();
+    show(&mut image, &history, one, [0, 2]);
+    show(&mut image, &history, two, [1, 3]);
+    rejected(judge(&history, &image), Rule::Unserialisable, &[one, two], &[0, 1]);
+    show(&mut image, &history, two, [0, 2]);
+    assert_eq!(judge(&history, &image), Ok(()));
+}
+
+// Block 1 shows two over one, block 4 three over two, and three had ended before one began.
+#[test]
+fn a_cycle_through_real_time_is_rejected() {
+    let mut history = begin();
+    let two = history.submit(Verb::Write, 1, Blocks::new(1, 4), false);
+    let three = history.submit(Verb::Write, 1, Blocks::new(4, 4), false);
+    history.end(three, true);
+    let one = history.submit(Verb::Write, 1, Blocks::new(0, 2), false);
+    let mut image = zeroes();
+    show(&mut image, &history, one, [0]);
+    show(&mut image, &history, two, 1..4);
+    show(&mut image, &history, three, 4..8);
+    rejected(judge(&history, &image), Rule::Unserialisable, &[two, three, one], &[1, 4]);
+    show(&mut image, &history, one, [1]);
+    assert_eq!(judge(&history, &image), Ok(()));
+}
+
+#[test]
+fn a_block_that_reads_otherwise_the_second_time_is_rejected() {
+    let mut second = zeroes();
+    second[1][4] = Found::Garbage;
+    rejected(unchanged(&zeroes(), &second, "a second read"), Rule::Unstable, &[], &[4]);
+    assert_eq!(unchanged(&second, &second, "a second read"), Ok(()));
+}
+
+#[test]
+fn an_unsafe_shutdown_is_counted_exactly_when_the_end_was_not_orderly() {
+    assert_eq!(unsafe_shutdowns(3, 4, false), Ok(()));
+    assert_eq!(unsafe_shutdowns(3, 3, true), Ok(()));
+    rejected(unsafe_shutdowns(3, 3, false), Rule::Counter, &[], &[]);
+    rejected(unsafe_shutdowns(3, 4, true), Rule::Counter, &[], &[]);
+}
+
+#[test]
+fn a_mixed_read_inside_the_unit_is_rejected_and_one_above_it_is_not() {
+    for (count, torn) in [(4, true), (5, false)] {
+        let mut history = begin();
+        let id = history.submit(Verb::Write, 1, Blocks::new(0, count), false);
+        let read = history.submit(Verb::Read, 1, Blocks::new(0, count), false);
+        history.end(read, true);
+        let mut found = vec![Found::Zeroes; usize::try_from(count).unwrap()];
+        found[0] = Found::Stamp(history.stamp(id, 1, 0));
+        let judged = judge_read(&history, read, &found);
+        if torn {
+            rejected(judged, Rule::Torn, &[id], &[1, 2, 3]);
+        } else {
+            assert_eq!(judged, Ok(()));
+        }
+    }
+}
+
+#[test]
+fn a_read_that_misses_a_completed_write_is_rejected() {
+    let mut history = begin();
+    let id = write(&mut history, 3, 1);
+    let read = history.submit(Verb::Read, 1, Blocks::new(3, 1), false);
+    history.end(read, true);
+    rejected(judge_read(&history, read, &[Found::Zeroes]), Rule::Lost, &[id], &[3]);
+}
