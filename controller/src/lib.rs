@@ -34,12 +34,8 @@ mod rest;
 mod sgl;
 mod state;
 
-<<<<<<< HEAD
-use media::{Media, Request, Submitted, Token, VolumeId};
-=======
 use media::power::{Mark, Step};
-use media::{Media, Nanoseconds, Request, Submitted, Token, VolumeId};
->>>>>>> main
+use media::{Media, Request, Submitted, Token, VolumeId};
 use nvme_spec::log::Event;
 use nvme_spec::{Command, Status, register};
 

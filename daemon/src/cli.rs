@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
 
+use crate::machine::Front;
 use crate::options::{Bytes, Given};
 
 const AFTER: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --namespace size=1GiB,lba=4096";
@@ -78,9 +79,12 @@ impl From<DeviceArguments> for Given {
 /// `brownout serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// The socket to listen at
+    /// Listen here as an NVMe device (vfio-user), for QEMU 10.1 and later
+    #[arg(long, value_name = "PATH", required_unless_present = "vhost_user")]
+    pub socket: Option<PathBuf>,
+    /// Listen here as a virtio disk (vhost-user), for any QEMU
     #[arg(long, value_name = "PATH")]
-    pub socket: PathBuf,
+    pub vhost_user: Option<PathBuf>,
     /// The control socket (QMP), for `brownout ctl`
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
@@ -109,9 +113,12 @@ pub struct Qemu {
     /// Guest memory [default: 1GiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Bytes>,
-    /// QEMU 10.1 or later, if not in PATH
+    /// QEMU 10.1 or later (2.12 for vhost-user), if not in PATH
     #[arg(long, value_name = "PATH")]
     pub qemu: Option<PathBuf>,
+    /// How to plug in: as an NVMe device, or as a virtio disk
+    #[arg(long, value_enum, default_value_t, hide_possible_values = false)]
+    pub front: Front,
     /// The control socket (QMP), for `brownout ctl`
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,

@@ -13,6 +13,7 @@ mod ctl;
 mod device_loop;
 mod device_thread;
 mod failure;
+mod fronts;
 mod logging;
 mod machine;
 mod media_file;

@@ -36,6 +36,14 @@ impl World {
         self.server = Some(Server::bind(&self.path, 1).expect("the socket"));
     }
 
+    /// Does something to the controller, wherever it is.
+    pub fn with_controller(&mut self, act: impl FnOnce(&mut Controller)) {
+        match &mut self.controller {
+            Some(controller) => act(controller),
+            None => act(&mut self.server.as_mut().and_then(Server::controller).expect("a client has it")),
+        }
+    }
+
     fn turn(&mut self) -> bool {
         let server = self.server.as_mut().expect("a server");
         let mut worked = server.service().expect("the server's own descriptors");
@@ -49,6 +57,9 @@ impl World {
         let step = server.step(self.now);
         if let Some(controller) = step.released {
             self.controller = Some(controller);
+        }
+        if let Some(mut controller) = server.controller() {
+            controller.take_effects().for_each(drop);
         }
         if let Some(controller) = &mut self.controller {
             controller.step(self.now, &self.memory, None);

@@ -3,4 +3,6 @@
 
 mod device;
 mod driver;
+mod hostile;
+mod reconnect;
 mod requests;
