@@ -35,7 +35,8 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     let introduction = introduction(&settings, &places)?;
     let signals = stop::on_signals().context("cannot listen for signals")?;
 
-    let ready: Vec<_> = [&places.socket, &places.vhost_user].into_iter().flatten().map(|at| at.display().to_string()).collect();
+    let ready: Vec<_> =
+        [&places.socket, &places.vhost_user].into_iter().flatten().map(|at| at.display().to_string()).collect();
     let device = DeviceThread::start(signals, move || wiring::open(settings, &places))?;
     write!(io::stdout(), "{introduction}\nready: listening on {}\n", ready.join(" and "))
         .and_then(|()| io::stdout().flush())

@@ -29,9 +29,10 @@ impl World {
     /// What a SIGKILL and a new start look like to the client: the connection is gone, nothing under way is ever answered, the media
     /// is as it was, and somebody listens again.
     pub fn die_and_start_again(&mut self) {
-        let server = self.server.take().expect("a server");
-        if server.has_client() {
-            self.controller = server.into_controller().map(Box::new);
+        // Whoever has the controller, the socket goes.
+        let lent = self.server.take().and_then(Server::into_controller);
+        if let Some(controller) = lent {
+            self.controller = Some(Box::new(controller));
         }
         self.server = Some(Server::bind(&self.path, 1).expect("the socket"));
     }

@@ -4,13 +4,14 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
-use rust_vmm_vhost::vhost_user::message::{VhostUserConfigFlags, VhostUserInflight, VhostUserProtocolFeatures};
+use rust_vmm_vhost::vhost_user::message::{VhostUserConfigFlags, VhostUserInflight};
 use rust_vmm_vhost::vhost_user::{Frontend, VhostUserFrontend};
 use rust_vmm_vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use vmm_sys_util::eventfd::EventFd;
+use vmm_sys_util::poll::PollContext;
 
 /// Where guest memory begins, for the guest and for the client.
 pub const GUEST: u64 = 0x10_0000;
@@ -32,7 +33,6 @@ pub const FLUSH: u64 = 1 << 9;
 pub const CONFIG_WCE: u64 = 1 << 11;
 pub const INDIRECT_DESC: u64 = 1 << 28;
 pub const EVENT_IDX: u64 = 1 << 29;
-pub const PROTOCOL_FEATURES: u64 = 1 << 30;
 
 /// What a driver wants.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +63,6 @@ pub struct DriverRing {
 }
 
 /// What outlives a connection: guest memory, rings, in-flight memory.
-#[derive(Debug)]
 pub struct Guest {
     pub memory: File,
     pub rings: Vec<DriverRing>,
@@ -175,8 +174,9 @@ impl Guest {
 
 /// Waits a second for an event.
 pub fn wait(event: &EventFd) -> bool {
-    let mut watched = [PollFd::new(event, PollFlags::IN)];
-    let found = poll(&mut watched, Some(&Timespec { tv_sec: 1, tv_nsec: 0 })).expect("a wait") > 0;
+    let context = PollContext::<u32>::new().expect("a descriptor");
+    context.add(event, 0).expect("watched");
+    let found = context.wait_timeout(Duration::from_secs(1)).expect("a wait").iter().next().is_some();
     found && event.read().is_ok()
 }
 
@@ -293,10 +293,3 @@ impl Driver {
         (status, data, written)
     }
 }
-
-/// The protocol features that a front end for a disk wants.
-pub const PROTOCOL: VhostUserProtocolFeatures = VhostUserProtocolFeatures::CONFIG
-    .union(VhostUserProtocolFeatures::MQ)
-    .union(VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS)
-    .union(VhostUserProtocolFeatures::INFLIGHT_SHMFD)
-    .union(VhostUserProtocolFeatures::REPLY_ACK);

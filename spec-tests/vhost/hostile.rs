@@ -212,7 +212,9 @@ fn messages_out_of_order_end_the_client_or_are_refused() {
     let wrong: [&dyn Fn(&mut Frontend) -> bool; 6] = [
         &|frontend| frontend.set_vring_addr(0, &bad).is_ok(),
         &|frontend| frontend.set_vring_num(0, 100).is_ok(),
-        &|frontend| frontend.set_vring_base(63, 0).and_then(|()| frontend.get_vring_base(63)).is_ok_and(|base| base != 0),
+        &|frontend| {
+            frontend.set_vring_base(63, 0).and_then(|()| frontend.get_vring_base(63)).is_ok_and(|base| base != 0)
+        },
         &|frontend| frontend.set_vring_num(0, 2048).is_ok(),
         &|frontend| frontend.set_features(1 << 40).is_ok(),
         &|frontend| frontend.set_owner().and_then(|()| frontend.set_owner()).is_ok(),

@@ -148,7 +148,7 @@ fn the_write_cache_is_the_controllers() {
     let mut driver = Driver::connect(&device.path(), Wishes::default());
     assert!(driver.features & CONFIG_WCE != 0);
     assert_eq!(driver.config()[32], 1);
-    assert_eq!(switched(&device), []);
+    assert_eq!(switched(&device), [false; 0]);
     driver.frontend.set_config(32, VhostUserConfigFlags::WRITABLE, &[0]).expect("switched off");
     assert_eq!(switched(&device), [false]);
     assert_eq!(driver.config()[32], 0);

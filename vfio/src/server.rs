@@ -199,7 +199,8 @@ impl Server {
             && let Some(stream) = self.take_connection()
         {
             any = true;
-            let process = rustix::net::sockopt::socket_peercred(&stream).ok().map(|peer| peer.pid.as_raw_nonzero().get());
+            let process =
+                rustix::net::sockopt::socket_peercred(&stream).ok().map(|peer| peer.pid.as_raw_nonzero().get());
             if let Some(times) = self.refusals.admit() {
                 warn!(process, times, "refused a client: {why}");
             }

@@ -91,8 +91,7 @@ impl Shared {
         if self.regions.len() >= REGIONS_MAX {
             return Err(RegionError::TooMany);
         }
-        let map =
-            DmaMap { flags: READ_AND_WRITE, offset: region.offset, address: region.guest, length: region.length };
+        let map = DmaMap { flags: READ_AND_WRITE, offset: region.offset, address: region.guest, length: region.length };
         self.table.map(&map, Some(file)).map_err(|error| RegionError::Refused(error.0))?;
         self.regions.push(region);
         Ok(())

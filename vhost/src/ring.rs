@@ -58,9 +58,8 @@ impl Places {
     #[must_use]
     pub fn are_possible(&self) -> bool {
         const LONGEST: u64 = RING_SIZE_MAX as u64 * 16 + 16;
-        let fits = |address: u64, alignment: u64| {
-            address.is_multiple_of(alignment) && address.checked_add(LONGEST).is_some()
-        };
+        let fits =
+            |address: u64, alignment: u64| address.is_multiple_of(alignment) && address.checked_add(LONGEST).is_some();
         fits(self.descriptors, 16) && fits(self.available, 2) && fits(self.used, 4)
     }
 }

@@ -104,6 +104,12 @@ enum Head {
     Closed,
 }
 
+/// How the other end of a client's stream is.
+struct Peer {
+    gone: bool,
+    room: bool,
+}
+
 impl Server {
     /// Listens at `path`, for clients that want namespace `nsid`.
     ///
@@ -333,18 +339,30 @@ impl Client {
         let arrived = rustix::io::ioctl_fionread(&self.stream)?;
         // What is longer than a message may be is refused by its header alone.
         let length = Some(number(8)).filter(|length| *length <= 4096).unwrap_or(0);
-        if seen < HEADER_BYTES || arrived < HEADER_BYTES as u64 + u64::from(length) || !self.has_room() {
-            return Ok(Head::Nothing);
+        let whole = seen >= HEADER_BYTES && arrived >= HEADER_BYTES as u64 + u64::from(length);
+        match self.state_of_peer()? {
+            // A part of a message that will never be whole, or an answer that nobody will read.
+            Peer { gone: true, .. } if !whole => return Ok(Head::Closed),
+            Peer { room: true, .. } if whole => {}
+            _ => return Ok(Head::Nothing),
         }
         let body = body.try_into().expect("as many bytes as follow the header");
         Ok(Head::Message { code: number(0), body })
     }
 
-    /// Whether an answer can be sent at once: the system says so while three quarters of the socket's buffer are free.
-    fn has_room(&self) -> bool {
-        let mut descriptors = [PollFd::new(&self.stream, PollFlags::OUT)];
+    /// Whether the peer has closed its end, and whether an answer can be sent at once: the system says so while three quarters of the
+    /// socket's buffer are free, and when nobody will read it.
+    fn state_of_peer(&self) -> io::Result<Peer> {
+        let mut descriptors = [PollFd::new(&self.stream, PollFlags::OUT | PollFlags::RDHUP)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut descriptors, Some(&now)).is_ok_and(|count| count == 1)
+        match poll(&mut descriptors, Some(&now)) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(Peer { gone: false, room: false }),
+            Err(error) => return Err(error.into()),
+        }
+        let [found] = descriptors.map(|descriptor| descriptor.revents());
+        let gone = found.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR);
+        Ok(Peer { gone, room: gone || found.contains(PollFlags::OUT) })
     }
 
     /// Whether a message can be handled now. One that stops a ring waits for the requests of that ring; one that says how writes are

@@ -114,7 +114,11 @@ impl Machine {
             }
             Front::VhostUser => {
                 // A comma ends a value, and two are one. Whoever is gone is looked for again, in seconds before QEMU 9.2.
-                let reconnect = if self.version.is_some_and(|version| version < (9, 2)) { "reconnect=1" } else { "reconnect-ms=500" };
+                let reconnect = if self.version.is_some_and(|version| version < (9, 2)) {
+                    "reconnect=1"
+                } else {
+                    "reconnect-ms=500"
+                };
                 let path = socket.replace(',', ",,");
                 words.extend([
                     "-chardev".to_owned(),

@@ -74,7 +74,8 @@ impl Search {
     /// There is none; says for each one that was looked at why it will not do, and what to install.
     pub fn find(&self) -> anyhow::Result<Qemu> {
         if let Some(program) = &self.named {
-            return check(program, self.front).with_context(|| format!("{} cannot carry the device: {INSTALL}", program.display()));
+            return check(program, self.front)
+                .with_context(|| format!("{} cannot carry the device: {INSTALL}", program.display()));
         }
         let mut refused = String::new();
         for program in self.candidates() {
