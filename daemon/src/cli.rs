@@ -36,7 +36,7 @@ pub enum Verb {
     #[command(after_help = AFTER_SERVE)]
     Serve(Serve),
     /// Start a stock QEMU with the device already plugged in
-    #[command(after_help = AFTER_QEMU)]
+    #[command(after_help = AFTER_QEMU, override_usage = "brownout qemu [OPTIONS] [-- <QEMU ARGS>...]")]
     Qemu(Qemu),
     /// Give a running device a command, or follow its events
     #[command(after_help = AFTER_CTL)]
@@ -79,10 +79,10 @@ impl From<DeviceArguments> for Given {
 /// `brownout serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Listen here as an NVMe device (vfio-user), for QEMU 10.1 and later
+    /// Be an NVMe device (vfio-user) for QEMU 10.1 or later
     #[arg(long, value_name = "PATH", required_unless_present = "vhost_user")]
     pub socket: Option<PathBuf>,
-    /// Listen here as a virtio disk (vhost-user), for any QEMU
+    /// Be a virtio disk (vhost-user) for any QEMU
     #[arg(long, value_name = "PATH")]
     pub vhost_user: Option<PathBuf>,
     /// The control socket (QMP), for `brownout ctl`
@@ -113,19 +113,19 @@ pub struct Qemu {
     /// Guest memory [default: 1GiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Bytes>,
-    /// QEMU 10.1 or later (2.12 for vhost-user), if not in PATH
+    /// The QEMU to start, if not the one in PATH
     #[arg(long, value_name = "PATH")]
     pub qemu: Option<PathBuf>,
-    /// How to plug in: as an NVMe device, or as a virtio disk
-    #[arg(long, value_enum, default_value_t, hide_possible_values = false)]
+    /// vfio-user: NVMe (default), or vhost-user: virtio
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true, hide_default_value = true)]
     pub front: Front,
     /// The control socket (QMP), for `brownout ctl`
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArguments,
-    /// Handed on to QEMU
-    #[arg(last = true, value_name = "QEMU ARGS")]
+    /// Handed on to QEMU: the usage shows them
+    #[arg(last = true, value_name = "QEMU ARGS", hide = true)]
     pub more: Vec<OsString>,
 }
 

@@ -3,4 +3,5 @@
 mod indirection;
 mod kept;
 mod processes;
+mod virtio;
 mod workloads;

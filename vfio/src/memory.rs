@@ -269,7 +269,8 @@ fn file_part(request: &DmaMap, file: &OwnedFd) -> Result<FilePart, Errno> {
     let status = fstat(file).map_err(|_| Errno::INVAL)?;
     let length = u64::try_from(status.st_size).unwrap_or(0);
     let plausible = match FileType::from_raw_mode(status.st_mode) {
-        FileType::RegularFile => request.offset + request.length <= length,
+        // The rest of a file's last page is there as well.
+        FileType::RegularFile => request.offset + request.length <= length.next_multiple_of(PAGE_BYTES),
         FileType::CharacterDevice => true,
         _ => false,
     };

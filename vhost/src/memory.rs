@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use controller::dma::{DmaFault, GuestMemory};
+use vfio::PAGE_BYTES;
 use vfio::message::{DmaMap, DmaUnmap};
 
 /// Where guest addresses end and the window begins.
@@ -91,7 +92,9 @@ impl Shared {
         if self.regions.len() >= REGIONS_MAX {
             return Err(RegionError::TooMany);
         }
-        let map = DmaMap { flags: READ_AND_WRITE, offset: region.offset, address: region.guest, length: region.length };
+        // Rings of libblkio end within a page; what is mapped are whole ones.
+        let length = region.length.next_multiple_of(PAGE_BYTES);
+        let map = DmaMap { flags: READ_AND_WRITE, offset: region.offset, address: region.guest, length };
         self.table.map(&map, Some(file)).map_err(|error| RegionError::Refused(error.0))?;
         self.regions.push(region);
         Ok(())
@@ -104,6 +107,7 @@ impl Shared {
     pub fn remove(&mut self, guest: u64, length: u64, user: u64) -> Result<(), RegionError> {
         let same = |region: &Region| (region.guest, region.length, region.user) == (guest, length, user);
         let index = self.regions.iter().position(same).ok_or(RegionError::Unknown)?;
+        let length = length.next_multiple_of(PAGE_BYTES);
         let request = DmaUnmap { argument_bytes: 0, flags: 0, address: guest, length };
         self.table.unmap(&request).map_err(|error| RegionError::Refused(error.0))?;
         self.regions.swap_remove(index);
@@ -248,6 +252,18 @@ mod tests {
         assert!(reach.read(0x10_1fff, &mut bytes).is_err());
         assert!(reach.is_mapped(WINDOW_START, 0x1000) && !reach.is_mapped(WINDOW_START, 0x1001));
         assert!(reach.is_mapped(0x10_0000, 0x2000) && !reach.is_mapped(0x10_0000, 0x2001));
+    }
+
+    #[test]
+    fn a_region_may_end_within_a_page() {
+        let mut guest = Shared::default();
+        let region = Region { guest: 0x10_0000, length: 15_120, user: 0x7000_0000, offset: 0 };
+        guest.add(region, file(15_120)).expect("mapped");
+        guest.table().write(0x10_0000 + 15_119, &[1]).expect("its last byte");
+        guest.remove(0x10_0000, 15_120, 0x7000_0000).expect("gone");
+        assert!(!guest.table().is_mapped(0x10_0000, 1));
+        let longer = Region { length: 16_385, ..region };
+        assert_eq!(guest.add(longer, file(15_120)), Err(RegionError::Refused(22)));
     }
 
     #[test]
