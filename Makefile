@@ -1,7 +1,7 @@
 # The list of verbs. What a verb does stands in the scripts it calls.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz soak guest doc figures bench bench-check prepush
+.PHONY: help demo test lint fuzz soak guest doc figures bench bench-check profile prepush
 
 # Where rustup puts cargo when .ci/prepare had to install it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -9,6 +9,9 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 # Where cargo builds, and where figures go.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 FIGURES ?= $(TARGET)/figures
+
+# What `make profile` looks at.
+BENCH ?= socket --only read --depth 32
 
 # How long each fuzz target runs.
 SECONDS ?= 600
@@ -63,6 +66,10 @@ bench-check: ## instructions of a command against the table in spec-tests/bench;
 	@.ci/prepare valgrind
 	cargo build --release --locked --package bench
 	$(TARGET)/release/bench instructions --check
+
+profile: ## a flame graph of BENCH="socket --only read" in target/figures; needs perf
+	@.ci/prepare
+	@spec-tests/bench/profile $(FIGURES)/profile.svg $(BENCH)
 
 prepush: ## what CI runs
 	@.ci/run

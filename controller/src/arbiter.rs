@@ -34,14 +34,23 @@ impl Arbiter {
         self.blocked.insert(id);
     }
 
+    /// Whether a queue has entries that cannot be taken.
+    pub(crate) fn any_blocked(&self) -> bool {
+        self.blocked.first_from(0).is_some()
+    }
+
     /// What held queues up may be over: they are tried again.
     pub(crate) fn unblock(&mut self) {
+        if self.blocked.is_empty() {
+            return;
+        }
         self.ready.absorb(&mut self.blocked);
     }
 
     /// The queue to take the next command from. `burst` is how many a queue may give before the next one has its turn.
+    #[inline]
     pub(crate) fn next(&mut self, burst: u32) -> Option<u16> {
-        let stays = self.left > 0 && self.ready.first_from(self.turn) == Some(self.turn);
+        let stays = self.left > 0 && self.ready.contains(self.turn);
         if !stays {
             let behind = self.turn + 1;
             self.turn = self.ready.first_from(behind).or_else(|| self.ready.first_from(0))?;
@@ -50,11 +59,41 @@ impl Arbiter {
         self.left -= 1;
         Some(self.turn)
     }
+
+    /// How many commands may be taken in a row from the queue that was just named; no others wait for theirs if it is the only one.
+    #[inline]
+    pub(crate) fn in_a_row(&self) -> usize {
+        if self.ready.first_from(self.turn + 1).or_else(|| self.ready.first_from(0)) == Some(self.turn) {
+            return usize::MAX;
+        }
+        self.left as usize + 1
+    }
+
+    /// So many commands were taken from the queue that was just named.
+    #[inline]
+    pub(crate) fn took(&mut self, commands: usize) {
+        self.left = self.left.saturating_sub(u32::try_from(commands - 1).unwrap_or(u32::MAX));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_taken_in_a_row_counts_for_the_turn_unless_nobody_else_waits() {
+        let mut arbiter = Arbiter::default();
+        [3, 7].into_iter().for_each(|id| arbiter.ready(id));
+        assert_eq!((arbiter.next(4), arbiter.in_a_row()), (Some(3), 4));
+        arbiter.took(3);
+        assert_eq!((arbiter.next(4), arbiter.in_a_row()), (Some(3), 1));
+        arbiter.took(1);
+        assert_eq!(arbiter.next(4), Some(7));
+        arbiter.idle(3);
+        assert_eq!(arbiter.in_a_row(), usize::MAX);
+        arbiter.took(100);
+        assert_eq!(arbiter.next(4), Some(7));
+    }
 
     #[test]
     fn every_queue_has_its_turn_in_bursts() {

@@ -1,7 +1,7 @@
 //! Submission queue entry → typed command or status. Nobody behind this file sees a dword of an I/O command.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use nvme_spec::command::{DATASET_DEALLOCATE, WRITE_ZEROES_DEALLOCATE, WRITE_ZEROES_NAMESPACE, psdt};
+use nvme_spec::command::{DATASET_DEALLOCATE, WRITE_ZEROES_DEALLOCATE, WRITE_ZEROES_NAMESPACE, fuse, psdt};
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Command, Status};
 
@@ -32,6 +32,7 @@ pub(crate) enum IoCommand {
     Read(Access),
     Write(Access),
     Compare(Access),
+    Verify { blocks: Blocks, force: bool },
     WriteZeroes { blocks: Blocks, force: bool, deallocate: bool },
     DatasetManagement { ranges: u16, deallocate: bool, data: DataPointer },
 }
@@ -48,6 +49,7 @@ impl IoCommand {
             NvmOpcode::READ => Self::Read(access?),
             NvmOpcode::WRITE => Self::Write(access?),
             NvmOpcode::COMPARE => Self::Compare(access?),
+            NvmOpcode::VERIFY => Self::Verify { blocks: blocks(entry), force },
             NvmOpcode::WRITE_ZEROES => write_zeroes(entry)?,
             NvmOpcode::DATASET_MANAGEMENT => Self::DatasetManagement {
                 // NVM Command Set 1.1 section 3.3.3: NR is zero-based.
@@ -59,16 +61,36 @@ impl IoCommand {
         };
         // Commands without data have a PSDT as well.
         data?;
-        check_alone(entry)?;
-        Ok(command)
+        match entry.fuse() {
+            fuse::NONE => Ok(command),
+            fuse::FIRST | fuse::SECOND => Err(Status::MISSING_FUSED),
+            _ => Err(Status::INVALID_FIELD),
+        }
+    }
+
+    /// The two commands of a fused pair, if they are Compare and Write over the same blocks (NVM Command Set 1.1 section 2.1.3; B148).
+    ///
+    /// # Errors
+    /// How each of them ends.
+    pub(crate) fn parse_pair(first: &Command, second: &Command) -> Result<(Self, Self), (Status, Status)> {
+        let alone = |entry: &Command| Self::parse(&Command { flags: entry.flags & !0b11, ..*entry });
+        let compare = alone(first).map_err(|status| (status, Status::FAILED_FUSED))?;
+        let write = alone(second).map_err(|status| (Status::FAILED_FUSED, status))?;
+        match (compare, write) {
+            (Self::Compare(one), Self::Write(other)) if one.blocks == other.blocks && first.nsid == second.nsid => {
+                Ok((compare, write))
+            }
+            _ => Err((Status::INVALID_FIELD, Status::INVALID_FIELD)),
+        }
     }
 
     /// The first block that the command names, for the error log.
+    #[inline]
     pub(crate) fn first_block(&self) -> u64 {
         match self {
             Self::Flush | Self::DatasetManagement { .. } => 0,
             Self::Read(access) | Self::Write(access) | Self::Compare(access) => access.blocks.start,
-            Self::WriteZeroes { blocks, .. } => blocks.start,
+            Self::Verify { blocks, .. } | Self::WriteZeroes { blocks, .. } => blocks.start,
         }
     }
 }
@@ -76,13 +98,8 @@ impl IoCommand {
 /// The PRP entries of an admin command, if it is one that we take: over PCIe no admin command has an SGL (NVMe Base 2.1 section
 /// 4.1.1; B60), and none is part of a fused pair (B61).
 pub(crate) fn admin_data(entry: &Command) -> Result<PrpEntries, Status> {
-    check_alone(entry)?;
-    if entry.psdt() == psdt::PRP { Ok(prps(entry)) } else { Err(Status::INVALID_FIELD) }
-}
-
-/// Fused pairs are offered on no queue (B61).
-fn check_alone(entry: &Command) -> Result<(), Status> {
-    if entry.fuse() == 0 { Ok(()) } else { Err(Status::INVALID_FIELD) }
+    let possible = entry.psdt() == psdt::PRP && entry.fuse() == fuse::NONE;
+    if possible { Ok(prps(entry)) } else { Err(Status::INVALID_FIELD) }
 }
 
 /// What PSDT makes of the data pointer (NVMe Base 2.1 section 4.1.1; B128). The metadata pointer is an address; an SGL for it is refused,
@@ -95,10 +112,12 @@ fn data(entry: &Command) -> Result<DataPointer, Status> {
     }
 }
 
+#[inline]
 fn prps(entry: &Command) -> PrpEntries {
     PrpEntries { prp1: entry.prp1.get(), prp2: entry.prp2.get() }
 }
 
+#[inline]
 fn blocks(entry: &Command) -> Blocks {
     Blocks { start: entry.slba(), count: u32::from(entry.nlb_z()) + 1 }
 }

@@ -32,6 +32,18 @@ pub enum Doorbells {
     Mapped,
 }
 
+/// Whether writes that are not promised to be atomic are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interleave {
+    /// Every command is atomic to every other: more than is promised.
+    #[default]
+    None,
+    /// A write that is above the atomic unit or crosses a boundary goes to the media piece by piece, in an order that follows from a
+    /// seed, with other commands in between; so does a read where that can be told. Each piece counts in the SMART log.
+    Seeded,
+}
+
 /// Options of the device: the names of QEMU's `-device nvme` where it has them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -79,6 +91,10 @@ pub struct DeviceOptions {
     /// Atomic Compare and Write Unit: blocks less one.
     #[serde(rename = "atomic.acwu")]
     pub atomic_acwu: u16,
+    /// Whether writes above the atomic unit fall apart.
+    pub interleave: Interleave,
+    /// What the order of their pieces follows from.
+    pub interleave_seed: u32,
 }
 
 impl Default for DeviceOptions {
@@ -102,6 +118,8 @@ impl Default for DeviceOptions {
             atomic_awun: 0,
             atomic_awupf: 0,
             atomic_acwu: 0,
+            interleave: Interleave::None,
+            interleave_seed: 0,
         }
     }
 }
@@ -209,6 +227,8 @@ pub struct Config {
     pub doorbells: Doorbells,
     /// The atomic units of all namespaces.
     pub atomics: ControllerAtomics,
+    /// The seed from which the order of pieces follows, where commands that are not atomic fall apart.
+    pub interleave: Option<u32>,
     /// In ascending order of their identifiers; the n-th stands on the media's volume n.
     pub namespaces: Vec<NamespaceConfig>,
 }
@@ -320,6 +340,7 @@ impl Config {
                 acwu_z: device.atomic_acwu,
             }
             .checked()?,
+            interleave: (device.interleave == Interleave::Seeded).then_some(device.interleave_seed),
             namespaces: check_namespaces(&device.serial, namespaces)?,
         })
     }

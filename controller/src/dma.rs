@@ -48,6 +48,20 @@ pub trait GuestMemory {
     /// [`DmaFault`] if it cannot be written or is not aligned.
     fn store_u64(&self, address: u64, value: u64) -> Result<(), DmaFault>;
 
+    /// Stores pairs of little-endian 64-bit numbers one behind the other, from a multiple of 16 on. Whoever sees the second number of
+    /// a pair, sees the first as well and all that was written before. The numbers are handed over as they shall lie in memory.
+    ///
+    /// # Errors
+    /// [`DmaFault`] if any cannot be written or `address` is not aligned; some pairs may have been stored then.
+    fn store_pairs(&self, address: u64, pairs: &[[u64; 2]]) -> Result<(), DmaFault> {
+        for (index, [first, second]) in pairs.iter().enumerate() {
+            let at = address.checked_add(index as u64 * 16).ok_or(DmaFault { address })?;
+            self.store_u64(at, u64::from_le(*first))?;
+            self.store_u64(at + 8, u64::from_le(*second))?;
+        }
+        Ok(())
+    }
+
     /// Whether all of `length` bytes from `address` on are mapped, readable and writable. True for an empty range.
     fn is_mapped(&self, address: u64, length: u64) -> bool;
 
@@ -88,6 +102,7 @@ pub struct Segment {
 }
 
 /// Adds the next piece of a command's data; one that goes on where the last one ends is joined to it, and an empty one is none.
+#[inline]
 pub(crate) fn append(segments: &mut Vec<Segment>, address: u64, length: u64) {
     // Transfers are a few megabytes at most.
     let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -112,11 +127,13 @@ pub(crate) struct Transfer<'a, M> {
 }
 
 impl<'a, M: GuestMemory> Transfer<'a, M> {
+    #[inline]
     pub(crate) fn new(memory: &'a M, segments: &'a [Segment]) -> Self {
         Self { memory, segments, cursor: (0, 0) }
     }
 
     /// Calls `access` with each guest address that belongs to `length` bytes from `offset` on, and its part of that range.
+    #[inline(never)]
     fn visit(
         &mut self,
         offset: usize,
@@ -144,13 +161,88 @@ impl<'a, M: GuestMemory> Transfer<'a, M> {
 }
 
 impl<M: GuestMemory> media::Source for Transfer<'_, M> {
+    #[inline]
     fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), media::Fault> {
         self.visit(offset, into.len(), |memory, address, part| memory.read(address, &mut into[part]))
     }
 }
 
 impl<M: GuestMemory> media::Sink for Transfer<'_, M> {
+    #[inline]
     fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), media::Fault> {
         self.visit(offset, from.len(), |memory, address, part| memory.write(address, &from[part]))
+    }
+}
+
+/// The data of a command that lies in one piece.
+pub(crate) struct Piece<'a, M> {
+    memory: &'a M,
+    segment: Segment,
+}
+
+impl<'a, M: GuestMemory> Piece<'a, M> {
+    #[inline]
+    pub(crate) fn new(memory: &'a M, segment: Segment) -> Self {
+        Self { memory, segment }
+    }
+
+    #[inline]
+    fn address(&self, offset: usize, length: usize) -> Result<u64, media::Fault> {
+        let inside = offset.checked_add(length).is_some_and(|end| end <= self.segment.length);
+        if inside { self.segment.address.checked_add(offset as u64).ok_or(media::Fault) } else { Err(media::Fault) }
+    }
+}
+
+impl<M: GuestMemory> media::Source for Piece<'_, M> {
+    #[inline]
+    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), media::Fault> {
+        self.memory.read(self.address(offset, into.len())?, into).map_err(|_| media::Fault)
+    }
+}
+
+impl<M: GuestMemory> media::Sink for Piece<'_, M> {
+    #[inline]
+    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), media::Fault> {
+        self.memory.write(self.address(offset, from.len())?, from).map_err(|_| media::Fault)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::{DmaFault, GuestMemory};
+
+    /// Memory from guest address 0 on that can only be read.
+    pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+    impl GuestMemory for Bytes {
+        fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
+            let start = usize::try_from(address).map_err(|_| DmaFault { address })?;
+            into.copy_from_slice(self.0.get(start..start + into.len()).ok_or(DmaFault { address })?);
+            Ok(())
+        }
+
+        fn write(&self, address: u64, _: &[u8]) -> Result<(), DmaFault> {
+            Err(DmaFault { address })
+        }
+
+        fn load_u32(&self, address: u64) -> Result<u32, DmaFault> {
+            Err(DmaFault { address })
+        }
+
+        fn store_u32(&self, address: u64, _: u32) -> Result<(), DmaFault> {
+            Err(DmaFault { address })
+        }
+
+        fn store_u64(&self, address: u64, _: u64) -> Result<(), DmaFault> {
+            Err(DmaFault { address })
+        }
+
+        fn is_mapped(&self, address: u64, length: u64) -> bool {
+            address + length <= self.0.len() as u64
+        }
+
+        fn generation(&self) -> u64 {
+            0
+        }
     }
 }

@@ -26,8 +26,12 @@ pub(crate) struct Doorbells {
     shadow_seen: Vec<u32>,
     /// Doorbells of queues that were just created: zero in the page before the host can know of the queue.
     fresh: Vec<u16>,
+    /// Doorbells that are looked at: of queues that exist, or did; ascending.
+    watched: Vec<u16>,
 }
 
+/// The doorbells of the admin queue.
+const ADMIN: [u16; 2] = [0, 1];
 /// The first doorbell that is not the admin queue's.
 const FIRST_IO_INDEX: u16 = 2;
 
@@ -44,7 +48,7 @@ impl Doorbells {
     /// For queues 0 to `count - 1`.
     pub(crate) fn new(count: u16) -> Self {
         let seen = vec![0; 2 * usize::from(count)];
-        Self { shadow: None, page_seen: seen.clone(), shadow_seen: seen, fresh: Vec::new() }
+        Self { shadow: None, page_seen: seen.clone(), shadow_seen: seen, fresh: Vec::new(), watched: ADMIN.into() }
     }
 
     /// Drops the shadow buffers and forgets what was seen; the shared page is cleared.
@@ -53,6 +57,7 @@ impl Doorbells {
         self.page_seen.fill(0);
         self.shadow_seen.fill(0);
         self.fresh.clear();
+        self.watched.splice(.., ADMIN);
         if let Some(page) = page {
             (0..self.page_seen.len()).for_each(|index| page.store(index, 0));
         }
@@ -72,6 +77,9 @@ impl Doorbells {
         self.page_seen[usize::from(index)] = 0;
         self.shadow_seen[usize::from(index)] = 0;
         self.fresh.push(index);
+        if let Err(place) = self.watched.binary_search(&index) {
+            self.watched.insert(place, index);
+        }
     }
 
     /// Clears the page's doorbells of queues that were just created; before their creation is announced.
@@ -108,17 +116,15 @@ impl Doorbells {
             return false;
         }
         let mut moved = false;
-        for id in 0..queues.count() {
-            for (exists, index) in
-                [(queues.submission(id).is_some(), tail_index(id)), (queues.completion(id).is_some(), head_index(id))]
-            {
-                if !exists {
-                    continue;
-                }
-                for value in self.changed(memory, page, index).into_iter().flatten() {
-                    moved = true;
-                    ring(queues, arbiter, index, value).unwrap_or_else(&mut *event);
-                }
+        for at in 0..self.watched.len() {
+            let index = self.watched[at];
+            let [in_page, in_shadow] = self.changed(memory, page, index);
+            if in_page.or(in_shadow).is_none() || !exists(queues, index) {
+                continue;
+            }
+            for value in [in_page, in_shadow].into_iter().flatten() {
+                moved = true;
+                ring(queues, arbiter, index, value).unwrap_or_else(&mut *event);
             }
         }
         moved
@@ -141,12 +147,12 @@ impl Doorbells {
 
     /// Asks the host to ring when it has something new, before the device sleeps: the event index of each queue is brought up to
     /// date. While the device is awake the indexes stay behind, and the host stays silent. The host's next change after this is either seen
-    /// by a poll that follows, or announced.
-    pub(crate) fn arm<M: GuestMemory>(&self, memory: &M, queues: &Queues) {
+    /// by a poll that follows, or announced. Heads of completion queues are asked for only with `heads`.
+    pub(crate) fn arm<M: GuestMemory>(&self, memory: &M, queues: &Queues, heads: bool) {
         let Some(shadow) = self.shadow else { return };
         for id in 1..queues.count() {
             let tail = queues.submission(id).map(|queue| (tail_index(id), queue.tail()));
-            let head = queues.completion(id).map(|queue| (head_index(id), queue.head()));
+            let head = queues.completion(id).filter(|_| heads).map(|queue| (head_index(id), queue.head()));
             for (index, value) in [tail, head].into_iter().flatten() {
                 // A buffer that is gone leaves the host to ring as it likes.
                 let _ = memory.store_u32(entry_address(shadow.event_indexes, index), value);
@@ -167,6 +173,12 @@ impl Doorbells {
         }
         publish_indexes();
     }
+}
+
+/// Whether the queue of a doorbell is still there.
+fn exists(queues: &Queues, index: u16) -> bool {
+    let id = index / 2;
+    if index.is_multiple_of(2) { queues.submission(id).is_some() } else { queues.completion(id).is_some() }
 }
 
 /// Event indexes that were stored become visible before anything that follows, on every processor.

@@ -22,13 +22,14 @@ pub(crate) const ADMIN: [AdminOpcode; 12] = [
 ];
 
 /// Commands of the NVM command set, with what the effects log says of each.
-pub(crate) const NVM: [(NvmOpcode, u32); 6] = [
+pub(crate) const NVM: [(NvmOpcode, u32); 7] = [
     (NvmOpcode::FLUSH, effects::SUPPORTED),
     (NvmOpcode::WRITE, effects::SUPPORTED | effects::CONTENT_CHANGE),
     (NvmOpcode::READ, effects::SUPPORTED),
     (NvmOpcode::COMPARE, effects::SUPPORTED),
     (NvmOpcode::WRITE_ZEROES, effects::SUPPORTED | effects::CONTENT_CHANGE),
     (NvmOpcode::DATASET_MANAGEMENT, effects::SUPPORTED | effects::CONTENT_CHANGE),
+    (NvmOpcode::VERIFY, effects::SUPPORTED),
 ];
 
 /// Features, with their scope. Volatile Write Cache counts only where the media has one.

@@ -1,7 +1,9 @@
-//! Commands that the media has taken and not finished: token → command. Abort, queue deletion, reset and drain ask here.
+//! Commands that were taken and not finished, at the media or waiting: token → command. Abort, queue deletion, reset and drain ask here.
 
-use media::Token;
+use media::{LbaRange, Token};
+use nvme_spec::Command;
 
+use crate::command::IoCommand;
 use crate::queue::Permit;
 
 /// What is left to do when the media is done, and what the error log wants to know.
@@ -15,11 +17,60 @@ pub(crate) struct Origin {
     pub(crate) differs: bool,
 }
 
+impl Origin {
+    /// What an entry says of itself.
+    pub(crate) fn of(entry: &Command) -> Self {
+        Self { opcode: entry.opcode, nsid: entry.nsid.get(), ..Self::default() }
+    }
+}
+
+/// Which of a fused pair a command is, and the token of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fused {
+    /// Of none.
+    No,
+    /// The first.
+    Compare { write: Token },
+    /// The second; `None` once the first is done.
+    Write { compare: Option<Token> },
+}
+
+/// What is kept of a command that does not simply go to the media once.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    /// Of no pair by itself: `fused` knows.
+    pub(crate) command: IoCommand,
+    /// The media has it. Otherwise it waits for others, or for its turn.
+    pub(crate) at_media: bool,
+    /// The ranges of a Dataset Management command, as they were when it came.
+    pub(crate) listed: Vec<LbaRange>,
+    /// The blocks that it is about now, if not all of them.
+    pub(crate) piece: Option<LbaRange>,
+    /// The pieces that follow; the last is the next.
+    pub(crate) left: Vec<LbaRange>,
+    pub(crate) fused: Fused,
+}
+
+impl Parked {
+    pub(crate) fn new(command: IoCommand) -> Self {
+        Self { command, at_media: false, listed: Vec::new(), piece: None, left: Vec::new(), fused: Fused::No }
+    }
+}
+
 /// A command under way.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     pub(crate) permit: Permit,
     pub(crate) origin: Origin,
+    /// Nothing for one that the media has, and that is over when the media is done.
+    pub(crate) parked: Option<Box<Parked>>,
+}
+
+impl InFlight {
+    /// Whether the media has it.
+    pub(crate) fn is_at_media(&self) -> bool {
+        self.parked.as_ref().is_none_or(|parked| parked.at_media)
+    }
 }
 
 /// A table with free places; the index is the token.
@@ -31,6 +82,7 @@ pub(crate) struct InFlightTable {
 
 impl InFlightTable {
     /// The token that the next insertion will use.
+    #[inline]
     pub(crate) fn next_token(&self) -> Token {
         Token(self.free.last().copied().unwrap_or(self.places.len()) as u64)
     }
@@ -41,6 +93,14 @@ impl InFlightTable {
             Some(index) => self.places[index] = Some(command),
             None => self.places.push(Some(command)),
         }
+    }
+
+    pub(crate) fn get(&self, token: Token) -> Option<&InFlight> {
+        self.places.get(usize::try_from(token.0).ok()?)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut InFlight> {
+        self.places.get_mut(usize::try_from(token.0).ok()?)?.as_mut()
     }
 
     /// The command under `token`, which is free afterwards.

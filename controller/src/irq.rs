@@ -42,6 +42,42 @@ struct Vector {
     since: Nanoseconds,
     /// Interrupt Vector Configuration, CD: no coalescing here.
     immediate: bool,
+    /// One of them is the admin queue's: no waiting for the host.
+    urgent: bool,
+    /// The last message, if the host has not answered it yet.
+    unanswered: Option<Told>,
+}
+
+/// What a message told of.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    at: Nanoseconds,
+    /// The heads of the vector's queues at that time, added up: when the host has taken something, they are others.
+    heads: u64,
+}
+
+/// The completion queues of one vector.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heads {
+    /// Their heads, added up.
+    pub(crate) sum: u64,
+    /// Whether one holds entries that the host has not taken.
+    pub(crate) unseen: bool,
+}
+
+/// How long a message waits for the host to take what an earlier one told of. A driver that takes entries and moves no head for so long
+/// is told again; others take the new entries along, and the second message would have been for nothing.
+const ANSWER_MAX: Nanoseconds = Nanoseconds(200_000);
+
+impl Vector {
+    /// When the message for what is pending is due.
+    fn due(&self, threshold: u32, aggregation: Nanoseconds) -> Nanoseconds {
+        let gathered = if self.pending >= threshold.max(1) { Nanoseconds(0) } else { self.since.plus(aggregation) };
+        match self.unanswered {
+            Some(told) if !self.urgent => gathered.max(told.at.plus(ANSWER_MAX)),
+            _ => gathered,
+        }
+    }
 }
 
 /// State of all interrupts of a controller.
@@ -132,6 +168,12 @@ impl Interrupts {
             vector.since = now;
         }
         vector.pending = if held_back { vector.pending.saturating_add(count) } else { u32::MAX };
+        vector.urgent |= admin;
+    }
+
+    /// Whether a message waits for the host to move a head.
+    pub(crate) fn awaits_heads(&self) -> bool {
+        self.pending.iter().any(|index| self.vectors[usize::from(index)].unanswered.is_some())
     }
 
     fn holds_back(&self, vector: u16) -> bool {
@@ -139,29 +181,40 @@ impl Interrupts {
         !immediate && self.threshold > 1 && self.aggregation.0 > 0
     }
 
-    /// Sends the messages that are due; `unseen` says whether any completion queue with interrupts holds entries that the host has
-    /// not seen, for each vector that the pin stands for.
-    pub(crate) fn deliver(&mut self, now: Nanoseconds, unseen: impl FnOnce() -> bool, effects: &mut Vec<Effect>) {
+    /// Sends the messages that are due. `heads` tells of the completion queues with interrupts that have a vector; of all of them
+    /// without one.
+    pub(crate) fn deliver(
+        &mut self,
+        now: Nanoseconds,
+        heads: impl Fn(Option<u16>) -> Heads,
+        effects: &mut Vec<Effect>,
+    ) {
         match self.mode {
             InterruptMode::MsiX => {
                 self.drive_pin(false, effects);
-                self.send_due(now, effects);
+                self.send_due(now, heads, effects);
             }
             InterruptMode::Pin => {
                 for index in std::mem::take(&mut self.pending).iter() {
                     self.vectors[usize::from(index)].pending = 0;
                 }
-                let level = self.mask & 1 == 0 && unseen();
+                let level = self.mask & 1 == 0 && heads(None).unseen;
                 self.drive_pin(level, effects);
             }
         }
     }
 
-    fn send_due(&mut self, now: Nanoseconds, effects: &mut Vec<Effect>) {
+    fn send_due(&mut self, now: Nanoseconds, heads: impl Fn(Option<u16>) -> Heads, effects: &mut Vec<Effect>) {
         for index in self.pending.iter() {
+            let heads = heads(Some(index));
             let vector = &mut self.vectors[usize::from(index)];
-            if vector.pending >= self.threshold.max(1) || now >= vector.since.plus(self.aggregation) {
-                vector.pending = 0;
+            if vector.unanswered.is_some_and(|told| told.heads != heads.sum) {
+                vector.unanswered = None;
+            }
+            if now >= vector.due(self.threshold, self.aggregation) {
+                *vector = Vector { pending: 0, urgent: false, ..*vector };
+                // The host may have looked by itself meanwhile, and then it has nothing to answer.
+                vector.unanswered = heads.unseen.then_some(Told { at: now, heads: heads.sum });
                 self.pending.remove(index);
                 effects.push(Effect::Message { vector: index });
             }
@@ -170,7 +223,8 @@ impl Interrupts {
 
     /// When the next message that is held back becomes due.
     pub(crate) fn next_event(&self) -> Option<Nanoseconds> {
-        self.pending.iter().map(|index| self.vectors[usize::from(index)].since.plus(self.aggregation)).min()
+        let due = |index| self.vectors[usize::from(index)].due(self.threshold, self.aggregation);
+        self.pending.iter().map(due).min()
     }
 
     /// The level of the pin.

@@ -4,9 +4,9 @@
 //! Map of the crate, in the order in which a command passes: [`bar`] and `doorbell` (where the host writes), `state` (CC and CSTS),
 //! `arbiter` and `queue` (a completion slot, then the entry), `command` (typed, or a status), `io` and `admin` (one file for each
 //! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and up again: `inflight`, `queue`,
-//! [`irq`](Effect).
+//! [`irq`](Effect). Commands over the same blocks take turns: `atomic` and `turn`.
 //!
-//! What it does not implement yet: protection information, fused commands, Copy, Verify, Write Uncorrectable, reservations, namespace
+//! What it does not implement yet: protection information, Copy, Write Uncorrectable, reservations, namespace
 //! management, Format, Sanitize, firmware download, weighted arbitration.
 
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@
 mod absence;
 mod admin;
 mod arbiter;
+mod atomic;
 pub mod bar;
 mod command;
 pub mod config;
@@ -32,10 +33,12 @@ mod prp;
 mod queue;
 mod rest;
 mod sgl;
+mod short;
 mod state;
+mod turn;
 
 use media::power::{Mark, Step};
-use media::{Media, Request, Submitted, Token, VolumeId};
+use media::{LbaRange, Media, Request, Submitted, Token, VolumeId};
 use nvme_spec::log::Event;
 use nvme_spec::{Command, Status, register};
 
@@ -44,6 +47,7 @@ use admin::Done;
 use admin::events::Events;
 use admin::features::Features;
 use arbiter::Arbiter;
+use atomic::{Dice, Order};
 use bar::Target;
 use command::IoCommand;
 use config::Config;
@@ -51,10 +55,10 @@ use dma::{DoorbellPage, GuestMemory, Segment};
 use doorbell::Doorbells;
 use health::Health;
 use inflight::{InFlight, InFlightTable, Origin};
-use irq::Interrupts;
+use irq::{Heads, Interrupts};
 use namespace::Namespaces;
 use power::{Powered, Supply};
-use queue::{CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
+use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
 use state::{Registers, Reset, Shutdown};
 
 pub use irq::{Effect, InterruptMode};
@@ -89,6 +93,12 @@ pub struct Controller {
     arbiter: Arbiter,
     doorbells: Doorbells,
     in_flight: InFlightTable,
+    /// Who has which blocks.
+    order: Order,
+    /// Commands that go to the media piece by piece and have no piece there.
+    scattered: Vec<Token>,
+    /// In which order pieces go, if writes above the atomic unit fall apart.
+    dice: Option<Dice>,
     interrupts: Interrupts,
     events: Events,
     features: Features,
@@ -105,10 +115,14 @@ pub struct Controller {
     /// Of the admin queue's memory.
     absence: Absence,
     effects: Vec<Effect>,
+    /// MDTS in bytes.
+    transfer_bytes_max: usize,
     /// Scratch for the data of one command.
     segments: Vec<Segment>,
     /// Scratch for its metadata.
     metadata: Vec<Segment>,
+    /// Scratch for the ranges of one Dataset Management command.
+    listed: Vec<LbaRange>,
 }
 
 impl Controller {
@@ -127,6 +141,9 @@ impl Controller {
             doorbells: Doorbells::new(queues.count()),
             queues,
             in_flight: InFlightTable::default(),
+            order: Order::default(),
+            scattered: Vec::new(),
+            dice: config.interleave.map(|seed| Dice::new(seed.into())),
             interrupts: Interrupts::new(config.vectors),
             events: Events::new(usize::from(config.aerl_z) + 1, config.events_kept),
             features: Features::new(&config),
@@ -140,7 +157,9 @@ impl Controller {
             effects: Vec::new(),
             segments: Vec::new(),
             metadata: Vec::new(),
+            listed: Vec::new(),
             media,
+            transfer_bytes_max: config.transfer_bytes_max(),
             supply,
             config,
         }
@@ -267,6 +286,7 @@ impl Controller {
             self.notice_new_memory(memory);
             worked |= self.poll_doorbells(memory, page);
             worked |= self.take_commands(now, memory);
+            worked |= self.go_on(now, memory);
             self.doorbells.clear_fresh(page);
             self.report_events();
             worked |= self.publish(now, memory);
@@ -282,7 +302,9 @@ impl Controller {
         if !self.power_is_on() || !self.registers.is_running() || !self.bus_master {
             return true;
         }
-        self.doorbells.arm(memory, &self.queues);
+        // A head that moves is worth a message of the host only where something waits for it.
+        let heads = self.arbiter.any_blocked() || self.interrupts.awaits_heads();
+        self.doorbells.arm(memory, &self.queues, heads);
         let moved = self.poll_doorbells(memory, page);
         self.notice_power();
         !moved
@@ -339,6 +361,8 @@ impl Controller {
             self.media.cancel(token);
             self.in_flight.remove(token);
         }
+        self.order.clear();
+        self.scattered.clear();
         self.media.cancel(SHUTDOWN_TOKEN);
         self.restore_write_cache();
         self.queues.clear();
@@ -375,9 +399,9 @@ impl Controller {
         for (token, outcome) in finished {
             if token == SHUTDOWN_TOKEN {
                 self.registers.shutdown = self.shutdown_ended(outcome);
-            } else if let Some(mut command) = self.in_flight.remove(token) {
+            } else if let Some(command) = self.in_flight.get_mut(token) {
                 let result = outcome::conclude(outcome, &mut command.origin);
-                self.complete(command.permit, command.origin, result);
+                self.piece_done(token, result);
             }
         }
         worked
@@ -416,106 +440,101 @@ impl Controller {
     fn take_commands<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) -> bool {
         let mut done = 0;
         let burst = self.features.burst();
-        while done < WORK_PER_STEP && self.registers.is_running() {
+        if !self.registers.is_running() {
+            return false;
+        }
+        while done < WORK_PER_STEP {
             let Some(id) = self.arbiter.next(burst) else { break };
+            if id != 0 {
+                let short = self.take_short(now, memory, id, self.arbiter.in_a_row().min(WORK_PER_STEP - done));
+                if short > 0 {
+                    self.arbiter.took(short);
+                    done += short;
+                    continue;
+                }
+            }
             match self.queues.take(id, memory) {
-                Take::Command(permit, command) => {
-                    self.segments.clear();
-                    if id == 0 {
-                        self.absence.over();
+                Take::Command(permit, first) if id != 0 && turn::begins_pair(first) => {
+                    let first = *first;
+                    match self.take_pair(memory, permit, &first) {
+                        Ok(()) => done += 2,
+                        Err(by) => self.hold_back(id, &by),
                     }
-                    if self.fetched(&permit, &command) {
+                }
+                Take::Command(permit, command) => {
+                    if self.supply.fetched(&permit, command) {
                         break;
                     }
-                    self.execute(now, memory, permit, &command);
+                    let origin = Origin::of(command);
+                    if id == 0 {
+                        let command = *command;
+                        self.absence.over();
+                        self.execute_admin(memory, permit, &command, origin);
+                    } else {
+                        let command = IoCommand::parse(command);
+                        self.execute_io(now, memory, permit, command, origin);
+                    }
                     done += 1 + self.segments.len() / PIECES_PER_WORK;
                 }
                 Take::Empty => self.arbiter.idle(id),
-                Take::NoSlot => self.arbiter.block(id),
-                Take::MemoryGone => {
-                    self.arbiter.block(id);
-                    self.memory_gone(id);
-                }
+                Take::Blocked(by) => self.hold_back(id, &by),
+            }
+            // Only what happens on the admin queue can end the life of the queues.
+            if id == 0 && !self.registers.is_running() {
+                break;
             }
         }
         self.supply.breaker.work_on(Mark::NONE);
         done > 0
     }
 
-    /// One command: it is answered now, or the media has it, or it waits without a slot.
-    fn execute<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, permit: Permit, command: &Command) {
-        let mut origin = Origin { opcode: command.opcode, nsid: command.nsid.get(), ..Origin::default() };
+    /// A queue is not asked again until what holds it back is over.
+    fn hold_back(&mut self, id: u16, by: &Blocked) {
+        self.arbiter.block(id);
+        if matches!(by, Blocked::MemoryGone) {
+            self.memory_gone(id);
+        }
+    }
+
+    fn execute_admin<M: GuestMemory>(&mut self, memory: &M, permit: Permit, command: &Command, origin: Origin) {
+        self.segments.clear();
         let token = self.in_flight.next_token();
-        let result = if permit.sqid() == 0 {
-            admin::execute(self, memory, command, token)
-        } else {
-            self.execute_io(now, memory, command, token, &mut origin)
-        };
+        let result = admin::execute(self, memory, command, token);
+        self.settle(permit, origin, result);
+    }
+
+    /// What was begun is answered now, or the media has it, or it waits.
+    #[inline]
+    fn settle(&mut self, permit: Permit, origin: Origin, result: Result<Done, Status>) {
         match result {
             Ok(Done::Now(dw0)) => self.complete(permit, origin, Ok(dw0)),
-            Ok(Done::Pending) => self.in_flight.insert(InFlight { permit, origin }),
+            Ok(Done::Pending) => self.in_flight.insert(InFlight { permit, origin, parked: None }),
+            Ok(Done::Waits(parked)) => self.in_flight.insert(InFlight { permit, origin, parked: Some(parked) }),
             Ok(Done::Parked) => self.queues.abandon(permit),
             Err(status) => self.complete(permit, origin, Err(status)),
         }
     }
 
-    fn execute_io<M: GuestMemory>(
-        &mut self,
-        now: Nanoseconds,
-        memory: &M,
-        entry: &Command,
-        token: Token,
-        origin: &mut Origin,
-    ) -> Result<Done, Status> {
-        let command = IoCommand::parse(entry)?;
-        origin.lba = command.first_block();
-        if self.reached(Step::CommandAccepted) {
-            return Err(Status::ABORTED_POWER_LOSS);
-        }
-        if self.registers.shutdown != Shutdown::No {
-            return Err(Status::ABORTED_POWER_LOSS);
-        }
-        let mut context = io::Context {
-            now,
-            memory,
-            media: self.media.as_mut(),
-            namespaces: &self.namespaces,
-            segments: &mut self.segments,
-            metadata: &mut self.metadata,
-            page_shift: self.registers.page_shift(),
-            transfer_bytes_max: self.config.transfer_bytes_max(),
-            token,
-            origin,
-        };
-        let submitted = io::start(&mut context, entry.nsid.get(), &command)?;
-        self.reached(Step::CommandSubmitted);
-        match submitted {
-            Submitted::Pending => Ok(Done::Pending),
-            Submitted::Done(outcome) => outcome::conclude(outcome, origin).map(Done::Now),
-        }
-    }
-
     /// Answers a command; a failure goes into the error log, and the answer says so (B89).
+    #[inline]
     fn complete(&mut self, permit: Permit, origin: Origin, result: Result<u32, Status>) {
-        let (status, dw0) = match result {
-            Ok(dw0) => (Status::SUCCESS, dw0),
-            Err(status) => {
-                self.health.log_command(permit.sqid(), permit.cid(), origin, status);
-                (status.with_more(), 0)
-            }
-        };
-        self.unpublished.insert(self.queues.complete(permit, status, dw0));
-        self.reached(Step::CompletionQueued);
+        match result {
+            Ok(dw0) => self.answer(permit, Status::SUCCESS, dw0),
+            Err(status) => self.complete_failed(permit, origin, status),
+        }
     }
 
-    /// Takes a command away from the media and answers it with `status`; `false` if the media has finished it.
-    fn withdraw(&mut self, token: Token, status: Status) -> bool {
-        if !self.media.cancel(token) {
-            return false;
-        }
-        let Some(command) = self.in_flight.remove(token) else { return false };
-        self.complete(command.permit, command.origin, Err(status));
-        true
+    #[cold]
+    fn complete_failed(&mut self, permit: Permit, origin: Origin, status: Status) {
+        self.health.log_command(permit.sqid(), permit.cid(), origin, status);
+        self.answer(permit, status.with_more(), 0);
+    }
+
+    #[inline]
+    fn answer(&mut self, permit: Permit, status: Status, dw0: u32) {
+        let cqid = self.queues.complete(permit, status, dw0);
+        self.unpublished.insert(cqid);
+        self.reached(Step::CompletionQueued);
     }
 
     /// Events meet requests, as far as there are completion slots.
@@ -536,7 +555,8 @@ impl Controller {
         for id in queues.iter().filter(|id| *id != 0).chain(queues.first_from(0).filter(|id| *id == 0)) {
             let Some(queue) = self.queues.completion_mut(id) else { continue };
             let breaker = &self.supply.breaker;
-            let (written, gone) = match queue.publish(memory, || {
+            // An armed crash point wants each entry to be a step.
+            let (written, gone) = match queue.publish(memory, !breaker.attentive(), || {
                 breaker.reached(Step::CompletionWritten);
             }) {
                 Ok(written) => (written, false),
@@ -574,9 +594,16 @@ impl Controller {
             return;
         }
         let before = self.effects.len();
-        let queues = &mut self.queues;
-        let unseen = || queues.completions_mut().any(|(_, queue)| queue.vector().is_some() && !queue.is_empty());
-        self.interrupts.deliver(now, unseen, &mut self.effects);
+        let queues = &self.queues;
+        let heads = |vector: Option<u16>| {
+            let of_vector = |own: u16| vector.is_none_or(|vector| own == vector);
+            let queues = queues.completions().filter(|(_, queue)| queue.vector().is_some_and(of_vector));
+            queues.fold(Heads { sum: 0, unseen: false }, |heads, (_, queue)| Heads {
+                sum: heads.sum + u64::from(queue.head()),
+                unseen: heads.unseen || !queue.is_empty(),
+            })
+        };
+        self.interrupts.deliver(now, heads, &mut self.effects);
         self.raise_until_lost(before);
     }
 

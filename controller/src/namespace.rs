@@ -1,9 +1,10 @@
 //! Namespaces: identifier → identity, format, and the volume that it stands on. Which commands they take is not their business.
 
-use media::{Media, VolumeId, VolumeShape};
+use media::{LbaRange, Media, VolumeId, VolumeShape};
 use nvme_spec::Status;
 
-use crate::config::{Atomics, Config, NamespaceConfig};
+use crate::atomic::Units;
+use crate::config::{Atomics, Config, ControllerAtomics, NamespaceConfig};
 
 /// An active namespace.
 #[derive(Clone, Debug)]
@@ -11,6 +12,8 @@ pub(crate) struct Namespace {
     pub(crate) identity: NamespaceConfig,
     pub(crate) volume: VolumeId,
     pub(crate) shape: VolumeShape,
+    /// Bytes of a block in the host's buffer: of its data, and of its metadata where that follows it.
+    pub(crate) buffer_block_bytes: u32,
     pub(crate) atomics: Atomics,
 }
 
@@ -18,6 +21,32 @@ impl Namespace {
     /// What the namespace holds, in bytes of data.
     pub(crate) fn capacity_bytes(&self) -> u128 {
         u128::from(self.shape.capacity_blocks) << self.block_shift()
+    }
+
+    /// What is atomic in normal operation: with `disables_normal` no more than after a loss of power (B165).
+    pub(crate) fn units(&self, controller: ControllerAtomics, disables_normal: bool) -> Units {
+        let own = &self.atomics;
+        let (across_z, own_z, blocks, boundary_z) = if disables_normal {
+            (controller.awupf_z, own.nawupf_z, own.power_fail_blocks(controller), own.nabspf_z)
+        } else {
+            (controller.awun_z, own.nawun_z, own.normal_blocks(controller), own.nabsn_z)
+        };
+        // The controller's unit holds across boundaries, unless in Multiple Atomicity Mode it is the size between them (B162).
+        let across_z = if own.multiple && own_z == 0 { 0 } else { across_z };
+        Units {
+            across_blocks: u32::from(across_z) + 1,
+            blocks,
+            boundary_blocks: if boundary_z == 0 { 0 } else { u32::from(boundary_z) + 1 },
+            offset: own.nabo.into(),
+            multiple: own.multiple,
+        }
+    }
+
+    /// Whether a fused Compare and Write of this range is atomic.
+    pub(crate) fn compares_atomically(&self, controller: ControllerAtomics, range: LbaRange) -> bool {
+        let units = self.units(controller, false);
+        range.blocks <= u64::from(controller.acwu_z) + 1
+            || (range.blocks <= u64::from(self.atomics.compare_blocks(controller)) && !units.crosses(range))
     }
 
     /// log2 of the logical block size in bytes.
@@ -45,7 +74,9 @@ impl Namespaces {
             let shape = media.shape(volume).expect("each namespace has its volume");
             assert!(shape.block_bytes.is_power_of_two() && shape.power_atomic_blocks >= 1);
             let atomics = config.atomics(index, shape.power_atomic_blocks).expect("checked against the media");
-            Namespace { identity: identity.clone(), volume, shape, atomics }
+            let among = if identity.extended_metadata { shape.metadata_bytes } else { 0 };
+            let buffer_block_bytes = shape.block_bytes + among;
+            Namespace { identity: identity.clone(), volume, shape, buffer_block_bytes, atomics }
         });
         Self { active: active.collect() }
     }
@@ -73,11 +104,23 @@ impl Namespaces {
 
     /// The active namespace with this identifier.
     pub(crate) fn get(&self, nsid: u32) -> Option<&Namespace> {
-        self.active.iter().find(|namespace| namespace.identity.nsid == nsid)
+        let place = self.active.binary_search_by_key(&nsid, |namespace| namespace.identity.nsid).ok()?;
+        self.active.get(place)
     }
 
     /// The namespace that a command means: one that cannot be is refused otherwise than one that only is not there (B106).
+    #[inline]
     pub(crate) fn resolve(&self, nsid: u32) -> Result<&Namespace, Status> {
+        // Identifiers are mostly given out from 1 on without a gap.
+        let place = (nsid as usize).wrapping_sub(1);
+        if let Some(namespace) = self.active.get(place).filter(|namespace| namespace.identity.nsid == nsid) {
+            return Ok(namespace);
+        }
+        self.resolve_by_search(nsid)
+    }
+
+    #[inline(never)]
+    fn resolve_by_search(&self, nsid: u32) -> Result<&Namespace, Status> {
         if let Some(namespace) = self.get(nsid) {
             return Ok(namespace);
         }

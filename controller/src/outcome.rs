@@ -19,7 +19,13 @@ pub(crate) fn status(outcome: Outcome) -> Status {
 }
 
 /// How a command of an I/O queue ended, once the media is done with it; the error log learns which block failed (B88).
+#[inline]
 pub(crate) fn conclude(outcome: Outcome, origin: &mut Origin) -> Result<u32, Status> {
+    if outcome.is_ok() && !origin.differs { Ok(0) } else { conclude_failed(outcome, origin) }
+}
+
+#[cold]
+fn conclude_failed(outcome: Outcome, origin: &mut Origin) -> Result<u32, Status> {
     if let Err(MediaError::UnrecoveredRead { first } | MediaError::WriteFailed { first }) = outcome {
         origin.lba = first.0;
     }

@@ -9,6 +9,7 @@ use media::{
 };
 use nvme_spec::Command;
 use nvme_spec::opcode::NvmOpcode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Controller;
@@ -16,7 +17,7 @@ use crate::dma::{DmaFault, GuestMemory};
 use crate::queue::Permit;
 
 /// A command by its names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CommandName {
     /// Submission queue.
@@ -28,7 +29,7 @@ pub struct CommandName {
 }
 
 /// Logical blocks of a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct BlockRange {
     /// The first block.
     pub first: u64,
@@ -37,7 +38,7 @@ pub struct BlockRange {
 }
 
 /// What a change was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
     /// A write of data or of zeroes.
@@ -47,7 +48,7 @@ pub enum Change {
 }
 
 /// What became of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FateName {
     /// All of it is there.
@@ -59,7 +60,7 @@ pub enum FateName {
 }
 
 /// What the contract lets a host find in the blocks of a change that was not durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Observable {
     /// What was there before: not all of the change had arrived, and it stands or falls as a whole.
@@ -73,7 +74,7 @@ pub enum Observable {
 }
 
 /// A write or deallocation that was not durable when power went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NotDurable {
     /// What it was.
@@ -100,7 +101,7 @@ pub struct NotDurable {
 }
 
 /// What a loss of power did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PowerReport {
     /// The step at which the crash point tripped; absent where power was cut from outside.
@@ -155,6 +156,12 @@ impl<M: GuestMemory> GuestMemory for Powered<'_, M> {
         self.reach(address)?.store_u64(address, value)
     }
 
+    #[inline]
+    fn store_pairs(&self, address: u64, pairs: &[[u64; 2]]) -> Result<(), DmaFault> {
+        self.reach(address)?.store_pairs(address, pairs)
+    }
+
+    #[inline]
     fn is_mapped(&self, address: u64, length: u64) -> bool {
         self.memory.is_mapped(address, length)
     }
@@ -172,13 +179,27 @@ pub(crate) struct Supply {
     cut: Cut,
     /// The loss of power was resolved and reported.
     resolved: bool,
+    misbehaviour: Vec<&'static str>,
     report: Option<PowerReport>,
 }
 
 impl Supply {
+    /// The media learns on whose behalf it works from now on.
+    #[inline]
+    pub(crate) fn work_on(&self, permit: &Permit) {
+        self.breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
+    }
+
+    /// A command was fetched; returns whether power is lost.
+    #[inline]
+    pub(crate) fn fetched(&self, permit: &Permit, command: &Command) -> bool {
+        self.work_on(permit);
+        self.breaker.attentive() && self.breaker.fetched(&fetched(permit, command))
+    }
+
     pub(crate) fn new(media: &mut dyn Media) -> Self {
-        let breaker = media.power().map(|power| power.breaker()).unwrap_or_default();
-        Self { breaker, ..Self::default() }
+        let Some(power) = media.power() else { return Self::default() };
+        Self { breaker: power.breaker(), misbehaviour: power.misbehaviour(), ..Self::default() }
     }
 }
 
@@ -219,6 +240,12 @@ impl Controller {
     #[must_use]
     pub fn crash_armed(&self) -> Option<Arming> {
         self.supply.breaker.arming()
+    }
+
+    /// The promises that the media breaks, by name: none, unless it was made to.
+    #[must_use]
+    pub fn misbehaviour(&self) -> &[&'static str] {
+        &self.supply.misbehaviour
     }
 
     /// The report of the last loss of power, also after power came back.
@@ -275,14 +302,6 @@ impl Controller {
     #[inline]
     pub(crate) fn reached(&self, step: Step) -> bool {
         self.supply.breaker.reached(step)
-    }
-
-    /// A command was fetched; returns whether power is lost.
-    #[inline]
-    pub(crate) fn fetched(&self, permit: &Permit, command: &Command) -> bool {
-        let breaker = &self.supply.breaker;
-        breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
-        breaker.attentive() && breaker.fetched(&fetched(permit, command))
     }
 
     /// After a call that may have tripped the breaker: resolves the loss and puts the report together, once.
@@ -374,7 +393,7 @@ fn command_name(mark: Mark, latest: u64) -> Option<CommandName> {
 fn fetched(permit: &Permit, command: &Command) -> Fetched {
     let names_blocks = matches!(
         NvmOpcode(command.opcode),
-        NvmOpcode::READ | NvmOpcode::WRITE | NvmOpcode::COMPARE | NvmOpcode::WRITE_ZEROES
+        NvmOpcode::READ | NvmOpcode::WRITE | NvmOpcode::COMPARE | NvmOpcode::WRITE_ZEROES | NvmOpcode::VERIFY
     );
     let io = permit.sqid() != 0;
     let range = LbaRange::new(Lba(command.slba()), u64::from(command.nlb_z()) + 1);

@@ -10,6 +10,7 @@ use crate::dma::{GuestMemory, PrpEntries, Segment, append};
 const BATCH: usize = 64;
 
 /// Replaces `segments` by the pieces of guest memory that hold `length` bytes, neighbours joined. Pages are `1 << page_shift` bytes.
+#[inline]
 pub(crate) fn resolve<M: GuestMemory>(
     memory: &M,
     entries: PrpEntries,
@@ -23,14 +24,25 @@ pub(crate) fn resolve<M: GuestMemory>(
     if entries.prp1 & 0b11 != 0 {
         return Err(Status::INVALID_PRP_OFFSET);
     }
-    let first = page - entries.prp1 % page;
-    let left = length as u64;
-    append(segments, entries.prp1, first.min(left));
-    match left.saturating_sub(first) {
-        0 => Ok(()),
-        left if left <= page => push_page(segments, entries.prp2, left, page),
-        left => walk_list(memory, entries.prp2, left, page, segments),
+    let first = page - (entries.prp1 & (page - 1));
+    if length as u64 <= first {
+        append(segments, entries.prp1, length as u64);
+        return Ok(());
     }
+    append(segments, entries.prp1, first);
+    resolve_rest(memory, entries.prp2, length as u64 - first, page, segments)
+}
+
+/// The data behind the first entry's.
+#[inline(never)]
+fn resolve_rest<M: GuestMemory>(
+    memory: &M,
+    prp2: u64,
+    left: u64,
+    page: u64,
+    segments: &mut Vec<Segment>,
+) -> Result<(), Status> {
+    if left <= page { push_page(segments, prp2, left, page) } else { walk_list(memory, prp2, left, page, segments) }
 }
 
 /// Follows a list that begins at `pointer` and must describe `left` bytes.

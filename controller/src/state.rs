@@ -200,6 +200,7 @@ impl Registers {
     }
 
     /// Whether commands may be taken and doorbells count: enabled, ready, not fatal, and no reset is waiting.
+    #[inline]
     pub(crate) fn is_running(&self) -> bool {
         self.configuration.enabled() && self.is_ready() && !self.is_fatal() && self.reset.is_none()
     }

@@ -94,6 +94,7 @@ pub struct Serve {
 
 /// `brownout qemu`.
 #[derive(Debug, Args)]
+#[command(override_usage = "brownout qemu [OPTIONS] [-- QEMU ARGS...]")]
 pub struct Qemu {
     /// Boot this kernel, its console in this terminal
     #[arg(long, value_name = "BZIMAGE")]
@@ -124,7 +125,7 @@ pub struct Qemu {
     pub control: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArguments,
-    /// Handed on to QEMU: the usage shows them
+    /// Handed on to QEMU
     #[arg(last = true, value_name = "QEMU ARGS", hide = true)]
     pub more: Vec<OsString>,
 }
@@ -176,8 +177,8 @@ pub struct Waf {
     /// Measure exactness, memory, recovery and wear
     #[arg(long, group = "experiment")]
     pub numbers: bool,
-    /// Of the numbers only the recovery of a full drive of this size; 1TiB takes 16 GiB of memory
-    #[arg(long, value_name = "SIZE", requires = "numbers", conflicts_with = "coarse")]
+    /// Only recovery, of a full drive; 1TiB takes 16 GiB
+    #[arg(long, value_name = "SIZE", requires = "numbers", conflicts_with_all = ["coarse", "theory", "sd_card"])]
     pub drive: Option<Bytes>,
     /// Where an experiment's chance begins [default: 1]
     #[arg(long, value_name = "N", requires = "experiment")]

@@ -133,7 +133,7 @@ pub fn run(drive: &mut impl Drive, host: &mut impl Host, policy: Policy) -> io::
         if matches!(next, Next::Sleep(_)) && !drive.arm() {
             next = Next::Step;
         }
-        if policy.give_way && !worked && !matches!(next, Next::Sleep(_)) {
+        if policy.give_way && !worked && next == Next::Look {
             host.give_way();
         }
     }

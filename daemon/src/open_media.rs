@@ -15,6 +15,9 @@ use crate::options::{HostCache, MediaSettings};
 /// # Errors
 /// The file cannot be made, or opened, or recovered; it is then as it was.
 pub fn open_media(settings: &MediaSettings, waker: Box<dyn Fn() + Send>) -> anyhow::Result<Box<dyn Media>> {
+    for name in settings.ssd.misbehaviour.names() {
+        tracing::warn!(misbehave = name, "this drive breaks a promise, as it was told to: what it holds is not safe");
+    }
     let Some(path) = settings.file() else {
         let store = MemoryStore::new(&settings.geometry());
         return Ok(Box::new(Ssd::create(settings.ssd.clone(), store)?));

@@ -32,7 +32,10 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     if places.vhost_user.is_some() {
         check_disk(&settings)?;
     }
-    let introduction = introduction(&settings, &places)?;
+    let mut introduction = introduction(&settings, &places)?;
+    if let Some(control) = &places.control {
+        introduction += &format!("\n# orders: brownout ctl {} query-status\n", control.display());
+    }
     let signals = stop::on_signals().context("cannot listen for signals")?;
 
     let ready: Vec<_> =

@@ -62,7 +62,13 @@ impl Wired {
         let client_connected = self.fronts.client_connected();
         let mut controller = self.fronts.controller();
         let mut device = Device { controller: &mut controller, settings: &self.settings, now, client_connected };
-        control.desk.attend(&mut device)
+        let mut obeyed = false;
+        while control.desk.attend(&mut device) {
+            obeyed = true;
+            let Control { desk, watcher, .. } = &mut *control;
+            watcher.look(now, device.controller, device.client_connected, true, |event| desk.happened(event));
+        }
+        obeyed
     }
 }
 
@@ -84,17 +90,17 @@ impl Drive for Wired {
                 control.desk.happened(event.into());
             }
         });
+        let worked = obeyed || turn.worked;
+        let mut next_event = turn.next_event;
         if let Some(Control { desk, watcher, .. }) = control {
-            let client_connected = fronts.client_connected();
-            watcher.look(now, &fronts.controller(), client_connected, |event| desk.happened(event));
+            let connected = fronts.client_connected();
+            watcher.look(now, &fronts.controller(), connected, worked, |event| desk.happened(event));
+            next_event = [next_event, watcher.due()].into_iter().flatten().min();
         }
-        Turn { worked: obeyed || turn.worked, ..turn }
+        Turn { worked, next_event }
     }
 
     fn arm(&mut self) -> bool {
-        if let Some(Control { desk, watcher, .. }) = &mut self.control {
-            watcher.look_at_media(&self.fronts.controller(), |event| desk.happened(event));
-        }
         self.fronts.arm()
     }
 
@@ -103,7 +109,12 @@ impl Drive for Wired {
     }
 
     fn rest(&mut self, now: Nanoseconds) -> Option<Result<(), String>> {
-        let outcome = self.fronts.controller().quiesce(now)?;
+        let mut controller = self.fronts.controller();
+        if !controller.power_is_on() {
+            // What was to be lost is lost already: this end takes nothing from it.
+            return Some(Ok(()));
+        }
+        let outcome = controller.quiesce(now)?;
         Some(outcome.map_err(|error| format!("the media did not come to rest: {error:?}")))
     }
 

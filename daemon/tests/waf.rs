@@ -131,7 +131,8 @@ fn experiments_refuse_what_is_not_theirs_before_they_begin() {
     }
     assert!(refusal(&["--theory", "--sd-card"]).contains("cannot be used with"));
     assert!(refusal(&["--numbers", "--plot", "a.svg"]).contains("cannot be used with"));
-    assert!(refusal(&["--theory", "--drive", "1GiB"]).contains("--numbers"));
+    assert!(refusal(&["--theory", "--drive", "1GiB"]).contains("cannot be used with"));
+    assert!(refusal(&["--drive", "1GiB"]).contains("--numbers"));
     for size in ["0", "1KiB", "32TiB"] {
         let words = refusal(&["--numbers", "--drive", size]);
         assert!(words.starts_with(&format!("brownout: --drive {size}: give 4KiB or more")), "{words}");

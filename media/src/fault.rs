@@ -1,9 +1,9 @@
-//! Faults of the media as data: which programs and erases fail, which blocks cannot be read. Overlays over bytes that stay as they
+//! Faults of the media as data: which programs and erases fail, which blocks cannot be read, which promises are broken. Overlays over bytes that stay as they
 //! are, so that a fault can be lifted; empty by default, and then the code that runs is the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::unit::{Lba, LbaRange};
+use crate::unit::{Lba, LbaRange, Nanoseconds};
 use crate::volume::VolumeId;
 
 /// How many flipped bits of a block the error correction repairs.
@@ -16,6 +16,75 @@ pub struct NandFaults {
     pub programs: BTreeSet<u64>,
     /// Line erases that fail, and in which plane.
     pub erases: BTreeMap<u64, u32>,
+}
+
+/// Ways in which a drive breaks its promises, for testing what stands above it. All off is the only honest drive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Misbehaviour {
+    /// A flush is answered, and nothing is made durable.
+    pub ignored_flush: bool,
+    /// A forced write is answered as if it were durable, and stays in the cache.
+    pub ignored_fua: bool,
+    /// A loss of power tears writes inside the atomic unit: the first half of their blocks is there.
+    pub shorn_write: bool,
+    /// Writes that meet in the cache mix: of the later one every second block is dropped.
+    pub unserialisable: bool,
+    /// One write in so many as [`MISDIRECTED_ONE_IN`] goes to the blocks beside its own.
+    pub misdirected_write: bool,
+    /// Recovery forgets the younger half of what it should repeat.
+    pub stale_map: bool,
+    /// What a flush or a forced write promises is durable only [`LATE_LOSS_WINDOW`] later.
+    pub late_loss: bool,
+}
+
+/// See [`Misbehaviour::misdirected_write`].
+pub const MISDIRECTED_ONE_IN: u64 = 16;
+/// See [`Misbehaviour::late_loss`].
+pub const LATE_LOSS_WINDOW: Nanoseconds = Nanoseconds(10_000_000);
+
+impl Misbehaviour {
+    /// The names of all ways to misbehave.
+    pub const NAMES: [&'static str; 7] = [
+        "ignored-flush",
+        "ignored-fua",
+        "shorn-write",
+        "unserialisable",
+        "misdirected-write",
+        "stale-map",
+        "late-loss",
+    ];
+
+    /// Whether writes are carried out otherwise than asked.
+    #[must_use]
+    #[inline]
+    pub const fn changes_writes(&self) -> bool {
+        self.unserialisable || self.misdirected_write
+    }
+
+    /// The switch of a name.
+    fn switch(&mut self, name: &str) -> Option<&mut bool> {
+        let switches = [
+            &mut self.ignored_flush,
+            &mut self.ignored_fua,
+            &mut self.shorn_write,
+            &mut self.unserialisable,
+            &mut self.misdirected_write,
+            &mut self.stale_map,
+            &mut self.late_loss,
+        ];
+        Self::NAMES.into_iter().zip(switches).find(|(of, _)| *of == name).map(|(_, switch)| switch)
+    }
+
+    /// Switches one on by its name; `false` where there is no such name.
+    pub fn switch_on(&mut self, name: &str) -> bool {
+        self.switch(name).map(|switch| *switch = true).is_some()
+    }
+
+    /// The names of those that are on.
+    #[must_use]
+    pub fn names(mut self) -> Vec<&'static str> {
+        Self::NAMES.into_iter().filter(|name| self.switch(name).is_some_and(|switch| *switch)).collect()
+    }
 }
 
 /// Flipped bits per block: what a read of the block meets until the block is written again or the fault is lifted.
@@ -96,6 +165,16 @@ impl ReadFaults {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_misbehaviour_has_a_name_and_is_off_until_it_is_named() {
+        assert!(Misbehaviour::default().names().is_empty());
+        for name in Misbehaviour::NAMES {
+            let mut misbehaviour = Misbehaviour::default();
+            assert!(misbehaviour.switch_on(name) && !misbehaviour.switch_on("honest"));
+            assert_eq!(misbehaviour.names(), [name]);
+        }
+    }
 
     #[test]
     fn a_block_is_corrected_up_to_the_budget_unreadable_above_it_and_heals() {

@@ -78,8 +78,8 @@ impl Default for GeometryConfig {
     }
 }
 
-/// Lines the FTL cannot work without: two open ones, one victim, two free ones, and one whose units have room to move.
-pub const WORKING_LINES: u32 = 6;
+/// Lines the FTL cannot work without: two open ones, four free ones when a victim is chosen, and one whose units have room to move.
+pub const WORKING_LINES: u32 = 7;
 
 /// A checked geometry and everything derived from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,36 +181,42 @@ impl Geometry {
 
     /// Bytes of a unit.
     #[must_use]
+    #[inline]
     pub const fn unit_bytes(&self) -> usize {
         1 << self.unit_shift
     }
 
     /// The physical unit at a line's slot.
     #[must_use]
+    #[inline]
     pub const fn physical(&self, line: u32, slot: u32) -> PhysicalUnit {
         PhysicalUnit((line << self.slot_bits) | slot)
     }
 
     /// The line of a physical unit.
     #[must_use]
+    #[inline]
     pub const fn line_of(&self, unit: PhysicalUnit) -> u32 {
         unit.0 >> self.slot_bits
     }
 
     /// The slot of a physical unit in its line.
     #[must_use]
+    #[inline]
     pub const fn slot_of(&self, unit: PhysicalUnit) -> u32 {
         unit.0 & ((1 << self.slot_bits) - 1)
     }
 
     /// The first byte of a slot's data in its line.
     #[must_use]
+    #[inline]
     pub const fn data_offset(&self, slot: u32) -> usize {
         (slot as usize) << self.unit_shift
     }
 
     /// The first byte of a slot's metadata in its line.
     #[must_use]
+    #[inline]
     pub const fn metadata_offset(&self, slot: u32) -> usize {
         self.line_data_bytes + slot as usize * self.config.metadata_bytes_per_unit as usize
     }
@@ -231,6 +237,7 @@ impl Geometry {
 
     /// Whether a logical unit exists.
     #[must_use]
+    #[inline]
     pub const fn holds(&self, unit: LogicalUnit) -> bool {
         unit.0 < self.user_units
     }

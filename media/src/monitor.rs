@@ -133,6 +133,19 @@ mod tests {
     }
 
     #[test]
+    fn faults_outlive_a_loss_of_power() {
+        let mut drive = drive();
+        let monitor: &mut dyn Monitor = &mut drive;
+        monitor.flip_bits(VolumeId(0), LbaRange::new(Lba(4), 1), 7);
+        monitor.fail_program(1000);
+        monitor.fail_erase(1000, 2);
+        let before = monitor.faults();
+        drive.cut(&crate::power::Cut::default());
+        drive.restore(None).expect("recovered");
+        assert_eq!(Monitor::faults(&drive), before);
+    }
+
+    #[test]
     fn faults_are_listed_met_and_lifted() {
         let mut drive = drive();
         let media: &mut dyn Media = &mut drive;

@@ -67,8 +67,9 @@ enum What {
 /// Why a translation layer is brought back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To be used: this is a power-on, with the breaker armed for recovery's own steps where asked for.
-    Use(Option<Arming>),
+    /// To be used: this is a power-on, with the breaker armed for recovery's own steps where asked for. A misbehaving drive forgets the
+    /// younger half of what it should repeat.
+    Use(Option<Arming>, bool),
     /// To put down what survives a loss of power: nobody's power-on, and nothing to be counted.
     Cut,
 }
@@ -91,7 +92,7 @@ pub fn recover<S: Store>(
             "{needed} bytes of metadata do not fit the {room} that were set aside"
         )));
     }
-    if let Purpose::Use(Some(arming)) = purpose {
+    if let Purpose::Use(Some(arming), _) = purpose {
         ftl.nand.power.arm(arming);
     }
     let root = read_root(&mut ftl)?;
@@ -110,6 +111,9 @@ pub fn recover<S: Store>(
     let horizon = headers.iter().map(|header| header.horizon).fold(root.basis.horizon, u64::max);
     let accepted = accept(&found, horizon, &ftl.voids);
     replay(&mut ftl, &found, accepted, &mut report);
+    if let Purpose::Use(_, true) = purpose {
+        forget(&mut ftl, &found, accepted);
+    }
     resume_sequence(&mut ftl, &found, &root, accepted, &mut report);
     ftl.reached(Step::RecoveryReplayed);
     restore_lines(&mut ftl, &headers)?;
@@ -347,6 +351,17 @@ fn replay<S: Store>(ftl: &mut Ftl<S>, found: &[Found], accepted: u64, report: &m
     ftl.voids = voids;
 }
 
+/// Forgets where the younger half of what was accepted lies.
+fn forget<S: Store>(ftl: &mut Ftl<S>, found: &[Found], accepted: u64) {
+    let accepted = &found[..found.partition_point(|found| found.sequence <= accepted)];
+    for entry in accepted.iter().skip(accepted.len() / 2) {
+        let unit = LogicalUnit(entry.first);
+        if entry.what == What::Unit && ftl.geometry.holds(unit) {
+            ftl.map.clear(unit);
+        }
+    }
+}
+
 /// Goes on behind everything that was ever numbered, and gives up what was not accepted.
 fn resume_sequence<S: Store>(
     ftl: &mut Ftl<S>,
@@ -438,13 +453,16 @@ fn recount<S: Store>(ftl: &mut Ftl<S>) -> Result<(), StoreError> {
     }
     let counted = ftl.map.count_by_line(ftl.geometry.slot_bits, &mut lines);
     ftl.mapped = counted.map_err(|unit| StoreError::Damaged(format!("unit {} lies nowhere", unit.0)))?;
-    for (line, LineCount { valid, .. }) in (0..).zip(lines) {
+    for (line, LineCount { slots, valid }) in (0..).zip(lines) {
         let state = ftl.lines.get(line).state;
         if valid != 0 && matches!(state, LineState::Free | LineState::Retired) {
             return Err(StoreError::Damaged(format!("{valid} units lie in line {line}, which holds nothing")));
         }
-        if valid > ftl.geometry.units_per_line {
-            return Err(StoreError::Damaged(format!("{valid} units lie in line {line}, which has fewer slots")));
+        // Of an open line only what is programmed: what is staged from now on is counted on top.
+        if valid > slots {
+            return Err(StoreError::Damaged(format!(
+                "{valid} units lie in the {slots} programmed slots of line {line}"
+            )));
         }
         ftl.lines.get_mut(line).valid = valid;
     }

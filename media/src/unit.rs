@@ -34,6 +34,7 @@ impl LbaRange {
 
     /// The first block behind the range, or `None` where that does not fit 64 bits (such a range fits no volume).
     #[must_use]
+    #[inline]
     pub const fn end(self) -> Option<Lba> {
         match self.start.0.checked_add(self.blocks) {
             Some(end) => Some(Lba(end)),
@@ -43,6 +44,7 @@ impl LbaRange {
 
     /// Whether every block of the range lies below `capacity_blocks`.
     #[must_use]
+    #[inline]
     pub const fn fits(self, capacity_blocks: u64) -> bool {
         match self.end() {
             Some(end) => end.0 <= capacity_blocks,
@@ -64,6 +66,7 @@ pub struct PhysicalUnit(pub u32);
 /// # Panics
 /// Where the machine's addresses are narrower than the number: such a geometry is refused long before.
 #[must_use]
+#[inline]
 pub fn index(number: u64) -> usize {
     usize::try_from(number).expect("a checked geometry fits the machine's addresses")
 }
@@ -73,6 +76,7 @@ pub fn index(number: u64) -> usize {
 /// # Panics
 /// Where it does not, which is a defect of ours.
 #[must_use]
+#[inline]
 pub fn narrow(number: usize) -> u32 {
     u32::try_from(number).expect("a checked geometry keeps this below 2^32")
 }

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use media::codec::checksum;
 use media::geometry::{Geometry, GeometryConfig};
-use media::journal::{HEADER_BYTES, METADATA_PAGE, RECORD_BYTES, map_page_checksum};
+use media::journal::{
+    HEADER_BYTES, HeaderState, Kind, LineHeader, METADATA_PAGE, RECORD_BYTES, Record, map_page_checksum,
+};
 use media::power::Random;
 use media::root::{Layout, Root};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
@@ -365,4 +367,70 @@ fn a_map_page_that_is_not_what_was_written_is_refused_by_name_and_its_other_home
             assert_eq!(words, (home == second).then_some(expected), "page {page}, home {home}");
         }
     }
+}
+
+/// Lets the map of a drive that was shut down in order say that more units lie in what is programmed of an open line than fit there: by
+/// their places alone each of them could. What the line takes up later would be counted on top, beyond its slots.
+#[test]
+fn an_open_line_that_would_hold_more_units_than_are_programmed_in_it_is_refused_by_name() {
+    let (valid, geometry) = valid_image();
+    let disk = OpenDisk::holding(valid);
+    let mut ssd = Ssd::open(config(), ImageStore::open(&geometry, disk.clone()).unwrap()).unwrap();
+    ssd.shutdown();
+    let valid = disk.bytes.lock().unwrap().clone();
+    let places = places(&geometry);
+    let mut tried = 0;
+    for line in 0..geometry.lines {
+        let start = places.first_line + line as usize * places.stride;
+        let header = LineHeader::decode(line, &valid[start..]).expect("a header");
+        if header.state != HeaderState::Open {
+            continue;
+        }
+        let records = valid[start + METADATA_PAGE..].chunks(RECORD_BYTES).take(geometry.units_per_line as usize);
+        let programmed = records.map_while(|bytes| Record::decode(header.opened, bytes));
+        let programmed = programmed.filter(|(record, _)| record.kind != Kind::Hole).count();
+        if programmed == 0 || programmed == geometry.units_per_line as usize {
+            continue;
+        }
+        let mut image = valid.clone();
+        let held = fill_by_map(&mut image, &places, &geometry, line, programmed);
+        assert_eq!(held, programmed);
+        open(image, &geometry).expect("as many units as are programmed").ftl().assert_invariants();
+        let mut image = valid.clone();
+        fill_by_map(&mut image, &places, &geometry, line, programmed + 1);
+        let words = open(image, &geometry).err().map(|error| error.to_string());
+        let many = programmed + 1;
+        let expected =
+            format!("the media is damaged: {many} units lie in the {programmed} programmed slots of line {line}");
+        assert_eq!(words, Some(expected));
+        tried += 1;
+    }
+    assert!(tried > 0, "no line is open, begun and not full");
+}
+
+/// Lets units of the map point at the first slot of a line until so many lie in it, all checksums right; returns how many do.
+fn fill_by_map(image: &mut [u8], places: &Places, geometry: &Geometry, line: u32, units: usize) -> usize {
+    let roots = [0, 1].map(|generation| {
+        let start = METADATA_PAGE + usize::try_from(places.layout.root_at(generation)).unwrap();
+        Root::decode(&image[start..]).map(|root| (start, root))
+    });
+    let (start, mut root) = roots.into_iter().flatten().max_by_key(|(_, root)| root.generation).expect("a root");
+    // These drives have one map page.
+    let second = root.basis.homes[0] & 1 == 1;
+    let home = METADATA_PAGE + usize::try_from(places.layout.map_at(0, second)).unwrap();
+    let page = &mut image[home..home + METADATA_PAGE];
+    let first = geometry.physical(line, 0).0 + 1;
+    let last = first + geometry.units_per_line;
+    let inside = |entry: &[u8]| (first..last).contains(&u32::from_le_bytes(entry.try_into().unwrap()));
+    let mut held = page.chunks(4).filter(|entry| inside(entry)).count();
+    for entry in page.chunks_mut(4).take(geometry.user_units as usize) {
+        if held < units && !inside(entry) {
+            entry.copy_from_slice(&first.to_le_bytes());
+            held += 1;
+        }
+    }
+    root.basis.sums[0] = map_page_checksum(0, image[home..].first_chunk().unwrap());
+    let root = root.encode();
+    image[start..start + root.len()].copy_from_slice(&root);
+    held
 }

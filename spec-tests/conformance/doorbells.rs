@@ -254,11 +254,12 @@ fn shadowed(slots: u32) -> Shadowed {
     Shadowed(host)
 }
 
-/// B56: after `arm` said that the device may sleep, the host's next submission and its next head each ring a register; while the
-/// device is awake the host stays silent, but for once in a round.
+/// B56: after `arm` said that the device may sleep, the host's next submission rings a register, and its next head does not, because
+/// nothing waits for it; while the device is awake the host stays silent. Where a ring begins anew, the host's arithmetic may ring once.
 #[test]
 fn a_sleeping_device_is_rung_and_one_that_is_awake_is_not() {
     let mut host = shadowed(64);
+    let mut heads_rung = 0;
     for round in 0..200 {
         assert!(host.settle_and_arm(), "nothing to do");
         assert_eq!(host.rung(), 0);
@@ -266,10 +267,12 @@ fn a_sleeping_device_is_rung_and_one_that_is_awake_is_not() {
         assert_eq!(host.rung(), 1, "the tail, in round {round}");
         host.port_mut().rig.settle();
         assert!(host.reap(1).is_some());
-        assert_eq!(host.rung(), 1, "the head, in round {round}");
+        heads_rung += host.rung();
         let awake: usize = (0..5).map(|_| host.0.flush(1).map(|_| host.rung()).expect("answered")).sum();
         assert!(awake <= 2, "{awake} rings in round {round}");
     }
+    // 1200 commands are 19 rounds of the ring.
+    assert!(heads_rung <= 20, "{heads_rung} heads were rung");
     assert!(host.surprises().is_empty());
 }
 
@@ -300,10 +303,30 @@ fn a_full_completion_queue_with_shadows_gets_its_doorbell() {
         assert!(host.settle_and_arm(), "nothing can be done");
         host.rung();
         assert!(host.reap(1).is_some(), "after {answers}");
-        assert_eq!(host.rung(), 1);
+        // The last three have their slots.
+        assert!(host.rung() == 1 || answers >= 57, "after {answers}");
         answers += 1;
     }
     assert!(host.surprises().is_empty());
+}
+
+/// B56: a device that sleeps with a message that waits for the host to take what the last one told of is rung when the head moves.
+#[test]
+fn a_message_that_waits_gets_its_doorbell() {
+    let mut host = shadowed(64);
+    host.port_mut().rig.settle();
+    host.port_mut().rig.take_vectors();
+    for _ in 0..2 {
+        host.submit(1, flush()).expect("submitted");
+        host.port_mut().rig.settle();
+    }
+    assert_eq!(host.port_mut().rig.take_vectors(), [1]);
+    assert!(host.settle_and_arm());
+    host.rung();
+    assert!(host.reap(1).is_some());
+    assert_eq!(host.rung(), 1);
+    host.port_mut().rig.settle();
+    assert_eq!(host.port_mut().rig.take_vectors(), [1]);
 }
 
 /// B56, E46: with shadows a register write of an I/O doorbell is only a nudge: a value in it that is older or cannot be counts for

@@ -4,7 +4,7 @@ use controller::config::NamespaceOptions;
 use nvme_host::admin::{IdentifyArguments, LogArguments};
 use nvme_host::{Host, HostError};
 use nvme_spec::identify::{
-    Cns, IndependentNamespace, NSTAT_READY, ONCS_COMPARE, ONCS_DATASET_MANAGEMENT, ONCS_WRITE_ZEROES,
+    Cns, IndependentNamespace, NSTAT_READY, ONCS_COMPARE, ONCS_DATASET_MANAGEMENT, ONCS_VERIFY, ONCS_WRITE_ZEROES,
 };
 use nvme_spec::log::{COMMAND_EFFECTS_BYTES, COMMAND_EFFECTS_IO_OFFSET, LogId};
 use nvme_spec::opcode::NvmOpcode;
@@ -49,7 +49,7 @@ fn identify_controller_is_consistent() {
         (NvmOpcode::WRITE_UNCORRECTABLE, 1 << 1),
         (NvmOpcode::DATASET_MANAGEMENT, ONCS_DATASET_MANAGEMENT),
         (NvmOpcode::WRITE_ZEROES, ONCS_WRITE_ZEROES),
-        (NvmOpcode::VERIFY, 1 << 7),
+        (NvmOpcode::VERIFY, ONCS_VERIFY),
         (NvmOpcode::COPY, 1 << 8),
     ];
     for (opcode, bit) in optional {

@@ -73,6 +73,53 @@ fn a_batch_is_one_message() {
     assert_eq!(host.port_mut().take_vectors(), [1, 7]);
 }
 
+/// While the host has not taken what the last message told of, it needs no further one: it will find the new entries too. Once it moves
+/// its head, what came since is told; and after a while without, in case it takes entries and moves no head.
+#[test]
+fn a_message_waits_for_the_answer_to_the_last_one() {
+    let mut host = Build::default().host();
+    host.port_mut().take_vectors();
+    let after_one_more = |host: &mut Host<Rig>| {
+        host.submit(1, flush()).expect("submitted");
+        host.port_mut().settle();
+        host.port_mut().take_vectors()
+    };
+    assert_eq!(after_one_more(&mut host), [1]);
+    assert_eq!(after_one_more(&mut host), [0_u16; 0]);
+    assert!(host.reap(1).is_some());
+    host.port_mut().settle();
+    assert_eq!(host.port_mut().take_vectors(), [1], "the second was not taken");
+    assert_eq!(reap_all(&mut host, 1).len(), 1);
+    host.port_mut().settle();
+    assert_eq!(host.port_mut().take_vectors(), [0_u16; 0], "everything was taken");
+    assert_eq!(after_one_more(&mut host), [1], "no message was open");
+
+    assert_eq!(after_one_more(&mut host), [0_u16; 0]);
+    let rig = host.port_mut();
+    let due = rig.controller.step(rig.now, &rig.memory, None).next_event.expect("a message waits");
+    assert!((1..=200_000).contains(&(due.0 - rig.now.0)));
+    rig.wait(Nanoseconds(due.0 - rig.now.0));
+    rig.settle();
+    assert_eq!(host.port_mut().take_vectors(), [1], "a host that moves no head is told again");
+}
+
+/// What the admin queue has to say does not wait, also on a vector that others have.
+#[test]
+fn the_admin_queue_waits_for_nobody() {
+    let mut host = Build::default().admin_host();
+    host.create_queue_pair(1, 64, Some(0)).expect("a queue pair");
+    host.port_mut().settle();
+    host.port_mut().take_vectors();
+    host.submit(1, flush()).expect("submitted");
+    host.port_mut().settle();
+    assert_eq!(host.port_mut().take_vectors(), [0]);
+    for _ in 0..3 {
+        host.submit(0, admin_command(AdminOpcode::KEEP_ALIVE)).expect("submitted");
+        host.port_mut().settle();
+        assert_eq!(host.port_mut().take_vectors(), [0]);
+    }
+}
+
 /// Queues may share a vector, and the admin queue has vector 0.
 #[test]
 fn queues_share_vectors() {

@@ -1,17 +1,20 @@
 //! Commands of the NVM command set (rules B131–B149), and how failures of the media are told (B187, B188).
 
 use media::{Lba, MediaError, Nanoseconds, VolumeId};
+use nvme_host::admin::IdentifyArguments;
 use nvme_host::io::{block_command, nvm_command};
+use nvme_spec::identify::Cns;
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Command, NSID_ALL, Status};
 use spec_tests::rig::{Build, STEP};
 use spec_tests::slow_media::Asked;
 
-use crate::verbs::{TRANSFERS, TestHost, Verbs, bare, pattern, with_prp};
+use crate::verbs::{TestHost, Verbs, bare, pattern, with_prp};
 
 const FORCE: u32 = 1 << 30;
 /// Commands that name blocks in the usual place.
-const BLOCK_COMMANDS: [NvmOpcode; 4] = [NvmOpcode::READ, NvmOpcode::WRITE, NvmOpcode::COMPARE, NvmOpcode::WRITE_ZEROES];
+const BLOCK_COMMANDS: [NvmOpcode; 5] =
+    [NvmOpcode::READ, NvmOpcode::WRITE, NvmOpcode::COMPARE, NvmOpcode::WRITE_ZEROES, NvmOpcode::VERIFY];
 
 fn small(blocks: u64) -> TestHost {
     Build { namespaces: vec![(512, blocks)], ..Build::default() }.host()
@@ -129,6 +132,7 @@ fn force_unit_access_reaches_the_media() {
             (NvmOpcode::WRITE, Asked::Write(force)),
             (NvmOpcode::READ, Asked::Read(force)),
             (NvmOpcode::COMPARE, Asked::Read(force)),
+            (NvmOpcode::VERIFY, Asked::Read(force)),
             (NvmOpcode::WRITE_ZEROES, Asked::WriteZeroes(false, force)),
         ] {
             let mut command = block_command(opcode, 1, 0, 8);
@@ -263,15 +267,23 @@ fn media_failures_are_logged_with_the_first_bad_block() {
     }
 }
 
-/// B61, B148: fused commands are not offered, and their halves are refused.
+/// B138, B87: Verify reads and hands nothing over, whatever its data pointer says; above the Verify Size Limit it is refused. It counts as
+/// a read.
 #[test]
-fn fused_commands_are_refused() {
-    let mut host = small(64);
-    assert_eq!(host.identify_controller().expect("mandatory").fuses.get(), 0);
-    for opcode in TRANSFERS {
-        for fuse in 1..4 {
-            let command = Command { flags: fuse, ..block_command(opcode, 1, 0, 1) };
-            assert_eq!(host.io_status(command), Status::INVALID_FIELD, "{opcode:?}, FUSE {fuse}");
-        }
+fn verify_reads_and_moves_nothing() {
+    let mut host = small(4096);
+    let page = host.identify(Cns::COMMAND_SET_CONTROLLER, IdentifyArguments::default()).expect("mandatory");
+    let limit = (4096 << page[0]) / 512;
+    let before = host.smart();
+    for (prp1, prp2) in [(0, 0), (u64::MAX, u64::MAX), (3, 5)] {
+        let verify = with_prp(block_command(NvmOpcode::VERIFY, 1, 0, limit), prp1, prp2);
+        assert_eq!(host.io_status(verify), Status::SUCCESS);
     }
+    assert_eq!(host.io_status(block_command(NvmOpcode::VERIFY, 1, 0, limit + 1)), Status::INVALID_FIELD);
+    let after = host.smart();
+    assert_eq!(after.host_read_commands.get() - before.host_read_commands.get(), 3);
+    assert!(after.data_units_read.get() > before.data_units_read.get());
+    host.port_mut().behaviour.borrow_mut().failure = Some(MediaError::UnrecoveredRead { first: Lba(7) });
+    assert_eq!(host.io_status(block_command(NvmOpcode::VERIFY, 1, 0, 16)), Status::UNRECOVERED_READ);
+    assert_eq!(host.error_log()[0].lba.get(), 7);
 }

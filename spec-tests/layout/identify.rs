@@ -98,7 +98,7 @@ fn numbers_of_identify_controller_are_little_endian() {
     assert_eq!(controller.psd[1].maximum_power_centiwatts.get(), 2500);
 }
 
-// Base 2.1 section 5.1.13.2.1: OACS, ONCS, LPA and VWC.
+// Base 2.1 section 5.1.13.2.1: OACS, ONCS, FUSES, LPA and VWC.
 #[test]
 fn bits_of_identify_controller() {
     assert_eq!(identify::OACS_DOORBELL_BUFFER, 0x0100);
@@ -106,6 +106,8 @@ fn bits_of_identify_controller() {
     assert_eq!(identify::ONCS_DATASET_MANAGEMENT, 0x0004);
     assert_eq!(identify::ONCS_WRITE_ZEROES, 0x0008);
     assert_eq!(identify::ONCS_SELECT, 0x0010);
+    assert_eq!(identify::ONCS_VERIFY, 0x0080);
+    assert_eq!(identify::FUSES_COMPARE_AND_WRITE, 0x0001);
     assert_eq!(identify::LPA_COMMAND_EFFECTS, 0x02);
     assert_eq!(identify::LPA_EXTENDED, 0x04);
     assert_eq!(identify::LPA_MISCELLANEOUS, 0x20);

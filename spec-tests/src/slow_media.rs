@@ -5,8 +5,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use media::power::{Arming, Breaker, Cut, CutReport, Power, RecoveryReport};
-use media::{Health, Media, MediaError, Nanoseconds, Outcome, Request, Submitted, Token, VolumeId, VolumeShape};
+use media::power::{Arming, Breaker, Cut, CutReport, Power, PowerAtomicity, RecoveryReport};
+use media::{
+    Fault, Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Source, Submitted, Token, VolumeId,
+    VolumeShape,
+};
 
 /// What the media was asked, without the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +43,36 @@ pub struct Behaviour {
     pub cache: Option<bool>,
     /// What was asked, in order.
     pub asked: Vec<Asked>,
+    /// With a latency, a write is seen by half while it is pending: its first blocks at once, the others when it is done. A read in
+    /// between sees both, unless the caller keeps it away.
+    pub halves: bool,
 }
+
+/// Blocks that are still to be written.
+struct Rest {
+    volume: VolumeId,
+    range: LbaRange,
+    bytes: Vec<u8>,
+}
+
+impl Source for Rest {
+    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        into.copy_from_slice(&self.bytes[offset..offset + into.len()]);
+        Ok(())
+    }
+}
+
+/// The token of what is written later; nobody waits for it.
+const REST_TOKEN: Token = Token(u64::MAX - 2);
 
 /// See the file's text.
 pub struct SlowMedia {
     inner: Box<dyn Media>,
     breaker: Breaker,
+    misbehaviour: Vec<&'static str>,
     behaviour: Rc<RefCell<Behaviour>>,
     /// Due times of what is pending, in the order of submission.
-    pending: BTreeMap<(Nanoseconds, u64), (Token, Outcome)>,
+    pending: BTreeMap<(Nanoseconds, u64), (Token, Outcome, Option<Rest>)>,
     order: u64,
     /// How many requests failed because the test wanted it.
     failures: u64,
@@ -60,18 +84,48 @@ impl SlowMedia {
     pub fn new(mut inner: Box<dyn Media>) -> (Self, Rc<RefCell<Behaviour>>) {
         let behaviour = Rc::new(RefCell::new(Behaviour::default()));
         let breaker = inner.power().map(|power| power.breaker()).unwrap_or_default();
+        let misbehaviour = inner.power().map(|power| power.misbehaviour()).unwrap_or_default();
         let pending = BTreeMap::new();
-        (Self { inner, breaker, behaviour: Rc::clone(&behaviour), pending, order: 0, failures: 0 }, behaviour)
+        (
+            Self { inner, breaker, misbehaviour, behaviour: Rc::clone(&behaviour), pending, order: 0, failures: 0 },
+            behaviour,
+        )
     }
 
-    fn after(&mut self, now: Nanoseconds, token: Token, submitted: Submitted) -> Submitted {
+    /// Writes the first half of a write, and returns the other.
+    fn first_half(
+        &mut self,
+        now: Nanoseconds,
+        volume: VolumeId,
+        range: LbaRange,
+        from: &mut dyn Source,
+    ) -> Result<Rest, Fault> {
+        let block_bytes = usize::try_from(self.inner.shape(volume).ok_or(Fault)?.block_bytes).map_err(|_| Fault)?;
+        let mut bytes = vec![0; usize::try_from(range.blocks).map_err(|_| Fault)? * block_bytes];
+        from.fill(0, &mut bytes)?;
+        let half = range.blocks.div_ceil(2);
+        let bytes_later = bytes.split_off(usize::try_from(half).map_err(|_| Fault)? * block_bytes);
+        self.finish(now, Rest { volume, range: LbaRange::new(range.start, half), bytes });
+        let later = LbaRange::new(Lba(range.start.0 + half), range.blocks - half);
+        Ok(Rest { volume, range: later, bytes: bytes_later })
+    }
+
+    fn finish(&mut self, now: Nanoseconds, mut rest: Rest) {
+        if rest.range.blocks > 0 {
+            let (volume, range) = (rest.volume, rest.range);
+            let request = Request::Write { range, from: &mut rest, force: false };
+            assert_eq!(self.inner.submit(now, REST_TOKEN, volume, request), Submitted::Done(Ok(())));
+        }
+    }
+
+    fn after(&mut self, now: Nanoseconds, token: Token, submitted: Submitted, rest: Option<Rest>) -> Submitted {
         let Submitted::Done(outcome) = submitted else { return submitted };
         let behaviour = self.behaviour.borrow();
         let outcome = behaviour.failure.map_or(outcome, Err);
         self.failures += u64::from(behaviour.failure.is_some());
         let Some(latency) = behaviour.latency else { return Submitted::Done(outcome) };
         self.order += 1;
-        self.pending.insert((now.plus(latency), self.order), (token, outcome));
+        self.pending.insert((now.plus(latency), self.order), (token, outcome, rest));
         Submitted::Pending
     }
 }
@@ -99,7 +153,7 @@ impl Media for SlowMedia {
         behaviour.asked.push(Asked::WriteCache(enabled));
         behaviour.cache = behaviour.cache.map(|_| enabled);
         drop(behaviour);
-        self.after(now, token, Submitted::Done(Ok(())))
+        self.after(now, token, Submitted::Done(Ok(())), None)
     }
 
     fn submit(&mut self, now: Nanoseconds, token: Token, volume: VolumeId, request: Request<'_>) -> Submitted {
@@ -113,20 +167,32 @@ impl Media for SlowMedia {
             Request::Quiesce => Asked::Quiesce,
         };
         self.behaviour.borrow_mut().asked.push(asked);
+        let halves = self.behaviour.borrow().halves && self.behaviour.borrow().latency.is_some();
+        let request = match request {
+            Request::Write { range, from, .. } if halves => {
+                let rest = self.first_half(now, volume, range, from);
+                let outcome = rest.as_ref().map(|_| ()).map_err(|Fault| MediaError::HostMemory);
+                return self.after(now, token, Submitted::Done(outcome), rest.ok());
+            }
+            other => other,
+        };
         let submitted = self.inner.submit(now, token, volume, request);
-        self.after(now, token, submitted)
+        self.after(now, token, submitted, None)
     }
 
     fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {
         self.inner.poll(now, outcome);
         while let Some(first) = self.pending.first_entry().filter(|first| first.key().0 <= now) {
-            let (token, result) = first.remove();
+            let (token, result, rest) = first.remove();
+            if let Some(rest) = rest {
+                self.finish(now, rest);
+            }
             outcome(token, result);
         }
     }
 
     fn cancel(&mut self, token: Token) -> bool {
-        let key = self.pending.iter().find(|(_, (pending, _))| *pending == token).map(|(key, _)| *key);
+        let key = self.pending.iter().find(|(_, (pending, ..))| *pending == token).map(|(key, _)| *key);
         key.is_some_and(|key| self.pending.remove(&key).is_some()) || self.inner.cancel(token)
     }
 
@@ -150,6 +216,14 @@ impl SlowMedia {
 impl Power for SlowMedia {
     fn breaker(&self) -> Breaker {
         self.breaker.clone()
+    }
+
+    fn promise(&mut self, volume: VolumeId, atomicity: PowerAtomicity) {
+        self.supply().promise(volume, atomicity);
+    }
+
+    fn misbehaviour(&self) -> Vec<&'static str> {
+        self.misbehaviour.clone()
     }
 
     fn cut(&mut self, cut: &Cut) -> CutReport {

@@ -16,6 +16,8 @@ mod sparse;
 pub mod theory;
 pub mod wear;
 
+pub use hollow::HollowStore;
+
 /// How much is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {

@@ -33,6 +33,7 @@ impl Access {
     pub(crate) const BOTH: Self = Self { read: true, write: true };
 
     /// Whether this includes all of `needed`.
+    #[inline]
     pub(crate) const fn allows(self, needed: Self) -> bool {
         (self.read || !needed.read) && (self.write || !needed.write)
     }
@@ -93,6 +94,7 @@ impl Mapping {
     }
 
     /// Copies `into.len()` bytes from `offset` on.
+    #[inline]
     pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), Lost> {
         let from = self.at(offset, into.len(), Access::READ);
         self.guarded(|| {
@@ -103,6 +105,7 @@ impl Mapping {
     }
 
     /// Copies `from` to `offset` and on.
+    #[inline]
     pub(crate) fn write(&self, offset: usize, from: &[u8]) -> Result<(), Lost> {
         let to = self.at(offset, from.len(), Access::WRITE);
         self.guarded(|| {
@@ -130,6 +133,7 @@ impl Mapping {
     }
 
     /// Loads with acquire ordering. `offset` is a multiple of 4.
+    #[inline]
     pub(crate) fn load_u32(&self, offset: usize) -> Result<u32, Lost> {
         let number = self.aligned::<u32>(offset, Access::READ);
         self.guarded(|| {
@@ -140,6 +144,7 @@ impl Mapping {
     }
 
     /// Stores with release ordering. `offset` is a multiple of 4.
+    #[inline]
     pub(crate) fn store_u32(&self, offset: usize, value: u32) -> Result<(), Lost> {
         let number = self.aligned::<u32>(offset, Access::WRITE);
         self.guarded(|| {
@@ -149,6 +154,7 @@ impl Mapping {
     }
 
     /// Stores with release ordering. `offset` is a multiple of 8.
+    #[inline]
     pub(crate) fn store_u64(&self, offset: usize, value: u64) -> Result<(), Lost> {
         let number = self.aligned::<u64>(offset, Access::WRITE);
         self.guarded(|| {
@@ -157,7 +163,27 @@ impl Mapping {
         })
     }
 
+    /// Stores pairs of numbers, as they shall lie in memory, in order; the second number of each with release ordering. `offset` is a
+    /// multiple of 8.
+    #[inline]
+    pub(crate) fn store_pairs(&self, offset: usize, pairs: &[[u64; 2]]) -> Result<(), Lost> {
+        let start = self.at(offset, size_of_val(pairs), Access::WRITE).cast::<u64>();
+        assert!(start.is_aligned(), "offset {offset} is not aligned");
+        self.guarded(|| {
+            for (index, [first, second]) in pairs.iter().enumerate() {
+                let number = start.wrapping_add(2 * index);
+                // SAFETY: `at` found all of the pairs inside the mapping and writable, and the first number is aligned, so all are;
+                // otherwise as in `store_u32`.
+                unsafe {
+                    AtomicU64::from_ptr(number).store(*first, Ordering::Relaxed);
+                    AtomicU64::from_ptr(number.wrapping_add(1)).store(*second, Ordering::Release);
+                }
+            }
+        })
+    }
+
     /// The address of a range that must lie inside the mapping and allow `needed`: our callers have looked.
+    #[inline]
     fn at(&self, offset: usize, length: usize, needed: Access) -> *mut u8 {
         let inside = offset.checked_add(length).is_some_and(|end| end <= self.usable);
         assert!(inside, "{offset} + {length} is outside of a mapping of {}", self.usable);
@@ -165,12 +191,14 @@ impl Mapping {
         self.base.as_ptr().wrapping_add(self.lead + offset)
     }
 
+    #[inline]
     fn aligned<T>(&self, offset: usize, needed: Access) -> *mut T {
         let number = self.at(offset, size_of::<T>(), needed).cast::<T>();
         assert!(number.is_aligned(), "offset {offset} is not aligned");
         number
     }
 
+    #[inline]
     fn guarded<T>(&self, access: impl FnOnce() -> T) -> Result<T, Lost> {
         if self.lost.get() {
             return Err(Lost);
@@ -245,7 +273,7 @@ mod tests {
 
     #[test]
     fn stores_atomics_and_writes_survive_the_loss_too() {
-        for access in 0..4 {
+        for access in 0..5 {
             let short = file(4096);
             let mapping = whole(&short, 4096, Access::BOTH);
             ftruncate(&short, 0).expect("cut");
@@ -253,6 +281,7 @@ mod tests {
                 0 => mapping.write(0, &[1; 4096]),
                 1 => mapping.load_u32(8).map(|_| ()),
                 2 => mapping.store_u32(8, 1),
+                3 => mapping.store_pairs(16, &[[1, 2]]),
                 _ => mapping.store_u64(8, 1),
             };
             assert_eq!(outcome, Err(Lost));
@@ -272,6 +301,8 @@ mod tests {
         assert_eq!(other.load_u32(4), Ok(0x0403_0201));
         one.store_u16(2, 0x0201).expect("store");
         assert_eq!((other.load_u16(2), other.load_u32(0)), (Ok(0x0201), Ok(0x0201_0000)));
+        one.store_pairs(16, &[[1_u64.to_le(), 2_u64.to_le()], [3_u64.to_le(), 4_u64.to_le()]]).expect("store");
+        assert_eq!((other.load_u32(24), other.load_u32(32), other.load_u32(40)), (Ok(2), Ok(3), Ok(4)));
     }
 
     #[test]

@@ -155,6 +155,20 @@ impl Memory {
         self.generation += 1;
     }
 
+    /// The mapping that holds all of a range, if it is the one that was found last, and the offset in it.
+    #[inline]
+    fn in_recent(&self, address: u64, length: usize, needed: Access) -> Option<(&Mapping, usize)> {
+        let range = self.ranges.get(self.recent.get())?;
+        let offset = address.wrapping_sub(range.first);
+        let size_z = range.last - range.first;
+        // An address before the range gives an offset beyond any range.
+        let inside = offset <= size_z && length != 0 && length as u64 - 1 <= size_z - offset;
+        if !inside || !range.access.allows(needed) {
+            return None;
+        }
+        Some((range.mapping.as_ref()?, usize::try_from(offset).ok()?))
+    }
+
     fn find(&self, address: u64) -> Option<&Range> {
         let holds = |range: &&Range| range.first <= address && address <= range.last;
         if let Some(range) = self.ranges.get(self.recent.get()).filter(holds) {
@@ -184,6 +198,7 @@ impl Memory {
     }
 
     /// Calls `copy` with each piece of `address..address + length`: the mapping, the offset in it, and which of the bytes.
+    #[inline(never)]
     fn pieces(
         &self,
         address: u64,
@@ -292,11 +307,19 @@ fn errno(error: &io::Error) -> Errno {
 }
 
 impl GuestMemory for Memory {
+    #[inline]
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
+        if let Some((mapping, offset)) = self.in_recent(address, into.len(), Access::READ) {
+            return mapping.read(offset, into).map_err(|lost| self.report(address, lost));
+        }
         self.pieces(address, into.len(), Access::READ, |mapping, offset, part| mapping.read(offset, &mut into[part]))
     }
 
+    #[inline]
     fn write(&self, address: u64, from: &[u8]) -> Result<(), DmaFault> {
+        if let Some((mapping, offset)) = self.in_recent(address, from.len(), Access::WRITE) {
+            return mapping.write(offset, from).map_err(|lost| self.report(address, lost));
+        }
         self.pieces(address, from.len(), Access::WRITE, |mapping, offset, part| mapping.write(offset, &from[part]))
     }
 
@@ -312,7 +335,29 @@ impl GuestMemory for Memory {
         self.number::<8, _>(address, Access::WRITE, |mapping, offset| mapping.store_u64(offset, value))
     }
 
+    fn store_pairs(&self, address: u64, pairs: &[[u64; 2]]) -> Result<(), DmaFault> {
+        if !address.is_multiple_of(16) {
+            return Err(DmaFault { address });
+        }
+        // Ranges are whole pages, so a pair lies in one of them.
+        self.pieces(address, size_of_val(pairs), Access::WRITE, |mapping, offset, part| {
+            mapping.store_pairs(offset, &pairs[part.start / 16..part.end / 16])
+        })
+    }
+
+    #[inline]
     fn is_mapped(&self, address: u64, length: u64) -> bool {
+        let short = usize::try_from(length).unwrap_or(usize::MAX);
+        self.in_recent(address, short, Access::BOTH).is_some() || self.is_mapped_in_pieces(address, length)
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+impl Memory {
+    fn is_mapped_in_pieces(&self, address: u64, length: u64) -> bool {
         let Some(last_z) = length.checked_sub(1) else { return true };
         let Some(last) = address.checked_add(last_z) else { return false };
         let mut at = address;
@@ -326,9 +371,5 @@ impl GuestMemory for Memory {
             }
             at = range.last + 1;
         }
-    }
-
-    fn generation(&self) -> u64 {
-        self.generation
     }
 }

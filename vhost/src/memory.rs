@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use controller::dma::{DmaFault, GuestMemory};
 use vfio::PAGE_BYTES;
 use vfio::message::{DmaMap, DmaUnmap};
+use zerocopy::IntoBytes;
 
 /// Where guest addresses end and the window begins.
 pub const WINDOW_START: u64 = 1 << 62;
@@ -209,6 +210,13 @@ impl GuestMemory for Reach {
             return self.window.write(address, &value.to_le_bytes());
         }
         self.guest.table.store_u64(address, value)
+    }
+
+    fn store_pairs(&self, address: u64, pairs: &[[u64; 2]]) -> Result<(), DmaFault> {
+        if is_ours(address) {
+            return self.window.write(address, pairs.as_bytes());
+        }
+        self.guest.table.store_pairs(address, pairs)
     }
 
     fn is_mapped(&self, address: u64, length: u64) -> bool {

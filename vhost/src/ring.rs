@@ -135,12 +135,6 @@ impl Ring {
         self.published
     }
 
-    /// The index that [`Ring::publish`] will tell.
-    #[must_use]
-    pub const fn next_used(&self) -> u16 {
-        self.next_used
-    }
-
     /// Goes on at another place in the same state.
     pub const fn move_to(&mut self, places: Places) {
         self.places = places;

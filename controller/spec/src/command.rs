@@ -43,7 +43,7 @@ pub struct Command {
 crate::assert_size!(Command, crate::COMMAND_BYTES);
 
 impl Command {
-    /// FUSE: 0 for a normal command, 1 and 2 for the first and the second of a fused pair, 3 is reserved.
+    /// FUSE: one of [`fuse`]'s; 3 is reserved.
     #[must_use]
     pub const fn fuse(&self) -> u8 {
         self.flags & 0b11
@@ -85,6 +85,16 @@ impl Command {
     pub fn force_unit_access(&self) -> bool {
         self.cdw12.get() & 1 << 30 != 0
     }
+}
+
+/// Fused Operation: which command of a pair this is (Base 2.1 figure 92).
+pub mod fuse {
+    /// Of none.
+    pub const NONE: u8 = 0b00;
+    /// The first.
+    pub const FIRST: u8 = 0b01;
+    /// The second.
+    pub const SECOND: u8 = 0b10;
 }
 
 /// PRP or SGL for Data Transfer: what the data pointer and the metadata pointer are (Base 2.1 figure 92).

@@ -85,6 +85,8 @@ impl Status {
     pub const ABORT_REQUESTED: Self = Self::generic(0x07).retry();
     /// Command Aborted due to SQ Deletion.
     pub const ABORTED_QUEUE_DELETION: Self = Self::generic(0x08).retry();
+    /// Command Aborted due to Failed Fused Command.
+    pub const FAILED_FUSED: Self = Self::generic(0x09).retry();
     /// Command Aborted due to Missing Fused Command.
     pub const MISSING_FUSED: Self = Self::generic(0x0a);
     /// Invalid Namespace or Format.
@@ -101,6 +103,8 @@ impl Status {
     pub const INVALID_SGL_TYPE: Self = Self::generic(0x11);
     /// PRP Offset Invalid.
     pub const INVALID_PRP_OFFSET: Self = Self::generic(0x13);
+    /// Atomic Write Unit Exceeded.
+    pub const ATOMIC_UNIT_EXCEEDED: Self = Self::generic(0x14);
     /// Command Interrupted: try again.
     pub const INTERRUPTED: Self = Self::generic(0x21).retry();
     /// LBA Out of Range.

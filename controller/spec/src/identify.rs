@@ -133,6 +133,10 @@ pub const ONCS_DATASET_MANAGEMENT: u16 = 1 << 2;
 pub const ONCS_WRITE_ZEROES: u16 = 1 << 3;
 /// ONCS: the Save and Select fields of the feature commands are supported.
 pub const ONCS_SELECT: u16 = 1 << 4;
+/// ONCS: Verify is supported.
+pub const ONCS_VERIFY: u16 = 1 << 7;
+/// FUSES: Compare and Write can be fused.
+pub const FUSES_COMPARE_AND_WRITE: u16 = 1 << 0;
 /// LPA: Commands Supported and Effects is supported.
 pub const LPA_COMMAND_EFFECTS: u8 = 1 << 1;
 /// LPA: lengths and offsets of 32 bits and more are supported.

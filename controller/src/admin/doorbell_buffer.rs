@@ -24,6 +24,6 @@ pub(super) fn configure<M: GuestMemory>(
         return Err(Status::DATA_TRANSFER_ERROR);
     }
     controller.doorbells.set_shadow(doorbells, event_indexes);
-    controller.doorbells.arm(memory, &controller.queues);
+    controller.doorbells.arm(memory, &controller.queues, true);
     Ok(Done::Now(0))
 }

@@ -66,6 +66,11 @@ impl Features {
         }
     }
 
+    /// Disable Normal of Write Atomicity Normal: only the units of a loss of power are kept.
+    pub(crate) fn disables_normal(&self) -> bool {
+        self.write_atomicity != 0
+    }
+
     /// The critical warning bits for this composite temperature.
     pub(crate) fn temperature_warning(&self, kelvins: u16) -> u8 {
         let outside = kelvins >= self.temperature_over_kelvins || kelvins <= self.temperature_under_kelvins;

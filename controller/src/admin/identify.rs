@@ -45,7 +45,7 @@ fn page(controller: &Controller, command: &Command) -> Result<Page, Status> {
         Cns::ENDURANCE_GROUPS => Ok(endurance_groups(low16(command.cdw11.get()))),
         Cns::COMMAND_SETS => Ok(command_sets()),
         Cns::COMMAND_SET_NAMESPACE => nvm_only(command_set).and_then(|()| command_set_namespace(controller, nsid)),
-        Cns::COMMAND_SET_CONTROLLER => nvm_only(command_set).map(|()| command_set_controller()),
+        Cns::COMMAND_SET_CONTROLLER => nvm_only(command_set).map(|()| command_set_controller(controller.config.mdts)),
         Cns::COMMAND_SET_ACTIVE_NAMESPACES => nvm_only(command_set).and_then(|()| active(controller, nsid)),
         _ => Err(Status::INVALID_FIELD),
     }
@@ -94,8 +94,10 @@ pub(crate) fn this_controller(controller: &Controller) -> Page {
     data.oncs = (identify::ONCS_COMPARE
         | identify::ONCS_DATASET_MANAGEMENT
         | identify::ONCS_WRITE_ZEROES
-        | identify::ONCS_SELECT)
+        | identify::ONCS_SELECT
+        | identify::ONCS_VERIFY)
         .into();
+    data.fuses = identify::FUSES_COMPARE_AND_WRITE.into();
     let cache = controller.media.write_cache().map_or(0, |_| identify::VWC_PRESENT);
     data.vwc = cache | identify::VWC_FLUSH_ALL;
     data.awun_z = config.atomics.awun_z.into();
@@ -232,9 +234,12 @@ fn endurance_groups(from: u16) -> Page {
     page
 }
 
-/// CNS 06h for the NVM command set: no command has a limit of its own (all of these fields are zero), at version 1.1.
-fn command_set_controller() -> Page {
+/// CNS 06h for the NVM command set at version 1.1: Verify has the limit of transfers, and no other command one of its own (those fields
+/// are zero).
+fn command_set_controller(mdts: u8) -> Page {
     let mut page = [0; IDENTIFY_BYTES];
+    // NVM Command Set 1.1 figure 105: VSL at byte 0, a power of two of pages of CAP.MPSMIN.
+    page[0] = mdts;
     // NVM Command Set 1.1 figure 105: VER at byte 20.
     page[20..24].copy_from_slice(&0x0001_0100_u32.to_le_bytes());
     page

@@ -17,9 +17,10 @@ use nvme_spec::{Command, Status};
 use crate::Controller;
 use crate::command::admin_data;
 use crate::dma::{GuestMemory, Transfer};
+use crate::inflight::Parked;
 use crate::prp;
 
-/// How an admin command went, if it did not fail.
+/// How a command went, if it did not fail.
 pub(crate) enum Done {
     /// It is finished; completion dword 0.
     Now(u32),
@@ -27,6 +28,8 @@ pub(crate) enum Done {
     Parked,
     /// The media has it under the token.
     Pending,
+    /// It waits for others under the token, with its slot.
+    Waits(Box<Parked>),
 }
 
 /// Carries out one admin command.

@@ -19,23 +19,30 @@ enum Metadata<'a, M> {
 pub(super) struct UserBuffer<'a, M> {
     data: Transfer<'a, M>,
     metadata: Metadata<'a, M>,
+    /// Where the blocks in question begin, in bytes of data and of metadata.
+    base: [usize; 2],
 }
 
 impl<'a, M: GuestMemory> UserBuffer<'a, M> {
     /// Data alone.
     pub(super) fn plain(data: Transfer<'a, M>) -> Self {
-        Self { data, metadata: Metadata::None }
+        Self { data, metadata: Metadata::None, base: [0, 0] }
+    }
+
+    /// The same without its first blocks.
+    pub(super) fn behind(self, blocks: usize, block: usize, metadata: usize) -> Self {
+        Self { base: [blocks * block, blocks * metadata], ..self }
     }
 
     /// Data, and metadata elsewhere.
     pub(super) fn separate(data: Transfer<'a, M>, metadata: Transfer<'a, M>) -> Self {
-        Self { data, metadata: Metadata::Separate(metadata) }
+        Self { data, metadata: Metadata::Separate(metadata), base: [0, 0] }
     }
 
     /// Blocks of `block` bytes, each followed by `metadata` bytes of metadata.
     pub(super) fn extended(data: Transfer<'a, M>, block: usize, metadata: usize) -> Self {
         assert!(block > 0 && metadata > 0);
-        Self { data, metadata: Metadata::Extended { block, metadata } }
+        Self { data, metadata: Metadata::Extended { block, metadata }, base: [0, 0] }
     }
 }
 
@@ -59,11 +66,13 @@ fn interleaved(
 
 impl<M: GuestMemory> Source for UserBuffer<'_, M> {
     fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        let offset = self.base[0] + offset;
         let Metadata::Extended { block, metadata } = self.metadata else { return self.data.fill(offset, into) };
         interleaved([block, metadata, 0], offset, into.len(), |at, part| self.data.fill(at, &mut into[part]))
     }
 
     fn fill_metadata(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        let offset = self.base[1] + offset;
         match &mut self.metadata {
             Metadata::None => {
                 into.fill(0);
@@ -80,11 +89,13 @@ impl<M: GuestMemory> Source for UserBuffer<'_, M> {
 
 impl<M: GuestMemory> Sink for UserBuffer<'_, M> {
     fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
+        let offset = self.base[0] + offset;
         let Metadata::Extended { block, metadata } = self.metadata else { return self.data.take(offset, from) };
         interleaved([block, metadata, 0], offset, from.len(), |at, part| self.data.take(at, &from[part]))
     }
 
     fn take_metadata(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
+        let offset = self.base[1] + offset;
         match &mut self.metadata {
             Metadata::None => Ok(()),
             Metadata::Separate(transfer) => transfer.take(offset, from),

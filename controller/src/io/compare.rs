@@ -52,8 +52,9 @@ pub(super) fn start<M: GuestMemory>(
     access: Access,
 ) -> Result<Submitted, Status> {
     let range = context.find_blocks(namespace, access)?;
+    let range = context.piece_of(range);
     let (now, token) = (context.now, context.token);
-    let (expected, media) = context.user_buffer(namespace);
+    let (expected, media) = context.user_buffer(namespace, access.blocks.start);
     let mut comparison = Comparison { expected, differs: false };
     let submitted =
         media.submit(now, token, namespace.volume, Request::Read { range, into: &mut comparison, force: access.force });

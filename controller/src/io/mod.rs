@@ -5,6 +5,7 @@ mod compare;
 mod dataset;
 mod flush;
 mod read;
+mod verify;
 mod write;
 mod zeroes;
 
@@ -13,6 +14,7 @@ use nvme_spec::Status;
 
 use buffer::UserBuffer;
 
+use crate::atomic::Claim;
 use crate::command::{Access, Blocks, IoCommand};
 use crate::dma::{DataPointer, GuestMemory, Segment, Transfer, append};
 use crate::inflight::Origin;
@@ -37,9 +39,46 @@ pub(crate) struct Context<'a, M> {
     pub(crate) token: Token,
     /// What the command leaves for its completion to know.
     pub(crate) origin: &'a mut Origin,
+    /// The ranges of a Dataset Management command; those of one that was started before are taken from here.
+    pub(crate) listed: &'a mut Vec<LbaRange>,
+    /// Of all blocks that the command names, those that it is about now.
+    pub(crate) piece: Option<LbaRange>,
 }
 
-/// Starts a command: it fails with a status, or the media has it.
+/// What a command holds while it is under way, or while a piece of it is; `None` if it has no ranges, or names some that are refused when it is started.
+pub(crate) fn claim<'a>(
+    namespaces: &Namespaces,
+    nsid: u32,
+    command: &IoCommand,
+    piece: Option<LbaRange>,
+    listed: &'a [LbaRange],
+    single: &'a mut [LbaRange; 1],
+) -> Option<Claim<'a>> {
+    let namespace = namespaces.get(nsid)?;
+    let (exclusive, blocks) = match command {
+        IoCommand::Flush | IoCommand::DatasetManagement { deallocate: false, .. } => return None,
+        IoCommand::Read(access) | IoCommand::Compare(access) => (false, access.blocks),
+        IoCommand::Write(access) => (true, access.blocks),
+        IoCommand::Verify { blocks, .. } => (false, *blocks),
+        IoCommand::WriteZeroes { blocks, .. } => (true, *blocks),
+        IoCommand::DatasetManagement { .. } => {
+            return Some(Claim { volume: namespace.volume, exclusive: true, ranges: listed });
+        }
+    };
+    let range = LbaRange::new(Lba(blocks.start), u64::from(blocks.count));
+    *single = [piece.unwrap_or(range)];
+    let claim = Claim { volume: namespace.volume, exclusive, ranges: single };
+    range.fits(namespace.shape.capacity_blocks).then_some(claim)
+}
+
+/// Reads what a command is about from guest memory, as far as that is there: before anybody asks whom it has to wait for, and once.
+pub(crate) fn list<M: GuestMemory>(context: &mut Context<'_, M>, nsid: u32, command: &IoCommand) -> Result<(), Status> {
+    let IoCommand::DatasetManagement { ranges, data, .. } = *command else { return Ok(()) };
+    dataset::list(context, context.namespaces.resolve(nsid)?, ranges, data)
+}
+
+/// Starts a command, or a piece of it: it fails with a status, or the media has it. Its ranges were listed before.
+#[inline]
 pub(crate) fn start<M: GuestMemory>(
     context: &mut Context<'_, M>,
     nsid: u32,
@@ -54,37 +93,50 @@ pub(crate) fn start<M: GuestMemory>(
         IoCommand::Read(access) => read::start(context, namespace, access),
         IoCommand::Write(access) => write::start(context, namespace, access),
         IoCommand::Compare(access) => compare::start(context, namespace, access),
+        IoCommand::Verify { blocks, force } => verify::start(context, namespace, blocks, force),
         IoCommand::WriteZeroes { blocks, force, deallocate } => {
             zeroes::start(context, namespace, blocks, force, deallocate)
         }
-        IoCommand::DatasetManagement { ranges, deallocate, data } => {
-            dataset::start(context, namespace, ranges, deallocate, data)
-        }
+        IoCommand::DatasetManagement { deallocate, .. } => Ok(dataset::start(context, namespace, deallocate)),
     }
 }
 
 impl<'a, M: GuestMemory> Context<'a, M> {
+    /// What the command is about now, of all its blocks.
+    #[inline]
+    fn piece_of(&self, all: LbaRange) -> LbaRange {
+        self.piece.unwrap_or(all)
+    }
+
     /// The blocks as a range of the namespace's volume, if they are all inside (B131).
+    #[inline]
     fn range(&self, namespace: &Namespace, blocks: Blocks) -> Result<LbaRange, Status> {
         let range = LbaRange::new(Lba(blocks.start), u64::from(blocks.count));
         if range.fits(namespace.shape.capacity_blocks) { Ok(range) } else { Err(Status::LBA_OUT_OF_RANGE) }
     }
 
     /// The length in bytes of a transfer of this many blocks, with the metadata that travels among them, if it is within MDTS (B121).
+    #[inline]
     fn length(&self, namespace: &Namespace, blocks: Blocks) -> Result<usize, Status> {
-        let among = if namespace.identity.extended_metadata { namespace.shape.metadata_bytes } else { 0 };
-        let bytes = u64::from(blocks.count) * u64::from(namespace.shape.block_bytes + among);
+        let bytes = u64::from(blocks.count) * u64::from(namespace.buffer_block_bytes);
         usize::try_from(bytes).ok().filter(|bytes| *bytes <= self.transfer_bytes_max).ok_or(Status::INVALID_FIELD)
     }
 
+    /// Refuses a Verify above VSL, which is as much as MDTS: reading gigabytes would hold everything up.
+    fn check_verify_size(&self, namespace: &Namespace, blocks: Blocks) -> Result<(), Status> {
+        let bytes = u64::from(blocks.count) << namespace.block_shift();
+        if bytes <= self.transfer_bytes_max as u64 { Ok(()) } else { Err(Status::INVALID_FIELD) }
+    }
+
     /// The blocks of a Read, Write or Compare in the volume, and in guest memory: their data, and their metadata if it is apart.
+    #[inline]
     fn find_blocks(&mut self, namespace: &Namespace, access: Access) -> Result<LbaRange, Status> {
         let range = self.range(namespace, access.blocks)?;
         let length = self.length(namespace, access.blocks)?;
         self.resolve(access.data, length)?;
-        let apart = u64::from(access.blocks.count) * u64::from(namespace.shape.metadata_bytes);
         self.metadata.clear();
-        if apart > 0 && !namespace.identity.extended_metadata {
+        if namespace.shape.metadata_bytes > 0 && !namespace.identity.extended_metadata {
+            let apart = u64::from(access.blocks.count) * u64::from(namespace.shape.metadata_bytes);
             // NVMe Base 2.1 section 4.1.1: the metadata pointer is dword aligned (B129).
             if access.metadata & 0b11 != 0 {
                 return Err(Status::INVALID_FIELD);
@@ -95,6 +147,7 @@ impl<'a, M: GuestMemory> Context<'a, M> {
     }
 
     /// Finds the command's data in guest memory.
+    #[inline]
     fn resolve(&mut self, data: DataPointer, length: usize) -> Result<(), Status> {
         match data {
             DataPointer::Prp(entries) => prp::resolve(self.memory, entries, length, self.page_shift, self.segments),
@@ -104,6 +157,7 @@ impl<'a, M: GuestMemory> Context<'a, M> {
 
     /// Refuses data that cannot all be read, before the media has seen any: a write that stopped inside a block would leave that block
     /// neither old nor new (B119).
+    #[inline]
     fn check_readable(&self) -> Result<(), Status> {
         let memory = self.memory;
         let mut all = self.segments.iter().chain(&*self.metadata);
@@ -115,8 +169,9 @@ impl<'a, M: GuestMemory> Context<'a, M> {
         if readable { Ok(()) } else { Err(Status::DATA_TRANSFER_ERROR) }
     }
 
-    /// The blocks of a Read, Write or Compare, once found, and the media to give them to.
-    fn user_buffer(&mut self, namespace: &Namespace) -> (UserBuffer<'_, M>, &mut dyn Media) {
+    /// The blocks of a Read, Write or Compare that begins at `start`, once found, and the media to give them to.
+    #[inline]
+    fn user_buffer(&mut self, namespace: &Namespace, start: u64) -> (UserBuffer<'_, M>, &mut dyn Media) {
         let data = Transfer::new(self.memory, self.segments);
         let shape = &namespace.shape;
         let buffer = match shape.metadata_bytes as usize {
@@ -126,6 +181,9 @@ impl<'a, M: GuestMemory> Context<'a, M> {
             }
             _ => UserBuffer::separate(data, Transfer::new(self.memory, self.metadata)),
         };
+        // A piece lies behind the blocks before it.
+        let skipped = self.piece.map_or(0, |piece| usize::try_from(piece.start.0 - start).unwrap_or(usize::MAX));
+        let buffer = buffer.behind(skipped, shape.block_bytes as usize, shape.metadata_bytes as usize);
         (buffer, self.media)
     }
 

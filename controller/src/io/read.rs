@@ -9,13 +9,15 @@ use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
 
 /// The data goes to guest memory while the media has the request; the completion comes when the media says so.
+#[inline]
 pub(super) fn start<M: GuestMemory>(
     context: &mut Context<'_, M>,
     namespace: &Namespace,
     access: Access,
 ) -> Result<Submitted, Status> {
     let range = context.find_blocks(namespace, access)?;
+    let range = context.piece_of(range);
     let (now, token) = (context.now, context.token);
-    let (mut into, media) = context.user_buffer(namespace);
+    let (mut into, media) = context.user_buffer(namespace, access.blocks.start);
     Ok(media.submit(now, token, namespace.volume, Request::Read { range, into: &mut into, force: access.force }))
 }

@@ -17,5 +17,6 @@ pub(super) fn start<M: GuestMemory>(
     deallocate: bool,
 ) -> Result<Submitted, Status> {
     let range = context.range(namespace, blocks)?;
+    let range = context.piece_of(range);
     Ok(context.submit(namespace, Request::WriteZeroes { range, deallocate, force }))
 }

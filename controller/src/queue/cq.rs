@@ -1,13 +1,9 @@
 //! A completion queue: we move the tail, the host moves the head. Slots are held before commands are taken.
 
-use std::collections::VecDeque;
-
 use nvme_spec::{COMPLETION_BYTES, Completion};
-use zerocopy::IntoBytes;
 
-use super::BadDoorbell;
+use super::{BadDoorbell, CompletionQueueState};
 use crate::dma::{DmaFault, GuestMemory};
-use crate::inspect::CompletionQueueState;
 
 pub(crate) struct CompletionQueue {
     base: u64,
@@ -15,19 +11,38 @@ pub(crate) struct CompletionQueue {
     head: u32,
     tail: u32,
     phase: bool,
+    /// Slots that no entry is in and no command holds.
+    free: u32,
     /// Slots held for commands that are not answered yet, and for `waiting`.
     reserved: u32,
-    /// Answers not written yet, with the ordinals of their commands.
-    waiting: VecDeque<(Completion, u64)>,
+    /// Answers not written yet, as two little-endian quadwords each; without their phase, which depends on where they go.
+    waiting: Vec<[u64; 2]>,
+    /// The ordinals of the commands that wait there.
+    ordinals: Vec<u64>,
     vector: u16,
     interrupts: bool,
 }
+
+/// The phase bit in the second quadword of an entry.
+const PHASE: u64 = 1 << 48;
 
 impl CompletionQueue {
     /// A queue of `entries` entries (2 to 65536) at guest address `base`; with `interrupts`, `vector` is raised for it.
     pub(crate) fn new(base: u64, entries: u32, vector: u16, interrupts: bool) -> Self {
         assert!((2..=65536).contains(&entries));
-        Self { base, entries, head: 0, tail: 0, phase: true, reserved: 0, waiting: VecDeque::new(), vector, interrupts }
+        Self {
+            base,
+            entries,
+            head: 0,
+            tail: 0,
+            phase: true,
+            free: entries - 1,
+            reserved: 0,
+            waiting: Vec::new(),
+            ordinals: Vec::new(),
+            vector,
+            interrupts,
+        }
     }
 
     /// The vector to raise, if any.
@@ -50,84 +65,103 @@ impl CompletionQueue {
         CompletionQueueState { id, base, entries, head, tail, phase, reserved, vector: self.vector() }
     }
 
-    /// Whether no further command can be taken until the host moves the head.
-    pub(crate) fn is_full(&self) -> bool {
-        self.occupied() + self.reserved >= self.entries - 1
-    }
-
     /// Moves the head where the host says it is: between the old head and the tail.
     pub(crate) fn ring(&mut self, head: u16) -> Result<(), BadDoorbell> {
         let head = u32::from(head);
-        if head >= self.entries || self.distance(self.head, head) > self.occupied() {
+        if head >= self.entries {
+            return Err(BadDoorbell::BadValue);
+        }
+        let seen = self.distance(self.head, head);
+        if seen > self.distance(self.head, self.tail) {
             return Err(BadDoorbell::BadValue);
         }
         self.head = head;
+        self.free += seen;
         Ok(())
     }
 
     /// Holds a slot, if one is free.
+    #[inline]
     pub(super) fn reserve(&mut self) -> bool {
-        let free = !self.is_full();
-        self.reserved += u32::from(free);
-        free
+        let Some(free) = self.free.checked_sub(1) else { return false };
+        self.free = free;
+        self.reserved += 1;
+        true
+    }
+
+    /// Whether two commands at once can ever have their slots.
+    pub(super) fn holds_two(&self) -> bool {
+        self.entries > 2
     }
 
     /// Gives a held slot back.
     pub(super) fn release(&mut self) {
         assert!(self.reserved > 0);
         self.reserved -= 1;
+        self.free += 1;
     }
 
     /// Takes an answer whose slot is held.
+    #[inline]
     pub(super) fn push(&mut self, entry: Completion, ordinal: u64) {
-        assert!(self.waiting.len() < self.reserved as usize);
-        self.waiting.push_back((entry, ordinal));
+        assert!(self.waiting.len() < self.reserved as usize, "an answer has a slot");
+        self.waiting.push(zerocopy::transmute!(entry));
+        self.ordinals.push(ordinal);
     }
 
     /// Whether the answer to the command with this ordinal waits.
     pub(super) fn awaits_writing(&self, ordinal: u64) -> bool {
-        self.waiting.iter().any(|(_, waiting)| *waiting == ordinal)
+        self.ordinals.contains(&ordinal)
     }
 
-    /// Writes the waiting answers; returns how many. `on_written` is told of each. Stops where the memory is not there: those stay.
+    /// Writes the waiting answers; returns how many. `on_written` is told of each, before the next is written unless they are written
+    /// `together`. Stops where the memory is not there: those stay.
     ///
     /// # Errors
     /// The fault, if not all could be written.
     pub(crate) fn publish<M: GuestMemory>(
         &mut self,
         memory: &M,
+        together: bool,
         mut on_written: impl FnMut(),
     ) -> Result<u32, (u32, DmaFault)> {
         let mut written = 0;
-        while let Some((entry, _)) = self.waiting.front() {
-            self.write(memory, *entry).map_err(|fault| (written, fault))?;
-            self.waiting.pop_front();
-            self.release();
-            written += 1;
-            on_written();
+        while !self.waiting.is_empty() {
+            let count = self.publish_run(memory, together).map_err(|fault| (written, fault))?;
+            (0..count).for_each(|_| on_written());
+            written += count;
         }
         Ok(written)
     }
 
+    /// Writes the answers up to the end of the queue's memory together; if that fails, the first of them.
+    ///
     /// NVMe Base 2.1 section 4.2.4: the phase tells the host that the entry is there, so it becomes visible last (B32).
-    fn write<M: GuestMemory>(&mut self, memory: &M, mut entry: Completion) -> Result<(), DmaFault> {
-        entry.status_and_phase = (entry.status_and_phase.get() & !1 | u16::from(self.phase)).into();
-        let [first, second] = *entry.as_bytes().as_chunks::<8>().0 else {
-            unreachable!("an entry is two quadwords");
-        };
+    fn publish_run<M: GuestMemory>(&mut self, memory: &M, together: bool) -> Result<u32, DmaFault> {
+        let to_end = self.entries - self.tail;
+        let most = if together { self.waiting.len().min(to_end as usize) } else { 1 };
+        let run = &mut self.waiting[..most];
+        let phase = if self.phase { PHASE } else { 0 };
+        for [_, second] in &mut *run {
+            *second = u64::from_le(*second) & !PHASE | phase;
+            *second = second.to_le();
+        }
         let address = self.base.wrapping_add(u64::from(self.tail) * COMPLETION_BYTES as u64);
-        memory.write(address, &first)?;
-        memory.store_u64(address.wrapping_add(8), u64::from_le_bytes(second))?;
-        self.tail += 1;
+        // Entries may be written a second time with what they hold already: nobody reuses their slots before they are counted here.
+        let count = match memory.store_pairs(address, run) {
+            Ok(()) => most,
+            Err(_) => memory.store_pairs(address, &run[..1]).map(|()| 1)?,
+        };
+        self.waiting.drain(..count);
+        self.ordinals.drain(..count);
+        let count = u32::try_from(count).expect("no more than there are entries");
+        self.reserved -= count;
+        self.tail += count;
         if self.tail == self.entries {
             self.tail = 0;
             self.phase = !self.phase;
         }
-        Ok(())
-    }
-
-    fn occupied(&self) -> u32 {
-        self.distance(self.head, self.tail)
+        Ok(count)
     }
 
     /// How far it is from index `from` forward to index `to`.

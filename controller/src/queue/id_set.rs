@@ -4,20 +4,39 @@
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct IdSet {
     words: [u64; 16],
+    /// Bit n: word n has members.
+    filled: u16,
 }
 
 impl IdSet {
     /// Identifiers are below this.
     pub(crate) const LIMIT: u16 = 1024;
 
+    #[inline]
     pub(crate) fn insert(&mut self, id: u16) {
         assert!(id < Self::LIMIT);
         self.words[usize::from(id / 64)] |= 1 << (id % 64);
+        self.filled |= 1 << (id / 64);
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, id: u16) {
         assert!(id < Self::LIMIT);
-        self.words[usize::from(id / 64)] &= !(1 << (id % 64));
+        let word = &mut self.words[usize::from(id / 64)];
+        *word &= !(1 << (id % 64));
+        if *word == 0 {
+            self.filled &= !(1 << (id / 64));
+        }
+    }
+
+    #[inline]
+    pub(crate) fn contains(&self, id: u16) -> bool {
+        self.words.get(usize::from(id / 64)).is_some_and(|word| word >> (id % 64) & 1 != 0)
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.filled == 0
     }
 
     /// Adds every member of `other` and empties it.
@@ -25,19 +44,19 @@ impl IdSet {
         for (into, from) in self.words.iter_mut().zip(&mut other.words) {
             *into |= std::mem::take(from);
         }
+        self.filled |= std::mem::take(&mut other.filled);
     }
 
     /// The smallest member that is at least `from`.
     pub(crate) fn first_from(&self, from: u16) -> Option<u16> {
-        let start = usize::from(from / 64);
-        let first = self.words.get(start)? & (u64::MAX << (from % 64));
+        let start = from / 64;
+        let first = self.words.get(usize::from(start))? & (u64::MAX << (from % 64));
         if first != 0 {
-            return Some(from / 64 * 64 + trailing(first));
+            return Some(start * 64 + trailing(first.trailing_zeros()));
         }
-        (0_u16..)
-            .zip(self.words)
-            .skip(start + 1)
-            .find_map(|(index, word)| (word != 0).then(|| index * 64 + trailing(word)))
+        let behind = u32::from(self.filled) >> start >> 1;
+        let word = (behind != 0).then(|| start + 1 + trailing(behind.trailing_zeros()))?;
+        Some(word * 64 + trailing(self.words[usize::from(word)].trailing_zeros()))
     }
 
     /// The members, in ascending order.
@@ -51,8 +70,8 @@ impl IdSet {
     }
 }
 
-fn trailing(word: u64) -> u16 {
-    u16::try_from(word.trailing_zeros()).expect("at most 64")
+fn trailing(zeros: u32) -> u16 {
+    u16::try_from(zeros).expect("at most 64")
 }
 
 #[cfg(test)]

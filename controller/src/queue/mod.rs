@@ -5,13 +5,16 @@ mod cq;
 mod id_set;
 mod permit;
 mod sq;
+mod state;
 
+use nvme_spec::command::fuse;
 use nvme_spec::{Command, Completion, Status};
 
 pub(crate) use cq::CompletionQueue;
 pub(crate) use id_set::IdSet;
 pub(crate) use permit::Permit;
 pub(crate) use sq::SubmissionQueue;
+pub use state::{CompletionQueueState, SubmissionQueueState};
 
 use crate::dma::GuestMemory;
 
@@ -25,11 +28,17 @@ pub(crate) enum BadDoorbell {
 }
 
 /// What came of trying to take a command.
-pub(crate) enum Take {
+pub(crate) enum Take<'a> {
     /// A command, and the slot that its completion will use.
-    Command(Permit, Command),
+    Command(Permit, &'a Command),
     /// The queue has none.
     Empty,
+    /// It cannot be taken now.
+    Blocked(Blocked),
+}
+
+/// Why a command cannot be taken now.
+pub(crate) enum Blocked {
     /// The completion queue has no slot free: try again when its head moves.
     NoSlot,
     /// The queue's memory is not there: try again when the table of mappings changes.
@@ -70,6 +79,7 @@ impl Queues {
         u16::try_from(self.submission.len()).unwrap_or(u16::MAX)
     }
 
+    #[inline]
     pub(crate) fn submission(&self, id: u16) -> Option<&SubmissionQueue> {
         self.submission.get(usize::from(id))?.as_ref()
     }
@@ -82,13 +92,9 @@ impl Queues {
         self.submission.get_mut(usize::from(id))?.as_mut()
     }
 
+    #[inline]
     pub(crate) fn completion_mut(&mut self, id: u16) -> Option<&mut CompletionQueue> {
         self.completion.get_mut(usize::from(id))?.as_mut()
-    }
-
-    /// The completion queues that exist, with their identifiers.
-    pub(crate) fn completions_mut(&mut self) -> impl Iterator<Item = (u16, &mut CompletionQueue)> {
-        (0..).zip(&mut self.completion).filter_map(|(id, queue)| queue.as_mut().map(|queue| (id, queue)))
     }
 
     /// The same, to look at.
@@ -132,7 +138,8 @@ impl Queues {
     }
 
     /// A completion slot first, then the command: so a full completion queue is not a case for anybody behind.
-    pub(crate) fn take<M: GuestMemory>(&mut self, id: u16, memory: &M) -> Take {
+    #[inline]
+    pub(crate) fn take<M: GuestMemory>(&mut self, id: u16, memory: &M) -> Take<'_> {
         let Some(queue) = self.submission.get_mut(usize::from(id)).and_then(Option::as_mut) else {
             return Take::Empty;
         };
@@ -144,7 +151,7 @@ impl Queues {
             return Take::Empty;
         };
         if !completion.reserve() {
-            return Take::NoSlot;
+            return Take::Blocked(Blocked::NoSlot);
         }
         match queue.fetch(memory) {
             Ok(command) => {
@@ -154,9 +161,54 @@ impl Queues {
             }
             Err(_) => {
                 completion.release();
-                Take::MemoryGone
+                Take::Blocked(Blocked::MemoryGone)
             }
         }
+    }
+
+    /// A submission queue with its completion queue, to take many commands from.
+    #[inline]
+    pub(crate) fn pair(&mut self, id: u16) -> Option<Pair<'_>> {
+        let submission = self.submission.get_mut(usize::from(id))?.as_mut()?;
+        let completion = self.completion.get_mut(usize::from(submission.completion_queue()))?.as_mut()?;
+        Some(Pair { id, submission, completion, owed: &mut self.owed, taken: &mut self.taken })
+    }
+
+    /// The second command of a fused pair, right behind the first that was just taken; `None` if what is there is none, which then
+    /// stays. A pair needs two slots at a time: two queues that held one each would wait for each other.
+    ///
+    /// # Errors
+    /// Why neither can be taken now.
+    pub(crate) fn take_second<M: GuestMemory>(
+        &mut self,
+        first: &Permit,
+        memory: &M,
+    ) -> Result<Option<(Permit, Command)>, Blocked> {
+        let queue = self.submission[usize::from(first.sqid())].as_mut().expect("the first was just taken from it");
+        let cqid = queue.completion_queue();
+        let completion = self.completion[usize::from(cqid)].as_mut().expect("it holds the first's slot");
+        if queue.is_empty() || !completion.holds_two() {
+            return Ok(None);
+        }
+        let command = *queue.peek(memory).map_err(|_| Blocked::MemoryGone)?;
+        if command.fuse() != fuse::SECOND {
+            return Ok(None);
+        }
+        if !completion.reserve() {
+            return Err(Blocked::NoSlot);
+        }
+        queue.advance();
+        self.owed += 1;
+        self.taken += 1;
+        Ok(Some((Permit::new(first.sqid(), cqid, command.cid.get(), self.taken), command)))
+    }
+
+    /// Puts the command that was just taken back into its queue.
+    pub(crate) fn put_back(&mut self, permit: Permit) {
+        let queue = self.submission_mut(permit.sqid()).expect("the command was just taken from it");
+        queue.step_back();
+        self.taken -= 1;
+        self.abandon(permit);
     }
 
     /// A slot of the admin completion queue for a command that gave its own back while it waited.
@@ -169,17 +221,10 @@ impl Queues {
     }
 
     /// Answers a command: the entry is written at the next [`CompletionQueue::publish`] of the queue whose identifier is returned.
+    #[inline]
     pub(crate) fn complete(&mut self, permit: Permit, status: Status, dw0: u32) -> u16 {
         let sq_head = self.submission(permit.sqid()).map_or(0, SubmissionQueue::head);
-        let entry = Completion {
-            dw0: dw0.into(),
-            dw1: 0.into(),
-            sq_head: sq_head.into(),
-            sqid: permit.sqid().into(),
-            cid: permit.cid().into(),
-            status_and_phase: (status.0 << 1).into(),
-        };
-        let ordinal = permit.ordinal();
+        let (entry, ordinal) = (answer(&permit, sq_head, status, dw0), permit.ordinal());
         let cqid = self.settle(permit);
         self.completion_mut(cqid).expect("a queue with slots held cannot be deleted").push(entry, ordinal);
         cqid
@@ -206,9 +251,69 @@ impl Queues {
         self.owed
     }
 
+    #[inline]
     fn settle(&mut self, permit: Permit) -> u16 {
         assert!(self.owed > 0, "a permit is settled once");
         self.owed -= 1;
         permit.settle()
+    }
+}
+
+/// A submission queue with its completion queue: what taking a command and answering it needs of all queues.
+pub(crate) struct Pair<'a> {
+    id: u16,
+    submission: &'a mut SubmissionQueue,
+    completion: &'a mut CompletionQueue,
+    owed: &'a mut usize,
+    taken: &'a mut u64,
+}
+
+impl Pair<'_> {
+    /// The identifier of the completion queue.
+    pub(crate) fn completion_queue(&self) -> u16 {
+        self.submission.completion_queue()
+    }
+
+    /// The next command, which stays where it is; `None` where there is none, or it cannot be read.
+    #[inline]
+    pub(crate) fn peek<M: GuestMemory>(&mut self, memory: &M) -> Option<&Command> {
+        if self.submission.is_empty() { None } else { self.submission.peek(memory).ok() }
+    }
+
+    /// Takes the command that [`Self::peek`] showed, if there is a slot for its completion.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<Permit> {
+        self.completion.reserve().then(|| {
+            self.submission.advance();
+            *self.owed += 1;
+            *self.taken += 1;
+            Permit::new(self.id, self.submission.completion_queue(), self.latest().cid.get(), *self.taken)
+        })
+    }
+
+    /// The command that was taken last.
+    #[inline]
+    pub(crate) fn latest(&self) -> &Command {
+        self.submission.latest()
+    }
+
+    /// Answers a command of this queue with success.
+    #[inline]
+    pub(crate) fn succeed(&mut self, permit: Permit) {
+        self.completion.push(answer(&permit, self.submission.head(), Status::SUCCESS, 0), permit.ordinal());
+        *self.owed -= 1;
+        permit.settle();
+    }
+}
+
+#[inline]
+fn answer(permit: &Permit, sq_head: u16, status: Status, dw0: u32) -> Completion {
+    Completion {
+        dw0: dw0.into(),
+        dw1: 0.into(),
+        sq_head: sq_head.into(),
+        sqid: permit.sqid().into(),
+        cid: permit.cid().into(),
+        status_and_phase: (status.0 << 1).into(),
     }
 }

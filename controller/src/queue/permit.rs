@@ -13,16 +13,19 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
+    #[inline]
     pub(super) fn new(sqid: u16, cqid: u16, cid: u16, ordinal: u64) -> Self {
         Self { sqid, cqid, cid, ordinal }
     }
 
     /// Which submission queue the command came from.
+    #[inline]
     pub(crate) fn sqid(&self) -> u16 {
         self.sqid
     }
 
     /// The host's name for the command.
+    #[inline]
     pub(crate) fn cid(&self) -> u16 {
         self.cid
     }
@@ -33,6 +36,7 @@ impl Permit {
     }
 
     /// The completion queue, when the promise is kept.
+    #[inline]
     pub(super) fn settle(self) -> u16 {
         self.cqid
     }

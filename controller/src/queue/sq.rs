@@ -1,11 +1,13 @@
-//! A submission queue: the host moves the tail, we move the head.
+//! A submission queue: the host moves the tail, we move the head. Entries are read many at a time, into a buffer.
 
 use nvme_spec::{COMMAND_BYTES, Command};
-use zerocopy::FromBytes;
+use zerocopy::IntoBytes;
 
-use super::BadDoorbell;
+use super::{BadDoorbell, SubmissionQueueState};
 use crate::dma::{DmaFault, GuestMemory};
-use crate::inspect::SubmissionQueueState;
+
+/// How many entries are read at a time.
+const AHEAD_MAX: usize = 32;
 
 pub(crate) struct SubmissionQueue {
     base: u64,
@@ -13,26 +15,32 @@ pub(crate) struct SubmissionQueue {
     head: u32,
     tail: u32,
     cqid: u16,
+    /// Entries that were read: those from `taken` on are the ones from `head` on.
+    ahead: Vec<Command>,
+    taken: usize,
 }
 
 impl SubmissionQueue {
     /// A queue of `entries` entries (2 to 65536) at guest address `base`, answered in completion queue `cqid`.
     pub(crate) fn new(base: u64, entries: u32, cqid: u16) -> Self {
         assert!((2..=65536).contains(&entries));
-        Self { base, entries, head: 0, tail: 0, cqid }
+        Self { base, entries, head: 0, tail: 0, cqid, ahead: Vec::new(), taken: 0 }
     }
 
+    #[inline]
     pub(crate) fn completion_queue(&self) -> u16 {
         self.cqid
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.head == self.tail
     }
 
     /// Index of the next entry to take, as completions report it.
+    #[inline]
     pub(crate) fn head(&self) -> u16 {
-        u16::try_from(self.head).expect("an index is below 65536")
+        (self.head & 0xffff) as u16
     }
 
     pub(crate) fn tail(&self) -> u32 {
@@ -41,7 +49,7 @@ impl SubmissionQueue {
 
     /// What there is to see of it, under its identifier.
     pub(crate) fn state(&self, id: u16) -> SubmissionQueueState {
-        let Self { base, entries, head, tail, cqid } = *self;
+        let Self { base, entries, head, tail, cqid, .. } = *self;
         SubmissionQueueState { id, base, entries, head, tail, completion_queue: cqid }
     }
 
@@ -52,16 +60,157 @@ impl SubmissionQueue {
             return Err(BadDoorbell::BadValue);
         }
         self.tail = tail;
+        if self.waiting() < self.ahead.len() - self.taken {
+            // A tail that went back took away what was read: it may be other entries when the tail comes by again.
+            self.forget_ahead();
+        }
         Ok(())
     }
 
     /// Copies the next entry, once, and moves the head. The queue must not be empty.
-    pub(super) fn fetch<M: GuestMemory>(&mut self, memory: &M) -> Result<Command, DmaFault> {
-        assert!(!self.is_empty());
-        let mut bytes = [0; COMMAND_BYTES];
-        let address = self.base.wrapping_add(u64::from(self.head) * COMMAND_BYTES as u64);
-        memory.read(address, &mut bytes)?;
+    #[inline]
+    pub(super) fn fetch<M: GuestMemory>(&mut self, memory: &M) -> Result<&Command, DmaFault> {
+        self.peek(memory)?;
+        self.advance();
+        Ok(self.latest())
+    }
+
+    /// The entry that was copied last and left behind.
+    #[inline]
+    pub(super) fn latest(&self) -> &Command {
+        &self.ahead[self.taken - 1]
+    }
+
+    /// Copies the next entry and leaves it where it is. The queue must not be empty.
+    #[inline]
+    pub(super) fn peek<M: GuestMemory>(&mut self, memory: &M) -> Result<&Command, DmaFault> {
+        if self.taken == self.ahead.len() {
+            self.read_ahead(memory)?;
+        }
+        Ok(&self.ahead[self.taken])
+    }
+
+    /// Moves the head behind the next entry, which was copied.
+    #[inline]
+    pub(super) fn advance(&mut self) {
         self.head = if self.head + 1 == self.entries { 0 } else { self.head + 1 };
-        Ok(Command::read_from_bytes(&bytes).expect("the sizes agree"))
+        self.taken += 1;
+    }
+
+    /// Moves the head back to the entry that was fetched last, which nobody has been told of.
+    pub(super) fn step_back(&mut self) {
+        self.head = self.head.checked_sub(1).unwrap_or(self.entries - 1);
+        match self.taken.checked_sub(1) {
+            Some(taken) => self.taken = taken,
+            // The entry behind it was read since.
+            None => self.forget_ahead(),
+        }
+    }
+
+    /// Reads the entries that are there, as far as they lie in one piece and fit the buffer; where that cannot be done, one.
+    fn read_ahead<M: GuestMemory>(&mut self, memory: &M) -> Result<(), DmaFault> {
+        assert!(!self.is_empty());
+        let to_end = (self.entries - self.head) as usize;
+        let most = self.waiting().min(to_end).min(AHEAD_MAX);
+        let address = self.base.wrapping_add(u64::from(self.head) * COMMAND_BYTES as u64);
+        self.forget_ahead();
+        for count in [most, 1] {
+            self.ahead.resize(count, Command::default());
+            match memory.read(address, self.ahead.as_mut_bytes()) {
+                Ok(()) => return Ok(()),
+                Err(fault) if count == 1 => {
+                    self.forget_ahead();
+                    return Err(fault);
+                }
+                // The end of what was asked for may lie in memory that is gone; the next entry may not.
+                Err(_) => {}
+            }
+        }
+        unreachable!("one entry is read or is not");
+    }
+
+    fn forget_ahead(&mut self) {
+        self.ahead.clear();
+        self.taken = 0;
+    }
+
+    /// How many entries the host has put there.
+    fn waiting(&self) -> usize {
+        let (head, tail) = (self.head, self.tail);
+        (if tail >= head { tail - head } else { tail + self.entries - head }) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dma::testing::Bytes;
+
+    fn taken(queue: &mut SubmissionQueue, memory: &Bytes) -> Vec<u16> {
+        let mut cids = Vec::new();
+        while !queue.is_empty() {
+            cids.push(queue.fetch(memory).expect("the queue is there").cid.get());
+        }
+        cids
+    }
+
+    fn put(memory: &mut Bytes, index: usize, cid: u16) {
+        let command = Command { cid: cid.into(), ..Command::default() };
+        memory.0[index * COMMAND_BYTES..][..COMMAND_BYTES].copy_from_slice(command.as_bytes());
+    }
+
+    #[test]
+    fn entries_are_taken_in_order_around_the_end_of_the_queue() {
+        let mut memory = Bytes(vec![0; 8 * COMMAND_BYTES]);
+        let mut queue = SubmissionQueue::new(0, 8, 1);
+        for (index, cid) in (0..8).zip(100..) {
+            put(&mut memory, index, cid);
+        }
+        queue.ring(6).expect("inside");
+        assert_eq!(taken(&mut queue, &memory), [100, 101, 102, 103, 104, 105]);
+        queue.ring(3).expect("inside");
+        assert_eq!(taken(&mut queue, &memory), [106, 107, 100, 101, 102]);
+    }
+
+    #[test]
+    fn a_tail_that_goes_back_and_forth_does_not_bring_old_entries() {
+        let mut memory = Bytes(vec![0; 8 * COMMAND_BYTES]);
+        let mut queue = SubmissionQueue::new(0, 8, 1);
+        queue.ring(4).expect("inside");
+        assert_eq!(queue.fetch(&memory).expect("there").cid.get(), 0);
+        queue.ring(2).expect("inside");
+        put(&mut memory, 1, 7);
+        put(&mut memory, 2, 8);
+        assert_eq!(taken(&mut queue, &memory), [7]);
+        queue.ring(3).expect("inside");
+        assert_eq!(taken(&mut queue, &memory), [8]);
+    }
+
+    #[test]
+    fn what_can_be_read_of_a_queue_is_taken_where_its_end_is_gone() {
+        let memory = Bytes(vec![0; 2 * COMMAND_BYTES]);
+        let mut queue = SubmissionQueue::new(0, 8, 1);
+        queue.ring(4).expect("inside");
+        assert!(queue.fetch(&memory).is_ok() && queue.fetch(&memory).is_ok());
+        assert!(queue.fetch(&memory).is_err());
+        assert_eq!(queue.head(), 2);
+    }
+
+    #[test]
+    fn the_first_of_a_pair_goes_back_also_after_the_second_was_looked_at() {
+        let mut memory = Bytes(vec![0; 8 * COMMAND_BYTES]);
+        let mut queue = SubmissionQueue::new(0, 8, 1);
+        for (index, cid) in (0..8).zip(100..) {
+            put(&mut memory, index, cid);
+        }
+        // The second lies at the start of the queue's memory, and is read by itself.
+        queue.ring(7).expect("inside");
+        assert_eq!(taken(&mut queue, &memory).len(), 7);
+        queue.ring(1).expect("inside");
+        assert_eq!(queue.fetch(&memory).expect("there").cid.get(), 107);
+        assert_eq!(queue.peek(&memory).expect("there").cid.get(), 100);
+        queue.step_back();
+        assert_eq!(queue.head(), 7);
+        assert_eq!(taken(&mut queue, &memory), [107, 100]);
     }
 }

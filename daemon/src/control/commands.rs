@@ -1,12 +1,19 @@
 //! The commands: one file and one row each. To add one, copy the smallest file, `query_version`, and put its row into [`COMMANDS`]:
 //! a structure of arguments, whose comments become the descriptions that `query-schema` gives, and what it does to a [`Device`].
 
+mod crash_arm;
+mod crash_disarm;
+mod crash_point;
+mod cut;
 mod fault_add;
 mod fault_remove;
 mod faults;
+mod power_cut;
+mod power_restore;
 mod qmp_capabilities;
 mod query_commands;
 mod query_controller;
+mod query_crash;
 mod query_faults;
 mod query_features;
 mod query_log;
@@ -32,7 +39,7 @@ use crate::options::Settings;
 pub use qmp_capabilities::QmpCapabilities;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 14] = [
+pub const COMMANDS: [Row; 19] = [
     row::<QmpCapabilities>(),
     row::<query_version::QueryVersion>(),
     row::<query_commands::QueryCommands>(),
@@ -47,6 +54,11 @@ pub const COMMANDS: [Row; 14] = [
     row::<query_faults::QueryFaults>(),
     row::<fault_add::FaultAdd>(),
     row::<fault_remove::FaultRemove>(),
+    row::<power_cut::PowerCut>(),
+    row::<power_restore::PowerRestore>(),
+    row::<crash_arm::CrashArm>(),
+    row::<crash_disarm::CrashDisarm>(),
+    row::<query_crash::QueryCrash>(),
 ];
 
 /// What a command works on, between two steps of the device.
@@ -117,12 +129,22 @@ pub struct Row {
 }
 
 const fn row<C: Execute>() -> Row {
-    Row { name: C::NAME, arguments: schema::<C>, answer: schema::<C::Answer>, prepare: prepare_as::<C> }
+    Row { name: C::NAME, arguments: read_schema::<C>, answer: written_schema::<C::Answer>, prepare: prepare_as::<C> }
 }
 
-/// The schema of a type, without references to other places.
-pub fn schema<T: JsonSchema>() -> Schema {
-    let settings = SchemaSettings::default().with(|settings| {
+/// The schema of what is read.
+fn read_schema<T: JsonSchema>() -> Schema {
+    schema::<T>(SchemaSettings::default().for_deserialize())
+}
+
+/// The schema of what is written.
+pub fn written_schema<T: JsonSchema>() -> Schema {
+    schema::<T>(SchemaSettings::default().for_serialize())
+}
+
+/// Without references to other places.
+fn schema<T: JsonSchema>(settings: SchemaSettings) -> Schema {
+    let settings = settings.with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });

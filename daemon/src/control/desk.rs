@@ -74,15 +74,12 @@ impl Desk {
         Ok(Self { orders, news: Some(news), wake: wake_server, thread: Some(thread) })
     }
 
-    /// Carries out what was ordered; whether there was anything. Each peer has at most one order here, so this has an end.
-    pub fn attend(&mut self, device: &mut Device<'_>) -> bool {
-        let mut attended = false;
-        while let Ok(Order { peer, id, command }) = self.orders.try_recv() {
-            let result = command(device);
-            self.tell(News::Answer { peer, id, result });
-            attended = true;
-        }
-        attended
+    /// Carries out what was ordered next, if anything was. Each peer has at most one order here.
+    pub fn attend(&self, device: &mut Device<'_>) -> bool {
+        let Ok(Order { peer, id, command }) = self.orders.try_recv() else { return false };
+        let result = command(device);
+        self.tell(News::Answer { peer, id, result });
+        true
     }
 
     /// Something happened.

@@ -31,6 +31,28 @@ pub enum Event {
         /// The log page that holds more.
         log: u8,
     },
+    /// Power went, by a command of this socket or at a crash point.
+    PowerCut {
+        /// The step at which the crash point tripped; none where a command cut.
+        step: Option<&'static str>,
+    },
+    /// A loss of power was resolved. `query-crash` has the whole report.
+    CrashReport {
+        /// The step at which the crash point tripped; none where a command cut.
+        step: Option<&'static str>,
+        /// Commands taken since power-on.
+        commands: u64,
+        /// Writes and deallocations that were not durable.
+        not_durable: u64,
+        /// Of those, how many are wholly there.
+        survived: u64,
+        /// Of those, how many are there in part.
+        torn: u64,
+        /// Of those, how many are not there.
+        lost: u64,
+    },
+    /// Power is back: the media has recovered, and the controller is as at power-on.
+    PowerRestored {},
     /// The media's warnings changed.
     MediaWarning {
         /// Fewer replacement blocks are left than the threshold says.

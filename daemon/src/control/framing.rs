@@ -129,7 +129,7 @@ mod tests {
         let of = |length: usize| format!("{{\"a\": \"{}\"}}", "x".repeat(length - 9)).into_bytes();
         assert_eq!(cut(&[&of(MESSAGE_BYTES_MAX)]).map(|messages| messages.len()), Ok(1));
         assert_eq!(cut(&[&of(MESSAGE_BYTES_MAX + 1)]), Err(Broken::TooLong));
-        assert_eq!(cut(&[&vec![b'['; 10]]), Err(Broken::NotAnObject(b'[')));
+        assert_eq!(cut(&[&[b'['; 10]]), Err(Broken::NotAnObject(b'[')));
         let deep: Vec<u8> = std::iter::once(b'{').chain(std::iter::repeat_n(b'[', MESSAGE_BYTES_MAX)).collect();
         assert_eq!(cut(&[&deep]), Err(Broken::TooLong));
     }

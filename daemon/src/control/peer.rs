@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::framing::Framer;
 use super::message::{self, ProtocolError};
@@ -14,7 +14,7 @@ use super::message::{self, ProtocolError};
 const READ_BYTES: usize = 16 << 10;
 /// Above so many unsent bytes nothing more is read: who does not read answers asks no more questions.
 const UNSENT_PATIENCE: usize = 64 << 10;
-/// Above so many unsent bytes the peer is dropped.
+/// Above so many unsent bytes a peer that has still more to get is dropped.
 pub const UNSENT_MAX: usize = 1 << 20;
 
 /// A connection.
@@ -59,6 +59,13 @@ impl Peer {
         self.lost || self.leaving && !self.waits && self.unsent.is_empty()
     }
 
+    /// Whether nobody is at its other end any more, whatever may still have come from there.
+    pub fn hung_up(&self) -> bool {
+        let mut watched = [PollFd::new(self, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut watched, Some(&now)).is_ok() && watched[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+    }
+
     /// Takes what arrived, up to a bound. The end of the stream ends the peer once everything that came before is answered.
     pub fn receive(&mut self) {
         let mut bytes = [0; READ_BYTES];
@@ -94,12 +101,13 @@ impl Peer {
 
     /// Sends, now or when there is room.
     pub fn send(&mut self, text: &str) {
-        self.unsent.extend_from_slice(text.as_bytes());
-        self.flush();
         if self.unsent.len() > UNSENT_MAX {
             tracing::warn!("dropped a peer of the control socket that does not read");
             self.lost = true;
+            return;
         }
+        self.unsent.extend_from_slice(text.as_bytes());
+        self.flush();
     }
 
     /// Sends what is unsent, as far as there is room.

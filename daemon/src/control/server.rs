@@ -15,7 +15,7 @@ use super::message::{self, ProtocolError, Request};
 use super::peer::Peer;
 use crate::watch::Watch;
 
-/// How many peers there may be. One more takes the place of the oldest that has not negotiated, or is refused.
+/// How many peers there may be. One more takes the place of the oldest that has hung up or not negotiated, or is refused.
 pub const PEERS_MAX: usize = 32;
 /// How long to leave connections alone that cannot be accepted: most likely no descriptors are left.
 const ACCEPT_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
@@ -60,10 +60,11 @@ impl Server {
             {
                 return;
             }
-            self.accept();
             let ids: Vec<PeerId> = self.peers.keys().copied().collect();
             ids.into_iter().for_each(|id| self.attend(id));
+            // Before newcomers, who may have waited for the place of one who left.
             self.peers.retain(|_, peer| !peer.is_over());
+            self.accept();
         }
     }
 
@@ -140,7 +141,8 @@ impl Server {
 
     fn admit(&mut self, mut peer: Peer) {
         if self.peers.len() >= PEERS_MAX {
-            let Some(oldest) = self.peers.iter().find(|(_, peer)| !peer.negotiated).map(|(id, _)| *id) else {
+            let mut peers = self.peers.iter();
+            let Some(oldest) = peers.find(|(_, peer)| !peer.negotiated || peer.hung_up()).map(|(id, _)| *id) else {
                 // What it does not take at once it does not get.
                 peer.dismiss(&format!("there are {PEERS_MAX} peers already"));
                 return;

@@ -2,13 +2,14 @@
 
 use controller::Controller;
 use controller::inspect::LifeState;
+use controller::power::{FateName, PowerReport};
 use media::Nanoseconds;
 use nvme_spec::log::{WARNING_READ_ONLY, WARNING_SPARE};
 use nvme_spec::register::ControllerStatus;
 
 use super::event::{Event, ShutdownState};
 
-/// How often the media's health is looked at while the device is busy; an idle device is looked at before it sleeps.
+/// How often the media's health is looked at while the device works, and how long after it has stopped once more at the latest.
 const MEDIA_INTERVAL: Nanoseconds = Nanoseconds(1_000_000_000);
 
 /// The state that was reported last.
@@ -16,7 +17,10 @@ const MEDIA_INTERVAL: Nanoseconds = Nanoseconds(1_000_000_000);
 pub struct Watcher {
     life: LifeState,
     client_connected: bool,
+    powered: bool,
     warnings: u8,
+    /// The device has worked since its media's health was looked at.
+    stale: bool,
     media_due: Nanoseconds,
 }
 
@@ -26,22 +30,29 @@ impl Watcher {
         Self {
             life: controller.life(),
             client_connected: false,
+            powered: true,
             warnings: media_warnings(controller),
+            stale: false,
             media_due: Nanoseconds(0),
         }
     }
 
-    /// What has changed since the last look.
+    /// What has changed since the last look; `worked` says whether the device did anything in between.
     pub fn look(
         &mut self,
         now: Nanoseconds,
         controller: &Controller,
         client_connected: bool,
+        worked: bool,
         mut tell: impl FnMut(Event),
     ) {
         if client_connected != self.client_connected {
             self.client_connected = client_connected;
             tell(if client_connected { Event::ClientConnected {} } else { Event::ClientGone {} });
+        }
+        if controller.power_is_on() != self.powered {
+            self.powered = controller.power_is_on();
+            power_events(self.powered, controller.crash()).into_iter().for_each(&mut tell);
         }
         let life = controller.life();
         if life != self.life {
@@ -51,14 +62,20 @@ impl Watcher {
                 tell(after);
             }
         }
-        if now >= self.media_due {
+        self.stale |= worked;
+        if self.stale && now >= self.media_due {
+            self.stale = false;
             self.media_due = now.plus(MEDIA_INTERVAL);
             self.look_at_media(controller, &mut tell);
         }
     }
 
-    /// The same for the media's health alone, whenever the last look was.
-    pub fn look_at_media(&mut self, controller: &Controller, mut tell: impl FnMut(Event)) {
+    /// When the next look is due, whatever happens until then.
+    pub fn due(&self) -> Option<Nanoseconds> {
+        self.stale.then_some(self.media_due)
+    }
+
+    fn look_at_media(&mut self, controller: &Controller, mut tell: impl FnMut(Event)) {
         let warnings = media_warnings(controller);
         if warnings != self.warnings {
             self.warnings = warnings;
@@ -83,6 +100,20 @@ pub fn controller_state(life: LifeState) -> Event {
         fatal: life.status.contains(ControllerStatus::FATAL),
         shutdown: shutdown_state(life.status),
     }
+}
+
+fn power_events(powered: bool, report: Option<&PowerReport>) -> Vec<Event> {
+    let Some(report) = report.filter(|_| !powered) else { return vec![Event::PowerRestored {}] };
+    let count = |fate| report.not_durable.iter().filter(|change| change.fate == fate).count() as u64;
+    let crash = Event::CrashReport {
+        step: report.step,
+        commands: report.commands,
+        not_durable: report.not_durable.len() as u64,
+        survived: count(FateName::Survived),
+        torn: count(FateName::Torn),
+        lost: count(FateName::Lost),
+    };
+    vec![Event::PowerCut { step: report.step }, crash]
 }
 
 /// CSTS.SHST in words.

@@ -128,3 +128,69 @@ fn put(arguments: &mut Value, path: &[&str], value: Value) -> Option<()> {
     }
     put(object.entry(*name).or_insert_with(|| Value::Object(Map::new())), rest, value)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::control::commands::COMMANDS;
+
+    fn words(command: &str, words: &[&str]) -> Result<Value, String> {
+        let described =
+            |row: &crate::control::commands::Row| json!({ "name": row.name, "arguments": (row.arguments)() });
+        let schema = json!({ "commands": COMMANDS.iter().map(described).collect::<Vec<_>>() });
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        typed(&schema, command, &words).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn words_get_the_types_of_the_schema_and_dots_lead_into_objects() {
+        assert_eq!(words("query-status", &[]), Ok(json!({})));
+        assert_eq!(
+            words("fault-add", &["kind=bit-flips", "nsid=1", "lba=0x10", "bits=5"]),
+            Ok(json!({ "kind": "bit-flips", "nsid": 1, "lba": 16, "bits": 5 }))
+        );
+        assert_eq!(
+            words(
+                "crash-arm",
+                &["at.match.opcode=1", "at.match.lba=8", "at.nth=2", "policy=choose", "survivors=on,off", "tear=yes"]
+            ),
+            Ok(json!({
+                "at": { "match": { "opcode": 1, "lba": 8 }, "nth": 2 },
+                "policy": "choose", "survivors": [true, false], "tear": true
+            }))
+        );
+        assert_eq!(
+            words("crash-arm", &["at.rate.one-in=100", "at.rate.seed=1", "at.rate.steps=line-erase,line-erased"]),
+            Ok(json!({ "at": { "rate": { "one-in": 100, "seed": 1, "steps": ["line-erase", "line-erased"] } } }))
+        );
+        assert_eq!(words("query-schema", &["command=a=b"]), Ok(json!({ "command": "a=b" })));
+        assert_eq!(
+            words("fault-remove", &["fault.kind=program-failure", "fault.nth=3"]),
+            Ok(json!({ "fault": { "kind": "program-failure", "nth": 3 } }))
+        );
+    }
+
+    #[test]
+    fn words_that_cannot_be_are_refused_with_what_would_do() {
+        let refused = |command: &str, given: &[&str]| words(command, given).expect_err("impossible");
+        assert!(refused("nonsense", &[]).contains("query-commands"));
+        assert_eq!(refused("power-cut", &["policy"]), "\"policy\" is no argument: give KEY=VALUE");
+        let policies = "policy=some: give one of none-survive, all-survive, random, choose";
+        assert_eq!(refused("power-cut", &["policy=some"]), policies);
+        let unknown =
+            "polcy=random: power-cut has no argument \"polcy\"; there are policy, seed, survivors, tear, profile";
+        assert_eq!(refused("power-cut", &["polcy=random"]), unknown);
+        assert_eq!(refused("power-cut", &["tear=perhaps"]), "tear=perhaps: give on or off");
+        assert_eq!(refused("power-cut", &["seed=-1"]), "seed=-1: give a whole number, such as 12 or 0x1f");
+        assert_eq!(
+            refused("power-cut", &["survivors=on,2"]),
+            "survivors=on,2: give a list with commas, each on or off"
+        );
+        assert!(refused("power-cut", &["seed=1", "seed=2"]).contains("was given before"));
+        assert!(refused("crash-arm", &["at=line-erased"]).contains("its parts, as KEY.PART=VALUE"));
+        assert!(refused("crash-arm", &["at.step=lunch"]).contains("give one of doorbell-seen, "));
+        assert!(refused("query-status", &["verbose=on"]).contains("there are none"));
+    }
+}

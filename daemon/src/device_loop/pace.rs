@@ -7,9 +7,11 @@ use media::Nanoseconds;
 pub struct Policy {
     /// For how long after the last work to spin.
     pub spin: Nanoseconds,
-    /// Whether to give the processor away in each turn without work: spinning must not starve the guest.
+    /// Whether to give the processor away before each look at the transport that follows a step without work: spinning must not starve
+    /// the guest.
     pub give_way: bool,
-    /// How many steps may pass, while spinning, without a look at the transport. At least 1.
+    /// How many steps may pass, while spinning, without a look at the transport. At least 1. (A look is a system call, which takes as long
+    /// as a command at queue depth 1 does.)
     pub steps_per_look: u32,
     /// The shortest nap where the device must be polled.
     pub nap_shortest: Nanoseconds,
@@ -27,7 +29,7 @@ impl Policy {
         Self {
             spin: Nanoseconds(if few { 20_000 } else { 50_000 }),
             give_way: few,
-            steps_per_look: if few { 1 } else { 16 },
+            steps_per_look: 16,
             nap_shortest: Nanoseconds(20_000),
             nap_longest: Nanoseconds(4_000_000),
             worth_sleeping: Nanoseconds(5_000),

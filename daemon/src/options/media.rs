@@ -11,7 +11,7 @@ use media::store::{Inspection, inspect};
 use serde::Serialize;
 
 use super::error::OptionError;
-use super::media_words::{Collection, HostCache, MediaOptions, Part, Share, Store};
+use super::media_words::{Collection, HostCache, MediaOptions, Misbehaving, Part, Share, Store};
 use super::size::Bytes;
 use super::words::Word;
 
@@ -108,6 +108,7 @@ impl MediaWords {
             volumes,
             cache: self.cache()?,
             times: timing.times(),
+            misbehaviour: self.options.misbehave.map(|given| given.0).unwrap_or_default(),
             ..SsdConfig::default()
         };
         ssd.tuning.policy = self.options.gc.unwrap_or_default().policy();
@@ -303,6 +304,7 @@ impl MediaSettings {
             pages: geometry.pages_per_block,
             page_size: bytes(geometry.page_bytes),
             bad_blocks: geometry.factory_bad_blocks,
+            misbehave: Some(Misbehaving(self.ssd.misbehaviour)).filter(|of| !of.0.names().is_empty()),
         }
     }
 
@@ -364,6 +366,8 @@ pub struct PrintedMedia {
     pages: u32,
     page_size: Bytes,
     bad_blocks: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    misbehave: Option<Misbehaving>,
 }
 
 /// Where a store given with a namespace and one given with the media are the same.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use media::fault::Misbehaviour;
 use media::ftl::line::VictimPolicy;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,33 @@ pub struct MediaOptions {
     pub page_size: Option<Bytes>,
     /// Blocks that are bad at birth.
     pub bad_blocks: Option<u32>,
+    /// Promises that the drive breaks.
+    pub misbehave: Option<Misbehaving>,
+}
+
+/// The promises that a drive breaks, for testing what stands above it: their names, joined by `+`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Misbehaving(pub Misbehaviour);
+
+impl TryFrom<String> for Misbehaving {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut misbehaviour = Misbehaviour::default();
+        for name in text.split('+') {
+            if !misbehaviour.switch_on(name) {
+                return Err(format!("give one of {}, or several joined by +", Misbehaviour::NAMES.join(", ")));
+            }
+        }
+        Ok(Self(misbehaviour))
+    }
+}
+
+impl From<Misbehaving> for String {
+    fn from(misbehaving: Misbehaving) -> Self {
+        misbehaving.0.names().join("+")
+    }
 }
 
 /// Where the bytes of the media lie.
@@ -202,6 +230,15 @@ mod tests {
         }
         for text in ["", "%", "7", "7 %", "1.%", ".5%", "-1%", "1.00001%", "10001%", "99999999999%", "1e3%"] {
             assert!(Share::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn misbehaviours_are_named_exactly_or_refused() {
+        let read = |text: &str| Misbehaving::try_from(text.to_owned());
+        assert_eq!(read("shorn-write+ignored-flush").map(String::from), Ok("ignored-flush+shorn-write".to_owned()));
+        for text in ["", "all", "shorn", "shorn-write,stale-map", "shorn-write+"] {
+            assert!(read(text).is_err_and(|remedy| remedy.contains("give one of ignored-flush, ")), "{text}");
         }
     }
 

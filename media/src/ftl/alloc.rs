@@ -76,9 +76,21 @@ impl Stream {
 }
 
 impl<S: Store> Ftl<S> {
+    /// Takes the next slot of a stream; opens a line where none is open. `None` where there is no free line.
+    #[inline]
+    pub(crate) fn take_slot(&mut self, stream: usize) -> Option<u32> {
+        let frontier = &mut self.streams[stream];
+        if frontier.line != NO_LINE && frontier.next < self.geometry.units_per_line {
+            let slot = frontier.next;
+            frontier.next += 1;
+            frontier.staged_total += 1;
+            return Some(slot);
+        }
+        self.take_slots(stream, 1).map(|(slot, _)| slot)
+    }
+
     /// Takes up to `most` neighbouring slots of a stream that lie in one piece of memory; opens a line where none is open. `None`
     /// where there is no free line.
-    #[inline]
     pub(crate) fn take_slots(&mut self, stream: usize, most: u32) -> Option<(u32, u32)> {
         while self.streams[stream].next == self.geometry.units_per_line || self.streams[stream].line == NO_LINE {
             self.next_line(stream)?;
@@ -146,6 +158,7 @@ impl<S: Store> Ftl<S> {
     /// Closes a stream's line as it is, everything in it being programmed.
     fn give_up_line(&mut self, stream: usize) {
         self.reached(Step::LineClose);
+        self.carry(stream, self.streams[stream].programmed);
         let (line, used, opened) = self.detach_line(stream);
         self.write_closed(stream, line, used, opened);
         self.reached(Step::LineClosed);
@@ -153,9 +166,6 @@ impl<S: Store> Ftl<S> {
 
     /// Takes a stream off its line; returns the line, how far it was programmed, and when it was opened.
     fn detach_line(&mut self, stream: usize) -> (u32, u32, u64) {
-        if stream == HOST {
-            self.carry();
-        }
         let frontier = &mut self.streams[stream];
         let (line, used, opened) = (frontier.line, frontier.programmed, frontier.opened);
         frontier.line = NO_LINE;
@@ -179,6 +189,7 @@ impl<S: Store> Ftl<S> {
             frontier.records[frontier.next as usize] = Record::PADDING;
             frontier.next += 1;
             frontier.staged_total += 1;
+            self.collector.padded += 1;
         }
     }
 
@@ -253,6 +264,7 @@ impl<S: Store> Ftl<S> {
         self.counters.program_failures += 1;
         self.restages += 1;
         let end = self.streams[stream].next;
+        self.carry(stream, end);
         let (old, first, opened) = self.detach_line(stream);
         self.nand.seal(old);
         self.lines.get_mut(old).failed_plane = Some(plane);
@@ -265,6 +277,7 @@ impl<S: Store> Ftl<S> {
             self.restage(stream, old, slot);
         }
         self.streams[stream].staged_total -= u64::from(end - first);
+        self.put_down(old, first);
         // Only now: a store may forget the staging memory of a closed line.
         self.write_closed(stream, old, first, opened);
     }

@@ -93,8 +93,9 @@ impl<S: Store> Ftl<S> {
         self.reached(Step::CheckpointBegun);
     }
 
-    /// A checkpoint that begins now, over the pages of another one. What is staged, or waits for the journal, is already in the map, and will be programmed before
-    /// the root makes the map valid; repeating it would bring back what newer changes, which are not repeated, have replaced.
+    /// A checkpoint that begins now, over the pages of another one. What is staged, or waits for the journal, is already in the map,
+    /// and will be programmed before the root makes the map valid; repeating it would bring back what newer changes, which are not
+    /// repeated, have replaced.
     fn progress(&self, pages: &Basis) -> Progress {
         let journal_begin = self.journal_end + self.deallocations.len() as u64;
         let (homes, sums) = (pages.homes.clone(), pages.sums.clone());

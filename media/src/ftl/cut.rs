@@ -95,18 +95,28 @@ impl<S: Store> Ftl<S> {
         self.parts.push(PartNote { sequence, offset, bytes, tag: self.tag });
     }
 
-    /// Keeps the uncommitted units of the line that the host stream leaves in mind.
-    pub(crate) fn carry(&mut self) {
+    /// Keeps the uncommitted units below slot `end` of the line that a stream leaves in mind, if it is the host's.
+    pub(crate) fn carry(&mut self, stream: usize, end: u32) {
+        if stream != HOST {
+            return;
+        }
         let committed = self.committed;
         let host = &mut self.streams[HOST];
         host.carried.retain(|(record, ..)| record.sequence > committed);
-        for slot in host.resumed as usize..host.programmed as usize {
+        for slot in host.resumed as usize..end as usize {
             let record = host.records[slot];
             if record.kind == Kind::Host && record.sequence > committed {
                 let place = self.geometry.physical(host.line, narrow(slot));
                 host.carried.push((record, place, host.tags[slot]));
             }
         }
+    }
+
+    /// Those that lay from slot `first` of a line on are staged in another one now.
+    pub(crate) fn put_down(&mut self, line: u32, first: u32) {
+        let geometry = &self.geometry;
+        let stays = |place| geometry.line_of(place) != line || geometry.slot_of(place) < first;
+        self.streams[HOST].carried.retain(|(_, place, _)| stays(*place));
     }
 
     /// Everything that the host did and that is not committed, oldest first.

@@ -2,8 +2,9 @@
 //! erased. Does not know why the host writes.
 //!
 //! *Pay as you go.* A victim with `v` of `n` units valid gives back `n - v` slots, so while it is collected each unit of the host
-//! pays for `n / (n - v)` slots of it: when the host has used up what the victim gives, the victim is done. No write waits for more
-//! than one line.
+//! pays for `n / (n - v)` slots of it: when the host has used up what the victim gives, the victim is done. Slots that were padded to
+//! program a page early are used up as well. A line moved for the sake of wear gives nothing, and waits while room is wanted. So no
+//! unit that is written waits for more than one line.
 //!
 //! *When a line may be erased.* A loss of power brings back the state that was committed. So a drained line waits until the units
 //! moved out of it are programmed, and until the changes that made its other units invalid are committed.
@@ -19,6 +20,9 @@ use crate::unit::LogicalUnit;
 /// Free lines that host writes leave to the collector: one to move units to, one in case that a block of it fails.
 const FLOOR_LINES: u32 = 2;
 
+/// The least reserve: a collector that began when the host may take no line any more would be late always.
+pub(crate) const RESERVE_MIN: u32 = FLOOR_LINES + 2;
+
 /// Lines that are erased at a time because they are empty: some milliseconds.
 const EMPTY_LINES: u32 = 1024;
 
@@ -27,7 +31,8 @@ const EMPTY_LINES: u32 = 1024;
 pub struct Tuning {
     /// How victims are chosen.
     pub policy: VictimPolicy,
-    /// Collection works while fewer lines than this are free; at least 3.
+    /// Collection works while fewer lines than this are free; at least 4, and fewer than the spare has beside the
+    /// two open lines.
     pub reserve_lines: u32,
     /// Static wear levelling works while the erase counts of two lines differ by more than this many, plus
     pub wear_gap: u32,
@@ -61,8 +66,11 @@ pub struct Collector {
     wear: bool,
     next_slot: u32,
     records: Vec<Record>,
+    /// Slots that the host has paid for, times the units of a line.
     credit: u64,
     cost: u64,
+    /// Slots used up by padding since the host paid last.
+    pub(crate) padded: u32,
     next_wear: Option<u32>,
 }
 
@@ -77,6 +85,7 @@ impl Collector {
             records: Vec::with_capacity(geometry.units_per_line as usize),
             credit: 0,
             cost: 1,
+            padded: 0,
             next_wear: None,
         }
     }
@@ -103,8 +112,17 @@ impl<S: Store> Ftl<S> {
     ///
     /// # Errors
     /// [`NoRoom`] where nothing can be collected any more.
+    #[inline]
     pub(crate) fn make_room(&mut self, units: u32) -> Result<(), NoRoom> {
-        self.pay(units);
+        // While no line is collected and enough are free there is nothing to pay.
+        if self.collector.victim.is_some() || self.lines.free() + self.lines.drained() < self.tuning.reserve_lines {
+            self.pay(units);
+        }
+        if !self.needs_line(units) && !self.read_only { Ok(()) } else { self.make_room_for_line(units) }
+    }
+
+    #[inline(never)]
+    fn make_room_for_line(&mut self, units: u32) -> Result<(), NoRoom> {
         let mut rounds = 4 * self.geometry.lines;
         while self.needs_line(units) && self.lines.free() <= FLOOR_LINES {
             rounds = rounds.checked_sub(1).ok_or(NoRoom)?;
@@ -115,41 +133,61 @@ impl<S: Store> Ftl<S> {
         if self.read_only { Err(NoRoom) } else { Ok(()) }
     }
 
+    #[inline]
     fn needs_line(&self, units: u32) -> bool {
         let host = &self.streams[HOST];
         host.line == super::alloc::NO_LINE || self.geometry.units_per_line - host.next < units
     }
 
     fn pay(&mut self, units: u32) {
-        if self.collector.victim.is_none() {
-            if self.lines.free() + self.lines.drained() >= self.tuning.reserve_lines {
-                return;
-            }
-            if self.lines.drained() > 0 {
-                self.release_drained();
-            }
-            if !self.choose_victim() {
-                return;
-            }
-        }
+        let reserve = self.tuning.reserve_lines;
+        let used = u64::from(units + std::mem::take(&mut self.collector.padded));
+        let line = u64::from(self.geometry.units_per_line);
         // Chance makes the collector late now and then, and nothing would make up for it: twice as fast for a missing line.
-        let behind = (self.tuning.reserve_lines - 1).saturating_sub(self.lines.free() + self.lines.drained());
-        let credit = u64::from(units) * u64::from(self.geometry.units_per_line);
-        self.collector.credit += credit * (1 + u64::from(behind));
-        while self.collector.victim.is_some() && self.collector.credit >= self.collector.cost {
-            self.collector.credit -= self.collector.cost;
-            self.collect_slot();
+        let behind = (reserve - 1).saturating_sub(self.lines.free() + self.lines.drained());
+        self.collector.credit += used * line * u64::from(1 + behind);
+        // A victim that is nearly full gives nothing however much is paid.
+        let mut most = u64::from(units) * line;
+        // One line at a time is moved for the sake of wear: it gives no room.
+        let mut wear = true;
+        while self.collector.victim.is_some() || self.find_work(wear) {
+            wear = false;
+            while self.collector.victim.is_some() && self.collector.credit >= self.collector.cost {
+                if most == 0 {
+                    return;
+                }
+                most -= 1;
+                self.collector.credit -= self.collector.cost;
+                self.collect_slot();
+            }
+            if self.collector.victim.is_some() {
+                return;
+            }
         }
+        self.collector.credit = 0;
     }
 
-    /// Chooses the next victim; `false` where there is none.
-    fn choose_victim(&mut self) -> bool {
+    /// Chooses a victim where too few lines are free.
+    fn find_work(&mut self, wear: bool) -> bool {
+        if self.lines.free() + self.lines.drained() >= self.tuning.reserve_lines {
+            return false;
+        }
+        if self.lines.drained() > 0 {
+            self.release_drained();
+        }
+        // Nor is one where the collector is late.
+        self.choose_victim(wear && self.lines.free() + self.lines.drained() + 1 == self.tuning.reserve_lines)
+    }
+
+    /// Chooses the next victim, with `wear` also one that gives no room; `false` where there is none.
+    fn choose_victim(&mut self, wear: bool) -> bool {
         assert!(self.collector.victim.is_none(), "one line is collected at a time");
         if self.nand.power.lost() {
             // What was closed since is not in the store: its records could not be read.
             return false;
         }
-        let wear = self.collector.next_wear.take().filter(|&line| self.lines.get(line).state == LineState::Closed);
+        let wear = if wear { self.collector.next_wear.take() } else { None };
+        let wear = wear.filter(|&line| self.lines.get(line).state == LineState::Closed);
         let evenness = self.evenness();
         let victim =
             wear.or_else(|| self.lines.choose_victim(self.tuning.policy, self.sequence, self.committed, evenness));
@@ -164,7 +202,6 @@ impl<S: Store> Ftl<S> {
         self.lines.set_state(line, LineState::Victim);
         self.collector.victim = Some(line);
         self.collector.next_slot = 0;
-        self.collector.credit = 0;
         let entry = self.lines.get(line);
         self.collector.cost = u64::from(self.geometry.units_per_line.saturating_sub(entry.valid).max(1));
         self.counters.victims += 1;
@@ -222,14 +259,14 @@ impl<S: Store> Ftl<S> {
     /// A slot for a unit to be moved. Where no line is free, drained lines may only wait for what is staged: that is programmed then,
     /// whatever it costs, because a collector that cannot go on would be the end of all writing.
     fn take_moved_slot(&mut self) -> Option<u32> {
-        if let Some((slot, _)) = self.take_slots(MOVED, 1) {
+        if let Some(slot) = self.take_slot(MOVED) {
             return Some(slot);
         }
         if self.lines.drained() > 0 {
             self.commit();
             self.release_drained();
         }
-        self.take_slots(MOVED, 1).map(|(slot, _)| slot)
+        self.take_slot(MOVED)
     }
 
     fn drain_victim(&mut self, line: u32) {
@@ -369,13 +406,17 @@ impl<S: Store> Ftl<S> {
         if self.lines.drained() > 0 && self.force_release() {
             return true;
         }
-        if self.collector.victim.is_none() && !self.choose_victim() {
+        if self.collector.victim.is_none() && !self.choose_victim(false) {
             // What is closed may only wait for a commit to become collectable.
             if !self.has_uncommitted() {
-                return false;
+                // What is drained may only wait for moved units that do not fill a page.
+                let waiting = self.lines.drained();
+                self.program_staged(MOVED);
+                self.release_drained();
+                return self.lines.drained() < waiting;
             }
             self.commit();
-            return self.choose_victim();
+            return self.choose_victim(false);
         }
         while self.collector.victim.is_some() && !self.read_only {
             self.collect_slot();

@@ -76,8 +76,39 @@ impl<S: Store> Ftl<S> {
     /// # Errors
     /// [`MediaError::HostMemory`] where the source fails, [`MediaError::WriteFailed`] where there is no room. Blocks then have their
     /// old contents, and of a write that is not grouped some may have the new ones.
+    #[inline]
     pub fn write(&mut self, span: &Span, source: &mut dyn Source, grouped: bool) -> Result<(), MediaError> {
         self.tag = self.tag_of_request(grouped);
+        if span.bytes == self.geometry.unit_bytes() && span.offset == 0 && span.metadata_bytes == 0 {
+            return self.write_unit(span.first, source);
+        }
+        self.write_units(span, source, grouped)
+    }
+
+    /// Writes one whole unit, which is a group of its own: what most writes are.
+    #[inline]
+    fn write_unit(&mut self, unit: LogicalUnit, source: &mut dyn Source) -> Result<(), MediaError> {
+        const FULL: MediaError = MediaError::WriteFailed { first: Lba(0) };
+        self.make_room(1).map_err(|_| FULL)?;
+        let slot = self.take_slot(HOST).ok_or(FULL)?;
+        let (line, bytes, sequence) = (self.streams[HOST].line, self.geometry.unit_bytes(), self.sequence);
+        self.note_single(slot, unit, bytes);
+        let memory = self.nand.stage(line, self.geometry.data_offset(slot), bytes);
+        if source.fill(0, memory).is_err() {
+            self.abandon(sequence);
+            return Err(MediaError::HostMemory);
+        }
+        self.reached(Step::DataTransferred);
+        self.reached(Step::UnitStaged);
+        self.show(unit, self.geometry.physical(line, slot), sequence);
+        self.reached(Step::GroupStaged);
+        self.destage(self.limits.staged_units);
+        self.checkpoint_step();
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn write_units(&mut self, span: &Span, source: &mut dyn Source, grouped: bool) -> Result<(), MediaError> {
         let shift = self.geometry.unit_shift;
         let units = span.units(shift);
         if units == 1 && span.bytes < self.geometry.unit_bytes() && self.combine(span, source)? {
@@ -146,21 +177,31 @@ impl<S: Store> Ftl<S> {
         Ok(())
     }
 
-    /// Notes a staged unit: its record, its sequence number, its place in the group.
+    /// Notes a staged unit that is a group of its own: its record and its sequence number.
     #[inline]
-    fn note(&mut self, slot: u32, unit: LogicalUnit, host_bytes: usize, length: usize) {
-        let position = if length == 1 { 0 } else { self.group.len() };
+    fn note_single(&mut self, slot: u32, unit: LogicalUnit, host_bytes: usize) {
         let frontier = &mut self.streams[HOST];
         frontier.records[slot as usize] = Record {
             sequence: self.sequence,
             logical: unit.0,
             host_sectors: narrow(host_bytes / 512),
-            position: u16::try_from(position).expect("a group is bounded by the configuration"),
-            length: u16::try_from(length).expect("a group is bounded by the configuration"),
+            position: 0,
+            length: 1,
             kind: Kind::Host,
         };
         frontier.tags[slot as usize] = self.tag;
         self.sequence += 1;
+    }
+
+    /// Notes a staged unit: its record, its sequence number, its place in the group.
+    #[inline]
+    fn note(&mut self, slot: u32, unit: LogicalUnit, host_bytes: usize, length: usize) {
+        let position = if length == 1 { 0 } else { self.group.len() };
+        self.note_single(slot, unit, host_bytes);
+        let frontier = &mut self.streams[HOST];
+        let record = &mut frontier.records[slot as usize];
+        record.position = u16::try_from(position).expect("a group is bounded by the configuration");
+        record.length = u16::try_from(length).expect("a group is bounded by the configuration");
         self.group.push(self.geometry.physical(frontier.line, slot));
     }
 
@@ -248,13 +289,18 @@ impl<S: Store> Ftl<S> {
     fn publish(&mut self, first: LogicalUnit) {
         let sequence = self.sequence - 1;
         for n in 0..self.group.len() {
-            let place = self.group[n];
-            match self.map.set(LogicalUnit(first.0 + narrow(n)), place) {
-                Some(old) => self.lines.invalidate(self.geometry.line_of(old), sequence),
-                None => self.mapped += 1,
-            }
-            self.lines.validate(self.geometry.line_of(place));
+            self.show(LogicalUnit(first.0 + narrow(n)), self.group[n], sequence);
         }
+    }
+
+    /// Lets the map show a unit at a new place.
+    #[inline]
+    fn show(&mut self, unit: LogicalUnit, place: PhysicalUnit, sequence: u64) {
+        match self.map.set(unit, place) {
+            Some(old) => self.lines.invalidate(self.geometry.line_of(old), sequence),
+            None => self.mapped += 1,
+        }
+        self.lines.validate(self.geometry.line_of(place));
     }
 
     /// Gives up the units staged since `first_sequence`. They keep their slots and numbers, so that the log has no gap.
@@ -268,6 +314,8 @@ impl<S: Store> Ftl<S> {
                 staged += 1;
             }
         }
+        // What lies in the line before is given up as well: nothing that was refused is left to survive a loss of power.
+        frontier.carried.retain(|(record, ..)| record.sequence < first_sequence);
         let taken = self.sequence - first_sequence;
         if staged < taken {
             // A part of the group was programmed when its line was closed, and would count as soon as the horizon passes it.

@@ -111,11 +111,16 @@ impl<S: Store> Nand<S> {
     #[inline]
     pub fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8] {
         if self.power.lost() {
-            // The line may still hold what the host was promised: nothing may touch it any more.
-            self.blackout.resize(bytes.max(self.blackout.len()), 0);
-            return &mut self.blackout[..bytes];
+            return self.blackout(bytes);
         }
         self.store.stage(line, offset, bytes)
+    }
+
+    /// The line may still hold what the host was promised: nothing may touch it any more.
+    #[cold]
+    fn blackout(&mut self, bytes: usize) -> &mut [u8] {
+        self.blackout.resize(bytes.max(self.blackout.len()), 0);
+        &mut self.blackout[..bytes]
     }
 
     /// Copies bytes of a line to the staging memory of another, and counts the read's time.

@@ -1,7 +1,7 @@
 //! What a loss of power leaves behind, in words: how it is chosen, and what is reported of it. Owns no state.
 
 use super::{Arming, Breaker, Mark, Step};
-use crate::unit::LbaRange;
+use crate::unit::{Lba, LbaRange};
 use crate::volume::VolumeId;
 
 /// Which of what was not durable survives.
@@ -43,6 +43,68 @@ pub struct Cut {
 impl From<CutPolicy> for Cut {
     fn from(policy: CutPolicy) -> Self {
         Self { policy, ..Self::default() }
+    }
+}
+
+/// Where units of atomicity end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Boundary {
+    /// Blocks from one edge to the next; at least 1.
+    pub blocks: u64,
+    /// The first edge.
+    pub offset: u64,
+}
+
+/// What is promised of a volume's writes across a loss of power. A media keeps more together than that where it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PowerAtomicity {
+    /// Writes of so many blocks are whole or undone, wherever they lie.
+    pub anywhere_blocks: u64,
+    /// And writes of so many that cross no edge.
+    pub inside_blocks: u64,
+    /// Edges, if there are any.
+    pub boundary: Option<Boundary>,
+    /// A longer write is whole or undone from edge to edge, and not only in each block.
+    pub multiple: bool,
+}
+
+impl PowerAtomicity {
+    /// So many blocks at any place.
+    #[must_use]
+    pub const fn anywhere(blocks: u64) -> Self {
+        Self { anywhere_blocks: blocks, inside_blocks: blocks, boundary: None, multiple: false }
+    }
+
+    /// The parts of a write that each stand or fall as a whole.
+    #[must_use]
+    pub fn pieces(&self, range: LbaRange) -> Vec<LbaRange> {
+        let edges = self.edges(range);
+        let whole = range.blocks <= self.anywhere_blocks || (range.blocks <= self.inside_blocks && edges.is_empty());
+        if whole {
+            return vec![range];
+        }
+        let end = range.start.0 + range.blocks;
+        let cuts: Vec<u64> = if self.multiple { edges } else { (range.start.0 + 1..end).collect() };
+        let starts = std::iter::once(range.start.0).chain(cuts.iter().copied());
+        let ends = cuts.iter().copied().chain(std::iter::once(end));
+        starts.zip(ends).map(|(start, end)| LbaRange::new(Lba(start), end - start)).collect()
+    }
+
+    /// The parts of a piece of a write that is longer than what is kept together.
+    #[must_use]
+    pub fn torn(&self, range: LbaRange) -> Vec<LbaRange> {
+        Self { anywhere_blocks: 0, inside_blocks: 0, ..*self }.pieces(range)
+    }
+
+    /// The edges inside a range.
+    fn edges(&self, range: LbaRange) -> Vec<u64> {
+        let Some(Boundary { blocks, offset }) = self.boundary else {
+            return Vec::new();
+        };
+        let end = range.start.0 + range.blocks;
+        let behind = range.start.0 + 1;
+        let first = if behind <= offset { offset } else { offset + (behind - offset).next_multiple_of(blocks) };
+        std::iter::successors(Some(first), |edge| edge.checked_add(blocks)).take_while(|edge| *edge < end).collect()
     }
 }
 
@@ -131,6 +193,16 @@ pub trait Power {
     /// A handle of the switch, the same for the life of the media. Whoever else stops when power goes takes its steps with it.
     fn breaker(&self) -> Breaker;
 
+    /// Says what is promised of a volume's writes: at most what its shape says the media keeps together. Without this it is just that.
+    fn promise(&mut self, volume: VolumeId, atomicity: PowerAtomicity) {
+        let _ = (volume, atomicity);
+    }
+
+    /// The ways in which the media breaks its promises, by name: none, unless it was made to.
+    fn misbehaviour(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
     /// Resolves a loss of power: cuts now where the breaker has not tripped before. What was volatile when power went survives as `cut`
     /// says, and nothing is answered until [`Power::restore`]. A second cut of the same loss changes nothing and reports nothing.
     fn cut(&mut self, cut: &Cut) -> CutReport;
@@ -141,4 +213,29 @@ pub trait Power {
     /// # Errors
     /// What recovery could not read; the media then stays without power.
     fn restore(&mut self, arming: Option<Arming>) -> Result<RecoveryReport, String>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_is_as_many_pieces_as_the_contract_says() {
+        let pieces = |atomicity: PowerAtomicity, start, blocks| {
+            let pieces = atomicity.pieces(LbaRange::new(Lba(start), blocks));
+            pieces.iter().map(|piece| (piece.start.0, piece.blocks)).collect::<Vec<_>>()
+        };
+        let plain = PowerAtomicity::anywhere(4);
+        assert_eq!(pieces(plain, 3, 4), [(3, 4)]);
+        assert_eq!(pieces(plain, 3, 5).len(), 5);
+        let boundary = Some(Boundary { blocks: 6, offset: 2 });
+        let bounded = PowerAtomicity { anywhere_blocks: 1, inside_blocks: 4, boundary, multiple: false };
+        assert_eq!(pieces(bounded, 2, 4), [(2, 4)], "begins at an edge");
+        assert_eq!(pieces(bounded, 4, 4), [(4, 4)], "ends at an edge");
+        assert_eq!(pieces(bounded, 5, 4).len(), 4, "crosses the edge at 8");
+        assert_eq!(pieces(bounded, 0, 3).len(), 3, "crosses the first edge");
+        assert_eq!(pieces(bounded, 7, 1), [(7, 1)]);
+        let multiple = PowerAtomicity { multiple: true, inside_blocks: 6, ..bounded };
+        assert_eq!(pieces(multiple, 0, 16), [(0, 2), (2, 6), (8, 6), (14, 2)]);
+    }
 }

@@ -11,6 +11,9 @@ mod random;
 mod step;
 
 pub use breaker::{Arming, Breaker, CommandMatch, Fetched, Mark};
-pub use cut::{ChangeKind, Cut, CutPolicy, CutReport, Fate, Power, Profile, RecoveryReport, VolatileEntry};
+pub use cut::{
+    Boundary, ChangeKind, Cut, CutPolicy, CutReport, Fate, Power, PowerAtomicity, Profile, RecoveryReport,
+    VolatileEntry,
+};
 pub use random::Random;
 pub use step::{Step, Steps};

@@ -1,7 +1,8 @@
 //! What a drive is made from: checked once, and where the numbers that follow from it are derived.
 
+use crate::fault::Misbehaviour;
 use crate::ftl::CacheLimits;
-use crate::ftl::gc::Tuning;
+use crate::ftl::gc::{RESERVE_MIN, Tuning};
 use crate::geometry::{ConfigError, Geometry, GeometryConfig, require};
 use crate::nand::timing::NandTimes;
 use crate::unit::{Nanoseconds, index, narrow};
@@ -64,6 +65,8 @@ pub struct SsdConfig {
     pub rated_erases: u32,
     /// NAND times, or none: as fast as the machine allows.
     pub times: Option<NandTimes>,
+    /// The promises that the drive breaks: none, unless somebody tests what stands above it.
+    pub misbehaviour: Misbehaviour,
 }
 
 impl Default for SsdConfig {
@@ -77,6 +80,7 @@ impl Default for SsdConfig {
             power_atomic_bytes: 64 << 10,
             rated_erases: 3000,
             times: None,
+            misbehaviour: Misbehaviour::default(),
         }
     }
 }
@@ -101,7 +105,13 @@ impl SsdConfig {
             "the volumes need {units} units, and there are {}",
             geometry.user_units
         );
-        require!(self.tuning.reserve_lines >= 3, "reserve_lines must be at least 3");
+        // Two lines are open.
+        let user_lines = geometry.user_units.div_ceil(geometry.units_per_line);
+        let most = geometry.lines - user_lines - 2;
+        require!(
+            (RESERVE_MIN..=most).contains(&self.tuning.reserve_lines),
+            "reserve_lines must be {RESERVE_MIN} to {most} on a drive of so much spare"
+        );
         require!(self.tuning.journal_entries >= 128, "journal_entries must be at least 128");
         require!(self.tuning.journal_entries.is_multiple_of(128), "journal_entries must be a multiple of 128");
         require!(self.power_atomic_bytes > 0, "power_atomic_bytes must be at least one block");

@@ -6,11 +6,15 @@ use std::collections::{BTreeMap, VecDeque};
 pub mod config;
 mod cut;
 pub mod examine;
+pub mod images;
+mod misbehave;
+mod pieces;
 mod request;
 
 use config::check_volume;
 pub use config::{CacheConfig, SsdConfig, VolumeConfig};
 pub use examine::Findings;
+pub use images::Images;
 
 use crate::fault::{NandFaults, ReadFaults};
 use crate::ftl::Ftl;
@@ -20,7 +24,7 @@ use crate::ledger::Ledger;
 use crate::monitor::Monitor;
 use crate::nand::Nand;
 use crate::nand::timing::Timing;
-use crate::power::{Arming, Breaker, Power, RecoveryReport, Step};
+use crate::power::{Arming, Breaker, Power, PowerAtomicity, RecoveryReport, Step};
 use crate::recover::{Purpose, recover};
 use crate::root::{Counters, VolumeEntry};
 use crate::store::{Store, StoreError};
@@ -63,6 +67,8 @@ struct Volume {
     shape: VolumeShape,
     block_shift: u32,
     mapped_units: u64,
+    /// What is promised of its writes across a loss of power.
+    promise: PowerAtomicity,
 }
 
 struct Waiting {
@@ -82,6 +88,8 @@ pub struct Ssd<S: Store> {
     waiting: VecDeque<Waiting>,
     ordinal: u64,
     staged_since: Option<Nanoseconds>,
+    /// When a promise is kept that was answered before: a misbehaving drive.
+    late_commit: Option<Nanoseconds>,
     now: Nanoseconds,
     buffer_pages: usize,
     recovery: RecoveryReport,
@@ -143,7 +151,8 @@ impl<S: Store> Ssd<S> {
         let timing = config.times.map(|times| Timing::new(&geometry, times));
         let mut nand = Nand::new(&geometry, store, timing);
         nand.power = power.clone();
-        let (ftl, report) = recover(geometry, nand, config.tuning, limits, Purpose::Use(arming))?;
+        let (ftl, report) =
+            recover(geometry, nand, config.tuning, limits, Purpose::Use(arming, config.misbehaviour.stale_map))?;
         if cfg!(debug_assertions) {
             ftl.assert_invariants();
         }
@@ -163,6 +172,7 @@ impl<S: Store> Ssd<S> {
             waiting: VecDeque::new(),
             ordinal: 0,
             staged_since: None,
+            late_commit: None,
             now: Nanoseconds(0),
             recovery,
             stuck: false,
@@ -193,6 +203,7 @@ impl<S: Store> Ssd<S> {
                 shape: of(entry),
                 block_shift: entry.block_bytes.trailing_zeros(),
                 mapped_units: self.ftl.mapped_units(entry.first_unit, entry.units),
+                promise: PowerAtomicity::anywhere(u64::from(of(entry).power_atomic_blocks)),
             })
             .collect();
     }
@@ -352,7 +363,7 @@ impl<S: Store> Media for Ssd<S> {
         if !switched_off {
             return Submitted::Done(Ok(()));
         }
-        let ended = self.flush();
+        let ended = self.check_store().and_then(|()| self.commit());
         self.answer(token, ended)
     }
 
@@ -393,6 +404,7 @@ impl<S: Store> Media for Ssd<S> {
     fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {
         self.now = now;
         self.ftl.nand.now = now;
+        self.commit_late();
         self.destage_old();
         self.collect_synced();
         if self.ftl.nand.power.lost() && !(self.pending.is_empty() && self.waiting.is_empty()) {
@@ -422,7 +434,7 @@ impl<S: Store> Media for Ssd<S> {
         let due = self.pending.first_key_value().map(|(key, _)| key.0);
         let destage = self.staged_since.map(|since| since.plus(self.config.cache.age_max));
         // What waits for the host's disk has no time: the store's waker says when to look again.
-        [due, destage].into_iter().flatten().min()
+        [due, destage, self.late_commit].into_iter().flatten().min()
     }
 
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {

@@ -30,7 +30,7 @@ pub(super) enum Wait {
 
 impl<S: Store> Ssd<S> {
     #[inline]
-    fn span(&self, volume: usize, range: LbaRange) -> Result<Span, MediaError> {
+    pub(super) fn span(&self, volume: usize, range: LbaRange) -> Result<Span, MediaError> {
         let volume = &self.volumes[volume];
         if !range.fits(volume.shape.capacity_blocks) {
             return Err(MediaError::OutOfRange);
@@ -47,11 +47,11 @@ impl<S: Store> Ssd<S> {
         })
     }
 
+    #[inline]
     fn read(&mut self, volume: usize, range: LbaRange, into: &mut dyn Sink, force: bool) -> Result<Wait, MediaError> {
         let span = self.span(volume, range)?;
-        let forced = force && self.ftl.has_uncommitted();
-        if forced {
-            self.ftl.commit();
+        if force && self.ftl.has_uncommitted() {
+            self.commit().map_err(|error| at(error, range.start))?;
         }
         if !self.read_faults.is_empty() {
             self.meet_read_faults(volume, range)?;
@@ -61,7 +61,8 @@ impl<S: Store> Ssd<S> {
         self.ftl.reached(Step::DataTransferred);
         self.ftl.counters.host_reads += 1;
         self.ftl.counters.host_read_bytes += span.bytes as u64;
-        Ok(if forced { Wait::Synced } else { self.until(self.ftl.nand.reads_finish) })
+        // What was programmed because it grew old may not have reached the host's disk yet.
+        Ok(if force { Wait::Synced } else { self.until(self.ftl.nand.reads_finish) })
     }
 
     #[cold]
@@ -78,6 +79,7 @@ impl<S: Store> Ssd<S> {
         }
     }
 
+    #[inline]
     fn write(
         &mut self,
         volume: usize,
@@ -90,24 +92,38 @@ impl<S: Store> Ssd<S> {
             return Ok(Wait::Nothing);
         }
         self.check_store()?;
+        if self.config.misbehaviour.changes_writes() {
+            return self.write_badly(volume, range, from, force);
+        }
+        self.write_span(volume, range, &span, from)?;
+        self.accepted(volume, range, force)
+    }
+
+    pub(super) fn write_span(
+        &mut self,
+        volume: usize,
+        range: LbaRange,
+        span: &Span,
+        from: &mut dyn Source,
+    ) -> Result<(), MediaError> {
         let grouped = range.blocks <= u64::from(self.volumes[volume].shape.power_atomic_blocks);
         self.ftl.nand.reads_finish = self.now;
-        let written = self.ftl.write(&span, from, grouped);
+        let written = self.ftl.write(span, from, grouped);
         if let Err(error) = written {
             self.ftl.counters.media_errors += u64::from(error != MediaError::HostMemory);
             return Err(at(error, range.start));
         }
-        self.accepted(volume, range, force)
+        Ok(())
     }
 
     /// What every change ends with: faults of overwritten blocks heal, and durability is arranged for.
     #[inline]
-    fn accepted(&mut self, volume: usize, range: LbaRange, force: bool) -> Result<Wait, MediaError> {
+    pub(super) fn accepted(&mut self, volume: usize, range: LbaRange, force: bool) -> Result<Wait, MediaError> {
         if !self.read_faults.is_empty() {
             self.read_faults.heal(VolumeId(narrow(volume)), range);
         }
-        if force || !self.cache_enabled {
-            return self.commit();
+        if (force && !self.config.misbehaviour.ignored_fua) || !self.cache_enabled {
+            return self.keep_promise();
         }
         if self.staged_since.is_none() {
             self.staged_since = Some(self.now);
@@ -122,7 +138,7 @@ impl<S: Store> Ssd<S> {
         Ok(self.until(buffered.max(self.ftl.nand.reads_finish)))
     }
 
-    fn commit(&mut self) -> Result<Wait, MediaError> {
+    pub(super) fn commit(&mut self) -> Result<Wait, MediaError> {
         self.ftl.reached(Step::FlushBegun);
         self.ftl.commit();
         self.staged_since = None;
@@ -135,7 +151,8 @@ impl<S: Store> Ssd<S> {
     }
 
     /// While the store is stuck nothing new is taken in: memory would fill with what cannot be written.
-    fn check_store(&mut self) -> Result<(), MediaError> {
+    #[inline]
+    pub(super) fn check_store(&mut self) -> Result<(), MediaError> {
         if self.stuck {
             self.stuck = self.ftl.nand.store.synced().is_err();
         }
@@ -207,33 +224,58 @@ impl<S: Store> Ssd<S> {
         if time <= self.now { Wait::Nothing } else { Wait::Until(time) }
     }
 
+    #[inline]
     pub(super) fn execute(&mut self, volume: usize, request: Request<'_>) -> Result<Wait, MediaError> {
         match request {
+            Request::Read { range, into, force } if volume < self.volumes.len() => {
+                self.read(volume, range, into, force)
+            }
+            Request::Write { range, from, force } if volume < self.volumes.len() => {
+                self.leave_rest();
+                let before = self.ftl.mapped;
+                let wait = self.write(volume, range, from, force);
+                if wait.is_ok() {
+                    self.ftl.counters.host_writes += 1;
+                    self.ftl.counters.host_write_bytes += range.blocks << self.volumes[volume].block_shift;
+                }
+                self.note_mapped(volume, before);
+                wait
+            }
+            request => self.execute_other(volume, &request),
+        }
+    }
+
+    /// Counts what became of the volume's units since so many of all were mapped.
+    #[inline]
+    fn note_mapped(&mut self, volume: usize, before: u64) {
+        let mapped = &mut self.volumes[volume].mapped_units;
+        *mapped = *mapped + self.ftl.mapped - before;
+    }
+
+    #[inline(never)]
+    fn execute_other(&mut self, volume: usize, request: &Request<'_>) -> Result<Wait, MediaError> {
+        match *request {
             Request::FlushAll => return self.flush(),
             Request::Quiesce => return self.quiesce(),
             _ if volume >= self.volumes.len() => return Err(MediaError::NoSuchVolume),
-            Request::Read { .. } | Request::Flush => {}
-            Request::Write { .. } | Request::WriteZeroes { .. } | Request::Deallocate { .. } => self.leave_rest(),
+            Request::Flush => {}
+            _ => self.leave_rest(),
         }
         let before = self.ftl.mapped;
-        let wait = match request {
-            Request::Read { range, into, force } => return self.read(volume, range, into, force),
+        let wait = match *request {
+            Request::Read { .. } | Request::Write { .. } => unreachable!("carried out by the caller"),
             Request::Flush | Request::FlushAll | Request::Quiesce => return self.flush(),
-            Request::Write { range, from, force } => self.write(volume, range, from, force).inspect(|_| {
-                self.ftl.counters.host_writes += 1;
-                self.ftl.counters.host_write_bytes += range.blocks << self.volumes[volume].block_shift;
-            }),
             Request::WriteZeroes { range, deallocate, force } => self.write_zeroes(volume, range, deallocate, force),
             Request::Deallocate { ranges } => self.deallocate(volume, ranges),
         };
-        let mapped = &mut self.volumes[volume].mapped_units;
-        *mapped = *mapped + self.ftl.mapped - before;
+        self.note_mapped(volume, before);
         wait
     }
 
     /// Everything is durable and the store says that the end was orderly, until the next request that changes anything.
     fn quiesce(&mut self) -> Result<Wait, MediaError> {
-        let wait = self.flush()?;
+        self.check_store()?;
+        let wait = self.commit()?;
         if !self.at_rest {
             self.ftl.checkpoint_now();
             self.ftl.write_root(true);
@@ -243,15 +285,20 @@ impl<S: Store> Ssd<S> {
     }
 
     /// Before anything changes, the store must no longer say that the end was orderly.
+    #[inline]
     fn leave_rest(&mut self) {
-        if std::mem::take(&mut self.at_rest) {
+        if self.at_rest {
+            self.at_rest = false;
             self.ftl.write_root(false);
         }
     }
 
     pub(super) fn flush(&mut self) -> Result<Wait, MediaError> {
         self.check_store()?;
-        self.commit()
+        if self.config.misbehaviour.ignored_flush {
+            return Ok(Wait::Nothing);
+        }
+        self.keep_promise()
     }
 
     #[inline]
@@ -259,6 +306,14 @@ impl<S: Store> Ssd<S> {
         if self.ftl.nand.power.lost() {
             return Submitted::Done(Err(MediaError::PowerLost));
         }
+        if ended == Ok(Wait::Nothing) {
+            return Submitted::Done(Ok(()));
+        }
+        self.answer_later(token, ended)
+    }
+
+    #[inline(never)]
+    fn answer_later(&mut self, token: Token, ended: Result<Wait, MediaError>) -> Submitted {
         match ended {
             Ok(Wait::Nothing) => Submitted::Done(Ok(())),
             Err(error) => Submitted::Done(Err(error)),

@@ -61,8 +61,8 @@ impl MemoryStore {
         }
     }
 
-    /// The pages of metadata that hold something.
-    fn pages(offset: u64, bytes: usize) -> impl Iterator<Item = (u64, usize, Range<usize>)> {
+    /// The pages that a range of metadata touches: page, first byte in it, and the part of the range.
+    pub(super) fn pages(offset: u64, bytes: usize) -> impl Iterator<Item = (u64, usize, Range<usize>)> {
         let page = METADATA_PAGE as u64;
         let end = offset + bytes as u64;
         (offset / page..end.div_ceil(page)).map(move |number| {
@@ -71,6 +71,28 @@ impl MemoryStore {
             let start = index(from - offset);
             (number, index(from - number * page), start..start + index(to - from))
         })
+    }
+}
+
+impl MemoryStore {
+    /// A line's header.
+    pub(super) fn peek_header(&self, line: u32) -> LineHeader {
+        self.lines[line as usize].header
+    }
+
+    /// The records of a line.
+    pub(super) fn peek_records(&self, line: u32) -> &[Record] {
+        &self.lines[line as usize].records
+    }
+
+    /// Bytes of the metadata region.
+    pub(super) fn peek_metadata(&self, offset: u64, into: &mut [u8]) {
+        for (page, at, part) in Self::pages(offset, into.len()) {
+            match self.metadata.get(&page) {
+                Some(source) => into[part.clone()].copy_from_slice(&source[at..at + part.len()]),
+                None => into[part].fill(0),
+            }
+        }
     }
 }
 
@@ -140,12 +162,7 @@ impl Store for MemoryStore {
     }
 
     fn read_metadata(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
-        for (page, at, part) in Self::pages(offset, into.len()) {
-            match self.metadata.get(&page) {
-                Some(source) => into[part.clone()].copy_from_slice(&source[at..at + part.len()]),
-                None => into[part].fill(0),
-            }
-        }
+        self.peek_metadata(offset, into);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 pub mod backing;
 pub mod disk;
 pub mod file;
+pub mod fork;
 pub mod header;
 pub mod image;
 pub mod inspect;
@@ -17,6 +18,7 @@ pub mod twin;
 
 pub use backing::{Store, StoreError};
 pub use file::{FileDisk, FileOptions, inspect_file};
+pub use fork::ForkStore;
 pub use image::{Habits, ImageStore};
 pub use inspect::{Inspection, inspect};
 pub use memory::MemoryStore;

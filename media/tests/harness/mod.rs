@@ -7,7 +7,7 @@ use media::fault::CORRECTABLE_BITS;
 use media::ftl::gc::Tuning;
 use media::ftl::line::VictimPolicy;
 use media::geometry::{Geometry, GeometryConfig};
-use media::power::{Arming, CutPolicy, Random, Step};
+use media::power::{Arming, Cut, CutPolicy, Random, Step};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::{ImageStore, MemoryStore, Store, TwinDisk};
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
@@ -170,7 +170,7 @@ fn random_config(random: &mut Random) -> SsdConfig {
         volumes,
         tuning: Tuning {
             policy: pick(random, &[VictimPolicy::Greedy, VictimPolicy::CostBenefit, VictimPolicy::Fifo]),
-            reserve_lines: 3 + random.below(2) as u32,
+            reserve_lines: 4 + random.below(2) as u32,
             journal_entries: 128,
             checkpoint_units: pick(random, &[0, 50, 200, 1000]),
             ..Tuning::default()
@@ -568,7 +568,8 @@ impl<S: Crash> Harness<S> {
             _ => CutPolicy::Random(self.random.draw()),
         };
         self.ssd().breaker().disarm();
-        let report = self.ssd().cut(&policy.clone().into());
+        let cut = Cut { policy: policy.clone(), tear: self.random.below(2) == 0, ..Cut::default() };
+        let report = self.ssd().cut(&cut);
         self.note(format!("cut {policy:?}: {report:?}"));
         if policy == CutPolicy::AllSurvive && !report.entries.iter().all(|entry| entry.survives()) {
             self.fail("everything was to survive");
@@ -579,6 +580,10 @@ impl<S: Crash> Harness<S> {
         self.cuts += 1;
         let step = self.ssd().breaker().tripped_at();
         self.note(format!("power back (lost at {step:?})"));
+        let policy = CutPolicy::Random(self.random.draw());
+        let cut = Cut { policy, tear: self.random.below(2) == 0, ..Cut::default() };
+        let report = self.ssd().cut(&cut);
+        self.note(format!("resolved by {cut:?}: {report:?}"));
         loop {
             let arming = match self.random.below(6) {
                 0 => Some(Arming::Hit(Step::RecoveryRoot, 1)),

@@ -106,7 +106,8 @@ fn measure<M: GuestMemory, D: DoorbellPage>(
                 continue;
             }
             let small = extent == Extent::Cache && direction == Direction::Write;
-            let work = Work { opcode, bytes: size, extent: if small { CACHE_WRITE_BYTES } else { bytes } };
+            let work =
+                Work { opcode, bytes: size, extent: if small { CACHE_WRITE_BYTES } else { bytes }, sequential: false };
             let batches = options.commands.div_ceil(usize::from(BATCH));
             let before = Written::now(host)?;
             let (mut floors, mut drives) = (Vec::new(), Vec::new());

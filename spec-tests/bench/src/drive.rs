@@ -7,7 +7,7 @@ use controller::dma::{DoorbellPage, GuestMemory};
 use controller::{Controller, InterruptMode};
 use media::geometry::GeometryConfig;
 use media::ssd::{Ssd, SsdConfig, VolumeConfig};
-use media::store::MemoryStore;
+use media::store::{MemoryStore, Store};
 use media::volume::{Fault, Source};
 use media::{Lba, LbaRange, Media, Nanoseconds, Request, Submitted, Token, VolumeId};
 use nvme_host::admin::LogArguments;
@@ -87,9 +87,10 @@ impl<M: GuestMemory, D: DoorbellPage> Device<M, D> {
     ///
     /// # Errors
     /// It does not come up.
-    pub fn start(drive: Ssd<MemoryStore>, memory: M, page: D) -> anyhow::Result<Host<Self>> {
+    pub fn start<S: Store + 'static>(drive: Ssd<S>, memory: M, page: D) -> anyhow::Result<Host<Self>> {
         let options = DeviceOptions { doorbells: Doorbells::Mapped, ..DeviceOptions::default() };
-        let config = Config::check(&options, &[NamespaceOptions::default()])?;
+        let volumes = (0..).take_while(|&volume| drive.shape(VolumeId(volume)).is_some()).count();
+        let config = Config::check(&options, &vec![NamespaceOptions::default(); volumes])?;
         let mut controller = Controller::new(config, Box::new(drive));
         controller.set_bus_master(true);
         controller.set_interrupt_mode(InterruptMode::MsiX);
@@ -107,8 +108,18 @@ impl<M: GuestMemory, D: DoorbellPage> Device<M, D> {
     /// The host prepares a batch and moves the doorbells.
     pub fn prepare(&mut self, work: &Work, random: &mut Random) {
         self.ring.prepare(&self.memory, work, random);
-        self.page.store(usize::from(2 * QUEUE), self.ring.tail.into());
-        self.page.store(usize::from(2 * QUEUE + 1), self.ring.head.into());
+        self.tell(QUEUE, self.ring.tail, self.ring.head);
+    }
+
+    /// Guest memory.
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// The host moves the doorbells of a queue pair, and time passes.
+    pub fn tell(&mut self, queue: u16, tail: u16, head: u16) {
+        self.page.store(usize::from(2 * queue), tail.into());
+        self.page.store(usize::from(2 * queue + 1), head.into());
         self.now = self.now.plus(BATCH_TIME);
     }
 
@@ -124,7 +135,8 @@ impl<M: GuestMemory, D: DoorbellPage> Device<M, D> {
         self.drop_effects();
     }
 
-    fn drop_effects(&mut self) {
+    /// Interrupts go nowhere.
+    pub fn drop_effects(&mut self) {
         self.controller.take_effects().for_each(drop);
     }
 }

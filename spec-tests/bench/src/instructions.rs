@@ -45,10 +45,16 @@ pub struct Subject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Case {
+    /// Random reads of a block.
     Read512,
+    /// Random reads of a unit.
     Read4096,
+    /// Random writes of a block: what is left of its unit is copied, and collection has something to move.
     Write512,
+    /// Sequential writes of units: lines are empty when they are collected.
     Write4096,
+    /// Random writes of units: collection has something to move.
+    Write4096Random,
 }
 
 /// Above the table by more than this is a failure.
@@ -66,9 +72,9 @@ impl Case {
             Self::Read512 => (NvmOpcode::READ, 512),
             Self::Read4096 => (NvmOpcode::READ, 4096),
             Self::Write512 => (NvmOpcode::WRITE, 512),
-            Self::Write4096 => (NvmOpcode::WRITE, 4096),
+            Self::Write4096 | Self::Write4096Random => (NvmOpcode::WRITE, 4096),
         };
-        Work { opcode, bytes, extent: WORKING_BYTES }
+        Work { opcode, bytes, extent: WORKING_BYTES, sequential: self == Self::Write4096 }
     }
 
     fn name(self) -> String {
@@ -107,7 +113,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     for &case in Case::value_variants() {
         let profile = measure(case)?;
         let count = (profile.without_copies() * 10.0).round() / 10.0;
-        println!("{:12} {count:8.1} instructions, copy excluded ({:.0} with it)", case.name(), profile.all());
+        println!("{:16} {count:8.1} instructions, copy excluded ({:.0} with it)", case.name(), profile.all());
         if options.profile {
             profile.print();
         }
@@ -128,7 +134,7 @@ fn check(path: &Path, found: &Table) -> anyhow::Result<()> {
     for (case, count) in &found.instructions {
         let expected = table.instructions.get(case).with_context(|| format!("the table has no {}", case.name()))?;
         let change = (count / expected - 1.0) * 100.0;
-        println!("{:12} {change:+.1} % of the table's {expected}", case.name());
+        println!("{:16} {change:+.1} % of the table's {expected}", case.name());
         if change > SLACK_PERCENT {
             worse.push(case.name());
         }

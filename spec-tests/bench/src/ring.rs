@@ -19,6 +19,8 @@ pub struct Work {
     pub bytes: usize,
     /// The working set in bytes, from the first block on.
     pub extent: u64,
+    /// One place after the other instead of random ones.
+    pub sequential: bool,
 }
 
 impl Work {
@@ -78,6 +80,8 @@ pub struct Ring {
     /// The head of the completion queue.
     pub head: u16,
     phase: bool,
+    /// The next place of sequential work.
+    next: u64,
     blocks: [u64; BATCH as usize],
 }
 
@@ -85,7 +89,17 @@ impl Ring {
     /// An empty pair.
     #[must_use]
     pub const fn new(submission: u64, completion: u64, entries: u16, buffers: u64) -> Self {
-        Self { submission, completion, entries, buffers, tail: 0, head: 0, phase: true, blocks: [0; BATCH as usize] }
+        Self {
+            submission,
+            completion,
+            entries,
+            buffers,
+            tail: 0,
+            head: 0,
+            phase: true,
+            next: 0,
+            blocks: [0; BATCH as usize],
+        }
     }
 
     /// Writes the entries of a batch: random places of the working set.
@@ -95,7 +109,9 @@ impl Ring {
     pub fn prepare<M: GuestMemory>(&mut self, memory: &M, work: &Work, random: &mut Random) {
         let blocks = work.bytes / Work::BLOCK;
         for (cid, block) in (0..BATCH).zip(&mut self.blocks) {
-            *block = random.below(work.places()) * blocks as u64;
+            self.next += 1;
+            let place = if work.sequential { self.next % work.places() } else { random.below(work.places()) };
+            *block = place * blocks as u64;
             let buffer = self.buffers + u64::from(cid) * work.bytes as u64;
             let command = Command {
                 opcode: work.opcode.0,

@@ -6,7 +6,7 @@ use media::journal::{Kind, LineHeader, Record};
 use media::store::{Store, StoreError};
 
 /// Lines of records without data, and a metadata region that holds nothing: a drive on it cannot recover.
-pub(super) struct HollowStore {
+pub struct HollowStore {
     data_bytes: usize,
     staging: Vec<u8>,
     lines: Vec<HollowLine>,
@@ -21,6 +21,7 @@ struct HollowLine {
 
 impl HollowStore {
     /// An empty store for a geometry.
+    #[must_use]
     pub fn new(geometry: &Geometry) -> Self {
         Self {
             data_bytes: geometry.line_data_bytes,

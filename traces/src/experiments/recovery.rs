@@ -161,7 +161,8 @@ impl fmt::Display for Recovered {
         let processor = self.processor.0 as f64 / 1e9;
         write!(
             formatter,
-            "    {drive:10}  {written:7}  {replayed:8}  {lines_scanned:10}  {processor:9.3}  {seconds:7.3}  at most {seconds_max:.3}: {kept}"
+            "    {drive:10}  {written:7}  {replayed:8}  {lines_scanned:10}  {processor:9.3}  {seconds:7.3}  \
+             at most {seconds_max:.3}: {kept}"
         )
     }
 }

@@ -56,20 +56,18 @@ fn install_once() -> Result<(), i32> {
 
 /// Runs `access`, which touches no shared memory but `length` bytes from `base`. The flag says that the memory was missing; what
 /// `access` returned is then worthless, and the range holds anonymous memory from now on.
+#[inline]
 pub(super) fn during<T>(base: *mut u8, length: usize, access: impl FnOnce() -> T) -> (T, bool) {
-    NOTE.with(|note| {
-        note.base.store(base.expose_provenance(), Ordering::Relaxed);
-        note.length.store(length, Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
-        let value = access();
-        compiler_fence(Ordering::SeqCst);
-        note.length.store(0, Ordering::Relaxed);
-        let hit = note.hit.load(Ordering::Relaxed);
-        if hit {
-            note.hit.store(false, Ordering::Relaxed);
-        }
-        (value, hit)
-    })
+    let note = NOTE.with(ptr::from_ref);
+    // SAFETY: the note is a constant of this thread without a destructor, so it is there as long as the thread is, which is now.
+    let note = unsafe { &*note };
+    note.base.store(base.expose_provenance(), Ordering::Relaxed);
+    note.length.store(length, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    let value = access();
+    compiler_fence(Ordering::SeqCst);
+    note.length.store(0, Ordering::Relaxed);
+    (value, note.hit.load(Ordering::Relaxed) && note.hit.swap(false, Ordering::Relaxed))
 }
 
 /// The signal handler: no allocation, no lock, no formatting.

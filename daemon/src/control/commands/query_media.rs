@@ -150,6 +150,14 @@ pub struct Recovery {
     torn: u64,
 }
 
+impl Recovery {
+    /// The report of a recovery.
+    pub fn of(report: &RecoveryReport) -> Self {
+        let RecoveryReport { clean, replayed, given_up, lines_scanned, torn } = *report;
+        Self { clean, replayed, given_up, lines_scanned, torn }
+    }
+}
+
 impl Execute for QueryMedia {
     const NAME: &'static str = "query-media";
     type Answer = Media;
@@ -188,7 +196,7 @@ impl Execute for QueryMedia {
             spare_per_million_of_user: status.spare_per_million_of_user,
             power_atomic_bytes: monitor.config().power_atomic_bytes,
             read_only: status.read_only,
-            recovery: recovery(&status.recovery),
+            recovery: Recovery::of(&status.recovery),
         })
     }
 }
@@ -232,15 +240,5 @@ fn counters(from: &LifeCounters) -> Counters {
         erase_failures: from.erase_failures,
         erases: from.erases,
         victims: from.victims,
-    }
-}
-
-fn recovery(report: &RecoveryReport) -> Recovery {
-    Recovery {
-        clean: report.clean,
-        replayed: report.replayed,
-        given_up: report.given_up,
-        lines_scanned: report.lines_scanned,
-        torn: report.torn,
     }
 }

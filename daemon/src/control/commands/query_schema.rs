@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
-use super::{COMMANDS, Device, Execute, Refusal, schema};
+use super::{COMMANDS, Device, Execute, Refusal, written_schema};
 use crate::control::Event;
 
 /// What every command takes and gives, and every event, as JSON Schema.
@@ -48,7 +48,7 @@ impl Execute for QuerySchema {
             Some(name) if commands.is_empty() => {
                 Err(Refusal::new(format!("there is no command `{name}`: `query-commands` lists those that there are")))
             }
-            _ => Ok(Description { commands, events: schema::<Event>() }),
+            _ => Ok(Description { commands, events: written_schema::<Event>() }),
         }
     }
 }

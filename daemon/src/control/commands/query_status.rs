@@ -30,6 +30,8 @@ pub struct Status {
 pub enum Condition {
     /// It works.
     Running,
+    /// It has lost power: registers read as all ones, and the host's memory is left alone.
+    PowerOff,
 }
 
 impl Execute for QueryStatus {
@@ -37,9 +39,10 @@ impl Execute for QueryStatus {
     type Answer = Status;
 
     fn execute(self, device: &mut Device<'_>) -> Result<Status, Refusal> {
+        let running = device.controller.power_is_on();
         Ok(Status {
-            running: true,
-            status: Condition::Running,
+            running,
+            status: if running { Condition::Running } else { Condition::PowerOff },
             client_connected: device.client_connected,
             uptime_seconds: device.now.0 / 1_000_000_000,
         })

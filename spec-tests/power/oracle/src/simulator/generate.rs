@@ -123,7 +123,7 @@ impl Dice {
             volumes,
             tuning: Tuning {
                 policy: self.pick(&[VictimPolicy::Greedy, VictimPolicy::CostBenefit, VictimPolicy::Fifo]),
-                reserve_lines: 3,
+                reserve_lines: 4,
                 journal_entries: 128,
                 checkpoint_units: self.pick(&[0, 20, 50, 200]),
                 ..Tuning::default()

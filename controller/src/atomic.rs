@@ -1,0 +1,270 @@
+//! Running atomicity (NVM Command Set 1.1 section 2.1.4): which commands must wait for which, and into what a write may fall apart. It
+//! knows ranges of blocks and tokens, and neither commands nor the media.
+//!
+//! A command that is under way or waits holds its ranges, shared or exclusively. One that comes later and overlaps, where either is
+//! exclusive, waits until every such earlier one has left: each command by itself and in the order of arrival, whatever queue it came
+//! from. So nobody starves, nobody waits in a circle, and a queue never stands still behind a command that waits.
+
+mod pieces;
+mod ranges;
+
+use std::collections::VecDeque;
+
+use media::{LbaRange, Token, VolumeId};
+
+pub(crate) use pieces::{Dice, Pieces, Units};
+use ranges::RangeSet;
+
+/// What a command holds while it is under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim<'a> {
+    pub(crate) volume: VolumeId,
+    /// It changes the blocks. Without, it only looks at them.
+    pub(crate) exclusive: bool,
+    pub(crate) ranges: &'a [LbaRange],
+}
+
+/// What is held on a volume.
+#[derive(Debug, Default)]
+struct Held {
+    exclusive: RangeSet,
+    shared: RangeSet,
+}
+
+/// A command that holds ranges.
+#[derive(Debug)]
+struct Entry {
+    volume: VolumeId,
+    exclusive: bool,
+    /// The serial number of the first range; those of the others follow.
+    serial: u64,
+    first: LbaRange,
+    rest: Vec<LbaRange>,
+    /// The last of those that it waits for, until that one leaves.
+    waits_for: Option<Token>,
+    /// Who has this one for `waits_for`.
+    waiters: Vec<Token>,
+}
+
+impl Entry {
+    /// The ranges with their serial numbers.
+    fn ranges(&self) -> impl Iterator<Item = (LbaRange, u64)> {
+        let all = std::iter::once(self.first).chain(self.rest.iter().copied());
+        all.zip(self.serial..).filter(|(range, _)| range.blocks != 0)
+    }
+}
+
+/// The order of the commands that hold ranges.
+#[derive(Debug, Default)]
+pub(crate) struct Order {
+    /// By volume.
+    held: Vec<Held>,
+    /// By token.
+    entries: Vec<Option<Entry>>,
+    count: usize,
+    /// The serial number of the next range.
+    serial: u64,
+    /// Commands whose waiting is over.
+    ready: VecDeque<Token>,
+}
+
+impl Order {
+    /// Nobody holds anything, so nobody has to wait.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether a command with this claim that came now would not have to wait.
+    pub(crate) fn is_free(&self, claim: &Claim<'_>) -> bool {
+        let Some(held) = self.held.get(index(claim.volume)) else { return true };
+        claim.ranges.iter().all(|range| last_before(held, *range, claim.exclusive, u64::MAX).is_none())
+    }
+
+    /// A command holds its ranges from now on. `true` if it may start; otherwise [`Self::next_ready`] names it when it may.
+    pub(crate) fn enter(&mut self, token: Token, claim: &Claim<'_>) -> bool {
+        let Some((first, rest)) = claim.ranges.split_first() else { return true };
+        let entry = Entry {
+            volume: claim.volume,
+            exclusive: claim.exclusive,
+            serial: self.serial,
+            first: *first,
+            rest: rest.to_vec(),
+            waits_for: None,
+            waiters: Vec::new(),
+        };
+        self.serial += claim.ranges.len() as u64;
+        if self.held.len() <= index(claim.volume) {
+            self.held.resize_with(index(claim.volume) + 1, Held::default);
+        }
+        let held = &mut self.held[index(claim.volume)];
+        let set = if claim.exclusive { &mut held.exclusive } else { &mut held.shared };
+        for (range, serial) in entry.ranges() {
+            set.insert(range, serial, token);
+        }
+        let place = place(token);
+        if self.entries.len() <= place {
+            self.entries.resize_with(place + 1, || None);
+        }
+        assert!(self.entries[place].is_none(), "a command enters once");
+        self.entries[place] = Some(entry);
+        self.count += 1;
+        !self.wait(token)
+    }
+
+    /// A command holds nothing any longer; one that never did is not missed. Those that waited for it alone become ready.
+    pub(crate) fn leave(&mut self, token: Token) {
+        let Some(entry) = self.entries.get_mut(place(token)).and_then(Option::take) else { return };
+        self.count -= 1;
+        let held = &mut self.held[index(entry.volume)];
+        let set = if entry.exclusive { &mut held.exclusive } else { &mut held.shared };
+        for (range, serial) in entry.ranges() {
+            set.remove(range, serial);
+        }
+        self.ready.retain(|other| *other != token);
+        if let Some(other) = entry.waits_for.and_then(|other| self.entries[place(other)].as_mut()) {
+            other.waiters.retain(|waiter| *waiter != token);
+        }
+        for waiter in entry.waiters {
+            if !self.wait(waiter) {
+                self.ready.push_back(waiter);
+            }
+        }
+    }
+
+    /// Lets a command wait for the last of those before it that overlap; `false` if there is none.
+    fn wait(&mut self, token: Token) -> bool {
+        let Some(entry) = &self.entries[place(token)] else { return false };
+        let held = &self.held[index(entry.volume)];
+        let limit = entry.serial;
+        let last = entry.ranges().filter_map(|(range, _)| last_before(held, range, entry.exclusive, limit)).max();
+        let waits_for = last.map(|(_, other)| other);
+        if let Some(entry) = &mut self.entries[place(token)] {
+            entry.waits_for = waits_for;
+        }
+        let Some(other) = waits_for else { return false };
+        self.entries[place(other)].as_mut().expect("who holds a range has entered").waiters.push(token);
+        true
+    }
+
+    /// The next command whose waiting is over, once.
+    pub(crate) fn next_ready(&mut self) -> Option<Token> {
+        self.ready.pop_front()
+    }
+
+    /// A command that holds its ranges goes on at the next opportunity.
+    pub(crate) fn make_ready(&mut self, token: Token) {
+        self.ready.push_back(token);
+    }
+
+    /// Whether [`Self::next_ready`] has something to say.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Forgets everybody.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// The last command with a serial number below `limit` that a claim of `range` has to wait for.
+fn last_before(held: &Held, range: LbaRange, exclusive: bool, limit: u64) -> Option<(u64, Token)> {
+    if range.blocks == 0 {
+        return None;
+    }
+    let shared = if exclusive { held.shared.last_before(range, limit) } else { None };
+    shared.max(held.exclusive.last_before(range, limit))
+}
+
+fn index(volume: VolumeId) -> usize {
+    usize::try_from(volume.0).expect("an index of a volume")
+}
+
+fn place(token: Token) -> usize {
+    usize::try_from(token.0).expect("a token is the index of a place")
+}
+
+#[cfg(test)]
+mod tests {
+    use media::Lba;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A command of the model: token, volume, exclusive, ranges.
+    type Command = (Token, u32, bool, Vec<LbaRange>);
+
+    fn conflict(one: &Command, other: &Command) -> bool {
+        let overlap = |a: &LbaRange, b: &LbaRange| {
+            a.blocks != 0 && b.blocks != 0 && a.start.0 < b.start.0 + b.blocks && b.start.0 < a.start.0 + a.blocks
+        };
+        one.1 == other.1 && (one.2 || other.2) && one.3.iter().any(|a| other.3.iter().any(|b| overlap(a, b)))
+    }
+
+    #[derive(Clone, Debug)]
+    enum Action {
+        Arrive(u32, bool, Vec<(u64, u64)>),
+        /// The n-th of those under way ends.
+        End(usize),
+        /// The n-th of those that wait is aborted.
+        Abort(usize),
+    }
+
+    fn action() -> impl Strategy<Value = Action> {
+        let ranges = prop::collection::vec((0..64_u64, 0..12_u64), 1..4);
+        prop_oneof![
+            4 => (0..2_u32, any::<bool>(), ranges).prop_map(|(volume, exclusive, ranges)| Action::Arrive(volume, exclusive, ranges)),
+            3 => any::<usize>().prop_map(Action::End),
+            1 => any::<usize>().prop_map(Action::Abort),
+        ]
+    }
+
+    proptest! {
+        /// A command is under way exactly when nothing that came before it, and is still there, conflicts with it: so nothing that
+        /// conflicts is under way together, and nobody is passed by a later one or forgotten.
+        #[test]
+        fn commands_run_as_in_a_list_in_the_order_of_arrival(actions in prop::collection::vec(action(), 1..300)) {
+            let mut order = Order::default();
+            let mut list: Vec<Command> = Vec::new();
+            let mut running: Vec<Token> = Vec::new();
+            let mut free: Vec<Token> = (0..400).rev().map(Token).collect();
+            for action in actions {
+                match action {
+                    Action::Arrive(volume, exclusive, ranges) => {
+                        let ranges: Vec<_> =
+                            ranges.into_iter().map(|(start, blocks)| LbaRange::new(Lba(start), blocks)).collect();
+                        let token = free.pop().expect("fewer commands than tokens");
+                        let claim = Claim { volume: VolumeId(volume), exclusive, ranges: &ranges };
+                        let is_free = order.is_free(&claim);
+                        prop_assert_eq!(order.enter(token, &claim), is_free);
+                        if is_free {
+                            running.push(token);
+                        }
+                        list.push((token, volume, exclusive, ranges));
+                    }
+                    Action::End(_) if running.is_empty() => {}
+                    Action::End(n) => {
+                        let token = running.swap_remove(n % running.len());
+                        order.leave(token);
+                        list.retain(|command| command.0 != token);
+                        free.push(token);
+                    }
+                    Action::Abort(n) => {
+                        let waiting: Vec<_> = list.iter().map(|command| command.0).filter(|token| !running.contains(token)).collect();
+                        if let Some(&token) = waiting.get(n % waiting.len().max(1)) {
+                            order.leave(token);
+                            list.retain(|command| command.0 != token);
+                            free.push(token);
+                        }
+                    }
+                }
+                running.extend(std::iter::from_fn(|| order.next_ready()));
+                for (index, command) in list.iter().enumerate() {
+                    let held_up = list[..index].iter().any(|earlier| conflict(earlier, command));
+                    prop_assert_eq!(running.contains(&command.0), !held_up, "{:?} in {:?}", command, list);
+                }
+                prop_assert_eq!(order.is_idle(), list.is_empty());
+            }
+        }
+    }
+}

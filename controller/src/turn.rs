@@ -1,0 +1,373 @@
+//! Whose turn it is: commands of I/O queues that wait until others have left their blocks, that go to the media piece by piece, and
+//! fused pairs. What conflicts with what is `atomic`'s to say; what a command does is `io`'s.
+
+use media::power::{Mark, Step};
+use media::{LbaRange, Nanoseconds, Submitted, Token};
+use nvme_spec::command::fuse;
+use nvme_spec::{Command, Status};
+
+use crate::admin::Done;
+use crate::atomic::{Claim, Pieces};
+use crate::command::IoCommand;
+use crate::dma::GuestMemory;
+use crate::inflight::{Fused, InFlight, Origin, Parked};
+use crate::queue::{Blocked, Permit};
+use crate::state::Shutdown;
+use crate::{Controller, WORK_PER_STEP, io, outcome};
+
+impl Controller {
+    /// A command of an I/O queue that was just taken: it goes to the media at once unless another one has its blocks.
+    #[inline]
+    pub(crate) fn execute_io<M: GuestMemory>(
+        &mut self,
+        now: Nanoseconds,
+        memory: &M,
+        permit: Permit,
+        command: Result<IoCommand, Status>,
+        mut origin: Origin,
+    ) {
+        self.segments.clear();
+        let token = self.in_flight.next_token();
+        let result = command.and_then(|command| self.begin(now, memory, &command, token, &mut origin));
+        self.settle(permit, origin, result);
+    }
+
+    #[inline]
+    fn begin<M: GuestMemory>(
+        &mut self,
+        now: Nanoseconds,
+        memory: &M,
+        command: &IoCommand,
+        token: Token,
+        origin: &mut Origin,
+    ) -> Result<Done, Status> {
+        origin.lba = command.first_block();
+        if self.reached(Step::CommandAccepted) {
+            return Err(Status::ABORTED_POWER_LOSS);
+        }
+        if self.registers.shutdown != Shutdown::No {
+            return Err(Status::ABORTED_POWER_LOSS);
+        }
+        if matches!(command, IoCommand::DatasetManagement { .. }) {
+            let nsid = origin.nsid;
+            io::list(&mut self.context(now, memory, token, origin, None), nsid, command)?;
+        }
+        let alone = self.order.is_idle() && self.dice.is_none();
+        if !alone && let Some(parked) = self.park(origin.nsid, command, token) {
+            return Ok(Done::Waits(parked));
+        }
+        match self.start(now, memory, command, token, origin, None)? {
+            Some(dw0) => Ok(Done::Now(dw0)),
+            None => Ok(self.pending(token, origin.nsid, command)),
+        }
+    }
+
+    /// The media has a whole command: it holds its blocks from now on.
+    pub(crate) fn pending(&mut self, token: Token, nsid: u32, command: &IoCommand) -> Done {
+        let _ = self.enter(token, nsid, command, None);
+        Done::Pending
+    }
+
+    /// Gives a command, or a piece of it, to the media; `None` if the media will report.
+    #[inline]
+    fn start<M: GuestMemory>(
+        &mut self,
+        now: Nanoseconds,
+        memory: &M,
+        command: &IoCommand,
+        token: Token,
+        origin: &mut Origin,
+        piece: Option<LbaRange>,
+    ) -> Result<Option<u32>, Status> {
+        let nsid = origin.nsid;
+        let submitted = io::start(&mut self.context(now, memory, token, origin, piece), nsid, command)?;
+        self.reached(Step::CommandSubmitted);
+        match submitted {
+            Submitted::Pending => Ok(None),
+            Submitted::Done(outcome) => outcome::conclude(outcome, origin).map(Some),
+        }
+    }
+
+    #[inline]
+    fn context<'a, M: GuestMemory>(
+        &'a mut self,
+        now: Nanoseconds,
+        memory: &'a M,
+        token: Token,
+        origin: &'a mut Origin,
+        piece: Option<LbaRange>,
+    ) -> io::Context<'a, M> {
+        io::Context {
+            now,
+            memory,
+            media: self.media.as_mut(),
+            namespaces: &self.namespaces,
+            segments: &mut self.segments,
+            metadata: &mut self.metadata,
+            page_shift: self.registers.page_shift(),
+            transfer_bytes_max: self.transfer_bytes_max,
+            token,
+            origin,
+            listed: &mut self.listed,
+            piece,
+        }
+    }
+
+    /// A command holds its ranges, or those of its piece, from now on; `false` if it has to wait for others.
+    fn enter(&mut self, token: Token, nsid: u32, command: &IoCommand, piece: Option<LbaRange>) -> bool {
+        let mut single = [LbaRange::default()];
+        let claim = io::claim(&self.namespaces, nsid, command, piece, &self.listed, &mut single);
+        claim.is_none_or(|claim| self.order.enter(token, &claim))
+    }
+
+    /// What is kept of a command that must wait or go to the media in pieces; `None` if it does neither.
+    fn park(&mut self, nsid: u32, command: &IoCommand, token: Token) -> Option<Box<Parked>> {
+        let mut single = [LbaRange::default()];
+        let claim = io::claim(&self.namespaces, nsid, command, None, &self.listed, &mut single)?;
+        let free = self.order.is_free(&claim);
+        let listed = matches!(command, IoCommand::DatasetManagement { .. });
+        if free && (listed || self.dice.is_none()) {
+            return None;
+        }
+        let (range, exclusive) = (*claim.ranges.first()?, claim.exclusive);
+        let left = if listed { Vec::new() } else { self.pieces(nsid, range, exclusive) };
+        if !left.is_empty() {
+            self.scattered.push(token);
+        } else if free {
+            return None;
+        } else {
+            let _ = self.enter(token, nsid, command, None);
+        }
+        let listed = if listed { self.listed.clone() } else { Vec::new() };
+        Some(Box::new(Parked { left, listed, ..Parked::new(*command) }))
+    }
+
+    /// What a command falls apart into, in the order in which that happens; nothing if it stays whole.
+    fn pieces(&mut self, nsid: u32, range: LbaRange, exclusive: bool) -> Vec<LbaRange> {
+        let (Some(dice), Some(namespace)) = (&mut self.dice, self.namespaces.get(nsid)) else { return Vec::new() };
+        let units = |disables_normal| namespace.units(self.config.atomics, disables_normal);
+        // A write that must survive a loss of power as a whole is one request to the media, whatever it may be in normal operation.
+        let kept = exclusive && units(true).of_write(range) == Pieces::Whole;
+        let units = units(self.features.disables_normal());
+        let pieces = if exclusive { units.of_write(range) } else { units.of_read(range) };
+        if kept || pieces == Pieces::Whole {
+            return Vec::new();
+        }
+        let mut split = units.split(range, pieces);
+        dice.shuffle(&mut split);
+        split
+    }
+
+    /// Lets those go on whose waiting is over, and some of those that go piece by piece. `true` if somebody did or will.
+    pub(crate) fn go_on<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) -> bool {
+        let mut done = self.scatter(now, memory);
+        while done < WORK_PER_STEP
+            && let Some(token) = self.order.next_ready()
+        {
+            self.resume(now, memory, token);
+            done += 1;
+        }
+        self.supply.breaker.work_on(Mark::NONE);
+        done > 0 || self.order.has_ready() || !self.scattered.is_empty()
+    }
+
+    /// Each command that goes piece by piece tosses a coin for its next one, so that others come between.
+    fn scatter<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) -> usize {
+        let Some(dice) = &mut self.dice else { return 0 };
+        let mut turns = std::mem::take(&mut self.scattered);
+        dice.shuffle(&mut turns);
+        let mut done = 0;
+        for token in turns {
+            if done == WORK_PER_STEP || self.dice.as_mut().is_some_and(|dice| dice.coin()) {
+                self.scattered.push(token);
+                continue;
+            }
+            done += 1;
+            let Some(InFlight { origin, parked: Some(parked), .. }) = self.in_flight.get_mut(token) else { continue };
+            parked.piece = parked.left.pop();
+            let (nsid, command, piece) = (origin.nsid, parked.command, parked.piece);
+            if self.enter(token, nsid, &command, piece) {
+                self.resume(now, memory, token);
+            }
+        }
+        done
+    }
+
+    /// A command that waited goes to the media, or the next piece of it does; of a fused pair the Compare first.
+    fn resume<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, token: Token) {
+        let Some(command) = self.in_flight.get_mut(token) else { return };
+        let (mut origin, Some(parked)) = (command.origin, command.parked.as_mut()) else { return };
+        if let Fused::Write { compare: Some(compare) } = parked.fused {
+            return self.resume(now, memory, compare);
+        }
+        let (again, piece) = (parked.command, parked.piece);
+        self.listed.clone_from(&parked.listed);
+        let permit = &command.permit;
+        self.supply.breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
+        let result = self.start_again(now, memory, &again, token, &mut origin, piece);
+        if let Some(InFlight { origin: kept, parked: Some(parked), .. }) = self.in_flight.get_mut(token) {
+            *kept = origin;
+            parked.at_media = result == Ok(None);
+        }
+        match result {
+            Ok(None) => {}
+            Ok(Some(dw0)) => self.piece_done(token, Ok(dw0)),
+            Err(status) => self.piece_done(token, Err(status)),
+        }
+    }
+
+    fn start_again<M: GuestMemory>(
+        &mut self,
+        now: Nanoseconds,
+        memory: &M,
+        command: &IoCommand,
+        token: Token,
+        origin: &mut Origin,
+        piece: Option<LbaRange>,
+    ) -> Result<Option<u32>, Status> {
+        if self.registers.shutdown != Shutdown::No {
+            return Err(Status::ABORTED_POWER_LOSS);
+        }
+        self.start(now, memory, command, token, origin, piece)
+    }
+
+    /// What the media had of a command is done: the command is, or its other pieces follow.
+    pub(crate) fn piece_done(&mut self, token: Token, result: Result<u32, Status>) {
+        let parked = self.in_flight.get_mut(token).and_then(|command| command.parked.as_mut());
+        match parked {
+            Some(parked) if result.is_ok() && !parked.left.is_empty() => {
+                parked.at_media = false;
+                self.order.leave(token);
+                self.scattered.push(token);
+            }
+            _ => self.end(token, result),
+        }
+    }
+
+    /// A command is over: others may have its blocks, and it is answered. The second of a fused pair follows the first.
+    fn end(&mut self, token: Token, result: Result<u32, Status>) {
+        self.order.leave(token);
+        let Some(InFlight { permit, origin, parked }) = self.in_flight.remove(token) else { return };
+        self.complete(permit, origin, result);
+        let Some(Fused::Compare { write }) = parked.map(|parked| parked.fused) else { return };
+        let Some(second) = self.in_flight.get_mut(write).and_then(|command| command.parked.as_mut()) else { return };
+        second.fused = Fused::Write { compare: None };
+        match result {
+            Ok(_) => self.order.make_ready(write),
+            // What ended the first ends the second, unless it was the first's own failure.
+            Err(status) => self.end(write, Err(partner_status(status))),
+        }
+    }
+
+    /// Ends a command that waits, or takes it away from the media, and answers it with `status`; the other of a fused pair ends with it.
+    /// `false` if the media has finished it.
+    pub(crate) fn withdraw(&mut self, token: Token, status: Status) -> bool {
+        let Some(command) = self.in_flight.get(token) else { return false };
+        if command.is_at_media() && !self.media.cancel(token) {
+            return false;
+        }
+        let compare = match command.parked.as_ref().map(|parked| parked.fused) {
+            Some(Fused::Write { compare: Some(compare) }) => Some(compare),
+            _ => None,
+        };
+        self.scattered.retain(|other| *other != token);
+        if let Some(compare) = compare {
+            self.part(compare);
+            self.withdraw(compare, partner_status(status));
+        }
+        self.end(token, Err(status));
+        true
+    }
+
+    /// The first of a fused pair is alone from now on.
+    fn part(&mut self, compare: Token) {
+        if let Some(first) = self.in_flight.get_mut(compare).and_then(|command| command.parked.as_mut()) {
+            first.fused = Fused::No;
+        }
+    }
+
+    /// A command that says it is the first of a fused pair: with its second it is carried out, without it is refused (NVMe Base 2.1
+    /// section 3.4.2; B148). Without slots or memory for both the first goes back into its queue.
+    ///
+    /// # Errors
+    /// Why neither can be taken now.
+    pub(crate) fn take_pair<M: GuestMemory>(
+        &mut self,
+        memory: &M,
+        permit: Permit,
+        first: &Command,
+    ) -> Result<(), Blocked> {
+        match self.queues.take_second(&permit, memory) {
+            Ok(Some((other, second))) => {
+                if !self.supply.fetched(&permit, first) && !self.supply.fetched(&other, &second) {
+                    self.execute_pair([permit, other], first, &second);
+                }
+            }
+            Ok(None) => self.complete(permit, Origin::of(first), Err(Status::MISSING_FUSED)),
+            Err(by) => {
+                self.queues.put_back(permit);
+                return Err(by);
+            }
+        }
+        Ok(())
+    }
+
+    fn execute_pair(&mut self, [one, other]: [Permit; 2], first: &Command, second: &Command) {
+        let ([first_command, second_command], range) = match self.check_pair(first, second) {
+            Ok(checked) => checked,
+            Err((status, partner)) => {
+                self.complete(one, Origin::of(first), Err(status));
+                return self.complete(other, Origin::of(second), Err(partner));
+            }
+        };
+        let origin = |entry| Origin { lba: range.start.0, ..Origin::of(entry) };
+        let compare = self.in_flight.next_token();
+        self.in_flight.insert(InFlight {
+            permit: one,
+            origin: origin(first),
+            parked: Some(Parked::new(first_command).into()),
+        });
+        let write = self.in_flight.next_token();
+        let mut parked = Box::new(Parked::new(second_command));
+        parked.fused = Fused::Write { compare: Some(compare) };
+        self.in_flight.insert(InFlight { permit: other, origin: origin(second), parked: Some(parked) });
+        if let Some(first) = self.in_flight.get_mut(compare).and_then(|command| command.parked.as_mut()) {
+            first.fused = Fused::Compare { write };
+        }
+        let volume = self.namespaces.get(first.nsid.get()).expect("the pair was checked").volume;
+        if self.order.enter(write, &Claim { volume, exclusive: true, ranges: &[range] }) {
+            self.order.make_ready(write);
+        }
+    }
+
+    /// A fused pair that can be carried out, and its blocks; or how each of them ends.
+    fn check_pair(&self, first: &Command, second: &Command) -> Result<([IoCommand; 2], LbaRange), (Status, Status)> {
+        let (compare, write) = IoCommand::parse_pair(first, second)?;
+        self.reached(Step::CommandAccepted);
+        if self.registers.shutdown != Shutdown::No {
+            return Err((Status::ABORTED_POWER_LOSS, Status::ABORTED_POWER_LOSS));
+        }
+        let failed = |status| (status, Status::FAILED_FUSED);
+        let nsid = first.nsid.get();
+        let namespace = self.namespaces.resolve(nsid).map_err(failed)?;
+        let mut single = [LbaRange::default()];
+        let claim = io::claim(&self.namespaces, nsid, &compare, None, &[], &mut single);
+        let range = claim.map(|claim| claim.ranges[0]).ok_or(failed(Status::LBA_OUT_OF_RANGE))?;
+        // Multiple Atomicity Mode is not for fused pairs (B167).
+        if namespace.compares_atomically(self.config.atomics, range) {
+            Ok(([compare, write], range))
+        } else {
+            Err(failed(Status::ATOMIC_UNIT_EXCEEDED))
+        }
+    }
+}
+
+/// How the other of a fused pair ends when one of them ended with `status`.
+fn partner_status(status: Status) -> Status {
+    if status == Status::ABORTED_QUEUE_DELETION { status } else { Status::FAILED_FUSED }
+}
+
+/// Whether a command says that it is the first of a fused pair.
+pub(crate) fn begins_pair(command: &Command) -> bool {
+    command.fuse() == fuse::FIRST
+}

@@ -1,0 +1,33 @@
+//! `power-restore`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::crash_point::RecoveryStep;
+use super::query_media::Recovery;
+use super::{Device, Execute, Refusal};
+
+/// Brings power back: the media recovers, and the controller is as at power-on.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PowerRestore {
+    /// Lets power go again at this step of the recovery; the last report is then that of the second loss.
+    at: Option<RecoveryStep>,
+}
+
+/// What was found.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Restored {
+    recovery: Recovery,
+}
+
+impl Execute for PowerRestore {
+    const NAME: &'static str = "power-restore";
+    type Answer = Restored;
+
+    fn execute(self, device: &mut Device<'_>) -> Result<Restored, Refusal> {
+        let arming = self.at.map(RecoveryStep::arming).transpose()?;
+        let found = device.controller.power_restore(arming).map_err(Refusal::new)?;
+        Ok(Restored { recovery: Recovery::of(&found) })
+    }
+}

@@ -1,0 +1,166 @@
+//! What commands do to a device, and what is heard of it.
+
+use std::os::unix::net::UnixStream;
+
+use serde_json::{Value, json};
+
+use super::{Peer, Running};
+
+#[test]
+fn the_state_of_a_device_at_rest_can_be_read() {
+    let device = Running::start();
+    let mut peer = device.peer();
+    let status = peer.ask("query-status", json!({})).expect("a status");
+    assert_eq!(
+        (&status["running"], &status["status"], &status["client-connected"]),
+        (&json!(true), &json!("running"), &json!(false))
+    );
+    let controller = peer.ask("query-controller", json!({})).expect("a controller");
+    assert_eq!(controller["identify"]["serial"], "brownout-0");
+    assert_eq!(controller["registers"]["vs"], 0x0002_0100);
+    assert_eq!((&controller["enabled"], &controller["shutdown"]), (&json!(false), &json!("no")));
+    assert_eq!(peer.ask("query-queues", json!({})), Ok(json!({ "submission": [], "completion": [] })));
+    let namespaces = peer.ask("query-namespaces", json!({})).expect("namespaces");
+    let namespace = &namespaces[0];
+    assert_eq!((&namespace["size-blocks"], &namespace["used-blocks"]), (&json!(32768), &json!(0)));
+    assert_eq!(namespace["format"], json!({ "block-bytes": 512, "metadata-bytes": 0, "metadata-extended": false }));
+    let media = peer.ask("query-media", json!({})).expect("a drive");
+    let ledger = |name: &str| media["ledger"][name].as_u64().expect("a number");
+    let reasons = ["host", "fill", "collected", "wear", "padding", "metadata"];
+    assert_eq!(ledger("programs"), reasons.into_iter().map(ledger).sum::<u64>());
+    assert_eq!(media["map-memory-bytes"].as_u64().map(|bytes| bytes >= 4 * 4096), Some(true));
+    let features = peer.ask("query-features", json!({})).expect("features");
+    let queues =
+        features.as_array().expect("a list").iter().find(|feature| feature["id"] == 7).expect("there are queues");
+    assert_eq!((&queues["name"], &queues["value"]), (&json!("number-of-queues"), &json!(63 << 16 | 63)));
+    let log = peer.ask("query-log", json!({})).expect("logs");
+    assert_eq!((&log["smart"]["power-cycles"], &log["errors"]), (&json!(1), &json!([])));
+}
+
+#[test]
+fn media_faults_are_added_listed_and_removed() {
+    let device = Running::start();
+    let mut peer = device.peer();
+    let unreadable = json!({ "kind": "unrecovered-read", "nsid": 1, "lba": 8, "blocks": 4 });
+    let flipped = json!({ "kind": "bit-flips", "nsid": 1, "lba": 100, "blocks": 2, "bits": 72 });
+    let program = json!({ "kind": "program-failure", "nth": 5 });
+    let erase = json!({ "kind": "erase-failure", "nth": 2, "plane": 1 });
+    for fault in [&unreadable, &flipped, &program, &erase] {
+        assert_eq!(peer.ask("fault-add", fault.clone()), Ok(json!({})));
+    }
+    assert_eq!(peer.ask("query-faults", json!({})), Ok(json!([unreadable, flipped, program, erase])));
+    assert_eq!(peer.ask("fault-remove", json!({ "fault": flipped })), Ok(json!({ "removed": 2 })));
+    assert_eq!(peer.ask("fault-remove", json!({ "fault": program })), Ok(json!({ "removed": 1 })));
+    let gone = peer.ask("fault-remove", json!({ "fault": program })).expect_err("it is gone");
+    assert!(gone.contains("query-faults"), "{gone}");
+    peer.ask("fault-add", flipped.clone()).expect("a fault");
+    peer.ask("fault-add", json!({ "kind": "bit-flips", "nsid": 1, "lba": 101, "bits": 1 }))
+        .expect("a fault in its place");
+    assert_eq!(peer.ask("query-faults", json!({})).expect("a list").as_array().map(Vec::len), Some(4));
+    assert_eq!(peer.ask("fault-remove", json!({})), Ok(json!({ "removed": 7 })));
+    assert_eq!(peer.ask("query-faults", json!({})), Ok(json!([])));
+}
+
+#[test]
+fn faults_that_cannot_be_are_refused_and_change_nothing() {
+    let device = Running::start();
+    let mut peer = device.peer();
+    for (fault, why) in [
+        (json!({ "kind": "unrecovered-read", "nsid": 2, "lba": 0 }), "the namespaces are 1"),
+        (json!({ "kind": "unrecovered-read", "nsid": 1, "lba": 32768 }), "has 32768 blocks"),
+        (json!({ "kind": "unrecovered-read", "nsid": 1, "lba": u64::MAX, "blocks": 2 }), "has 32768 blocks"),
+        (json!({ "kind": "bit-flips", "nsid": 1, "lba": 0, "bits": 0 }), "give at least 1"),
+        (json!({ "kind": "bit-flips", "nsid": 1, "lba": 0, "blocks": 0, "bits": 1 }), "give 1 to 65536"),
+        (json!({ "kind": "program-failure", "nth": 0 }), "give 1 to"),
+        (json!({ "kind": "program-failure", "nth": u64::MAX }), "give 1 to"),
+        (json!({ "kind": "erase-failure", "plane": 16 }), "the planes are 0 to 15"),
+        (json!({ "kind": "slow-read" }), "unknown variant"),
+        (json!({ "kind": "program-failure", "nsid": 1 }), "unknown field"),
+    ] {
+        let refused = peer.ask("fault-add", fault).expect_err("impossible");
+        assert!(refused.contains(why), "{refused}");
+    }
+    assert_eq!(peer.ask("query-faults", json!({})), Ok(json!([])));
+}
+
+/// Whether every register of the device reads as all ones.
+fn registers_are_ones(peer: &mut Peer) -> bool {
+    let registers = peer.ask("query-controller", json!({})).expect("a controller")["registers"].clone();
+    let ones = |value: &Value| value == u64::from(u32::MAX) || value == u64::MAX;
+    registers.as_object().expect("registers").values().all(ones)
+}
+
+#[test]
+fn power_goes_and_comes_back_and_all_peers_hear_of_it() {
+    let device = Running::start();
+    let (mut peer, mut listener) = (device.peer(), device.peer());
+    let before = peer.ask("query-log", json!({})).expect("logs");
+    let report = peer.ask("power-cut", json!({ "policy": "random", "seed": 7, "tear": true })).expect("a report");
+    assert_eq!((&report["commands"], &report["not-durable"]), (&json!(0), &json!([])));
+    assert_eq!(listener.event(), ("POWER_CUT".into(), json!({ "step": null })));
+    let (name, summary) = listener.event();
+    assert_eq!((name.as_str(), &summary["not-durable"]), ("CRASH_REPORT", &json!(0)));
+    assert_eq!(peer.ask("query-status", json!({})).expect("a status")["status"], "power-off");
+    assert!(registers_are_ones(&mut peer));
+    assert!(peer.ask("power-cut", json!({})).expect_err("it is off").contains("power-restore"));
+    assert!(peer.ask("crash-arm", json!({ "at": { "program": 1 } })).expect_err("it is off").contains("power-restore"));
+
+    let restored = peer.ask("power-restore", json!({})).expect("power");
+    assert_eq!(restored["recovery"]["torn"], 0);
+    assert_eq!(listener.event(), ("POWER_RESTORED".into(), json!({})));
+    assert!(!registers_are_ones(&mut peer));
+    assert!(peer.ask("power-restore", json!({})).is_err(), "power is on");
+    let after = peer.ask("query-log", json!({})).expect("logs");
+    let count = |log: &Value, name: &str| log["smart"][name].as_u64().expect("a number");
+    assert_eq!(count(&after, "power-cycles"), count(&before, "power-cycles") + 1);
+    assert_eq!(count(&after, "unsafe-shutdowns"), count(&before, "unsafe-shutdowns") + 1);
+    assert_eq!(peer.ask("query-crash", json!({})).expect("a report")["report"], report, "it is kept");
+}
+
+#[test]
+fn recovery_itself_may_lose_power_and_is_brought_back_again() {
+    let device = Running::start();
+    let (mut peer, mut listener) = (device.peer(), device.peer());
+    peer.ask("power-cut", json!({})).expect("a report");
+    let again = peer.ask("power-restore", json!({ "at": { "step": "recovery-root" } })).expect_err("it goes again");
+    assert!(again.contains("recovery-root"), "{again}");
+    assert_eq!(peer.ask("query-status", json!({})).expect("a status")["running"], false);
+    let wrong =
+        peer.ask("power-restore", json!({ "at": { "step": "command-fetched" } })).expect_err("no such step there");
+    assert!(wrong.contains("recovery takes no step of the controller"), "{wrong}");
+    peer.ask("power-restore", json!({})).expect("power");
+    let heard: Vec<String> = (0..3).map(|_| listener.event().0).collect();
+    assert_eq!(heard, ["POWER_CUT", "CRASH_REPORT", "POWER_RESTORED"]);
+}
+
+#[test]
+fn a_crash_point_is_armed_shown_and_taken_back() {
+    let device = Running::start();
+    let mut peer = device.peer();
+    let at = json!({ "step": "line-erased", "nth": 3 });
+    peer.ask("crash-arm", json!({ "at": at, "policy": "choose", "survivors": [true, false] })).expect("armed");
+    assert_eq!(peer.ask("query-crash", json!({})), Ok(json!({ "armed": at, "report": null })));
+    assert_eq!(peer.ask("crash-disarm", json!({})), Ok(json!({})));
+    assert_eq!(peer.ask("crash-disarm", json!({})), Err("nothing is armed".into()));
+    for (words, why) in [
+        (json!({ "policy": "random" }), "needs a seed"),
+        (json!({ "policy": "choose" }), "needs survivors"),
+        (json!({ "seed": 1 }), "goes with policy=random only"),
+        (json!({ "policy": "all-survive", "survivors": [] }), "go with policy=choose only"),
+        (json!({ "policy": "some-survive" }), "unknown variant"),
+    ] {
+        let refused = peer.ask("power-cut", words).expect_err("words that do not go together");
+        assert!(refused.contains(why), "{refused}");
+    }
+    assert_eq!(peer.ask("query-status", json!({})).expect("a status")["running"], true);
+}
+
+#[test]
+fn a_client_that_comes_and_goes_is_heard() {
+    let device = Running::start();
+    let mut peer = device.peer();
+    let client = UnixStream::connect(device.folder.path().join("nvme.sock")).expect("the device listens");
+    assert_eq!(peer.event(), ("CLIENT_CONNECTED".into(), json!({})));
+    drop(client);
+    assert_eq!(peer.event(), ("CLIENT_GONE".into(), json!({})));
+}

@@ -1,0 +1,30 @@
+//! The daemon under measurement: the release binary, started with a socket in a folder of its own.
+
+use anyhow::{Result, ensure};
+use guest_harness::Brownout;
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// What `--device` takes.
+    pub device: String,
+    /// What `--namespace` takes.
+    pub namespace: String,
+    /// What `--media` takes; nothing for the defaults.
+    pub media: String,
+}
+
+impl Served {
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// The binary is missing, this one was not optimised, or the daemon does not get ready.
+    pub fn start(&self, name: &str) -> Result<Brownout> {
+        ensure!(!cfg!(debug_assertions), "a bench without optimisation measures nothing: cargo run --release");
+        let mut builder = Brownout::builder().name(name).device(&self.device).namespace(&self.namespace);
+        if !self.media.is_empty() {
+            builder = builder.argument("--media").argument(&self.media);
+        }
+        builder.start()
+    }
+}

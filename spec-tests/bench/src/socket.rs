@@ -1,0 +1,215 @@
+//! `bench socket`: what a guest with a polling driver could get. A daemon on one processor, a host on the other, queues and data in
+//! memory that both map, doorbells in the mapped page.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use guest_harness::Brownout;
+
+use crate::bars::{Bar, Verdict, median};
+use crate::copy::Copier;
+use crate::cores::{Pair, WAITED_MAX, Watched};
+use crate::daemon::Served;
+use crate::mapped_port::MappedPort;
+use crate::polling_host::{Description, Load, Measured, Order, PollingHost};
+
+/// Rounds with a longer way between the processors do not count.
+const ROUND_TRIP_MAX: Duration = Duration::from_nanos(150);
+
+/// How it is run.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Rounds of each load
+    #[arg(long, default_value_t = 9)]
+    rounds: u32,
+    /// Length of a round in milliseconds
+    #[arg(long, default_value_t = 200)]
+    milliseconds: u64,
+    /// Only loads whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Only this queue depth
+    #[arg(long)]
+    depth: Option<u16>,
+    /// What --media takes
+    #[arg(long, default_value = "op=100%")]
+    media: String,
+    /// What --namespace takes
+    #[arg(long, default_value = "size=256MiB,lba=4096")]
+    namespace: String,
+}
+
+/// A load with its name and its bar, in millions of commands a second, or in GiB a second.
+struct Case {
+    name: &'static str,
+    load: Load,
+    bytes: f64,
+    bar: Bar,
+}
+
+/// One round of a load.
+struct Round {
+    measured: Measured,
+    round_trip: Duration,
+    /// The part of the time that a party waited for its processor: the worse of both.
+    waited: f64,
+}
+
+/// Runs it; whether every bar was held.
+///
+/// # Errors
+/// The daemon cannot be started, or fails.
+pub fn run(options: &Options) -> Result<bool> {
+    let pair = Pair::find()?;
+    let drive = Served {
+        device: "doorbells=mapped".to_owned(),
+        namespace: options.namespace.clone(),
+        media: options.media.clone(),
+    };
+    let daemon = drive.start("bench-socket")?;
+    pair.give_device(daemon.pid())?;
+    pair.take_host()?;
+    let mut host = PollingHost::new(MappedPort::host(daemon.socket())?)?;
+    host.fill()?;
+    let mut copier = Copier::new();
+    println!(
+        "two processes over the socket, {}, {}; {} rounds of {} ms each; best and median of the rounds that count",
+        options.namespace, options.media, options.rounds, options.milliseconds
+    );
+    println!("{}\n{HEAD}", copier.measure());
+    let mut held = true;
+    for case in cases(host.block_bytes()) {
+        let wanted = case.name.contains(&options.only) && options.depth.is_none_or(|depth| depth == case.load.depth);
+        if !wanted {
+            continue;
+        }
+        let rounds = (0..options.rounds)
+            .map(|_| round(&mut host, &daemon, pair, &case.load, Duration::from_millis(options.milliseconds)))
+            .collect::<Result<Vec<_>>>()?;
+        let line = Line { case: &case, rounds: &rounds };
+        println!("{line}");
+        held &= line.verdict().is_success();
+    }
+    println!("{}", copier.measure());
+    drop(host);
+    daemon.stop()?;
+    Ok(held)
+}
+
+fn round(host: &mut PollingHost, daemon: &Brownout, pair: Pair, load: &Load, time: Duration) -> Result<Round> {
+    let parties = [Watched::this_thread(), Watched::by_name(daemon.pid(), "device")?];
+    let before = pair.round_trip()?;
+    let waited_before = parties.iter().map(Watched::waited).collect::<Result<Vec<_>>>()?;
+    let measured = host.run_for(load, time)?;
+    let waited_after = parties.iter().map(Watched::waited).collect::<Result<Vec<_>>>()?;
+    let waited = waited_before.iter().zip(&waited_after).map(|(before, after)| after.saturating_sub(*before)).max();
+    let waited = waited.unwrap_or_default().as_secs_f64() / measured.elapsed.as_secs_f64();
+    Ok(Round { measured, round_trip: before.max(pair.round_trip()?), waited })
+}
+
+fn cases(block_bytes: u32) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let small = [("random read", 100, 0.8, 2.5), ("random write", 0, 0.8, 3.2), ("random 70/30", 70, 0.8, 2.5)];
+    for (name, read_percent, bar_alone, bar) in small {
+        for depth in [1, 32, 128] {
+            let bar = match (read_percent, depth) {
+                (70, _) => Bar::None,
+                (_, 1) => Bar::AtLeast(bar_alone),
+                _ => Bar::AtLeast(bar),
+            };
+            let blocks = 4096 / block_bytes;
+            let load = Load { read_percent, order: Order::Random, blocks, description: Description::Prp, depth };
+            cases.push(Case { name, load, bytes: 4096.0, bar });
+        }
+    }
+    let large = [
+        ("128 KiB read, PRP", 100, Description::Prp),
+        ("128 KiB read, SGL", 100, Description::Sgl),
+        ("128 KiB write, PRP", 0, Description::Prp),
+        ("128 KiB write, SGL", 0, Description::Sgl),
+    ];
+    for (name, read_percent, description) in large {
+        let blocks = (128 << 10) / block_bytes;
+        let load = Load { read_percent, order: Order::Sequential, blocks, description, depth: 32 };
+        let bar = if read_percent == 100 { Bar::AtLeast(28.0) } else { Bar::None };
+        cases.push(Case { name, load, bytes: f64::from(128 << 10), bar });
+    }
+    cases
+}
+
+impl Case {
+    /// What a rate is shown as: millions a second for small commands, GiB a second for large ones.
+    fn number(&self, measured: &Measured) -> f64 {
+        match self.load.order {
+            Order::Random => measured.rate() / 1e6,
+            Order::Sequential => measured.rate() * self.bytes / f64::from(1 << 30),
+        }
+    }
+
+    fn unit(&self) -> &'static str {
+        match self.load.order {
+            Order::Random => "M/s",
+            Order::Sequential => "GiB/s",
+        }
+    }
+}
+
+impl Round {
+    fn counts(&self) -> bool {
+        self.round_trip <= ROUND_TRIP_MAX && self.waited <= WAITED_MAX
+    }
+}
+
+const HEAD: &str = "load                 QD  counting     best   median  unit    all: best  p50 µs  p99 µs  p99.9 µs  \
+    trip, ns     waited  bar     verdict";
+
+struct Line<'a> {
+    case: &'a Case,
+    rounds: &'a [Round],
+}
+
+impl Line<'_> {
+    fn counted(&self) -> Vec<f64> {
+        self.rounds.iter().filter(|round| round.counts()).map(|round| self.case.number(&round.measured)).collect()
+    }
+
+    fn verdict(&self) -> Verdict {
+        self.case.bar.judge(median(self.counted()))
+    }
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let case = self.case;
+        let counted = self.counted();
+        let shown = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), |number| format!("{number:.3}"));
+        let best = counted.iter().copied().max_by(f64::total_cmp);
+        let fastest = self.rounds.iter().max_by(|one, other| one.measured.rate().total_cmp(&other.measured.rate()));
+        let Some(fastest) = fastest else { return Ok(()) };
+        let quantile = |part| fastest.measured.latency.value_at_quantile(part) as f64 / 1e3;
+        let trips = || self.rounds.iter().map(|round| round.round_trip.as_nanos());
+        let (shortest, longest) = (trips().min().unwrap_or(0), trips().max().unwrap_or(0));
+        let waited = self.rounds.iter().map(|round| round.waited).fold(0.0, f64::max);
+        write!(
+            formatter,
+            "{:18}  {:4}  {:3} of {:2}  {:>7}  {:>7}  {:6}  {:9.3}  {:6.2}  {:6.1}  {:8.1}  {:>9}  {:7.1} %  {:6}  {}",
+            case.name,
+            case.load.depth,
+            counted.len(),
+            self.rounds.len(),
+            shown(best),
+            shown(median(counted)),
+            case.unit(),
+            case.number(&fastest.measured),
+            quantile(0.5),
+            quantile(0.99),
+            quantile(0.999),
+            format!("{shortest}-{longest}"),
+            waited * 100.0,
+            case.bar,
+            self.verdict()
+        )
+    }
+}

@@ -1,0 +1,56 @@
+//! The control socket of a daemon beside the host that uses its drive. No guest: a host of ours drives the real device socket, so that
+//! what one side does is seen on the other.
+
+mod faults;
+mod power;
+mod states;
+
+use std::path::PathBuf;
+
+use guest_harness::Brownout;
+use nvme_host::Host;
+use spec_tests::qmp::Qmp;
+use spec_tests::socket_host::SocketPort;
+
+/// Bytes of a block.
+const BLOCK: usize = 4096;
+
+/// A daemon with a drive of 16 MiB, and a peer of its control socket.
+struct Bench {
+    daemon: Brownout,
+    peer: Qmp,
+    // Gone last.
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// With words for `--media`.
+    fn start_with(media: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let control: PathBuf = folder.path().join("control.sock");
+        let daemon = Brownout::builder()
+            .namespace("size=16MiB,lba=4096")
+            .argument("--control")
+            .argument(control.to_str().expect("a path of ours"))
+            .argument("--media")
+            .argument(media)
+            .start()
+            .expect("a daemon");
+        let peer = Qmp::connect(&control);
+        Self { daemon, peer, _folder: folder }
+    }
+
+    /// A host with one I/O queue pair.
+    fn host(&self) -> Host<SocketPort> {
+        SocketPort::host(self.daemon.socket(), 64).expect("a host")
+    }
+}
+
+/// A block full of one byte.
+fn filled(byte: u8) -> Vec<u8> {
+    vec![byte; BLOCK]
+}
