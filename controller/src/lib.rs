@@ -135,7 +135,7 @@ impl Controller {
         let supply = Supply::new(media.as_mut());
         let queues = Queues::new(config.io_queue_pairs);
         Self {
-            namespaces: Namespaces::new(&config, media.as_ref()),
+            namespaces: Namespaces::new(&config, media.as_mut()),
             registers: Registers::new(&config),
             arbiter: Arbiter::default(),
             doorbells: Doorbells::new(queues.count()),

@@ -1,5 +1,6 @@
 //! Namespaces: identifier → identity, format, and the volume that it stands on. Which commands they take is not their business.
 
+use media::power::{Boundary, PowerAtomicity};
 use media::{LbaRange, Media, VolumeId, VolumeShape};
 use nvme_spec::Status;
 
@@ -42,6 +43,13 @@ impl Namespace {
         }
     }
 
+    /// What the namespace promises across a loss of power.
+    fn power_atomicity(&self, controller: ControllerAtomics) -> PowerAtomicity {
+        let Units { across_blocks, blocks, boundary_blocks, offset, multiple } = self.units(controller, true);
+        let boundary = (boundary_blocks != 0).then_some(Boundary { blocks: boundary_blocks.into(), offset });
+        PowerAtomicity { anywhere_blocks: across_blocks.into(), inside_blocks: blocks.into(), boundary, multiple }
+    }
+
     /// Whether a fused Compare and Write of this range is atomic.
     pub(crate) fn compares_atomically(&self, controller: ControllerAtomics, range: LbaRange) -> bool {
         let units = self.units(controller, false);
@@ -68,7 +76,7 @@ impl Namespaces {
     /// # Panics
     /// If the media has fewer volumes, or commits fewer blocks as one than the configuration asks for: whoever wires them up checked
     /// too little.
-    pub(crate) fn new(config: &Config, media: &dyn Media) -> Self {
+    pub(crate) fn new(config: &Config, media: &mut dyn Media) -> Self {
         let active = config.namespaces.iter().enumerate().map(|(index, identity)| {
             let volume = VolumeId(u32::try_from(index).expect("at most 1024 namespaces"));
             let shape = media.shape(volume).expect("each namespace has its volume");
@@ -78,7 +86,14 @@ impl Namespaces {
             let buffer_block_bytes = shape.block_bytes + among;
             Namespace { identity: identity.clone(), volume, shape, buffer_block_bytes, atomics }
         });
-        Self { active: active.collect() }
+        let active: Vec<_> = active.collect();
+        if let Some(power) = media.power() {
+            // It may keep more together than is promised, and then need not.
+            for namespace in &active {
+                power.promise(namespace.volume, namespace.power_atomicity(config.atomics));
+            }
+        }
+        Self { active }
     }
 
     /// What all namespaces hold together, in bytes.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
 
+use crate::crash;
 use crate::machine::Front;
 use crate::options::{Bytes, Given};
 
@@ -44,6 +45,9 @@ pub enum Verb {
     /// Say what writes cost a drive: by formula, or measured beside theory
     #[command(after_help = AFTER_WAF)]
     Waf(Waf),
+    /// Cut power again and again, and judge what is left
+    #[command(after_help = crash::AFTER)]
+    Crash(crash::Arguments),
     /// Make, describe, check or list a media file
     #[command(after_help = AFTER_MEDIA)]
     Media(Media),
@@ -274,7 +278,7 @@ mod tests {
         let mut command = CommandLine::command().term_width(80);
         command.build();
         let mut helps = vec![command.render_help().to_string()];
-        for verb in ["serve", "qemu", "ctl", "media", "waf"] {
+        for verb in ["serve", "qemu", "ctl", "crash", "media", "waf"] {
             helps.push(command.find_subcommand_mut(verb).expect("a verb").render_help().to_string());
         }
         for verb in ["create", "info", "check", "dump"] {

@@ -1,7 +1,7 @@
 //! The binary `brownout`: an NVMe SSD in software, plugged into stock QEMU.
 //!
 //! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`], [`ctl`],
-//! [`waf`] and [`media_file`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`control`] takes orders for it,
+//! [`crash`], [`waf`] and [`media_file`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`control`] takes orders for it,
 //! [`wiring`] joins it with controller and transport, [`device_thread`], [`device_loop`] and [`watch`] run them. Only [`clock`] knows
 //! what time it is.
 
@@ -10,6 +10,7 @@
 mod cli;
 mod clock;
 mod control;
+mod crash;
 mod ctl;
 mod device_loop;
 mod device_thread;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Verb::Serve(arguments) => serve::serve(arguments).map(|()| 0),
         Verb::Qemu(arguments) => run_qemu::run_qemu(arguments),
         Verb::Ctl(arguments) => ctl::ctl(&arguments).map(|()| 0),
+        Verb::Crash(arguments) => crash::crash(&arguments),
         Verb::Media(arguments) => media_file::media(arguments.verb).map(|()| 0),
         Verb::Waf(arguments) => waf::waf(&arguments),
         Verb::BecomeQemu(arguments) => machine::become_qemu(arguments.parent, &arguments.program, &arguments.arguments)

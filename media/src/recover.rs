@@ -298,7 +298,8 @@ fn accept(found: &[Found], horizon: u64, voids: &[(u64, u64)]) -> u64 {
     let mut accepted = horizon;
     let mut rest = &found[found.partition_point(|found| found.sequence <= horizon)..];
     loop {
-        if let Some(void) = voids.iter().find(|void| (void.0..=void.1).contains(&(accepted + 1))) {
+        // Two losses of power one after the other leave two voids next to each other.
+        while let Some(void) = voids.iter().find(|void| (void.0..=void.1).contains(&(accepted + 1))) {
             accepted = void.1;
         }
         rest = &rest[rest.partition_point(|found| found.sequence <= accepted)..];
@@ -492,4 +493,22 @@ fn restore_ledger<S: Store>(ftl: &mut Ftl<S>, snapshot: &Snapshot, metadata: u64
     }
     ftl.nand.ledger = ledger;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(sequence: u64, position: u16, length: u16) -> Found {
+        Found { sequence, order: 0, first: 0, place: 0, position, length, what: What::Unit }
+    }
+
+    #[test]
+    fn what_follows_two_neighbouring_voids_is_accepted() {
+        // The first unit of a group that was given up, the first unit of another, and a write that was acknowledged.
+        let found = [unit(5, 0, 2), unit(6, 0, 2), unit(7, 0, 1)];
+        assert_eq!(accept(&found, 4, &[(5, 5), (6, 6)]), 7);
+        assert_eq!(accept(&found, 4, &[(5, 5)]), 5);
+        assert_eq!(accept(&found, 4, &[]), 4);
+    }
 }

@@ -25,19 +25,12 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
-        Self::start_with("")
-    }
-
-    /// With words for `--media`.
-    fn start_with(media: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let control: PathBuf = folder.path().join("control.sock");
         let daemon = Brownout::builder()
             .namespace("size=16MiB,lba=4096")
             .argument("--control")
             .argument(control.to_str().expect("a path of ours"))
-            .argument("--media")
-            .argument(media)
             .start()
             .expect("a daemon");
         let peer = Qmp::connect(&control);

@@ -4,25 +4,8 @@ use super::Ssd;
 use super::request::Wait;
 use crate::fault::{LATE_LOSS_WINDOW, MISDIRECTED_ONE_IN};
 use crate::store::Store;
-use crate::unit::{Lba, LbaRange, index, narrow};
-use crate::volume::{Fault, MediaError, Source, VolumeId};
-
-/// A part of what a source gives: so many blocks are passed over.
-struct Behind<'a> {
-    from: &'a mut dyn Source,
-    data: usize,
-    metadata: usize,
-}
-
-impl Source for Behind<'_> {
-    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-        self.from.fill(self.data + offset, into)
-    }
-
-    fn fill_metadata(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-        self.from.fill_metadata(self.metadata + offset, into)
-    }
-}
+use crate::unit::{Lba, LbaRange, narrow};
+use crate::volume::{MediaError, Source, VolumeId};
 
 impl<S: Store> Ssd<S> {
     /// What makes everything durable that was accepted; a drive that loses it late only says so.
@@ -56,7 +39,7 @@ impl<S: Store> Ssd<S> {
         let misbehaviour = self.config.misbehaviour;
         if misbehaviour.unserialisable && range.blocks > 1 && self.meets_volatile(volume, range) {
             for n in (0..range.blocks).step_by(2) {
-                self.write_block(volume, Lba(range.start.0 + n), index(n), from)?;
+                self.write_part(volume, range.start, LbaRange::new(Lba(range.start.0 + n), 1), from)?;
             }
             return self.accepted(volume, range, force);
         }
@@ -65,13 +48,6 @@ impl<S: Store> Ssd<S> {
         let span = self.span(volume, astray)?;
         self.write_span(volume, astray, &span, from)?;
         self.accepted(volume, astray, force)
-    }
-
-    fn write_block(&mut self, volume: usize, lba: Lba, number: usize, from: &mut dyn Source) -> Result<(), MediaError> {
-        let block = LbaRange::new(lba, 1);
-        let span = self.span(volume, block)?;
-        let metadata = number * span.metadata_bytes;
-        self.write_span(volume, block, &span, &mut Behind { from, data: number * span.bytes, metadata })
     }
 
     /// Whether a range meets a write that is still in the cache.

@@ -18,6 +18,23 @@ impl Source for Zeroes {
     }
 }
 
+/// A part of what a source gives: so many blocks are passed over.
+pub(super) struct Behind<'a> {
+    from: &'a mut dyn Source,
+    data: usize,
+    metadata: usize,
+}
+
+impl Source for Behind<'_> {
+    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        self.from.fill(self.data + offset, into)
+    }
+
+    fn fill_metadata(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        self.from.fill_metadata(self.metadata + offset, into)
+    }
+}
+
 /// What a finished request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wait {
@@ -95,8 +112,36 @@ impl<S: Store> Ssd<S> {
         if self.config.misbehaviour.changes_writes() {
             return self.write_badly(volume, range, from, force);
         }
-        self.write_span(volume, range, &span, from)?;
+        if self.falls_into_windows(volume, range) {
+            for window in self.volumes[volume].promise.pieces(range) {
+                self.write_part(volume, range.start, window, from)?;
+            }
+        } else {
+            self.write_span(volume, range, &span, from)?;
+        }
         self.accepted(volume, range, force)
+    }
+
+    /// Whether a write is longer than what is kept together, and must still be whole or undone from edge to edge: each part is a group
+    /// of its own then.
+    #[inline]
+    fn falls_into_windows(&self, volume: usize, range: LbaRange) -> bool {
+        let volume = &self.volumes[volume];
+        range.blocks > u64::from(volume.shape.power_atomic_blocks) && volume.promise.multiple
+    }
+
+    /// Writes some of the blocks of a request that begins at `start`.
+    pub(super) fn write_part(
+        &mut self,
+        volume: usize,
+        start: Lba,
+        part: LbaRange,
+        from: &mut dyn Source,
+    ) -> Result<(), MediaError> {
+        let span = self.span(volume, part)?;
+        let skipped = index(part.start.0 - start.0);
+        let (data, metadata) = (skipped << span.block_shift, skipped * span.metadata_bytes);
+        self.write_span(volume, part, &span, &mut Behind { from, data, metadata })
     }
 
     pub(super) fn write_span(
@@ -207,6 +252,12 @@ impl<S: Store> Ssd<S> {
         force: bool,
     ) -> Result<Wait, MediaError> {
         let span = self.span(volume, range)?;
+        if self.falls_into_windows(volume, range) {
+            let windows = self.volumes[volume].promise.pieces(range).into_iter();
+            return windows
+                .map(|window| self.write_zeroes(volume, window, deallocate, force))
+                .try_fold(Wait::Nothing, |wait, next| next.map(|next| wait.max(next)));
+        }
         let unit_mask = self.ftl.geometry.unit_bytes() - 1;
         let atomic = range.blocks <= u64::from(self.volumes[volume].shape.power_atomic_blocks);
         // One journal entry is as atomic as one group; a mixture of both is not. Zeroes that need not be whole or undone are never

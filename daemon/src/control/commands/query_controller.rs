@@ -113,22 +113,26 @@ impl Execute for QueryController {
 }
 
 fn registers(device: &mut Device<'_>) -> Registers {
-    let mut read = |offset: u64| {
+    let short = |device: &mut Device<'_>, offset: u64| {
+        let mut bytes = [0; 4];
+        device.controller.bar_read(offset, &mut bytes);
+        u32::from_le_bytes(bytes)
+    };
+    let long = |device: &mut Device<'_>, offset: u64| {
         let mut bytes = [0; 8];
         device.controller.bar_read(offset, &mut bytes);
         u64::from_le_bytes(bytes)
     };
-    let low = |value: u64| u32::try_from(value & u64::from(u32::MAX)).expect("32 bits");
     Registers {
-        cap: read(register::CAP),
-        vs: low(read(register::VS)),
-        intms: low(read(register::INTMS)),
-        cc: low(read(register::CC)),
-        csts: low(read(register::CSTS)),
-        aqa: low(read(register::AQA)),
-        asq: read(register::ASQ),
-        acq: read(register::ACQ),
-        crto: low(read(register::CRTO)),
+        cap: long(device, register::CAP),
+        vs: short(device, register::VS),
+        intms: short(device, register::INTMS),
+        cc: short(device, register::CC),
+        csts: short(device, register::CSTS),
+        aqa: short(device, register::AQA),
+        asq: long(device, register::ASQ),
+        acq: long(device, register::ACQ),
+        crto: short(device, register::CRTO),
     }
 }
 

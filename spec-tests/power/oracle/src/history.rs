@@ -161,13 +161,10 @@ impl History {
         command.ended = Some(Ended { at, success });
     }
 
-    /// A controller reset brought the cache's switch back. That it may be on again is taken into account; that it may be off promises
-    /// nothing.
-    pub fn cache_back_to_default(&mut self) {
-        if self.cache_enabled {
-            let id = self.submit(Verb::SetCache(true), 0, Blocks::new(0, 0), false);
-            self.end(id, true);
-        }
+    /// The latest event.
+    #[must_use]
+    pub const fn now(&self) -> Time {
+        self.clock
     }
 
     /// A command by its name.

@@ -2,6 +2,7 @@
 //! while the drive recovers, everything is read and judged, and the drive goes on. What happens is data ([`Scenario`]), made from a
 //! seed ([`generate`]) or cut down from a failure ([`shrink`]); running it ([`run`]) adds nothing to it.
 
+pub mod campaign;
 mod describe;
 pub mod drive;
 pub mod generate;
@@ -10,16 +11,20 @@ pub mod machine;
 pub mod run;
 pub mod shrink;
 
-use controller::config::NamespaceOptions;
-use media::power::{Arming, Cut};
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use controller::config::{DeviceOptions, NamespaceOptions};
+use media::power::{Arming, Cut, Step};
 use media::ssd::SsdConfig;
 
 use crate::history::Verb;
 use crate::parameters::Blocks;
 use crate::verdict::Violation;
 
-pub use generate::{Wishes, scenario};
-pub use run::run;
+pub use campaign::{Campaign, Judged, Tally};
+pub use generate::{Policy, Wishes, scenario};
+pub use run::{attempt, run};
 pub use shrink::shrink;
 
 /// What the drive lies on.
@@ -75,6 +80,16 @@ pub enum Operation {
     },
     /// Asks for a shutdown and does not wait.
     AskShutdown,
+    /// The n-th page program from now on (from 1) will fail.
+    FailProgram {
+        /// n.
+        nth: u64,
+    },
+    /// The n-th line erase from now on (from 1) will fail in the first plane.
+    FailErase {
+        /// n.
+        nth: u64,
+    },
 }
 
 /// From power to its loss and back.
@@ -101,12 +116,70 @@ pub struct Scenario {
     pub drive: SsdConfig,
     /// What it lies on.
     pub ground: Ground,
+    /// What its controller is told; the host makes as many queue pairs as there can be.
+    pub device: DeviceOptions,
     /// What its namespaces are told, one for each volume.
     pub namespaces: Vec<NamespaceOptions>,
-    /// How many queue pairs the host makes.
-    pub queues: u16,
     /// One after the other.
     pub passes: Vec<Pass>,
+}
+
+/// How often power went at each step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AtSteps([u64; Step::ALL.len()]);
+
+impl Default for AtSteps {
+    fn default() -> Self {
+        Self([0; Step::ALL.len()])
+    }
+}
+
+impl AtSteps {
+    /// Each step and how often.
+    pub fn iter(&self) -> impl Iterator<Item = (Step, u64)> {
+        Step::ALL.iter().copied().zip(self.0)
+    }
+
+    /// The names of those of some steps at which power never went.
+    #[must_use]
+    pub fn missed(&self, wanted: &[Step]) -> Vec<&'static str> {
+        wanted.iter().filter(|step| self.0[**step as usize] == 0).map(|step| step.name()).collect()
+    }
+
+    fn count(&mut self, step: Step) {
+        self.0[step as usize] += 1;
+    }
+}
+
+/// A number that follows from everything that happened: completions, contents and reports, in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fingerprint(u64);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:016x}", self.0)
+    }
+}
+
+impl Hasher for Fingerprint {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        }
+    }
+}
+
+impl fmt::Write for Fingerprint {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write(text.as_bytes());
+        Ok(())
+    }
 }
 
 /// What was done.
@@ -114,24 +187,27 @@ pub struct Scenario {
 pub struct Counts {
     /// Losses of power, those during recovery included.
     pub cuts: u64,
-    /// Losses that came at an armed step.
-    pub tripped: u64,
+    /// Those that came at an armed step, by step.
+    pub at: AtSteps,
     /// Images that were judged.
     pub images: u64,
     /// Commands that were rung.
     pub commands: u64,
     /// Reads beside other commands that were judged.
     pub reads: u64,
+    /// What all of it was.
+    pub fingerprint: Fingerprint,
 }
 
 impl Counts {
     /// Adds another's.
-    pub const fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         self.cuts += other.cuts;
-        self.tripped += other.tripped;
         self.images += other.images;
         self.commands += other.commands;
         self.reads += other.reads;
+        self.at.0.iter_mut().zip(other.at.0).for_each(|(sum, more)| *sum += more);
+        other.fingerprint.0.hash(&mut self.fingerprint);
     }
 }
 

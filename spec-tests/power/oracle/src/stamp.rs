@@ -2,7 +2,7 @@
 //! bytes; does not know what is legal.
 
 /// Who wrote a block, and which block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp {
     /// The command, from 1.
     pub command: u32,
@@ -15,7 +15,7 @@ pub struct Stamp {
 }
 
 /// What a block was found to hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Found {
     /// Zeroes, in metadata too.
     Zeroes,

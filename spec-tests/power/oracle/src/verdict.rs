@@ -35,9 +35,19 @@ pub enum Rule {
     Unanswered,
     /// The drive did not come back.
     Recovery,
+    /// A promise that the drive made to itself was broken: it stopped.
+    Stopped,
+    /// The same seed did something else.
+    Unrepeatable,
 }
 
 impl Rule {
+    /// The rule in one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.text().split(':').next().unwrap_or_default()
+    }
+
     /// The rule in words.
     #[must_use]
     pub const fn text(self) -> &'static str {
@@ -56,6 +66,8 @@ impl Rule {
             Self::Counter => "counter: unsafe shutdowns are miscounted",
             Self::Unanswered => "unanswered: a command without fault failed or was never answered",
             Self::Recovery => "recovery: the drive does not come back",
+            Self::Stopped => "stopped: the drive's own assertion failed",
+            Self::Unrepeatable => "unrepeatable: the same seed does something else the next time",
         }
     }
 }

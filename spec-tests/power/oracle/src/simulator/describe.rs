@@ -2,12 +2,14 @@
 
 use std::fmt::{Display, Formatter, Result};
 
+use controller::config::{DeviceOptions, NamespaceOptions};
+
 use super::{Operation, Pass, Scenario};
 use crate::history::Verb;
 
 impl Display for Scenario {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
-        let Self { drive, ground, namespaces, queues, passes } = self;
+        let Self { drive, ground, device, namespaces, passes } = self;
         let geometry = &drive.geometry;
         writeln!(
             formatter,
@@ -25,11 +27,31 @@ impl Display for Scenario {
             let placed = if namespace.mset == 1 { "behind" } else { "beside" };
             let metadata = volume.metadata_bytes;
             let (blocks, bytes) = (volume.capacity_blocks, volume.block_bytes);
-            writeln!(formatter, "namespace: {blocks} blocks of {bytes}, {metadata} bytes of metadata {placed} them")?;
+            write!(formatter, "namespace: {blocks} blocks of {bytes}, {metadata} bytes of metadata {placed} them")?;
+            describe_promises(formatter, device, namespace)?;
         }
-        writeln!(formatter, "{queues} queues")?;
+        let queues = device.max_ioqpairs;
+        writeln!(formatter, "{queues} queues, interleave {:?} {}", device.interleave, device.interleave_seed)?;
         passes.iter().enumerate().try_for_each(|(number, pass)| writeln!(formatter, "pass {number}: {pass}"))
     }
+}
+
+/// What was asked for, in the options' own words.
+fn describe_promises(formatter: &mut Formatter<'_>, device: &DeviceOptions, namespace: &NamespaceOptions) -> Result {
+    let given = [
+        ("awun", Some(device.atomic_awun).filter(|raw| *raw != 0)),
+        ("awupf", Some(device.atomic_awupf).filter(|raw| *raw != 0)),
+        ("nawun", namespace.atomic_nawun),
+        ("nawupf", namespace.atomic_nawupf),
+        ("nabsn", namespace.atomic_nabsn),
+        ("nabspf", namespace.atomic_nabspf),
+        ("nabo", Some(namespace.atomic_nabo).filter(|raw| *raw != 0)),
+        ("mam", namespace.atomic_mam.then_some(1)),
+    ];
+    for (name, raw) in given {
+        raw.map_or(Ok(()), |raw| write!(formatter, ", {name} {raw}"))?;
+    }
+    writeln!(formatter)
 }
 
 impl Display for Pass {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use media::geometry::ConfigError;
-use media::power::{Arming, Breaker, Cut, CutReport, Power, RecoveryReport};
+use media::power::{Arming, Breaker, Cut, CutReport, Power, PowerAtomicity, RecoveryReport};
 use media::ssd::{Ssd, SsdConfig};
 use media::store::{ImageStore, MemoryStore, TwinDisk};
 use media::volume::{Outcome, Request, Submitted};
@@ -71,6 +71,16 @@ impl SharedDrive {
         self.disk_seed.set(seed);
     }
 
+    /// The n-th page program from now on (from 1) fails.
+    pub fn fail_program(&self, nth: u64) {
+        each!(&mut *self.drive.borrow_mut(), ssd => ssd.fail_program(nth));
+    }
+
+    /// The n-th line erase from now on (from 1) fails in the first plane.
+    pub fn fail_erase(&self, nth: u64) {
+        each!(&mut *self.drive.borrow_mut(), ssd => ssd.fail_erase(nth, 0));
+    }
+
     /// Why the drive did not come back, if it did not for another reason than that power went again.
     #[must_use]
     pub fn unrecoverable(&self) -> Option<String> {
@@ -81,6 +91,14 @@ impl SharedDrive {
 impl Power for SharedDrive {
     fn breaker(&self) -> Breaker {
         self.breaker.clone()
+    }
+
+    fn promise(&mut self, volume: VolumeId, atomicity: PowerAtomicity) {
+        each!(&mut *self.drive.borrow_mut(), ssd => ssd.promise(volume, atomicity));
+    }
+
+    fn misbehaviour(&self) -> Vec<&'static str> {
+        each!(&*self.drive.borrow(), ssd => ssd.misbehaviour())
     }
 
     fn cut(&mut self, cut: &Cut) -> CutReport {

@@ -1,14 +1,14 @@
 //! Scenarios from seeds: small drives of every shape, and passes that mix what our contract asks for (C6): sizes around the atomic unit,
 //! starts around its edges, forced and flushed and toggled, many queues over few blocks. Owns the dice; runs nothing.
 
+mod device;
+
 use controller::config::NamespaceOptions;
-use media::Nanoseconds;
-use media::ftl::gc::Tuning;
-use media::ftl::line::VictimPolicy;
-use media::geometry::GeometryConfig;
-use media::nand::timing::NandTimes;
-use media::power::{Arming, Cut, CutPolicy, Profile, Random, Step, Steps};
-use media::ssd::{CacheConfig, SsdConfig, VolumeConfig};
+use media::fault::Misbehaviour;
+use media::power::{Arming, CommandMatch, Cut, CutPolicy, Profile, Random, Step, Steps};
+use media::ssd::{SsdConfig, VolumeConfig};
+use media::{Lba, LbaRange};
+use nvme_spec::opcode::NvmOpcode;
 
 use super::{Ground, Operation, Pass, Scenario};
 use crate::history::Verb;
@@ -17,52 +17,95 @@ use crate::parameters::Blocks;
 /// How many losses of power one drive lives through, at the most.
 const PASSES: u64 = 24;
 
+/// How often what is chosen.
+const POLICIES: [Policy; 4] = [Policy::NoneSurvive, Policy::AllSurvive, Policy::Random, Policy::Random];
+
 /// What is asked of every scenario of a campaign.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wishes {
     /// Where power goes: any of these steps; anywhere if there are none.
     pub points: Vec<Step>,
-    /// What the cache leaves behind, if it is always the same.
-    pub cut: Option<Cut>,
+    /// What the cache leaves behind, if it is always chosen the same way.
+    pub policy: Option<Policy>,
+    /// The promises that the drives break.
+    pub misbehaviour: Misbehaviour,
+}
+
+/// How it is chosen what the cache leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Nothing.
+    NoneSurvive,
+    /// Everything.
+    AllSurvive,
+    /// By chance.
+    Random,
+}
+
+impl Policy {
+    /// The names of the policies.
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("none-survive", Self::NoneSurvive), ("all-survive", Self::AllSurvive), ("random", Self::Random)];
 }
 
 /// The scenario of a seed.
 #[must_use]
 pub fn scenario(seed: u64, wishes: &Wishes) -> Scenario {
     let mut dice = Dice(Random::new(seed));
-    let mut namespaces = Vec::new();
     let mut drive = dice.drive();
-    for volume in &mut drive.volumes {
-        volume.metadata_bytes = dice.pick(&[0, 0, 0, 8, 16, 64]);
-        let ms = u16::try_from(volume.metadata_bytes).expect("at most 64");
-        namespaces.push(NamespaceOptions { ms, mset: u8::from(dice.chance(2)), ..NamespaceOptions::default() });
-    }
+    drive.misbehaviour = wishes.misbehaviour;
+    let (device, namespaces) = dice.device(&mut drive);
     let ground = if dice.chance(6) { Ground::ForgetfulDisk(dice.0.draw()) } else { Ground::Memory };
-    let queues = dice.pick(&[1, 2, 2, 3]);
+    let queues = device.max_ioqpairs;
     let count = 1 + dice.below(PASSES);
-    let shape = Shape::of(&drive);
-    let passes = (0..count).map(|_| dice.pass(&shape, queues, wishes)).collect();
-    Scenario { drive, ground, namespaces, queues, passes }
+    let shape = Shape::of(&drive, &namespaces);
+    let mut passes: Vec<_> = (0..count).map(|_| dice.pass(&shape, queues, wishes)).collect();
+    if dice.chance(4) {
+        dice.fail_a_block(&mut passes);
+    }
+    Scenario { drive, ground, device, namespaces, passes }
+}
+
+/// What the operations need to know of a namespace.
+#[derive(Clone, Copy)]
+struct NamespaceShape {
+    blocks: u64,
+    /// Blocks of the atomic unit.
+    atomic: u64,
+    /// Blocks of the indirection unit.
+    unit: u64,
+    /// Blocks of the largest write.
+    most: u64,
+    /// The first edge, and blocks from one to the next.
+    edges: (u64, u64),
 }
 
 /// What the operations need to know of the drive.
 struct Shape {
-    /// By namespace: blocks, blocks of the atomic unit, blocks of the indirection unit, blocks of the largest write.
-    namespaces: Vec<(u64, u64, u64, u64)>,
+    namespaces: Vec<NamespaceShape>,
     cached: bool,
     bytes: u64,
 }
 
 impl Shape {
-    fn of(drive: &SsdConfig) -> Self {
-        let of = |volume: &VolumeConfig| {
+    fn of(drive: &SsdConfig, namespaces: &[NamespaceOptions]) -> Self {
+        let of = |(volume, options): (&VolumeConfig, &NamespaceOptions)| {
             let block = u64::from(volume.block_bytes);
-            let atomic = (u64::from(drive.power_atomic_bytes) / block).max(1);
+            let media = (u64::from(drive.power_atomic_bytes) / block).max(1);
+            let atomic = options.atomic_nawupf.filter(|raw| *raw != 0).map_or(media, |raw| u64::from(raw) + 1);
             let most = (64 << 10) / (block + u64::from(volume.metadata_bytes));
-            (volume.capacity_blocks, atomic, u64::from(drive.geometry.unit_bytes) / block, most.max(1))
+            let size = options.atomic_nabspf.filter(|raw| *raw != 0).map_or(atomic, |raw| u64::from(raw) + 1);
+            NamespaceShape {
+                blocks: volume.capacity_blocks,
+                atomic,
+                unit: u64::from(drive.geometry.unit_bytes) / block,
+                most: most.max(1),
+                edges: (options.atomic_nabo.into(), size),
+            }
         };
         let bytes = drive.geometry.user_bytes;
-        Self { namespaces: drive.volumes.iter().map(of).collect(), cached: drive.cache.present, bytes }
+        let namespaces = drive.volumes.iter().zip(namespaces).map(of).collect();
+        Self { namespaces, cached: drive.cache.present, bytes }
     }
 }
 
@@ -78,78 +121,12 @@ impl Dice {
         self.below(times) == 0
     }
 
+    fn index(&mut self, limit: usize) -> usize {
+        usize::try_from(self.below(limit as u64)).expect("an index")
+    }
+
     fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[usize::try_from(self.below(from.len() as u64)).expect("an index")]
-    }
-
-    /// A drive of a few lines, of every shape that there is.
-    fn drive(&mut self) -> SsdConfig {
-        let block_bytes = self.pick(&[512, 512, 512, 512, 512, 512, 4096, 4096, 4096, 16384]);
-        let unit_bytes = (block_bytes << self.below(4)).min(65536);
-        let page_bytes = self.pick(&[512, 2048, 4096]);
-        let program = unit_bytes.max(page_bytes);
-        let planes = self.pick(&[1, 2]);
-        let pages_per_block = (program / page_bytes * self.pick(&[2_u32, 4, 8])).div_ceil(planes).max(2);
-        let pages_per_block = pages_per_block.next_multiple_of(program / page_bytes);
-        let line = pages_per_block * page_bytes * planes;
-        let units = (12 + self.below(30)).max(u64::from(line / unit_bytes));
-        let user_bytes = u64::from(unit_bytes) * units;
-        let count = 1 + self.below(2);
-        let mut volumes = Vec::new();
-        for _ in 0..count {
-            let per_unit = u64::from(unit_bytes / block_bytes);
-            let short = self.below(per_unit);
-            let capacity_blocks = units / count * per_unit - short;
-            volumes.push(VolumeConfig { block_bytes, metadata_bytes: 0, capacity_blocks });
-        }
-        let line_units = u64::from(line / unit_bytes);
-        let atomic_units = (1 + self.below(4)).min(line_units - 1).max(1);
-        let blocks = self.pick(&[1, 1, atomic_units * u64::from(unit_bytes / block_bytes)]);
-        let atomic = u32::try_from(blocks).expect("a few units") * block_bytes;
-        SsdConfig {
-            geometry: GeometryConfig {
-                channels: 1,
-                dies_per_channel: 1,
-                planes_per_die: planes,
-                pages_per_block,
-                page_bytes,
-                unit_bytes,
-                user_bytes,
-                spare_per_million_of_user: self.pick(&[0, 100_000, 300_000]),
-                replacement_blocks_per_plane: 2,
-                factory_bad_blocks: self.pick(&[0, 0, 1]),
-                metadata_bytes_per_unit: 0,
-            },
-            volumes,
-            tuning: Tuning {
-                policy: self.pick(&[VictimPolicy::Greedy, VictimPolicy::CostBenefit, VictimPolicy::Fifo]),
-                reserve_lines: 4,
-                journal_entries: 128,
-                checkpoint_units: self.pick(&[0, 20, 50, 200]),
-                ..Tuning::default()
-            },
-            cache: self.cache(unit_bytes),
-            power_atomic_bytes: if line_units < 3 { block_bytes } else { atomic },
-            times: self.times(),
-            ..SsdConfig::default()
-        }
-    }
-
-    /// None, switched off, or on; of a few units.
-    fn cache(&mut self, unit_bytes: u32) -> CacheConfig {
-        CacheConfig {
-            present: !self.chance(6),
-            enabled: !self.chance(5),
-            bytes: u64::from(unit_bytes) * self.below(24),
-            open_units: u32::try_from(self.below(3)).expect("below 3"),
-            age_max: Nanoseconds(self.pick(&[10_000, 100_000, 100_000_000])),
-            capacitors: self.chance(12),
-        }
-    }
-
-    fn times(&mut self) -> Option<NandTimes> {
-        let times = NandTimes { read_ns: 2_000, program_ns: 9_000, erase_ns: 30_000, channel_bytes_per_us: 4_000 };
-        self.chance(4).then_some(times)
+        from[self.index(from.len())]
     }
 
     fn pass(&mut self, shape: &Shape, queues: u16, wishes: &Wishes) -> Pass {
@@ -163,33 +140,50 @@ impl Dice {
         } else if self.chance(20) {
             operations.push(Operation::AskShutdown);
         }
-        let policy = match self.below(4) {
-            0 => CutPolicy::NoneSurvive,
-            1 => CutPolicy::AllSurvive,
-            _ => CutPolicy::Random(self.0.draw()),
+        let policy = match wishes.policy.unwrap_or_else(|| self.pick(&POLICIES)) {
+            Policy::NoneSurvive => CutPolicy::NoneSurvive,
+            Policy::AllSurvive => CutPolicy::AllSurvive,
+            Policy::Random => CutPolicy::Random(self.0.draw()),
         };
         let look_again = self.chance(if shape.bytes > 256 << 10 { 16 } else { 6 });
+        let wanted = (!wishes.points.is_empty()).then(|| self.pick(&wishes.points));
+        let in_recovery = wanted.filter(|step| step.is_of_recovery());
         Pass {
-            arming: self.arming(wishes),
+            arming: match wanted {
+                Some(step) if !step.is_of_recovery() => Some(Arming::Hit(step, 1 + self.below(8))),
+                _ => self.arming(shape),
+            },
             operations,
-            cut: wishes.cut.clone().unwrap_or(Cut { policy, tear: self.chance(2), profile: Profile::Strict }),
+            cut: Cut { policy, tear: self.chance(2), profile: Profile::Strict },
             disk_seed: self.0.draw(),
-            recoveries: (0..self.below(16).saturating_sub(13)).map(|_| self.recovery()).collect(),
+            recoveries: match in_recovery {
+                Some(step) => vec![Arming::Hit(step, 1)],
+                None => (0..self.below(16).saturating_sub(13)).map(|_| self.recovery()).collect(),
+            },
             look_again,
         }
     }
 
-    fn arming(&mut self, wishes: &Wishes) -> Option<Arming> {
-        if !wishes.points.is_empty() {
-            return Some(Arming::Hit(self.pick(&wishes.points), 1 + self.below(8)));
-        }
-        Some(match self.below(16) {
+    fn arming(&mut self, shape: &Shape) -> Option<Arming> {
+        Some(match self.below(18) {
             0 => return None,
             1 => Arming::Rate { seed: self.0.draw(), one_in: 1 + self.below(200), steps: Steps::ALL },
             2 => Arming::IoCommand(1 + self.below(20)),
             3 => Arming::Program(1 + self.below(20)),
             4 => Arming::Journal(1 + self.below(3)),
-            5..=8 => Arming::Hit(self.pick(Step::ALL), 1 + self.below(6)),
+            5..=8 => {
+                let within = 1 + self.below(6);
+                Arming::Hit(self.pick(Step::ALL), 1 + self.below(within))
+            }
+            9 => Arming::Command(1 + self.below(24)),
+            10 => {
+                let (nsid, near) = self.place(shape);
+                let range = LbaRange::new(Lba(near), 1 + self.below(8));
+                let opcode = self.pick(&[NvmOpcode::WRITE, NvmOpcode::READ, NvmOpcode::WRITE_ZEROES, NvmOpcode::FLUSH]);
+                let range = Some(range).filter(|_| opcode != NvmOpcode::FLUSH);
+                let wanted = CommandMatch { opcode: Some(opcode.0), namespace: Some(nsid), range };
+                Arming::Match(wanted, 1 + self.below(4))
+            }
             _ => {
                 let within = 1 + self.below(300);
                 Arming::AnyStep(1 + self.below(within))
@@ -199,6 +193,20 @@ impl Dice {
 
     fn recovery(&mut self) -> Arming {
         Arming::AnyStep(1 + self.below(8))
+    }
+
+    /// One block of the drive fails, not more: that would leave no replacements.
+    fn fail_a_block(&mut self, passes: &mut [Pass]) {
+        let number = self.index(passes.len());
+        let operations = &mut passes[number].operations;
+        let nth = 1 + self.below(20);
+        let fault = if self.chance(2) { Operation::FailProgram { nth } } else { Operation::FailErase { nth } };
+        operations.insert(self.index(operations.len()), fault);
+        for pass in &mut passes[number..] {
+            if self.chance(3) {
+                pass.arming = Some(Arming::Hit(Step::BlockRetired, 1));
+            }
+        }
     }
 
     /// A few commands together, their doorbells in any order or never, and some time for the device.
@@ -227,9 +235,10 @@ impl Dice {
     /// A namespace, and a block of it around which a burst happens.
     fn place(&mut self, shape: &Shape) -> (u32, u64) {
         let namespace = self.below(shape.namespaces.len() as u64);
-        let (blocks, atomic, ..) = shape.namespaces[usize::try_from(namespace).expect("few")];
+        let NamespaceShape { blocks, edges: (first, size), .. } =
+            shape.namespaces[usize::try_from(namespace).expect("few")];
         let block = self.below(blocks);
-        let block = if self.chance(2) { block / atomic * atomic } else { block };
+        let block = if self.chance(2) { (block / size * size + first).min(blocks - 1) } else { block };
         (u32::try_from(namespace).expect("few") + 1, block)
     }
 
@@ -259,7 +268,8 @@ impl Dice {
     }
 
     /// One block, the unit, one less, one more, twice, much; at the place, one before, one behind.
-    fn blocks(&mut self, (capacity, atomic, unit, most): (u64, u64, u64, u64), near: u64) -> Blocks {
+    fn blocks(&mut self, shape: NamespaceShape, near: u64) -> Blocks {
+        let NamespaceShape { blocks: capacity, atomic, unit, most, .. } = shape;
         let count = match self.below(8) {
             0 => 1,
             1 => atomic.saturating_sub(1),

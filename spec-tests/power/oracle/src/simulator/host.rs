@@ -2,16 +2,18 @@
 //! the recorder. What reads return is judged at once; what follows from a loss of power is not its business.
 
 use std::collections::BTreeMap;
+use std::hash::Hash as _;
 
 use nvme_host::io::{block_command, nvm_command};
 use nvme_host::{Host, HostError, Mapping, Setup, Shutdown};
 use nvme_spec::command::{DATASET_DEALLOCATE, DatasetRange, WRITE_ZEROES_DEALLOCATE};
-use nvme_spec::feature::FeatureId;
+use nvme_spec::feature::{FeatureId, select};
 use nvme_spec::log::{LogId, Smart};
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Command, Completion, NSID_ALL, identify};
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::Fingerprint;
 use super::machine::{MEMORY, Machine};
 use crate::checker::{Image, judge_read};
 use crate::history::{CommandId, History, Verb};
@@ -125,6 +127,8 @@ pub struct Session {
     quiet: BTreeMap<u16, Vec<CommandId>>,
     /// Reads that were judged.
     pub reads: u64,
+    /// What the host saw.
+    pub seen: Fingerprint,
 }
 
 impl Session {
@@ -140,6 +144,7 @@ impl Session {
             sent: BTreeMap::new(),
             quiet: BTreeMap::new(),
             reads: 0,
+            seen: Fingerprint::default(),
         };
         session.bring_up()?;
         Ok(session)
@@ -161,10 +166,11 @@ impl Session {
     /// # Errors
     /// As [`Session::start`].
     pub fn bring_up(&mut self) -> Result<(), Stop> {
+        let came_up = self.host.start();
+        // Where power goes before the queues are forgotten, what was answered until then can still be found in them.
+        self.admin(came_up)?;
         self.sent.clear();
         self.quiet.clear();
-        let came_up = self.host.start();
-        self.admin(came_up)?;
         for queue in 1..=self.queues {
             let made = self.host.create_queue_pair(queue, ENTRIES, Some(queue));
             self.admin(made)?;
@@ -317,6 +323,7 @@ impl Session {
         };
         let success = completion.status().is_success();
         history.end(sent.id, success);
+        (queue, sent.id, history.now()).hash(&mut self.seen);
         let (mut data, mut metadata) = (Vec::new(), Vec::new());
         if let Some((address, length, mapping)) = sent.data {
             data = self.host.read_memory(address, length);
@@ -335,6 +342,7 @@ impl Session {
         if command.verb == Verb::Read {
             self.reads += 1;
             let found = self.known[command.nsid as usize - 1].look(&data, &metadata);
+            found.hash(&mut self.seen);
             judge_read(history, sent.id, &found)?;
         }
         Ok(())
@@ -366,6 +374,18 @@ impl Session {
         self.admin(ended)?;
         history.end(id, true);
         Ok(())
+    }
+
+    /// Whether the volatile write cache is enabled, if there is one.
+    ///
+    /// # Errors
+    /// As [`Session::start`].
+    pub fn cache_enabled(&mut self) -> Result<bool, Stop> {
+        if !self.known.iter().any(|known| known.cached) {
+            return Ok(false);
+        }
+        let value = self.host.get_feature(FeatureId::VOLATILE_WRITE_CACHE, select::CURRENT);
+        self.admin(value).map(|value| value & 1 == 1)
     }
 
     /// Shuts down and waits for the end of it.

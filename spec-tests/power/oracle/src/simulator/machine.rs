@@ -73,9 +73,12 @@ impl Machine {
     ///
     /// # Errors
     /// What of the options cannot be.
-    pub fn new(drive: &SharedDrive, namespaces: &[NamespaceOptions], queues: u16) -> Result<Self, ConfigError> {
-        let options = DeviceOptions { max_ioqpairs: queues, ..DeviceOptions::default() };
-        let config = Config::check(&options, namespaces)?;
+    pub fn new(
+        drive: &SharedDrive,
+        device: &DeviceOptions,
+        namespaces: &[NamespaceOptions],
+    ) -> Result<Self, ConfigError> {
+        let config = Config::check(device, namespaces)?;
         let memory = Memory(RefCell::new(vec![0; usize::try_from(MEMORY.end).unwrap_or(usize::MAX)]));
         let mut controller = Controller::new(config, Box::new(drive.clone()));
         controller.set_bus_master(true);
@@ -93,11 +96,14 @@ impl Machine {
         self.controller.power_cut(cut)
     }
 
-    /// Brings power back; returns whether it stayed. Guest memory holds what it held.
-    pub fn restore(&mut self, arming: Option<Arming>) -> bool {
+    /// Brings power back; says what was lost if it did not stay. Guest memory holds what it held.
+    ///
+    /// # Errors
+    /// The report of the loss on the way.
+    pub fn restore(&mut self, arming: Option<Arming>) -> Result<(), PowerReport> {
         let restored = self.controller.power_restore(arming);
         assert_eq!(restored.is_ok(), self.controller.power_is_on(), "{restored:?}");
-        restored.is_ok()
+        restored.map(|_| ()).map_err(|_| self.controller.crash().cloned().expect("a loss of power has its report"))
     }
 
     /// Whether power is lost.

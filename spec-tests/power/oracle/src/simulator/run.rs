@@ -1,6 +1,12 @@
 //! Runs a scenario: pass by pass, and after each loss of power the verdict.
 
-use media::power::Arming;
+use std::any::Any;
+use std::fmt::Write as _;
+use std::hash::Hash as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use controller::power::PowerReport;
+use media::power::{Arming, Step};
 
 use super::drive::SharedDrive;
 use super::host::{Known, Session, Stop};
@@ -8,6 +14,7 @@ use super::machine::Machine;
 use super::{Counts, Failure, Ground, Operation, Pass, Scenario};
 use crate::checker::{Image, judge, unchanged, unsafe_shutdowns};
 use crate::history::{History, Namespace, Verb};
+use crate::parameters::Blocks;
 use crate::stamp::Found;
 use crate::verdict::{Rule, Violation};
 
@@ -17,7 +24,6 @@ struct Bench<'a> {
     drive: SharedDrive,
     known: Vec<Known>,
     image: Image,
-    cache_default: bool,
     unsafe_shutdowns: u64,
     counts: Counts,
 }
@@ -33,12 +39,29 @@ pub fn run(scenario: &Scenario) -> Result<Counts, Box<Failure>> {
     let at = |pass: usize| move |violation: Violation| Box::new(Failure { pass, violation });
     let drive = SharedDrive::create(&scenario.drive, scenario.ground).expect("a scenario has a possible drive");
     let machine =
-        Machine::new(&drive, &scenario.namespaces, scenario.queues).expect("a scenario has possible namespaces");
+        Machine::new(&drive, &scenario.device, &scenario.namespaces).expect("a scenario has possible namespaces");
     let (mut bench, mut session) = Bench::new(scenario, drive, machine).map_err(at(0))?;
     for (number, pass) in scenario.passes.iter().enumerate() {
         session = bench.pass(session, number, pass).map_err(at(number))?;
     }
     Ok(bench.counts)
+}
+
+/// Runs a scenario as [`run`] does; an assertion of the drive that fails is a rule that is broken too.
+///
+/// # Errors
+/// The rule, and the pass in which it was broken; an assertion counts for the last pass.
+pub fn attempt(scenario: &Scenario) -> Result<Counts, Box<Failure>> {
+    // Nothing of what a drive leaves half done is looked at again.
+    catch_unwind(AssertUnwindSafe(|| run(scenario))).unwrap_or_else(|panic| {
+        let violation = Violation { rule: Rule::Stopped, ..recovery(message(&*panic)) };
+        Err(Box::new(Failure { pass: scenario.passes.len() - 1, violation }))
+    })
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "no message".to_owned())
 }
 
 fn failed(stop: Stop, doing: &str) -> Violation {
@@ -54,26 +77,24 @@ fn recovery(found: String) -> Violation {
 
 impl<'a> Bench<'a> {
     fn new(scenario: &'a Scenario, drive: SharedDrive, machine: Machine) -> Result<(Self, Session), Violation> {
-        let session = Session::start(machine, scenario.queues, &[]);
+        let session = Session::start(machine, scenario.device.max_ioqpairs, &[]);
         let mut session = session.map_err(|stop| failed(stop, "as a new drive was brought up"))?;
         let count = u32::try_from(scenario.namespaces.len()).expect("few namespaces");
         let known = session.learn(count).map_err(|stop| failed(stop, "as a new drive was looked at"))?;
         let image =
             known.iter().map(|known| vec![Found::Zeroes; usize::try_from(known.blocks).expect("small")]).collect();
-        let cache = &scenario.drive.cache;
-        let cache_default = cache.present && cache.enabled;
-        let bench =
-            Self { scenario, drive, known, image, cache_default, unsafe_shutdowns: 0, counts: Counts::default() };
+        let bench = Self { scenario, drive, known, image, unsafe_shutdowns: 0, counts: Counts::default() };
         Ok((bench, session))
     }
 
     /// From power to its loss, back, and to the verdict.
     fn pass(&mut self, mut session: Session, number: usize, pass: &Pass) -> Result<Session, Violation> {
-        let mut history = self.begin(number);
+        let cache_enabled = session.cache_enabled().map_err(|stop| failed(stop, "as the pass began"))?;
+        let mut history = self.begin(number, cache_enabled);
         if let Some(arming) = pass.arming {
             session.machine().arm(arming, &pass.cut);
         }
-        let ended = operate(&mut session, &mut history, &pass.operations);
+        let ended = operate(&mut session, &mut history, &self.drive, &pass.operations);
         if let Err(Stop::Broken(violation)) = ended {
             return Err(violation);
         }
@@ -83,46 +104,56 @@ impl<'a> Bench<'a> {
         }
         self.counts.commands += history.commands.len() as u64;
         self.counts.reads += session.reads;
-        self.counts.tripped += u64::from(session.machine().lost());
-        self.counts.cuts += 1;
-        let mut session = self.restore(session, pass, &pass.recoveries)?;
+        session.seen.0.hash(&mut self.counts.fingerprint);
+        let mut machine = session.into_machine();
+        let report = machine.cut(&pass.cut);
+        self.note(&report);
+        let mut session = self.restore(machine, pass, &pass.recoveries)?;
         self.image = self.look(&mut session)?;
+        self.image.hash(&mut self.counts.fingerprint);
         judge(&history, &self.image)?;
         self.counts.images += 1;
         self.count(&mut session, End::of(&history), pass.recoveries.len() as u64)?;
         if pass.look_again { self.look_again(session, pass) } else { Ok(session) }
     }
 
-    fn begin(&self, number: usize) -> History {
+    fn begin(&self, number: usize, cache_enabled: bool) -> History {
         let namespace = |(known, initial): (&Known, &Vec<Found>)| Namespace {
             parameters: known.parameters,
             cached: known.cached,
             initial: initial.clone(),
         };
         let namespaces = self.known.iter().zip(&self.image).map(namespace).collect();
-        History::new(u32::try_from(number).expect("few passes") + 1, namespaces, self.cache_default)
+        History::new(u32::try_from(number).expect("few passes") + 1, namespaces, cache_enabled)
     }
 
-    /// Power goes, if it did not, and comes back, and goes again at each arming that is reached.
-    fn restore(&mut self, session: Session, pass: &Pass, armings: &[Arming]) -> Result<Session, Violation> {
-        let mut machine = session.into_machine();
-        machine.cut(&pass.cut);
+    /// Power comes back, and goes again at each arming that is reached.
+    fn restore(&mut self, mut machine: Machine, pass: &Pass, armings: &[Arming]) -> Result<Session, Violation> {
         let mut armings = armings.iter().copied().map(Some).chain([None]);
         let mut disk_seed = pass.disk_seed;
         loop {
             self.drive.set_disk_seed(disk_seed);
-            let there = machine.restore(armings.next().flatten());
+            let restored = machine.restore(armings.next().flatten());
             if let Some(error) = self.drive.unrecoverable() {
                 return Err(recovery(error));
             }
-            if there {
-                break;
+            match restored {
+                Ok(()) => break,
+                Err(report) => self.note(&report),
             }
-            self.counts.cuts += 1;
             disk_seed = disk_seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
         }
-        let session = Session::start(machine, self.scenario.queues, &self.known);
+        let session = Session::start(machine, self.scenario.device.max_ioqpairs, &self.known);
         session.map_err(|stop| failed(stop, "as the controller came back"))
+    }
+
+    /// Counts a loss of power.
+    fn note(&mut self, report: &PowerReport) {
+        self.counts.cuts += 1;
+        if let Some(step) = report.step.and_then(Step::named) {
+            self.counts.at.count(step);
+        }
+        write!(self.counts.fingerprint, "{report:?}").expect("a number takes everything");
     }
 
     fn look(&self, session: &mut Session) -> Result<Image, Violation> {
@@ -149,7 +180,9 @@ impl<'a> Bench<'a> {
         unchanged(&self.image, &self.look(&mut session)?, "read again")?;
         let mut history = History::default();
         session.shutdown(&mut history, false).map_err(|stop| failed(stop, "as the drive was shut down"))?;
-        let mut session = self.restore(session, pass, &[])?;
+        let mut machine = session.into_machine();
+        machine.cut(&pass.cut);
+        let mut session = self.restore(machine, pass, &[])?;
         unchanged(&self.image, &self.look(&mut session)?, "read after an orderly end")?;
         self.count(&mut session, End::Orderly, 0)?;
         Ok(session)
@@ -178,7 +211,12 @@ impl End {
 }
 
 /// Does what a pass says.
-fn operate(session: &mut Session, history: &mut History, operations: &[Operation]) -> Result<(), Stop> {
+fn operate(
+    session: &mut Session,
+    history: &mut History,
+    drive: &SharedDrive,
+    operations: &[Operation],
+) -> Result<(), Stop> {
     for operation in operations {
         match *operation {
             Operation::Queue { queue, verb, nsid, blocks, force } => {
@@ -194,11 +232,16 @@ fn operate(session: &mut Session, history: &mut History, operations: &[Operation
             Operation::Wait { nanoseconds } => session.machine().wait(nanoseconds),
             Operation::SetCache(enabled) => session.set_cache(history, enabled)?,
             Operation::Reset => {
+                // A reset brings the switch of the cache back, at some moment.
+                let switch = history.submit(Verb::SetCache(true), 0, Blocks::new(0, 0), false);
                 session.bring_up()?;
-                history.cache_back_to_default();
+                let enabled = session.cache_enabled()?;
+                history.end(switch, enabled);
             }
             Operation::Shutdown { abrupt } => session.shutdown(history, abrupt)?,
             Operation::AskShutdown => session.ask_shutdown(history),
+            Operation::FailProgram { nth } => drive.fail_program(nth),
+            Operation::FailErase { nth } => drive.fail_erase(nth),
         }
     }
     Ok(())

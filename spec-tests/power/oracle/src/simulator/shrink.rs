@@ -1,7 +1,7 @@
 //! Makes a failing scenario small: drops passes, then operations, then what else is not needed, as long as it still breaks the same
 //! rule. Knows nothing of what an operation means.
 
-use super::{Failure, Operation, Pass, Scenario, run};
+use super::{Failure, Operation, Pass, Scenario, attempt};
 use crate::parameters::Blocks;
 use crate::verdict::Rule;
 
@@ -41,7 +41,7 @@ impl Smaller {
             return false;
         }
         self.runs += 1;
-        match run(&changed) {
+        match attempt(&changed) {
             Err(failure) if failure.violation.rule == self.rule => {
                 changed.passes.truncate(failure.pass + 1);
                 (self.best, self.failure) = (changed, *failure);

@@ -1,0 +1,99 @@
+//! `brownout crash`: power is cut again and again, and what is left is judged by the oracle. One module for each way to do it:
+//! [`in_process`] needs no guest. What is asked for is read here; what came of it is written by [`report`].
+
+mod in_process;
+mod report;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use media::fault::Misbehaviour;
+use media::power::Step;
+use oracle::simulator::Policy;
+
+use crate::failure::Failure;
+
+/// What the help ends with.
+pub const AFTER: &str = "Example:\n  brownout crash --in-process --cuts 100000 --seed 1";
+
+/// `brownout crash`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Drives of every shape in this process, thousands of cuts a second
+    #[arg(long, required = true)]
+    in_process: bool,
+    /// Cut power so often at the least
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    cuts: u64,
+    /// The first drive; the next ones count on from it
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Cut at these steps only: flush-synced,line-erased,...
+    #[arg(long, value_name = "STEP,...", value_delimiter = ',', hide_possible_values = true, value_parser = steps())]
+    points: Vec<Step>,
+    /// What the cache leaves behind [default: all of them]
+    #[arg(long, value_parser = policies())]
+    policy: Option<Policy>,
+    /// Promises that the drives break, as for serve; joined by +
+    #[arg(long, value_name = "MODE", value_delimiter = '+', hide_possible_values = true,
+        value_parser = PossibleValuesParser::new(Misbehaviour::NAMES))]
+    misbehave: Vec<String>,
+    /// Run every drive so often: each time the same must happen
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    runs: u64,
+    /// Of N shards the I-th, from 1
+    #[arg(long, value_name = "I/N", default_value = "1/1", value_parser = shard)]
+    shard: (u64, u64),
+    /// Go on after a rule was broken
+    #[arg(long)]
+    keep_going: bool,
+    /// A line of JSON for each drive, and one for all
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The same for who reads JUnit
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+}
+
+fn steps() -> impl clap::builder::TypedValueParser<Value = Step> {
+    PossibleValuesParser::new(Step::ALL.iter().map(|step| step.name()))
+        .map(|name| Step::named(&name).expect("one of the possible names"))
+}
+
+fn policies() -> impl clap::builder::TypedValueParser<Value = Policy> {
+    PossibleValuesParser::new(Policy::NAMES.map(|(name, _)| name)).map(|given| {
+        let named = Policy::NAMES.into_iter().find(|(name, _)| *name == given);
+        named.map(|(_, policy)| policy).expect("one of the possible names")
+    })
+}
+
+/// Reads `I/N`, I from 1 to N; returns it from 0.
+fn shard(text: &str) -> Result<(u64, u64), String> {
+    let numbers = text.split_once('/').and_then(|(one, of)| Some((one.parse::<u64>().ok()?, of.parse::<u64>().ok()?)));
+    match numbers {
+        Some((one, of)) if (1..=of).contains(&one) => Ok((one - 1, of)),
+        _ => Err("give I/N with I from 1 to N, as in 2/4".to_owned()),
+    }
+}
+
+/// Runs the campaign that was asked for; returns the exit code: 0 where nothing illegal was found, 1 where something was.
+///
+/// # Errors
+/// A report that cannot be written.
+pub fn crash(arguments: &Arguments) -> Result<u8, Failure> {
+    in_process::run(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shard;
+
+    #[test]
+    fn a_shard_is_one_of_some() {
+        assert_eq!(shard("2/4"), Ok((1, 4)));
+        for wrong in ["0/4", "5/4", "1/0", "1", "a/b", "1/2/3"] {
+            assert!(shard(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What came of a campaign: for people on standard output, line by line as JSON, and as JUnit.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use media::Nanoseconds;
+use media::power::Step;
+use oracle::simulator::{Campaign, Counts, Failure, Judged, Tally};
+use serde_json::{Value, json};
+
+/// A drive that broke a rule, and the shortest history found that still does.
+pub struct Shrunk {
+    pub seed: u64,
+    pub failure: Failure,
+    pub history: String,
+    /// The command that shows it again.
+    pub again: String,
+}
+
+/// Where the reports go.
+pub struct Report {
+    json: Option<(PathBuf, BufWriter<File>)>,
+    junit: Option<(PathBuf, File)>,
+}
+
+impl Report {
+    /// Makes the files, so that nothing is cut for nothing.
+    pub fn create(json: Option<&Path>, junit: Option<&Path>) -> anyhow::Result<Self> {
+        let make = |path: &Path| {
+            let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+            anyhow::Ok((path.to_owned(), file))
+        };
+        let json = json.map(make).transpose()?.map(|(path, file)| (path, BufWriter::new(file)));
+        Ok(Self { json, junit: junit.map(make).transpose()? })
+    }
+
+    /// One more drive.
+    pub fn drive(&mut self, judged: &Judged, shrunk: Option<&Shrunk>) -> anyhow::Result<()> {
+        self.line(|| {
+            let mut line = match &judged.outcome {
+                Ok(counts) => json!({ "seed": judged.seed, "illegal": null, "did": of_counts(counts) }),
+                Err(failure) => json!({ "seed": judged.seed, "illegal": of_failure(failure) }),
+            };
+            if let Some(shrunk) = shrunk {
+                line["again"] = json!(shrunk.again);
+                line["shrunk"] = json!({ "illegal": of_failure(&shrunk.failure), "history": shrunk.history });
+            }
+            line
+        })
+    }
+
+    fn line(&mut self, value: impl FnOnce() -> Value) -> anyhow::Result<()> {
+        let Some((path, file)) = &mut self.json else { return Ok(()) };
+        writeln!(file, "{}", value()).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// All drives.
+    pub fn end(
+        mut self,
+        campaign: &Campaign,
+        tally: &Tally,
+        shrunk: &[Shrunk],
+        missed: &[&str],
+        time: Nanoseconds,
+    ) -> anyhow::Result<()> {
+        self.line(|| {
+            let steps: serde_json::Map<_, _> =
+                tally.counts.at.iter().map(|(step, cuts)| (step.name().to_owned(), json!(cuts))).collect();
+            json!({
+                "seed": campaign.seed, "shard": [campaign.shard.0 + 1, campaign.shard.1], "drives": tally.drives,
+                "cuts": tally.cuts, "illegal": tally.illegal, "missed": missed, "nanoseconds": time.0,
+                "did": of_counts(&tally.counts), "steps": steps,
+            })
+        })?;
+        if let Some((path, mut file)) = self.json.take() {
+            file.flush().with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        if let Some((path, mut file)) = self.junit.take() {
+            let text = junit(campaign, tally, shrunk, missed, time);
+            file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        let text = for_people(campaign, tally, shrunk, missed, time);
+        io::stdout().write_all(text.as_bytes()).context("cannot say what came out")
+    }
+}
+
+fn of_counts(counts: &Counts) -> Value {
+    json!({
+        "cuts": counts.cuts, "images": counts.images, "commands": counts.commands, "reads": counts.reads,
+        "fingerprint": counts.fingerprint.to_string(),
+    })
+}
+
+fn of_failure(failure: &Failure) -> Value {
+    let violation = &failure.violation;
+    json!({
+        "pass": failure.pass, "rule": violation.rule.name(), "commands": violation.commands,
+        "namespace": violation.nsid, "blocks": violation.blocks, "found": violation.found,
+    })
+}
+
+fn for_people(campaign: &Campaign, tally: &Tally, shrunk: &[Shrunk], missed: &[&str], time: Nanoseconds) -> String {
+    let mut text = String::new();
+    for Shrunk { seed, failure, history, again } in shrunk {
+        let _ = write!(text, "ILLEGAL, drive of seed {seed}, made small: {failure}\n{history}again: {again}\n\n");
+    }
+    let Tally { drives, counts, cuts, illegal } = tally;
+    let met = counts.at.iter().filter(|(_, cuts)| *cuts > 0).count();
+    let at_steps: u64 = counts.at.iter().map(|(_, cuts)| cuts).sum();
+    let misbehave = campaign.wishes.misbehaviour.names();
+    if !misbehave.is_empty() {
+        let _ = writeln!(text, "the drives broke promises as they were told to: {}", misbehave.join(", "));
+    }
+    let _ =
+        writeln!(text, "{cuts} cuts of {drives} drives from seed {} on, {} a second", campaign.seed, rate(*cuts, time));
+    let _ = writeln!(text, "{at_steps} at {met} of {} named steps; least often {}", Step::ALL.len(), least(counts));
+    let (images, commands, reads) = (counts.images, counts.commands, counts.reads);
+    let _ = writeln!(text, "{images} images judged, {commands} commands, {reads} reads beside others");
+    if !missed.is_empty() {
+        let _ = writeln!(text, "power never went at {}", missed.join(", "));
+    }
+    let _ = writeln!(text, "{illegal} illegal; fingerprint {}", counts.fingerprint);
+    text
+}
+
+/// The rarest step that was met, and how often.
+fn least(counts: &Counts) -> String {
+    let rarest = counts.at.iter().filter(|(_, cuts)| *cuts > 0).min_by_key(|(_, cuts)| *cuts);
+    rarest.map_or_else(|| "none".to_owned(), |(step, cuts)| format!("{} ({cuts})", step.name()))
+}
+
+/// So many a second.
+fn rate(count: u64, time: Nanoseconds) -> u128 {
+    u128::from(count) * 1_000_000_000 / u128::from(time.0.max(1))
+}
+
+/// A test case for each step that could be met, and one for each drive that broke a rule of its own.
+fn junit(campaign: &Campaign, tally: &Tally, shrunk: &[Shrunk], missed: &[&str], time: Nanoseconds) -> String {
+    let mut cases = String::new();
+    let (mut tests, mut failures) = (0, 0);
+    for (step, cuts) in tally.counts.at.iter() {
+        let inside = if missed.contains(&step.name()) {
+            failures += 1;
+            "<failure message=\"power never went here\"/>"
+        } else if cuts == 0 {
+            "<skipped/>"
+        } else {
+            ""
+        };
+        tests += 1;
+        let _ = writeln!(cases, "  <testcase classname=\"step\" name=\"{}\">{inside}</testcase>", step.name());
+    }
+    for Shrunk { seed, failure, history, again } in shrunk {
+        (tests, failures) = (tests + 1, failures + 1);
+        let (message, body) = (escape(&failure.to_string()), escape(&format!("{history}\nagain: {again}")));
+        let _ = writeln!(
+            cases,
+            "  <testcase classname=\"drive\" name=\"seed {seed}\"><failure message=\"{message}\">{body}</failure></testcase>"
+        );
+    }
+    let seconds = time.0 / 1_000_000_000;
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"brownout crash, seed {}\" tests=\"{tests}\" \
+         failures=\"{failures}\" time=\"{seconds}\">\n{cases}</testsuite>\n",
+        campaign.seed
+    )
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\n' => escaped.push('\n'),
+            other if other.is_control() => escaped.push('?'),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use oracle::simulator::Wishes;
+
+    use super::*;
+
+    fn broken() -> (Campaign, Tally, Vec<Shrunk>) {
+        let misbehaviour = media::fault::Misbehaviour { ignored_flush: true, ..Default::default() };
+        let wishes = Wishes { misbehaviour, ..Wishes::default() };
+        let campaign = Campaign { seed: 1, cuts: 1000, shard: (0, 1), runs: 1, wishes, keep_going: false };
+        let mut shrunk = Vec::new();
+        let tally = campaign.run(|judged| {
+            if let Err(failure) = &judged.outcome {
+                let (history, failure) = campaign.shrunk(judged.seed, failure);
+                let again = "again <&>".to_owned();
+                shrunk.push(Shrunk { seed: judged.seed, failure, history: history.to_string(), again });
+            }
+        });
+        (campaign, tally, shrunk)
+    }
+
+    #[test]
+    fn a_broken_promise_is_in_every_report() {
+        let (campaign, tally, shrunk) = broken();
+        assert_eq!((tally.illegal, shrunk.len()), (1, 1));
+        let text = for_people(&campaign, &tally, &shrunk, &[], Nanoseconds(1));
+        assert!(text.contains("ILLEGAL") && text.contains("lost: ") && text.contains("ignored-flush"), "{text}");
+        let xml = junit(&campaign, &tally, &shrunk, &["line-erased"], Nanoseconds(1));
+        assert!(xml.contains("failures=\"2\"") && xml.contains("again &lt;&amp;&gt;"), "{xml}");
+        assert_eq!(xml.matches("<testcase").count(), Step::ALL.len() + 1);
+        let failure = of_failure(&shrunk[0].failure);
+        assert_eq!(failure["rule"], "lost");
+    }
+}
