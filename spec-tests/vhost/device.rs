@@ -38,11 +38,16 @@ impl World {
     }
 
     /// Does something to the controller, wherever it is.
-    pub fn with_controller(&mut self, act: impl FnOnce(&mut Controller)) {
+    pub fn with_controller<T>(&mut self, act: impl FnOnce(&mut Controller) -> T) -> T {
         match &mut self.controller {
             Some(controller) => act(controller),
             None => act(&mut self.server.as_mut().and_then(Server::controller).expect("a client has it")),
         }
+    }
+
+    /// Whether no client has the controller.
+    pub const fn is_free(&self) -> bool {
+        self.controller.is_some()
     }
 
     fn turn(&mut self) -> bool {

@@ -4,5 +4,6 @@
 mod device;
 mod driver;
 mod hostile;
+mod power;
 mod reconnect;
 mod requests;

@@ -290,10 +290,12 @@ impl Session {
         if !self.is_cached(wanted, begun) {
             return false;
         }
-        if !self.dead && self.disk.write_cache() != wanted {
-            // The controller refuses, and so does the answer.
-            self.writeback = !writeback;
+        if self.dead || self.disk.write_cache() != wanted {
+            // The controller refuses, or there is none, and so does the answer.
+            self.writeback = self.chosen;
+            return true;
         }
+        self.chosen = writeback;
         if let Some(inflight) = &self.inflight
             && inflight.note_write_cache(self.writeback).is_err()
         {

@@ -66,6 +66,8 @@ pub(crate) struct Session {
     epoll: Arc<OwnedFd>,
     /// What the configuration space says of the write cache.
     pub(crate) writeback: bool,
+    /// What it said before the driver began to change its mind.
+    pub(crate) chosen: bool,
     /// The controller has lost power.
     pub(crate) dead: bool,
     /// Scratch.
@@ -93,6 +95,7 @@ impl Session {
             inflight: None,
             epoll,
             writeback,
+            chosen: writeback,
             dead: false,
             extent: Extent::default(),
             buffers: Vec::new(),
@@ -310,6 +313,9 @@ impl VhostUserBackendReqHandlerMut for Session {
 
     fn set_config(&mut self, offset: u32, bytes: &[u8], _flags: VhostUserConfigFlags) -> Result<()> {
         let writeback = offer::written_cache(offset, bytes).ok_or(Error::InvalidParam)?;
+        if self.dead {
+            return Err(Error::InvalidOperation("a disk without power switches nothing"));
+        }
         if self.offered & feature::CONFIG_WCE == 0 || self.writeback != writeback {
             return Err(Error::InvalidOperation("the write cache cannot be switched"));
         }
@@ -344,7 +350,7 @@ impl VhostUserBackendReqHandlerMut for Session {
         }
         let memory = Inflight::open(extent, file.into()).or_else(refuse)?;
         if let Some(writeback) = memory.write_cache().or_else(refuse)? {
-            self.writeback = writeback;
+            (self.writeback, self.chosen) = (writeback, writeback);
         }
         memory.note_write_cache(self.writeback).or_else(refuse)?;
         self.inflight = Some(memory);
