@@ -200,3 +200,94 @@ fn function(config: &Config) -> ServerConfig {
         ..ServerConfig::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+
+    use tempfile::TempDir;
+
+    use super::Places;
+    use crate::device_thread::DeviceThread;
+    use crate::options::{Given, Settings};
+    use crate::wiring;
+
+    /// A device with both fronts.
+    struct Running {
+        folder: TempDir,
+        device: Option<DeviceThread>,
+        stopper: Option<UnixStream>,
+    }
+
+    impl Running {
+        fn start() -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let given = Given { namespaces: vec!["size=16MiB".into()], ..Given::default() };
+            let settings = Settings::read(&given).expect("possible");
+            let (stop, stopper) = UnixStream::pair().expect("a pair of sockets");
+            let at = |name| Some(folder.path().join(name));
+            let places = Places { socket: at("nvme.sock"), vhost_user: at("disk.sock"), control: None };
+            let device = DeviceThread::start(stop, move || wiring::open(settings, &places)).expect("a device");
+            Self { folder, device: Some(device), stopper: Some(stopper) }
+        }
+
+        fn connect(&self, name: &str) -> UnixStream {
+            UnixStream::connect(self.folder.path().join(name)).expect("somebody listens")
+        }
+
+        /// A client that sent a message and got a reply that begins so. The device may not have heard yet that another one left.
+        fn client(&self, name: &str, message: &[u8], reply: &[u8]) -> UnixStream {
+            for _ in 0..10_000 {
+                let mut stream = self.connect(name);
+                let mut told = vec![0; reply.len()];
+                if stream.write_all(message).is_ok() && stream.read_exact(&mut told).is_ok() {
+                    assert_eq!(told, reply, "{name}");
+                    return stream;
+                }
+                std::thread::yield_now();
+            }
+            panic!("{name} is turned away for ever");
+        }
+
+        /// By vhost-user: GET_FEATURES is message 1 of version 1.
+        fn disk(&self) -> UnixStream {
+            let message = [1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+            self.client("disk.sock", &message, &[1, 0, 0, 0, 5, 0, 0, 0, 8, 0, 0, 0])
+        }
+
+        /// By vfio-user: VERSION is command 1, here of version 0.0.
+        fn nvme(&self) -> UnixStream {
+            let message = [0, 0, 1, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            self.client("nvme.sock", &message, &[0, 0, 1, 0])
+        }
+
+        fn turns_away(&self, name: &str) {
+            let mut byte = [0];
+            assert_eq!(self.connect(name).read(&mut byte).expect("the end"), 0, "{name}");
+        }
+    }
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            drop(self.stopper.take());
+            let ended = self.device.take().map(DeviceThread::join);
+            assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))), "{ended:?}");
+        }
+    }
+
+    #[test]
+    fn one_front_at_a_time_has_the_device_and_the_other_one_is_turned_away() {
+        let device = Running::start();
+        for _ in 0..3 {
+            let disk = device.disk();
+            device.turns_away("nvme.sock");
+            device.turns_away("disk.sock");
+            drop(disk);
+            let nvme = device.nvme();
+            device.turns_away("disk.sock");
+            device.turns_away("nvme.sock");
+            drop(nvme);
+        }
+    }
+}

@@ -29,6 +29,15 @@ fn ask(control: &Path, order: &str) -> Result<Value> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
+/// Gives an order with arguments.
+fn order(control: &Path, words: &[&str]) -> Result<()> {
+    let mut arguments = vec!["ctl", control.to_str().context("UTF-8")?];
+    arguments.extend(words);
+    let output = Brownout::run(&arguments)?;
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
 fn used_blocks(control: &Path) -> Result<u64> {
     ask(control, "query-namespaces")?[0]["used-blocks"].as_u64().context("NUSE")
 }
@@ -93,6 +102,43 @@ fn a_virtio_disk_of_one_queue_in_the_newest_qemu() -> Result<()> {
 #[test]
 fn a_virtio_disk_of_four_queues_in_the_newest_qemu() -> Result<()> {
     disk("virtio-newest-4", Emulator::Newest, 4)
+}
+
+/// Writes without a cache, and reads: power goes when the read is fetched, and the disk is dead until it comes back.
+const CUT: &str = r#"
+. /lib.sh
+wait_for_device
+echo "write through" >/sys/block/vda/cache_type || fail "the write cache cannot be switched off"
+echo "AT armed"
+read -r _
+xfs_io -d -c "pwrite -q -S 0x42 0 64k" -c "pread -q 128k 4k" /dev/vda || fail "the read after the loss"
+echo "AT back"
+xfs_io -d -c "pread -v 0 64k" /dev/vda | grep -c "42 42 42 42 42 42 42 42 42 42 42 42 42 42 42 42" >/tmp/lines
+[ "$(cat /tmp/lines)" = 4096 ] || fail "$(cat /tmp/lines) of 4096 lines are there"
+fio_job after --ioengine=io_uring --rw=randwrite --bs=4k --iodepth=16 --size=4M --verify=crc32 --do_verify=1 --verify_fatal=1
+"#;
+
+#[test]
+fn what_was_written_through_survives_a_power_cut_and_the_dead_disk_comes_back() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let control = folder.path().join("control.sock");
+    let mut builder = Brownout::builder().name("virtio-cut").vhost_user().namespace("size=64MiB");
+    builder = builder.argument("--control").argument(control.to_str().context("UTF-8")?);
+    let drive = builder.start()?;
+    let mut guest = machine("virtio-cut", Emulator::Newest, &drive, 4).script(CUT).spawn()?;
+    guest.wait_for("AT armed", PATIENCE)?;
+    order(&control, &["crash-arm", "at.match.opcode=2", "policy=none-survive"])?;
+    go_on(&mut guest)?;
+    while ask(&control, "query-status")?["running"] == true {
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert!(guest.wait_for("AT back", Duration::from_secs(2)).is_err(), "a dead disk answered");
+    order(&control, &["power-restore"])?;
+    guest.wait_for("AT back", PATIENCE)?;
+    let report = guest.wait()?;
+    report.require_success()?;
+    report.require_no_complaints(&[])?;
+    drive.stop().map(drop)
 }
 
 /// Without a write cache what was acknowledged is there, whenever the daemon dies: what it kills is memory. The choice itself is told

@@ -69,7 +69,8 @@ struct Client<'a> {
 impl Client<'_> {
     /// Submits a random request, if power is on and there is a free place.
     fn submit(&mut self, random: &mut Random) {
-        let Some(head) = (0..).step_by(3).take(DEPTH).find(|head| self.under_way.iter().all(|(taken, _)| taken != head))
+        let Some(head) =
+            (0..).step_by(3).take(DEPTH).find(|head| self.under_way.iter().all(|(taken, _)| taken != head))
         else {
             return;
         };
@@ -200,14 +201,17 @@ fn life(seed: u64) -> u32 {
             device.ask(move |world| world.with_controller(|controller| controller.crash_arm(arming, cut)));
         }
         client.work(&mut random);
-        let alone = device.ask(move |world| world.with_controller(|controller| controller.power_cut(&cut)).step.is_some());
+        let alone =
+            device.ask(move |world| world.with_controller(|controller| controller.power_cut(&cut)).step.is_some());
         tripped += u32::from(alone);
         // What was told before the loss was told, even if it is read after it.
         while client.reap() {}
         let Client { history, driver, .. } = client;
         drop(driver);
         while !device.ask(|world| world.is_free()) {}
-        device.ask(|world| world.with_controller(|controller| controller.power_restore(None).map(|_| ()))).expect("recovery");
+        device
+            .ask(|world| world.with_controller(|controller| controller.power_restore(None).map(|_| ())))
+            .expect("recovery");
         let driver = Driver::connect(&device.path(), Wishes::default());
         let mut client = Client { device: &device, driver, history, under_way: Vec::new(), block: block.into() };
         image = client.look();

@@ -58,6 +58,9 @@ impl Geometry {
         };
         let block_shift = block_shift(nsid, &namespace)?;
         let transfer_bytes_max = if controller.mdts == 0 { 1 << 20 } else { 4096 << controller.mdts };
+        if transfer_bytes_max >> block_shift == 0 {
+            return Err(DiskError::Namespace { nsid, why: "no command carries one of its blocks: give a larger mdts" });
+        }
         let mut serial = controller.sn;
         for byte in serial.iter_mut().rev().take_while(|byte| **byte == b' ') {
             *byte = 0;

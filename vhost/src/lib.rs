@@ -36,6 +36,7 @@ pub mod ring;
 pub mod server;
 mod service;
 mod session;
+pub mod testing;
 pub mod wire;
 
 pub use server::{Held, Server, Step};
