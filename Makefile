@@ -1,7 +1,7 @@
 # The list of verbs. What a verb does stands in the scripts it calls.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz soak guest doc figures bench bench-check profile prepush
+.PHONY: help demo test lint mutations fuzz soak guest doc figures bench bench-check profile prepush
 
 # Where rustup puts cargo when .ci/prepare had to install it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -33,6 +33,10 @@ lint: ## formatting, clippy, dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	.ci/deny
+
+mutations: ## mistakes made on purpose in the drive, and how soon the power-cut simulator finds each
+	@.ci/prepare
+	cargo test --release --locked --package oracle --features mutations --test mutations -- --nocapture
 
 fuzz: ## each fuzz target for SECONDS=600
 	@.ci/fuzz $(SECONDS)

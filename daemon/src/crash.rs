@@ -1,13 +1,14 @@
 //! `brownout crash`: power is cut again and again, and what is left is judged by the oracle. One module for each way to do it:
-//! [`in_process`] needs no guest. What is asked for is read here; what came of it is written by [`report`].
+//! [`in_process`] needs no guest, [`guest`] boots them. What is asked for is read here; what came of it is written by [`report`].
 
+mod guest;
 mod in_process;
 mod report;
 
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{ArgGroup, Args};
 use media::fault::Misbehaviour;
 use media::power::Step;
 use oracle::simulator::Policy;
@@ -19,10 +20,14 @@ pub const AFTER: &str = "Example:\n  brownout crash --in-process --cuts 100000 -
 
 /// `brownout crash`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("where").required(true)))]
 pub struct Arguments {
     /// Drives of every shape in this process, thousands of cuts a second
-    #[arg(long, required = true)]
+    #[arg(long, group = "where")]
     in_process: bool,
+    /// Guests that write atomically; needs a checkout: make guest
+    #[arg(long, group = "where", conflicts_with = "runs")]
+    guest: bool,
     /// Cut power so often at the least
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     cuts: u64,
@@ -82,7 +87,7 @@ fn shard(text: &str) -> Result<(u64, u64), String> {
 /// # Errors
 /// A report that cannot be written.
 pub fn crash(arguments: &Arguments) -> Result<u8, Failure> {
-    in_process::run(arguments)
+    if arguments.guest { guest::run(arguments) } else { in_process::run(arguments) }
 }
 
 #[cfg(test)]

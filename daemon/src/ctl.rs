@@ -1,7 +1,7 @@
 //! `brownout ctl`: one command to a running device, or its events. Knows the protocol, and of the commands only what the device says.
 
 mod arguments;
-mod client;
+pub mod client;
 
 use std::io::{self, Write};
 

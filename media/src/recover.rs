@@ -15,6 +15,7 @@ use crate::nand::Nand;
 use crate::nand::array::count;
 use crate::nand::wear::Blocks;
 use crate::plausible::{check_deallocation, check_header, check_lines_in_use, check_record, check_root};
+use crate::power::mutation::{Mutation, mutated};
 use crate::power::{Arming, RecoveryReport, Step};
 use crate::root::{Basis, Root};
 use crate::store::{Store, StoreError};
@@ -120,7 +121,7 @@ pub fn recover<S: Store>(
     restore_ledger(&mut ftl, &snapshot, metadata)?;
     if purpose != Purpose::Cut {
         ftl.counters.power_cycles += 1;
-        ftl.counters.unsafe_shutdowns += u64::from(!root.clean);
+        ftl.counters.unsafe_shutdowns += u64::from(!root.clean && !mutated(Mutation::UnsafeShutdown));
     }
     ftl.reached(Step::RecoveryRoot);
     if report.torn > 0 {
@@ -301,22 +302,27 @@ fn accept(found: &[Found], horizon: u64, voids: &[(u64, u64)]) -> u64 {
         // Two losses of power one after the other leave two voids next to each other.
         while let Some(void) = voids.iter().find(|void| (void.0..=void.1).contains(&(accepted + 1))) {
             accepted = void.1;
+            if mutated(Mutation::TwoVoids) {
+                break;
+            }
         }
         rest = &rest[rest.partition_point(|found| found.sequence <= accepted)..];
-        let Some(next) = rest.first().filter(|next| next.sequence == accepted + 1) else {
+        // Of a version and a copy of it that was moved, the version says how long its group is; the copy may come first.
+        let same = &rest[..rest.partition_point(|found| found.sequence <= accepted + 1)];
+        let Some(next) = same.iter().find(|found| found.what == What::Unit).or(same.first()) else {
             return accepted;
         };
         let length = if next.what == What::Unit { next.length } else { 1 };
         if !whole_group(rest, next, length) {
             return accepted;
         }
-        accepted += u64::from(length);
+        accepted += if mutated(Mutation::GroupCommit) { 1 } else { u64::from(length) };
     }
 }
 
 /// Whether the entries begin with all of a group.
 fn whole_group(found: &[Found], first: &Found, length: u16) -> bool {
-    if first.what != What::Unit {
+    if first.what != What::Unit || mutated(Mutation::GroupCommit) {
         return true;
     }
     let mut units = found.iter().filter(|found| found.what == What::Unit);
@@ -372,7 +378,7 @@ fn resume_sequence<S: Store>(
     report: &mut RecoveryReport,
 ) {
     let seen = found.last().map_or(0, |last| last.sequence).max(root.next_sequence - 1).max(accepted);
-    if seen > accepted {
+    if seen > accepted && !mutated(Mutation::GivenUp) {
         ftl.voids.push((accepted + 1, seen));
         report.given_up = seen - accepted;
     }
@@ -510,5 +516,13 @@ mod tests {
         assert_eq!(accept(&found, 4, &[(5, 5), (6, 6)]), 7);
         assert_eq!(accept(&found, 4, &[(5, 5)]), 5);
         assert_eq!(accept(&found, 4, &[]), 4);
+    }
+
+    #[test]
+    fn a_copy_that_comes_before_its_version_does_not_shorten_the_group() {
+        let copy = |sequence| Found { what: What::Copy, ..unit(sequence, 0, 1) };
+        let group = [copy(5), unit(5, 0, 3), copy(6), unit(6, 1, 3), unit(7, 2, 3)];
+        assert_eq!(accept(&group, 4, &[]), 7, "the last unit lies elsewhere and was not moved");
+        assert_eq!(accept(&group[..4], 4, &[]), 4, "and without it there is no group");
     }
 }

@@ -18,7 +18,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("vhost", &["controller", "nvme-host", "nvme-spec", "vfio"]),
     ("traces", &["nvme-host", "nvme-spec", "controller", "media"]),
     ("oracle", &["nvme-host", "nvme-spec", "controller", "media"]),
-    ("daemon", &["nvme-spec", "media", "controller", "nvme-host", "vfio", "vhost", "traces", "oracle"]),
+    (
+        "daemon",
+        &["nvme-spec", "media", "controller", "nvme-host", "vfio", "vhost", "traces", "oracle", "guest-harness"],
+    ),
     // It starts the binary and reads what the guest says; it links nothing of ours.
     ("guest-harness", &[]),
     (

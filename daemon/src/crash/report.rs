@@ -52,7 +52,8 @@ impl Report {
         })
     }
 
-    fn line(&mut self, value: impl FnOnce() -> Value) -> anyhow::Result<()> {
+    /// A line of JSON, if somebody wants it.
+    pub fn line(&mut self, value: impl FnOnce() -> Value) -> anyhow::Result<()> {
         let Some((path, file)) = &mut self.json else { return Ok(()) };
         writeln!(file, "{}", value()).with_context(|| format!("cannot write {}", path.display()))
     }
@@ -75,14 +76,18 @@ impl Report {
                 "did": of_counts(&tally.counts), "steps": steps,
             })
         })?;
+        let xml = junit(campaign, tally, shrunk, missed, time);
+        self.close(&xml, &for_people(campaign, tally, shrunk, missed, time))
+    }
+
+    /// Nothing more comes: `xml` for who reads JUnit, and `text` for people.
+    pub fn close(mut self, xml: &str, text: &str) -> anyhow::Result<()> {
         if let Some((path, mut file)) = self.json.take() {
             file.flush().with_context(|| format!("cannot write {}", path.display()))?;
         }
         if let Some((path, mut file)) = self.junit.take() {
-            let text = junit(campaign, tally, shrunk, missed, time);
-            file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+            file.write_all(xml.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let text = for_people(campaign, tally, shrunk, missed, time);
         io::stdout().write_all(text.as_bytes()).context("cannot say what came out")
     }
 }
@@ -169,7 +174,8 @@ fn junit(campaign: &Campaign, tally: &Tally, shrunk: &[Shrunk], missed: &[&str],
     )
 }
 
-fn escape(text: &str) -> String {
+/// The text as XML has it inside quotes.
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

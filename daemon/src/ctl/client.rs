@@ -3,9 +3,14 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use media::Nanoseconds;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value, json};
+
+use crate::clock::Clock;
 
 /// A connection over which capabilities were negotiated.
 pub struct Client {
@@ -63,6 +68,31 @@ impl Client {
     pub fn hear(&mut self) -> anyhow::Result<Option<Heard>> {
         let said = self.line()?;
         Ok(said.map(|said| if said.contains_key("event") { Heard::Event(said) } else { Heard::Answer(said) }))
+    }
+
+    /// Waits until an event of this name comes, and passes over everything else; nothing if it did not come in time.
+    ///
+    /// # Errors
+    /// The device ended, or cannot be understood.
+    pub fn event_within(&mut self, name: &str, time: Nanoseconds) -> anyhow::Result<Option<Map<String, Value>>> {
+        let clock = Clock::new();
+        loop {
+            if self.stream.buffer().is_empty() {
+                let left = Duration::from_nanos(time.0.saturating_sub(clock.now().0));
+                let left = Timespec::try_from(left).context("a time to wait for")?;
+                let mut watched = [PollFd::new(self.stream.get_ref(), PollFlags::IN)];
+                if poll(&mut watched, Some(&left)).context("cannot wait for the device")? == 0 {
+                    return Ok(None);
+                }
+            }
+            match self.hear()? {
+                Some(Heard::Event(event)) if event.get("event").is_some_and(|heard| heard == name) => {
+                    return Ok(Some(event));
+                }
+                Some(_) => {}
+                None => bail!("the device ended"),
+            }
+        }
     }
 
     fn line(&mut self) -> anyhow::Result<Option<Map<String, Value>>> {

@@ -7,6 +7,7 @@ use super::{Ftl, HOST};
 use crate::geometry::Geometry;
 use crate::journal::{HeaderState, Kind, LineHeader, Record};
 use crate::power::Step;
+use crate::power::mutation::{Mutation, mutated};
 use crate::store::Store;
 use crate::unit::PhysicalUnit;
 
@@ -206,6 +207,11 @@ impl<S: Store> Ftl<S> {
         let records = &self.streams[stream].records[first as usize..end as usize];
         let programmed = self.nand.program(line, first, records);
         if self.nand.power.lost() && self.nand.power.tripped_at() != Some(Step::PageProgrammed) {
+            if stream == HOST && self.frozen.is_none() && self.nand.power.tripped_at() == Some(Step::PageHalfProgrammed)
+            {
+                // The half that is programmed is found by recovery, and is not volatile any more.
+                self.count_committed(first, first + self.geometry.units_per_program / 2);
+            }
             self.freeze();
         }
         match programmed {
@@ -221,17 +227,29 @@ impl<S: Store> Ftl<S> {
         let frontier = &mut self.streams[stream];
         frontier.programmed = end;
         frontier.programmed_total += u64::from(end - first);
-        let records = &frontier.records[first as usize..end as usize];
-        let last = last_sequence(records);
+        let last = last_sequence(&frontier.records[first as usize..end as usize]);
         let line = self.lines.get_mut(frontier.line);
         line.last_sequence = line.last_sequence.max(last);
-        if stream == HOST
-            && let Some(record) = records.iter().rfind(|record| record.sequence != 0)
-        {
+        if stream == HOST {
+            self.count_committed(first, end);
+        }
+    }
+
+    /// Counts slots of the host's line, which are programmed, as committed, and deallocations that only waited for them.
+    fn count_committed(&mut self, first: u32, end: u32) {
+        let records = &self.streams[HOST].records[first as usize..end as usize];
+        if let Some(record) = records.iter().rfind(|record| record.sequence != 0) {
             // Within a group only whole groups before it are committed.
-            let whole = record.kind == Kind::Abandoned || record.position + 1 == record.length;
+            let whole = record.kind == Kind::Abandoned
+                || record.position + 1 == record.length
+                || mutated(Mutation::GroupHorizon);
             let through = if whole { record.sequence } else { record.sequence - u64::from(record.position) - 1 };
             self.committed = self.committed.max(through);
+        }
+        for (entry, _) in &self.journaled {
+            if self.committed + 1 == entry.sequence {
+                self.committed = entry.sequence;
+            }
         }
     }
 
@@ -243,12 +261,16 @@ impl<S: Store> Ftl<S> {
         }
     }
 
-    /// Makes everything the host did so far part of the log.
+    /// Makes everything the host did so far part of the log; a drive that became read-only may be left with something uncommitted.
     pub fn commit(&mut self) {
         self.open_units.clear();
         self.program_staged(HOST);
+        if mutated(Mutation::FlushDeallocation) {
+            return;
+        }
         self.journal_through(u64::MAX);
-        assert!(self.nand.power.lost() || self.committed + 1 == self.sequence, "a commit commits everything");
+        let all = self.nand.power.lost() || !self.has_uncommitted();
+        assert!(all || self.read_only, "a commit commits everything");
     }
 
     /// Whether anything of the host's is not committed.
@@ -269,7 +291,7 @@ impl<S: Store> Ftl<S> {
         self.nand.seal(old);
         self.lines.get_mut(old).failed_plane = Some(plane);
         if self.open_line(stream).is_none() {
-            // What is staged stays readable where it is; nothing more is accepted.
+            // What is staged stays readable where it is, and never becomes part of the log; nothing more is accepted.
             self.read_only = true;
             return;
         }
@@ -316,7 +338,7 @@ impl<S: Store> Ftl<S> {
         let data = (self.geometry.data_offset(from.1), self.geometry.data_offset(to.1));
         self.nand.copy((from.0, data.0), (to.0, data.1), self.geometry.unit_bytes())?;
         let metadata = self.geometry.config.metadata_bytes_per_unit as usize;
-        if metadata == 0 {
+        if metadata == 0 || mutated(Mutation::MovedMetadata) {
             return Ok(());
         }
         let places = (self.geometry.metadata_offset(from.1), self.geometry.metadata_offset(to.1));

@@ -143,10 +143,14 @@ impl<S: Store> Ftl<S> {
         progress
     }
 
-    /// Programs what the pages may point at, and makes them valid; hands the checkpoint back where it has to begin again.
+    /// Programs what the pages may point at, and makes them valid; hands the checkpoint back where it has to begin again. A drive that
+    /// became read-only gives it up: what the pages point at may never be programmed.
     fn finish_checkpoint(&mut self, mut progress: Progress) -> Option<Progress> {
         self.commit();
         self.program_staged(MOVED);
+        if self.read_only {
+            return None;
+        }
         if progress.restages != self.restages {
             return Some(progress);
         }
@@ -160,7 +164,7 @@ impl<S: Store> Ftl<S> {
         None
     }
 
-    /// Takes a whole checkpoint at once (after the one that may be under way).
+    /// Takes a whole checkpoint at once (after the one that may be under way), if the drive is not read-only.
     pub fn checkpoint_now(&mut self) {
         self.checkpoint_pages(usize::MAX);
         self.commit();

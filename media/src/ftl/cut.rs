@@ -137,7 +137,8 @@ impl<S: Store> Ftl<S> {
         for held in &mut held {
             held.complete = held.tag.loose || held.complete;
         }
-        held.extend(self.deallocations.iter().map(|(entry, tag)| Held {
+        let journaled = self.journaled.iter().filter(|(entry, _)| entry.sequence > self.committed);
+        held.extend(journaled.chain(&self.deallocations).map(|(entry, tag)| Held {
             tag: *tag,
             sequence: entry.sequence,
             first: LogicalUnit(entry.first),

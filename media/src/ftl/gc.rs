@@ -14,6 +14,7 @@ use super::{Ftl, HOST, MOVED};
 use crate::geometry::Geometry;
 use crate::journal::{HeaderState, Kind, LineHeader, Record};
 use crate::power::Step;
+use crate::power::mutation::{Mutation, mutated};
 use crate::store::Store;
 use crate::unit::LogicalUnit;
 
@@ -150,10 +151,10 @@ impl<S: Store> Ftl<S> {
         let mut most = u64::from(units) * line;
         // One line at a time is moved for the sake of wear: it gives no room.
         let mut wear = true;
-        while self.collector.victim.is_some() || self.find_work(wear) {
+        while !self.read_only && (self.collector.victim.is_some() || self.find_work(wear)) {
             wear = false;
             while self.collector.victim.is_some() && self.collector.credit >= self.collector.cost {
-                if most == 0 {
+                if most == 0 || self.read_only {
                     return;
                 }
                 most -= 1;
@@ -262,10 +263,11 @@ impl<S: Store> Ftl<S> {
         if let Some(slot) = self.take_slot(MOVED) {
             return Some(slot);
         }
-        if self.lines.drained() > 0 {
-            self.commit();
-            self.release_drained();
+        if self.read_only || self.lines.drained() == 0 {
+            return None;
         }
+        self.commit();
+        self.release_drained();
         self.take_slot(MOVED)
     }
 
@@ -291,8 +293,9 @@ impl<S: Store> Ftl<S> {
                 return;
             }
             let entry = self.lines.get(line);
-            let ready = entry.invalidated <= self.committed && entry.moved <= self.streams[MOVED].programmed_total;
-            if entry.state == LineState::Drained && ready {
+            let committed = entry.invalidated <= self.committed || mutated(Mutation::EraseInvalidated);
+            let programmed = entry.moved <= self.streams[MOVED].programmed_total || mutated(Mutation::EraseMoved);
+            if entry.state == LineState::Drained && committed && programmed {
                 self.release(line);
             }
         }
@@ -403,6 +406,10 @@ impl<S: Store> Ftl<S> {
 
     /// Collects one line to its end, or releases what is drained; `false` where nothing can be gained.
     fn collect_line(&mut self) -> bool {
+        if self.read_only {
+            // Moved units may be left behind in a line where no page could be programmed: what they were moved from stays.
+            return false;
+        }
         if self.lines.drained() > 0 && self.force_release() {
             return true;
         }

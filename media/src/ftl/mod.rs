@@ -60,6 +60,8 @@ pub struct Ftl<S: Store> {
     pub(crate) committed: u64,
     /// Deallocations that are not in the journal yet, oldest first.
     pub(crate) deallocations: VecDeque<(Deallocation, cut::Tag)>,
+    /// Those that are in the journal already and come after something that is not programmed yet: they do not count before it does.
+    pub(crate) journaled: VecDeque<(Deallocation, cut::Tag)>,
     pub(crate) journal_end: u64,
     pub(crate) layout: Layout,
     pub(crate) collector: Collector,
@@ -104,6 +106,7 @@ impl<S: Store> Ftl<S> {
             sequence: 1,
             committed: 0,
             deallocations: VecDeque::new(),
+            journaled: VecDeque::new(),
             journal_end: 0,
             collector: Collector::new(&geometry),
             checkpoint: Checkpoint::new(&layout),

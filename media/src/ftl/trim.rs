@@ -2,6 +2,7 @@
 //! units only.
 
 use super::Ftl;
+use super::gc::NoRoom;
 use crate::codec::Writer;
 use crate::journal::{Deallocation, METADATA_PAGE};
 use crate::power::Step;
@@ -10,8 +11,11 @@ use crate::unit::LogicalUnit;
 
 impl<S: Store> Ftl<S> {
     /// Forgets whole units. They read as zeroes from now on; durable like a write.
-    pub fn deallocate(&mut self, first: LogicalUnit, units: u32) {
-        self.make_journal_room();
+    ///
+    /// # Errors
+    /// [`NoRoom`] where the drive is read-only; nothing was forgotten then.
+    pub fn deallocate(&mut self, first: LogicalUnit, units: u32) -> Result<(), NoRoom> {
+        self.make_journal_room()?;
         let sequence = self.sequence;
         let (mut unit, end) = (first.0, first.0 + units);
         assert!(end <= self.geometry.user_units, "the caller checked the range");
@@ -30,6 +34,7 @@ impl<S: Store> Ftl<S> {
             self.sequence += 1;
             self.trimmed = true;
         }
+        Ok(())
     }
 
     /// How many of a range's units are mapped. As slow as the range has map entries.
@@ -43,10 +48,13 @@ impl<S: Store> Ftl<S> {
         count
     }
 
-    fn make_journal_room(&mut self) {
-        while self.journal_used() + self.deallocations.len() as u64 + 1 >= self.layout.journal_entries {
+    fn make_journal_room(&mut self) -> Result<(), NoRoom> {
+        while !self.read_only
+            && self.journal_used() + self.deallocations.len() as u64 + 1 >= self.layout.journal_entries
+        {
             self.checkpoint_now();
         }
+        if self.read_only { Err(NoRoom) } else { Ok(()) }
     }
 
     /// Entries of the journal that replay would need.
@@ -68,12 +76,15 @@ impl<S: Store> Ftl<S> {
         let start = self.layout.journal_at(self.journal_end);
         let metadata = self.nand.ledger.metadata + METADATA_PAGE as u64;
         let mut bytes = Writer::default();
-        while let Some((entry, _)) = self.deallocations.front().copied().filter(|(entry, _)| entry.sequence <= last) {
-            self.deallocations.pop_front();
+        let committed = self.committed;
+        while self.journaled.pop_front_if(|(entry, _)| entry.sequence <= committed).is_some() {}
+        while let Some((entry, tag)) = self.deallocations.pop_front_if(|(entry, _)| entry.sequence <= last) {
             entry.encode(self.journal_end, metadata, &mut bytes);
             self.journal_end += 1;
             if self.committed + 1 == entry.sequence {
                 self.committed = entry.sequence;
+            } else {
+                self.journaled.push_back((entry, tag));
             }
             if self.layout.journal_at(self.journal_end).is_multiple_of(METADATA_PAGE as u64) {
                 break;

@@ -321,7 +321,8 @@ impl<S: Store> Ftl<S> {
             // A part of the group was programmed when its line was closed, and would count as soon as the horizon passes it.
             self.voids.push((first_sequence, self.sequence - 1));
             self.write_root(false);
-            if staged == 0 {
+            // Unless what came before was left behind in a line where no page could be programmed.
+            if staged == 0 && self.committed + 1 >= first_sequence {
                 self.committed = self.sequence - 1;
             }
         }

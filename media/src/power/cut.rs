@@ -1,5 +1,6 @@
 //! What a loss of power leaves behind, in words: how it is chosen, and what is reported of it. Owns no state.
 
+use super::mutation::{Mutation, mutated};
 use super::{Arming, Breaker, Mark, Step};
 use crate::unit::{Lba, LbaRange};
 use crate::volume::VolumeId;
@@ -79,7 +80,8 @@ impl PowerAtomicity {
     #[must_use]
     pub fn pieces(&self, range: LbaRange) -> Vec<LbaRange> {
         let edges = self.edges(range);
-        let whole = range.blocks <= self.anywhere_blocks || (range.blocks <= self.inside_blocks && edges.is_empty());
+        let crosses = !edges.is_empty() || (mutated(Mutation::Boundary) && self.ends_at_edge(range));
+        let whole = range.blocks <= self.anywhere_blocks || (range.blocks <= self.inside_blocks && !crosses);
         if whole {
             return vec![range];
         }
@@ -94,6 +96,13 @@ impl PowerAtomicity {
     #[must_use]
     pub fn torn(&self, range: LbaRange) -> Vec<LbaRange> {
         Self { anywhere_blocks: 0, inside_blocks: 0, ..*self }.pieces(range)
+    }
+
+    /// Whether the block behind a range is the first behind an edge.
+    fn ends_at_edge(&self, range: LbaRange) -> bool {
+        let behind = range.start.0 + range.blocks;
+        self.boundary
+            .is_some_and(|edges| behind.checked_sub(edges.offset).is_some_and(|at| at.is_multiple_of(edges.blocks)))
     }
 
     /// The edges inside a range.

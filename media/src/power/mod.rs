@@ -7,6 +7,7 @@
 
 mod breaker;
 mod cut;
+pub mod mutation;
 mod random;
 mod step;
 

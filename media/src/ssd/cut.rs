@@ -139,11 +139,13 @@ impl<S: Store> Ssd<S> {
         let capacitors = Cut::from(CutPolicy::AllSurvive);
         let cut = if self.config.cache.capacitors { &capacitors } else { cut };
         let loss = self.lose_power(cut);
-        let disposals = loss.division.dispose(&loss.division.draw(&cut.policy));
+        let mut disposals = loss.division.dispose(&loss.division.draw(&cut.policy));
         let remnants = loss.remnants(&disposals);
         if !remnants.is_empty() {
             let store = self.ftl.nand.store.take();
-            self.ftl.nand.store = self.repeat(store, remnants);
+            let (store, made) = self.repeat(store, remnants);
+            self.ftl.nand.store = store;
+            lose_rest(&mut disposals, made);
         }
         let (step, mark) = (self.ftl.nand.power.tripped_at(), self.ftl.nand.power.tripped_in());
         CutReport { step, mark, entries: loss.fates(&disposals) }
@@ -169,15 +171,15 @@ impl<S: Store> Ssd<S> {
         Loss { entries, division, backups, unit_bytes: self.ftl.geometry.unit_bytes() }
     }
 
-    /// Recovers quietly, makes the changes, and takes the store out again.
-    fn repeat(&self, store: S, remnants: Vec<Remnant>) -> S {
+    /// Recovers quietly, makes the changes, and takes the store out again; says how many of them it could make.
+    fn repeat(&self, store: S, remnants: Vec<Remnant>) -> (S, usize) {
         let geometry = self.ftl.geometry.clone();
         let nand = Nand::new(&geometry, store, None);
         let (mut ftl, _) = recover(geometry, nand, self.config.tuning, self.ftl.limits, Purpose::Cut)
             .unwrap_or_else(|error| panic!("the drive cannot recover from its own log: {error}"));
-        make(&mut ftl, remnants);
+        let made = make(&mut ftl, remnants);
         ftl.nand.sync();
-        ftl.nand.store
+        (ftl.nand.store, made)
     }
 
     /// Copies a held write out of the cache.
@@ -264,18 +266,28 @@ impl<S: Store> Power for Ssd<S> {
     }
 }
 
-/// Makes the changes that survived, durably.
-pub(super) fn make<S: Store>(ftl: &mut Ftl<S>, remnants: Vec<Remnant>) {
+/// Makes the changes that survived, durably; returns how many: all, unless blocks failed until there was no room for what was in the
+/// cache.
+pub(super) fn make<S: Store>(ftl: &mut Ftl<S>, remnants: Vec<Remnant>) -> usize {
+    let mut made = 0;
     for remnant in remnants {
-        match remnant {
-            Remnant::Write(span, mut saved, grouped) => {
-                let written = ftl.write(&span, &mut saved, grouped);
-                assert!(written.is_ok() || ftl.read_only, "a drive that took a write takes it again");
-            }
+        let done = match remnant {
+            Remnant::Write(span, mut saved, grouped) => ftl.write(&span, &mut saved, grouped).is_ok(),
             Remnant::Deallocation(held) => {
-                ftl.deallocate(held.first, narrow(held.bytes >> ftl.geometry.unit_shift));
+                ftl.deallocate(held.first, narrow(held.bytes >> ftl.geometry.unit_shift)).is_ok()
             }
+        };
+        if !done {
+            break;
         }
+        made += 1;
     }
     ftl.commit();
+    made
+}
+
+/// What survives beyond so many changes does not.
+pub(super) fn lose_rest(disposals: &mut [Disposal], made: usize) {
+    let surviving = disposals.iter_mut().filter(|disposal| disposal.lot != Lot::Lost);
+    surviving.skip(made).for_each(|disposal| disposal.lot = Lot::Lost);
 }

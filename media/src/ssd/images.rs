@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::cut::{Loss, make};
+use super::cut::{Loss, lose_rest, make};
 use super::{Ssd, SsdConfig};
 use crate::geometry::Geometry;
 use crate::power::{Breaker, Cut, Random, VolatileEntry};
@@ -77,10 +77,11 @@ impl Images {
     /// # Errors
     /// Where the drive cannot recover.
     pub fn image(&self, state: u128) -> Result<Image, StoreError> {
-        let disposals = self.loss.division.dispose(&self.loss.division.state(state));
+        let mut disposals = self.loss.division.dispose(&self.loss.division.state(state));
         let store = ForkStore::new(Rc::clone(&self.below), &self.geometry);
         let mut drive = Ssd::open_with(self.config.clone(), store, &Breaker::default(), None)?;
-        make(&mut drive.ftl, self.loss.remnants(&disposals));
+        let made = make(&mut drive.ftl, self.loss.remnants(&disposals));
+        lose_rest(&mut disposals, made);
         drive.read_volumes();
         Ok(Image { state, entries: self.loss.fates(&disposals), drive })
     }

@@ -24,6 +24,7 @@ use crate::ledger::Ledger;
 use crate::monitor::Monitor;
 use crate::nand::Nand;
 use crate::nand::timing::Timing;
+use crate::power::mutation::{Mutation, mutated};
 use crate::power::{Arming, Breaker, Power, PowerAtomicity, RecoveryReport, Step};
 use crate::recover::{Purpose, recover};
 use crate::root::{Counters, VolumeEntry};
@@ -280,13 +281,14 @@ impl<S: Store> Ssd<S> {
     }
 
     /// Shuts the drive down in order: everything is durable and the store says so when the returned ticket is synced (at once for a
-    /// store in memory). Nothing may be submitted afterwards.
+    /// store in memory). Nothing may be submitted afterwards. What a read-only drive could not program is lost, and the store does not
+    /// say that the end was orderly.
     pub fn shutdown(&mut self) -> u64 {
         if self.ftl.nand.power.lost() {
             return 0;
         }
         self.ftl.checkpoint_now();
-        self.ftl.write_root(true);
+        self.ftl.write_root(!self.ftl.has_uncommitted());
         self.staged_since = None;
         let ticket = self.ftl.nand.sync();
         self.ftl.nand.power.cut();
@@ -310,7 +312,7 @@ impl<S: Store> Ssd<S> {
     /// Gives a volume another block format. Everything in it is deallocated; durable when the returned ticket is synced.
     ///
     /// # Errors
-    /// The first rule that the format breaks; nothing was done then.
+    /// The first rule that the format breaks, or that the drive is read-only; the volume has its old format then.
     pub fn reformat(&mut self, volume: VolumeId, block_bytes: u32, metadata_bytes: u32) -> Result<u64, ConfigError> {
         require!((volume.0 as usize) < self.volumes.len(), "there is no volume {}", volume.0);
         let unit_bytes = narrow(self.ftl.geometry.unit_bytes());
@@ -324,8 +326,9 @@ impl<S: Store> Ssd<S> {
             unit_bytes / block_bytes * metadata_bytes <= room,
             "the media has no room for {metadata_bytes} bytes of metadata"
         );
-        self.ftl.deallocate(LogicalUnit(entry.first_unit), entry.units);
+        let emptied = self.ftl.deallocate(LogicalUnit(entry.first_unit), entry.units);
         self.ftl.commit();
+        require!(emptied.is_ok() && !self.ftl.read_only, "the drive is read-only: it cannot be formatted");
         let capacity_blocks = format.capacity_blocks;
         self.ftl.volumes[volume.0 as usize] = VolumeEntry { block_bytes, metadata_bytes, capacity_blocks, ..entry };
         self.ftl.write_root(false);
@@ -360,7 +363,7 @@ impl<S: Store> Media for Ssd<S> {
         }
         let switched_off = self.cache_enabled && !enabled;
         self.cache_enabled = enabled && self.config.cache.present;
-        if !switched_off {
+        if !switched_off || mutated(Mutation::CacheSwitch) {
             return Submitted::Done(Ok(()));
         }
         let ended = self.check_store().and_then(|()| self.commit());

@@ -5,6 +5,7 @@ use super::{Ssd, Waiting};
 use crate::fault::ReadVerdict;
 use crate::ftl::write::Span;
 use crate::power::Step;
+use crate::power::mutation::{Mutation, mutated};
 use crate::store::{Store, StoreError};
 use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
 use crate::volume::{Fault, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
@@ -70,6 +71,7 @@ impl<S: Store> Ssd<S> {
         if force && self.ftl.has_uncommitted() {
             self.commit().map_err(|error| at(error, range.start))?;
         }
+        let force = force && !mutated(Mutation::ForcedRead);
         if !self.read_faults.is_empty() {
             self.meet_read_faults(volume, range)?;
         }
@@ -127,7 +129,8 @@ impl<S: Store> Ssd<S> {
     #[inline]
     fn falls_into_windows(&self, volume: usize, range: LbaRange) -> bool {
         let volume = &self.volumes[volume];
-        range.blocks > u64::from(volume.shape.power_atomic_blocks) && volume.promise.multiple
+        let longer = range.blocks > u64::from(volume.shape.power_atomic_blocks);
+        longer && volume.promise.multiple && !mutated(Mutation::Windows)
     }
 
     /// Writes some of the blocks of a request that begins at `start`.
@@ -167,7 +170,8 @@ impl<S: Store> Ssd<S> {
         if !self.read_faults.is_empty() {
             self.read_faults.heal(VolumeId(narrow(volume)), range);
         }
-        if (force && !self.config.misbehaviour.ignored_fua) || !self.cache_enabled {
+        let forced = force && !self.config.misbehaviour.ignored_fua && !mutated(Mutation::ForcedWrite);
+        if forced || !self.cache_enabled {
             return self.keep_promise();
         }
         if self.staged_since.is_none() {
@@ -239,7 +243,9 @@ impl<S: Store> Ssd<S> {
             }
         }
         if end_whole > first_whole {
-            self.ftl.deallocate(LogicalUnit(span.first.0 + narrow(first_whole)), narrow(end_whole - first_whole));
+            let first = LogicalUnit(span.first.0 + narrow(first_whole));
+            let forgotten = self.ftl.deallocate(first, narrow(end_whole - first_whole));
+            forgotten.map_err(|_| MediaError::WriteFailed { first: range.start })?;
         }
         Ok(())
     }
@@ -326,6 +332,9 @@ impl<S: Store> Ssd<S> {
     /// Everything is durable and the store says that the end was orderly, until the next request that changes anything.
     fn quiesce(&mut self) -> Result<Wait, MediaError> {
         self.check_store()?;
+        if mutated(Mutation::Shutdown) {
+            return Ok(Wait::Nothing);
+        }
         let wait = self.commit()?;
         if !self.at_rest {
             self.ftl.checkpoint_now();
@@ -349,7 +358,8 @@ impl<S: Store> Ssd<S> {
         if self.config.misbehaviour.ignored_flush {
             return Ok(Wait::Nothing);
         }
-        self.keep_promise()
+        let wait = self.keep_promise()?;
+        Ok(if mutated(Mutation::FlushOrder) { Wait::Nothing } else { wait })
     }
 
     #[inline]

@@ -19,14 +19,18 @@ pub fn variable(name: &str, default: u64) -> u64 {
 
 /// A store that can lose what its disk had not synced yet.
 pub trait Crash: Store {
+    /// Whether it can lose what a cut let survive.
+    const LOSES: bool;
     fn crash(&mut self, seed: u64);
 }
 
 impl Crash for MemoryStore {
+    const LOSES: bool = false;
     fn crash(&mut self, _seed: u64) {}
 }
 
 impl Crash for ImageStore<TwinDisk> {
+    const LOSES: bool = true;
     fn crash(&mut self, seed: u64) {
         if seed.is_multiple_of(2) {
             self.disk().kill(seed);
@@ -571,8 +575,13 @@ impl<S: Crash> Harness<S> {
         let cut = Cut { policy: policy.clone(), tear: self.random.below(2) == 0, ..Cut::default() };
         let report = self.ssd().cut(&cut);
         self.note(format!("cut {policy:?}: {report:?}"));
-        if policy == CutPolicy::AllSurvive && !report.entries.iter().all(|entry| entry.survives()) {
-            self.fail("everything was to survive");
+        if policy == CutPolicy::AllSurvive {
+            if !report.entries.iter().all(|entry| entry.survives()) {
+                self.fail("everything was to survive");
+            }
+            if !S::LOSES {
+                self.durable();
+            }
         }
     }
 

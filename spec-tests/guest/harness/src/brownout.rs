@@ -20,6 +20,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug, Default)]
 pub struct BrownoutBuilder {
     name: Option<String>,
+    binary: Option<PathBuf>,
     socket: Option<PathBuf>,
     vhost_user: bool,
     device: Vec<String>,
@@ -32,6 +33,13 @@ impl BrownoutBuilder {
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
+        self
+    }
+
+    /// The program to start; without it, as `BROWNOUT_BIN` says, or the release build, or the debug build.
+    #[must_use]
+    pub fn binary(mut self, binary: &Path) -> Self {
+        self.binary = Some(binary.to_owned());
         self
     }
 
@@ -75,7 +83,7 @@ impl BrownoutBuilder {
     /// # Errors
     /// When the binary is missing, or ends or stays silent before it is ready; the logs are kept then.
     pub fn start(self) -> Result<Brownout> {
-        let binary = binary()?;
+        let binary = self.binary.clone().map_or_else(binary, Ok)?;
         let folder = RunFolder::new(self.name.as_deref())?;
         let socket = self.socket.clone().unwrap_or_else(|| folder.path().join("nvme.sock"));
         let arguments = self.command(&socket)?;

@@ -19,5 +19,9 @@ pub const TOOLS: &str = include_str!("../../scripts/tools.sh");
 pub const LIMITS: &str = include_str!("../../scripts/limits.sh");
 /// Random small writes, and what the drive says they cost.
 pub const AMPLIFICATION: &str = include_str!("../../scripts/amplification.sh");
+/// The guest's half of `brownout crash --guest`.
+pub const POWER_CUTS: &str = include_str!("../../scripts/powercuts.sh");
+/// The second act of `make demo`: what is written as power goes, and what another boot finds of it.
+pub const POWER_CUT: &str = include_str!("../../scripts/powercut.sh");
 /// What `make demo` shows.
 pub const DEMO: &str = include_str!("../../scripts/demo.sh");

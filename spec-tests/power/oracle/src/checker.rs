@@ -28,6 +28,9 @@ struct Piece {
     blocks: Blocks,
 }
 
+/// What of a command is one piece.
+type Pieces<'a> = dyn Fn(&Command) -> Vec<Blocks> + 'a;
+
 /// One question to the checker.
 struct Case<'a> {
     history: &'a History,
@@ -40,7 +43,7 @@ struct Case<'a> {
     /// Which versions of which blocks may no longer be missing.
     guaranteed: Box<dyn Fn(CommandId, u64) -> bool + 'a>,
     /// What of a command is one piece.
-    pieces: Box<dyn Fn(&Command) -> Vec<Blocks> + 'a>,
+    pieces: Box<Pieces<'a>>,
 }
 
 /// Judges what a drive holds after a loss of power.

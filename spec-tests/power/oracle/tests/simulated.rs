@@ -1,6 +1,7 @@
 //! Our drive through losses of power at any step, judged by the oracle. `SEED=n` runs one seed, `CASES=n` so many.
 
-use oracle::simulator::{Counts, Wishes, attempt, scenario, shrink};
+use media::power::Step;
+use oracle::simulator::{Campaign, Counts, Wishes, attempt, scenario, shrink};
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
@@ -28,7 +29,7 @@ fn an_honest_drive_shows_nothing_illegal_wherever_its_power_goes() {
     }
     println!("{counts:?}");
     assert!(counts.images > 0 && counts.cuts >= counts.images);
-    let missed: Vec<_> = counts.at.iter().filter(|(_, cuts)| *cuts == 0).map(|(step, _)| step.name()).collect();
+    let missed = counts.at.missed(Step::ALL);
     assert!(!every || missed.is_empty(), "power never went at {missed:?}");
 }
 
@@ -46,4 +47,20 @@ fn different_seeds_are_different() {
     let fingerprints: std::collections::BTreeSet<_> =
         (0..20).map(|seed| format!("{:?}", honest(seed).fingerprint)).collect();
     assert_eq!(fingerprints.len(), 20);
+}
+
+/// `CUTS=n` cuts so often, `SEED=n` begins elsewhere.
+#[test]
+#[ignore = "a million losses of power: minutes"]
+fn a_million_losses_of_power_leave_nothing_illegal() {
+    let (seed, cuts) = (variable("SEED").unwrap_or(1), variable("CUTS").unwrap_or(1_000_000));
+    let campaign = Campaign { seed, cuts, shard: (0, 1), runs: 1, wishes: Wishes::default(), keep_going: false };
+    let tally = campaign.run(|judged| {
+        if let Err(failure) = &judged.outcome {
+            let (small, failure) = campaign.shrunk(judged.seed, failure);
+            panic!("SEED={}: {failure}\n{small}", judged.seed);
+        }
+    });
+    println!("{} cuts of {} drives from seed {seed} on: {:?}", tally.cuts, tally.drives, tally.counts);
+    assert!(tally.counts.at.missed(Step::ALL).is_empty(), "every step was met");
 }

@@ -17,8 +17,8 @@ const METADATA_BYTES: u64 = 1 << 20;
 
 /// A drive on either ground.
 enum Drive {
-    Memory(Ssd<MemoryStore>),
-    Disk(Ssd<ImageStore<TwinDisk>>),
+    Memory(Box<Ssd<MemoryStore>>),
+    Disk(Box<Ssd<ImageStore<TwinDisk>>>),
 }
 
 /// A handle; all clones are of one drive.
@@ -47,12 +47,12 @@ impl SharedDrive {
     pub fn create(config: &SsdConfig, ground: Ground) -> Result<Self, ConfigError> {
         let geometry = config.checked()?;
         let drive = match ground {
-            Ground::Memory => Drive::Memory(Ssd::create(config.clone(), MemoryStore::new(&geometry))?),
+            Ground::Memory => Drive::Memory(Ssd::create(config.clone(), MemoryStore::new(&geometry))?.into()),
             Ground::ForgetfulDisk(seed) => {
                 let store = ImageStore::create(&geometry, METADATA_BYTES, TwinDisk::new(seed));
                 let mut ssd = Ssd::create(config.clone(), store)?;
                 settle(&mut ssd);
-                Drive::Disk(ssd)
+                Drive::Disk(ssd.into())
             }
         };
         let breaker = each!(&drive, ssd => ssd.breaker());
@@ -116,7 +116,7 @@ impl Power for SharedDrive {
                 disk.fail(seed);
             }
         }
-        let restored = each!(&mut *drive, ssd => Power::restore(ssd, arming));
+        let restored = each!(&mut *drive, ssd => Power::restore(&mut **ssd, arming));
         *self.unrecoverable.borrow_mut() = restored.clone().err();
         restored
     }

@@ -55,13 +55,18 @@ pub fn scenario(seed: u64, wishes: &Wishes) -> Scenario {
     let mut drive = dice.drive();
     drive.misbehaviour = wishes.misbehaviour;
     let (device, namespaces) = dice.device(&mut drive);
-    let ground = if dice.chance(6) { Ground::ForgetfulDisk(dice.0.draw()) } else { Ground::Memory };
+    let ground = if dice.chance(4) { Ground::ForgetfulDisk(dice.0.draw()) } else { Ground::Memory };
     let queues = device.max_ioqpairs;
     let count = 1 + dice.below(PASSES);
     let shape = Shape::of(&drive, &namespaces);
     let mut passes: Vec<_> = (0..count).map(|_| dice.pass(&shape, queues, wishes)).collect();
     if dice.chance(4) {
-        dice.fail_a_block(&mut passes);
+        dice.fail_a_block(&mut passes, wishes);
+    }
+    if wishes.points.is_empty() && dice.chance(6) {
+        let at = dice.index(passes.len());
+        let interrupted = dice.interrupted_again_and_again(&shape, wishes);
+        passes.splice(at..at, interrupted);
     }
     Scenario { drive, ground, device, namespaces, passes }
 }
@@ -131,7 +136,8 @@ impl Dice {
 
     fn pass(&mut self, shape: &Shape, queues: u16, wishes: &Wishes) -> Pass {
         let mut operations = Vec::new();
-        for _ in 0..1 + self.below(6) {
+        let bursts = if self.chance(4) { 1 } else { 1 + self.below(6) };
+        for _ in 0..bursts {
             self.burst(shape, queues, &mut operations);
         }
         if self.chance(12) {
@@ -139,29 +145,31 @@ impl Dice {
             operations.extend([Operation::Finish, Operation::Shutdown { abrupt: self.chance(2) }]);
         } else if self.chance(20) {
             operations.push(Operation::AskShutdown);
+        } else if shape.cached && self.chance(12) {
+            operations.extend([Operation::Finish, Operation::SetCache(false)]);
         }
+        let look_again = self.chance(if shape.bytes > 256 << 10 { 16 } else { 6 });
+        let (arming, recoveries) = match self.point(wishes) {
+            None => (self.arming(shape), (0..self.below(16).saturating_sub(13)).map(|_| self.recovery()).collect()),
+            Some(step) if step.is_of_recovery() => (None, vec![Arming::Hit(step, 1)]),
+            Some(step) => (Some(Arming::Hit(step, 1 + self.below(8))), Vec::new()),
+        };
+        let (cut, disk_seed) = (self.cut(wishes), self.0.draw());
+        Pass { arming, operations, cut, disk_seed, recoveries, look_again }
+    }
+
+    fn cut(&mut self, wishes: &Wishes) -> Cut {
         let policy = match wishes.policy.unwrap_or_else(|| self.pick(&POLICIES)) {
             Policy::NoneSurvive => CutPolicy::NoneSurvive,
             Policy::AllSurvive => CutPolicy::AllSurvive,
             Policy::Random => CutPolicy::Random(self.0.draw()),
         };
-        let look_again = self.chance(if shape.bytes > 256 << 10 { 16 } else { 6 });
-        let wanted = (!wishes.points.is_empty()).then(|| self.pick(&wishes.points));
-        let in_recovery = wanted.filter(|step| step.is_of_recovery());
-        Pass {
-            arming: match wanted {
-                Some(step) if !step.is_of_recovery() => Some(Arming::Hit(step, 1 + self.below(8))),
-                _ => self.arming(shape),
-            },
-            operations,
-            cut: Cut { policy, tear: self.chance(2), profile: Profile::Strict },
-            disk_seed: self.0.draw(),
-            recoveries: match in_recovery {
-                Some(step) => vec![Arming::Hit(step, 1)],
-                None => (0..self.below(16).saturating_sub(13)).map(|_| self.recovery()).collect(),
-            },
-            look_again,
-        }
+        Cut { policy, tear: self.chance(2), profile: Profile::Strict }
+    }
+
+    /// One of the steps that were asked for, if any were.
+    fn point(&mut self, wishes: &Wishes) -> Option<Step> {
+        if wishes.points.is_empty() { None } else { Some(self.pick(&wishes.points)) }
     }
 
     fn arming(&mut self, shape: &Shape) -> Option<Arming> {
@@ -195,15 +203,35 @@ impl Dice {
         Arming::AnyStep(1 + self.below(8))
     }
 
+    /// Power goes twice in the middle of a write, and then after one.
+    fn interrupted_again_and_again(&mut self, shape: &Shape, wishes: &Wishes) -> Vec<Pass> {
+        let step = self.pick(&[Step::PageProgrammed, Step::PageHalfProgrammed, Step::PageProgram]);
+        let nth = 1 + self.below(2);
+        let pass = |dice: &mut Self, last: bool| {
+            let (nsid, near) = dice.place(shape);
+            let blocks = dice.blocks(shape.namespaces[nsid as usize - 1], near);
+            let write = Operation::Queue { queue: 1, verb: Verb::Write, nsid, blocks, force: true };
+            Pass {
+                arming: (!last).then_some(Arming::Hit(step, nth)),
+                operations: vec![write, Operation::Ring { queue: 1 }, Operation::Finish],
+                cut: dice.cut(wishes),
+                disk_seed: dice.0.draw(),
+                recoveries: Vec::new(),
+                look_again: false,
+            }
+        };
+        (0..3).map(|number| pass(self, number == 2)).collect()
+    }
+
     /// One block of the drive fails, not more: that would leave no replacements.
-    fn fail_a_block(&mut self, passes: &mut [Pass]) {
+    fn fail_a_block(&mut self, passes: &mut [Pass], wishes: &Wishes) {
         let number = self.index(passes.len());
         let operations = &mut passes[number].operations;
         let nth = 1 + self.below(20);
         let fault = if self.chance(2) { Operation::FailProgram { nth } } else { Operation::FailErase { nth } };
         operations.insert(self.index(operations.len()), fault);
         for pass in &mut passes[number..] {
-            if self.chance(3) {
+            if wishes.points.is_empty() && self.chance(3) {
                 pass.arming = Some(Arming::Hit(Step::BlockRetired, 1));
             }
         }
@@ -212,6 +240,10 @@ impl Dice {
     /// A few commands together, their doorbells in any order or never, and some time for the device.
     fn burst(&mut self, shape: &Shape, queues: u16, operations: &mut Vec<Operation>) {
         let focus = self.place(shape);
+        if self.chance(12) {
+            self.read_what_grew_old(shape, queues, focus, operations);
+            return;
+        }
         for _ in 0..1 + self.below(7) {
             operations.push(self.command(shape, queues, focus));
         }
@@ -226,6 +258,23 @@ impl Dice {
             _ if self.chance(4) => operations.push(Operation::Reset),
             _ => {}
         }
+    }
+
+    /// A write that leaves the cache because it grows old, and a forced read of it.
+    fn read_what_grew_old(
+        &mut self,
+        shape: &Shape,
+        queues: u16,
+        (nsid, near): (u32, u64),
+        operations: &mut Vec<Operation>,
+    ) {
+        let queue = self.queue(queues);
+        let blocks = self.blocks(shape.namespaces[nsid as usize - 1], near);
+        let command = |verb, force| Operation::Queue { queue, verb, nsid, blocks, force };
+        let nanoseconds = self.pick(&[20_000, 200_000, 200_000_000]);
+        operations.extend([command(Verb::Write, false), Operation::Ring { queue }, Operation::Finish]);
+        operations.extend([Operation::Wait { nanoseconds }, Operation::Run { steps: 1 }]);
+        operations.extend([command(Verb::Read, true), Operation::Ring { queue }, Operation::Finish]);
     }
 
     fn queue(&mut self, queues: u16) -> u16 {

@@ -235,12 +235,12 @@ impl Session {
         Ok(match command.verb {
             Verb::Write => {
                 let (data, metadata) = self.known[nsid as usize - 1].stamped(history, id, nsid, blocks);
-                self.with_buffers(over(NvmOpcode::WRITE, 0), sent, &data, &metadata)?
+                self.with_buffers(over(NvmOpcode::WRITE, 0), id, &data, &metadata)?
             }
             Verb::Read => {
                 let (stride, apart) = self.known[nsid as usize - 1].strides();
                 let count = index(blocks.count());
-                self.with_buffers(over(NvmOpcode::READ, 0), sent, &vec![0; count * stride], &vec![0; count * apart])?
+                self.with_buffers(over(NvmOpcode::READ, 0), id, &vec![0; count * stride], &vec![0; count * apart])?
             }
             Verb::Zeroes { deallocate } => {
                 (over(NvmOpcode::WRITE_ZEROES, if deallocate { WRITE_ZEROES_DEALLOCATE } else { 0 }), sent)
@@ -250,7 +250,7 @@ impl Session {
                 let range = DatasetRange { slba: blocks.start.into(), blocks: count.into(), ..Default::default() };
                 let entry =
                     Command { cdw11: DATASET_DEALLOCATE.into(), ..nvm_command(NvmOpcode::DATASET_MANAGEMENT, nsid) };
-                self.with_buffers(entry, sent, range.as_bytes(), &[])?
+                self.with_buffers(entry, id, range.as_bytes(), &[])?
             }
             Verb::Flush => (nvm_command(NvmOpcode::FLUSH, nsid), sent),
             Verb::FlushAll => (nvm_command(NvmOpcode::FLUSH, NSID_ALL), sent),
@@ -261,7 +261,7 @@ impl Session {
     fn with_buffers(
         &mut self,
         command: Command,
-        sent: Sent,
+        id: CommandId,
         data: &[u8],
         metadata: &[u8],
     ) -> Result<(Command, Sent), HostError> {
@@ -276,7 +276,7 @@ impl Session {
             command.mptr = address.into();
             beside = Some((address, metadata.len()));
         }
-        Ok((command, Sent { data: Some((address, data.len(), mapping)), metadata: beside, ..sent }))
+        Ok((command, Sent { id, data: Some((address, data.len(), mapping)), metadata: beside }))
     }
 
     /// Rings a queue's doorbell; the recorder knows before the device does.
@@ -445,8 +445,7 @@ impl Session {
         let (stride, apart) = known.strides();
         let count = index(blocks.count());
         let command = block_command(NvmOpcode::READ, nsid, blocks.start, u32::try_from(count).expect("few blocks"));
-        let sent = Sent { id: 0, data: None, metadata: None };
-        let described = self.with_buffers(command, sent, &vec![0; count * stride], &vec![0; count * apart]);
+        let described = self.with_buffers(command, 0, &vec![0; count * stride], &vec![0; count * apart]);
         let (command, sent) = self.admin(described)?;
         let ended = self.host.execute(1, command);
         let completion = self.admin(ended)?;

@@ -115,8 +115,7 @@ fn shorten(pass: &mut Pass, operation: usize) {
 
 /// Puts a command into the first queue, with a doorbell of its own.
 fn first_queue(pass: &mut Pass, operation: usize) {
-    match pass.operations.get_mut(operation) {
-        Some(Operation::Queue { queue, .. } | Operation::Ring { queue }) => *queue = 1,
-        _ => {}
+    if let Some(Operation::Queue { queue, .. } | Operation::Ring { queue }) = pass.operations.get_mut(operation) {
+        *queue = 1;
     }
 }

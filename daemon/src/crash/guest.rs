@@ -1,0 +1,234 @@
+//! The campaign with guests: a stock Linux writes atomically on a drive of this program, which another process serves; power goes and
+//! comes back through the control socket, and the guest says what it finds. Most cuts are lived through by the same machine, whose
+//! driver loses the drive and finds it again; every tenth takes the machine with it.
+//!
+//! Two things are judged: records of 16 KiB that fio wrote with RWF_ATOMIC into a file, each by its checksum; and slots that two writers
+//! stamp, by the oracle ([`slots`]). The guest's half is a script beside the guest's other ones.
+
+mod plan;
+mod report;
+mod slots;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use guest_harness::{Brownout, Device, Guest, Kernel, Machine, scripts};
+use media::Nanoseconds;
+use oracle::checker::unsafe_shutdowns;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::Arguments;
+use super::report::Report;
+use crate::clock::Clock;
+use crate::ctl::client::Client;
+use crate::failure::Failure;
+use crate::progress::Progress;
+use plan::Plan;
+use report::{Outcome, Tally};
+use slots::Slots;
+
+/// One namespace for each file system, and one for the slots: all promise 16 KiB.
+const NAMESPACES: [&str; 3] = [
+    "size=320MiB,lba=4KiB,atomic.nawupf=3",
+    "size=16MiB,lba=4KiB,atomic.nawupf=3",
+    "size=64MiB,lba=4KiB,atomic.nawupf=3",
+];
+/// A guest that takes longer is stuck.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// A point that was not reached by then is not going to be.
+const POINT_PATIENCE: Nanoseconds = Nanoseconds(5_000_000_000);
+/// What was cut has been told by then.
+const EVENT_PATIENCE: Nanoseconds = Nanoseconds(60_000_000_000);
+
+/// Runs the campaign; returns the exit code.
+///
+/// # Errors
+/// No guest can be had, or one does not do what it is told; a report cannot be written.
+pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let mut report = Report::create(arguments.json.as_deref(), arguments.junit.as_deref())?;
+    let clock = Clock::new();
+    let mut progress = Progress::new("cutting the power of guests");
+    let passes = passes(arguments);
+    let wanted = u32::try_from(passes.len()).unwrap_or(u32::MAX);
+    let mut bench = Bench::start(arguments)?;
+    let mut tally = Tally::default();
+    for (done, pass) in (0..).zip(passes) {
+        progress.at(done, wanted);
+        let plan = Plan::new(arguments.seed, pass, &arguments.points, arguments.policy);
+        let outcome = bench.cut(&plan).with_context(|| format!("cut {pass} of seed {}", arguments.seed))?;
+        report::cut(&mut report, &plan, &outcome)?;
+        tally.count(&plan, &outcome);
+        if tally.illegal() > 0 && !arguments.keep_going {
+            break;
+        }
+    }
+    bench.end()?;
+    progress.at(wanted, wanted);
+    let time = clock.now();
+    report.line(|| tally.json(arguments.seed, time))?;
+    let misbehave = arguments.misbehave.join(", ");
+    let promised = if misbehave.is_empty() {
+        misbehave
+    } else {
+        format!("the drive broke promises as it was told to: {misbehave}\n")
+    };
+    report.close(&tally.xml(arguments.seed, time), &format!("{promised}{}", tally.text(arguments.seed, time)))?;
+    Ok(u8::from(tally.illegal() > 0))
+}
+
+/// The cuts of this shard, from 1.
+fn passes(arguments: &Arguments) -> Vec<u32> {
+    let (shard, of) = arguments.shard;
+    let all = 1..=u32::try_from(arguments.cuts).unwrap_or(u32::MAX);
+    all.filter(|pass| u64::from(pass - 1) % of == shard).collect()
+}
+
+/// A drive, who orders it about, and a guest that uses it.
+struct Bench {
+    // In this order they go.
+    guest: Option<Guest>,
+    orders: Client,
+    events: Client,
+    drive: Brownout,
+    _folder: TempDir,
+    slots: Slots,
+}
+
+impl Bench {
+    fn start(arguments: &Arguments) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("brownout-").tempdir().context("cannot make a folder")?;
+        let control: PathBuf = folder.path().join("control");
+        let ourselves = std::env::current_exe().context("cannot find this program to start the drive")?;
+        let mut drive = Brownout::builder().name("crash").binary(&ourselves);
+        drive = drive.argument("--control").argument(control.to_str().context("the temporary folder is not UTF-8")?);
+        if !arguments.misbehave.is_empty() {
+            let words = format!("misbehave={}", arguments.misbehave.join("+"));
+            drive = drive.argument("--media").argument(&words);
+        }
+        let drive = NAMESPACES.iter().fold(drive, |drive, namespace| drive.namespace(namespace)).start()?;
+        let (orders, events) = (Client::connect(&control)?, Client::connect(&control)?);
+        let mut bench = Self { guest: None, orders, events, drive, _folder: folder, slots: Slots::new() };
+        bench.boot()?;
+        bench.tell("make", "made")?;
+        Ok(bench)
+    }
+
+    fn boot(&mut self) -> anyhow::Result<()> {
+        let machine = Machine::new(Kernel::Newest).name("crash").script(scripts::POWER_CUTS);
+        let device = Device::VfioUser { socket: self.drive.socket().to_owned() };
+        let guest = machine.device(device).timeout(PATIENCE).spawn()?;
+        self.guest.insert(guest).wait_for("guest: ready", PATIENCE).map(drop)
+    }
+
+    fn guest(&mut self) -> anyhow::Result<&mut Guest> {
+        self.guest.as_mut().context("there is no guest")
+    }
+
+    /// Gives the guest an order, waits until it says that it is done, and returns what it said meanwhile.
+    fn tell(&mut self, order: &str, done: &str) -> anyhow::Result<String> {
+        let guest = self.guest()?;
+        let before = guest.console().len();
+        guest.send_line(order)?;
+        guest
+            .wait_for(&format!("guest: {done}"), PATIENCE)
+            .with_context(|| format!("the guest was told to {order}"))?;
+        Ok(guest.console().split_off(before))
+    }
+
+    /// One loss of power, from the load before it to the verdict after it.
+    fn cut(&mut self, plan: &Plan) -> anyhow::Result<Outcome> {
+        let before = self.unsafe_shutdowns()?;
+        let mut did = self.tell(&format!("load {} {}", plan.file_system, plan.pass), "loaded")?;
+        let heard = self.guest()?.console().len();
+        let report = self.lose_power(plan)?;
+        if !plan.kill {
+            self.tell("cut", "gone")?;
+        }
+        did.push_str(&self.guest()?.console().split_off(heard));
+        if plan.kill {
+            self.guest.take().context("there is no guest")?.kill()?;
+        }
+        let again = self.restore(plan)?;
+        if plan.kill {
+            self.boot()?;
+        }
+        let mut found = self.tell(&format!("check {}", plan.file_system), "checked")?;
+        if plan.kill {
+            found.push_str(&self.tell("repair", "repaired")?);
+        }
+        let mut illegal = told(&did, &found);
+        illegal
+            .extend(self.slots.pass(plan.pass, &did, &found, plan.kill).err().map(|violation| violation.to_string()));
+        if !again {
+            let counted = unsafe_shutdowns(before, self.unsafe_shutdowns()?, false);
+            illegal.extend(counted.err().map(|violation| violation.to_string()));
+        }
+        let step = report["step"].as_str().map(str::to_owned);
+        let not_durable = report["not-durable"].as_array().map_or(0, Vec::len);
+        let evidence = if illegal.is_empty() {
+            Value::Null
+        } else {
+            let said = |text: &str| slots::lines(text).collect::<Vec<_>>().join("\n");
+            json!({ "before": said(&did), "after": said(&found), "report": report })
+        };
+        Ok(Outcome { step, not_durable, again, illegal, evidence })
+    }
+
+    fn unsafe_shutdowns(&mut self) -> anyhow::Result<u64> {
+        let log = self.orders.execute("query-log", &json!({}))?;
+        log["smart"]["unsafe-shutdowns"].as_u64().context("the drive counts its unsafe shutdowns")
+    }
+
+    /// Waits for the point that was chosen, and cuts where it does not come. Returns the drive's report.
+    fn lose_power(&mut self, plan: &Plan) -> anyhow::Result<Value> {
+        self.orders.execute("crash-arm", &plan.arming())?;
+        if self.events.event_within("POWER_CUT", POINT_PATIENCE)?.is_none() {
+            // If the point comes just now, neither of these is done; the event says that power is gone.
+            let _ = self.orders.execute("crash-disarm", &json!({}));
+            let _ = self.orders.execute("power-cut", &plan.policy);
+            self.events.event_within("POWER_CUT", EVENT_PATIENCE)?.context("power does not go")?;
+        }
+        let mut crash = self.orders.execute("query-crash", &json!({}))?;
+        Ok(crash["report"].take())
+    }
+
+    /// Power comes back; true where it went once more before it stayed.
+    fn restore(&mut self, plan: &Plan) -> anyhow::Result<bool> {
+        let mut again = false;
+        if let Some(step) = plan.again {
+            again = self.orders.execute("power-restore", &json!({ "at": { "step": step } })).is_err();
+        }
+        if again || plan.again.is_none() {
+            self.orders.execute("power-restore", &json!({})).context("the drive does not come back")?;
+        }
+        Ok(again)
+    }
+
+    fn end(mut self) -> anyhow::Result<()> {
+        self.guest()?.send_line("off")?;
+        self.guest.take().context("there is no guest")?.wait()?.require_success()?;
+        drop((self.orders, self.events));
+        self.drive.stop().map(drop)
+    }
+}
+
+/// What the guest itself finds wrong.
+fn told(did: &str, found: &str) -> Vec<String> {
+    let wrong = |line: &&str| line.starts_with("torn ") || line.starts_with("broken ");
+    slots::lines(did).chain(slots::lines(found)).filter(wrong).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn torn_records_and_broken_file_systems_are_told() {
+        let did = "guest: loaded\nguest: broken xfs cannot be mounted\n";
+        let found = "guest: slots 8192 p000000 w000000\nguest: torn 16384\r\nguest: checked\n";
+        assert_eq!(told(did, found), ["broken xfs cannot be mounted", "torn 16384"]);
+        assert_eq!(told("torn 1\n", "guest: checked\n"), [""; 0]);
+    }
+}

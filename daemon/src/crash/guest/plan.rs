@@ -1,0 +1,143 @@
+//! What one cut of a campaign with guests shall be: everything that chance decides, from one seed. What the guest does meanwhile is the
+//! guest's affair, so that the same plan meets it elsewhere each time.
+
+use media::power::{Random, Step};
+use oracle::simulator::Policy;
+use serde_json::{Value, json};
+
+/// Every so manieth cut takes the machine with it.
+const KILL_EVERY: u64 = 10;
+/// One in so many recoveries loses power itself.
+const RECOVERY_CUT_ONE_IN: u64 = 4;
+/// How many steps a load takes in a second or two, at the least.
+const STEPS_OF_A_LOAD: u64 = 12_000;
+/// Steps that every write of a guest takes.
+const FREQUENT: [Step; 13] = [
+    Step::DoorbellSeen,
+    Step::CommandFetched,
+    Step::CommandAccepted,
+    Step::CommandSubmitted,
+    Step::CompletionQueued,
+    Step::CompletionWritten,
+    Step::CompletionsPublished,
+    Step::InterruptRaised,
+    Step::RequestTaken,
+    Step::DataTransferred,
+    Step::UnitStaged,
+    Step::GroupStaged,
+    Step::PageProgram,
+];
+/// Steps that come now and then.
+const RARE: [Step; 7] = [
+    Step::PageHalfProgrammed,
+    Step::PageProgrammed,
+    Step::LineOpened,
+    Step::LineClosed,
+    Step::FlushBegun,
+    Step::FlushProgrammed,
+    Step::FlushSynced,
+];
+/// Steps of recovery, at which power may go once more.
+const IN_RECOVERY: [Step; 5] =
+    [Step::RecoveryBegun, Step::RecoveryScanned, Step::RecoveryReplayed, Step::RecoveryRoot, Step::RecoveryDone];
+
+/// One cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// From 1; also the pass in the stamps.
+    pub pass: u32,
+    /// Where the guest's atomic writes go.
+    pub file_system: &'static str,
+    /// When power goes, as `crash-arm` takes it.
+    pub at: Value,
+    /// What survives, as `crash-arm` and `power-cut` take it.
+    pub policy: Value,
+    /// The machine is killed with it, and another one booted.
+    pub kill: bool,
+    /// Where power goes again while the drive recovers.
+    pub again: Option<&'static str>,
+}
+
+impl Plan {
+    /// The cut of a pass, of a campaign that begins at `seed`.
+    #[must_use]
+    pub fn new(seed: u64, pass: u32, points: &[Step], policy: Option<Policy>) -> Self {
+        let mut random = Random::new(seed.wrapping_add(u64::from(pass)).wrapping_mul(0x9e37_79b9));
+        let at = point(&mut random, points);
+        let policy = policy.unwrap_or_else(|| *pick(&mut random, &Policy::NAMES.map(|(_, policy)| policy)));
+        let named = Policy::NAMES.into_iter().find(|(_, named)| *named == policy);
+        let mut words = json!({ "policy": named.map(|(name, _)| name), "tear": random.below(2) == 0 });
+        if policy == Policy::Random {
+            words["seed"] = json!(random.draw() >> 1);
+        }
+        let again = random.below(RECOVERY_CUT_ONE_IN) == 0;
+        Self {
+            pass,
+            file_system: if pass.is_multiple_of(2) { "ext4" } else { "xfs" },
+            at,
+            policy: words,
+            kill: u64::from(pass).is_multiple_of(KILL_EVERY),
+            again: again.then(|| pick(&mut random, &IN_RECOVERY).name()),
+        }
+    }
+
+    /// The arguments of `crash-arm`.
+    #[must_use]
+    pub fn arming(&self) -> Value {
+        let mut words = self.policy.clone();
+        words["at"] = self.at.clone();
+        words
+    }
+}
+
+fn pick<'a, T>(random: &mut Random, among: &'a [T]) -> &'a T {
+    let place = usize::try_from(random.below(among.len() as u64)).expect("a place in a list");
+    &among[place]
+}
+
+fn point(random: &mut Random, points: &[Step]) -> Value {
+    if !points.is_empty() {
+        let step = pick(random, points);
+        return named(random, *step);
+    }
+    match random.below(4) {
+        0 | 1 => json!({ "any-step": 1 + random.below(STEPS_OF_A_LOAD) }),
+        2 => {
+            let step = *pick(random, &FREQUENT);
+            named(random, step)
+        }
+        _ => {
+            let step = *pick(random, &RARE);
+            named(random, step)
+        }
+    }
+}
+
+fn named(random: &mut Random, step: Step) -> Value {
+    let most = if FREQUENT.contains(&step) { 500 } else { 4 };
+    json!({ "step": step.name(), "nth": 1 + random.below(most) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_makes_the_same_plans_again_and_another_one_does_not() {
+        let plans = |seed| (1..=50).map(|pass| Plan::new(seed, pass, &[], None)).collect::<Vec<_>>();
+        assert_eq!(plans(7), plans(7));
+        assert_ne!(plans(7), plans(8));
+        assert_eq!(plans(1).iter().filter(|plan| plan.kill).count(), 5);
+        assert_eq!(plans(1).iter().filter(|plan| plan.file_system == "xfs").count(), 25);
+        assert!(plans(1).iter().any(|plan| plan.again.is_some()));
+    }
+
+    #[test]
+    fn wishes_are_kept() {
+        for pass in 1..=20 {
+            let plan = Plan::new(3, pass, &[Step::FlushSynced], Some(Policy::NoneSurvive));
+            assert_eq!((&plan.at["step"], &plan.policy["policy"]), (&json!("flush-synced"), &json!("none-survive")));
+            assert_eq!(plan.policy.get("seed"), None);
+        }
+    }
+}

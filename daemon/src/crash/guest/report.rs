@@ -1,0 +1,152 @@
+//! What came of a campaign with guests.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use media::Nanoseconds;
+use serde_json::{Value, json};
+
+use super::super::report::{Report, escape};
+use super::plan::Plan;
+
+/// One cut, and what was wrong afterwards.
+pub struct Outcome {
+    /// Where power went; nothing where it went because the chosen point did not come.
+    pub step: Option<String>,
+    /// Writes of which the drive says that they were not durable.
+    pub not_durable: usize,
+    /// Power went again while the drive recovered.
+    pub again: bool,
+    /// What cannot be.
+    pub illegal: Vec<String>,
+    /// Where something cannot be: what the guest said before and after, and the drive's own report.
+    pub evidence: Value,
+}
+
+/// All cuts so far.
+#[derive(Default)]
+pub struct Tally {
+    cuts: u64,
+    again: u64,
+    boots: u64,
+    not_durable: u64,
+    steps: BTreeMap<String, u64>,
+    file_systems: BTreeMap<&'static str, u64>,
+    illegal: Vec<(u32, Vec<String>)>,
+}
+
+impl Tally {
+    /// One more cut.
+    pub fn count(&mut self, plan: &Plan, outcome: &Outcome) {
+        self.cuts += 1;
+        self.again += u64::from(outcome.again);
+        self.boots += u64::from(plan.kill);
+        self.not_durable += outcome.not_durable as u64;
+        let step = outcome.step.clone().unwrap_or_else(|| "at once".to_owned());
+        *self.steps.entry(step).or_default() += 1;
+        *self.file_systems.entry(plan.file_system).or_default() += 1;
+        if !outcome.illegal.is_empty() {
+            self.illegal.push((plan.pass, outcome.illegal.clone()));
+        }
+    }
+
+    /// So many cuts after which something was wrong.
+    #[must_use]
+    pub fn illegal(&self) -> usize {
+        self.illegal.len()
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn text(&self, seed: u64, time: Nanoseconds) -> String {
+        let mut text = String::new();
+        for (pass, illegal) in &self.illegal {
+            let _ = writeln!(text, "ILLEGAL, cut {pass}: {}", illegal.join("; "));
+        }
+        let steps: Vec<_> = self.steps.iter().map(|(step, cuts)| format!("{step} {cuts}")).collect();
+        let file_systems: Vec<_> = self.file_systems.iter().map(|(name, cuts)| format!("{name} {cuts}")).collect();
+        let Self { cuts, again, boots, not_durable, .. } = self;
+        let _ = writeln!(text, "{cuts} cuts of a guest from seed {seed} on, in {} s", time.0 / 1_000_000_000);
+        let _ = writeln!(text, "under atomic writes of 16 KiB: {}", file_systems.join(", "));
+        let _ = writeln!(
+            text,
+            "{boots} machines killed and booted again, the others went on; {again} cuts again in recovery"
+        );
+        let _ = writeln!(text, "{not_durable} writes were not durable when power went");
+        let _ = writeln!(text, "at {}", steps.join(", "));
+        let _ = writeln!(text, "{} illegal", self.illegal.len());
+        text
+    }
+
+    /// For who reads JUnit: a test case for each step, and one for each cut after which something was wrong.
+    #[must_use]
+    pub fn xml(&self, seed: u64, time: Nanoseconds) -> String {
+        let mut cases = String::new();
+        for step in self.steps.keys() {
+            let _ = writeln!(cases, "  <testcase classname=\"step\" name=\"{step}\"/>");
+        }
+        for (pass, illegal) in &self.illegal {
+            let message = escape(&illegal.join("; "));
+            let case =
+                format!("<testcase classname=\"cut\" name=\"{pass}\"><failure message=\"{message}\"/></testcase>");
+            let _ = writeln!(cases, "  {case}");
+        }
+        let (tests, failures) = (self.steps.len() + self.illegal.len(), self.illegal.len());
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"brownout crash --guest, seed {seed}\" \
+             tests=\"{tests}\" failures=\"{failures}\" time=\"{}\">\n{cases}</testsuite>\n",
+            time.0 / 1_000_000_000
+        )
+    }
+
+    /// One value for all.
+    #[must_use]
+    pub fn json(&self, seed: u64, time: Nanoseconds) -> Value {
+        json!({
+            "seed": seed, "cuts": self.cuts, "boots": self.boots, "again": self.again, "illegal": self.illegal.len(),
+            "not-durable": self.not_durable, "steps": self.steps, "file-systems": self.file_systems, "nanoseconds": time.0,
+        })
+    }
+}
+
+/// Writes down one cut.
+///
+/// # Errors
+/// The file does not take it.
+pub fn cut(report: &mut Report, plan: &Plan, outcome: &Outcome) -> anyhow::Result<()> {
+    report.line(|| {
+        json!({
+            "cut": plan.pass, "file-system": plan.file_system, "at": plan.at, "how": plan.policy, "killed": plan.kill,
+            "step": outcome.step, "not-durable": outcome.not_durable, "again": outcome.again, "illegal": outcome.illegal,
+            "evidence": outcome.evidence,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_wrong_is_in_every_report() {
+        let plan = Plan::new(1, 10, &[], None);
+        let outcome = |illegal: &[&str]| Outcome {
+            step: Some("group-staged".into()),
+            not_durable: 3,
+            again: false,
+            illegal: illegal.iter().map(|&text| text.to_owned()).collect(),
+            evidence: Value::Null,
+        };
+        let mut tally = Tally::default();
+        tally.count(&plan, &outcome(&[]));
+        assert!(tally.text(1, Nanoseconds(0)).ends_with("at group-staged 1\n0 illegal\n"));
+        tally.count(&plan, &outcome(&["torn <1>"]));
+        assert_eq!(tally.illegal(), 1);
+        let text = tally.text(1, Nanoseconds(0));
+        assert!(text.starts_with("ILLEGAL, cut 10: torn <1>\n2 cuts") && text.ends_with("1 illegal\n"), "{text}");
+        assert!(text.contains("2 machines killed"), "{text}");
+        assert!(tally.xml(1, Nanoseconds(0)).contains("tests=\"2\" failures=\"1\""));
+        assert!(tally.xml(1, Nanoseconds(0)).contains("torn &lt;1&gt;"));
+        assert_eq!(tally.json(1, Nanoseconds(0))["steps"]["group-staged"], 2);
+    }
+}

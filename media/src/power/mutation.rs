@@ -1,0 +1,85 @@
+//! Deliberate mistakes, one at a time, to see whether the tests of the power cut would find them. They exist only with the feature
+//! `mutations`, which no default build has: without it the question is answered `false` while compiling.
+
+/// Defines [`Mutation`] and its names.
+macro_rules! mutations {
+    ($($(#[doc = $doc:literal])+ $mutation:ident = $name:literal,)+) => {
+        /// A mistake.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mutation {
+            $($(#[doc = $doc])+ $mutation,)+
+        }
+
+        impl Mutation {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$mutation,)+];
+
+            /// The mistake's name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$mutation => $name,)+
+                }
+            }
+        }
+    };
+}
+
+mutations! {
+    /// Recovery takes a part of a group for a group.
+    GroupCommit = "group-commit",
+    /// A group counts as committed with its first page.
+    GroupHorizon = "group-horizon",
+    /// Recovery forgets which groups were given up: the next one may find them whole.
+    GivenUp = "given-up",
+    /// Of two voids next to each other recovery passes over one.
+    TwoVoids = "two-voids",
+    /// A flush is answered before the store has synced.
+    FlushOrder = "flush-order",
+    /// A flush leaves deallocations out.
+    FlushDeallocation = "flush-deallocation",
+    /// A write that ends at a boundary is taken for one that crosses it.
+    Boundary = "boundary",
+    /// In multiple atomicity mode a long write does not fall into windows.
+    Windows = "windows",
+    /// Force Unit Access of a write is not looked at.
+    ForcedWrite = "forced-write",
+    /// Force Unit Access of a read is not looked at.
+    ForcedRead = "forced-read",
+    /// Switching the cache off does not empty it.
+    CacheSwitch = "cache-switch",
+    /// A shutdown is complete before anything is durable.
+    Shutdown = "shutdown",
+    /// A line is erased while a loss of power would still bring back what lies in it.
+    EraseInvalidated = "erase-invalidated",
+    /// A line is erased before what was moved out of it is programmed.
+    EraseMoved = "erase-moved",
+    /// Collection leaves the metadata of a block behind.
+    MovedMetadata = "moved-metadata",
+    /// An unsafe shutdown is not counted.
+    UnsafeShutdown = "unsafe-shutdown",
+}
+
+#[cfg(feature = "mutations")]
+std::thread_local! {
+    static MADE: std::cell::Cell<Option<Mutation>> = const { std::cell::Cell::new(None) };
+}
+
+/// Makes a mistake from now on, in this thread; none with `None`.
+#[cfg(feature = "mutations")]
+pub fn make(mutation: Option<Mutation>) {
+    MADE.set(mutation);
+}
+
+/// Whether the mistake is to be made.
+#[cfg(feature = "mutations")]
+pub(crate) fn mutated(mutation: Mutation) -> bool {
+    MADE.get() == Some(mutation)
+}
+
+/// Whether the mistake is to be made: never.
+#[cfg(not(feature = "mutations"))]
+#[inline]
+pub(crate) const fn mutated(_: Mutation) -> bool {
+    false
+}
