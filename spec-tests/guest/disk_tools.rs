@@ -96,7 +96,10 @@ fn the_storage_daemon_hands_the_disk_on() -> Result<()> {
     let drive = drive("storage-daemon")?;
     let folder = tempfile::tempdir()?;
     let socket: PathBuf = folder.path().join("nbd.sock");
-    let disk = format!("driver=virtio-blk-vhost-user,node-name=disk,path={},cache.direct=on", drive.socket().display());
+    let disk = format!(
+        "driver=virtio-blk-vhost-user,node-name=disk,path={},cache.direct=on,discard=unmap",
+        drive.socket().display()
+    );
     let server = format!("addr.type=unix,addr.path={}", socket.display());
     let export = "nbd,id=export,node-name=disk,name=disk,writable=on";
     let arguments = ["--blockdev", &disk, "--nbd-server", &server, "--export", export];

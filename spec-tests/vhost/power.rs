@@ -24,7 +24,7 @@ const WRITE_ZEROES: u32 = 13;
 const OK: u8 = 0;
 /// All of the namespace, and what of it is read at a time.
 const BYTES: u64 = 4 << 20;
-const READ_BYTES: u64 = 256 << 10;
+const READ_BYTES: usize = 256 << 10;
 const DEPTH: usize = 8;
 const COMMANDS: usize = 40;
 const PASSES: u32 = 6;
@@ -153,8 +153,8 @@ impl Client<'_> {
     fn look(&mut self) -> Image {
         let block = usize::try_from(self.block).expect("short");
         let mut found = Vec::new();
-        for part in 0..BYTES / READ_BYTES {
-            let (status, bytes, _) = self.driver.request(IN, part * READ_BYTES / 512, &[], READ_BYTES as usize);
+        for part in 0..BYTES / READ_BYTES as u64 {
+            let (status, bytes, _) = self.driver.request(IN, part * (READ_BYTES as u64 / 512), &[], READ_BYTES);
             assert_eq!(status, OK);
             found.extend(bytes.chunks(block).map(|bytes| Found::look(bytes, &[])));
         }
@@ -187,7 +187,7 @@ fn life(seed: u64) -> u32 {
     let build = build(block);
     let parameters = parameters(&build);
     let device = Device::start(build);
-    let mut image: Image = vec![vec![Found::Zeroes; (BYTES / u64::from(block)) as usize]];
+    let mut image: Image = vec![vec![Found::Zeroes; usize::try_from(BYTES / u64::from(block)).expect("few")]];
     let mut tripped = 0;
     for pass in 1..=PASSES {
         let mut driver = Driver::connect(&device.path(), Wishes::default());

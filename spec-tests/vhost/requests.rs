@@ -21,7 +21,7 @@ const IO_ERROR: u8 = 1;
 const UNSUPPORTED: u8 = 2;
 
 fn pattern(seed: u8, length: usize) -> Vec<u8> {
-    (0..length).map(|index| seed.wrapping_add((index % 251).to_le_bytes()[0])).collect()
+    (0..=250).cycle().map(|byte| seed.wrapping_add(byte)).take(length).collect()
 }
 
 fn segment(sector: u64, sectors: u32, flags: u32) -> Vec<u8> {

@@ -124,6 +124,8 @@ struct Queue {
     count: usize,
     /// Heads of requests with commands left to submit.
     backlog: VecDeque<u16>,
+    /// Requests that are over, for the next ones.
+    #[expect(clippy::vec_box, reason = "they move between here and `active` by their boxes")]
     spare: Vec<Box<Active>>,
 }
 

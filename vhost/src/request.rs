@@ -168,8 +168,9 @@ fn read<M: GuestMemory>(
             }
             let bytes = incoming.min(ID_BYTES as u64);
             pieces(data.writable, 0, bytes, &mut extent.pieces)?;
-            // At most 20, and the status, which lies behind all of the room.
-            Ok((Operation::Identify, if bytes == incoming { bytes as u32 + 1 } else { bytes as u32 }))
+            // The status lies behind all of the room.
+            let told = if bytes == incoming { bytes + 1 } else { bytes };
+            Ok((Operation::Identify, u32::try_from(told).map_err(|_| Wrong::Unsupported)?))
         }
         request_type::DISCARD | request_type::WRITE_ZEROES => {
             if incoming > 0 {

@@ -216,7 +216,8 @@ impl Server {
         let process = process_of(&stream);
         match Client::new(&self.epoll, stream, Session::new(disk, rings, Arc::clone(&self.epoll))) {
             Ok(client) => self.client = Some(client),
-            Err((session, error)) => {
+            Err(failed) => {
+                let (session, error) = *failed;
                 warn!(%error, "cannot attend to a client");
                 return Err(Box::new(session.disk.stop()));
             }
@@ -278,15 +279,19 @@ fn process_of(stream: &UnixStream) -> Option<i32> {
 }
 
 impl Client {
-    fn new(epoll: &Arc<OwnedFd>, stream: UnixStream, session: Session) -> Result<Self, (Session, io::Error)> {
+    fn new(epoll: &Arc<OwnedFd>, stream: UnixStream, session: Session) -> Result<Self, Box<(Session, io::Error)>> {
         let watched = stream.try_clone().and_then(|copy| {
             let handler_copy = stream.try_clone()?;
             Ok((Watched::arrivals(epoll, copy.into(), CLIENT_TOKEN)?, handler_copy))
         });
         let (watched, copy) = match watched {
             Ok(both) => both,
-            Err(error) => return Err((session, error)),
+            Err(error) => return Err(Box::new((session, error))),
         };
+        #[expect(
+            clippy::arc_with_non_send_sync,
+            reason = "the request handler takes its device so; both stay in this thread"
+        )]
         let session = Arc::new(Mutex::new(session));
         let handler = BackendReqHandler::from_stream(copy, Arc::clone(&session));
         Ok(Self { stream, _watched: watched, handler, session, begun: false })
