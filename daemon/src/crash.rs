@@ -22,13 +22,13 @@ pub const AFTER: &str = "Example:\n  brownout crash --in-process --cuts 100000 -
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("where").required(true)))]
 pub struct Arguments {
-    /// Drives of every shape in this process, thousands of cuts a second
+    /// Drives of every shape, within this process
     #[arg(long, group = "where")]
     in_process: bool,
-    /// Guests that write atomically; needs a checkout: make guest
+    /// Linux guests, in a checkout after make guest
     #[arg(long, group = "where", conflicts_with = "runs")]
     guest: bool,
-    /// Cut power so often at the least
+    /// So many cuts at the least
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     cuts: u64,
     /// The first drive; the next ones count on from it
@@ -40,11 +40,11 @@ pub struct Arguments {
     /// What the cache leaves behind [default: all of them]
     #[arg(long, value_parser = policies())]
     policy: Option<Policy>,
-    /// Promises that the drives break, as for serve; joined by +
+    /// Promises to break, as in --media; joined by +
     #[arg(long, value_name = "MODE", value_delimiter = '+', hide_possible_values = true,
         value_parser = PossibleValuesParser::new(Misbehaviour::NAMES))]
     misbehave: Vec<String>,
-    /// Run every drive so often: each time the same must happen
+    /// Run each drive so often, to the same end
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     runs: u64,
     /// Of N shards the I-th, from 1

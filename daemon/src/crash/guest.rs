@@ -116,7 +116,7 @@ impl Bench {
     }
 
     fn boot(&mut self) -> anyhow::Result<()> {
-        let machine = Machine::new(Kernel::Newest).name("crash").script(scripts::POWER_CUTS);
+        let machine = Machine::new(Kernel::Newest).name("crash").script(scripts::CAMPAIGN);
         let device = Device::VfioUser { socket: self.drive.socket().to_owned() };
         let guest = machine.device(device).timeout(PATIENCE).spawn()?;
         self.guest.insert(guest).wait_for("guest: ready", PATIENCE).map(drop)

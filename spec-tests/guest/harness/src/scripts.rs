@@ -7,6 +7,8 @@ pub const LIBRARY: &str = include_str!("../../scripts/lib.sh");
 pub const VERIFY: &str = include_str!("../../scripts/verify.sh");
 /// ext4 and XFS: made, filled, unmounted, compared, checked.
 pub const FILESYSTEMS: &str = include_str!("../../scripts/filesystems.sh");
+/// What a virtio disk says of itself and does, with places at which the test looks from outside.
+pub const DISK: &str = include_str!("../../scripts/disk.sh");
 /// XFS with 16-KiB blocks and sectors, on a namespace with 16-KiB logical blocks.
 pub const XFS16K: &str = include_str!("../../scripts/xfs16k.sh");
 /// Fifty controller resets under a verifying load.
@@ -18,8 +20,12 @@ pub const LIMITS: &str = include_str!("../../scripts/limits.sh");
 /// Random small writes, and what the drive says they cost.
 pub const AMPLIFICATION: &str = include_str!("../../scripts/amplification.sh");
 /// The guest's half of `brownout crash --guest`.
-pub const POWER_CUTS: &str = include_str!("../../scripts/powercuts.sh");
+pub const CAMPAIGN: &str = include_str!("../../scripts/campaign.sh");
+/// A drive that loses power under a driver that nobody warns.
+pub const POWERLESS: &str = include_str!("../../scripts/powerless.sh");
 /// The second act of `make demo`: what is written as power goes, and what another boot finds of it.
 pub const POWER_CUT: &str = include_str!("../../scripts/powercut.sh");
+/// A block that cannot be read until it is written.
+pub const MEDIUM: &str = include_str!("../../scripts/medium.sh");
 /// What `make demo` shows.
 pub const DEMO: &str = include_str!("../../scripts/demo.sh");
