@@ -19,7 +19,7 @@ SECONDS ?= 600
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
 
-demo: ## build, boot a guest on a RAM-backed drive, and watch it do verified I/O
+demo: ## build, boot a guest on a RAM-backed drive, watch it do verified I/O, and cut the power of another
 	@.ci/prepare
 	@spec-tests/guest/assets >/dev/null
 	cargo build --release --locked --package daemon

@@ -38,7 +38,7 @@ mod state;
 mod turn;
 
 use media::power::{Mark, Step};
-use media::{LbaRange, Media, Nanoseconds, Request, Submitted, Token, VolumeId};
+use media::{LbaRange, Media, Request, Submitted, Token, VolumeId};
 use nvme_spec::log::Event;
 use nvme_spec::{Command, Status, register};
 
@@ -62,6 +62,8 @@ use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Ta
 use state::{Registers, Reset, Shutdown};
 
 pub use irq::{Effect, InterruptMode};
+/// The time that [`Controller::step`] is told.
+pub use media::Nanoseconds;
 
 /// How much one step does at the most, so that a step has an end: a command counts for one, and its data for one in
 /// [`PIECES_PER_WORK`] pieces of guest memory. A host can describe half a megabyte one byte at a time.

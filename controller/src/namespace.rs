@@ -118,28 +118,23 @@ impl Namespaces {
     }
 
     /// The active namespace with this identifier.
+    #[inline]
     pub(crate) fn get(&self, nsid: u32) -> Option<&Namespace> {
+        // Identifiers are mostly given out from 1 on without a gap.
+        let guess = self.active.get((nsid as usize).wrapping_sub(1));
+        guess.filter(|namespace| namespace.identity.nsid == nsid).or_else(|| self.search(nsid))
+    }
+
+    #[inline(never)]
+    fn search(&self, nsid: u32) -> Option<&Namespace> {
         let place = self.active.binary_search_by_key(&nsid, |namespace| namespace.identity.nsid).ok()?;
         self.active.get(place)
     }
 
     /// The namespace that a command means: one that cannot be is refused otherwise than one that only is not there (B106).
-    #[inline]
     pub(crate) fn resolve(&self, nsid: u32) -> Result<&Namespace, Status> {
-        // Identifiers are mostly given out from 1 on without a gap.
-        let place = (nsid as usize).wrapping_sub(1);
-        if let Some(namespace) = self.active.get(place).filter(|namespace| namespace.identity.nsid == nsid) {
-            return Ok(namespace);
-        }
-        self.resolve_by_search(nsid)
-    }
-
-    #[inline(never)]
-    fn resolve_by_search(&self, nsid: u32) -> Result<&Namespace, Status> {
-        if let Some(namespace) = self.get(nsid) {
-            return Ok(namespace);
-        }
-        Err(if self.is_valid(nsid) { Status::INVALID_FIELD } else { Status::INVALID_NAMESPACE })
+        let refusal = || if self.is_valid(nsid) { Status::INVALID_FIELD } else { Status::INVALID_NAMESPACE };
+        self.get(nsid).ok_or_else(refusal)
     }
 
     /// Whether the identifier could name a namespace.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
 
 use crate::crash;
+use crate::machine::Front;
 use crate::options::{Bytes, Given};
 
 const AFTER: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --namespace size=1GiB,lba=4096";
@@ -36,7 +37,7 @@ pub enum Verb {
     #[command(after_help = AFTER_SERVE)]
     Serve(Serve),
     /// Start a stock QEMU with the device already plugged in
-    #[command(after_help = AFTER_QEMU)]
+    #[command(after_help = AFTER_QEMU, override_usage = "brownout qemu [OPTIONS] [-- <QEMU ARGS>...]")]
     Qemu(Qemu),
     /// Give a running device a command, or follow its events
     #[command(after_help = AFTER_CTL)]
@@ -82,9 +83,12 @@ impl From<DeviceArguments> for Given {
 /// `brownout serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// The socket to listen at
+    /// Be an NVMe device (vfio-user) for QEMU 10.1 or later
+    #[arg(long, value_name = "PATH", required_unless_present = "vhost_user")]
+    pub socket: Option<PathBuf>,
+    /// Be a virtio disk (vhost-user) for any QEMU
     #[arg(long, value_name = "PATH")]
-    pub socket: PathBuf,
+    pub vhost_user: Option<PathBuf>,
     /// The control socket (QMP), for `brownout ctl`
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
@@ -114,9 +118,12 @@ pub struct Qemu {
     /// Guest memory [default: 1GiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Bytes>,
-    /// QEMU 10.1 or later, if not in PATH
+    /// The QEMU to start, if not the one in PATH
     #[arg(long, value_name = "PATH")]
     pub qemu: Option<PathBuf>,
+    /// vfio-user: NVMe (default), or vhost-user: virtio
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true, hide_default_value = true)]
+    pub front: Front,
     /// The control socket (QMP), for `brownout ctl`
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,

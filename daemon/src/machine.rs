@@ -4,6 +4,6 @@ mod arguments;
 mod child;
 mod find;
 
-pub use arguments::{MACHINE_MEMORY, Machine, shell_line};
+pub use arguments::{Front, MACHINE_MEMORY, Machine, shell_line};
 pub use child::{Ended, become_qemu, run};
 pub use find::Search;

@@ -1,9 +1,9 @@
 //! The binary `brownout`: an NVMe SSD in software, plugged into stock QEMU.
 //!
 //! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`], [`ctl`],
-//! [`crash`], [`waf`] and [`media_file`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`control`] takes orders
-//! for it, [`wiring`] joins it with controller and transport, [`device_thread`], [`device_loop`] and [`watch`] run them.
-//! Only [`clock`] knows what time it is.
+//! [`crash`], [`waf`] and [`media_file`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`fronts`] are the sockets
+//! through which it can be had, [`control`] takes orders for it, [`wiring`] joins them, [`device_thread`], [`device_loop`] and [`watch`]
+//! run them. Only [`clock`] knows what time it is.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ mod ctl;
 mod device_loop;
 mod device_thread;
 mod failure;
+mod fronts;
 mod logging;
 mod machine;
 mod media_file;

@@ -8,8 +8,9 @@ use anyhow::Context;
 
 use crate::device_thread::DeviceThread;
 use crate::failure::Failure;
-use crate::machine::{MACHINE_MEMORY, Machine, shell_line};
+use crate::machine::{Front, MACHINE_MEMORY, Machine, shell_line};
 use crate::options::{OptionError, Settings};
+use crate::wiring::Places;
 use crate::{cli, stop, wiring};
 
 /// The longest path that a socket's address holds, with the zero byte that ends it.
@@ -20,21 +21,27 @@ const SOCKET_PATH_BYTES: usize = 107;
 /// # Errors
 /// A wrong option, or a device that cannot be made or breaks.
 pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
-    let cli::Serve { socket, control, device } = arguments;
-    check_socket("--socket", &socket)?;
-    if let Some(control) = &control {
-        check_socket("--control", control)?;
+    let cli::Serve { socket, vhost_user, control, device } = arguments;
+    let places = Places { socket, vhost_user, control };
+    for (option, place) in
+        [("--socket", &places.socket), ("--vhost-user", &places.vhost_user), ("--control", &places.control)]
+    {
+        place.as_deref().map_or(Ok(()), |place| check_socket(option, place))?;
     }
     let settings = Settings::read(&device.into())?;
-    let mut introduction = introduction(&settings, &socket)?;
-    if let Some(control) = &control {
+    if places.vhost_user.is_some() {
+        check_disk(&settings)?;
+    }
+    let mut introduction = introduction(&settings, &places)?;
+    if let Some(control) = &places.control {
         introduction += &format!("\n# orders: brownout ctl {} query-status\n", control.display());
     }
     let signals = stop::on_signals().context("cannot listen for signals")?;
 
-    let place = socket.clone();
-    let device = DeviceThread::start(signals, move || wiring::open(settings, &place, control.as_deref()))?;
-    write!(io::stdout(), "{introduction}\nready: listening on {}\n", socket.display())
+    let ready: Vec<_> =
+        [&places.socket, &places.vhost_user].into_iter().flatten().map(|at| at.display().to_string()).collect();
+    let device = DeviceThread::start(signals, move || wiring::open(settings, &places))?;
+    write!(io::stdout(), "{introduction}\nready: listening on {}\n", ready.join(" and "))
         .and_then(|()| io::stdout().flush())
         .context("cannot say that the device is ready")?;
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
@@ -44,17 +51,37 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
 }
 
 /// What a user needs to know before plugging the device in.
-fn introduction(settings: &Settings, socket: &Path) -> anyhow::Result<String> {
+fn introduction(settings: &Settings, places: &Places) -> anyhow::Result<String> {
     let configuration = settings.to_toml().context("cannot print the configuration")?;
-    // QEMU resolves the path in its own folder.
-    let socket = std::path::absolute(socket).context("cannot tell the socket's full path")?;
-    let machine = Machine { memory_mib: MACHINE_MEMORY.0 >> 20, ..Machine::default() };
-    let plug = machine.plug(&socket)?;
-    let line = shell_line(std::iter::once(OsStr::new("qemu-system-x86_64")).chain(plug.iter().map(AsRef::as_ref)));
     let figures: String = settings.media.figures().iter().map(|line| format!("# {line}\n")).collect();
-    Ok(format!(
-        "# configuration (--config reads it back)\n{configuration}\n{figures}\n# QEMU 10.1 or later; its memory must be shared\n{line}\n"
-    ))
+    let mut text = format!("# configuration (--config reads it back)\n{configuration}\n{figures}");
+    let fronts = [
+        (Front::VfioUser, &places.socket, "QEMU 10.1 or later; its memory must be shared"),
+        (Front::VhostUser, &places.vhost_user, "QEMU of any age, here 9.2 or later; its memory must be shared"),
+    ];
+    for (front, socket, title) in fronts {
+        let Some(socket) = socket else { continue };
+        // QEMU resolves the path in its own folder.
+        let socket = std::path::absolute(socket).context("cannot tell the socket's full path")?;
+        let machine = Machine { memory_mib: MACHINE_MEMORY.0 >> 20, front, ..Machine::default() };
+        let plug = machine.plug(&socket)?;
+        let line = shell_line(std::iter::once(OsStr::new("qemu-system-x86_64")).chain(plug.iter().map(AsRef::as_ref)));
+        text.push_str(&format!("\n# {title}\n{line}\n"));
+    }
+    Ok(text)
+}
+
+/// A virtio disk is the first namespace, and carries nothing beside its blocks.
+///
+/// # Errors
+/// That namespace has metadata.
+pub fn check_disk(settings: &Settings) -> Result<(), OptionError> {
+    let metadata = settings.media.ssd.volumes.first().map_or(0, |volume| volume.metadata_bytes);
+    if metadata > 0 {
+        let remedy = "the first namespace becomes a virtio disk, which carries no metadata: give it ms=0";
+        return Err(OptionError::new("--namespace", format!("ms={metadata}"), remedy));
+    }
+    Ok(())
 }
 
 /// A socket's address holds so much and no more.
@@ -78,7 +105,9 @@ mod tests {
     #[test]
     fn the_introduction_holds_the_configuration_and_the_arguments() {
         let settings = Settings::read(&Given::default()).expect("defaults");
-        let text = introduction(&settings, Path::new("/run/disk.sock")).expect("printable");
+        let places = Places { socket: Some("/run/disk.sock".into()), ..Places::default() };
+        let text = introduction(&settings, &places).expect("printable");
+        assert!(!text.contains("vhost-user"), "{text}");
         assert!(text.contains("\nserial = \"brownout-0\"\n"), "{text}");
         assert!(text.contains("\n[[namespace]]\nsize = \"1GiB\"\n"), "{text}");
         assert!(text.contains("\n[media]\nstore = \"ram\"\niu = \"4KiB\"\nop = \"7%\"\n"), "{text}");
@@ -90,6 +119,18 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\"path\":\"/run/disk.sock\""), "{text}");
+    }
+
+    #[test]
+    fn a_virtio_disk_is_introduced_as_one_and_has_no_metadata() {
+        let settings = Settings::read(&Given::default()).expect("defaults");
+        let places = Places { vhost_user: Some("/run/disk.sock".into()), ..Places::default() };
+        let text = introduction(&settings, &places).expect("printable");
+        assert!(text.contains("-device vhost-user-blk-pci,") && !text.contains("vfio-user-pci"), "{text}");
+        assert_eq!(check_disk(&settings), Ok(()));
+        let given = Given { namespaces: vec!["size=64MiB,ms=8".into()], ..Given::default() };
+        let error = check_disk(&Settings::read(&given).expect("legal")).expect_err("metadata").to_string();
+        assert!(error.starts_with("--namespace ms=8: the first namespace becomes"), "{error}");
     }
 
     #[test]

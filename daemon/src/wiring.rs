@@ -1,39 +1,33 @@
-//! Where the parts meet: media, controller, transport and control socket become one [`Drive`].
+//! Where the parts meet: media, controller, transports and control socket become one [`Drive`].
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use anyhow::Context;
-use controller::config::{Config, Doorbells};
-use controller::dma::DoorbellPage;
-use controller::{Controller, Effect};
+use controller::Controller;
 use media::Nanoseconds;
-use vfio::{Server, ServerConfig};
 
 use crate::control::{Desk, Device, Watcher};
 use crate::device_loop::{Drive, Turn};
+use crate::fronts::Fronts;
+pub use crate::fronts::Places;
 use crate::open_media::open_media;
 use crate::options::Settings;
 use crate::watch::Watch;
 
-/// How many messages are handled before the controller has its turn.
-const MESSAGES_PER_TURN: usize = 64;
-
-/// Makes the device and listens at `socket`, and at `control` for orders. Runs in the thread that will attend to it. Nobody is
-/// listened to before the media has recovered.
+/// Makes the device and listens at the places. Runs in the thread that will attend to it. Nobody is listened to before the media has
+/// recovered.
 ///
 /// # Errors
-/// The media cannot be used, or the socket cannot be made.
-pub fn open(settings: Settings, socket: &Path, control: Option<&Path>) -> anyhow::Result<Wired> {
+/// The media cannot be used, or a socket cannot be made.
+pub fn open(settings: Settings, places: &Places) -> anyhow::Result<Wired> {
     let watch = Watch::new().context("cannot make what the device waits for")?;
     let media = open_media(&settings.media, watch.waker())?;
-    let server = Server::bind(socket, &function(&settings.controller))
-        .with_context(|| format!("cannot listen at {}", socket.display()))?;
-    watch.add(server.as_fd()).context("cannot wait for the socket")?;
     let controller = Controller::new(settings.controller.clone(), media);
-    let control = control.map(|path| Control::open(path, &watch, &controller)).transpose()?;
-    Ok(Wired { server, controller, watch, settings, control })
+    let control = places.control.as_deref().map(|path| Control::open(path, &watch, &controller)).transpose()?;
+    let fronts = Fronts::open(controller, places, &watch)?;
+    Ok(Wired { fronts, watch, settings, control })
 }
 
 /// The control socket, and what its peers were told last.
@@ -52,25 +46,9 @@ impl Control {
     }
 }
 
-/// The PCI function that carries the controller.
-fn function(config: &Config) -> ServerConfig {
-    ServerConfig {
-        vendor_id: config.vendor_id,
-        device_id: config.device_id,
-        subsystem_vendor_id: config.vendor_id,
-        vectors: config.vectors,
-        doorbells: match config.doorbells {
-            Doorbells::Trapped => vfio::Doorbells::Trapped,
-            Doorbells::Mapped => vfio::Doorbells::Mapped,
-        },
-        ..ServerConfig::default()
-    }
-}
-
-/// A controller and the server through which a guest reaches it.
+/// A controller and the servers through which a guest reaches it.
 pub struct Wired {
-    server: Server,
-    controller: Controller,
+    fronts: Fronts,
     watch: Watch,
     settings: Settings,
     control: Option<Control>,
@@ -81,12 +59,9 @@ impl Wired {
     fn obey(&mut self, now: Nanoseconds) -> bool {
         let Some(control) = self.control.as_mut().filter(|control| control.rung) else { return false };
         control.rung = false;
-        let mut device = Device {
-            controller: &mut self.controller,
-            settings: &self.settings,
-            now,
-            client_connected: self.server.client_connected(),
-        };
+        let client_connected = self.fronts.client_connected();
+        let mut controller = self.fronts.controller();
+        let mut device = Device { controller: &mut controller, settings: &self.settings, now, client_connected };
         let mut obeyed = false;
         while control.desk.attend(&mut device) {
             obeyed = true;
@@ -104,36 +79,29 @@ impl Drive for Wired {
         if let Some(control) = &mut self.control {
             control.rung |= heard;
         }
-        let progress = self.server.service(&mut self.controller, MESSAGES_PER_TURN)?;
-        Ok(heard || progress.messages > 0)
+        Ok(self.fronts.service()? || heard)
     }
 
     fn step(&mut self, now: Nanoseconds) -> Turn {
         let obeyed = self.obey(now);
-        let page = self.server.doorbells().map(|page| page as &dyn DoorbellPage);
-        let progress = self.controller.step(now, self.server.memory(), page);
-        for effect in self.controller.take_effects() {
-            match (effect, &self.control) {
-                (Effect::Message { vector }, _) => self.server.signal_message(vector),
-                (Effect::EventReported(event), Some(control)) => control.desk.happened(event.into()),
-                (Effect::EventReported(_), None) | (Effect::Pin { .. }, _) => {}
+        let Self { fronts, control, .. } = self;
+        let turn = fronts.step(now, |event| {
+            if let Some(control) = control {
+                control.desk.happened(event.into());
             }
-        }
-        // The level, not its changes: the client may have unmasked the pin since the last step.
-        self.server.set_pin(self.controller.pin_asserted());
-        let worked = obeyed || progress.worked;
-        let mut next_event = progress.next_event;
-        if let Some(Control { desk, watcher, .. }) = &mut self.control {
-            let connected = self.server.client_connected();
-            watcher.look(now, &self.controller, connected, worked, |event| desk.happened(event));
+        });
+        let worked = obeyed || turn.worked;
+        let mut next_event = turn.next_event;
+        if let Some(Control { desk, watcher, .. }) = control {
+            let connected = fronts.client_connected();
+            watcher.look(now, &fronts.controller(), connected, worked, |event| desk.happened(event));
             next_event = [next_event, watcher.due()].into_iter().flatten().min();
         }
         Turn { worked, next_event }
     }
 
     fn arm(&mut self) -> bool {
-        let page = self.server.doorbells().map(|page| page as &dyn DoorbellPage);
-        self.controller.arm(self.server.memory(), page)
+        self.fronts.arm()
     }
 
     fn readiness(&self) -> BorrowedFd<'_> {
@@ -141,15 +109,16 @@ impl Drive for Wired {
     }
 
     fn rest(&mut self, now: Nanoseconds) -> Option<Result<(), String>> {
-        if !self.controller.power_is_on() {
+        let mut controller = self.fronts.controller();
+        if !controller.power_is_on() {
             // What was to be lost is lost already: this end takes nothing from it.
             return Some(Ok(()));
         }
-        let outcome = self.controller.quiesce(now)?;
+        let outcome = controller.quiesce(now)?;
         Some(outcome.map_err(|error| format!("the media did not come to rest: {error:?}")))
     }
 
     fn must_be_polled(&self) -> bool {
-        self.server.doorbells().is_some() && self.server.client_connected()
+        self.fronts.must_be_polled()
     }
 }

@@ -1,8 +1,10 @@
 //! Stock kernels in stock QEMU on the device: what a user's guest would do. Each test starts a daemon and a guest of its own.
 
 mod atomic;
+mod disk_tools;
 mod indirection;
 mod kept;
 mod power;
 mod processes;
+mod virtio;
 mod workloads;

@@ -152,8 +152,13 @@ impl Media for SlowMedia {
         let mut behaviour = self.behaviour.borrow_mut();
         behaviour.asked.push(Asked::WriteCache(enabled));
         behaviour.cache = behaviour.cache.map(|_| enabled);
+        let pretended = behaviour.cache.is_some();
         drop(behaviour);
-        self.after(now, token, Submitted::Done(Ok(())), None)
+        let submitted = match pretended {
+            true => Submitted::Done(Ok(())),
+            false => self.inner.set_write_cache(now, token, enabled),
+        };
+        self.after(now, token, submitted, None)
     }
 
     fn submit(&mut self, now: Nanoseconds, token: Token, volume: VolumeId, request: Request<'_>) -> Submitted {

@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("controller", &["nvme-spec", "media"]),
     ("nvme-host", &["nvme-spec"]),
     ("vfio", &["controller"]),
-    ("vhost", &["controller", "nvme-host", "nvme-spec"]),
+    ("vhost", &["controller", "nvme-host", "nvme-spec", "vfio"]),
     ("traces", &["nvme-host", "nvme-spec", "controller", "media"]),
     ("oracle", &["nvme-host", "nvme-spec", "controller", "media"]),
     (

@@ -27,7 +27,7 @@ pub(crate) const UNMASK_TOKEN: u64 = 2;
 
 /// Where one interrupt goes.
 #[derive(Debug)]
-struct Signal {
+pub struct Signal {
     descriptor: OwnedFd,
     /// Whether a write returns at once even if the client has filled the counter up.
     nonblocking: bool,
@@ -36,7 +36,10 @@ struct Signal {
 impl Signal {
     /// Takes an event descriptor. Files, pipes and sockets are refused: a write to them could block, or tell the client more than
     /// it should know.
-    fn new(descriptor: OwnedFd) -> Result<Self, Errno> {
+    ///
+    /// # Errors
+    /// It is no event descriptor.
+    pub fn new(descriptor: OwnedFd) -> Result<Self, Errno> {
         const TYPE_BITS: u32 = 0o170_000;
         let status = fstat(&descriptor).map_err(|_| Errno::INVAL)?;
         let flags = fcntl_getfl(&descriptor).map_err(|_| Errno::INVAL)?;
@@ -48,7 +51,7 @@ impl Signal {
     }
 
     /// Adds one to the counter. A full counter needs nothing: the client has not looked at it since.
-    fn raise(&self) {
+    pub fn raise(&self) {
         if self.nonblocking || ready(&self.descriptor, PollFlags::OUT) {
             let _ = write(&self.descriptor, &1_u64.to_ne_bytes());
         }

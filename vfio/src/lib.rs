@@ -36,9 +36,12 @@ pub mod testing;
 mod watch;
 
 pub use device::{Device, InterruptMode};
+pub use interrupt::Signal;
+pub use limit::Limit;
 pub use memory::Memory;
 pub use page::Page;
 pub use server::{Doorbells, Progress, Server, ServerConfig};
+pub use watch::Watched;
 
 /// Bytes of a page, here and in the protocol: what DMA maps and mappable areas are multiples of.
 pub const PAGE_BYTES: u64 = 4096;

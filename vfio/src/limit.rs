@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts occurrences of one kind of event and picks those worth a log line: the first eight, then every power of two.
 #[derive(Debug, Default)]
-pub(crate) struct Limit {
+pub struct Limit {
     seen: AtomicU64,
 }
 
 impl Limit {
     /// Counts one more. The count so far if this one should be logged.
-    pub(crate) fn admit(&self) -> Option<u64> {
+    #[must_use]
+    pub fn admit(&self) -> Option<u64> {
         let count = self.seen.fetch_add(1, Ordering::Relaxed) + 1;
         (count <= 8 || count.is_power_of_two()).then_some(count)
     }

@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
@@ -111,6 +111,24 @@ impl Mapping {
         self.guarded(|| {
             // SAFETY: as in `read`, with the range found writable.
             unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) }
+        })
+    }
+
+    /// Loads with acquire ordering. `offset` is a multiple of 2.
+    pub(crate) fn load_u16(&self, offset: usize) -> Result<u16, Lost> {
+        let number = self.aligned::<u16>(offset, Access::READ);
+        self.guarded(|| {
+            // SAFETY: as in `load_u32`.
+            u16::from_le(unsafe { AtomicU16::from_ptr(number) }.load(Ordering::Acquire))
+        })
+    }
+
+    /// Stores with release ordering. `offset` is a multiple of 2.
+    pub(crate) fn store_u16(&self, offset: usize, value: u16) -> Result<(), Lost> {
+        let number = self.aligned::<u16>(offset, Access::WRITE);
+        self.guarded(|| {
+            // SAFETY: as in `store_u32`.
+            unsafe { AtomicU16::from_ptr(number) }.store(value.to_le(), Ordering::Release);
         })
     }
 
@@ -281,6 +299,8 @@ mod tests {
         other.read(4, &mut bytes).expect("read");
         assert_eq!(bytes, [1, 2, 3, 4, 1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(other.load_u32(4), Ok(0x0403_0201));
+        one.store_u16(2, 0x0201).expect("store");
+        assert_eq!((other.load_u16(2), other.load_u32(0)), (Ok(0x0201), Ok(0x0201_0000)));
         one.store_pairs(16, &[[1_u64.to_le(), 2_u64.to_le()], [3_u64.to_le(), 4_u64.to_le()]]).expect("store");
         assert_eq!((other.load_u32(24), other.load_u32(32), other.load_u32(40)), (Ok(2), Ok(3), Ok(4)));
     }

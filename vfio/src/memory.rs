@@ -234,6 +234,22 @@ impl Memory {
         access(mapping, offset).map_err(|lost| self.report(address, lost))
     }
 
+    /// One load of a naturally aligned 16-bit little-endian number, with acquire ordering.
+    ///
+    /// # Errors
+    /// [`DmaFault`] if it cannot be read or is not aligned.
+    pub fn load_u16(&self, address: u64) -> Result<u16, DmaFault> {
+        self.number::<2, _>(address, Access::READ, Mapping::load_u16)
+    }
+
+    /// One store of a naturally aligned 16-bit little-endian number, with release ordering.
+    ///
+    /// # Errors
+    /// [`DmaFault`] if it cannot be written or is not aligned.
+    pub fn store_u16(&self, address: u64, value: u16) -> Result<(), DmaFault> {
+        self.number::<2, _>(address, Access::WRITE, |mapping, offset| mapping.store_u16(offset, value))
+    }
+
     fn report(&self, address: u64, _: Lost) -> DmaFault {
         if let Some(times) = self.lost.admit() {
             warn!(address = format_args!("{address:#x}"), times, "guest memory vanished: its file was cut short");
@@ -268,7 +284,8 @@ fn file_part(request: &DmaMap, file: &OwnedFd) -> Result<FilePart, Errno> {
     let status = fstat(file).map_err(|_| Errno::INVAL)?;
     let length = u64::try_from(status.st_size).unwrap_or(0);
     let plausible = match FileType::from_raw_mode(status.st_mode) {
-        FileType::RegularFile => request.offset + request.length <= length,
+        // The rest of a file's last page is there as well.
+        FileType::RegularFile => request.offset + request.length <= length.next_multiple_of(PAGE_BYTES),
         FileType::CharacterDevice => true,
         _ => false,
     };

@@ -188,6 +188,26 @@ impl Server {
         Ok(progress)
     }
 
+    /// Closes every connection that waits, for a device that is in other hands. True if there were any. Not for a server with a client.
+    ///
+    /// # Errors
+    /// The server's own descriptors fail.
+    pub fn turn_away(&mut self, why: &str) -> io::Result<bool> {
+        assert!(self.connection.is_none(), "a client would be forgotten");
+        let mut any = false;
+        while self.ready()?.listener
+            && let Some(stream) = self.take_connection()
+        {
+            any = true;
+            let process =
+                rustix::net::sockopt::socket_peercred(&stream).ok().map(|peer| peer.pid.as_raw_nonzero().get());
+            if let Some(times) = self.refusals.admit() {
+                warn!(process, times, "refused a client: {why}");
+            }
+        }
+        Ok(any)
+    }
+
     fn ready(&self) -> io::Result<Ready> {
         let mut events = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 4];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -204,22 +224,27 @@ impl Server {
     fn accept(&mut self, device: &mut dyn Device) -> io::Result<bool> {
         let mut changed = false;
         for _ in 0..ACCEPTS_MAX {
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let stream = match rustix::net::accept_with(&self.listener, flags) {
-                Ok(stream) => stream,
-                Err(SystemErrno::AGAIN) => break,
-                Err(SystemErrno::INTR | SystemErrno::CONNABORTED) => continue,
+            let Some(stream) = self.take_connection() else { break };
+            changed |= self.admit(stream, device)?;
+        }
+        Ok(changed)
+    }
+
+    fn take_connection(&self) -> Option<OwnedFd> {
+        loop {
+            match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(stream) => return Some(stream),
+                Err(SystemErrno::AGAIN) => return None,
+                Err(SystemErrno::INTR | SystemErrno::CONNABORTED) => {}
                 Err(error) => {
                     // Most likely no descriptors are left. The connection waits; so do we.
                     if let Some(times) = self.refusals.admit() {
                         warn!(%error, times, "cannot accept a connection");
                     }
-                    break;
+                    return None;
                 }
-            };
-            changed |= self.admit(stream, device)?;
+            }
         }
-        Ok(changed)
     }
 
     fn admit(&mut self, stream: OwnedFd, device: &mut dyn Device) -> io::Result<bool> {

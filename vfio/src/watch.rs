@@ -9,15 +9,31 @@ use rustix::event::epoll;
 /// Owns a descriptor and its registration. Closing alone would not end the registration: the client holds the same open file, so
 /// events of a closed descriptor would keep arriving for whoever came next.
 #[derive(Debug)]
-pub(crate) struct Watched {
+pub struct Watched {
     epoll: Arc<OwnedFd>,
     descriptor: OwnedFd,
     token: u64,
 }
 
 impl Watched {
-    pub(crate) fn new(epoll: &Arc<OwnedFd>, descriptor: OwnedFd, token: u64) -> io::Result<Self> {
-        epoll::add(epoll, &descriptor, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
+    /// Watches for something to read, for as long as there is something.
+    ///
+    /// # Errors
+    /// It cannot be watched: it is a file, say.
+    pub fn new(epoll: &Arc<OwnedFd>, descriptor: OwnedFd, token: u64) -> io::Result<Self> {
+        Self::with(epoll, descriptor, token, epoll::EventFlags::IN)
+    }
+
+    /// Reports once each time that something arrives. What arrived need not be read, and a read that could block is not needed.
+    ///
+    /// # Errors
+    /// As [`Watched::new`].
+    pub fn arrivals(epoll: &Arc<OwnedFd>, descriptor: OwnedFd, token: u64) -> io::Result<Self> {
+        Self::with(epoll, descriptor, token, epoll::EventFlags::IN | epoll::EventFlags::ET)
+    }
+
+    fn with(epoll: &Arc<OwnedFd>, descriptor: OwnedFd, token: u64, flags: epoll::EventFlags) -> io::Result<Self> {
+        epoll::add(epoll, &descriptor, epoll::EventData::new_u64(token), flags)?;
         Ok(Self { epoll: Arc::clone(epoll), descriptor, token })
     }
 

@@ -283,12 +283,13 @@ impl Pair<'_> {
     /// Takes the command that [`Self::peek`] showed, if there is a slot for its completion.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Permit> {
-        self.completion.reserve().then(|| {
-            self.submission.advance();
-            *self.owed += 1;
-            *self.taken += 1;
-            Permit::new(self.id, self.submission.completion_queue(), self.latest().cid.get(), *self.taken)
-        })
+        if !self.completion.reserve() {
+            return None;
+        }
+        self.submission.advance();
+        *self.owed += 1;
+        *self.taken += 1;
+        Some(Permit::new(self.id, self.submission.completion_queue(), self.latest().cid.get(), *self.taken))
     }
 
     /// The command that was taken last.

@@ -108,6 +108,7 @@ impl SubmissionQueue {
     }
 
     /// Reads the entries that are there, as far as they lie in one piece and fit the buffer; where that cannot be done, one.
+    #[inline(never)]
     fn read_ahead<M: GuestMemory>(&mut self, memory: &M) -> Result<(), DmaFault> {
         assert!(!self.is_empty());
         let to_end = (self.entries - self.head) as usize;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::device_thread::DeviceThread;
 use crate::options::{Given, Settings};
-use crate::wiring;
+use crate::wiring::{self, Places};
 
 /// A device of one namespace in memory, with both of its sockets.
 struct Running {
@@ -28,8 +28,9 @@ impl Running {
         let given = Given { namespaces: vec!["size=16MiB,lba=512".into()], ..Given::default() };
         let settings = Settings::read(&given).expect("possible");
         let (stop, stopper) = UnixStream::pair().expect("a pair of sockets");
-        let (socket, control) = (folder.path().join("nvme.sock"), folder.path().join("control.sock"));
-        let device = DeviceThread::start(stop, move || wiring::open(settings, &socket, Some(&control)));
+        let at = |name| Some(folder.path().join(name));
+        let places = Places { socket: at("nvme.sock"), control: at("control.sock"), ..Places::default() };
+        let device = DeviceThread::start(stop, move || wiring::open(settings, &places));
         Self { folder, device: Some(device.expect("a device")), stopper: Some(stopper) }
     }
 

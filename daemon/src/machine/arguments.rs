@@ -5,12 +5,23 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clap::ValueEnum;
 use serde_json::json;
 
 use crate::options::{Bytes, OptionError};
 
 /// Guest memory where nothing is said.
 pub const MACHINE_MEMORY: Bytes = Bytes::mib(1024);
+
+/// How the device is plugged in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Front {
+    /// An NVMe device, by vfio-user.
+    #[default]
+    VfioUser,
+    /// A virtio disk, by vhost-user.
+    VhostUser,
+}
 
 /// What a virtual machine consists of, besides this device.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +38,10 @@ pub struct Machine {
     pub gdb: bool,
     /// Use the host's processor, where it lets us, in place of QEMU's own translation.
     pub kvm: bool,
+    /// How the device is plugged in.
+    pub front: Front,
+    /// The program's version, where it is known: what brings a lost disk back changed its name in 9.2.
+    pub version: Option<(u32, u32)>,
     /// Handed on as they are.
     pub more: Vec<OsString>,
 }
@@ -79,23 +94,40 @@ impl Machine {
     pub fn plug(&self, socket: &Path) -> anyhow::Result<Vec<OsString>> {
         let socket =
             socket.to_str().context("the socket's path is not UTF-8, which QEMU's -device needs: choose another")?;
-        let device = json!({
-            "driver": "vfio-user-pci", "id": "brownout", "bus": "brownout-port", "socket": {"type": "unix", "path": socket},
-        });
         let memory = self.memory_mib;
-        let words = [
+        let mut words = vec![
             "-machine".to_owned(),
             "q35,memory-backend=brownout-memory".to_owned(),
             "-m".to_owned(),
             format!("{memory}M"),
             "-object".to_owned(),
             format!("memory-backend-memfd,id=brownout-memory,size={memory}M,share=on"),
-            "-device".to_owned(),
-            // A port of its own: the device is then a PCI Express endpoint, as a real drive is.
-            "pcie-root-port,id=brownout-port,chassis=1,slot=1".to_owned(),
-            "-device".to_owned(),
-            device.to_string(),
         ];
+        match self.front {
+            Front::VfioUser => {
+                let device = json!({
+                    "driver": "vfio-user-pci", "id": "brownout", "bus": "brownout-port", "socket": {"type": "unix", "path": socket},
+                });
+                // A port of its own: the device is then a PCI Express endpoint, as a real drive is.
+                let port = "pcie-root-port,id=brownout-port,chassis=1,slot=1".to_owned();
+                words.extend(["-device".to_owned(), port, "-device".to_owned(), device.to_string()]);
+            }
+            Front::VhostUser => {
+                // A comma ends a value, and two are one. Whoever is gone is looked for again, in seconds before QEMU 9.2.
+                let reconnect = if self.version.is_some_and(|version| version < (9, 2)) {
+                    "reconnect=1"
+                } else {
+                    "reconnect-ms=500"
+                };
+                let path = socket.replace(',', ",,");
+                words.extend([
+                    "-chardev".to_owned(),
+                    format!("socket,id=brownout-socket,path={path},{reconnect}"),
+                    "-device".to_owned(),
+                    "vhost-user-blk-pci,id=brownout,chardev=brownout-socket".to_owned(),
+                ]);
+            }
+        }
         Ok(words.into_iter().map(OsString::from).collect())
     }
 }
@@ -162,6 +194,7 @@ mod tests {
             gdb: true,
             kvm: true,
             more: vec!["-smp".into(), "2".into()],
+            ..Machine::default()
         };
         let words = words(&machine);
         let expected =
@@ -173,6 +206,20 @@ mod tests {
         assert_eq!(words[10..], expected.collect::<Vec<_>>());
         let bare = Machine { kernel: Some("bzImage".into()), ..Machine::default() };
         assert!(bare.arguments(Path::new("s")).expect("UTF-8").contains(&"console=ttyS0".into()));
+    }
+
+    #[test]
+    fn a_virtio_disk_is_looked_for_again_when_it_is_gone() {
+        let machine = |version| Machine { memory_mib: 512, front: Front::VhostUser, version, ..Machine::default() };
+        let plug = |version| {
+            let words = machine(version).plug(Path::new("/run/a,b.sock")).expect("UTF-8");
+            words.into_iter().map(|word| word.into_string().expect("UTF-8")).collect::<Vec<_>>()
+        };
+        let words = plug(Some((7, 2)));
+        assert_eq!(words[6..8], ["-chardev", "socket,id=brownout-socket,path=/run/a,,b.sock,reconnect=1"]);
+        assert_eq!(words[8..], ["-device", "vhost-user-blk-pci,id=brownout,chardev=brownout-socket"]);
+        assert!(plug(None)[7].ends_with(",reconnect-ms=500"));
+        assert!(plug(Some((9, 2)))[7].ends_with(",reconnect-ms=500"));
     }
 
     #[test]

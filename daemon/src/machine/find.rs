@@ -8,9 +8,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
+use super::Front;
+
 const PROGRAM: &str = "qemu-system-x86_64";
-/// The first version with a vfio-user client.
+/// The first version with a vfio-user client, and the first with a vhost-user disk.
 const OLDEST: (u32, u32) = (10, 1);
+const OLDEST_VHOST: (u32, u32) = (2, 12);
 const INSTALL: &str = "install QEMU 10.1 or later (on Debian 13: apt install -t trixie-backports qemu-system-x86; `make guest` \
                        unpacks one without installing it), or name one with --qemu PATH or BROWNOUT_QEMU";
 
@@ -23,6 +26,8 @@ pub struct Search {
     pub folders: Vec<PathBuf>,
     /// What `spec-tests/guest/assets` left behind: `KEY=VALUE` lines, one of which names a QEMU.
     pub assets: Option<PathBuf>,
+    /// What it must be able to plug in.
+    pub front: Front,
 }
 
 /// A QEMU that can carry this device.
@@ -32,11 +37,13 @@ pub struct Qemu {
     pub program: PathBuf,
     /// What it calls itself, such as 11.1.3.
     pub version: String,
+    /// The first two numbers of that.
+    pub number: (u32, u32),
 }
 
 impl Search {
     /// The search for this process and this command line.
-    pub fn new(named: Option<PathBuf>) -> Self {
+    pub fn new(named: Option<PathBuf>, front: Front) -> Self {
         let variable = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
         let home_cache = || variable("HOME").map(|home| Path::new(&home).join(".cache"));
         let user_cache = || variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(home_cache);
@@ -47,6 +54,7 @@ impl Search {
             named: named.or_else(|| variable("BROWNOUT_QEMU").map(PathBuf::from)),
             folders: std::env::split_paths(&path).collect(),
             assets: cache.map(|cache| cache.join("guest.env")),
+            front,
         }
     }
 
@@ -66,11 +74,12 @@ impl Search {
     /// There is none; says for each one that was looked at why it will not do, and what to install.
     pub fn find(&self) -> anyhow::Result<Qemu> {
         if let Some(program) = &self.named {
-            return check(program).with_context(|| format!("{} cannot carry the device: {INSTALL}", program.display()));
+            return check(program, self.front)
+                .with_context(|| format!("{} cannot carry the device: {INSTALL}", program.display()));
         }
         let mut refused = String::new();
         for program in self.candidates() {
-            match check(&program) {
+            match check(&program, self.front) {
                 Ok(qemu) => return Ok(qemu),
                 Err(error) => write!(refused, "\n  {}: {error:#}", program.display())?,
             }
@@ -80,16 +89,20 @@ impl Search {
 }
 
 /// Asks a program whether it is a QEMU with the device's other half.
-fn check(program: &Path) -> anyhow::Result<Qemu> {
+fn check(program: &Path, front: Front) -> anyhow::Result<Qemu> {
     let told = output(program, &["--version"])?;
     let version =
         version_of(&told).with_context(|| format!("not a QEMU, it says {:?}", told.lines().next().unwrap_or("")))?;
     let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let number = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    ensure!(number >= OLDEST, "is {version}, older than {}.{}", OLDEST.0, OLDEST.1);
+    let (oldest, device) = match front {
+        Front::VfioUser => (OLDEST, "vfio-user-pci"),
+        Front::VhostUser => (OLDEST_VHOST, "vhost-user-blk-pci"),
+    };
+    ensure!(number >= oldest, "is {version}, older than {}.{}", oldest.0, oldest.1);
     let devices = output(program, &["-device", "help"])?;
-    ensure!(devices.contains("\"vfio-user-pci\""), "is {version}, built without vfio-user-pci");
-    Ok(Qemu { program: program.to_owned(), version: version.to_owned() })
+    ensure!(devices.contains(&format!("\"{device}\"")), "is {version}, built without {device}");
+    Ok(Qemu { program: program.to_owned(), version: version.to_owned(), number })
 }
 
 fn output(program: &Path, arguments: &[&str]) -> anyhow::Result<String> {
@@ -133,7 +146,7 @@ mod tests {
         let (old, bare) = (imitation("10.0.13", "vfio-user-pci"), imitation("11.1.3", "vfio-pci"));
         let good = imitation("10.1.0", "vfio-user-pci");
         let found = search(&[&old, &bare, &good]).find().expect("one will do");
-        assert_eq!(found, Qemu { program: good.path().join(PROGRAM), version: "10.1.0".to_owned() });
+        assert_eq!(found, Qemu { program: good.path().join(PROGRAM), version: "10.1.0".to_owned(), number: (10, 1) });
     }
 
     #[test]
@@ -162,6 +175,13 @@ mod tests {
         assert!(format!("{:#}", search.find().expect_err("too old")).ends_with("is 8.0.0, older than 10.1"));
         let absent = Search { named: Some("/nowhere/qemu".into()), ..Search::default() };
         assert!(format!("{:#}", absent.find().expect_err("absent")).contains("cannot be started"));
+    }
+
+    #[test]
+    fn a_virtio_disk_fits_an_older_one() {
+        let old = imitation("7.2.22", "vhost-user-blk-pci");
+        let search = Search { front: Front::VhostUser, ..search(&[&old]) };
+        assert_eq!(search.find().expect("it will do").number, (7, 2));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
+use crate::machine::Emulator;
+
 /// Which stock kernel a guest boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kernel {
@@ -74,6 +76,25 @@ impl Assets {
     /// When the script did not name it.
     pub fn qemu(&self) -> Result<PathBuf> {
         self.path("QEMU")
+    }
+
+    /// The QEMU for a machine.
+    ///
+    /// # Errors
+    /// When the script did not name it.
+    pub fn emulator(&self, emulator: Emulator) -> Result<PathBuf> {
+        match emulator {
+            Emulator::Newest => self.qemu(),
+            Emulator::Old => self.path("OLD_QEMU"),
+        }
+    }
+
+    /// One of QEMU's tools for disks without a machine: `qemu-img`, `qemu-io` or `qemu-storage-daemon`.
+    ///
+    /// # Errors
+    /// When the script did not name it.
+    pub fn tool(&self, name: &str) -> Result<PathBuf> {
+        self.path(&name.to_uppercase().replace('-', "_"))
     }
 
     /// The kernel image.

@@ -22,6 +22,7 @@ pub struct BrownoutBuilder {
     name: Option<String>,
     binary: Option<PathBuf>,
     socket: Option<PathBuf>,
+    vhost_user: bool,
     device: Vec<String>,
     namespaces: Vec<String>,
     arguments: Vec<String>,
@@ -46,6 +47,13 @@ impl BrownoutBuilder {
     #[must_use]
     pub fn socket(mut self, socket: &Path) -> Self {
         self.socket = Some(socket.to_owned());
+        self
+    }
+
+    /// Serves a virtio disk at the socket, in place of an NVMe device.
+    #[must_use]
+    pub fn vhost_user(mut self) -> Self {
+        self.vhost_user = true;
         self
     }
 
@@ -90,7 +98,8 @@ impl BrownoutBuilder {
 
     fn command(&self, socket: &Path) -> Result<Vec<String>> {
         let socket = socket.to_str().with_context(|| format!("{} is not valid UTF-8", socket.display()))?;
-        let mut arguments = vec!["serve".to_owned(), "--socket".to_owned(), socket.to_owned()];
+        let front = if self.vhost_user { "--vhost-user" } else { "--socket" };
+        let mut arguments = vec!["serve".to_owned(), front.to_owned(), socket.to_owned()];
         if !self.device.is_empty() {
             arguments.extend(["--device".to_owned(), self.device.join(",")]);
         }

@@ -36,5 +36,5 @@ pub use assets::{Assets, Kernel};
 pub use brownout::{Brownout, BrownoutBuilder};
 pub use folder::RunFolder;
 pub use guest::Guest;
-pub use machine::{Accelerator, Device, Machine};
+pub use machine::{Accelerator, Device, Emulator, Machine};
 pub use report::{GuestReport, KernelLine};

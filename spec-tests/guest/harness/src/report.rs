@@ -89,7 +89,8 @@ const CRASHES: &[&str] = &[
 ];
 const FILE_SYSTEMS: &[&str] = &["ext4-fs", "jbd2", "xfs (", "xfs: ", "fat-fs"];
 const FILE_SYSTEM_TROUBLE: &[&str] = &["error", "corrupt", "shutdown", "recovery required", "aborted", "failed"];
-const DEVICE_NAMES: &[&str] = &["nvme", "pcieport", "pciehp", "aer:", "pci 0000:", "msi-x", "dmar", "vfio"];
+const DEVICE_NAMES: &[&str] =
+    &["nvme", "pcieport", "pciehp", "aer:", "pci 0000:", "msi-x", "dmar", "vfio", "virtio", "vda:"];
 const HARMLESS: &[&str] = &[
     // The driver says at info level what the controller's shutdown time (RTD3E) is.
     "shutdown timeout set to",

@@ -7,6 +7,8 @@ pub const LIBRARY: &str = include_str!("../../scripts/lib.sh");
 pub const VERIFY: &str = include_str!("../../scripts/verify.sh");
 /// ext4 and XFS: made, filled, unmounted, compared, checked.
 pub const FILESYSTEMS: &str = include_str!("../../scripts/filesystems.sh");
+/// What a virtio disk says of itself and does, with places at which the test looks from outside.
+pub const DISK: &str = include_str!("../../scripts/disk.sh");
 /// XFS with 16-KiB blocks and sectors, on a namespace with 16-KiB logical blocks.
 pub const XFS16K: &str = include_str!("../../scripts/xfs16k.sh");
 /// Fifty controller resets under a verifying load.

@@ -1,0 +1,293 @@
+//! The sockets through which a device can be had: as an NVMe device by vfio-user, as a virtio disk by vhost-user. One client at a time
+//! has it, on either; whoever comes to the other one meanwhile is turned away.
+
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use controller::config::{Config, Doorbells};
+use controller::dma::DoorbellPage;
+use controller::{Controller, Effect};
+use media::Nanoseconds;
+use vfio::ServerConfig;
+
+use crate::device_loop::Turn;
+use crate::watch::Watch;
+
+/// How many messages are handled before the controller has its turn.
+const MESSAGES_PER_TURN: usize = 64;
+
+/// Where a device can be reached.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// By vfio-user.
+    pub socket: Option<PathBuf>,
+    /// By vhost-user.
+    pub vhost_user: Option<PathBuf>,
+    /// For orders.
+    pub control: Option<PathBuf>,
+}
+
+/// The servers, and the controller for as long as no vhost-user client has it.
+pub struct Fronts {
+    vfio: Option<vfio::Server>,
+    vhost: Option<vhost::Server>,
+    controller: Option<Box<Controller>>,
+    /// What a controller reaches that nobody has: nothing.
+    no_memory: vfio::Memory,
+}
+
+/// The controller, wherever it is.
+pub enum Held<'a> {
+    /// Here.
+    Here(&'a mut Controller),
+    /// With a vhost-user client.
+    Lent(vhost::Held<'a>),
+}
+
+impl Deref for Held<'_> {
+    type Target = Controller;
+
+    fn deref(&self) -> &Controller {
+        match self {
+            Self::Here(controller) => controller,
+            Self::Lent(held) => held,
+        }
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Controller {
+        match self {
+            Self::Here(controller) => controller,
+            Self::Lent(held) => held,
+        }
+    }
+}
+
+impl Fronts {
+    /// Listens at all of the places.
+    ///
+    /// # Errors
+    /// A socket cannot be made.
+    pub fn open(controller: Controller, places: &Places, watch: &Watch) -> anyhow::Result<Self> {
+        let config = controller.config();
+        // The virtio disk is the first namespace.
+        let nsid = config.namespaces.first().map_or(1, |namespace| namespace.nsid);
+        let function = function(config);
+        let vfio = places.socket.as_ref().map(|path| {
+            vfio::Server::bind(path, &function).with_context(|| format!("cannot listen at {}", path.display()))
+        });
+        let vhost = places.vhost_user.as_ref().map(|path| {
+            vhost::Server::bind(path, nsid).with_context(|| format!("cannot listen at {}", path.display()))
+        });
+        let (vfio, vhost) = (vfio.transpose()?, vhost.transpose()?);
+        let descriptors = [vfio.as_ref().map(|server| server.as_fd()), vhost.as_ref().map(|server| server.as_fd())];
+        for descriptor in descriptors.into_iter().flatten() {
+            watch.add(descriptor).context("cannot wait for the socket")?;
+        }
+        let no_memory = vfio::Memory::default();
+        Ok(Self { vfio, vhost, controller: Some(Box::new(controller)), no_memory })
+    }
+
+    /// The controller.
+    pub fn controller(&mut self) -> Held<'_> {
+        match &mut self.controller {
+            Some(controller) => Held::Here(controller),
+            None => Held::Lent(self.vhost.as_mut().and_then(vhost::Server::controller).expect("it is here or lent")),
+        }
+    }
+
+    /// Whether a client has the device.
+    pub fn client_connected(&self) -> bool {
+        self.vfio.as_ref().is_some_and(vfio::Server::client_connected)
+            || self.vhost.as_ref().is_some_and(vhost::Server::has_client)
+    }
+
+    /// Handles messages and connections. True if there were any.
+    ///
+    /// # Errors
+    /// A server's own descriptors fail.
+    pub fn service(&mut self) -> io::Result<bool> {
+        let mut worked = false;
+        if let Some(server) = &mut self.vfio {
+            worked |= match &mut self.controller {
+                Some(controller) => server.service(&mut **controller, MESSAGES_PER_TURN)?.messages > 0,
+                None => server.turn_away("a virtual machine has the device as a virtio disk")?,
+            };
+        }
+        if let Some(server) = &mut self.vhost {
+            worked |= server.service()?;
+        }
+        Ok(worked)
+    }
+
+    /// Gives the device to a vhost-user client that waits for it, or turns it away.
+    fn lend(&mut self, now: Nanoseconds) {
+        let Some(server) = self.vhost.as_mut().filter(|server| server.wants_device()) else { return };
+        if self.vfio.as_ref().is_some_and(vfio::Server::client_connected) {
+            server.refuse("a virtual machine has the device as an NVMe device");
+        } else if let Some(controller) = self.controller.take()
+            && let Err(controller) = server.admit(*controller, now)
+        {
+            self.controller = Some(controller);
+        }
+    }
+
+    /// One step of the controller, and the delivery of its effects; `reported` hears of events that the host was told of.
+    pub fn step(&mut self, now: Nanoseconds, mut reported: impl FnMut(nvme_spec::log::Event)) -> Turn {
+        self.lend(now);
+        let turn = self.turn(now);
+        let Self { vfio, vhost, controller, .. } = self;
+        let mut lent = vhost.as_mut().and_then(vhost::Server::controller);
+        let Some(controller) = controller.as_deref_mut().or(lent.as_deref_mut()) else { return turn };
+        for effect in controller.take_effects() {
+            match (effect, &mut *vfio) {
+                (Effect::EventReported(event), _) => reported(event),
+                (Effect::Message { vector }, Some(server)) => server.signal_message(vector),
+                (Effect::Message { .. }, None) | (Effect::Pin { .. }, _) => {}
+            }
+        }
+        if let Some(server) = vfio {
+            // The level, not its changes: the client may have unmasked the pin since the last step.
+            server.set_pin(controller.pin_asserted());
+        }
+        turn
+    }
+
+    fn turn(&mut self, now: Nanoseconds) -> Turn {
+        let Some(controller) = &mut self.controller else {
+            let step = self.vhost.as_mut().map(|server| server.step(now)).unwrap_or_default();
+            self.controller = step.released;
+            return Turn { worked: step.worked, next_event: step.next_event };
+        };
+        let page = self.vfio.as_ref().and_then(vfio::Server::doorbells).map(|page| page as &dyn DoorbellPage);
+        let memory = self.vfio.as_ref().map_or(&self.no_memory, vfio::Server::memory);
+        let progress = controller.step(now, memory, page);
+        Turn { worked: progress.worked, next_event: progress.next_event }
+    }
+
+    /// Before the loop sleeps: asks the guest to ring. False if there is work already.
+    pub fn arm(&mut self) -> bool {
+        let Some(controller) = &mut self.controller else {
+            return self.vhost.as_mut().is_none_or(vhost::Server::arm);
+        };
+        let page = self.vfio.as_ref().and_then(vfio::Server::doorbells).map(|page| page as &dyn DoorbellPage);
+        let memory = self.vfio.as_ref().map_or(&self.no_memory, vfio::Server::memory);
+        controller.arm(memory, page)
+    }
+
+    /// Whether work may appear without any message.
+    pub fn must_be_polled(&self) -> bool {
+        let page = |server: &vfio::Server| server.doorbells().is_some() && server.client_connected();
+        self.vfio.as_ref().is_some_and(page) || self.vhost.as_ref().is_some_and(vhost::Server::must_be_polled)
+    }
+}
+
+/// The PCI function that carries the controller.
+fn function(config: &Config) -> ServerConfig {
+    ServerConfig {
+        vendor_id: config.vendor_id,
+        device_id: config.device_id,
+        subsystem_vendor_id: config.vendor_id,
+        vectors: config.vectors,
+        doorbells: match config.doorbells {
+            Doorbells::Trapped => vfio::Doorbells::Trapped,
+            Doorbells::Mapped => vfio::Doorbells::Mapped,
+        },
+        ..ServerConfig::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+
+    use tempfile::TempDir;
+
+    use super::Places;
+    use crate::device_thread::DeviceThread;
+    use crate::options::{Given, Settings};
+    use crate::wiring;
+
+    /// A device with both fronts.
+    struct Running {
+        folder: TempDir,
+        device: Option<DeviceThread>,
+        stopper: Option<UnixStream>,
+    }
+
+    impl Running {
+        fn start() -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let given = Given { namespaces: vec!["size=16MiB".into()], ..Given::default() };
+            let settings = Settings::read(&given).expect("possible");
+            let (stop, stopper) = UnixStream::pair().expect("a pair of sockets");
+            let at = |name| Some(folder.path().join(name));
+            let places = Places { socket: at("nvme.sock"), vhost_user: at("disk.sock"), control: None };
+            let device = DeviceThread::start(stop, move || wiring::open(settings, &places)).expect("a device");
+            Self { folder, device: Some(device), stopper: Some(stopper) }
+        }
+
+        fn connect(&self, name: &str) -> UnixStream {
+            UnixStream::connect(self.folder.path().join(name)).expect("somebody listens")
+        }
+
+        /// A client that sent a message and got a reply that begins so. The device may not have heard yet that another one left.
+        fn client(&self, name: &str, message: &[u8], reply: &[u8]) -> UnixStream {
+            for _ in 0..10_000 {
+                let mut stream = self.connect(name);
+                let mut told = vec![0; reply.len()];
+                if stream.write_all(message).is_ok() && stream.read_exact(&mut told).is_ok() {
+                    assert_eq!(told, reply, "{name}");
+                    return stream;
+                }
+                std::thread::yield_now();
+            }
+            panic!("{name} is turned away for ever");
+        }
+
+        /// By vhost-user: GET_FEATURES is message 1 of version 1.
+        fn disk(&self) -> UnixStream {
+            let message = [1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+            self.client("disk.sock", &message, &[1, 0, 0, 0, 5, 0, 0, 0, 8, 0, 0, 0])
+        }
+
+        /// By vfio-user: VERSION is command 1, here of version 0.0.
+        fn nvme(&self) -> UnixStream {
+            let message = [0, 0, 1, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            self.client("nvme.sock", &message, &[0, 0, 1, 0])
+        }
+
+        fn turns_away(&self, name: &str) {
+            let mut byte = [0];
+            assert_eq!(self.connect(name).read(&mut byte).expect("the end"), 0, "{name}");
+        }
+    }
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            drop(self.stopper.take());
+            let ended = self.device.take().map(DeviceThread::join);
+            assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))), "{ended:?}");
+        }
+    }
+
+    #[test]
+    fn one_front_at_a_time_has_the_device_and_the_other_one_is_turned_away() {
+        let device = Running::start();
+        for _ in 0..3 {
+            let disk = device.disk();
+            device.turns_away("nvme.sock");
+            device.turns_away("disk.sock");
+            drop(disk);
+            let nvme = device.nvme();
+            device.turns_away("disk.sock");
+            device.turns_away("nvme.sock");
+            drop(nvme);
+        }
+    }
+}

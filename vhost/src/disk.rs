@@ -1,0 +1,469 @@
+//! The disk as the rings see it: an NVMe host in this process, its queue pairs, and the requests that are commands on them. A request
+//! becomes as many commands as MDTS makes of it and is answered once. Data goes between guest memory and media; nothing is copied
+//! here, because the commands' SGLs name guest memory.
+
+use std::collections::VecDeque;
+
+use controller::dma::GuestMemory;
+use controller::{Controller, Nanoseconds};
+use nvme_host::{Host, HostError, Piece, Setup};
+use nvme_spec::Command;
+use nvme_spec::feature::FeatureId;
+use thiserror::Error;
+
+use crate::geometry::Geometry;
+use crate::memory::{Reach, Shared, WINDOW_START, Window};
+use crate::outcome::{answer, worse};
+use crate::plan::{Plan, SEGMENT_BYTES_MAX};
+use crate::request::{Extent, Operation, Request};
+use crate::ring::RING_SIZE_MAX;
+use crate::wire::BlockStatus;
+
+/// Entries of each queue of the host. More requests than that wait their turn here.
+const QUEUE_ENTRIES: u32 = 256;
+/// Memory of our own for each ring, and for what is there once: queues, segments of SGLs, buffers of admin commands.
+const WINDOW_PER_QUEUE: usize = 2 << 20;
+const WINDOW_BYTES: usize = 1 << 20;
+/// How often the controller is stepped for an admin command; they need a few.
+const RELAX_MAX: u32 = 10_000;
+
+/// The controller cannot be a disk.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DiskError {
+    /// It does not come up, or refuses what a host needs.
+    #[error("the controller does not come up: {0}")]
+    Host(#[from] HostError),
+    /// It has no such namespace, or one that virtio cannot carry.
+    #[error("namespace {nsid} cannot be a virtio disk: {why}")]
+    Namespace {
+        /// Which.
+        nsid: u32,
+        /// Why not.
+        why: &'static str,
+    },
+}
+
+/// The controller as the host reaches it.
+pub struct Port {
+    /// The device.
+    pub controller: Controller,
+    /// What it can reach.
+    pub memory: Reach,
+    /// The time of its steps.
+    pub now: Nanoseconds,
+}
+
+impl Port {
+    /// One step of the controller; whether it did anything, and when it will have something to do.
+    pub fn step(&mut self) -> (bool, Option<Nanoseconds>) {
+        let progress = self.controller.step(self.now, &self.memory, None);
+        (progress.worked, progress.next_event)
+    }
+}
+
+impl nvme_host::Port for Port {
+    fn register_read_32(&mut self, offset: u64) -> u32 {
+        let mut bytes = [0; 4];
+        self.controller.bar_read(offset, &mut bytes);
+        u32::from_le_bytes(bytes)
+    }
+
+    fn register_read_64(&mut self, offset: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.controller.bar_read(offset, &mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
+    fn register_write_32(&mut self, offset: u64, value: u32) {
+        self.controller.bar_write(offset, &value.to_le_bytes());
+    }
+
+    fn register_write_64(&mut self, offset: u64, value: u64) {
+        self.controller.bar_write(offset, &value.to_le_bytes());
+    }
+
+    fn memory_read(&self, address: u64, into: &mut [u8]) {
+        self.memory.window.read(address, into).expect("the host keeps to its window");
+    }
+
+    fn memory_write(&mut self, address: u64, from: &[u8]) {
+        self.memory.window.write(address, from).expect("the host keeps to its window");
+    }
+
+    fn relax(&mut self) -> bool {
+        self.step();
+        true
+    }
+}
+
+/// A request under way.
+struct Active {
+    request: Request,
+    extent: Extent,
+    plan: Plan,
+    /// Commands that have not completed.
+    outstanding: u32,
+    answer: BlockStatus,
+    /// It has commands left to submit.
+    queued: bool,
+    /// Which it was of all requests.
+    ordinal: u64,
+}
+
+/// A queue pair and the requests of one ring.
+struct Queue {
+    id: u16,
+    /// Where the segments of SGLs lie, one page for each command.
+    segments: u64,
+    /// Command identifiers that are free.
+    free: Vec<u16>,
+    /// The head whose command has an identifier.
+    owners: Vec<u16>,
+    /// By head.
+    active: Vec<Option<Box<Active>>>,
+    count: usize,
+    /// Heads of requests with commands left to submit.
+    backlog: VecDeque<u16>,
+    /// Requests that are over, for the next ones.
+    #[expect(clippy::vec_box, reason = "they move between here and `active` by their boxes")]
+    spare: Vec<Box<Active>>,
+}
+
+/// A request that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Which.
+    pub head: u16,
+    /// How it ended.
+    pub answer: BlockStatus,
+    /// Guest address of its status byte.
+    pub status: u64,
+    /// How many bytes were written, that byte among them.
+    pub written: u32,
+}
+
+/// The disk.
+pub struct Disk {
+    host: Host<Port>,
+    geometry: Geometry,
+    queues: Vec<Option<Queue>>,
+    next_ordinal: u64,
+    /// Scratch for what a command points to.
+    list: Vec<u8>,
+    /// The command that switches the write cache, until it completes, and what it switches to.
+    switching: Option<(u16, bool)>,
+    write_cache: bool,
+}
+
+impl Disk {
+    /// Brings a controller up for as many rings, and looks at the namespace.
+    ///
+    /// # Errors
+    /// It cannot be a disk; the controller comes back.
+    pub fn start(
+        mut controller: Controller,
+        nsid: u32,
+        rings: u16,
+        now: Nanoseconds,
+    ) -> Result<Self, (Box<Controller>, DiskError)> {
+        controller.reset_function();
+        controller.set_bus_master(true);
+        let bytes = WINDOW_BYTES + usize::from(rings) * WINDOW_PER_QUEUE;
+        let memory = Reach { guest: Shared::default(), window: Window::new(bytes) };
+        let setup = Setup { relax_max: RELAX_MAX, ..Setup::new(WINDOW_START..WINDOW_START + bytes as u64) };
+        let mut port = Port { controller, memory, now };
+        port.step();
+        let mut host = Host::attach(port, setup);
+        let geometry = match host.start().map_err(DiskError::from).and_then(|()| Geometry::ask(&mut host, nsid)) {
+            Ok(geometry) => geometry,
+            Err(error) => return Err((Box::new(release(host.into_port())), error)),
+        };
+        let queues = std::iter::repeat_with(|| None).take(rings.into()).collect();
+        let write_cache = geometry.write_cache.unwrap_or(false);
+        Ok(Self { host, geometry, queues, next_ordinal: 0, list: Vec::new(), switching: None, write_cache })
+    }
+
+    /// Gives the controller back, reset: whatever was under way is forgotten.
+    #[must_use]
+    pub fn stop(self) -> Controller {
+        release(self.host.into_port())
+    }
+
+    /// What the namespace is like.
+    #[must_use]
+    pub const fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// What the device can reach.
+    #[must_use]
+    pub const fn memory(&self) -> &Reach {
+        &self.host.port().memory
+    }
+
+    /// The memory that the client shares.
+    pub const fn shared(&mut self) -> &mut Shared {
+        &mut self.host.port_mut().memory.guest
+    }
+
+    /// The device, to look at.
+    #[must_use]
+    pub const fn controller_ref(&self) -> &Controller {
+        &self.host.port().controller
+    }
+
+    /// The device.
+    pub const fn controller(&mut self) -> &mut Controller {
+        &mut self.host.port_mut().controller
+    }
+
+    /// Whether the controller answers: one that has lost power reads as all ones.
+    pub fn is_alive(&mut self) -> bool {
+        self.host.status().bits() != u32::MAX
+    }
+
+    /// One step of the controller.
+    pub fn step(&mut self, now: Nanoseconds) -> (bool, Option<Nanoseconds>) {
+        let port = self.host.port_mut();
+        port.now = now;
+        port.step()
+    }
+
+    /// Makes the queue pair of a ring, if it is not there.
+    ///
+    /// # Errors
+    /// The controller refuses.
+    pub fn open_queue(&mut self, ring: usize) -> Result<(), HostError> {
+        if self.queues[ring].is_none() {
+            self.queues[ring] = Some(Queue::make(&mut self.host, ring)?);
+        }
+        Ok(())
+    }
+
+    /// Whether a ring's queue takes another request.
+    #[must_use]
+    pub fn has_room(&self, ring: usize) -> bool {
+        self.queues[ring].as_ref().is_some_and(|queue| queue.backlog.is_empty() && !queue.free.is_empty())
+    }
+
+    /// How many requests of a ring are under way.
+    #[must_use]
+    pub fn under_way(&self, ring: usize) -> usize {
+        self.queues[ring].as_ref().map_or(0, |queue| queue.count)
+    }
+
+    /// Whether a request with this head is under way.
+    #[must_use]
+    pub fn is_under_way(&self, ring: usize, head: u16) -> bool {
+        self.queues[ring].as_ref().is_some_and(|queue| queue.active[usize::from(head)].is_some())
+    }
+
+    /// Takes a request. It goes to the controller when the doorbell is rung ([`Disk::submit`]). `extent` is exchanged for another, of
+    /// no particular contents.
+    ///
+    /// # Panics
+    /// If a request with this head is under way, or the ring has no queue.
+    pub fn take(&mut self, ring: usize, head: u16, request: Request, extent: &mut Extent) {
+        let ordinal = self.next_ordinal;
+        self.next_ordinal += 1;
+        let queue = self.queues[ring].as_mut().expect("a ring that runs has a queue");
+        let mut active = queue.spare.pop().unwrap_or_else(|| {
+            let (plan, answer) = (Plan::default(), BlockStatus::OK);
+            Box::new(Active { request, extent: Extent::default(), plan, outstanding: 0, answer, queued: true, ordinal })
+        });
+        std::mem::swap(&mut active.extent, extent);
+        (active.request, active.plan, active.outstanding) = (request, Plan::default(), 0);
+        (active.answer, active.queued, active.ordinal) = (BlockStatus::OK, true, ordinal);
+        let place = &mut queue.active[usize::from(head)];
+        assert!(place.is_none(), "head {head} is under way already");
+        *place = Some(active);
+        queue.count += 1;
+        queue.backlog.push_back(head);
+    }
+
+    /// Submits what the ring's queue has room for, rings its doorbell, and says which requests needed no command. True if anything was
+    /// submitted.
+    pub fn submit(&mut self, ring: usize, done: &mut Vec<Finished>) -> bool {
+        let Self { host, geometry, queues, list, .. } = self;
+        let Some(queue) = queues[ring].as_mut() else { return false };
+        let mut submitted = false;
+        while let Some(&head) = queue.backlog.front() {
+            let active = queue.active[usize::from(head)].as_mut().expect("the backlog is of requests under way");
+            if active.request.operation == Operation::Identify {
+                active.answer = tell_serial(host.port(), &geometry.serial, &active.extent.pieces);
+            } else if let Some(&cid) = queue.free.last() {
+                let segments = queue.segments + u64::from(cid) * SEGMENT_BYTES_MAX as u64;
+                if let Some(command) = active.plan.next(&active.request, &active.extent, geometry, segments, list) {
+                    if !list.is_empty() {
+                        nvme_host::Port::memory_write(host.port_mut(), segments, list);
+                    }
+                    let command = Command { cid: cid.into(), ..command };
+                    host.submit_as_is(queue.id, &command).expect("there is an entry for each identifier");
+                    queue.free.pop();
+                    queue.owners[usize::from(cid)] = head;
+                    active.outstanding += 1;
+                    submitted = true;
+                    continue;
+                }
+            } else {
+                break;
+            }
+            queue.backlog.pop_front();
+            active.queued = false;
+            if active.outstanding == 0 {
+                done.push(queue.finish(head));
+            }
+        }
+        host.ring(queue.id).expect("the queue is there");
+        submitted
+    }
+
+    /// Takes what the controller has answered: the requests of which that was the last command.
+    pub fn reap(&mut self, ring: usize, done: &mut Vec<Finished>) -> bool {
+        let Self { host, queues, .. } = self;
+        let Some(queue) = queues[ring].as_mut() else { return false };
+        let mut worked = false;
+        while let Some(completion) = host.reap_quietly(queue.id) {
+            worked = true;
+            let cid = completion.cid.get();
+            let head = queue.owners[usize::from(cid)];
+            queue.free.push(cid);
+            let active = queue.active[usize::from(head)].as_mut().expect("a command belongs to a request");
+            active.answer = worse(active.answer, answer(completion.status()));
+            active.outstanding -= 1;
+            if active.outstanding == 0 && !active.queued {
+                done.push(queue.finish(head));
+            }
+        }
+        if worked {
+            host.ring_completion(queue.id).expect("the queue is there");
+        }
+        worked
+    }
+
+    /// Whether the write cache is on, as far as the controller has confirmed.
+    #[must_use]
+    pub const fn write_cache(&self) -> bool {
+        self.write_cache
+    }
+
+    /// Begins to switch the write cache (Set Features 06h). [`Disk::switched`] tells when it is done.
+    ///
+    /// # Errors
+    /// The controller's admin queue does not take it.
+    pub fn switch_write_cache(&mut self, enabled: bool) -> Result<(), HostError> {
+        let command = nvme_host::admin::set_feature_command(FeatureId::VOLATILE_WRITE_CACHE, enabled.into());
+        self.switching = Some((self.host.submit(0, command)?, enabled));
+        Ok(())
+    }
+
+    /// Whether no switch of the write cache is going on.
+    pub fn switched(&mut self) -> bool {
+        let Some((cid, enabled)) = self.switching else { return true };
+        let Some(completion) = self.host.poll(0, cid) else { return false };
+        self.switching = None;
+        if completion.status().is_success() {
+            self.write_cache = enabled;
+        } else {
+            tracing::warn!(status = ?completion.status(), enabled, "the controller does not switch its write cache");
+        }
+        true
+    }
+
+    /// After power came back: brings the controller up again and begins every request anew that was under way, in the order in which
+    /// they were taken. Nobody was told how they ended.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn restart(&mut self) -> Result<(), HostError> {
+        self.host.start()?;
+        self.switching = None;
+        if self.geometry.write_cache.is_some() {
+            let value = u32::from(self.write_cache);
+            self.host.set_feature(FeatureId::VOLATILE_WRITE_CACHE, value)?;
+        }
+        for ring in 0..self.queues.len() {
+            let Some(old) = self.queues[ring].take() else { continue };
+            let mut queue = Queue::make(&mut self.host, ring)?;
+            let mut heads: Vec<(u64, u16)> = Vec::new();
+            for (head, active) in (0..).zip(old.active) {
+                let Some(mut active) = active else { continue };
+                (active.plan, active.outstanding, active.answer) = (Plan::default(), 0, BlockStatus::OK);
+                active.queued = true;
+                heads.push((active.ordinal, head));
+                queue.active[usize::from(head)] = Some(active);
+            }
+            heads.sort_unstable();
+            queue.count = heads.len();
+            queue.backlog = heads.into_iter().map(|(_, head)| head).collect();
+            self.queues[ring] = Some(queue);
+        }
+        Ok(())
+    }
+
+    /// Forgets the requests of a ring: the disk is dead, and the ring is taken away.
+    pub fn forget(&mut self, ring: usize) {
+        if let Some(queue) = &mut self.queues[ring] {
+            queue.active.iter_mut().for_each(|active| *active = None);
+            queue.backlog.clear();
+            queue.count = 0;
+        }
+    }
+}
+
+impl Queue {
+    fn make(host: &mut Host<Port>, ring: usize) -> Result<Self, HostError> {
+        let id = u16::try_from(ring + 1).expect("there are as many rings as queue pairs, at most");
+        let entries = QUEUE_ENTRIES.min(u32::from(host.capabilities().mqes_z()) + 1);
+        host.create_queue_pair(id, entries, None)?;
+        // One entry of a submission queue stays empty.
+        let depth = u16::try_from(entries - 1).expect("at most 255");
+        let bytes = u64::from(depth) * SEGMENT_BYTES_MAX as u64;
+        let segments = host.memory().allocate(bytes).ok_or(HostError::OutOfMemory(bytes))?;
+        Ok(Self {
+            id,
+            segments,
+            free: (0..depth).rev().collect(),
+            owners: vec![0; depth.into()],
+            active: std::iter::repeat_with(|| None).take(RING_SIZE_MAX.into()).collect(),
+            count: 0,
+            backlog: VecDeque::new(),
+            spare: Vec::new(),
+        })
+    }
+
+    /// Takes a request out whose commands have all completed.
+    fn finish(&mut self, head: u16) -> Finished {
+        let active = self.active[usize::from(head)].take().expect("a request under way");
+        self.count -= 1;
+        let Request { operation, status, written } = active.request;
+        let answer = active.answer;
+        // A failed request that brings data may have brought a part of it, and of that nothing can be said.
+        let brings = matches!(operation, Operation::Read(_) | Operation::Identify);
+        let written = if answer == BlockStatus::OK || !brings { written } else { 0 };
+        self.spare.push(active);
+        Finished { head, answer, status, written }
+    }
+}
+
+/// Writes the serial number to where the driver wants it.
+fn tell_serial(port: &Port, serial: &[u8], pieces: &[Piece]) -> BlockStatus {
+    let mut rest = serial;
+    for piece in pieces {
+        let (part, later) = rest.split_at((piece.length as usize).min(rest.len()));
+        rest = later;
+        if port.memory.write(piece.address, part).is_err() {
+            return BlockStatus::IO_ERROR;
+        }
+    }
+    BlockStatus::OK
+}
+
+/// The controller as nobody's.
+fn release(port: Port) -> Controller {
+    let Port { mut controller, memory, now } = port;
+    controller.reset_function();
+    controller.step(now, &memory, None);
+    controller.set_bus_master(false);
+    controller
+}

@@ -1,0 +1,397 @@
+//! The listener, and the life of a client from its connection to its end. Messages are decoded and answered by rust-vmm's request
+//! handler, which reads and writes as if it could wait. It never has to: a message is handed to it when all of it has arrived, and when
+//! there is room for the answer.
+
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use controller::{Controller, Nanoseconds};
+use rust_vmm_vhost::vhost_user::{BackendReqHandler, Error};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SocketFlags, recv};
+use tracing::{info, warn};
+use vfio::socket::{Access, SocketFile, listen_at};
+use vfio::{Limit, Watched};
+
+use crate::disk::Disk;
+use crate::offer;
+use crate::session::Session;
+
+const LISTENER_TOKEN: u64 = 0;
+const CLIENT_TOKEN: u64 = 1;
+/// How many waiting connections are looked at in one service.
+const ACCEPTS_MAX: usize = 8;
+/// How many messages are answered in a step.
+const MESSAGES_PER_STEP: usize = 64;
+/// The most rings that are offered; fewer if the controller has fewer queue pairs.
+const RINGS_MAX: u16 = 64;
+
+/// The messages that have to wait for something, by their numbers in the protocol.
+mod code {
+    pub(super) const SET_FEATURES: u32 = 2;
+    pub(super) const GET_VRING_BASE: u32 = 11;
+    pub(super) const SET_CONFIG: u32 = 25;
+}
+/// A message begins with a code, flags, and how many bytes follow.
+const HEADER_BYTES: usize = 12;
+/// How much of what follows is looked at before a message is handled.
+const BODY_BYTES: usize = 16;
+
+/// What a step did.
+#[derive(Default)]
+pub struct Step {
+    /// Something moved: another step may find more to do.
+    pub worked: bool,
+    /// When a step is due even if nobody kicks.
+    pub next_event: Option<Nanoseconds>,
+    /// The client is gone: the controller comes back, reset.
+    pub released: Option<Box<Controller>>,
+}
+
+/// A vhost-user-blk server: one socket, one client at a time, and the controller for as long as there is one.
+pub struct Server {
+    socket_file: SocketFile,
+    epoll: Arc<OwnedFd>,
+    listener: Watched,
+    nsid: u32,
+    /// Accepted, and not yet given the device.
+    waiting: Option<UnixStream>,
+    client: Option<Client>,
+    comings: Limit,
+    goings: Limit,
+    refusals: Limit,
+}
+
+/// A client that has the device.
+struct Client {
+    stream: UnixStream,
+    _watched: Watched,
+    handler: BackendReqHandler<Mutex<Session>>,
+    session: Arc<Mutex<Session>>,
+    /// The message at the head of the stream has begun to take effect, and waits for that.
+    begun: bool,
+}
+
+/// The controller while a client has it.
+pub struct Held<'a>(MutexGuard<'a, Session>);
+
+impl Deref for Held<'_> {
+    type Target = Controller;
+
+    fn deref(&self) -> &Controller {
+        self.0.disk.controller_ref()
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Controller {
+        self.0.disk.controller()
+    }
+}
+
+/// What lies at the head of a client's stream.
+enum Head {
+    /// Nothing, or a part of a message.
+    Nothing,
+    /// A message, all of it, with room for an answer.
+    Message { code: u32, body: [u8; BODY_BYTES] },
+    /// The end.
+    Closed,
+}
+
+/// How the other end of a client's stream is.
+struct Peer {
+    gone: bool,
+    room: bool,
+}
+
+impl Server {
+    /// Listens at `path`, for clients that want namespace `nsid`.
+    ///
+    /// # Errors
+    /// As [`listen_at`].
+    pub fn bind(path: impl AsRef<Path>, nsid: u32) -> io::Result<Self> {
+        let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
+        let (listener, socket_file) = listen_at(path.as_ref(), Access::Umask)?;
+        let listener = Watched::new(&epoll, listener.into(), LISTENER_TOKEN)?;
+        let (comings, goings, refusals) = Default::default();
+        Ok(Self { socket_file, epoll, listener, nsid, waiting: None, client: None, comings, goings, refusals })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.socket_file.path()
+    }
+
+    /// Whether a client has the device.
+    #[must_use]
+    pub const fn has_client(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// Whether a client waits for the device.
+    #[must_use]
+    pub const fn wants_device(&self) -> bool {
+        self.client.is_none() && self.waiting.is_some()
+    }
+
+    /// Takes connections and notices what has arrived. Never waits. True if there was anything.
+    ///
+    /// # Errors
+    /// The server's own descriptors fail. What a client does is never an error.
+    pub fn service(&mut self) -> io::Result<bool> {
+        let mut events = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 16];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let count = match epoll::wait(&self.epoll, &mut events, Some(&now)) {
+            Ok(count) => count,
+            Err(Errno::INTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        if events.iter().take(count).any(|event| event.data.u64() == LISTENER_TOKEN) {
+            self.accept();
+        }
+        Ok(count > 0)
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..ACCEPTS_MAX {
+            match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
+                Ok(stream) => self.note(stream.into()),
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => {
+                    if let Some(times) = self.refusals.admit() {
+                        warn!(%error, times, "cannot accept a connection");
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Keeps a connection until the device is free; a second one is closed.
+    fn note(&mut self, stream: UnixStream) {
+        // Whoever comes right after another has left may be seen first.
+        let is_over = |client: &Client| matches!(client.head(), Ok(Head::Closed) | Err(_));
+        if self.waiting.is_some() || self.client.as_ref().is_some_and(|client| !is_over(client)) {
+            self.refuse_stream(&stream, "a device has one client at a time");
+        } else {
+            self.waiting = Some(stream);
+        }
+    }
+
+    /// Closes the connection that waits, and says why: the protocol has no words for it.
+    pub fn refuse(&mut self, why: &str) {
+        if let Some(stream) = self.waiting.take() {
+            self.refuse_stream(&stream, why);
+        }
+    }
+
+    fn refuse_stream(&self, stream: &UnixStream, why: &str) {
+        if let Some(times) = self.refusals.admit() {
+            warn!(socket = %self.path().display(), process = process_of(stream), times, "refused a client: {why}");
+        }
+    }
+
+    /// Gives the device to the client that waits for it.
+    ///
+    /// # Errors
+    /// The controller comes back: it cannot be a disk, which is in the log.
+    pub fn admit(&mut self, controller: Controller, now: Nanoseconds) -> Result<(), Box<Controller>> {
+        let Some(stream) = self.waiting.take() else { return Err(Box::new(controller)) };
+        let rings = controller.config().io_queue_pairs.min(RINGS_MAX);
+        let disk = match Disk::start(controller, self.nsid, rings, now) {
+            Ok(disk) => disk,
+            Err((controller, error)) => {
+                self.refuse_stream(&stream, &error.to_string());
+                return Err(controller);
+            }
+        };
+        let process = process_of(&stream);
+        match Client::new(&self.epoll, stream, Session::new(disk, rings, Arc::clone(&self.epoll))) {
+            Ok(client) => self.client = Some(client),
+            Err(failed) => {
+                let (session, error) = *failed;
+                warn!(%error, "cannot attend to a client");
+                return Err(Box::new(session.disk.stop()));
+            }
+        }
+        if let Some(times) = self.comings.admit() {
+            info!(socket = %self.path().display(), process, times, "client connected");
+        }
+        Ok(())
+    }
+
+    /// Answers messages and works on the rings.
+    pub fn step(&mut self, now: Nanoseconds) -> Step {
+        let Some(client) = &mut self.client else { return Step::default() };
+        let (answered, ending) = client.converse();
+        if let Some(why) = ending {
+            if let Some(times) = self.goings.admit() {
+                info!(socket = %self.socket_file.path().display(), why, times, "client gone, listening again");
+            }
+            let released = self.client.take().map(|client| Box::new(client.leave()));
+            return Step { worked: true, next_event: None, released };
+        }
+        let (worked, next_event) = client.session().run(now);
+        Step { worked: worked || answered, next_event, released: None }
+    }
+
+    /// Before the caller sleeps: asks for kicks. False if there is work already.
+    pub fn arm(&mut self) -> bool {
+        self.client.as_mut().is_none_or(|client| client.session().arm())
+    }
+
+    /// Whether a ring may move without anybody being told.
+    #[must_use]
+    pub fn must_be_polled(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| client.session().must_be_polled())
+    }
+
+    /// The end of the server while a client has the device: the controller comes back, reset.
+    #[must_use]
+    pub fn into_controller(mut self) -> Option<Controller> {
+        self.client.take().map(Client::leave)
+    }
+
+    /// The controller, if a client has it.
+    #[must_use]
+    pub fn controller(&mut self) -> Option<Held<'_>> {
+        self.client.as_ref().map(|client| Held(client.session()))
+    }
+}
+
+impl AsFd for Server {
+    /// An epoll descriptor, readable when [`Server::service`] has something to do.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+fn process_of(stream: &UnixStream) -> Option<i32> {
+    rustix::net::sockopt::socket_peercred(stream).ok().map(|peer| peer.pid.as_raw_nonzero().get())
+}
+
+impl Client {
+    fn new(epoll: &Arc<OwnedFd>, stream: UnixStream, session: Session) -> Result<Self, Box<(Session, io::Error)>> {
+        let watched = stream.try_clone().and_then(|copy| {
+            let handler_copy = stream.try_clone()?;
+            Ok((Watched::arrivals(epoll, copy.into(), CLIENT_TOKEN)?, handler_copy))
+        });
+        let (watched, copy) = match watched {
+            Ok(both) => both,
+            Err(error) => return Err(Box::new((session, error))),
+        };
+        #[expect(
+            clippy::arc_with_non_send_sync,
+            reason = "the request handler takes its device so; both stay in this thread"
+        )]
+        let session = Arc::new(Mutex::new(session));
+        let handler = BackendReqHandler::from_stream(copy, Arc::clone(&session));
+        Ok(Self { stream, _watched: watched, handler, session, begun: false })
+    }
+
+    /// The lock is the request handler's wish; nobody else is there to wait for.
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave(self) -> Controller {
+        let Self { handler, session, .. } = self;
+        drop(handler);
+        let session = Arc::into_inner(session).expect("the request handler held the only other one");
+        session.into_inner().unwrap_or_else(PoisonError::into_inner).disk.stop()
+    }
+
+    /// Answers messages that are there: whether there were any, and why the client is gone, if it is.
+    fn converse(&mut self) -> (bool, Option<String>) {
+        for count in 0..MESSAGES_PER_STEP {
+            let (code, body) = match self.head() {
+                Ok(Head::Nothing) => return (count > 0, None),
+                Ok(Head::Closed) => return (true, Some("it closed the connection".to_owned())),
+                Ok(Head::Message { code, body }) => (code, body),
+                Err(error) => return (true, Some(format!("its socket failed: {error}"))),
+            };
+            if !self.is_ready_for(code, &body) {
+                return (count > 0, None);
+            }
+            match self.handler.handle_request() {
+                Ok(()) => {}
+                Err(Error::Disconnected) => return (true, Some("it closed the connection".to_owned())),
+                Err(error) => return (true, Some(format!("its message {code} cannot be: {error}"))),
+            }
+        }
+        (true, None)
+    }
+
+    /// Looks at the next message without taking it.
+    fn head(&self) -> io::Result<Head> {
+        let mut bytes = [0; HEADER_BYTES + BODY_BYTES];
+        let seen = match recv(&self.stream, &mut bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((0, _)) => return Ok(Head::Closed),
+            Ok((_, seen)) => seen,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(Head::Nothing),
+            Err(error) => return Err(error.into()),
+        };
+        let (header, body) = bytes.split_at(HEADER_BYTES);
+        let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let arrived = rustix::io::ioctl_fionread(&self.stream)?;
+        // What is longer than a message may be is refused by its header alone.
+        let length = Some(number(8)).filter(|length| *length <= 4096).unwrap_or(0);
+        let whole = seen >= HEADER_BYTES && arrived >= HEADER_BYTES as u64 + u64::from(length);
+        match self.state_of_peer()? {
+            // A part of a message that will never be whole, or an answer that nobody will read.
+            Peer { gone: true, .. } if !whole => return Ok(Head::Closed),
+            Peer { room: true, .. } if whole => {}
+            _ => return Ok(Head::Nothing),
+        }
+        let body = body.try_into().expect("as many bytes as follow the header");
+        Ok(Head::Message { code: number(0), body })
+    }
+
+    /// Whether the peer has closed its end, and whether an answer can be sent at once: the system says so while three quarters of the
+    /// socket's buffer are free, and when nobody will read it.
+    fn state_of_peer(&self) -> io::Result<Peer> {
+        let mut descriptors = [PollFd::new(&self.stream, PollFlags::OUT | PollFlags::RDHUP)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        match poll(&mut descriptors, Some(&now)) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(Peer { gone: false, room: false }),
+            Err(error) => return Err(error.into()),
+        }
+        let [found] = descriptors.map(|descriptor| descriptor.revents());
+        let gone = found.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR);
+        Ok(Peer { gone, room: gone || found.contains(PollFlags::OUT) })
+    }
+
+    /// Whether a message can be handled now. One that stops a ring waits for the requests of that ring; one that says how writes are
+    /// cached waits for what that takes.
+    fn is_ready_for(&mut self, code: u32, body: &[u8; BODY_BYTES]) -> bool {
+        let mut begun = self.begun;
+        let mut session = self.session();
+        let number = |at: usize| u32::from_le_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]);
+        let ready = match code {
+            code::GET_VRING_BASE => session.is_stopped(number(0)),
+            code::SET_FEATURES => {
+                let features = u64::from(number(0)) | u64::from(number(4)) << 32;
+                let wanted = session.wanted_cache(features);
+                session.is_cached(wanted, &mut begun)
+            }
+            // A configuration's offset, size, flags, and then its bytes.
+            code::SET_CONFIG => match offer::written_cache(number(0), &body[12..13]).filter(|_| number(4) == 1) {
+                Some(writeback) => session.is_written_back(writeback, &mut begun),
+                None => true,
+            },
+            _ => true,
+        };
+        drop(session);
+        self.begun = begun && !ready;
+        ready
+    }
+}

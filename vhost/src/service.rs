@@ -1,0 +1,313 @@
+//! The rings at work: heads are taken and become requests, requests come back and the driver is told.
+
+use controller::Nanoseconds;
+use controller::dma::GuestMemory;
+use tracing::{debug, warn};
+
+use crate::chain;
+use crate::disk::Finished;
+use crate::request::{self, Refusal};
+use crate::ring::Ring;
+use crate::session::{Kick, RingState, Session};
+use crate::wire::feature;
+
+/// How many chains are taken of a ring in a step.
+const TAKEN_PER_STEP: usize = 64;
+
+impl Session {
+    /// Everything that can be done now: whether anything was, and when there will be more.
+    pub(crate) fn run(&mut self, now: Nanoseconds) -> (bool, Option<Nanoseconds>) {
+        let mut worked = self.notice_power();
+        if !self.dead {
+            worked |= self.keep_cache();
+            for index in 0..self.rings.len() {
+                self.start_if_due(index);
+                worked |= self.process_queue(index);
+            }
+        }
+        let (stepped, next_event) = self.disk.step(now);
+        worked |= stepped;
+        if !self.dead && self.disk.is_alive() {
+            for index in 0..self.rings.len() {
+                worked |= self.collect(index);
+            }
+        }
+        (worked, next_event)
+    }
+
+    /// The controller reads as all ones when it has no power: the rings then stand still, as those of a dead disk do. When it has power
+    /// again it is brought up, and what nobody was told of begins anew.
+    fn notice_power(&mut self) -> bool {
+        let alive = self.disk.is_alive();
+        if alive && self.dead {
+            match self.disk.restart() {
+                Ok(()) => self.dead = false,
+                Err(error) => warn!(%error, "the controller does not come up again"),
+            }
+            return !self.dead;
+        }
+        self.dead = !alive;
+        false
+    }
+
+    /// Brings the write cache to where the driver wants it, where no message asked for that: after a reconnection.
+    fn keep_cache(&mut self) -> bool {
+        let wanted = self.wanted_cache(self.acknowledged);
+        if self.acknowledged == 0 || !self.disk.switched() || self.disk.write_cache() == wanted {
+            return false;
+        }
+        if let Err(error) = self.disk.switch_write_cache(wanted) {
+            warn!(%error, "the write cache cannot be switched");
+        }
+        true
+    }
+
+    /// Starts a ring that the client has set up. What the process before us left in flight comes first.
+    fn start_if_due(&mut self, index: usize) {
+        let state = &mut self.rings[index];
+        let Some(places) = state.places else { return };
+        if state.ring.is_some() || state.broken || !state.enabled || state.kick.is_none() || state.size == 0 {
+            return;
+        }
+        let event_index = self.acknowledged & feature::EVENT_IDX != 0;
+        let size = state.size;
+        let table = self.disk.memory().guest.table();
+        let mut ring = match Ring::new(table, places, size, state.base, event_index) {
+            Ok(ring) => ring,
+            Err(error) => return self.break_ring(index, &error),
+        };
+        if let Some(inflight) = &mut self.inflight {
+            let number = u16::try_from(index).unwrap_or(u16::MAX);
+            match inflight.recover(number, size, ring.published()) {
+                // What a dead process took, it gave back or left in flight; a client that saw it die knows only the former.
+                Ok(heads) if !heads.is_empty() => {
+                    let count = u16::try_from(heads.len()).unwrap_or(u16::MAX);
+                    ring.set_next_available(ring.published().wrapping_add(count));
+                    self.rings[index].again = heads.into();
+                }
+                Ok(_) => {}
+                Err(error) => return self.break_ring(index, &error),
+            }
+        }
+        if let Err(error) = self.disk.open_queue(index) {
+            return self.break_ring(index, &error);
+        }
+        let state = &mut self.rings[index];
+        debug!(index, size, again = state.again.len(), "ring started");
+        // The driver may have been told, and its interrupt lost with whoever told it.
+        if let Some(call) = &state.call {
+            call.raise();
+        }
+        state.ring = Some(ring);
+    }
+
+    /// Takes what the driver has made available, as far as there is room.
+    fn process_queue(&mut self, index: usize) -> bool {
+        if !self.rings[index].runs() {
+            return false;
+        }
+        let mut worked = false;
+        for _ in 0..TAKEN_PER_STEP {
+            if !self.disk.has_room(index) || !self.disk.switched() {
+                break;
+            }
+            match self.next_head(index) {
+                Ok(None) => break,
+                Ok(Some(head)) => {
+                    worked = true;
+                    if let Err(error) = self.take(index, head) {
+                        self.break_ring(index, &*error);
+                        return true;
+                    }
+                    self.disk.submit(index, &mut self.done);
+                }
+                Err(error) => {
+                    self.break_ring(index, &*error);
+                    return true;
+                }
+            }
+        }
+        worked |= self.disk.submit(index, &mut self.done);
+        worked | self.tell(index)
+    }
+
+    /// The next head: one that is to be repeated, or the driver's next, which is noted before anything is done about it.
+    fn next_head(&mut self, index: usize) -> Result<Option<u16>, Box<dyn std::error::Error>> {
+        let Self { rings, disk, inflight, .. } = self;
+        let state = &mut rings[index];
+        let Some(ring) = &mut state.ring else { return Ok(None) };
+        if let Some(head) = state.again.pop_front() {
+            return Ok(Some(head));
+        }
+        let table = disk.memory().guest.table();
+        let Some(head) = ring.take(table)? else { return Ok(None) };
+        ring.hush(table)?;
+        if disk.is_under_way(index, head) {
+            return Err("a head that is under way was made available again".into());
+        }
+        if let Some(inflight) = inflight {
+            inflight.taken(u16::try_from(index)?, head)?;
+        }
+        Ok(Some(head))
+    }
+
+    /// A head becomes a request under way, or is answered.
+    fn take(&mut self, index: usize, head: u16) -> Result<(), Box<dyn std::error::Error>> {
+        let Self { rings, disk, buffers, extent, done, refusals, acknowledged, .. } = self;
+        let Some(ring) = &rings[index].ring else { return Ok(()) };
+        let table = disk.memory().guest.table();
+        let indirect = *acknowledged & feature::INDIRECT_DESC != 0;
+        chain::walk(table, ring.table(), ring.size(), head, indirect, buffers)?;
+        match request::parse(table, buffers, &disk.geometry().limits, extent) {
+            Ok(request) => disk.take(index, head, request, extent),
+            Err(Refusal::Answered { answer, status, why }) => {
+                if let Some(times) = refusals.admit() {
+                    debug!(index, head, why, times, "refused a request");
+                }
+                done.push(Finished { head, answer, status, written: 1 });
+            }
+            Err(Refusal::Mute) => return Err(Box::new(Refusal::Mute)),
+        }
+        Ok(())
+    }
+
+    /// Takes what the controller has answered, and tells the driver.
+    fn collect(&mut self, index: usize) -> bool {
+        let worked = self.disk.reap(index, &mut self.done);
+        self.tell(index) | worked
+    }
+
+    /// Gives finished requests back, all together. Those of a ring that stands still are dropped.
+    fn tell(&mut self, index: usize) -> bool {
+        if self.done.is_empty() {
+            return false;
+        }
+        if !self.rings[index].broken
+            && let Err(error) = self.give_back(index)
+        {
+            self.break_ring(index, &*error);
+        }
+        self.done.clear();
+        true
+    }
+
+    fn give_back(&mut self, index: usize) -> Result<(), Box<dyn std::error::Error>> {
+        let Self { rings, disk, inflight, done, .. } = self;
+        let number = u16::try_from(index)?;
+        let state = &mut rings[index];
+        let Some(ring) = &mut state.ring else { return Ok(()) };
+        let table = disk.memory().guest.table();
+        state.batch.clear();
+        for finished in done.iter() {
+            if table.write(finished.status, &[finished.answer.0]).is_err() {
+                return Err("a status byte lies where nothing is".into());
+            }
+            ring.put(table, finished.head, finished.written)?;
+            if let Some(inflight) = inflight {
+                inflight.put(number, finished.head)?;
+            }
+            state.batch.push(finished.head);
+        }
+        ring.publish(table)?;
+        if let Some(inflight) = inflight {
+            inflight.told(number, &state.batch, ring.published())?;
+        }
+        if ring.wants_interrupt(table)?
+            && let Some(call) = &state.call
+        {
+            call.raise();
+        }
+        Ok(())
+    }
+
+    /// The driver, or the client, broke a ring: it stands still, and the client is told.
+    fn break_ring(&mut self, index: usize, why: &(dyn std::error::Error + 'static)) {
+        let state = &mut self.rings[index];
+        state.broken = true;
+        if let Some(error) = &state.error {
+            error.raise();
+        }
+        if let Some(times) = self.breaks.admit() {
+            warn!(index, %why, times, "a ring is broken and stands still");
+        }
+    }
+
+    /// Before sleep: asks the driver to kick for whatever it makes available from now on. False if there is something already.
+    pub(crate) fn arm(&mut self) -> bool {
+        if self.dead {
+            return true;
+        }
+        let mut idle = true;
+        for index in 0..self.rings.len() {
+            if !self.rings[index].runs() {
+                continue;
+            }
+            let Self { rings, disk, .. } = self;
+            let Some(ring) = &mut rings[index].ring else { continue };
+            match ring.listen(disk.memory().guest.table()) {
+                // What waits for room is taken when there is some.
+                Ok(waiting) => idle &= !(waiting && disk.has_room(index) && disk.switched()),
+                Err(error) => self.break_ring(index, &error),
+            }
+        }
+        idle
+    }
+
+    /// Whether a ring must be looked at all the time.
+    pub(crate) fn must_be_polled(&self) -> bool {
+        self.rings.iter().any(|state| state.runs() && matches!(state.kick, Some(Kick::Polled)))
+    }
+
+    /// Takes nothing more of a ring; whether everything that was taken has been answered, or never will be.
+    pub(crate) fn is_stopped(&mut self, index: u32) -> bool {
+        let Some(index) = usize::try_from(index).ok().filter(|index| *index < self.rings.len()) else { return true };
+        self.rings[index].enabled = false;
+        self.dead || self.disk.under_way(index) == 0
+    }
+
+    /// Whether the write cache is as wanted, or cannot be. It begins to switch once for each message, which `begun` remembers.
+    pub(crate) fn is_cached(&mut self, wanted: bool, begun: &mut bool) -> bool {
+        if self.dead {
+            return true;
+        }
+        if !self.disk.switched() {
+            return false;
+        }
+        if *begun || self.disk.write_cache() == wanted {
+            return true;
+        }
+        *begun = true;
+        self.disk.switch_write_cache(wanted).is_err()
+    }
+
+    /// The same for the driver's choice in the configuration space.
+    pub(crate) fn is_written_back(&mut self, writeback: bool, begun: &mut bool) -> bool {
+        if self.offered & feature::CONFIG_WCE == 0 {
+            return true;
+        }
+        self.writeback = writeback;
+        let wanted = self.wanted_cache(self.acknowledged);
+        if !self.is_cached(wanted, begun) {
+            return false;
+        }
+        if self.dead || self.disk.write_cache() != wanted {
+            // The controller refuses, or there is none, and so does the answer.
+            self.writeback = self.chosen;
+            return true;
+        }
+        self.chosen = writeback;
+        if let Some(inflight) = &self.inflight
+            && inflight.note_write_cache(self.writeback).is_err()
+        {
+            warn!("the memory in which the write cache is noted is gone");
+        }
+        true
+    }
+}
+
+impl RingState {
+    /// Whether requests are taken. What was taken is given back all the same.
+    pub(crate) const fn runs(&self) -> bool {
+        self.ring.is_some() && self.enabled && !self.broken
+    }
+}

@@ -1,0 +1,91 @@
+//! Our numbers and layouts against those of the kernel's headers.
+
+use std::mem::{offset_of, size_of};
+
+use vhost::wire::{self, BlockConfig, BlockStatus, RawDescriptor, RequestHeader, Segment, feature, request_type};
+use virtio_bindings::{virtio_blk as blk, virtio_config, virtio_ring as ring};
+
+#[test]
+fn features_are_the_kernels() {
+    let pairs = [
+        (feature::SIZE_MAX, blk::VIRTIO_BLK_F_SIZE_MAX),
+        (feature::SEG_MAX, blk::VIRTIO_BLK_F_SEG_MAX),
+        (feature::RO, blk::VIRTIO_BLK_F_RO),
+        (feature::BLK_SIZE, blk::VIRTIO_BLK_F_BLK_SIZE),
+        (feature::FLUSH, blk::VIRTIO_BLK_F_FLUSH),
+        (feature::TOPOLOGY, blk::VIRTIO_BLK_F_TOPOLOGY),
+        (feature::CONFIG_WCE, blk::VIRTIO_BLK_F_CONFIG_WCE),
+        (feature::MQ, blk::VIRTIO_BLK_F_MQ),
+        (feature::DISCARD, blk::VIRTIO_BLK_F_DISCARD),
+        (feature::WRITE_ZEROES, blk::VIRTIO_BLK_F_WRITE_ZEROES),
+        (feature::INDIRECT_DESC, ring::VIRTIO_RING_F_INDIRECT_DESC),
+        (feature::EVENT_IDX, ring::VIRTIO_RING_F_EVENT_IDX),
+        (feature::VERSION_1, virtio_config::VIRTIO_F_VERSION_1),
+    ];
+    for (ours, bit) in pairs {
+        assert_eq!(ours, 1 << bit, "bit {bit}");
+    }
+}
+
+#[test]
+fn requests_and_answers_are_the_kernels() {
+    assert_eq!(request_type::IN, blk::VIRTIO_BLK_T_IN);
+    assert_eq!(request_type::OUT, blk::VIRTIO_BLK_T_OUT);
+    assert_eq!(request_type::FLUSH, blk::VIRTIO_BLK_T_FLUSH);
+    assert_eq!(request_type::GET_ID, blk::VIRTIO_BLK_T_GET_ID);
+    assert_eq!(request_type::DISCARD, blk::VIRTIO_BLK_T_DISCARD);
+    assert_eq!(request_type::WRITE_ZEROES, blk::VIRTIO_BLK_T_WRITE_ZEROES);
+    assert_eq!(wire::SEGMENT_UNMAP, blk::VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);
+    assert_eq!(wire::ID_BYTES, blk::VIRTIO_BLK_ID_BYTES as usize);
+    let answers = [BlockStatus::OK, BlockStatus::IO_ERROR, BlockStatus::UNSUPPORTED].map(|answer| u32::from(answer.0));
+    assert_eq!(answers, [blk::VIRTIO_BLK_S_OK, blk::VIRTIO_BLK_S_IOERR, blk::VIRTIO_BLK_S_UNSUPP]);
+    assert_eq!(size_of::<RequestHeader>(), size_of::<blk::virtio_blk_outhdr>());
+    assert_eq!(offset_of!(RequestHeader, kind), offset_of!(blk::virtio_blk_outhdr, type_));
+    assert_eq!(offset_of!(RequestHeader, sector), offset_of!(blk::virtio_blk_outhdr, sector));
+    assert_eq!(size_of::<Segment>(), size_of::<blk::virtio_blk_discard_write_zeroes>());
+    assert_eq!(offset_of!(Segment, sectors), offset_of!(blk::virtio_blk_discard_write_zeroes, num_sectors));
+    assert_eq!(offset_of!(Segment, flags), offset_of!(blk::virtio_blk_discard_write_zeroes, flags));
+}
+
+#[test]
+fn descriptors_are_the_kernels() {
+    assert_eq!(u32::from(wire::DESCRIPTOR_NEXT), ring::VRING_DESC_F_NEXT);
+    assert_eq!(u32::from(wire::DESCRIPTOR_WRITE), ring::VRING_DESC_F_WRITE);
+    assert_eq!(u32::from(wire::DESCRIPTOR_INDIRECT), ring::VRING_DESC_F_INDIRECT);
+    assert_eq!(u32::from(wire::USED_NO_NOTIFY), ring::VRING_USED_F_NO_NOTIFY);
+    assert_eq!(u32::from(wire::AVAILABLE_NO_INTERRUPT), ring::VRING_AVAIL_F_NO_INTERRUPT);
+    assert_eq!(size_of::<RawDescriptor>(), size_of::<ring::vring_desc>());
+    assert_eq!(offset_of!(RawDescriptor, length), offset_of!(ring::vring_desc, len));
+    assert_eq!(offset_of!(RawDescriptor, flags), offset_of!(ring::vring_desc, flags));
+    assert_eq!(offset_of!(RawDescriptor, next), offset_of!(ring::vring_desc, next));
+}
+
+#[test]
+fn the_configuration_space_is_the_kernels() {
+    macro_rules! same {
+        ($($ours:ident = $theirs:ident),+ $(,)?) => {
+            $(assert_eq!(offset_of!(BlockConfig, $ours), offset_of!(blk::virtio_blk_config, $theirs), stringify!($ours));)+
+        };
+    }
+    same!(
+        capacity = capacity,
+        size_max = size_max,
+        seg_max = seg_max,
+        geometry = geometry,
+        blk_size = blk_size,
+        physical_block_exp = physical_block_exp,
+        alignment_offset = alignment_offset,
+        min_io_size = min_io_size,
+        opt_io_size = opt_io_size,
+        writeback = wce,
+        num_queues = num_queues,
+        max_discard_sectors = max_discard_sectors,
+        max_discard_seg = max_discard_seg,
+        discard_sector_alignment = discard_sector_alignment,
+        max_write_zeroes_sectors = max_write_zeroes_sectors,
+        max_write_zeroes_seg = max_write_zeroes_seg,
+        write_zeroes_may_unmap = write_zeroes_may_unmap,
+    );
+    assert_eq!(size_of::<BlockConfig>(), offset_of!(blk::virtio_blk_config, max_secure_erase_sectors));
+    assert_eq!(wire::CONFIG_WRITEBACK_OFFSET as usize, offset_of!(blk::virtio_blk_config, wce));
+}
