@@ -118,7 +118,7 @@ check_all() {
     done
     if mount_records "$1"; then
         # shellcheck disable=SC2086
-        fio --name=check --rw=read $RECORDS --verify_fatal=0 >/tmp/check.fio 2>&1
+        fio --name=check --rw=read $RECORDS --continue_on_error=verify >/tmp/check.fio 2>&1
         sed -n 's/^.*verify failed at file .* offset \([0-9]*\).*$/guest: torn \1/p' /tmp/check.fio
         grep -q 'issued rwts: total=256,' /tmp/check.fio || { cat /tmp/check.fio; echo "guest: broken not every record was read"; }
         umount /mnt
