@@ -1,6 +1,6 @@
 //! The simulator: a host with many queues drives a controller over a drive, power goes at any step, comes back, perhaps goes again
 //! while the drive recovers, everything is read and judged, and the drive goes on. What happens is data ([`Scenario`]), made from a
-//! seed ([`generate`]) or cut down from a failure ([`shrink`]); running it ([`run`]) adds nothing to it.
+//! seed ([`generate`]) or cut down from a failure ([`mod@shrink`]); running it ([`mod@run`]) adds nothing to it.
 
 pub mod campaign;
 mod describe;
