@@ -1,7 +1,11 @@
 //! Guest memory as the controller sees it. The trait is implemented by whoever holds the mappings (the vfio-user server, the vhost
 //! front, a test); the controller itself never holds an address of this process.
 
+mod flat;
+
 use nvme_spec::SglDescriptor;
+
+pub use flat::FlatMemory;
 
 /// An access to guest memory failed: part of it is not mapped, may not be accessed that way, or wraps past the last address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,45 +208,5 @@ impl<M: GuestMemory> media::Sink for Piece<'_, M> {
     #[inline]
     fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), media::Fault> {
         self.memory.write(self.address(offset, from.len())?, from).map_err(|_| media::Fault)
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod testing {
-    use super::{DmaFault, GuestMemory};
-
-    /// Memory from guest address 0 on that can only be read.
-    pub(crate) struct Bytes(pub(crate) Vec<u8>);
-
-    impl GuestMemory for Bytes {
-        fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
-            let start = usize::try_from(address).map_err(|_| DmaFault { address })?;
-            into.copy_from_slice(self.0.get(start..start + into.len()).ok_or(DmaFault { address })?);
-            Ok(())
-        }
-
-        fn write(&self, address: u64, _: &[u8]) -> Result<(), DmaFault> {
-            Err(DmaFault { address })
-        }
-
-        fn load_u32(&self, address: u64) -> Result<u32, DmaFault> {
-            Err(DmaFault { address })
-        }
-
-        fn store_u32(&self, address: u64, _: u32) -> Result<(), DmaFault> {
-            Err(DmaFault { address })
-        }
-
-        fn store_u64(&self, address: u64, _: u64) -> Result<(), DmaFault> {
-            Err(DmaFault { address })
-        }
-
-        fn is_mapped(&self, address: u64, length: u64) -> bool {
-            address + length <= self.0.len() as u64
-        }
-
-        fn generation(&self) -> u64 {
-            0
-        }
     }
 }

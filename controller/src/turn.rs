@@ -42,10 +42,7 @@ impl Controller {
         origin: &mut Origin,
     ) -> Result<Done, Status> {
         origin.lba = command.first_block();
-        if self.reached(Step::CommandAccepted) {
-            return Err(Status::ABORTED_POWER_LOSS);
-        }
-        if self.registers.shutdown != Shutdown::No {
+        if self.reached(Step::CommandAccepted) || self.registers.shutdown != Shutdown::No {
             return Err(Status::ABORTED_POWER_LOSS);
         }
         if matches!(command, IoCommand::DatasetManagement { .. }) {
@@ -202,9 +199,12 @@ impl Controller {
         }
         let (again, piece) = (parked.command, parked.piece);
         self.listed.clone_from(&parked.listed);
-        let permit = &command.permit;
-        self.supply.breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
-        let result = self.start_again(now, memory, &again, token, &mut origin, piece);
+        self.supply.work_on(&command.permit);
+        let result = if self.registers.shutdown == Shutdown::No {
+            self.start(now, memory, &again, token, &mut origin, piece)
+        } else {
+            Err(Status::ABORTED_POWER_LOSS)
+        };
         if let Some(InFlight { origin: kept, parked: Some(parked), .. }) = self.in_flight.get_mut(token) {
             *kept = origin;
             parked.at_media = result == Ok(None);
@@ -214,21 +214,6 @@ impl Controller {
             Ok(Some(dw0)) => self.piece_done(token, Ok(dw0)),
             Err(status) => self.piece_done(token, Err(status)),
         }
-    }
-
-    fn start_again<M: GuestMemory>(
-        &mut self,
-        now: Nanoseconds,
-        memory: &M,
-        command: &IoCommand,
-        token: Token,
-        origin: &mut Origin,
-        piece: Option<LbaRange>,
-    ) -> Result<Option<u32>, Status> {
-        if self.registers.shutdown != Shutdown::No {
-            return Err(Status::ABORTED_POWER_LOSS);
-        }
-        self.start(now, memory, command, token, origin, piece)
     }
 
     /// What the media had of a command is done: the command is, or its other pieces follow.

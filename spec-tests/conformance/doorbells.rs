@@ -186,21 +186,13 @@ struct Counting {
 }
 
 impl Port for Counting {
-    fn register_read_32(&mut self, offset: u64) -> u32 {
-        self.rig.register_read_32(offset)
+    fn register_read(&mut self, offset: u64, into: &mut [u8]) {
+        self.rig.register_read(offset, into);
     }
 
-    fn register_read_64(&mut self, offset: u64) -> u64 {
-        self.rig.register_read_64(offset)
-    }
-
-    fn register_write_32(&mut self, offset: u64, value: u32) {
-        self.rung += usize::from(offset >= 0x1008);
-        self.rig.register_write_32(offset, value);
-    }
-
-    fn register_write_64(&mut self, offset: u64, value: u64) {
-        self.rig.register_write_64(offset, value);
+    fn register_write(&mut self, offset: u64, from: &[u8]) {
+        self.rung += usize::from(from.len() == 4 && offset >= 0x1008);
+        self.rig.register_write(offset, from);
     }
 
     fn memory_read(&self, address: u64, into: &mut [u8]) {

@@ -176,31 +176,19 @@ impl Rig {
 }
 
 impl Port for Rig {
-    fn register_read_32(&mut self, offset: u64) -> u32 {
-        let mut bytes = [0; 4];
-        self.controller.bar_read(offset, &mut bytes);
-        u32::from_le_bytes(bytes)
+    fn register_read(&mut self, offset: u64, into: &mut [u8]) {
+        self.controller.bar_read(offset, into);
     }
 
-    fn register_read_64(&mut self, offset: u64) -> u64 {
-        let mut bytes = [0; 8];
-        self.controller.bar_read(offset, &mut bytes);
-        u64::from_le_bytes(bytes)
-    }
-
-    fn register_write_32(&mut self, offset: u64, value: u32) {
-        match &self.page {
+    fn register_write(&mut self, offset: u64, from: &[u8]) {
+        match (&self.page, <[u8; 4]>::try_from(from)) {
             // A guest with the page mapped stores to it, and nobody is told.
-            Some(page) if (bar::DOORBELLS_OFFSET..bar::MSIX_TABLE_OFFSET).contains(&offset) => {
+            (Some(page), Ok(value)) if (bar::DOORBELLS_OFFSET..bar::MSIX_TABLE_OFFSET).contains(&offset) => {
                 let index = usize::try_from((offset - bar::DOORBELLS_OFFSET) / 4).expect("a page has 1024 doorbells");
-                page.store(index, value);
+                page.store(index, u32::from_le_bytes(value));
             }
-            _ => self.controller.bar_write(offset, &value.to_le_bytes()),
+            _ => self.controller.bar_write(offset, from),
         }
-    }
-
-    fn register_write_64(&mut self, offset: u64, value: u64) {
-        self.controller.bar_write(offset, &value.to_le_bytes());
     }
 
     fn memory_read(&self, address: u64, into: &mut [u8]) {

@@ -62,33 +62,18 @@ impl SocketPort {
         host.create_queue_pair(1, entries, None).map_err(words)?;
         Ok(host)
     }
-
-    fn read<const N: usize>(&mut self, offset: u64) -> [u8; N] {
-        let mut bytes = [0xff; N];
-        self.alive = self.alive && self.client.region_read(BAR0, offset, &mut bytes).is_ok();
-        if self.alive { bytes } else { [0xff; N] }
-    }
-
-    fn write(&mut self, offset: u64, bytes: &[u8]) {
-        self.alive = self.alive && self.client.region_write(BAR0, offset, bytes).is_ok();
-    }
 }
 
 impl Port for SocketPort {
-    fn register_read_32(&mut self, offset: u64) -> u32 {
-        u32::from_le_bytes(self.read(offset))
+    fn register_read(&mut self, offset: u64, into: &mut [u8]) {
+        self.alive = self.alive && self.client.region_read(BAR0, offset, into).is_ok();
+        if !self.alive {
+            into.fill(0xff);
+        }
     }
 
-    fn register_read_64(&mut self, offset: u64) -> u64 {
-        u64::from_le_bytes(self.read(offset))
-    }
-
-    fn register_write_32(&mut self, offset: u64, value: u32) {
-        self.write(offset, &value.to_le_bytes());
-    }
-
-    fn register_write_64(&mut self, offset: u64, value: u64) {
-        self.write(offset, &value.to_le_bytes());
+    fn register_write(&mut self, offset: u64, from: &[u8]) {
+        self.alive = self.alive && self.client.region_write(BAR0, offset, from).is_ok();
     }
 
     fn memory_read(&self, address: u64, into: &mut [u8]) {

@@ -62,24 +62,12 @@ impl Port {
 }
 
 impl nvme_host::Port for Port {
-    fn register_read_32(&mut self, offset: u64) -> u32 {
-        let mut bytes = [0; 4];
-        self.controller.bar_read(offset, &mut bytes);
-        u32::from_le_bytes(bytes)
+    fn register_read(&mut self, offset: u64, into: &mut [u8]) {
+        self.controller.bar_read(offset, into);
     }
 
-    fn register_read_64(&mut self, offset: u64) -> u64 {
-        let mut bytes = [0; 8];
-        self.controller.bar_read(offset, &mut bytes);
-        u64::from_le_bytes(bytes)
-    }
-
-    fn register_write_32(&mut self, offset: u64, value: u32) {
-        self.controller.bar_write(offset, &value.to_le_bytes());
-    }
-
-    fn register_write_64(&mut self, offset: u64, value: u64) {
-        self.controller.bar_write(offset, &value.to_le_bytes());
+    fn register_write(&mut self, offset: u64, from: &[u8]) {
+        self.controller.bar_write(offset, from);
     }
 
     fn memory_read(&self, address: u64, into: &mut [u8]) {

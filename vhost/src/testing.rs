@@ -1,9 +1,7 @@
 //! The entry that fuzzers and random tests share: bytes as a driver's memory, from the descriptors to the NVMe commands. Not part of
 //! the crate's interface.
 
-use std::cell::RefCell;
-
-use controller::dma::{DmaFault, GuestMemory};
+use controller::dma::FlatMemory;
 
 use crate::chain::{self, CHAIN_MAX};
 use crate::geometry::{Geometry, SEGMENTS_MAX};
@@ -19,50 +17,6 @@ const INDIRECT: u8 = 1;
 /// Flag: addresses and indexes of the table are cut down to what there is, so that more of them lead somewhere.
 const TAME: u8 = 2;
 
-/// Flat memory from address 0 on.
-struct Flat(RefCell<Vec<u8>>);
-
-impl Flat {
-    fn with<T>(&self, address: u64, length: usize, work: impl FnOnce(&mut [u8]) -> T) -> Result<T, DmaFault> {
-        let fault = DmaFault { address };
-        let start = usize::try_from(address).map_err(|_| fault)?;
-        let end = start.checked_add(length).ok_or(fault)?;
-        self.0.borrow_mut().get_mut(start..end).map(work).ok_or(fault)
-    }
-}
-
-impl GuestMemory for Flat {
-    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
-        self.with(address, into.len(), |bytes| into.copy_from_slice(bytes))
-    }
-
-    fn write(&self, address: u64, from: &[u8]) -> Result<(), DmaFault> {
-        self.with(address, from.len(), |bytes| bytes.copy_from_slice(from))
-    }
-
-    fn load_u32(&self, address: u64) -> Result<u32, DmaFault> {
-        let mut bytes = [0; 4];
-        self.read(address, &mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
-    }
-
-    fn store_u32(&self, address: u64, value: u32) -> Result<(), DmaFault> {
-        self.write(address, &value.to_le_bytes())
-    }
-
-    fn store_u64(&self, address: u64, value: u64) -> Result<(), DmaFault> {
-        self.write(address, &value.to_le_bytes())
-    }
-
-    fn is_mapped(&self, address: u64, length: u64) -> bool {
-        usize::try_from(length).is_ok_and(|length| self.with(address, length, |_| ()).is_ok())
-    }
-
-    fn generation(&self) -> u64 {
-        0
-    }
-}
-
 /// Takes one head of the table at address 0 through all that is done before a command is submitted. Returns whether there was a
 /// request in it.
 ///
@@ -76,7 +30,7 @@ pub fn fuzz_entry(input: &[u8]) -> bool {
     if flags & TAME != 0 {
         tame(&mut bytes, size);
     }
-    let memory = Flat(RefCell::new(bytes));
+    let memory = FlatMemory::new(bytes);
     let geometry = geometry(shift, blocks, mdts);
     let mut buffers = Vec::new();
     let head = u16::from_le_bytes([head_low, head_high]);

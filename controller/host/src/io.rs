@@ -60,11 +60,6 @@ impl<P: Port> Host<P> {
         Ok(1 << shift)
     }
 
-    /// Forgets the block sizes, after a format.
-    pub fn forget_block_bytes(&mut self) {
-        self.block_bytes.clear();
-    }
-
     /// Read.
     ///
     /// # Errors

@@ -6,17 +6,11 @@
 /// Accesses take effect in program order, as seen by the device: what [`Port::memory_write`] wrote is visible before a later
 /// register write is, and a later [`Port::memory_read`] does not see older bytes than an earlier one did.
 pub trait Port {
-    /// Reads the 32-bit register at a byte `offset` of BAR0.
-    fn register_read_32(&mut self, offset: u64) -> u32;
+    /// Reads the register at a byte `offset` of BAR0, little-endian: 4 or 8 bytes.
+    fn register_read(&mut self, offset: u64, into: &mut [u8]);
 
-    /// Reads the 64-bit register at a byte `offset` of BAR0.
-    fn register_read_64(&mut self, offset: u64) -> u64;
-
-    /// Writes the 32-bit register at a byte `offset` of BAR0.
-    fn register_write_32(&mut self, offset: u64, value: u32);
-
-    /// Writes the 64-bit register at a byte `offset` of BAR0.
-    fn register_write_64(&mut self, offset: u64, value: u64);
+    /// Writes the register at a byte `offset` of BAR0, little-endian: 4 or 8 bytes.
+    fn register_write(&mut self, offset: u64, from: &[u8]);
 
     /// Copies from guest memory. The host only passes addresses from the range it was given.
     fn memory_read(&self, address: u64, into: &mut [u8]);
@@ -27,24 +21,40 @@ pub trait Port {
     /// Lets the device run for a little (in process: one step, time moves on). Returns false when the port has given up: the
     /// peer is gone, or the time a test allows is over.
     fn relax(&mut self) -> bool;
+
+    /// Reads the 32-bit register at a byte `offset` of BAR0.
+    fn register_read_32(&mut self, offset: u64) -> u32 {
+        let mut bytes = [0; 4];
+        self.register_read(offset, &mut bytes);
+        u32::from_le_bytes(bytes)
+    }
+
+    /// Reads the 64-bit register at a byte `offset` of BAR0.
+    fn register_read_64(&mut self, offset: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.register_read(offset, &mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Writes the 32-bit register at a byte `offset` of BAR0.
+    fn register_write_32(&mut self, offset: u64, value: u32) {
+        self.register_write(offset, &value.to_le_bytes());
+    }
+
+    /// Writes the 64-bit register at a byte `offset` of BAR0.
+    fn register_write_64(&mut self, offset: u64, value: u64) {
+        self.register_write(offset, &value.to_le_bytes());
+    }
 }
 
 /// A borrowed port is a port, so that a test keeps its own while a host works over it.
 impl<P: Port + ?Sized> Port for &mut P {
-    fn register_read_32(&mut self, offset: u64) -> u32 {
-        (**self).register_read_32(offset)
+    fn register_read(&mut self, offset: u64, into: &mut [u8]) {
+        (**self).register_read(offset, into);
     }
 
-    fn register_read_64(&mut self, offset: u64) -> u64 {
-        (**self).register_read_64(offset)
-    }
-
-    fn register_write_32(&mut self, offset: u64, value: u32) {
-        (**self).register_write_32(offset, value);
-    }
-
-    fn register_write_64(&mut self, offset: u64, value: u64) {
-        (**self).register_write_64(offset, value);
+    fn register_write(&mut self, offset: u64, from: &[u8]) {
+        (**self).register_write(offset, from);
     }
 
     fn memory_read(&self, address: u64, into: &mut [u8]) {

@@ -145,9 +145,9 @@ impl SubmissionQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dma::testing::Bytes;
+    use crate::dma::FlatMemory;
 
-    fn taken(queue: &mut SubmissionQueue, memory: &Bytes) -> Vec<u16> {
+    fn taken(queue: &mut SubmissionQueue, memory: &FlatMemory) -> Vec<u16> {
         let mut cids = Vec::new();
         while !queue.is_empty() {
             cids.push(queue.fetch(memory).expect("the queue is there").cid.get());
@@ -155,17 +155,17 @@ mod tests {
         cids
     }
 
-    fn put(memory: &mut Bytes, index: usize, cid: u16) {
+    fn put(memory: &FlatMemory, index: usize, cid: u16) {
         let command = Command { cid: cid.into(), ..Command::default() };
-        memory.0[index * COMMAND_BYTES..][..COMMAND_BYTES].copy_from_slice(command.as_bytes());
+        memory.bytes()[index * COMMAND_BYTES..][..COMMAND_BYTES].copy_from_slice(command.as_bytes());
     }
 
     #[test]
     fn entries_are_taken_in_order_around_the_end_of_the_queue() {
-        let mut memory = Bytes(vec![0; 8 * COMMAND_BYTES]);
+        let memory = FlatMemory::new(vec![0; 8 * COMMAND_BYTES]);
         let mut queue = SubmissionQueue::new(0, 8, 1);
         for (index, cid) in (0..8).zip(100..) {
-            put(&mut memory, index, cid);
+            put(&memory, index, cid);
         }
         queue.ring(6).expect("inside");
         assert_eq!(taken(&mut queue, &memory), [100, 101, 102, 103, 104, 105]);
@@ -175,13 +175,13 @@ mod tests {
 
     #[test]
     fn a_tail_that_goes_back_and_forth_does_not_bring_old_entries() {
-        let mut memory = Bytes(vec![0; 8 * COMMAND_BYTES]);
+        let memory = FlatMemory::new(vec![0; 8 * COMMAND_BYTES]);
         let mut queue = SubmissionQueue::new(0, 8, 1);
         queue.ring(4).expect("inside");
         assert_eq!(queue.fetch(&memory).expect("there").cid.get(), 0);
         queue.ring(2).expect("inside");
-        put(&mut memory, 1, 7);
-        put(&mut memory, 2, 8);
+        put(&memory, 1, 7);
+        put(&memory, 2, 8);
         assert_eq!(taken(&mut queue, &memory), [7]);
         queue.ring(3).expect("inside");
         assert_eq!(taken(&mut queue, &memory), [8]);
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_can_be_read_of_a_queue_is_taken_where_its_end_is_gone() {
-        let memory = Bytes(vec![0; 2 * COMMAND_BYTES]);
+        let memory = FlatMemory::new(vec![0; 2 * COMMAND_BYTES]);
         let mut queue = SubmissionQueue::new(0, 8, 1);
         queue.ring(4).expect("inside");
         assert!(queue.fetch(&memory).is_ok() && queue.fetch(&memory).is_ok());
@@ -199,10 +199,10 @@ mod tests {
 
     #[test]
     fn the_first_of_a_pair_goes_back_also_after_the_second_was_looked_at() {
-        let mut memory = Bytes(vec![0; 8 * COMMAND_BYTES]);
+        let memory = FlatMemory::new(vec![0; 8 * COMMAND_BYTES]);
         let mut queue = SubmissionQueue::new(0, 8, 1);
         for (index, cid) in (0..8).zip(100..) {
-            put(&mut memory, index, cid);
+            put(&memory, index, cid);
         }
         // The second lies at the start of the queue's memory, and is read by itself.
         queue.ring(7).expect("inside");

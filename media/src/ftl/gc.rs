@@ -91,12 +91,6 @@ impl Collector {
         }
     }
 
-    /// Whether the line being collected is moved for the sake of wear.
-    #[must_use]
-    pub const fn levels_wear(&self) -> bool {
-        self.wear && self.victim.is_some()
-    }
-
     /// Bytes of memory that the collector takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

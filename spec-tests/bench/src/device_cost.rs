@@ -9,7 +9,7 @@ use nvme_host::Host;
 use nvme_spec::opcode::NvmOpcode;
 
 use crate::drive::{Device, GUEST_BYTES, Written, drive};
-use crate::flat_memory::{FlatMemory, FlatPage};
+use crate::flat_memory::{FlatPage, HugeMemory, guest_memory};
 use crate::ring::{BATCH, Random, Ring, Work};
 use crate::shared_memory;
 use crate::stripped::Stripped;
@@ -77,7 +77,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let bytes = if extent == Extent::Cache { CACHE_BYTES } else { options.large << 20 };
         match options.memory {
             Memory::Flat => {
-                let memory = FlatMemory::new(GUEST_BYTES)?;
+                let memory = guest_memory(GUEST_BYTES)?;
                 measure(options, extent, bytes, &mut Device::start(drive(bytes)?, memory, FlatPage::default())?)?;
             }
             Memory::Shared => {
@@ -96,7 +96,7 @@ fn measure<M: GuestMemory, D: DoorbellPage>(
     host: &mut Host<Device<M, D>>,
 ) -> anyhow::Result<()> {
     // The floor has guest memory of its own, laid out alike.
-    let floor_memory = FlatMemory::new(GUEST_BYTES)?;
+    let floor_memory = guest_memory(GUEST_BYTES)?;
     let ring = host.port().ring.clone();
     let mut floor_ring = Ring::new(ring.submission, ring.completion, ring.entries, ring.buffers);
     let mut floor = Stripped::new(usize::try_from(bytes)?, &floor_ring)?;
@@ -165,7 +165,7 @@ impl Stopwatch {
 fn time_floor(
     floor: &mut Stripped,
     ring: &mut Ring,
-    memory: &FlatMemory,
+    memory: &HugeMemory,
     work: &Work,
     random: &mut Random,
     batches: usize,

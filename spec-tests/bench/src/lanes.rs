@@ -13,7 +13,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::clock;
 use crate::drive::{Device, GUEST_BYTES};
-use crate::flat_memory::{FlatMemory, FlatPage};
+use crate::flat_memory::{FlatPage, HugeMemory, guest_memory};
 use crate::ring::{QUEUE, Random};
 
 /// Entries of both queues of a pair.
@@ -36,7 +36,7 @@ struct Lane {
 
 /// A device with its host.
 pub struct Lanes {
-    host: Host<Device<FlatMemory, FlatPage>>,
+    host: Host<Device<HugeMemory, FlatPage>>,
     lanes: Vec<Lane>,
     namespaces: u64,
     /// Places for commands in each namespace.
@@ -53,7 +53,7 @@ impl Lanes {
     /// The device does not come up.
     pub fn new<S: Store + 'static>(drive: Ssd<S>, pairs: u16, extent: u64) -> Result<Self> {
         let words = |error| anyhow!("{error}");
-        let mut host = Device::start(drive, FlatMemory::new(GUEST_BYTES)?, FlatPage::default())?;
+        let mut host = Device::start(drive, guest_memory(GUEST_BYTES)?, FlatPage::default())?;
         host.delete_queue_pair(QUEUE).map_err(words)?;
         let mut lanes = Vec::new();
         for id in 1..=pairs {
@@ -144,7 +144,7 @@ impl Lanes {
 }
 
 impl Lane {
-    fn answer(&mut self, memory: &FlatMemory) -> Result<Option<Completion>> {
+    fn answer(&mut self, memory: &HugeMemory) -> Result<Option<Completion>> {
         let mut bytes = [0; COMPLETION_BYTES];
         let slot = self.completion + u64::from(self.head) * COMPLETION_BYTES as u64;
         memory.read(slot, &mut bytes).map_err(|_| anyhow!("the queue is there"))?;

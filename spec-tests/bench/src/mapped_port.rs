@@ -85,16 +85,6 @@ impl MappedPort {
         let at = register.checked_sub(*begin).context("a doorbell lies on the page of doorbells")?;
         Ok(page.get_atomic_ref(usize::try_from(at)?)?)
     }
-
-    fn read<const N: usize>(&mut self, offset: u64) -> [u8; N] {
-        let mut bytes = [0xff; N];
-        self.alive = self.alive && self.client.region_read(BAR0, offset, &mut bytes).is_ok();
-        if self.alive { bytes } else { [0xff; N] }
-    }
-
-    fn write(&mut self, offset: u64, bytes: &[u8]) {
-        self.alive = self.alive && self.client.region_write(BAR0, offset, bytes).is_ok();
-    }
 }
 
 /// An aligned number of guest memory.
@@ -118,26 +108,22 @@ fn offset(address: u64) -> usize {
 }
 
 impl Port for MappedPort {
-    fn register_read_32(&mut self, offset: u64) -> u32 {
-        u32::from_le_bytes(self.read(offset))
+    fn register_read(&mut self, offset: u64, into: &mut [u8]) {
+        self.alive = self.alive && self.client.region_read(BAR0, offset, into).is_ok();
+        if !self.alive {
+            into.fill(0xff);
+        }
     }
 
-    fn register_read_64(&mut self, offset: u64) -> u64 {
-        u64::from_le_bytes(self.read(offset))
-    }
-
-    fn register_write_32(&mut self, offset: u64, value: u32) {
+    fn register_write(&mut self, offset: u64, from: &[u8]) {
         if offset >= register::DOORBELLS
+            && let Ok(value) = <[u8; 4]>::try_from(from)
             && let Ok(doorbell) = self.doorbell(offset)
         {
-            doorbell.store(value, Ordering::Release);
+            doorbell.store(u32::from_le_bytes(value), Ordering::Release);
             return;
         }
-        self.write(offset, &value.to_le_bytes());
-    }
-
-    fn register_write_64(&mut self, offset: u64, value: u64) {
-        self.write(offset, &value.to_le_bytes());
+        self.alive = self.alive && self.client.region_write(BAR0, offset, from).is_ok();
     }
 
     fn memory_read(&self, address: u64, into: &mut [u8]) {

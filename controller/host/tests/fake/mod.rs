@@ -66,6 +66,13 @@ impl Fake {
         self.registers.get(&offset).copied().unwrap_or(0)
     }
 
+    /// CSTS.
+    fn state(&self) -> u32 {
+        let configuration = Configuration(self.register(register::CC) as u32);
+        let ready = u32::from(configuration.enabled());
+        ready | u32::from(self.fatal && ready == 1) << 1 | u32::from(configuration.shutdown() != 0) << 3
+    }
+
     fn tail(&self, sqid: u16) -> u32 {
         let doorbell = Doorbell::SubmissionTail(sqid);
         match self.shadow {
@@ -159,22 +166,21 @@ impl Fake {
 }
 
 impl Port for Fake {
-    fn register_read_32(&mut self, offset: u64) -> u32 {
-        if offset != register::CSTS {
-            return self.register(offset) as u32;
-        }
-        let configuration = Configuration(self.register(register::CC) as u32);
-        let ready = u32::from(configuration.enabled());
-        ready | u32::from(self.fatal && ready == 1) << 1 | u32::from(configuration.shutdown() != 0) << 3
+    fn register_read(&mut self, offset: u64, into: &mut [u8]) {
+        let value = match offset {
+            register::CAP => CAP,
+            register::CSTS => self.state().into(),
+            _ => self.register(offset),
+        };
+        into.copy_from_slice(&value.to_le_bytes()[..into.len()]);
     }
 
-    fn register_read_64(&mut self, offset: u64) -> u64 {
-        if offset == register::CAP { CAP } else { self.register(offset) }
-    }
-
-    fn register_write_32(&mut self, offset: u64, value: u32) {
+    fn register_write(&mut self, offset: u64, from: &[u8]) {
+        let mut bytes = [0; 8];
+        bytes[..from.len()].copy_from_slice(from);
+        let value = u64::from_le_bytes(bytes);
         let enabled = self.register(register::CC) & 1 != 0;
-        self.registers.insert(offset, value.into());
+        self.registers.insert(offset, value);
         if offset == register::CC && !enabled && value & 1 != 0 {
             self.enable();
         }
@@ -183,12 +189,8 @@ impl Port for Fake {
             let qid = u16::try_from(index / 2).unwrap();
             let doorbell =
                 if index.is_multiple_of(2) { Doorbell::SubmissionTail(qid) } else { Doorbell::CompletionHead(qid) };
-            self.rung.push((doorbell, value));
+            self.rung.push((doorbell, u32::try_from(value).unwrap()));
         }
-    }
-
-    fn register_write_64(&mut self, offset: u64, value: u64) {
-        self.registers.insert(offset, value);
     }
 
     fn memory_read(&self, address: u64, into: &mut [u8]) {

@@ -1,9 +1,7 @@
 //! A controller, flat guest memory and time, joined so that a host can drive them. Owns no opinion about what is legal.
 
-use std::cell::RefCell;
-
 use controller::config::{Config, ConfigError, DeviceOptions, NamespaceOptions};
-use controller::dma::{DmaFault, GuestMemory};
+use controller::dma::{FlatMemory, GuestMemory};
 use controller::power::PowerReport;
 use controller::{Controller, InterruptMode};
 use media::Nanoseconds;
@@ -17,54 +15,10 @@ pub const MEMORY: std::ops::Range<u64> = 0..8 << 20;
 /// How far time moves in a step.
 const STEP: u64 = 1_000;
 
-/// Flat memory.
-struct Memory(RefCell<Vec<u8>>);
-
-impl Memory {
-    fn with<T>(&self, address: u64, length: usize, work: impl FnOnce(&mut [u8]) -> T) -> Result<T, DmaFault> {
-        let fault = DmaFault { address };
-        let start = usize::try_from(address).map_err(|_| fault)?;
-        let end = start.checked_add(length).ok_or(fault)?;
-        self.0.borrow_mut().get_mut(start..end).map(work).ok_or(fault)
-    }
-}
-
-impl GuestMemory for Memory {
-    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
-        self.with(address, into.len(), |bytes| into.copy_from_slice(bytes))
-    }
-
-    fn write(&self, address: u64, from: &[u8]) -> Result<(), DmaFault> {
-        self.with(address, from.len(), |bytes| bytes.copy_from_slice(from))
-    }
-
-    fn load_u32(&self, address: u64) -> Result<u32, DmaFault> {
-        let mut bytes = [0; 4];
-        self.read(address, &mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
-    }
-
-    fn store_u32(&self, address: u64, value: u32) -> Result<(), DmaFault> {
-        self.write(address, &value.to_le_bytes())
-    }
-
-    fn store_u64(&self, address: u64, value: u64) -> Result<(), DmaFault> {
-        self.write(address, &value.to_le_bytes())
-    }
-
-    fn is_mapped(&self, address: u64, length: u64) -> bool {
-        address.checked_add(length).is_some_and(|end| end <= MEMORY.end)
-    }
-
-    fn generation(&self) -> u64 {
-        1
-    }
-}
-
 /// A controller that was just given power, its guest's memory, and time.
 pub struct Machine {
     controller: Controller,
-    memory: Memory,
+    memory: FlatMemory,
     now: u64,
 }
 
@@ -79,7 +33,7 @@ impl Machine {
         namespaces: &[NamespaceOptions],
     ) -> Result<Self, ConfigError> {
         let config = Config::check(device, namespaces)?;
-        let memory = Memory(RefCell::new(vec![0; usize::try_from(MEMORY.end).unwrap_or(usize::MAX)]));
+        let memory = FlatMemory::new(vec![0; usize::try_from(MEMORY.end).unwrap_or(usize::MAX)]);
         let mut controller = Controller::new(config, Box::new(drive.clone()));
         controller.set_bus_master(true);
         controller.set_interrupt_mode(InterruptMode::MsiX);
@@ -132,24 +86,12 @@ impl Machine {
 }
 
 impl Port for Machine {
-    fn register_read_32(&mut self, offset: u64) -> u32 {
-        let mut bytes = [0; 4];
-        self.controller.bar_read(offset, &mut bytes);
-        u32::from_le_bytes(bytes)
+    fn register_read(&mut self, offset: u64, into: &mut [u8]) {
+        self.controller.bar_read(offset, into);
     }
 
-    fn register_read_64(&mut self, offset: u64) -> u64 {
-        let mut bytes = [0; 8];
-        self.controller.bar_read(offset, &mut bytes);
-        u64::from_le_bytes(bytes)
-    }
-
-    fn register_write_32(&mut self, offset: u64, value: u32) {
-        self.controller.bar_write(offset, &value.to_le_bytes());
-    }
-
-    fn register_write_64(&mut self, offset: u64, value: u64) {
-        self.controller.bar_write(offset, &value.to_le_bytes());
+    fn register_write(&mut self, offset: u64, from: &[u8]) {
+        self.controller.bar_write(offset, from);
     }
 
     fn memory_read(&self, address: u64, into: &mut [u8]) {
