@@ -10,7 +10,7 @@ use media::ssd::{SsdConfig, VolumeConfig};
 use media::{Lba, LbaRange};
 use nvme_spec::opcode::NvmOpcode;
 
-use super::{Ground, Operation, Pass, Scenario};
+use super::{Ground, Guess, Operation, Pass, Scenario};
 use crate::history::Verb;
 use crate::parameters::Blocks;
 
@@ -19,6 +19,16 @@ const PASSES: u64 = 24;
 
 /// How often what is chosen.
 const POLICIES: [Policy; 4] = [Policy::NoneSurvive, Policy::AllSurvive, Policy::Random, Policy::Random];
+
+/// Commands at which power goes.
+const MATCHED: [NvmOpcode; 6] = [
+    NvmOpcode::WRITE,
+    NvmOpcode::READ,
+    NvmOpcode::WRITE_ZEROES,
+    NvmOpcode::FLUSH,
+    NvmOpcode::COMPARE,
+    NvmOpcode::VERIFY,
+];
 
 /// What is asked of every scenario of a campaign.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -187,7 +197,7 @@ impl Dice {
             10 => {
                 let (nsid, near) = self.place(shape);
                 let range = LbaRange::new(Lba(near), 1 + self.below(8));
-                let opcode = self.pick(&[NvmOpcode::WRITE, NvmOpcode::READ, NvmOpcode::WRITE_ZEROES, NvmOpcode::FLUSH]);
+                let opcode = self.pick(&MATCHED);
                 let range = Some(range).filter(|_| opcode != NvmOpcode::FLUSH);
                 let wanted = CommandMatch { opcode: Some(opcode.0), namespace: Some(nsid), range };
                 Arming::Match(wanted, 1 + self.below(4))
@@ -244,6 +254,11 @@ impl Dice {
             self.read_what_grew_old(shape, queues, focus, operations);
             return;
         }
+        if self.chance(40) {
+            let (nsid, near) = focus;
+            let blocks = self.blocks(shape.namespaces[nsid as usize - 1], near);
+            operations.push(Operation::Damage { nsid, blocks });
+        }
         for _ in 0..1 + self.below(7) {
             operations.push(self.command(shape, queues, focus));
         }
@@ -256,6 +271,7 @@ impl Dice {
             8 => operations.push(Operation::Wait { nanoseconds: self.below(200_000) }),
             _ if shape.cached && self.chance(2) => operations.push(Operation::SetCache(self.chance(2))),
             _ if self.chance(4) => operations.push(Operation::Reset),
+            _ if self.chance(3) => operations.push(Operation::DisableNormal(self.chance(2))),
             _ => {}
         }
     }
@@ -295,13 +311,19 @@ impl Dice {
         let (nsid, near) = if self.chance(4) { self.place(shape) } else { focus };
         let queue = self.queue(queues);
         let force = self.chance(6);
-        let verb = match self.below(40) {
+        let verb = match self.below(48) {
             0..=23 => Verb::Write,
             24..=30 => Verb::Read,
             31 | 32 => Verb::Zeroes { deallocate: self.chance(2) },
             33 => Verb::Deallocate,
             34 => Verb::FlushAll,
-            _ => Verb::Flush,
+            35..=39 => Verb::Flush,
+            40 | 41 => Verb::Verify,
+            kind => {
+                let blocks = self.blocks(shape.namespaces[nsid as usize - 1], near);
+                let guess = self.guess();
+                return Operation::Compare { queue, nsid, blocks, force, guess, write: kind > 43 };
+            }
         };
         let blocks = match verb {
             Verb::Flush | Verb::FlushAll => Blocks::new(0, 0),
@@ -313,6 +335,15 @@ impl Dice {
             nsid,
             blocks,
             force: force && !matches!(verb, Verb::Deallocate | Verb::Flush | Verb::FlushAll),
+        }
+    }
+
+    /// Mostly right: of what is wrong little is learned.
+    fn guess(&mut self) -> Guess {
+        match self.below(8) {
+            0..=3 => Guess::Answered,
+            4..=6 => Guess::Queued,
+            _ => Guess::Never { block: self.below(64) },
         }
     }
 

@@ -27,10 +27,14 @@ impl Dice {
             device.atomic_awupf = self.pick(&[0, 1, 2]);
             device.atomic_awun = device.atomic_awupf + self.pick(&[0, 1, 5]);
         }
+        device.atomic_dn = self.chance(5);
+        if self.chance(6) {
+            device.atomic_acwu = self.pick(&[1, 3, 7]);
+        }
         if possible(drive, &device, &promised) {
             return (device, promised);
         }
-        (DeviceOptions { atomic_awupf: 0, atomic_awun: 0, ..device }, plain)
+        (DeviceOptions { atomic_awupf: 0, atomic_awun: 0, atomic_acwu: 0, ..device }, plain)
     }
 
     fn metadata(&mut self, volume: &mut VolumeConfig) -> NamespaceOptions {
@@ -61,7 +65,12 @@ impl Dice {
                 options.atomic_nabspf = Some(window);
                 options.atomic_nabo = u16::try_from(self.below(u64::from(window) + 1)).expect("below a u16");
             }
+            // More in normal operation than after a loss of power: what Disable Normal takes away.
+            6 | 7 => (options.atomic_nawupf, options.atomic_nawun) = (Some(raw), Some(wider)),
             _ => {}
+        }
+        if self.chance(6) {
+            options.atomic_nacwu = Some(raw + self.pick(&[0, 1, 3]));
         }
     }
 
