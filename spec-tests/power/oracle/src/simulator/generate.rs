@@ -87,12 +87,16 @@ struct NamespaceShape {
     blocks: u64,
     /// Blocks of the atomic unit.
     atomic: u64,
+    /// Blocks of that of normal operation.
+    normal: u64,
     /// Blocks of the indirection unit.
     unit: u64,
     /// Blocks of the largest write.
     most: u64,
     /// The first edge, and blocks from one to the next.
     edges: (u64, u64),
+    /// Blocks have metadata.
+    metadata: bool,
 }
 
 /// What the operations need to know of the drive.
@@ -113,9 +117,11 @@ impl Shape {
             NamespaceShape {
                 blocks: volume.capacity_blocks,
                 atomic,
+                normal: options.atomic_nawun.map_or(atomic, |raw| u64::from(raw) + 1),
                 unit: u64::from(drive.geometry.unit_bytes) / block,
                 most: most.max(1),
                 edges: (options.atomic_nabo.into(), size),
+                metadata: volume.metadata_bytes != 0,
             }
         };
         let bytes = drive.geometry.user_bytes;
@@ -320,8 +326,8 @@ impl Dice {
             35..=39 => Verb::Flush,
             40 | 41 => Verb::Verify,
             kind => {
-                let blocks = self.blocks(shape.namespaces[nsid as usize - 1], near);
-                let guess = self.guess();
+                let shape = shape.namespaces[nsid as usize - 1];
+                let (blocks, guess) = (self.compared(shape, near), self.guess(shape));
                 return Operation::Compare { queue, nsid, blocks, force, guess, write: kind > 43 };
             }
         };
@@ -338,25 +344,34 @@ impl Dice {
         }
     }
 
+    /// Blocks for a Compare or a pair, most of them few: what is too much is refused.
+    fn compared(&mut self, shape: NamespaceShape, near: u64) -> Blocks {
+        let blocks = self.blocks(shape, near);
+        let most = if self.chance(4) { u64::MAX } else { self.pick(&[1, shape.atomic, shape.normal]) };
+        Blocks::new(blocks.start, blocks.count().min(most))
+    }
+
     /// Mostly right: of what is wrong little is learned.
-    fn guess(&mut self) -> Guess {
+    fn guess(&mut self, shape: NamespaceShape) -> Guess {
         match self.below(8) {
             0..=3 => Guess::Answered,
             4..=6 => Guess::Queued,
+            _ if shape.metadata && self.chance(2) => Guess::Metadata { block: self.below(64) },
             _ => Guess::Never { block: self.below(64) },
         }
     }
 
     /// One block, the unit, one less, one more, twice, much; at the place, one before, one behind.
     fn blocks(&mut self, shape: NamespaceShape, near: u64) -> Blocks {
-        let NamespaceShape { blocks: capacity, atomic, unit, most, .. } = shape;
-        let count = match self.below(8) {
+        let NamespaceShape { blocks: capacity, atomic, normal, unit, most, .. } = shape;
+        let count = match self.below(9) {
             0 => 1,
             1 => atomic.saturating_sub(1),
             2 | 3 => atomic,
             4 => atomic + 1,
             5 => atomic * 2,
             6 => unit,
+            7 => normal,
             _ => most,
         };
         let start = match self.below(4) {

@@ -16,6 +16,11 @@ pub enum Guess {
         /// The block, counted from the first and around.
         block: u64,
     },
+    /// Those, and of one block metadata of another; only where blocks have metadata.
+    Metadata {
+        /// The block, counted from the first and around.
+        block: u64,
+    },
 }
 
 impl Guess {
@@ -23,7 +28,7 @@ impl Guess {
     pub(super) fn expected(self, history: &History, nsid: u32, blocks: Blocks) -> Vec<Found> {
         let counts = |command: &Command| match self {
             Self::Queued => true,
-            Self::Answered | Self::Never { .. } => command.succeeded().is_some(),
+            Self::Answered | Self::Never { .. } | Self::Metadata { .. } => command.succeeded().is_some(),
         };
         let believed = |block: u64| {
             let made = |command: &Command| command.changes() && command.covers(nsid, block) && !command.undone;
@@ -34,11 +39,16 @@ impl Guess {
                 Some(_) => Found::Zeroes,
             }
         };
-        let never = |block: u64| Found::Stamp(Stamp { command: u32::MAX, pass: history.pass, nsid, lba: block });
-        let wrong = match self {
-            Self::Never { block } => Some(blocks.start + block % blocks.count()),
-            Self::Queued | Self::Answered => None,
+        let wrong = |block: u64, wrong: u64| block == blocks.start + wrong % blocks.count();
+        let expected = |block: u64| match (self, believed(block)) {
+            (Self::Never { block: never }, _) if wrong(block, never) => {
+                Found::Stamp(Stamp { command: u32::MAX, pass: history.pass, nsid, lba: block })
+            }
+            (Self::Metadata { block: other }, Found::Stamp(stamp)) if wrong(block, other) => {
+                Found::WrongMetadata(stamp)
+            }
+            (_, believed) => believed,
         };
-        blocks.each().map(|block| if wrong == Some(block) { never(block) } else { believed(block) }).collect()
+        blocks.each().map(expected).collect()
     }
 }

@@ -20,7 +20,7 @@ use super::{Fingerprint, Guess};
 use crate::checker::{Answer, Image, is_mixed, judge_answer};
 use crate::history::{CommandId, History, Verb};
 use crate::parameters::{Blocks, Fields, Parameters};
-use crate::stamp::Found;
+use crate::stamp::{Found, Stamp};
 use crate::verdict::{Rule, Violation};
 
 /// Force Unit Access: dword 12 bit 30.
@@ -92,10 +92,14 @@ impl Known {
         let (stride, apart) = self.strides();
         let (mut data, mut metadata) = (vec![0; blocks.len() * stride], vec![0; blocks.len() * apart]);
         for (n, block) in blocks.enumerate() {
-            let Found::Stamp(stamp) = block else { continue };
+            let (stamp, beside_it) = match block {
+                Found::Stamp(stamp) => (stamp, stamp),
+                Found::WrongMetadata(stamp) => (stamp, Stamp { command: !stamp.command, ..stamp }),
+                _ => continue,
+            };
             let (bytes, beside) = data[n * stride..][..stride].split_at_mut(self.block_bytes);
             stamp.fill(bytes);
-            stamp.fill_metadata(if self.extended { beside } else { &mut metadata[n * apart..][..apart] });
+            beside_it.fill_metadata(if self.extended { beside } else { &mut metadata[n * apart..][..apart] });
         }
         (data, metadata)
     }

@@ -14,7 +14,8 @@ impl Dice {
     /// What the controller and the namespaces are told; metadata is as large in the drive's volumes.
     pub(super) fn device(&mut self, drive: &mut SsdConfig) -> (DeviceOptions, Vec<NamespaceOptions>) {
         let mut device = DeviceOptions { max_ioqpairs: self.pick(&[1, 2, 2, 3]), ..DeviceOptions::default() };
-        if self.chance(3) {
+        device.atomic_dn = self.chance(4);
+        if self.chance(if device.atomic_dn { 2 } else { 3 }) {
             device.interleave = Interleave::Seeded;
             device.interleave_seed = u32::try_from(self.below(1 << 32)).expect("32 bits");
         }
@@ -27,7 +28,6 @@ impl Dice {
             device.atomic_awupf = self.pick(&[0, 1, 2]);
             device.atomic_awun = device.atomic_awupf + self.pick(&[0, 1, 5]);
         }
-        device.atomic_dn = self.chance(5);
         if self.chance(6) {
             device.atomic_acwu = self.pick(&[1, 3, 7]);
         }
