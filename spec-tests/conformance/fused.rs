@@ -274,11 +274,11 @@ fn no_read_sees_half_of_a_pair() {
         let buffers = [0, 1, 0].map(|byte| page(&mut host, byte));
         let [mut old, mut new, seen] = buffers;
         for round in 0..100 {
-            let mut read = |host: &mut TestHost| {
-                let command = Command { prp1: seen.into(), ..block_command(NvmOpcode::READ, 1, 4, 4) };
-                host.submit(2, command).expect("room")
-            };
-            let before = read(&mut host);
+            let read = Command { prp1: seen.into(), ..block_command(NvmOpcode::READ, 1, 4, 4) };
+            let before = host.submit(2, read).expect("room");
+            for _ in 0..1 + round % 3 {
+                host.port_mut().step();
+            }
             for command in pair([4, 4], old, new) {
                 host.submit_quietly(1, command).expect("room");
             }
