@@ -42,10 +42,7 @@ pub fn judge_answer(history: &History, id: CommandId, answer: Answer, found: &[F
             judge_read(history, id, history.expected(id))?;
         }
         (Verb::Verify, Answer::Success) => must_be_readable(history, id, command)?,
-        (Verb::Compare, Answer::Differs) => {
-            must_be_readable(history, id, command)?;
-            must_be_able_to_differ(history, id, command)?;
-        }
+        (Verb::Compare, Answer::Differs) => must_be_able_to_differ(history, id, command)?,
         (Verb::Read | Verb::Compare | Verb::Verify, Answer::Unreadable) => {
             let met = |block: &u64| damage::may_meet(history, command.nsid, *block, span(command));
             if !command.blocks.each().any(|block| met(&block)) {
@@ -97,11 +94,15 @@ fn must_be_readable(history: &History, id: CommandId, command: &Command) -> Resu
 }
 
 /// A Compare found a difference: some block may have held something else than the host expects. Any one version that may have been
-/// the latest of its block can have been it while the Compare looked, so it is enough to look at each block by itself.
+/// the latest of its block can have been it while the Compare looked, so it is enough to look at each block by itself. It need not have
+/// met the bad blocks among them: after a difference it need not look any further.
 fn must_be_able_to_differ(history: &History, id: CommandId, compare: &Command) -> Result<(), Violation> {
     let case = Case::of_look(history, compare, history.expected(id));
     let own = history.partner(id);
     let other = |(block, expected): (u64, &Found)| {
+        if damage::must_meet(history, compare.nsid, block, span(compare)) {
+            return false;
+        }
         let superseded = |version: CommandId| {
             let mut later = case.covering(block).filter(|(later, _)| (case.guaranteed)(*later, block));
             later.any(|(_, later)| case.is_before(version, later))
@@ -117,7 +118,12 @@ fn must_be_able_to_differ(history: &History, id: CommandId, compare: &Command) -
     if compare.blocks.each().zip(history.expected(id)).any(other) {
         Ok(())
     } else {
-        Err(violation(Rule::Compared, id, compare, "a difference, and every block held what was expected".into()))
+        Err(violation(
+            Rule::Compared,
+            id,
+            compare,
+            "a difference, and every block that can be read held what was expected".into(),
+        ))
     }
 }
 
