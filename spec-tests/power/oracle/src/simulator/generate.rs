@@ -317,18 +317,19 @@ impl Dice {
         let (nsid, near) = if self.chance(4) { self.place(shape) } else { focus };
         let queue = self.queue(queues);
         let force = self.chance(6);
-        let verb = match self.below(48) {
+        let verb = match self.below(49) {
             0..=23 => Verb::Write,
             24..=30 => Verb::Read,
             31 | 32 => Verb::Zeroes { deallocate: self.chance(2) },
             33 => Verb::Deallocate,
             34 => Verb::FlushAll,
-            35..=39 => Verb::Flush,
-            40 | 41 => Verb::Verify,
+            35..=40 => Verb::Flush,
+            41 | 42 => Verb::Verify,
             kind => {
                 let shape = shape.namespaces[nsid as usize - 1];
                 let (blocks, guess) = (self.compared(shape, near), self.guess(shape));
-                return Operation::Compare { queue, nsid, blocks, force, guess, write: kind > 43 };
+                let write = kind > 44;
+                return Operation::Compare { queue, nsid, blocks, force: force && self.chance(3), guess, write };
             }
         };
         let blocks = match verb {
@@ -340,7 +341,12 @@ impl Dice {
             verb,
             nsid,
             blocks,
-            force: force && !matches!(verb, Verb::Deallocate | Verb::Flush | Verb::FlushAll),
+            force: match verb {
+                Verb::Deallocate | Verb::Flush | Verb::FlushAll => false,
+                // What is forced makes everything durable, and hides what other commands should have.
+                Verb::Verify => force && self.chance(3),
+                _ => force,
+            },
         }
     }
 
