@@ -190,7 +190,7 @@ impl<S: Store> Ftl<S> {
             frontier.records[frontier.next as usize] = Record::PADDING;
             frontier.next += 1;
             frontier.staged_total += 1;
-            self.collector.padded += 1;
+            self.collector.unpaid += 1;
         }
     }
 
@@ -200,8 +200,8 @@ impl<S: Store> Ftl<S> {
         let (line, first) = (frontier.line, frontier.programmed);
         let end = first + self.geometry.units_per_program;
         assert!(end <= frontier.next, "only a whole page is programmed");
+        let last = last_sequence(&frontier.records[first as usize..end as usize]);
         if stream == HOST {
-            let last = last_sequence(&frontier.records[first as usize..end as usize]);
             self.journal_through(last);
         }
         let records = &self.streams[stream].records[first as usize..end as usize];
@@ -215,7 +215,7 @@ impl<S: Store> Ftl<S> {
             self.freeze();
         }
         match programmed {
-            Ok(()) => self.page_programmed(stream, first, end),
+            Ok(()) => self.page_programmed(stream, first, end, last),
             Err(failed) => self.leave_failed_line(stream, failed.plane),
         }
         if self.nand.power.lost() {
@@ -223,11 +223,10 @@ impl<S: Store> Ftl<S> {
         }
     }
 
-    fn page_programmed(&mut self, stream: usize, first: u32, end: u32) {
+    fn page_programmed(&mut self, stream: usize, first: u32, end: u32, last: u64) {
         let frontier = &mut self.streams[stream];
         frontier.programmed = end;
         frontier.programmed_total += u64::from(end - first);
-        let last = last_sequence(&frontier.records[first as usize..end as usize]);
         let line = self.lines.get_mut(frontier.line);
         line.last_sequence = line.last_sequence.max(last);
         if stream == HOST {

@@ -103,11 +103,16 @@ impl<S: Store> Ftl<S> {
         let committed = self.committed;
         let host = &mut self.streams[HOST];
         host.carried.retain(|(record, ..)| record.sequence > committed);
-        for slot in host.resumed as usize..end as usize {
-            let record = host.records[slot];
-            if record.kind == Kind::Host && record.sequence > committed {
-                let place = self.geometry.physical(host.line, narrow(slot));
-                host.carried.push((record, place, host.tags[slot]));
+        for slot in (host.resumed as usize..end as usize).rev() {
+            let record = &host.records[slot];
+            match record.kind {
+                // Slots are in the order of sequence numbers: what lies before is committed too.
+                Kind::Host if record.sequence <= committed => break,
+                Kind::Host => {
+                    let place = self.geometry.physical(host.line, narrow(slot));
+                    host.carried.push((*record, place, host.tags[slot]));
+                }
+                _ => {}
             }
         }
     }

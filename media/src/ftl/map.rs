@@ -42,10 +42,9 @@ impl Map {
 
     #[inline]
     fn replace(&mut self, unit: LogicalUnit, entry: u32) -> u32 {
-        let old = self.entry(unit);
         let at = unit.0 as usize * ENTRY;
-        self.bytes[at..at + ENTRY].copy_from_slice(&entry.to_le_bytes());
-        old
+        let bytes: &mut [u8; ENTRY] = (&mut self.bytes[at..at + ENTRY]).try_into().expect("as long as an entry");
+        u32::from_le_bytes(std::mem::replace(bytes, entry.to_le_bytes()))
     }
 
     /// The entries of a page.
@@ -65,7 +64,9 @@ impl Map {
     pub fn set(&mut self, unit: LogicalUnit, place: PhysicalUnit) -> Option<PhysicalUnit> {
         let page = self.mark(unit);
         let old = self.replace(unit, place.0 + 1);
-        self.used[page] += u16::from(old == 0);
+        if old == 0 {
+            self.used[page] += 1;
+        }
         old.checked_sub(1).map(PhysicalUnit)
     }
 

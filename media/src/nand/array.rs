@@ -179,9 +179,7 @@ impl<S: Store> Nand<S> {
         }
         self.store.program(line, first_slot, records);
         self.next_slot[line as usize] = first_slot + self.units_per_program;
-        for record in records {
-            count(&mut self.ledger, record, 1 << self.unit_shift);
-        }
+        count_page(&mut self.ledger, records, 1 << self.unit_shift);
         self.time_program(first_slot);
         self.power.reached(Step::PageProgrammed);
         Ok(())
@@ -278,6 +276,19 @@ impl<S: Store> Nand<S> {
     pub fn notice(&mut self) -> u64 {
         if self.power.lost() { u64::MAX } else { self.store.notice() }
     }
+}
+
+/// Counts programmed slots, those of a page of the host's all at once.
+fn count_page(ledger: &mut Ledger, records: &[Record], unit_bytes: u64) {
+    let mut sectors = 0;
+    for record in records {
+        if record.kind != Kind::Host {
+            records.iter().for_each(|record| count(ledger, record, unit_bytes));
+            return;
+        }
+        sectors += u64::from(record.host_sectors);
+    }
+    ledger.count_host(sectors * 512, records.len() as u64 * unit_bytes);
 }
 
 /// Counts a programmed slot.

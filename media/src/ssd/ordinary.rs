@@ -33,7 +33,7 @@ impl<S: Store> Ordinary for Ssd<S> {
             return None;
         }
         let before = self.ftl.mapped;
-        let written = self.ftl.write(&span, from, Tag { mark, loose: false });
+        let written = self.ftl.write_ordinary(&span, from, Tag { mark, loose: false });
         self.note_mapped(index, before);
         if let Err(error) = written {
             self.ftl.counters.media_errors += u64::from(error != MediaError::HostMemory);
