@@ -49,11 +49,7 @@ fn config(unit_bytes: u32, block_bytes: u32) -> SsdConfig {
             factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
         },
-        volumes: vec![VolumeConfig {
-            block_bytes,
-            metadata_bytes: 0,
-            capacity_blocks: user_bytes / u64::from(block_bytes),
-        }],
+        volumes: vec![VolumeConfig::new(block_bytes, 0, user_bytes / u64::from(block_bytes))],
         cache: CacheConfig { bytes: 16 * u64::from(unit_bytes), open_units: 0, ..CacheConfig::default() },
         power_atomic_bytes: unit_bytes,
         ..SsdConfig::default()

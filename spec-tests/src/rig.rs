@@ -89,7 +89,7 @@ impl Build {
         let Some(drive) = &self.drive else { return Box::new(RamMedia::new(&self.namespaces)) };
         let volume = |(index, &(block_bytes, capacity_blocks)): (usize, &(u32, u64))| {
             let metadata_bytes = self.identities.get(index).map_or(0, |options| u32::from(options.ms));
-            VolumeConfig { block_bytes, metadata_bytes, capacity_blocks }
+            VolumeConfig::new(block_bytes, metadata_bytes, capacity_blocks)
         };
         let drive = SsdConfig { volumes: self.namespaces.iter().enumerate().map(volume).collect(), ..drive.clone() };
         let geometry = drive.checked().expect("the test's drive is possible");

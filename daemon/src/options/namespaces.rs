@@ -139,7 +139,7 @@ impl NamespaceWords {
         if size.0 > 1 << 50 {
             return Err(self.refuse("size", &size.to_string(), "give at most 1PiB"));
         }
-        Ok(VolumeConfig { block_bytes, metadata_bytes, capacity_blocks: size.0 / lba.0 })
+        Ok(VolumeConfig::new(block_bytes, metadata_bytes, size.0 / lba.0))
     }
 }
 

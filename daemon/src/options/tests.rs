@@ -29,7 +29,7 @@ fn with_file(text: &str, mut given: Given) -> Result<Settings, OptionError> {
 #[test]
 fn nothing_given_is_one_namespace_of_a_gibibyte() {
     let settings = Settings::read(&Given::default()).expect("the defaults are meant to work");
-    let volume = VolumeConfig { block_bytes: 512, metadata_bytes: 0, capacity_blocks: 2 << 20 };
+    let volume = VolumeConfig::new(512, 0, 2 << 20);
     assert_eq!(settings.media.ssd.volumes, [volume]);
     assert_eq!(settings.media.store, Store::Ram);
     assert_eq!(settings.controller.namespaces.len(), 1);
@@ -45,7 +45,7 @@ fn qemu_spellings_reach_the_controller_and_the_media() {
     assert_eq!((controller.mdts, controller.doorbells, controller.vendor_id), (5, Doorbells::Mapped, 0x1234));
     assert!(!controller.shadow_doorbells);
     assert_eq!(settings.volumes()[0].capacity_blocks, 1_000_000_000 / 512);
-    assert_eq!(settings.volumes()[1], VolumeConfig { block_bytes: 16384, metadata_bytes: 0, capacity_blocks: 4096 });
+    assert_eq!(settings.volumes()[1], VolumeConfig::new(16384, 0, 4096));
     assert_eq!((controller.namespaces[1].nsid, controller.namespaces[1].eui64), (7, 16));
 }
 

@@ -38,11 +38,7 @@ pub fn drive(user_bytes: u64) -> anyhow::Result<Ssd<MemoryStore>> {
             spare_per_million_of_user,
             ..GeometryConfig::default()
         },
-        volumes: vec![VolumeConfig {
-            block_bytes: 512,
-            metadata_bytes: 0,
-            capacity_blocks: user_bytes / Work::BLOCK as u64,
-        }],
+        volumes: vec![VolumeConfig::new(512, 0, user_bytes / Work::BLOCK as u64)],
         ..SsdConfig::default()
     };
     let geometry = config.checked().map_err(|error| anyhow!(error.0))?;
