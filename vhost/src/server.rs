@@ -19,8 +19,8 @@ use vfio::socket::{Access, SocketFile, listen_at};
 use vfio::{Limit, Watched};
 
 use crate::disk::Disk;
-use crate::offer;
 use crate::session::Session;
+use crate::{channel, offer};
 
 const LISTENER_TOKEN: u64 = 0;
 const CLIENT_TOKEN: u64 = 1;
@@ -31,10 +31,11 @@ const MESSAGES_PER_STEP: usize = 64;
 /// The most rings that are offered; fewer if the controller has fewer queue pairs.
 const RINGS_MAX: u16 = 64;
 
-/// The messages that have to wait for something, by their numbers in the protocol.
+/// The messages that are looked at before they are handled, by their numbers in the protocol.
 mod code {
     pub(super) const SET_FEATURES: u32 = 2;
     pub(super) const GET_VRING_BASE: u32 = 11;
+    pub(super) const SET_BACKEND_REQ_FD: u32 = 21;
     pub(super) const SET_CONFIG: u32 = 25;
 }
 /// A message begins with a code, flags, and how many bytes follow.
@@ -321,7 +322,13 @@ impl Client {
             if !self.is_ready_for(code, &body) {
                 return (count > 0, None);
             }
+            let channel = match code {
+                code::SET_BACKEND_REQ_FD => channel::peek(&self.stream).ok().flatten(),
+                _ => None,
+            };
             match self.handler.handle_request() {
+                // The handler has found that it is a socket, and that there may be one.
+                Ok(()) if channel.is_some() => self.session().channel = channel,
                 Ok(()) => {}
                 Err(Error::Disconnected) => return (true, Some("it closed the connection".to_owned())),
                 Err(error) => return (true, Some(format!("its message {code} cannot be: {error}"))),

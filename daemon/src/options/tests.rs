@@ -113,6 +113,22 @@ fn the_printed_configuration_reads_back_as_itself() {
     assert_eq!((again.controller, again.media), (settings.controller, settings.media));
 }
 
+#[test]
+fn room_to_grow_is_kept_in_the_media_and_printed() {
+    let settings = Settings::read(&given("", &["size=64MiB,size_max=256MiB,lba=4096", "size=16MiB"])).expect("legal");
+    assert_eq!(settings.volumes()[0], VolumeConfig::new(4096, 0, 16 << 10).with_room(64 << 10));
+    assert_eq!(settings.media.ssd.geometry.user_bytes, 272 << 20, "spare is counted from what may be used at the most");
+    let printed = settings.to_toml().expect("printable");
+    assert_eq!(printed.matches("size_max").count(), 1, "{printed}");
+    let again = with_file(&printed, Given::default()).expect(&printed);
+    assert_eq!((again.controller, again.media), (settings.controller, settings.media));
+    let remedy = "give a multiple of 4KiB, the block size, from size to 1PiB";
+    for (word, size) in [("size_max=32MiB", "64MiB"), ("size_max=2PiB", "64MiB"), ("size_max=70000000", "64MiB")] {
+        let refused = refusal("", &[&format!("size={size},lba=4096,{word}")]);
+        assert_eq!(refused, format!("--namespace {word}: {remedy}"));
+    }
+}
+
 /// B158 to B162, as a user writes them; the log commits what is asked for.
 #[test]
 fn atomic_units_reach_the_controller_and_the_log() {
