@@ -83,11 +83,42 @@ fn power_that_goes_in_a_resize_is_its_answer() {
 fn a_word_with_a_unit_reaches_the_command() {
     let mut bench = Bench::with("size=16MiB,lba=4096,size_max=64MiB");
     let control = bench.control();
-    let output = std::process::Command::new(guest_harness::brownout_binary())
-        .args(["ctl", control.to_str().expect("a path of ours"), "namespace-resize", "nsid=1", "size=48MiB"])
-        .output()
-        .expect("it runs");
+    let words = ["ctl", control.to_str().expect("a path of ours"), "namespace-resize", "nsid=1", "size=48MiB"];
+    let output = guest_harness::Brownout::run(&words).expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("12288"), "{said} {}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(size_of(&mut bench.peer), (12288, 16384));
+}
+
+/// What was answered is on the disk: a killed daemon's file has the new size, knows how far it may grow, and contradicts the old words.
+#[test]
+fn a_size_that_was_answered_outlives_a_killed_daemon() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a path of ours").to_owned();
+    let (control, media) = (path("control.sock"), format!("store=file:{}", path("disk.img")));
+    let start = |namespace: Option<&str>| {
+        let builder = guest_harness::Brownout::builder().argument("--media").argument(&media);
+        let builder = builder.argument("--control").argument(&control);
+        let builder = namespace.into_iter().fold(builder, guest_harness::BrownoutBuilder::namespace);
+        let daemon = builder.start().expect("a daemon");
+        (daemon, Qmp::connect(std::path::Path::new(&control)))
+    };
+    let (daemon, mut peer) = start(Some("size=16MiB,lba=4096,size_max=64MiB"));
+    for (size, blocks) in [("48MiB", 12288), ("8MiB", 2048), ("40MiB", 10240)] {
+        assert_eq!(resize(&mut peer, &json!(size)).expect("resized")["size-blocks"], blocks);
+    }
+    daemon.kill().expect("killed");
+    let (daemon, mut peer) = start(None);
+    assert_eq!(size_of(&mut peer), (10240, 16384));
+    assert!(daemon.stop().expect("stopped").success());
+    let run = |words: &[&str]| guest_harness::Brownout::run(words).expect("it runs");
+    let info = run(&["media", "info", &path("disk.img")]);
+    let said = String::from_utf8_lossy(&info.stdout).into_owned();
+    assert!(said.contains("namespace 1: 40MiB of at most 64MiB, in blocks of 4KiB"), "{said}");
+    let socket = path("device.sock");
+    for (words, there) in [("size=16MiB", "size=40MiB"), ("size_max=128MiB", "size_max=64MiB")] {
+        let refused = run(&["serve", "--socket", &socket, "--media", &media, "--namespace", words]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(2) && said.contains(there) && said.contains(words), "{said}");
+    }
 }

@@ -44,7 +44,8 @@ impl Begin for NamespaceResize {
 
     fn begin(&self, device: &mut Device<'_>) -> Result<(), Refusal> {
         let Bytes(bytes) = self.size.bytes()?;
-        let shift = block_shift(device, self.nsid).ok_or_else(|| refusal(self.nsid, ResizeError::NoPower, device))?;
+        let shift = block_shift(device, self.nsid)
+            .ok_or_else(|| refusal(self.nsid, ResizeError::NoSuchNamespace(self.nsid), device))?;
         if !bytes.is_multiple_of(1 << shift) {
             let block = Bytes(1 << shift);
             return Err(Refusal::new(format!("size={}: give a multiple of the block size, {block}", Bytes(bytes))));
