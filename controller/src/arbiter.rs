@@ -36,7 +36,7 @@ impl Arbiter {
 
     /// Whether a queue has entries that cannot be taken.
     pub(crate) fn any_blocked(&self) -> bool {
-        self.blocked.first_from(0).is_some()
+        !self.blocked.is_empty()
     }
 
     /// What held queues up may be over: they are tried again.

@@ -190,10 +190,13 @@ impl<'a, M: GuestMemory> Piece<'a, M> {
         Self { memory, segment }
     }
 
+    /// The guest address of `length` bytes from `offset` on.
     #[inline]
     fn address(&self, offset: usize, length: usize) -> Result<u64, media::Fault> {
-        let inside = offset.checked_add(length).is_some_and(|end| end <= self.segment.length);
-        if inside { self.segment.address.checked_add(offset as u64).ok_or(media::Fault) } else { Err(media::Fault) }
+        if length > self.segment.length || offset > self.segment.length - length {
+            return Err(media::Fault);
+        }
+        self.segment.address.checked_add(offset as u64).ok_or(media::Fault)
     }
 }
 

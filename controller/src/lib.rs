@@ -281,7 +281,12 @@ impl Controller {
         Progress { worked, next_event: self.next_event() }
     }
 
-    fn work<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
+    fn work<M: GuestMemory>(
+        &mut self,
+        now: Nanoseconds,
+        memory: &Powered<'_, M>,
+        page: Option<&dyn DoorbellPage>,
+    ) -> bool {
         self.health.now = now;
         let mut worked = self.change_state(page);
         worked |= self.finish(now);
@@ -444,7 +449,7 @@ impl Controller {
     }
 
     /// Takes commands in turn from the queues that have some, up to a bound.
-    fn take_commands<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) -> bool {
+    fn take_commands<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &Powered<'_, M>) -> bool {
         let mut done = 0;
         let burst = self.features.burst();
         if !self.registers.is_running() {
@@ -457,10 +462,16 @@ impl Controller {
                 continue;
             }
             if id != 0 {
-                let short = self.take_short(now, memory, id, self.arbiter.in_a_row().min(WORK_PER_STEP - done));
+                let most = self.arbiter.in_a_row().min(WORK_PER_STEP - done);
+                // Power stays on the short way.
+                let short = self.take_short(now, memory.memory, id, most);
                 if short > 0 {
-                    self.arbiter.took(short);
                     done += short;
+                    if self.queues.submission(id).is_some_and(|queue| !queue.is_empty()) {
+                        self.arbiter.took(short);
+                    } else {
+                        self.arbiter.idle(id);
+                    }
                     continue;
                 }
             }
@@ -561,15 +572,14 @@ impl Controller {
     /// Writes the answers, each queue's together, and notes whom to interrupt.
     fn publish<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) -> bool {
         let mut worked = false;
-        let queues = std::mem::take(&mut self.unpublished);
+        let mut gone_for_now = IdSet::default();
         // The admin queue last: a deletion or an abort is answered after the commands that it ended (B43, B71).
-        for id in queues.iter().filter(|id| *id != 0).chain(queues.first_from(0).filter(|id| *id == 0)) {
+        while let Some(id) = self.unpublished.take_last() {
             let Some(queue) = self.queues.completion_mut(id) else { continue };
             let breaker = &self.supply.breaker;
             // An armed crash point wants each entry to be a step.
-            let (written, gone) = match queue.publish(memory, !breaker.attentive(), || {
-                breaker.reached(Step::CompletionWritten);
-            }) {
+            let each = || _ = breaker.reached(Step::CompletionWritten);
+            let (written, gone) = match queue.publish(memory, breaker.attentive().then_some(&each)) {
                 Ok(written) => (written, false),
                 Err((written, _)) => (written, true),
             };
@@ -580,13 +590,14 @@ impl Controller {
                 self.interrupts.raise(now, vector, written, id == 0);
             }
             if gone {
-                self.unpublished.insert(id);
+                gone_for_now.insert(id);
                 self.memory_gone(id);
             } else if id == 0 {
                 self.absence.over();
             }
             worked |= written > 0;
         }
+        self.unpublished.absorb(&mut gone_for_now);
         worked
     }
 
@@ -607,9 +618,7 @@ impl Controller {
         let before = self.effects.len();
         let queues = &self.queues;
         let heads = |vector: Option<u16>| {
-            let of_vector = |own: u16| vector.is_none_or(|vector| own == vector);
-            let queues = queues.completions().filter(|(_, queue)| queue.vector().is_some_and(of_vector));
-            queues.fold(Heads { sum: 0, unseen: false }, |heads, (_, queue)| Heads {
+            queues.completions_of(vector).fold(Heads { sum: 0, unseen: false }, |heads, queue| Heads {
                 sum: heads.sum + u64::from(queue.head()),
                 unseen: heads.unseen || !queue.is_empty(),
             })

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::unit::{LogicalUnit, PhysicalUnit};
+use crate::unit::{LogicalUnit, PhysicalUnit, index};
 
 /// A geometry or a configuration that cannot be built, with the rule that it breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +90,9 @@ pub struct Geometry {
     pub unit_shift: u32,
     /// Bits of a physical unit that hold the slot; the line is above them.
     pub slot_bits: u32,
+    /// Bytes of a unit, and the bits that hold the slot: derived once, because every command asks.
+    unit_bytes: usize,
+    slot_mask: u32,
     /// Units that a line holds.
     pub units_per_line: u32,
     /// Units that one program writes: the units of a page, or one where the unit is larger than the page.
@@ -142,6 +145,8 @@ impl Geometry {
         Ok(Self {
             unit_shift: config.unit_bytes.trailing_zeros(),
             slot_bits,
+            unit_bytes: usize::try_from(unit).map_err(|_| ConfigError("a unit does not fit memory".into()))?,
+            slot_mask: (1 << slot_bits) - 1,
             units_per_line: u32::try_from(units_per_line).map_err(|_| ConfigError("too many units a line".into()))?,
             units_per_program: u32::try_from(program / unit).map_err(|_| ConfigError("page too large".into()))?,
             lines: u32::try_from(lines).map_err(|_| ConfigError("too many lines".into()))?,
@@ -183,35 +188,52 @@ impl Geometry {
     #[must_use]
     #[inline]
     pub const fn unit_bytes(&self) -> usize {
-        1 << self.unit_shift
+        self.unit_bytes
     }
+
+    // These are asked for by every command, and shift by fewer bits than there are, as `new` has seen: the shifts are those that
+    // are not checked again.
 
     /// The physical unit at a line's slot.
     #[must_use]
     #[inline]
     pub const fn physical(&self, line: u32, slot: u32) -> PhysicalUnit {
-        PhysicalUnit((line << self.slot_bits) | slot)
+        PhysicalUnit(line.wrapping_shl(self.slot_bits) | slot)
+    }
+
+    /// The unit that holds a byte, both counted from the same place.
+    #[must_use]
+    #[inline]
+    pub const fn unit_at(&self, byte: u64) -> u64 {
+        byte.wrapping_shr(self.unit_shift)
+    }
+
+    /// Where in its unit a byte lies.
+    #[must_use]
+    #[inline]
+    pub fn offset_at(&self, byte: u64) -> usize {
+        index(byte) & self.unit_bytes.wrapping_sub(1)
     }
 
     /// The line of a physical unit.
     #[must_use]
     #[inline]
     pub const fn line_of(&self, unit: PhysicalUnit) -> u32 {
-        unit.0 >> self.slot_bits
+        unit.0.wrapping_shr(self.slot_bits)
     }
 
     /// The slot of a physical unit in its line.
     #[must_use]
     #[inline]
     pub const fn slot_of(&self, unit: PhysicalUnit) -> u32 {
-        unit.0 & ((1 << self.slot_bits) - 1)
+        unit.0 & self.slot_mask
     }
 
     /// The first byte of a slot's data in its line.
     #[must_use]
     #[inline]
     pub const fn data_offset(&self, slot: u32) -> usize {
-        (slot as usize) << self.unit_shift
+        (slot as usize).wrapping_shl(self.unit_shift)
     }
 
     /// The first byte of a slot's metadata in its line.

@@ -24,7 +24,7 @@
 //! * Requests that overlap and are pending at the same time have no order among themselves unless the caller makes one by waiting.
 
 use crate::monitor::Monitor;
-use crate::power::Power;
+use crate::power::{Mark, Power};
 use crate::unit::{Lba, LbaRange, Nanoseconds};
 
 /// Which volume of a media: the index given at its creation.
@@ -234,6 +234,16 @@ pub struct EraseSpread {
     pub lines: u64,
 }
 
+/// What most requests are, with nothing in the way: answered at once or, with [`None`] and nothing done, left to [`Media::submit`].
+/// What is done is what `submit` would have done, on behalf of the command that is named.
+pub trait Ordinary {
+    /// A [`Request::Read`] without `force`.
+    fn read(&mut self, volume: VolumeId, range: LbaRange, into: &mut dyn Sink) -> Option<Outcome>;
+
+    /// A [`Request::Write`] without `force`.
+    fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome>;
+}
+
 /// A media: volumes that take requests. See the module's text for the contract.
 pub trait Media {
     /// The shape of a volume, fixed for its life but for the number of its blocks; `None` if there is no such volume.
@@ -254,6 +264,14 @@ pub trait Media {
 
     /// Starts a request, and finishes it where that needs no waiting.
     fn submit(&mut self, now: Nanoseconds, token: Token, volume: VolumeId, request: Request<'_>) -> Submitted;
+
+    /// The short way for requests that need no waiting, for as long as nothing else is asked of the media; [`None`] where something
+    /// is the case of which each request must be told, or which counts each one: power lost, a crash point armed, faults to be met,
+    /// time that passes.
+    fn ordinary(&mut self, now: Nanoseconds) -> Option<&mut dyn Ordinary> {
+        let _ = now;
+        None
+    }
 
     /// Hands over the outcomes that are due at `now`, in a repeatable order.
     fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome));

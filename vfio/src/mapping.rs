@@ -61,8 +61,8 @@ pub(crate) struct Mapping {
     base: NonNull<u8>,
     /// All that is mapped, in bytes.
     length: usize,
-    /// How many bytes of it come before the first that was asked for.
-    lead: usize,
+    /// The first byte that was asked for: what the kernel maps may begin before it.
+    start: NonNull<u8>,
     /// How many bytes were asked for.
     usable: usize,
     access: Access,
@@ -90,28 +90,29 @@ impl Mapping {
         // only by this value's methods and unmapped only in its drop.
         let base = unsafe { mmap(ptr::null_mut(), length, protection, MapFlags::SHARED, file, offset) }?;
         let base = NonNull::new(base.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { base, length, lead, usable, access, lost: Cell::new(false) })
+        let start = NonNull::new(base.as_ptr().wrapping_add(lead)).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { base, length, start, usable, access, lost: Cell::new(false) })
     }
 
-    /// Copies `into.len()` bytes from `offset` on.
+    /// Copies `into.len()` bytes from `offset` on; `None` where they do not lie inside or may not be read.
     #[inline]
-    pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), Lost> {
-        let from = self.at(offset, into.len(), Access::READ);
-        self.guarded(|| {
-            // SAFETY: `at` found the range inside the mapping and readable; `into` is borrowed for us alone and cannot overlap it,
+    pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> Option<Result<(), Lost>> {
+        let from = self.inside(offset, into.len(), Access::READ)?;
+        Some(self.guarded(|| {
+            // SAFETY: the range was found inside the mapping and readable; `into` is borrowed for us alone and cannot overlap it,
             // since nobody holds a reference into a mapping.
             unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) }
-        })
+        }))
     }
 
-    /// Copies `from` to `offset` and on.
+    /// Copies `from` to `offset` and on; `None` where that does not lie inside or may not be written.
     #[inline]
-    pub(crate) fn write(&self, offset: usize, from: &[u8]) -> Result<(), Lost> {
-        let to = self.at(offset, from.len(), Access::WRITE);
-        self.guarded(|| {
+    pub(crate) fn write(&self, offset: usize, from: &[u8]) -> Option<Result<(), Lost>> {
+        let to = self.inside(offset, from.len(), Access::WRITE)?;
+        Some(self.guarded(|| {
             // SAFETY: as in `read`, with the range found writable.
             unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) }
-        })
+        }))
     }
 
     /// Loads with acquire ordering. `offset` is a multiple of 2.
@@ -168,33 +169,46 @@ impl Mapping {
     #[inline]
     pub(crate) fn store_pairs(&self, offset: usize, pairs: &[[u64; 2]]) -> Result<(), Lost> {
         let start = self.at(offset, size_of_val(pairs), Access::WRITE).cast::<u64>();
-        assert!(start.is_aligned(), "offset {offset} is not aligned");
+        assert!(start.is_aligned(), "numbers are aligned");
         self.guarded(|| {
-            for (index, [first, second]) in pairs.iter().enumerate() {
-                let number = start.wrapping_add(2 * index);
+            let mut number = start;
+            for [first, second] in pairs {
                 // SAFETY: `at` found all of the pairs inside the mapping and writable, and the first number is aligned, so all are;
                 // otherwise as in `store_u32`.
                 unsafe {
                     AtomicU64::from_ptr(number).store(*first, Ordering::Relaxed);
                     AtomicU64::from_ptr(number.wrapping_add(1)).store(*second, Ordering::Release);
                 }
+                number = number.wrapping_add(2);
             }
         })
     }
 
-    /// The address of a range that must lie inside the mapping and allow `needed`: our callers have looked.
+    /// The address of a range, if it lies inside the mapping and allows `needed`.
+    #[inline]
+    fn inside(&self, offset: usize, length: usize, needed: Access) -> Option<*mut u8> {
+        let fits = length <= self.usable && offset <= self.usable - length;
+        (fits && self.access.allows(needed)).then(|| self.start.as_ptr().wrapping_add(offset))
+    }
+
+    /// The same of one of which our callers have looked.
     #[inline]
     fn at(&self, offset: usize, length: usize, needed: Access) -> *mut u8 {
-        let inside = offset.checked_add(length).is_some_and(|end| end <= self.usable);
-        assert!(inside, "{offset} + {length} is outside of a mapping of {}", self.usable);
-        assert!(self.access.allows(needed), "{needed:?} of a mapping for {:?}", self.access);
-        self.base.as_ptr().wrapping_add(self.lead + offset)
+        self.inside(offset, length, needed).unwrap_or_else(|| self.outside(offset, length, needed))
+    }
+
+    #[cold]
+    fn outside(&self, offset: usize, length: usize, needed: Access) -> ! {
+        panic!(
+            "{offset} + {length} is outside, or {needed:?} is too much: a mapping of {} for {:?}",
+            self.usable, self.access
+        );
     }
 
     #[inline]
     fn aligned<T>(&self, offset: usize, needed: Access) -> *mut T {
         let number = self.at(offset, size_of::<T>(), needed).cast::<T>();
-        assert!(number.is_aligned(), "offset {offset} is not aligned");
+        assert!(number.is_aligned(), "numbers are aligned");
         number
     }
 
@@ -243,14 +257,14 @@ mod tests {
         let (short, other) = (file(8192), file(8192));
         let lost = whole(&short, 8192, Access::BOTH);
         let kept = whole(&other, 8192, Access::BOTH);
-        lost.write(8000, &[1; 192]).expect("still there");
+        lost.write(8000, &[1; 192]).expect("it lies inside").expect("still there");
         ftruncate(&short, 4096).expect("cut");
         let mut into = [0; 16];
-        assert_eq!(lost.read(4090, &mut into), Err(Lost), "the second page is gone");
-        assert_eq!(lost.read(0, &mut into), Err(Lost), "and the mapping with it");
+        assert_eq!(lost.read(4090, &mut into), Some(Err(Lost)), "the second page is gone");
+        assert_eq!(lost.read(0, &mut into), Some(Err(Lost)), "and the mapping with it");
         assert_eq!(lost.store_u64(0, 1), Err(Lost));
-        kept.write(0, &[2; 16]).expect("other memory is untouched");
-        kept.read(0, &mut into).expect("and readable");
+        kept.write(0, &[2; 16]).expect("it lies inside").expect("other memory is untouched");
+        kept.read(0, &mut into).expect("it lies inside").expect("and readable");
         assert_eq!(into, [2; 16]);
     }
 
@@ -260,13 +274,13 @@ mod tests {
         let file = file(4 << 20);
         let part = FilePart { offset: 0xc_0000, length: 0x2_0000, page_bytes: 2 << 20 };
         let piece = Mapping::new(file.as_fd(), &part, Access::BOTH).expect("map");
-        piece.write(0, b"piece").expect("write");
+        piece.write(0, b"piece").expect("it lies inside").expect("write");
         piece.store_u32(0x1_fffc, 7).expect("store");
         let mut into = [0; 5];
-        whole(&file, 4 << 20, Access::READ).read(0xc_0000, &mut into).expect("read");
+        whole(&file, 4 << 20, Access::READ).read(0xc_0000, &mut into).expect("it lies inside").expect("read");
         assert_eq!(&into, b"piece");
         assert_eq!(whole(&file, 4 << 20, Access::READ).load_u32(0xd_fffc), Ok(7));
-        assert_eq!((piece.length, piece.lead), (2 << 20, 0xc_0000));
+        assert_eq!((piece.length, piece.start.addr().get() - piece.base.addr().get()), (2 << 20, 0xc_0000));
         let huge = FilePart { offset: 0, length: u64::MAX - 4095, page_bytes: 2 << 20 };
         assert!(Mapping::new(file.as_fd(), &huge, Access::BOTH).is_err());
     }
@@ -278,7 +292,7 @@ mod tests {
             let mapping = whole(&short, 4096, Access::BOTH);
             ftruncate(&short, 0).expect("cut");
             let outcome = match access {
-                0 => mapping.write(0, &[1; 4096]),
+                0 => mapping.write(0, &[1; 4096]).expect("it lies inside"),
                 1 => mapping.load_u32(8).map(|_| ()),
                 2 => mapping.store_u32(8, 1),
                 3 => mapping.store_pairs(16, &[[1, 2]]),
@@ -296,7 +310,7 @@ mod tests {
         one.store_u32(4, 0x0403_0201).expect("store");
         one.store_u64(8, 0x0807_0605_0403_0201).expect("store");
         let mut bytes = [0; 12];
-        other.read(4, &mut bytes).expect("read");
+        other.read(4, &mut bytes).expect("it lies inside").expect("read");
         assert_eq!(bytes, [1, 2, 3, 4, 1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(other.load_u32(4), Ok(0x0403_0201));
         one.store_u16(2, 0x0201).expect("store");
@@ -306,14 +320,18 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "outside of a mapping")]
+    #[should_panic(expected = "is outside")]
     fn a_range_outside_is_our_own_mistake() {
-        let _ = whole(&file(4096), 4096, Access::BOTH).read(4095, &mut [0; 2]);
+        let mapping = whole(&file(4096), 4096, Access::BOTH);
+        assert_eq!(mapping.read(4095, &mut [0; 2]), None);
+        let _ = mapping.load_u32(4096);
     }
 
     #[test]
-    #[should_panic(expected = "of a mapping for")]
+    #[should_panic(expected = "is too much")]
     fn so_is_a_write_to_what_is_read_only() {
-        let _ = whole(&file(4096), 4096, Access::READ).write(0, &[0]);
+        let mapping = whole(&file(4096), 4096, Access::READ);
+        assert_eq!(mapping.write(0, &[0]), None);
+        let _ = mapping.store_u32(0, 0);
     }
 }

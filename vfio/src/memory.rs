@@ -155,18 +155,11 @@ impl Memory {
         self.generation += 1;
     }
 
-    /// The mapping that holds all of a range, if it is the one that was found last, and the offset in it.
+    /// The mapping that was found last, and the offset that an address has in it: one beyond any mapping, where it lies before it.
     #[inline]
-    fn in_recent(&self, address: u64, length: usize, needed: Access) -> Option<(&Mapping, usize)> {
+    fn in_recent(&self, address: u64) -> Option<(&Mapping, usize)> {
         let range = self.ranges.get(self.recent.get())?;
-        let offset = address.wrapping_sub(range.first);
-        let size_z = range.last - range.first;
-        // An address before the range gives an offset beyond any range.
-        let inside = offset <= size_z && length != 0 && length as u64 - 1 <= size_z - offset;
-        if !inside || !range.access.allows(needed) {
-            return None;
-        }
-        Some((range.mapping.as_ref()?, usize::try_from(offset).ok()?))
+        Some((range.mapping.as_ref()?, usize::try_from(address.wrapping_sub(range.first)).ok()?))
     }
 
     fn find(&self, address: u64) -> Option<&Range> {
@@ -309,18 +302,24 @@ fn errno(error: &io::Error) -> Errno {
 impl GuestMemory for Memory {
     #[inline]
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
-        if let Some((mapping, offset)) = self.in_recent(address, into.len(), Access::READ) {
-            return mapping.read(offset, into).map_err(|lost| self.report(address, lost));
+        let recent = self.in_recent(address).and_then(|(mapping, offset)| mapping.read(offset, into));
+        if let Some(read) = recent {
+            return read.map_err(|lost| self.report(address, lost));
         }
-        self.pieces(address, into.len(), Access::READ, |mapping, offset, part| mapping.read(offset, &mut into[part]))
+        self.pieces(address, into.len(), Access::READ, |mapping, offset, part| {
+            mapping.read(offset, &mut into[part]).expect("a piece lies inside its mapping")
+        })
     }
 
     #[inline]
     fn write(&self, address: u64, from: &[u8]) -> Result<(), DmaFault> {
-        if let Some((mapping, offset)) = self.in_recent(address, from.len(), Access::WRITE) {
-            return mapping.write(offset, from).map_err(|lost| self.report(address, lost));
+        let recent = self.in_recent(address).and_then(|(mapping, offset)| mapping.write(offset, from));
+        if let Some(written) = recent {
+            return written.map_err(|lost| self.report(address, lost));
         }
-        self.pieces(address, from.len(), Access::WRITE, |mapping, offset, part| mapping.write(offset, &from[part]))
+        self.pieces(address, from.len(), Access::WRITE, |mapping, offset, part| {
+            mapping.write(offset, &from[part]).expect("a piece lies inside its mapping")
+        })
     }
 
     fn load_u32(&self, address: u64) -> Result<u32, DmaFault> {
@@ -345,19 +344,7 @@ impl GuestMemory for Memory {
         })
     }
 
-    #[inline]
     fn is_mapped(&self, address: u64, length: u64) -> bool {
-        let short = usize::try_from(length).unwrap_or(usize::MAX);
-        self.in_recent(address, short, Access::BOTH).is_some() || self.is_mapped_in_pieces(address, length)
-    }
-
-    fn generation(&self) -> u64 {
-        self.generation
-    }
-}
-
-impl Memory {
-    fn is_mapped_in_pieces(&self, address: u64, length: u64) -> bool {
         let Some(last_z) = length.checked_sub(1) else { return true };
         let Some(last) = address.checked_add(last_z) else { return false };
         let mut at = address;
@@ -371,5 +358,9 @@ impl Memory {
             }
             at = range.last + 1;
         }
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
     }
 }

@@ -1,6 +1,6 @@
 //! A completion queue: we move the tail, the host moves the head. Slots are held before commands are taken.
 
-use nvme_spec::{COMPLETION_BYTES, Completion};
+use nvme_spec::COMPLETION_BYTES;
 
 use super::{BadDoorbell, CompletionQueueState};
 use crate::dma::{DmaFault, GuestMemory};
@@ -15,7 +15,8 @@ pub(crate) struct CompletionQueue {
     free: u32,
     /// Slots held for commands that are not answered yet, and for `waiting`.
     reserved: u32,
-    /// Answers not written yet, as two little-endian quadwords each; without their phase, which depends on where they go.
+    /// Answers not written yet, as two little-endian quadwords each; their phase, which depends on where they go, they get when they
+    /// are written.
     waiting: Vec<[u64; 2]>,
     /// The ordinals of the commands that wait there.
     ordinals: Vec<u64>,
@@ -89,6 +90,22 @@ impl CompletionQueue {
         true
     }
 
+    /// How many slots are free.
+    #[inline]
+    pub(super) fn free(&self) -> usize {
+        self.free as usize
+    }
+
+    /// Takes slots for answers to the commands with ordinals from `first` on; they are to be put into what is returned.
+    #[inline]
+    pub(super) fn hold(&mut self, count: usize, first: u64) -> &mut Vec<[u64; 2]> {
+        let slots = u32::try_from(count).expect("no more than there are entries");
+        self.free -= slots;
+        self.reserved += slots;
+        self.ordinals.extend(first..first + count as u64);
+        &mut self.waiting
+    }
+
     /// Whether two commands at once can ever have their slots.
     pub(super) fn holds_two(&self) -> bool {
         self.entries > 2
@@ -101,11 +118,11 @@ impl CompletionQueue {
         self.free += 1;
     }
 
-    /// Takes an answer whose slot is held.
+    /// Takes an answer whose slot is held, as two little-endian quadwords.
     #[inline]
-    pub(super) fn push(&mut self, entry: Completion, ordinal: u64) {
+    pub(super) fn push(&mut self, entry: [u64; 2], ordinal: u64) {
         assert!(self.waiting.len() < self.reserved as usize, "an answer has a slot");
-        self.waiting.push(zerocopy::transmute!(entry));
+        self.waiting.push(entry);
         self.ordinals.push(ordinal);
     }
 
@@ -114,22 +131,22 @@ impl CompletionQueue {
         self.ordinals.contains(&ordinal)
     }
 
-    /// Writes the waiting answers; returns how many. `on_written` is told of each, before the next is written unless they are written
-    /// `together`. Stops where the memory is not there: those stay.
+    /// Writes the waiting answers; returns how many. With `each`, one by one, and it is told of each before the next is written. Stops
+    /// where the memory is not there: those stay.
     ///
     /// # Errors
     /// The fault, if not all could be written.
     pub(crate) fn publish<M: GuestMemory>(
         &mut self,
         memory: &M,
-        together: bool,
-        mut on_written: impl FnMut(),
+        each: Option<&dyn Fn()>,
     ) -> Result<u32, (u32, DmaFault)> {
         let mut written = 0;
         while !self.waiting.is_empty() {
-            let count = self.publish_run(memory, together).map_err(|fault| (written, fault))?;
-            (0..count).for_each(|_| on_written());
-            written += count;
+            written += self.publish_run(memory, each.is_none()).map_err(|fault| (written, fault))?;
+            if let Some(each) = each {
+                each();
+            }
         }
         Ok(written)
     }
@@ -141,10 +158,8 @@ impl CompletionQueue {
         let to_end = self.entries - self.tail;
         let most = if together { self.waiting.len().min(to_end as usize) } else { 1 };
         let run = &mut self.waiting[..most];
-        let phase = if self.phase { PHASE } else { 0 };
-        for [_, second] in &mut *run {
-            *second = u64::from_le(*second) & !PHASE | phase;
-            *second = second.to_le();
+        if self.phase {
+            run.iter_mut().for_each(|[_, second]| *second |= PHASE.to_le());
         }
         let address = self.base.wrapping_add(u64::from(self.tail) * COMPLETION_BYTES as u64);
         // Entries may be written a second time with what they hold already: nobody reuses their slots before they are counted here.

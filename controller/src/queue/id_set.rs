@@ -52,11 +52,21 @@ impl IdSet {
         let start = from / 64;
         let first = self.words.get(usize::from(start))? & (u64::MAX << (from % 64));
         if first != 0 {
-            return Some(start * 64 + trailing(first.trailing_zeros()));
+            return Some(start * 64 + narrow(first.trailing_zeros()));
         }
         let behind = u32::from(self.filled) >> start >> 1;
-        let word = (behind != 0).then(|| start + 1 + trailing(behind.trailing_zeros()))?;
-        Some(word * 64 + trailing(self.words[usize::from(word)].trailing_zeros()))
+        let word = (behind != 0).then(|| start + 1 + narrow(behind.trailing_zeros()))?;
+        Some(word * 64 + narrow(self.words[usize::from(word)].trailing_zeros()))
+    }
+
+    /// Takes the largest member out.
+    #[inline]
+    pub(crate) fn take_last(&mut self) -> Option<u16> {
+        let word = u16::BITS.checked_sub(self.filled.leading_zeros() + 1)?;
+        let bit = u64::BITS - 1 - self.words[word as usize].leading_zeros();
+        let last = narrow(word * 64 + bit);
+        self.remove(last);
+        Some(last)
     }
 
     /// The members, in ascending order.
@@ -70,8 +80,8 @@ impl IdSet {
     }
 }
 
-fn trailing(zeros: u32) -> u16 {
-    u16::try_from(zeros).expect("at most 64")
+fn narrow(number: u32) -> u16 {
+    u16::try_from(number).expect("below the limit")
 }
 
 #[cfg(test)]
@@ -86,6 +96,8 @@ mod tests {
         members.iter().for_each(|id| set.insert(*id));
         assert_eq!(set.iter().collect::<BTreeSet<_>>(), members);
         assert_eq!(set.first_from(65), Some(127));
+        let mut descending = set;
+        assert!(std::iter::from_fn(|| descending.take_last()).eq(members.iter().rev().copied()));
         set.remove(1023);
         assert_eq!(set.first_from(701), None);
         let mut other = IdSet::default();

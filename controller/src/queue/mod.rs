@@ -7,6 +7,7 @@ mod permit;
 mod sq;
 mod state;
 
+use media::power::Mark;
 use nvme_spec::command::fuse;
 use nvme_spec::{Command, Completion, Status};
 
@@ -49,6 +50,8 @@ pub(crate) enum Blocked {
 pub(crate) struct Queues {
     submission: Vec<Option<SubmissionQueue>>,
     completion: Vec<Option<CompletionQueue>>,
+    /// The completion queues of each interrupt vector.
+    of_vector: Vec<Vec<u16>>,
     /// Permits that were given out and not come back.
     owed: usize,
     /// Commands that were taken since power-on.
@@ -62,6 +65,7 @@ impl Queues {
         Self {
             submission: std::iter::repeat_with(|| None).take(count).collect(),
             completion: std::iter::repeat_with(|| None).take(count).collect(),
+            of_vector: Vec::new(),
             owed: 0,
             taken: 0,
         }
@@ -71,6 +75,7 @@ impl Queues {
     pub(crate) fn clear(&mut self) {
         self.submission.fill_with(|| None);
         self.completion.fill_with(|| None);
+        self.of_vector.clear();
         self.owed = 0;
     }
 
@@ -102,6 +107,15 @@ impl Queues {
         (0..).zip(&self.completion).filter_map(|(id, queue)| queue.as_ref().map(|queue| (id, queue)))
     }
 
+    /// The completion queues with interrupts that have this vector, or any.
+    pub(crate) fn completions_of(&self, vector: Option<u16>) -> impl Iterator<Item = &CompletionQueue> {
+        let vectors = match vector.map(usize::from) {
+            Some(vector) => self.of_vector.get(vector..=vector).unwrap_or_default(),
+            None => &self.of_vector,
+        };
+        vectors.iter().flatten().filter_map(|id| self.completion(*id))
+    }
+
     /// The submission queues that exist, with their identifiers.
     pub(crate) fn submissions(&self) -> impl Iterator<Item = (u16, &SubmissionQueue)> {
         (0..).zip(&self.submission).filter_map(|(id, queue)| queue.as_ref().map(|queue| (id, queue)))
@@ -123,6 +137,11 @@ impl Queues {
     pub(crate) fn insert_completion(&mut self, id: u16, queue: CompletionQueue) {
         let place = &mut self.completion[usize::from(id)];
         assert!(place.is_none(), "the identifier was checked before");
+        if let Some(vector) = queue.vector() {
+            let vectors = self.of_vector.len().max(usize::from(vector) + 1);
+            self.of_vector.resize(vectors, Vec::new());
+            self.of_vector[usize::from(vector)].push(id);
+        }
         *place = Some(queue);
     }
 
@@ -134,6 +153,7 @@ impl Queues {
     /// Takes a queue away; no submission queue may use it any more.
     pub(crate) fn remove_completion(&mut self, id: u16) {
         assert!(self.submissions().all(|(_, queue)| queue.completion_queue() != id));
+        self.of_vector.iter_mut().for_each(|ids| ids.retain(|of_vector| *of_vector != id));
         self.completion[usize::from(id)] = None;
     }
 
@@ -226,7 +246,9 @@ impl Queues {
         let sq_head = self.submission(permit.sqid()).map_or(0, SubmissionQueue::head);
         let (entry, ordinal) = (answer(&permit, sq_head, status, dw0), permit.ordinal());
         let cqid = self.settle(permit);
-        self.completion_mut(cqid).expect("a queue with slots held cannot be deleted").push(entry, ordinal);
+        self.completion_mut(cqid)
+            .expect("a queue with slots held cannot be deleted")
+            .push(zerocopy::transmute!(entry), ordinal);
         cqid
     }
 
@@ -268,43 +290,60 @@ pub(crate) struct Pair<'a> {
     taken: &'a mut u64,
 }
 
+/// The names of commands that were looked at.
+#[derive(Clone, Copy)]
+pub(crate) struct Names {
+    queue: u16,
+    taken: u64,
+}
+
+impl Names {
+    /// The name of a command before which so many are taken.
+    #[inline]
+    pub(crate) fn of(self, command: &Command, before: usize) -> Mark {
+        Mark::new(self.queue, command.cid.get(), self.taken + 1 + before as u64)
+    }
+}
+
 impl Pair<'_> {
     /// The identifier of the completion queue.
     pub(crate) fn completion_queue(&self) -> u16 {
         self.submission.completion_queue()
     }
 
-    /// The next command, which stays where it is; `None` where there is none, or it cannot be read.
+    /// The next commands, `most` at most, which stay where they are: those that are read together, and no more than there are slots
+    /// for their completions; and the names that they will have. None where there are none or they cannot be read.
     #[inline]
-    pub(crate) fn peek<M: GuestMemory>(&mut self, memory: &M) -> Option<&Command> {
-        if self.submission.is_empty() { None } else { self.submission.peek(memory).ok() }
+    pub(crate) fn look<M: GuestMemory>(&mut self, memory: &M, most: usize) -> (&[Command], Names) {
+        let names = Names { queue: self.id, taken: *self.taken };
+        (self.submission.look(memory, most.min(self.completion.free())), names)
     }
 
-    /// Takes the command that [`Self::peek`] showed, if there is a slot for its completion.
+    /// Takes the first so many of the commands that [`Self::look`] showed and answers them with success.
     #[inline]
-    pub(crate) fn take(&mut self) -> Option<Permit> {
-        if !self.completion.reserve() {
-            return None;
-        }
+    pub(crate) fn succeed(&mut self, count: usize) {
+        let first = *self.taken + 1;
+        let (id, waiting) = (self.id, self.completion.hold(count, first));
+        waiting.extend(self.submission.take(count).map(|(cid, head)| success(id, cid, head)));
+        *self.taken += count as u64;
+    }
+
+    /// Takes the first of the commands that [`Self::look`] showed.
+    #[cold]
+    pub(crate) fn take(&mut self) -> (Permit, Command) {
+        assert!(self.completion.reserve(), "it was shown because there is a slot");
         self.submission.advance();
-        *self.owed += 1;
         *self.taken += 1;
-        Some(Permit::new(self.id, self.submission.completion_queue(), self.latest().cid.get(), *self.taken))
+        *self.owed += 1;
+        let command = *self.submission.latest();
+        (Permit::new(self.id, self.completion_queue(), command.cid.get(), *self.taken), command)
     }
+}
 
-    /// The command that was taken last.
-    #[inline]
-    pub(crate) fn latest(&self) -> &Command {
-        self.submission.latest()
-    }
-
-    /// Answers a command of this queue with success.
-    #[inline]
-    pub(crate) fn succeed(&mut self, permit: Permit) {
-        self.completion.push(answer(&permit, self.submission.head(), Status::SUCCESS, 0), permit.ordinal());
-        *self.owed -= 1;
-        permit.settle();
-    }
+/// What [`answer`] makes for success, put together in one piece.
+#[inline]
+fn success(sqid: u16, cid: u16, sq_head: u16) -> [u64; 2] {
+    [0, (u64::from(cid) << 32 | u64::from(sqid) << 16 | u64::from(sq_head)).to_le()]
 }
 
 #[inline]

@@ -15,8 +15,9 @@ pub(crate) struct SubmissionQueue {
     head: u32,
     tail: u32,
     cqid: u16,
-    /// Entries that were read: those from `taken` on are the ones from `head` on.
-    ahead: Vec<Command>,
+    /// The first `read` of these are entries that were read, and those from `taken` on are the ones from `head` on.
+    ahead: Box<[Command; AHEAD_MAX]>,
+    read: usize,
     taken: usize,
 }
 
@@ -24,7 +25,8 @@ impl SubmissionQueue {
     /// A queue of `entries` entries (2 to 65536) at guest address `base`, answered in completion queue `cqid`.
     pub(crate) fn new(base: u64, entries: u32, cqid: u16) -> Self {
         assert!((2..=65536).contains(&entries));
-        Self { base, entries, head: 0, tail: 0, cqid, ahead: Vec::new(), taken: 0 }
+        let ahead = Box::new([Command::default(); AHEAD_MAX]);
+        Self { base, entries, head: 0, tail: 0, cqid, ahead, read: 0, taken: 0 }
     }
 
     #[inline]
@@ -60,7 +62,7 @@ impl SubmissionQueue {
             return Err(BadDoorbell::BadValue);
         }
         self.tail = tail;
-        if self.waiting() < self.ahead.len() - self.taken {
+        if self.waiting() < self.read - self.taken {
             // A tail that went back took away what was read: it may be other entries when the tail comes by again.
             self.forget_ahead();
         }
@@ -84,7 +86,7 @@ impl SubmissionQueue {
     /// Copies the next entry and leaves it where it is. The queue must not be empty.
     #[inline]
     pub(super) fn peek<M: GuestMemory>(&mut self, memory: &M) -> Result<&Command, DmaFault> {
-        if self.taken == self.ahead.len() {
+        if self.taken == self.read {
             self.read_ahead(memory)?;
         }
         Ok(&self.ahead[self.taken])
@@ -95,6 +97,31 @@ impl SubmissionQueue {
     pub(super) fn advance(&mut self) {
         self.head = if self.head + 1 == self.entries { 0 } else { self.head + 1 };
         self.taken += 1;
+    }
+
+    /// The next entries, `most` at most and as far as they were read together; none where there are none or they cannot be read.
+    #[inline]
+    pub(super) fn look<M: GuestMemory>(&mut self, memory: &M, most: usize) -> &[Command] {
+        if self.taken == self.read && (self.is_empty() || self.read_ahead(memory).is_err()) {
+            return &[];
+        }
+        &self.ahead[self.taken..self.read.min(self.taken + most)]
+    }
+
+    /// Moves the head behind so many of the entries that [`Self::look`] showed; of each, its identifier and where the head was then.
+    #[inline]
+    pub(super) fn take(&mut self, count: usize) -> impl Iterator<Item = (u16, u16)> {
+        // They lie in one piece, so that the head comes round behind the last of them at the earliest.
+        let (mut head, entries) = (self.head, self.entries);
+        let end = head + u32::try_from(count).expect("no more than there are entries");
+        self.head = if end == entries { 0 } else { end };
+        let taken = &self.ahead[self.taken..self.taken + count];
+        self.taken += count;
+        taken.iter().map(move |entry| {
+            let next = head.wrapping_add(1);
+            head = if next == entries { 0 } else { next };
+            (entry.cid.get(), (head & 0xffff) as u16)
+        })
     }
 
     /// Moves the head back to the entry that was fetched last, which nobody has been told of.
@@ -115,24 +142,16 @@ impl SubmissionQueue {
         let most = self.waiting().min(to_end).min(AHEAD_MAX);
         let address = self.base.wrapping_add(u64::from(self.head) * COMMAND_BYTES as u64);
         self.forget_ahead();
-        for count in [most, 1] {
-            self.ahead.resize(count, Command::default());
-            match memory.read(address, self.ahead.as_mut_bytes()) {
-                Ok(()) => return Ok(()),
-                Err(fault) if count == 1 => {
-                    self.forget_ahead();
-                    return Err(fault);
-                }
-                // The end of what was asked for may lie in memory that is gone; the next entry may not.
-                Err(_) => {}
-            }
-        }
-        unreachable!("one entry is read or is not");
+        // The end of what is asked for may lie in memory that is gone; the next entry may not.
+        self.read = match memory.read(address, self.ahead[..most].as_mut_bytes()) {
+            Ok(()) => most,
+            Err(_) => memory.read(address, self.ahead[0].as_mut_bytes()).map(|()| 1)?,
+        };
+        Ok(())
     }
 
     fn forget_ahead(&mut self) {
-        self.ahead.clear();
-        self.taken = 0;
+        (self.read, self.taken) = (0, 0);
     }
 
     /// How many entries the host has put there.

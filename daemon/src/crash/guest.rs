@@ -140,13 +140,14 @@ impl Bench {
     /// One loss of power, from the load before it to the verdict after it.
     fn cut(&mut self, plan: &Plan) -> anyhow::Result<Outcome> {
         let before = self.unsafe_shutdowns()?;
-        let mut did = self.tell(&format!("load {} {}", plan.file_system, plan.pass), "loaded")?;
-        let heard = self.guest()?.console().len();
+        let said_before = self.guest()?.console().len();
+        self.tell(&format!("load {} {}", plan.file_system, plan.pass), "loaded")?;
         let report = self.lose_power(plan)?;
         if !plan.kill {
             self.tell("cut", "gone")?;
         }
-        did.push_str(&self.guest()?.console().split_off(heard));
+        // In one piece: the writers talk while we look.
+        let did = self.guest()?.console().split_off(said_before);
         if plan.kill {
             self.guest.take().context("there is no guest")?.kill()?;
         }

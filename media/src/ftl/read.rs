@@ -14,6 +14,17 @@ static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 type Take<'a> = dyn FnMut(usize, &[u8]) -> Result<(), Fault> + 'a;
 
 impl<S: Store> Ftl<S> {
+    /// A part of one unit that lies in memory, without metadata: what most reads ask for.
+    #[inline]
+    pub(crate) fn in_memory(&self, span: &Span) -> Option<&[u8]> {
+        if span.metadata_bytes != 0 || span.offset + span.bytes > self.geometry.unit_bytes() {
+            return None;
+        }
+        let place = self.map.get(span.first)?;
+        let offset = self.geometry.data_offset(self.geometry.slot_of(place)) + span.offset;
+        self.nand.store.view(self.geometry.line_of(place), offset, span.bytes)
+    }
+
     /// Hands a span to the sink.
     ///
     /// # Errors
@@ -21,23 +32,6 @@ impl<S: Store> Ftl<S> {
     /// it asked for) where the store does.
     #[inline]
     pub fn read(&mut self, span: &Span, sink: &mut dyn Sink) -> Result<(), MediaError> {
-        // What most reads are: a part of one unit, in memory.
-        if span.metadata_bytes == 0
-            && span.offset + span.bytes <= self.geometry.unit_bytes()
-            && let Some(place) = self.map.get(span.first)
-            && self.nand.timing.is_none()
-        {
-            let line = self.geometry.line_of(place);
-            let offset = self.geometry.data_offset(self.geometry.slot_of(place)) + span.offset;
-            if let Some(from) = self.nand.store.view(line, offset, span.bytes) {
-                return sink.take(0, from).map_err(|Fault| MediaError::HostMemory);
-            }
-        }
-        self.read_units(span, sink)
-    }
-
-    #[inline(never)]
-    fn read_units(&mut self, span: &Span, sink: &mut dyn Sink) -> Result<(), MediaError> {
         let shift = self.geometry.unit_shift;
         let units = span.units(shift);
         let mut position = 0;

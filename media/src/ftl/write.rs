@@ -4,6 +4,7 @@
 //! part is staged whole: what is not written is copied from where the unit lies (read-modify-write). The last few such units are kept
 //! open: a further part goes into the same slot, which is what makes small sequential writes cheap on a coarse unit.
 
+use super::cut::Tag;
 use super::{Ftl, HOST};
 use crate::journal::{Kind, Record};
 use crate::power::Step;
@@ -71,18 +72,18 @@ pub struct OpenUnit {
 }
 
 impl<S: Store> Ftl<S> {
-    /// Writes a span. With `grouped` it survives a loss of power wholly or not at all; otherwise each unit by itself.
+    /// Writes a span for a request. It survives a loss of power wholly or not at all, or, where the tag is loose, each unit by itself.
     ///
     /// # Errors
     /// [`MediaError::HostMemory`] where the source fails, [`MediaError::WriteFailed`] where there is no room. Blocks then have their
     /// old contents, and of a write that is not grouped some may have the new ones.
     #[inline]
-    pub fn write(&mut self, span: &Span, source: &mut dyn Source, grouped: bool) -> Result<(), MediaError> {
-        self.tag = self.tag_of_request(grouped);
+    pub(crate) fn write(&mut self, span: &Span, source: &mut dyn Source, tag: Tag) -> Result<(), MediaError> {
+        self.tag = tag;
         if span.bytes == self.geometry.unit_bytes() && span.offset == 0 && span.metadata_bytes == 0 {
             return self.write_unit(span.first, source);
         }
-        self.write_units(span, source, grouped)
+        self.write_units(span, source, !tag.loose)
     }
 
     /// Writes one whole unit, which is a group of its own: what most writes are.

@@ -272,7 +272,10 @@ pub(super) fn make<S: Store>(ftl: &mut Ftl<S>, remnants: Vec<Remnant>) -> usize 
     let mut made = 0;
     for remnant in remnants {
         let done = match remnant {
-            Remnant::Write(span, mut saved, grouped) => ftl.write(&span, &mut saved, grouped).is_ok(),
+            Remnant::Write(span, mut saved, grouped) => {
+                let tag = ftl.tag_of_request(grouped);
+                ftl.write(&span, &mut saved, tag).is_ok()
+            }
             Remnant::Deallocation(held) => {
                 ftl.deallocate(held.first, narrow(held.bytes >> ftl.geometry.unit_shift)).is_ok()
             }

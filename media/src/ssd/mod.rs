@@ -8,6 +8,7 @@ mod cut;
 pub mod examine;
 pub mod images;
 mod misbehave;
+mod ordinary;
 mod pieces;
 mod request;
 
@@ -31,7 +32,7 @@ use crate::root::{Counters, VolumeEntry};
 use crate::store::{Store, StoreError};
 use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
 use crate::volume::{
-    EraseSpread, Health, Media, MediaError, Outcome, Request, Submitted, Token, VolumeId, VolumeShape,
+    EraseSpread, Health, Media, MediaError, Ordinary, Outcome, Request, Submitted, Token, VolumeId, VolumeShape,
 };
 
 /// The state of a drive, for logs, monitors and tests.
@@ -401,6 +402,16 @@ impl<S: Store> Media for Ssd<S> {
         }
         let ended = self.execute(volume.0 as usize, request);
         self.answer(token, ended)
+    }
+
+    fn ordinary(&mut self, now: Nanoseconds) -> Option<&mut dyn Ordinary> {
+        let special = self.ftl.nand.power.attentive() || self.ftl.nand.timing.is_some() || !self.read_faults.is_empty();
+        if special {
+            return None;
+        }
+        self.now = now;
+        self.ftl.nand.now = now;
+        Some(self)
     }
 
     fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {

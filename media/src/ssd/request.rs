@@ -54,11 +54,11 @@ impl<S: Store> Ssd<S> {
             return Err(MediaError::OutOfRange);
         }
         let byte = range.start.0 << volume.block_shift;
-        let unit = u32::try_from(byte >> self.ftl.geometry.unit_shift).map_err(|_| MediaError::OutOfRange)?;
+        let unit = u32::try_from(self.ftl.geometry.unit_at(byte)).map_err(|_| MediaError::OutOfRange)?;
         let bytes = usize::try_from(range.blocks << volume.block_shift).map_err(|_| MediaError::OutOfRange)?;
         Ok(Span {
             first: LogicalUnit(volume.entry.first_unit + unit),
-            offset: index(byte & (self.ftl.geometry.unit_bytes() as u64 - 1)),
+            offset: self.ftl.geometry.offset_at(byte),
             bytes,
             block_shift: volume.block_shift,
             metadata_bytes: volume.shape.metadata_bytes as usize,
@@ -156,7 +156,7 @@ impl<S: Store> Ssd<S> {
     ) -> Result<(), MediaError> {
         let grouped = range.blocks <= u64::from(self.volumes[volume].shape.power_atomic_blocks);
         self.ftl.nand.reads_finish = self.now;
-        let written = self.ftl.write(span, from, grouped);
+        let written = self.ftl.write(span, from, self.ftl.tag_of_request(grouped));
         if let Err(error) = written {
             self.ftl.counters.media_errors += u64::from(error != MediaError::HostMemory);
             return Err(at(error, range.start));
@@ -239,7 +239,8 @@ impl<S: Store> Ssd<S> {
             if edge && (n == 0 || units > 1) && self.ftl.mapped_units(span.first.0 + narrow(n), 1) != 0 {
                 let part = span.part(n, shift);
                 let zeroed = Span { first: part.unit, offset: part.offset, bytes: part.bytes, ..*span };
-                self.ftl.write(&zeroed, &mut Zeroes, true).map_err(|error| at(error, range.start))?;
+                let tag = self.ftl.tag_of_request(true);
+                self.ftl.write(&zeroed, &mut Zeroes, tag).map_err(|error| at(error, range.start))?;
             }
         }
         if end_whole > first_whole {
@@ -304,7 +305,7 @@ impl<S: Store> Ssd<S> {
 
     /// Counts what became of the volume's units since so many of all were mapped.
     #[inline]
-    fn note_mapped(&mut self, volume: usize, before: u64) {
+    pub(super) fn note_mapped(&mut self, volume: usize, before: u64) {
         let mapped = &mut self.volumes[volume].mapped_units;
         *mapped = *mapped + self.ftl.mapped - before;
     }
@@ -485,7 +486,7 @@ impl<S: Store> Ssd<S> {
 }
 
 /// An error of the translation layer, which knows no blocks, named by the request's first block.
-fn at(error: MediaError, first: Lba) -> MediaError {
+pub(super) fn at(error: MediaError, first: Lba) -> MediaError {
     match error {
         MediaError::WriteFailed { .. } => MediaError::WriteFailed { first },
         MediaError::UnrecoveredRead { .. } => MediaError::UnrecoveredRead { first },

@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use media::geometry::ConfigError;
-use media::power::{Arming, Breaker, Cut, CutReport, Power, PowerAtomicity, RecoveryReport};
+use media::power::{Arming, Breaker, Cut, CutReport, Mark, Power, PowerAtomicity, RecoveryReport};
 use media::ssd::{Ssd, SsdConfig};
 use media::store::{ImageStore, MemoryStore, TwinDisk};
-use media::volume::{Outcome, Request, Submitted};
-use media::{Health, Media, Nanoseconds, Token, VolumeId, VolumeShape};
+use media::volume::{Ordinary, Outcome, Request, Sink, Source, Submitted};
+use media::{Health, LbaRange, Media, Nanoseconds, Token, VolumeId, VolumeShape};
 
 use super::Ground;
 
@@ -130,6 +130,16 @@ fn settle(ssd: &mut Ssd<ImageStore<TwinDisk>>) {
     }
 }
 
+impl Ordinary for SharedDrive {
+    fn read(&mut self, volume: VolumeId, range: LbaRange, into: &mut dyn Sink) -> Option<Outcome> {
+        each!(&mut *self.drive.borrow_mut(), ssd => Ordinary::read(&mut **ssd, volume, range, into))
+    }
+
+    fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome> {
+        each!(&mut *self.drive.borrow_mut(), ssd => Ordinary::write(&mut **ssd, mark, volume, range, from))
+    }
+}
+
 impl Media for SharedDrive {
     fn shape(&self, volume: VolumeId) -> Option<VolumeShape> {
         each!(&*self.drive.borrow(), ssd => ssd.shape(volume))
@@ -153,6 +163,11 @@ impl Media for SharedDrive {
 
     fn submit(&mut self, now: Nanoseconds, token: Token, volume: VolumeId, request: Request<'_>) -> Submitted {
         each!(&mut *self.drive.borrow_mut(), ssd => ssd.submit(now, token, volume, request))
+    }
+
+    fn ordinary(&mut self, now: Nanoseconds) -> Option<&mut dyn Ordinary> {
+        let is_ordinary = each!(&mut *self.drive.borrow_mut(), ssd => ssd.ordinary(now).is_some());
+        if is_ordinary { Some(self) } else { None }
     }
 
     fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {
