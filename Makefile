@@ -65,6 +65,8 @@ bench: ## what a command costs on this machine; minutes, and 10 GiB of memory
 	cargo build --release --locked --package bench
 	$(TARGET)/release/bench device-cost
 	$(TARGET)/release/bench instructions
+	cargo build --release --locked --package bench --features without-steps --target-dir $(TARGET)/without-steps
+	$(TARGET)/release/bench extras $(TARGET)/without-steps/release/bench
 
 bench-check: ## instructions of a command against the table in spec-tests/bench; the same on every machine
 	@.ci/prepare valgrind

@@ -5,6 +5,7 @@
 //! exclusive, waits until every such earlier one has left: each command by itself and in the order of arrival, whatever queue it came
 //! from. So nobody starves, nobody waits in a circle, and a queue never stands still behind a command that waits.
 
+mod coarse;
 mod pieces;
 mod ranges;
 
@@ -12,6 +13,7 @@ use std::collections::VecDeque;
 
 use media::{LbaRange, Token, VolumeId};
 
+use coarse::Coarse;
 pub(crate) use pieces::{Dice, Pieces, Units};
 use ranges::RangeSet;
 
@@ -59,6 +61,8 @@ impl Entry {
 pub(crate) struct Order {
     /// By volume.
     held: Vec<Held>,
+    /// The same of all of them, coarsely.
+    coarse: Coarse,
     /// By token.
     entries: Vec<Option<Entry>>,
     count: usize,
@@ -72,6 +76,12 @@ impl Order {
     /// Nobody holds anything, so nobody has to wait.
     pub(crate) fn is_idle(&self) -> bool {
         self.count == 0
+    }
+
+    /// Whether something is held that may overlap a range: never told wrongly that nothing is.
+    #[inline]
+    pub(crate) fn may_meet(&self, volume: VolumeId, range: LbaRange) -> bool {
+        self.coarse.may_overlap(volume, range)
     }
 
     /// Whether a command with this claim that came now would not have to wait.
@@ -100,6 +110,7 @@ impl Order {
         let set = if claim.exclusive { &mut held.exclusive } else { &mut held.shared };
         for (range, serial) in entry.ranges() {
             set.insert(range, serial, token);
+            self.coarse.insert(claim.volume, range);
         }
         let place = place(token);
         if self.entries.len() <= place {
@@ -119,6 +130,7 @@ impl Order {
         let set = if entry.exclusive { &mut held.exclusive } else { &mut held.shared };
         for (range, serial) in entry.ranges() {
             set.remove(range, serial);
+            self.coarse.remove(entry.volume, range);
         }
         self.ready.retain(|other| *other != token);
         if let Some(other) = entry.waits_for.and_then(|other| self.entries[place(other)].as_mut()) {

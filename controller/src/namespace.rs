@@ -4,7 +4,7 @@ use media::power::{Boundary, PowerAtomicity};
 use media::{LbaRange, Media, VolumeId, VolumeShape};
 use nvme_spec::Status;
 
-use crate::atomic::Units;
+use crate::atomic::{Pieces, Units};
 use crate::config::{Atomics, Config, ControllerAtomics, NamespaceConfig};
 
 /// An active namespace.
@@ -40,6 +40,31 @@ impl Namespace {
             boundary_blocks: if boundary_z == 0 { 0 } else { u32::from(boundary_z) + 1 },
             offset: own.nabo.into(),
             multiple: own.multiple,
+        }
+    }
+
+    /// What a read falls apart into, if no write that is atomic shall be seen in part: neither one by itself nor that of a fused pair,
+    /// whose unit is its own, has the boundaries of normal operation, and knows neither Disable Normal nor Multiple Atomicity Mode.
+    pub(crate) fn pieces_of_read(
+        &self,
+        controller: ControllerAtomics,
+        disables_normal: bool,
+        range: LbaRange,
+    ) -> Pieces {
+        let normal = self.units(controller, false);
+        let units = if disables_normal { self.units(controller, true) } else { normal };
+        let of_pairs = Units {
+            across_blocks: u32::from(controller.acwu_z) + 1,
+            blocks: self.atomics.compare_blocks(controller),
+            multiple: false,
+            ..normal
+        };
+        match (units.of_read(range), of_pairs.of_read(range)) {
+            (Pieces::Blocks, pieces) if pieces != Pieces::Windows => pieces,
+            (pieces, Pieces::Blocks) => pieces,
+            // Edges are those of `units` in either case: they must be those of both.
+            (Pieces::Windows | Pieces::Blocks, Pieces::Windows) if units.has_edges_of(&normal) => Pieces::Windows,
+            _ => Pieces::Whole,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The short way: Reads and Writes of one piece of guest memory behind their first PRP entry, taken many at a time from one queue
-//! while nobody waits and no crash point is armed. Nearly all commands are such, and the media answers most of them at once; nothing
-//! is kept of those. Whatever else a command is or needs, a refusal included, it stays in its queue for the long way (`turn`).
+//! where nobody is met who holds the same blocks, and while no crash point is armed. Nearly all commands are such, and the media
+//! answers most of them at once; nothing is kept of those. Whatever else a command is or needs, a refusal included, it stays in its
+//! queue for the long way (`turn`).
 
 use media::{Lba, LbaRange, MediaError, Nanoseconds, VolumeId};
 use nvme_spec::Command;
@@ -27,8 +28,8 @@ impl Controller {
     /// Carries out commands from the front of an I/O queue that can go the short way, `most` at most; returns how many.
     #[inline(never)]
     pub(crate) fn take_short<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, id: u16, most: usize) -> usize {
-        let alone = self.order.is_idle() && self.dice.is_none();
-        if !alone || self.supply.breaker.attentive() || self.registers.shutdown != Shutdown::No {
+        let alone = self.order.is_idle();
+        if self.dice.is_some() || self.supply.breaker.attentive() || self.registers.shutdown != Shutdown::No {
             return 0;
         }
         let page_bytes = 1 << self.registers.page_shift();
@@ -41,6 +42,9 @@ impl Controller {
         let (entries, names) = pair.look(memory, most);
         for entry in entries {
             let Some(Plain { volume, writes, range, data }) = plain(&self.namespaces, entry, page_bytes) else { break };
+            if !alone && self.order.may_meet(volume, range) {
+                break;
+            }
             let mut data = Piece::new(memory, data);
             let outcome = if writes {
                 media.write(names.of(entry, done), volume, range, &mut data)

@@ -1,6 +1,7 @@
 //! Whose turn it is: commands of I/O queues that wait until others have left their blocks, that go to the media piece by piece, and
 //! fused pairs. What conflicts with what is `atomic`'s to say; what a command does is `io`'s.
 
+use media::power::mutation::{Mutation, mutated};
 use media::power::{Mark, Step};
 use media::{LbaRange, Nanoseconds, Submitted, Token};
 use nvme_spec::command::fuse;
@@ -142,11 +143,18 @@ impl Controller {
     /// What a command falls apart into, in the order in which that happens; nothing if it stays whole.
     fn pieces(&mut self, nsid: u32, range: LbaRange, exclusive: bool) -> Vec<LbaRange> {
         let (Some(dice), Some(namespace)) = (&mut self.dice, self.namespaces.get(nsid)) else { return Vec::new() };
-        let units = |disables_normal| namespace.units(self.config.atomics, disables_normal);
+        let atomics = self.config.atomics;
         // A write that must survive a loss of power as a whole is one request to the media, whatever it may be in normal operation.
-        let kept = exclusive && units(true).of_write(range) == Pieces::Whole;
-        let units = units(self.features.disables_normal());
-        let pieces = if exclusive { units.of_write(range) } else { units.of_read(range) };
+        let kept = exclusive && namespace.units(atomics, true).of_write(range) == Pieces::Whole;
+        let disables_normal = self.features.disables_normal() || mutated(Mutation::NormalUnits);
+        let units = namespace.units(atomics, disables_normal);
+        let pieces = if exclusive {
+            units.of_write(range)
+        } else if disables_normal && mutated(Mutation::DisabledUnits) {
+            Pieces::Blocks
+        } else {
+            namespace.pieces_of_read(atomics, disables_normal, range)
+        };
         if kept || pieces == Pieces::Whole {
             return Vec::new();
         }
@@ -238,7 +246,13 @@ impl Controller {
         let Some(second) = self.in_flight.get_mut(write).and_then(|command| command.parked.as_mut()) else { return };
         second.fused = Fused::Write { compare: None };
         match result {
-            Ok(_) => self.order.make_ready(write),
+            Ok(_) => {
+                if mutated(Mutation::PairApart) {
+                    self.order.leave(write);
+                }
+                self.order.make_ready(write);
+            }
+            Err(_) if mutated(Mutation::PairRegardless) => self.order.make_ready(write),
             // What ended the first ends the second, unless it was the first's own failure.
             Err(status) => self.end(write, Err(partner_status(status))),
         }

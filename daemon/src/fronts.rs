@@ -206,40 +206,25 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixStream;
 
-    use tempfile::TempDir;
-
     use super::Places;
-    use crate::device_thread::DeviceThread;
-    use crate::options::{Given, Settings};
-    use crate::wiring;
+    use crate::testing;
 
     /// A device with both fronts.
-    struct Running {
-        folder: TempDir,
-        device: Option<DeviceThread>,
-        stopper: Option<UnixStream>,
-    }
+    struct Running(testing::Running);
 
     impl Running {
         fn start() -> Self {
-            let folder = tempfile::tempdir().expect("a folder");
-            let given = Given { namespaces: vec!["size=16MiB".into()], ..Given::default() };
-            let settings = Settings::read(&given).expect("possible");
-            let (stop, stopper) = UnixStream::pair().expect("a pair of sockets");
-            let at = |name| Some(folder.path().join(name));
-            let places = Places { socket: at("nvme.sock"), vhost_user: at("disk.sock"), control: None };
-            let device = DeviceThread::start(stop, move || wiring::open(settings, &places)).expect("a device");
-            Self { folder, device: Some(device), stopper: Some(stopper) }
-        }
-
-        fn connect(&self, name: &str) -> UnixStream {
-            UnixStream::connect(self.folder.path().join(name)).expect("somebody listens")
+            Self(testing::Running::start("size=16MiB", |folder| Places {
+                socket: Some(folder.join("nvme.sock")),
+                vhost_user: Some(folder.join("disk.sock")),
+                control: None,
+            }))
         }
 
         /// A client that sent a message and got a reply that begins so. The device may not have heard yet that another one left.
         fn client(&self, name: &str, message: &[u8], reply: &[u8]) -> UnixStream {
             for _ in 0..10_000 {
-                let mut stream = self.connect(name);
+                let mut stream = self.0.connect(name);
                 let mut told = vec![0; reply.len()];
                 if stream.write_all(message).is_ok() && stream.read_exact(&mut told).is_ok() {
                     assert_eq!(told, reply, "{name}");
@@ -264,15 +249,7 @@ mod tests {
 
         fn turns_away(&self, name: &str) {
             let mut byte = [0];
-            assert_eq!(self.connect(name).read(&mut byte).expect("the end"), 0, "{name}");
-        }
-    }
-
-    impl Drop for Running {
-        fn drop(&mut self) {
-            drop(self.stopper.take());
-            let ended = self.device.take().map(DeviceThread::join);
-            assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))), "{ended:?}");
+            assert_eq!(self.0.connect(name).read(&mut byte).expect("the end"), 0, "{name}");
         }
     }
 

@@ -25,6 +25,8 @@ mod progress;
 mod run_qemu;
 mod serve;
 mod stop;
+#[cfg(test)]
+mod testing;
 mod waf;
 mod watch;
 mod wiring;

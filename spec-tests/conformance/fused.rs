@@ -1,6 +1,6 @@
 //! Fused Compare and Write (rules B61, B148, B167; NVM Command Set 1.1 section 2.1.3; NVMe Base 2.1 section 3.4.2).
 
-use controller::config::{DeviceOptions, NamespaceOptions};
+use controller::config::{DeviceOptions, Interleave, NamespaceOptions};
 use media::Nanoseconds;
 use nvme_host::Port;
 use nvme_host::io::block_command;
@@ -253,4 +253,43 @@ fn counting_by_compare_and_write_loses_nothing() {
     let (_, data) = host.read(1, 0, 4).expect("answered");
     assert_eq!(data, raised.to_le_bytes().repeat(4 * BLOCK / 8));
     assert!(raised >= 200 && lost >= 200, "{raised} raised, {lost} refused");
+}
+
+/// B163, B167: the Write of a pair is atomic to every read, up to ACWU or NACWU, also where a Write of that size by itself is not: with
+/// `interleave=seeded` no read falls apart around it, be the unit of a Write smaller or Normal disabled.
+#[test]
+fn no_read_sees_half_of_a_pair() {
+    let small = NamespaceOptions { atomic_nawun: Some(0), ..NamespaceOptions::default() };
+    let seeded = DeviceOptions { interleave: Interleave::Seeded, ..DeviceOptions::default() };
+    for (device, namespace) in [
+        (seeded.clone(), NamespaceOptions { atomic_nacwu: Some(3), ..small.clone() }),
+        (DeviceOptions { atomic_acwu: 3, ..seeded.clone() }, small),
+        (
+            DeviceOptions { atomic_dn: true, ..seeded },
+            NamespaceOptions { atomic_nawun: Some(3), atomic_nawupf: Some(0), ..NamespaceOptions::default() },
+        ),
+    ] {
+        let mut host = Build { device, identities: vec![namespace], ..build() }.host();
+        host.create_queue_pair(2, 64, Some(2)).expect("room");
+        let buffers = [0, 1, 0].map(|byte| page(&mut host, byte));
+        let [mut old, mut new, seen] = buffers;
+        for round in 0..100 {
+            let read = Command { prp1: seen.into(), ..block_command(NvmOpcode::READ, 1, 4, 4) };
+            let before = host.submit(2, read).expect("room");
+            for _ in 0..1 + round % 3 {
+                host.port_mut().step();
+            }
+            for command in pair([4, 4], old, new) {
+                host.submit_quietly(1, command).expect("room");
+            }
+            host.ring(1).expect("rung");
+            assert_eq!(bare(host.wait(2, before).expect("answered").status()), Status::SUCCESS);
+            let bytes = host.read_memory(seen, 4 * BLOCK);
+            assert!(bytes.iter().all(|byte| *byte == bytes[0]), "round {round}: {bytes:?}");
+            host.port_mut().settle();
+            let statuses: Vec<_> = reap_all(&mut host, 1).iter().map(|answer| bare(answer.status())).collect();
+            assert_eq!(statuses, [Status::SUCCESS; 2], "round {round}");
+            (old, new) = (new, old);
+        }
+    }
 }

@@ -43,6 +43,11 @@ impl Units {
         }
     }
 
+    /// Whether the boundaries are the same.
+    pub(crate) fn has_edges_of(&self, other: &Self) -> bool {
+        (self.boundary_blocks, self.offset) == (other.boundary_blocks, other.offset)
+    }
+
     /// Whether a boundary lies inside the range.
     pub(crate) fn crosses(&self, range: LbaRange) -> bool {
         self.next_boundary(range.start.0) < range.start.0.saturating_add(range.blocks)

@@ -1,6 +1,7 @@
 //! Compare (NVM Command Set 1.1 section 3.3.1): a read whose data is held against the host's instead of being handed over.
 
-use media::{Fault, Request, Sink, Source, Submitted};
+use media::power::mutation::{Mutation, mutated};
+use media::{Fault, LbaRange, Request, Sink, Source, Submitted};
 use nvme_spec::Status;
 
 use super::Context;
@@ -41,6 +42,9 @@ impl<M: GuestMemory> Sink for Comparison<'_, M> {
     }
 
     fn take_metadata(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
+        if mutated(Mutation::CompareMetadata) {
+            return Ok(());
+        }
         self.compare(from, |expected, done, into| expected.fill_metadata(offset + done, into))
     }
 }
@@ -53,6 +57,7 @@ pub(super) fn start<M: GuestMemory>(
 ) -> Result<Submitted, Status> {
     let range = context.find_blocks(namespace, access)?;
     let range = context.piece_of(range);
+    let range = if mutated(Mutation::CompareFirst) { LbaRange::new(range.start, 1) } else { range };
     let (now, token) = (context.now, context.token);
     let (expected, media) = context.user_buffer(namespace, access.blocks.start);
     let mut comparison = Comparison { expected, differs: false };

@@ -8,39 +8,29 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use crate::testing;
+use crate::wiring::Places;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-use crate::device_thread::DeviceThread;
-use crate::options::{Given, Settings};
-use crate::wiring::{self, Places};
 
 /// A device of one namespace in memory, with both of its sockets.
-struct Running {
-    folder: TempDir,
-    device: Option<DeviceThread>,
-    stopper: Option<UnixStream>,
-}
+struct Running(testing::Running);
 
 impl Running {
     fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let given = Given { namespaces: vec!["size=16MiB,lba=512".into()], ..Given::default() };
-        let settings = Settings::read(&given).expect("possible");
-        let (stop, stopper) = UnixStream::pair().expect("a pair of sockets");
-        let at = |name| Some(folder.path().join(name));
-        let places = Places { socket: at("nvme.sock"), control: at("control.sock"), ..Places::default() };
-        let device = DeviceThread::start(stop, move || wiring::open(settings, &places));
-        Self { folder, device: Some(device.expect("a device")), stopper: Some(stopper) }
+        Self(testing::Running::start("size=16MiB,lba=512", |folder| Places {
+            socket: Some(folder.join("nvme.sock")),
+            control: Some(folder.join("control.sock")),
+            ..Places::default()
+        }))
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.path().join("control.sock")
+        self.0.path("control.sock")
     }
 
     /// A connection that was greeted.
     fn connect(&self) -> Peer {
-        let mut peer = Peer::new(UnixStream::connect(self.path()).expect("somebody listens"));
+        let mut peer = Peer::new(self.0.connect("control.sock"));
         assert!(peer.hear().expect("a greeting")["QMP"]["version"]["qemu"]["major"].is_u64());
         peer
     }
@@ -54,15 +44,7 @@ impl Running {
 
     /// Ends the device, and says whether that was orderly.
     fn stop(&mut self) -> anyhow::Result<()> {
-        drop(self.stopper.take());
-        self.device.take().map_or(Ok(()), DeviceThread::join)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let ended = self.stop();
-        assert!(ended.is_ok() || std::thread::panicking(), "{ended:?}");
+        self.0.stop()
     }
 }
 

@@ -93,8 +93,10 @@ impl Report {
 }
 
 fn of_counts(counts: &Counts) -> Value {
+    let ends: serde_json::Map<_, _> =
+        counts.outcomes.iter().map(|(outcome, times)| (outcome.name().to_owned(), json!(times))).collect();
     json!({
-        "cuts": counts.cuts, "images": counts.images, "commands": counts.commands, "reads": counts.reads,
+        "cuts": counts.cuts, "images": counts.images, "commands": counts.commands, "ends": ends,
         "fingerprint": counts.fingerprint.to_string(),
     })
 }
@@ -122,8 +124,10 @@ fn for_people(campaign: &Campaign, tally: &Tally, shrunk: &[Shrunk], missed: &[&
     let _ =
         writeln!(text, "{cuts} cuts of {drives} drives from seed {} on, {} a second", campaign.seed, rate(*cuts, time));
     let _ = writeln!(text, "{at_steps} at {met} of {} named steps; least often {}", Step::ALL.len(), least(counts));
-    let (images, commands, reads) = (counts.images, counts.commands, counts.reads);
-    let _ = writeln!(text, "{images} images judged, {commands} commands, {reads} reads beside others");
+    let (images, commands) = (counts.images, counts.commands);
+    let _ = writeln!(text, "{images} images judged, {commands} commands; of those that were answered:");
+    let ends: Vec<_> = counts.outcomes.iter().map(|(outcome, times)| format!("{} {times}", outcome.name())).collect();
+    let _ = writeln!(text, "{}", ends.join(", "));
     if !missed.is_empty() {
         let _ = writeln!(text, "power never went at {}", missed.join(", "));
     }

@@ -1,4 +1,5 @@
-//! Deliberate mistakes, one at a time, to see whether the tests of the power cut would find them. They exist only with the feature
+//! Deliberate mistakes, one at a time, to see whether the tests of the power cut would find them, be they made here or by whoever stands
+//! on the media. They exist only with the feature
 //! `mutations`, which no default build has: without it the question is answered `false` while compiling.
 
 /// Defines [`Mutation`] and its names.
@@ -58,6 +59,20 @@ mutations! {
     MovedMetadata = "moved-metadata",
     /// An unsafe shutdown is not counted.
     UnsafeShutdown = "unsafe-shutdown",
+    /// The Write of a fused pair is carried out although its Compare failed.
+    PairRegardless = "pair-regardless",
+    /// The Write of a fused pair gives its blocks away while it follows its Compare.
+    PairApart = "pair-apart",
+    /// A Compare looks at the first block only.
+    CompareFirst = "compare-first",
+    /// A Compare does not look at metadata.
+    CompareMetadata = "compare-metadata",
+    /// A Verify reads nothing.
+    VerifyNothing = "verify-nothing",
+    /// In normal operation only the units of a loss of power are kept.
+    NormalUnits = "normal-units",
+    /// Where Disable Normal is set no unit is kept in normal operation.
+    DisabledUnits = "disabled-units",
 }
 
 #[cfg(feature = "mutations")]
@@ -73,13 +88,15 @@ pub fn make(mutation: Option<Mutation>) {
 
 /// Whether the mistake is to be made.
 #[cfg(feature = "mutations")]
-pub(crate) fn mutated(mutation: Mutation) -> bool {
+#[must_use]
+pub fn mutated(mutation: Mutation) -> bool {
     MADE.get() == Some(mutation)
 }
 
 /// Whether the mistake is to be made: never.
 #[cfg(not(feature = "mutations"))]
 #[inline]
-pub(crate) const fn mutated(_: Mutation) -> bool {
+#[must_use]
+pub const fn mutated(_: Mutation) -> bool {
     false
 }

@@ -7,7 +7,7 @@ use controller::dma::{DoorbellPage, GuestMemory};
 use controller::{Controller, InterruptMode};
 use media::geometry::GeometryConfig;
 use media::ssd::{Ssd, SsdConfig, VolumeConfig};
-use media::store::{MemoryStore, Store};
+use media::store::MemoryStore;
 use media::volume::{Fault, Source};
 use media::{Lba, LbaRange, Media, Nanoseconds, Request, Submitted, Token, VolumeId};
 use nvme_host::admin::LogArguments;
@@ -83,7 +83,7 @@ impl<M: GuestMemory, D: DoorbellPage> Device<M, D> {
     ///
     /// # Errors
     /// It does not come up.
-    pub fn start<S: Store + 'static>(drive: Ssd<S>, memory: M, page: D) -> anyhow::Result<Host<Self>> {
+    pub fn start(drive: impl Media + 'static, memory: M, page: D) -> anyhow::Result<Host<Self>> {
         let options = DeviceOptions { doorbells: Doorbells::Mapped, ..DeviceOptions::default() };
         let volumes = (0..).take_while(|&volume| drive.shape(VolumeId(volume)).is_some()).count();
         let config = Config::check(&options, &vec![NamespaceOptions::default(); volumes])?;

@@ -12,10 +12,11 @@ use clap::{Args, ValueEnum};
 use nvme_spec::opcode::NvmOpcode;
 use serde::{Deserialize, Serialize};
 
+use crate::bars::Bar;
 use crate::callgrind::Profile;
 use crate::drive::{Device, GUEST_BYTES, drive};
 use crate::ring::{BATCH, Random, Work};
-use crate::shared_memory;
+use crate::{holding, shared_memory};
 
 /// Options of `bench instructions`.
 #[derive(Args, Debug)]
@@ -49,6 +50,8 @@ enum Case {
     Read512,
     /// Random reads of a unit.
     Read4096,
+    /// The same while as many writes are outstanding as bar S6 speaks of.
+    Read4096BesideWrites,
     /// Random writes of a block: what is left of its unit is copied, and collection has something to move.
     Write512,
     /// Sequential writes of units: lines are empty when they are collected.
@@ -70,7 +73,7 @@ impl Case {
     fn work(self) -> Work {
         let (opcode, bytes) = match self {
             Self::Read512 => (NvmOpcode::READ, 512),
-            Self::Read4096 => (NvmOpcode::READ, 4096),
+            Self::Read4096 | Self::Read4096BesideWrites => (NvmOpcode::READ, 4096),
             Self::Write512 => (NvmOpcode::WRITE, 512),
             Self::Write4096 | Self::Write4096Random => (NvmOpcode::WRITE, 4096),
         };
@@ -94,7 +97,10 @@ struct Table {
 /// The drive does not come up.
 pub fn be_subject(subject: &Subject) -> anyhow::Result<()> {
     let (memory, page) = shared_memory::new(GUEST_BYTES)?;
-    let mut host = Device::start(drive(VOLUME_BYTES)?, memory, page)?;
+    let mut host = Device::start(holding::Drive(drive(VOLUME_BYTES)?), memory, page)?;
+    if subject.case == Case::Read4096BesideWrites {
+        holding::hold_writes(&mut host, WORKING_BYTES)?;
+    }
     let (mut random, work) = (Random::new(1), subject.case.work());
     for _ in 0..subject.batches {
         host.port_mut().prepare(&work, &mut random);
@@ -111,7 +117,7 @@ pub fn be_subject(subject: &Subject) -> anyhow::Result<()> {
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut found = Table::default();
     for &case in Case::value_variants() {
-        let profile = measure(case)?;
+        let profile = measure(case, &std::env::current_exe()?)?;
         let count = (profile.without_copies() * 10.0).round() / 10.0;
         println!("{:16} {count:8.1} instructions, copy excluded ({:.0} with it)", case.name(), profile.all());
         if options.profile {
@@ -125,6 +131,49 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         check(&options.table, &found)?;
     }
     Ok(())
+}
+
+/// Options of `bench extras`.
+#[derive(Args, Debug)]
+pub struct Extras {
+    /// This bench, built with the feature `without-steps`
+    without: PathBuf,
+}
+
+/// Bars: percent of a command that the crash steps may take while nothing is armed (P7), and percent more for a read beside 64 writes
+/// that are outstanding (S6).
+const STEPS_MAX: f64 = 1.0;
+const ORDER_MAX: f64 = 5.0;
+
+/// What a command pays for what it does not use; whether the bars were held.
+///
+/// # Errors
+/// As [`run`].
+pub fn extras(extras: &Extras) -> anyhow::Result<bool> {
+    let bench = std::env::current_exe()?;
+    println!("instructions of a command, the copy included (excluded): with, without, more, of that");
+    let mut held = true;
+    let mut judge = |name: &str, with: &Profile, without: &Profile, most: f64| {
+        let more = with.all() - without.all();
+        let percent = 100.0 * more / without.all();
+        let (bar, copy) = (Bar::AtMost(most), (with.without_copies(), without.without_copies()));
+        let verdict = bar.judge(Some(percent));
+        held &= verdict.is_success();
+        println!(
+            "{name:40} {:7.1} ({:6.1}) {:7.1} ({:6.1}) {more:6.1} {percent:5.2} % {bar} {verdict}",
+            with.all(),
+            copy.0,
+            without.all(),
+            copy.1
+        );
+    };
+    let read = measure(Case::Read4096, &bench)?;
+    for (name, case) in [("crash steps, a read", Case::Read4096), ("crash steps, a write", Case::Write4096)] {
+        judge(name, &measure(case, &bench)?, &measure(case, &extras.without)?, STEPS_MAX);
+    }
+    let beside = measure(Case::Read4096BesideWrites, &bench)?;
+    judge("order, a read beside 64 writes", &beside, &read, ORDER_MAX);
+    Ok(held)
 }
 
 fn check(path: &Path, found: &Table) -> anyhow::Result<()> {
@@ -148,20 +197,20 @@ fn check(path: &Path, found: &Table) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What one command costs.
-fn measure(case: Case) -> anyhow::Result<Profile> {
-    let short = count(case, BATCHES)?;
-    let long = count(case, BATCHES + BATCHES_MORE)?;
+/// What one command costs in a build of this bench.
+fn measure(case: Case, bench: &Path) -> anyhow::Result<Profile> {
+    let short = count(case, BATCHES, bench)?;
+    let long = count(case, BATCHES + BATCHES_MORE, bench)?;
     Ok(long.less(&short).divided(f64::from(BATCHES_MORE) * f64::from(BATCH)))
 }
 
-fn count(case: Case, batches: u32) -> anyhow::Result<Profile> {
+fn count(case: Case, batches: u32, bench: &Path) -> anyhow::Result<Profile> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("callgrind.out");
     let status = Command::new("valgrind")
         .args(["--tool=callgrind", "--toggle-collect=*device_half*", "--compress-strings=no", "--compress-pos=no"])
         .arg(format!("--callgrind-out-file={}", out.display()))
-        .arg(std::env::current_exe()?)
+        .arg(bench)
         .args(["subject", &case.name(), &batches.to_string()])
         .stdout(Stdio::null())
         .stderr(Stdio::null())

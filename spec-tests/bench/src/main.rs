@@ -14,6 +14,7 @@ mod drive;
 mod flat_memory;
 mod growth;
 mod guest;
+mod holding;
 mod instructions;
 mod lanes;
 mod mapped_port;
@@ -44,6 +45,8 @@ enum Bench {
     DeviceCost(device_cost::Options),
     /// Instructions of a command, by valgrind.
     Instructions(instructions::Options),
+    /// What a command pays for crash steps that are not armed, and for writes that it does not meet, by valgrind.
+    Extras(instructions::Extras),
     /// What valgrind counts.
     #[command(hide = true)]
     Subject(instructions::Subject),
@@ -65,6 +68,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let held = match Arguments::parse().bench {
         Bench::DeviceCost(options) => device_cost::run(&options).map(|()| true),
         Bench::Instructions(options) => instructions::run(&options).map(|()| true),
+        Bench::Extras(options) => instructions::extras(&options),
         Bench::Subject(subject) => instructions::be_subject(&subject).map(|()| true),
         Bench::Socket(options) => socket::run(&options),
         Bench::Wake(options) => wake::run(&options),

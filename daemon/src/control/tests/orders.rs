@@ -1,7 +1,5 @@
 //! What commands do to a device, and what is heard of it.
 
-use std::os::unix::net::UnixStream;
-
 use serde_json::{Value, json};
 
 use super::{Peer, Running};
@@ -159,7 +157,7 @@ fn a_crash_point_is_armed_shown_and_taken_back() {
 fn a_client_that_comes_and_goes_is_heard() {
     let device = Running::start();
     let mut peer = device.peer();
-    let client = UnixStream::connect(device.folder.path().join("nvme.sock")).expect("the device listens");
+    let client = device.0.connect("nvme.sock");
     assert_eq!(peer.event(), ("CLIENT_CONNECTED".into(), json!({})));
     drop(client);
     assert_eq!(peer.event(), ("CLIENT_GONE".into(), json!({})));

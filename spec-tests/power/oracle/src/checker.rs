@@ -1,10 +1,16 @@
 //! The checker (our C4): is what was read one of the states that a conforming drive may show? Steps 1 to 4 and 6 are here, for a whole
 //! drive after a loss of power and for a single read beside other commands; steps 5 and 7 need a second look, and whoever looks
-//! compares with [`unchanged`] and [`unsafe_shutdowns`].
+//! compares with [`unchanged`] and [`unsafe_shutdowns`]. Of a Compare or a Verify the host sees a status alone: `answers` judges those.
 
+mod answers;
+mod damage;
 mod graph;
+mod pairs;
 
-use crate::history::{Command, CommandId, History, INITIAL};
+pub use answers::{Answer, is_mixed, judge_answer};
+pub use damage::judge_damage;
+
+use crate::history::{Command, CommandId, History, INITIAL, Verb};
 use crate::parameters::Blocks;
 use crate::stamp::{Found, Stamp};
 use crate::verdict::{Rule, Violation};
@@ -79,21 +85,9 @@ pub fn judge(history: &History, image: &Image) -> Result<(), Violation> {
 /// # Panics
 /// If `read` is not a read that has ended, of as many blocks as were found.
 pub fn judge_read(history: &History, read: CommandId, found: &[Found]) -> Result<(), Violation> {
-    let command = *history.command(read).expect("the read is recorded");
-    let ended = command.ended.expect("the read has ended");
-    assert_eq!(found.len() as u64, command.blocks.count(), "every block of the read");
-    let case = Case {
-        history,
-        nsid: command.nsid,
-        scope: command.blocks,
-        found,
-        visible: Box::new(move |other| other.rung.is_some_and(|rung| rung < ended.at)),
-        guaranteed: Box::new(move |id, _| {
-            history.command(id).is_some_and(|write| write.succeeded().is_some() && write.before(&command))
-        }),
-        pieces: Box::new(|other| history.pieces_beside_others(other)),
-    };
-    check(history, &[case])
+    let command = history.command(read).expect("the read is recorded");
+    assert!(command.ended.is_some(), "the read has ended");
+    check(history, &[Case::of_look(history, command, found)])
 }
 
 /// Step 5: what reads otherwise than before.
@@ -126,14 +120,46 @@ pub fn unsafe_shutdowns(before: u64, after: u64, orderly: bool) -> Result<(), Vi
 }
 
 fn check(history: &History, cases: &[Case<'_>]) -> Result<(), Violation> {
+    for write in check_order(history, cases)? {
+        pairs::check_seen(history, write)?;
+    }
+    Ok(())
+}
+
+/// Everything but the pairs that were not answered: returns the Writes of such that are there.
+fn check_order(history: &History, cases: &[Case<'_>]) -> Result<Vec<CommandId>, Violation> {
     let mut graph = graph::Graph::new(history);
+    let mut unanswered = Vec::new();
     for case in cases {
         let origins = case.origins()?;
         let pieces = case.persisted(&origins);
         case.check_whole(&origins, &pieces)?;
         case.link(&origins, &pieces, &mut graph);
+        case.link_pairs(&pieces, &mut graph);
+        unanswered.extend(pieces.iter().map(|piece| piece.command).filter(|id| pairs::is_unanswered(history, *id)));
     }
-    graph.check()
+    graph.check()?;
+    unanswered.dedup();
+    Ok(unanswered)
+}
+
+impl<'a> Case<'a> {
+    /// What a command finds that looks at blocks beside others; one that has not ended may find what came at any time.
+    fn of_look(history: &'a History, look: &'a Command, found: &'a [Found]) -> Self {
+        assert_eq!(found.len() as u64, look.blocks.count(), "every block of the command");
+        let until = look.ended.map_or(u64::MAX, |ended| ended.at);
+        Self {
+            history,
+            nsid: look.nsid,
+            scope: look.blocks,
+            found,
+            visible: Box::new(move |other| other.rung.is_some_and(|rung| rung < until)),
+            guaranteed: Box::new(move |id, _| {
+                history.command(id).is_some_and(|write| write.succeeded().is_some() && write.before(look))
+            }),
+            pieces: Box::new(move |other| history.pieces_beside(other, look)),
+        }
+    }
 }
 
 impl Case<'_> {
@@ -190,7 +216,7 @@ impl Case<'_> {
             };
         }
         let writes = |(id, command): (CommandId, &Command)| {
-            id == stamp.command && command.verb == crate::history::Verb::Write && !command.undone
+            id == stamp.command && command.verb == Verb::Write && !command.undone
         };
         if !self.covering(block).any(writes) {
             return Err(self.violation(Rule::Unsubmitted, &[stamp.command], &[block], format!("{stamp:?}")));
@@ -199,12 +225,14 @@ impl Case<'_> {
     }
 
     fn origin_of_zeroes(&self, block: u64) -> Result<Origin, Violation> {
-        let zeroing = self.covering(block).filter(|(_, command)| command.verb != crate::history::Verb::Write);
-        let mut sources: Vec<CommandId> = zeroing.map(|(id, _)| id).collect();
-        if self.initial(block) == Found::Zeroes {
-            sources.push(INITIAL);
-        }
-        self.supersede(block, sources, Found::Zeroes)
+        self.supersede(block, self.zeroing(block), Found::Zeroes)
+    }
+
+    /// Where zeroes may come from.
+    fn zeroing(&self, block: u64) -> Vec<CommandId> {
+        let zeroing = self.covering(block).filter(|(_, command)| command.verb != Verb::Write);
+        let initial = (self.initial(block) == Found::Zeroes).then_some(INITIAL);
+        zeroing.map(|(id, _)| id).chain(initial).collect()
     }
 
     /// Leaves of the possible origins those that no guaranteed version has superseded.

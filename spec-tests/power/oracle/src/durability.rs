@@ -1,7 +1,7 @@
 //! What a loss of power may no longer take away (NVM Command Set 1.1 section 2.1.4.2 and Base 2.1 section 7.2; our C2). Pure: a
 //! history in, promises out.
 
-use crate::history::{Command, CommandId, History, Time, Verb};
+use crate::history::{CommandId, History, Time, Verb};
 
 /// Why a command's version of its blocks is guaranteed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub enum Promise {
     Flushed(CommandId),
     /// A shutdown completed after it.
     ShutDown(CommandId),
-    /// This forced read of the block was submitted after it had ended, and succeeded.
+    /// This forced Read, Compare or Verify of the block was submitted after it had ended, and succeeded.
     ReadForced(CommandId),
     /// The cache was switched off after it had ended.
     SwitchedOff(CommandId),
@@ -39,7 +39,7 @@ impl History {
                 Verb::Flush if after && command.nsid == write.nsid => Some(Promise::Flushed(later)),
                 Verb::FlushAll if after => Some(Promise::Flushed(later)),
                 Verb::Shutdown if done > ended => Some(Promise::ShutDown(later)),
-                Verb::Read if after && command.force && command.covers(write.nsid, block) => {
+                _ if command.looks() && after && command.force && command.covers(write.nsid, block) => {
                     Some(Promise::ReadForced(later))
                 }
                 Verb::SetCache(false) if after => Some(Promise::SwitchedOff(later)),
@@ -50,19 +50,31 @@ impl History {
 
     /// Whether the cache may have been enabled at some moment of a time.
     fn may_be_cached(&self, from: Time, until: Time) -> bool {
-        let sets = |command: &Command| match command.verb {
+        self.may_be_on(self.cache_enabled, from, until, |verb| match verb {
             Verb::SetCache(enabled) => Some(enabled),
             _ => None,
-        };
-        let settled = self.commands.iter().filter(|command| command.succeeded().is_some_and(|at| at < from));
-        let last = settled.filter(|command| sets(command).is_some()).max_by_key(|command| command.succeeded());
-        let enabled = last.and_then(sets).unwrap_or(self.cache_enabled);
+        })
+    }
+
+    /// Whether Disable Normal may have been set at some moment of a time.
+    pub(crate) fn may_be_disabled(&self, from: Time, until: Time) -> bool {
+        self.may_be_on(self.normal_disabled, from, until, |verb| match verb {
+            Verb::DisableNormal(disabled) => Some(disabled),
+            _ => None,
+        })
+    }
+
+    /// Whether a switch may have been on at some moment of a time: `sets` says what a command does to it.
+    fn may_be_on(&self, at_first: bool, from: Time, until: Time, sets: impl Fn(Verb) -> Option<bool>) -> bool {
+        let switches = || self.commands.iter().filter_map(|command| Some((sets(command.verb)?, command)));
+        let settled = switches().filter_map(|(on, command)| Some((command.succeeded().filter(|at| *at < from)?, on)));
+        if settled.max().map_or(at_first, |(_, on)| on) {
+            return true;
+        }
         // A switch that was under way, and one that failed, may have switched.
-        enabled
-            || self.commands.iter().any(|command| {
-                sets(command) == Some(true)
-                    && command.rung.is_some_and(|rung| rung < until)
-                    && command.ended.is_none_or(|ended| ended.at > from || !ended.success)
-            })
+        switches().any(|(on, command)| {
+            on && command.rung.is_some_and(|rung| rung < until)
+                && command.ended.is_none_or(|ended| ended.at > from || !ended.success)
+        })
     }
 }

@@ -1,6 +1,8 @@
 //! The recorder: what a host submitted and what it was told, from one loss of power to the next. It knows times (a count of events),
 //! not what is legal.
 
+use std::collections::BTreeMap;
+
 use crate::parameters::{Blocks, Parameters, single};
 use crate::stamp::{Found, Stamp};
 
@@ -26,14 +28,22 @@ pub enum Verb {
     /// Blocks of zeroes, each by itself: our drive promises what it reports of deallocated blocks (DLFEAT), so a deallocation is as
     /// durable as a write.
     Deallocate,
-    /// A read, or what counts as one (Verify, Compare); forced, it makes its blocks durable first.
+    /// A read; forced, it makes its blocks durable first.
     Read,
+    /// A read of which the host learns only whether it found what the host expects: [`History::expected`].
+    Compare,
+    /// A read of which the host learns only whether it could be made.
+    Verify,
     /// Flush of one namespace.
     Flush,
     /// Flush of all.
     FlushAll,
     /// Set Features of the volatile write cache.
     SetCache(bool),
+    /// Set Features of Write Atomicity Normal: with Disable Normal only the units of a loss of power are kept.
+    DisableNormal(bool),
+    /// No command: the cells of these blocks go bad, and nothing can be read of a block until it is written again.
+    Damage,
     /// A shutdown, normal or abrupt: rung when CC.SHN is written, ended when CSTS.SHST says complete.
     Shutdown,
 }
@@ -58,7 +68,7 @@ pub struct Command {
     pub blocks: Blocks,
     /// Force Unit Access.
     pub force: bool,
-    /// The second half of a fused pair.
+    /// Half of a fused pair: the Compare, or the Write whose Compare has the name before its own.
     pub fused: bool,
     /// It must have done nothing: the write of a pair whose Compare failed.
     pub undone: bool,
@@ -73,6 +83,12 @@ impl Command {
     #[must_use]
     pub const fn changes(&self) -> bool {
         matches!(self.verb, Verb::Write | Verb::Zeroes { .. } | Verb::Deallocate)
+    }
+
+    /// Whether it looks at its blocks.
+    #[must_use]
+    pub const fn looks(&self) -> bool {
+        matches!(self.verb, Verb::Read | Verb::Compare | Verb::Verify)
     }
 
     /// Whether it ended with success.
@@ -114,8 +130,12 @@ pub struct History {
     pub namespaces: Vec<Namespace>,
     /// Whether the cache was enabled as the pass began.
     pub cache_enabled: bool,
+    /// Whether Disable Normal was set as the pass began.
+    pub normal_disabled: bool,
     /// The commands, by name less one.
     pub commands: Vec<Command>,
+    /// What the host expects to find, by Compare.
+    expected: BTreeMap<CommandId, Vec<Found>>,
     clock: Time,
 }
 
@@ -123,7 +143,15 @@ impl History {
     /// A pass that begins now.
     #[must_use]
     pub const fn new(pass: u32, namespaces: Vec<Namespace>, cache_enabled: bool) -> Self {
-        Self { pass, namespaces, cache_enabled, commands: Vec::new(), clock: 0 }
+        Self {
+            pass,
+            namespaces,
+            cache_enabled,
+            normal_disabled: false,
+            commands: Vec::new(),
+            expected: BTreeMap::new(),
+            clock: 0,
+        }
     }
 
     /// A command is in its queue, and its doorbell was not rung.
@@ -134,6 +162,47 @@ impl History {
         let command = Command { verb, nsid, blocks, force, fused: false, undone: false, rung: None, ended: None };
         self.commands.push(command);
         CommandId::try_from(self.commands.len()).expect("a pass has few commands")
+    }
+
+    /// A Compare is in its queue, without its doorbell; with `write`, the Write of a fused pair follows it under the next name.
+    ///
+    /// # Panics
+    /// If `expected` is not of the blocks.
+    pub fn queue_compare(
+        &mut self,
+        nsid: u32,
+        blocks: Blocks,
+        force: bool,
+        expected: Vec<Found>,
+        write: bool,
+    ) -> CommandId {
+        assert_eq!(expected.len() as u64, blocks.count(), "what is expected of every block");
+        let compare = self.queue(Verb::Compare, nsid, blocks, force);
+        self.expected.insert(compare, expected);
+        if write {
+            let write = self.queue(Verb::Write, nsid, blocks, force);
+            self.commands[place(compare)].fused = true;
+            self.commands[place(write)].fused = true;
+        }
+        compare
+    }
+
+    /// What the host expects a Compare to find, block by block; nothing of other commands.
+    #[must_use]
+    pub fn expected(&self, compare: CommandId) -> &[Found] {
+        self.expected.get(&compare).map_or(&[], Vec::as_slice)
+    }
+
+    /// The other half of a fused pair.
+    #[must_use]
+    pub fn partner(&self, id: CommandId) -> Option<CommandId> {
+        let command = self.command(id).filter(|command| command.fused)?;
+        Some(if command.verb == Verb::Compare { id + 1 } else { id - 1 })
+    }
+
+    /// A command must have done nothing: the Compare of its pair failed.
+    pub fn undo(&mut self, id: CommandId) {
+        self.commands[place(id)].undone = true;
     }
 
     /// A command's doorbell is rung.
@@ -204,12 +273,21 @@ impl History {
         }
     }
 
-    /// What of a command other commands see whole or not at all.
+    /// What of a command `other` sees whole or not at all.
     #[must_use]
-    pub fn pieces_beside_others(&self, command: &Command) -> Vec<Blocks> {
+    pub fn pieces_beside(&self, command: &Command, other: &Command) -> Vec<Blocks> {
+        let parameters = &self.namespace(command.nsid).parameters;
+        let relaxed = || {
+            let from = command.rung.min(other.rung).unwrap_or_default();
+            let until = [command, other].map(|one| one.ended.map_or(self.clock, |ended| ended.at));
+            self.may_be_disabled(from, until[0].max(until[1]))
+        };
         match command.verb {
             Verb::Deallocate => single(command.blocks),
-            _ => self.namespace(command.nsid).parameters.pieces_beside_others(command.blocks),
+            // Disable Normal says nothing of a pair.
+            _ if command.fused && parameters.compares(command.blocks) => vec![command.blocks],
+            _ if relaxed() => parameters.pieces_at_power_loss(command.blocks),
+            _ => parameters.pieces_beside_others(command.blocks),
         }
     }
 }

@@ -92,8 +92,10 @@ pub struct Parameters {
     pub normal: Unit,
     /// At a loss of power.
     pub power: Unit,
-    /// ACWU in blocks: of a fused Compare and Write.
+    /// ACWU in blocks: a fused Compare and Write of so many is atomic everywhere.
     pub compare_and_write: u64,
+    /// The namespace's own size for that, or again the controller's: holds between boundaries.
+    pub own_compare_and_write: u64,
     /// The namespace has sizes of its own (NSABP).
     pub own: bool,
     /// Multiple atomicity mode.
@@ -162,7 +164,8 @@ impl From<Fields> for Parameters {
                 namespace: own(fields.nawupf_z, fields.awupf_z),
                 boundary: boundary(fields.nabspf_z),
             },
-            compare_and_write: own(fields.nacwu_z, fields.acwu_z),
+            compare_and_write: decoded(fields.acwu_z),
+            own_compare_and_write: own(fields.nacwu_z, fields.acwu_z),
             own: fields.nsabp,
             multiple: fields.mam,
         }
@@ -179,7 +182,14 @@ impl Parameters {
     /// The same of the write of a fused pair: its limit is also ACWU, and its mode is always that of a single unit.
     #[must_use]
     pub fn pieces_of_fused(&self, blocks: Blocks) -> Vec<Blocks> {
-        if blocks.count() > self.compare_and_write { single(blocks) } else { self.pieces(&self.power, false, blocks) }
+        if self.compares(blocks) { self.pieces(&self.power, false, blocks) } else { single(blocks) }
+    }
+
+    /// Whether a fused pair of these blocks is atomic, and must not be refused for its size. The boundaries are those of normal operation.
+    #[must_use]
+    pub fn compares(&self, blocks: Blocks) -> bool {
+        let crosses = self.normal.boundary.is_some_and(|boundary| boundary.crossed_by(blocks));
+        blocks.count() <= self.compare_and_write || blocks.count() <= self.own_compare_and_write && !crosses
     }
 
     /// What of a write of `blocks` other commands see wholly old or wholly new.

@@ -6,8 +6,10 @@ pub mod campaign;
 mod describe;
 pub mod drive;
 pub mod generate;
+mod guess;
 pub mod host;
 pub mod machine;
+mod outcome;
 pub mod run;
 pub mod shrink;
 
@@ -24,6 +26,8 @@ use crate::verdict::Violation;
 
 pub use campaign::{Campaign, Judged, Tally};
 pub use generate::{Policy, Wishes, scenario};
+pub use guess::Guess;
+pub use outcome::{Outcome, Outcomes};
 pub use run::{attempt, run};
 pub use shrink::shrink;
 
@@ -52,6 +56,21 @@ pub enum Operation {
         /// Force Unit Access.
         force: bool,
     },
+    /// Puts a Compare into a queue, without its doorbell, or a fused pair of Compare and Write.
+    Compare {
+        /// Which queue, from 1.
+        queue: u16,
+        /// Where.
+        nsid: u32,
+        /// Which blocks.
+        blocks: Blocks,
+        /// Force Unit Access, of both of a pair.
+        force: bool,
+        /// What the host believes to be there.
+        guess: Guess,
+        /// A pair.
+        write: bool,
+    },
     /// Rings the doorbell of a queue.
     Ring {
         /// Which queue.
@@ -71,6 +90,15 @@ pub enum Operation {
     },
     /// Switches the volatile write cache, and waits for it.
     SetCache(bool),
+    /// Sets Disable Normal of Write Atomicity Normal or takes it back, and waits for it.
+    DisableNormal(bool),
+    /// The cells of some blocks go bad: none can be read until it is written again, or the pass is over.
+    Damage {
+        /// Where.
+        nsid: u32,
+        /// Which blocks.
+        blocks: Blocks,
+    },
     /// Resets the controller and brings it up again; power stays.
     Reset,
     /// Shuts down, and waits for the end of it. Nothing of the pass comes after it.
@@ -193,8 +221,8 @@ pub struct Counts {
     pub images: u64,
     /// Commands that were rung.
     pub commands: u64,
-    /// Reads beside other commands that were judged.
-    pub reads: u64,
+    /// How commands of I/O queues ended; each end was judged.
+    pub outcomes: Outcomes,
     /// What all of it was.
     pub fingerprint: Fingerprint,
 }
@@ -205,7 +233,7 @@ impl Counts {
         self.cuts += other.cuts;
         self.images += other.images;
         self.commands += other.commands;
-        self.reads += other.reads;
+        self.outcomes.add(&other.outcomes);
         self.at.0.iter_mut().zip(other.at.0).for_each(|(sum, more)| *sum += more);
         other.fingerprint.0.hash(&mut self.fingerprint);
     }

@@ -80,6 +80,15 @@ fn holds(bytes: &[u8], mut words: impl Iterator<Item = u64>) -> bool {
 }
 
 impl Found {
+    /// The stamp of a whole block that has one.
+    #[must_use]
+    pub const fn stamp(self) -> Option<Stamp> {
+        match self {
+            Self::Stamp(stamp) => Some(stamp),
+            _ => None,
+        }
+    }
+
     /// Looks at a block and its metadata.
     #[must_use]
     pub fn look(block: &[u8], metadata: &[u8]) -> Self {

@@ -27,6 +27,12 @@ pub enum Rule {
     Torn,
     /// No order of the commands explains what is there.
     Unserialisable,
+    /// A Compare found a difference where no order of the commands leaves one.
+    Compared,
+    /// Of a fused pair the Write was carried out although the Compare failed, or the other way round.
+    Pair,
+    /// A block was read that cannot be.
+    Readable,
     /// A block reads otherwise than it did before.
     Unstable,
     /// The count of unsafe shutdowns is wrong.
@@ -62,6 +68,9 @@ impl Rule {
             Self::Bystander => "bystander: a block changed that no command touched",
             Self::Torn => "torn: a part of an atomic piece is there and a part is older",
             Self::Unserialisable => "unserialisable: no order of the commands explains the blocks",
+            Self::Compared => "compared: a Compare found a difference that no order of the commands explains",
+            Self::Pair => "pair: a fused Write does not do as its Compare says",
+            Self::Readable => "readable: a block was read whose cells are bad",
             Self::Unstable => "unstable: a block reads otherwise than before",
             Self::Counter => "counter: unsafe shutdowns are miscounted",
             Self::Unanswered => "unanswered: a command without fault failed or was never answered",

@@ -1,6 +1,8 @@
 //! One image of each illegal kind, made by hand, and what is said about it: the rule, the commands, the blocks.
 
-use oracle::checker::{Image, judge, judge_read, unchanged, unsafe_shutdowns};
+use oracle::checker::{
+    Answer, Image, is_mixed, judge, judge_answer, judge_damage, judge_read, unchanged, unsafe_shutdowns,
+};
 use oracle::history::{CommandId, History, Namespace, Verb};
 use oracle::parameters::{Blocks, Fields, Parameters};
 use oracle::stamp::{Found, Stamp};
@@ -212,4 +214,197 @@ fn a_read_that_misses_a_completed_write_is_rejected() {
     let read = history.submit(Verb::Read, 1, Blocks::new(3, 1), false);
     history.end(read, true);
     rejected(judge_read(&history, read, &[Found::Zeroes]), Rule::Lost, &[id], &[3]);
+}
+
+/// A Compare, or with `write` a pair, that was rung.
+fn compare(history: &mut History, start: u64, expected: Vec<Found>, write: bool) -> CommandId {
+    let blocks = Blocks::new(start, expected.len() as u64);
+    let id = history.queue_compare(1, blocks, false, expected, write);
+    history.ring(id);
+    if write {
+        history.ring(id + 1);
+    }
+    id
+}
+
+/// How a command ended, judged.
+fn answered(history: &mut History, id: CommandId, answer: Answer) -> Result<(), Violation> {
+    history.end(id, answer == Answer::Success);
+    if answer != Answer::Success && history.command(id).is_some_and(|command| command.verb == Verb::Compare) {
+        history.partner(id).into_iter().for_each(|write| history.undo(write));
+    }
+    judge_answer(history, id, answer, &[])
+}
+
+fn stamped(history: &History, id: CommandId, blocks: impl IntoIterator<Item = u64>) -> Vec<Found> {
+    blocks.into_iter().map(|block| Found::Stamp(history.stamp(id, 1, block))).collect()
+}
+
+#[test]
+fn a_compare_that_misses_a_completed_write_is_rejected() {
+    let mut history = begin();
+    let id = write(&mut history, 3, 1);
+    let outdated = compare(&mut history, 3, vec![Found::Zeroes], false);
+    rejected(answered(&mut history, outdated, Answer::Success), Rule::Lost, &[id], &[3]);
+    let right = stamped(&history, id, [3]);
+    let blind = compare(&mut history, 3, right.clone(), false);
+    rejected(answered(&mut history, blind, Answer::Differs), Rule::Compared, &[blind], &[3]);
+    let good = compare(&mut history, 3, right, false);
+    assert_eq!(answered(&mut history, good, Answer::Success), Ok(()));
+    let good = compare(&mut history, 3, vec![Found::Zeroes], false);
+    assert_eq!(answered(&mut history, good, Answer::Differs), Ok(()));
+}
+
+#[test]
+fn a_compare_beside_a_write_may_find_it_or_not_but_not_a_part() {
+    for (expected, legal) in [([0, 0], true), ([1, 1], true), ([0, 1], false)] {
+        let mut history = begin();
+        let id = history.submit(Verb::Write, 1, Blocks::new(2, 2), false);
+        let both = [vec![Found::Zeroes; 2], stamped(&history, id, 2..4)];
+        let expected = vec![both[expected[0]][0], both[expected[1]][1]];
+        let compare = compare(&mut history, 2, expected, false);
+        let mut other = history.clone();
+        assert_eq!(answered(&mut other, compare, Answer::Differs), Ok(()));
+        let judged = answered(&mut history, compare, Answer::Success);
+        if legal {
+            assert_eq!(judged, Ok(()));
+        } else {
+            rejected(judged, Rule::Torn, &[id], &[2]);
+        }
+    }
+}
+
+#[test]
+fn halves_of_a_pair_that_end_otherwise_are_rejected() {
+    for (one, other) in [(Answer::Differs, Answer::Success), (Answer::Success, Answer::PartnerFailed)] {
+        let mut history = begin();
+        let never = stamped(&history, 77, [0]);
+        let expected = if one == Answer::Success { vec![Found::Zeroes] } else { never };
+        let pair = compare(&mut history, 0, expected, true);
+        assert_eq!(answered(&mut history, pair, one), Ok(()));
+        rejected(answered(&mut history, pair + 1, other), Rule::Pair, &[pair + 1], &[0]);
+    }
+}
+
+#[test]
+fn a_pair_is_refused_only_above_its_unit() {
+    for (count, legal) in [(4, false), (5, true)] {
+        let fields = Fields { nsabp: true, nacwu_z: 3, ..Fields::default() };
+        let mut history = begin();
+        history.namespaces[0].parameters = Parameters::from(fields);
+        let pair = compare(&mut history, 1, vec![Found::Zeroes; count], true);
+        let judged = answered(&mut history, pair, Answer::TooLarge);
+        assert_eq!(judged.map_err(|violation| violation.rule), if legal { Ok(()) } else { Err(Rule::Unanswered) });
+    }
+}
+
+// The Compare found the initial zeroes, so the other write came after the pair; the image shows the pair's over it.
+#[test]
+fn a_write_between_the_halves_of_a_pair_is_rejected() {
+    let mut history = begin();
+    let pair = compare(&mut history, 2, vec![Found::Zeroes; 2], true);
+    let other = history.submit(Verb::Write, 1, Blocks::new(3, 1), false);
+    for (id, answer) in [(pair, Answer::Success), (pair + 1, Answer::Success), (other, Answer::Success)] {
+        assert_eq!(answered(&mut history, id, answer), Ok(()));
+    }
+    flush(&mut history);
+    let mut image = zeroes();
+    show(&mut image, &history, pair + 1, 2..4);
+    rejected(judge(&history, &image), Rule::Unserialisable, &[pair + 1, other], &[3]);
+    show(&mut image, &history, other, [3]);
+    assert_eq!(judge(&history, &image), Ok(()));
+}
+
+// The other write was over before the pair came, and the Compare found an older one that was under way all the time: that is newer.
+#[test]
+fn a_pair_orders_what_its_compare_found() {
+    let mut history = begin();
+    let found = history.submit(Verb::Write, 1, Blocks::new(2, 2), false);
+    let other = write(&mut history, 2, 2);
+    let expected = stamped(&history, found, [2]);
+    let pair = compare(&mut history, 2, expected, true);
+    for id in [pair, pair + 1, found] {
+        assert_eq!(answered(&mut history, id, Answer::Success), Ok(()));
+    }
+    flush(&mut history);
+    let mut image = zeroes();
+    show(&mut image, &history, pair + 1, [2]);
+    show(&mut image, &history, other, [3]);
+    rejected(judge(&history, &image), Rule::Unserialisable, &[found, other, pair + 1], &[2, 3]);
+    show(&mut image, &history, found, [3]);
+    assert_eq!(judge(&history, &image), Ok(()));
+}
+
+#[test]
+fn a_write_of_a_pair_whose_compare_could_not_succeed_is_rejected() {
+    let mut history = begin();
+    let id = write(&mut history, 0, 1);
+    let pair = compare(&mut history, 0, vec![Found::Zeroes], true);
+    let mut image = zeroes();
+    show(&mut image, &history, pair + 1, [0]);
+    rejected(judge(&history, &image), Rule::Lost, &[id], &[0]);
+    show(&mut image, &history, id, [0]);
+    assert_eq!(judge(&history, &image), Ok(()));
+}
+
+#[test]
+fn a_bad_block_is_unreadable_until_it_is_written_and_readable_from_then_on() {
+    let mut history = begin();
+    let verify = |history: &mut History, answer| {
+        let verify = history.submit(Verb::Verify, 1, Blocks::new(4, 2), false);
+        answered(history, verify, answer).map_err(|violation| violation.rule)
+    };
+    assert_eq!(verify(&mut history, Answer::Unreadable), Err(Rule::Unreadable));
+    let damage = history.submit(Verb::Damage, 1, Blocks::new(5, 1), false);
+    history.end(damage, true);
+    assert_eq!(verify(&mut history, Answer::Success), Err(Rule::Readable));
+    assert_eq!(verify(&mut history, Answer::Unreadable), Ok(()));
+    let blind = compare(&mut history, 5, vec![Found::Zeroes], false);
+    rejected(answered(&mut history, blind, Answer::Success), Rule::Readable, &[blind], &[5]);
+    // It differs from what nobody knows, or in a block that can be read.
+    let never = Found::Stamp(Stamp { command: 77, pass: 1, nsid: 1, lba: 5 });
+    let blind = compare(&mut history, 5, vec![never], false);
+    rejected(answered(&mut history, blind, Answer::Differs), Rule::Compared, &[blind], &[5]);
+    let before = compare(&mut history, 4, vec![never, Found::Zeroes], false);
+    assert_eq!(answered(&mut history, before, Answer::Differs), Ok(()));
+    rejected(judge_damage(&history, &zeroes()), Rule::Readable, &[], &[5]);
+    let mut image = zeroes();
+    image[0][5] = Found::Unreadable;
+    assert_eq!(judge_damage(&history, &image), Ok(()));
+    // A write under way may have healed it.
+    let heals = history.submit(Verb::Write, 1, Blocks::new(5, 1), false);
+    assert_eq!(judge_damage(&history, &image).and_then(|()| judge_damage(&history, &zeroes())), Ok(()));
+    assert_eq!(verify(&mut history, Answer::Success).and_then(|()| verify(&mut history, Answer::Unreadable)), Ok(()));
+    history.end(heals, true);
+    rejected(judge_damage(&history, &image), Rule::Unreadable, &[], &[5]);
+    assert_eq!(verify(&mut history, Answer::Unreadable), Err(Rule::Unreadable));
+    assert_eq!(verify(&mut history, Answer::Success), Ok(()));
+}
+
+// NAWUN is four blocks, NAWUPF two: with Disable Normal a read may show a part of the four, and never of the two.
+#[test]
+fn with_disable_normal_a_mixed_read_is_rejected_only_inside_the_power_fail_unit() {
+    let fields = Fields { nsabp: true, nawun_z: 3, nawupf_z: 1, ..Fields::default() };
+    for disabled in [None, Some(false), Some(true)] {
+        for (count, disabled_torn) in [(2, true), (3, false)] {
+            let mut history = begin();
+            history.namespaces[0].parameters = Parameters::from(fields);
+            history.normal_disabled = disabled == Some(true);
+            if disabled == Some(false) {
+                let switch = history.submit(Verb::DisableNormal(true), 0, NONE, false);
+                history.end(switch, true);
+                let back = history.submit(Verb::DisableNormal(false), 0, NONE, false);
+                history.end(back, true);
+            }
+            let id = history.submit(Verb::Write, 1, Blocks::new(0, count), false);
+            let read = history.submit(Verb::Read, 1, Blocks::new(0, count), false);
+            history.end(read, true);
+            let mut found = vec![Found::Zeroes; usize::try_from(count).unwrap()];
+            found[0] = Found::Stamp(history.stamp(id, 1, 0));
+            let torn = disabled != Some(true) || disabled_torn;
+            let judged = judge_read(&history, read, &found);
+            assert_eq!(judged.map_err(|violation| violation.rule), if torn { Err(Rule::Torn) } else { Ok(()) });
+            assert_eq!(is_mixed(&history, read, &found), disabled.is_some());
+        }
+    }
 }

@@ -263,11 +263,40 @@ fn row_17_a_fused_write_whose_compare_failed_leaves_nothing() {
     });
 }
 
+// The same, told by the Compare.
+#[test]
+fn row_17_follows_from_the_answer_to_the_compare() {
+    row("17, answered", BOTH, BOTH, [O, O, O], |history, blocks, force| {
+        let never = Found::Stamp(Stamp { command: 9, pass: 9, nsid: 1, lba: 0 });
+        let expected = blocks.each().map(|_| never).collect();
+        let compare = history.queue_compare(1, blocks, force, expected, true);
+        let write = history.partner(compare).expect("a pair");
+        [compare, write].into_iter().for_each(|id| history.ring(id));
+        history.end(compare, false);
+        history.undo(write);
+        write
+    });
+}
+
+#[test]
+fn row_18_in_flight_with_a_compare_that_cannot_succeed_leaves_nothing() {
+    row("18, data differ", BOTH, BOTH, [O, O, O], |history, blocks, force| {
+        let never = Found::Stamp(Stamp { command: 9, pass: 9, nsid: 1, lba: 0 });
+        let expected = blocks.each().map(|_| never).collect();
+        let compare = history.queue_compare(1, blocks, force, expected, true);
+        let write = history.partner(compare).expect("a pair");
+        [compare, write].into_iter().for_each(|id| history.ring(id));
+        write
+    });
+}
+
 #[test]
 fn row_18_a_fused_pair_in_flight_is_whole_inside_both_limits_and_knows_no_multiple_mode() {
     row("18", BOTH, BOTH, [A, X, X], |history, blocks, force| {
-        let write = history.submit(Verb::Write, 1, blocks, force);
-        history.commands[write as usize - 1].fused = true;
+        let expected = blocks.each().map(|lba| Found::Stamp(Stamp { command: 1, pass: 4, nsid: 1, lba })).collect();
+        let compare = history.queue_compare(1, blocks, force, expected, true);
+        let write = history.partner(compare).expect("a pair");
+        [compare, write].into_iter().for_each(|id| history.ring(id));
         write
     });
 }

@@ -20,7 +20,7 @@ impl<'a> Graph<'a> {
         Self { history, nodes: Vec::new(), edges: Vec::new() }
     }
 
-    /// A block shows that `to` came after `from`.
+    /// A block shows that `to` came after `from`, or the pair that wrote it does.
     pub(super) fn link(&mut self, from: Node, to: Node, block: (u32, u64)) {
         let (from, to) = (self.number(from), self.number(to));
         if !self.edges.iter().any(|&(f, t, _)| (f, t) == (from, to)) {
@@ -67,7 +67,7 @@ impl<'a> Graph<'a> {
         let mut found = String::from("these pieces come before each other:");
         for (from, to, (nsid, block)) in &edges {
             let (from, to) = (self.nodes[*from].0, self.nodes[*to].0);
-            found.push_str(&format!(" block {block} of namespace {nsid} shows {to} over {from};"));
+            found.push_str(&format!(" block {block} of namespace {nsid} has {to} after {from};"));
         }
         let mut blocks: Vec<u64> = edges.iter().map(|(_, _, (_, block))| *block).collect();
         blocks.sort_unstable();

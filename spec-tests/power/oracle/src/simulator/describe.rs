@@ -31,7 +31,8 @@ impl Display for Scenario {
             describe_promises(formatter, device, namespace)?;
         }
         let queues = device.max_ioqpairs;
-        writeln!(formatter, "{queues} queues, interleave {:?} {}", device.interleave, device.interleave_seed)?;
+        let (interleave, seed) = (device.interleave, device.interleave_seed);
+        writeln!(formatter, "{queues} queues, interleave {interleave:?} {seed}, dn {}", device.atomic_dn)?;
         passes.iter().enumerate().try_for_each(|(number, pass)| writeln!(formatter, "pass {number}: {pass}"))
     }
 }
@@ -41,8 +42,10 @@ fn describe_promises(formatter: &mut Formatter<'_>, device: &DeviceOptions, name
     let given = [
         ("awun", Some(device.atomic_awun).filter(|raw| *raw != 0)),
         ("awupf", Some(device.atomic_awupf).filter(|raw| *raw != 0)),
+        ("acwu", Some(device.atomic_acwu).filter(|raw| *raw != 0)),
         ("nawun", namespace.atomic_nawun),
         ("nawupf", namespace.atomic_nawupf),
+        ("nacwu", namespace.atomic_nacwu),
         ("nabsn", namespace.atomic_nabsn),
         ("nabspf", namespace.atomic_nabspf),
         ("nabo", Some(namespace.atomic_nabo).filter(|raw| *raw != 0)),
@@ -62,9 +65,10 @@ impl Display for Pass {
         }
         let mut name = 0;
         for operation in &self.operations {
-            if matches!(operation, Operation::Queue { .. } | Operation::SetCache(_) | Operation::Shutdown { .. }) {
-                name += 1;
-                write!(formatter, "\n  {name:3} {operation}")?;
+            let commands = operation.commands();
+            if commands > 0 {
+                write!(formatter, "\n  {:3} {operation}", name + 1)?;
+                name += commands;
             } else {
                 write!(formatter, "\n      {operation}")?;
             }
@@ -72,6 +76,18 @@ impl Display for Pass {
         write!(formatter, "\n      power goes: {:?}, disk {}", self.cut, self.disk_seed)?;
         self.recoveries.iter().try_for_each(|arming| write!(formatter, ", again {arming:?}"))?;
         if self.look_again { write!(formatter, ", and everything is looked at again") } else { Ok(()) }
+    }
+}
+
+impl Operation {
+    /// How many names of commands it takes.
+    const fn commands(&self) -> u32 {
+        match self {
+            Self::Compare { write: true, .. } | Self::Reset => 2,
+            Self::Queue { .. } | Self::Compare { .. } | Self::SetCache(_) | Self::DisableNormal(_) => 1,
+            Self::Damage { .. } | Self::Shutdown { .. } | Self::AskShutdown => 1,
+            _ => 0,
+        }
     }
 }
 
@@ -85,6 +101,13 @@ impl Display for Operation {
                 let force = if *force { ", forced" } else { "" };
                 let (start, end) = (blocks.start, blocks.end);
                 write!(formatter, "queue {queue}: {verb:?} of blocks {start}..{end} of namespace {nsid}{force}")
+            }
+            Self::Compare { queue, nsid, blocks, force, guess, write: pair } => {
+                let force = if *force { ", forced" } else { "" };
+                let pair = if *pair { " and Write, fused," } else { "" };
+                let (start, end) = (blocks.start, blocks.end);
+                write!(formatter, "queue {queue}: Compare{pair} of blocks {start}..{end} of namespace {nsid}{force}")?;
+                write!(formatter, ", expecting {guess:?}")
             }
             Self::Ring { queue } => write!(formatter, "ring {queue}"),
             other => write!(formatter, "{other:?}"),

@@ -3,14 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use media::fault::CORRECTABLE_BITS;
 use media::geometry::ConfigError;
+use media::monitor::Monitor as _;
 use media::power::{Arming, Breaker, Cut, CutReport, Mark, Power, PowerAtomicity, RecoveryReport};
 use media::ssd::{Ssd, SsdConfig};
 use media::store::{ImageStore, MemoryStore, TwinDisk};
 use media::volume::{Ordinary, Outcome, Request, Sink, Source, Submitted};
-use media::{Health, LbaRange, Media, Nanoseconds, Token, VolumeId, VolumeShape};
+use media::{Health, Lba, LbaRange, Media, Nanoseconds, Token, VolumeId, VolumeShape};
 
 use super::Ground;
+use crate::parameters::Blocks;
 
 /// No metadata region of a simulated drive is larger.
 const METADATA_BYTES: u64 = 1 << 20;
@@ -79,6 +82,21 @@ impl SharedDrive {
     /// The n-th line erase from now on (from 1) fails in the first plane.
     pub fn fail_erase(&self, nth: u64) {
         each!(&mut *self.drive.borrow_mut(), ssd => ssd.fail_erase(nth, 0));
+    }
+
+    /// Nothing can be read of these blocks until they are written again.
+    pub fn damage(&self, nsid: u32, blocks: Blocks) {
+        self.flip(nsid, blocks, CORRECTABLE_BITS + 1);
+    }
+
+    /// What is left of the damage to these blocks is repaired.
+    pub fn repair(&self, nsid: u32, blocks: Blocks) {
+        self.flip(nsid, blocks, 0);
+    }
+
+    fn flip(&self, nsid: u32, blocks: Blocks, bits: u32) {
+        let (volume, range) = (VolumeId(nsid - 1), LbaRange::new(Lba(blocks.start), blocks.count()));
+        each!(&mut *self.drive.borrow_mut(), ssd => ssd.flip_bits(volume, range, bits));
     }
 
     /// Why the drive did not come back, if it did not for another reason than that power went again.

@@ -10,7 +10,7 @@ use media::ssd::{SsdConfig, VolumeConfig};
 use media::{Lba, LbaRange};
 use nvme_spec::opcode::NvmOpcode;
 
-use super::{Ground, Operation, Pass, Scenario};
+use super::{Ground, Guess, Operation, Pass, Scenario};
 use crate::history::Verb;
 use crate::parameters::Blocks;
 
@@ -19,6 +19,16 @@ const PASSES: u64 = 24;
 
 /// How often what is chosen.
 const POLICIES: [Policy; 4] = [Policy::NoneSurvive, Policy::AllSurvive, Policy::Random, Policy::Random];
+
+/// Commands at which power goes.
+const MATCHED: [NvmOpcode; 6] = [
+    NvmOpcode::WRITE,
+    NvmOpcode::READ,
+    NvmOpcode::WRITE_ZEROES,
+    NvmOpcode::FLUSH,
+    NvmOpcode::COMPARE,
+    NvmOpcode::VERIFY,
+];
 
 /// What is asked of every scenario of a campaign.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,12 +87,16 @@ struct NamespaceShape {
     blocks: u64,
     /// Blocks of the atomic unit.
     atomic: u64,
+    /// Blocks of that of normal operation.
+    normal: u64,
     /// Blocks of the indirection unit.
     unit: u64,
     /// Blocks of the largest write.
     most: u64,
     /// The first edge, and blocks from one to the next.
     edges: (u64, u64),
+    /// Blocks have metadata.
+    metadata: bool,
 }
 
 /// What the operations need to know of the drive.
@@ -103,9 +117,11 @@ impl Shape {
             NamespaceShape {
                 blocks: volume.capacity_blocks,
                 atomic,
+                normal: options.atomic_nawun.map_or(atomic, |raw| u64::from(raw) + 1),
                 unit: u64::from(drive.geometry.unit_bytes) / block,
                 most: most.max(1),
                 edges: (options.atomic_nabo.into(), size),
+                metadata: volume.metadata_bytes != 0,
             }
         };
         let bytes = drive.geometry.user_bytes;
@@ -187,7 +203,7 @@ impl Dice {
             10 => {
                 let (nsid, near) = self.place(shape);
                 let range = LbaRange::new(Lba(near), 1 + self.below(8));
-                let opcode = self.pick(&[NvmOpcode::WRITE, NvmOpcode::READ, NvmOpcode::WRITE_ZEROES, NvmOpcode::FLUSH]);
+                let opcode = self.pick(&MATCHED);
                 let range = Some(range).filter(|_| opcode != NvmOpcode::FLUSH);
                 let wanted = CommandMatch { opcode: Some(opcode.0), namespace: Some(nsid), range };
                 Arming::Match(wanted, 1 + self.below(4))
@@ -244,6 +260,11 @@ impl Dice {
             self.read_what_grew_old(shape, queues, focus, operations);
             return;
         }
+        if self.chance(40) {
+            let (nsid, near) = focus;
+            let blocks = self.blocks(shape.namespaces[nsid as usize - 1], near);
+            operations.push(Operation::Damage { nsid, blocks });
+        }
         for _ in 0..1 + self.below(7) {
             operations.push(self.command(shape, queues, focus));
         }
@@ -256,6 +277,7 @@ impl Dice {
             8 => operations.push(Operation::Wait { nanoseconds: self.below(200_000) }),
             _ if shape.cached && self.chance(2) => operations.push(Operation::SetCache(self.chance(2))),
             _ if self.chance(4) => operations.push(Operation::Reset),
+            _ if self.chance(3) => operations.push(Operation::DisableNormal(self.chance(2))),
             _ => {}
         }
     }
@@ -295,13 +317,20 @@ impl Dice {
         let (nsid, near) = if self.chance(4) { self.place(shape) } else { focus };
         let queue = self.queue(queues);
         let force = self.chance(6);
-        let verb = match self.below(40) {
+        let verb = match self.below(49) {
             0..=23 => Verb::Write,
             24..=30 => Verb::Read,
             31 | 32 => Verb::Zeroes { deallocate: self.chance(2) },
             33 => Verb::Deallocate,
             34 => Verb::FlushAll,
-            _ => Verb::Flush,
+            35..=40 => Verb::Flush,
+            41 | 42 => Verb::Verify,
+            kind => {
+                let shape = shape.namespaces[nsid as usize - 1];
+                let (blocks, guess) = (self.compared(shape, near), self.guess(shape));
+                let write = kind > 44;
+                return Operation::Compare { queue, nsid, blocks, force: force && self.chance(3), guess, write };
+            }
         };
         let blocks = match verb {
             Verb::Flush | Verb::FlushAll => Blocks::new(0, 0),
@@ -312,20 +341,43 @@ impl Dice {
             verb,
             nsid,
             blocks,
-            force: force && !matches!(verb, Verb::Deallocate | Verb::Flush | Verb::FlushAll),
+            force: match verb {
+                Verb::Deallocate | Verb::Flush | Verb::FlushAll => false,
+                // What is forced makes everything durable, and hides what other commands should have.
+                Verb::Verify => force && self.chance(3),
+                _ => force,
+            },
+        }
+    }
+
+    /// Blocks for a Compare or a pair, most of them few: what is too much is refused.
+    fn compared(&mut self, shape: NamespaceShape, near: u64) -> Blocks {
+        let blocks = self.blocks(shape, near);
+        let most = if self.chance(4) { u64::MAX } else { self.pick(&[1, shape.atomic, shape.normal]) };
+        Blocks::new(blocks.start, blocks.count().min(most))
+    }
+
+    /// Mostly right: of what is wrong little is learned.
+    fn guess(&mut self, shape: NamespaceShape) -> Guess {
+        match self.below(8) {
+            0..=3 => Guess::Answered,
+            4..=6 => Guess::Queued,
+            _ if shape.metadata && self.chance(2) => Guess::Metadata { block: self.below(64) },
+            _ => Guess::Never { block: self.below(64) },
         }
     }
 
     /// One block, the unit, one less, one more, twice, much; at the place, one before, one behind.
     fn blocks(&mut self, shape: NamespaceShape, near: u64) -> Blocks {
-        let NamespaceShape { blocks: capacity, atomic, unit, most, .. } = shape;
-        let count = match self.below(8) {
+        let NamespaceShape { blocks: capacity, atomic, normal, unit, most, .. } = shape;
+        let count = match self.below(9) {
             0 => 1,
             1 => atomic.saturating_sub(1),
             2 | 3 => atomic,
             4 => atomic + 1,
             5 => atomic * 2,
             6 => unit,
+            7 => normal,
             _ => most,
         };
         let start = match self.below(4) {

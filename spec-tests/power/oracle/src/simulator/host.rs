@@ -1,24 +1,26 @@
 //! The host's side of a simulated pass: it brings the controller up, queues and rings commands over stamped buffers, reaps, and tells
 //! the recorder. What reads return is judged at once; what follows from a loss of power is not its business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash as _;
 
 use nvme_host::io::{block_command, nvm_command};
+use nvme_host::queue::SubmissionQueue;
 use nvme_host::{Host, HostError, Mapping, Setup, Shutdown};
-use nvme_spec::command::{DATASET_DEALLOCATE, DatasetRange, WRITE_ZEROES_DEALLOCATE};
+use nvme_spec::command::{DATASET_DEALLOCATE, DatasetRange, WRITE_ZEROES_DEALLOCATE, fuse};
 use nvme_spec::feature::{FeatureId, select};
 use nvme_spec::log::{LogId, Smart};
 use nvme_spec::opcode::NvmOpcode;
-use nvme_spec::{Command, Completion, NSID_ALL, identify};
+use nvme_spec::{Command, Completion, NSID_ALL, Status, identify};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::Fingerprint;
 use super::machine::{MEMORY, Machine};
-use crate::checker::{Image, judge_read};
+use super::outcome::Outcomes;
+use super::{Fingerprint, Guess};
+use crate::checker::{Answer, Image, is_mixed, judge_answer};
 use crate::history::{CommandId, History, Verb};
 use crate::parameters::{Blocks, Fields, Parameters};
-use crate::stamp::Found;
+use crate::stamp::{Found, Stamp};
 use crate::verdict::{Rule, Violation};
 
 /// Force Unit Access: dword 12 bit 30.
@@ -85,16 +87,19 @@ impl Known {
         }
     }
 
-    /// Data, and metadata that is apart, of the stamped blocks of a command.
-    fn stamped(&self, history: &History, id: CommandId, nsid: u32, blocks: Blocks) -> (Vec<u8>, Vec<u8>) {
+    /// Data, and metadata that is apart, of blocks of zeroes and stamps.
+    fn stamped(&self, blocks: impl ExactSizeIterator<Item = Found>) -> (Vec<u8>, Vec<u8>) {
         let (stride, apart) = self.strides();
-        let count = index(blocks.count());
-        let (mut data, mut metadata) = (vec![0; count * stride], vec![0; count * apart]);
-        for (n, block) in blocks.each().enumerate() {
-            let stamp = history.stamp(id, nsid, block);
+        let (mut data, mut metadata) = (vec![0; blocks.len() * stride], vec![0; blocks.len() * apart]);
+        for (n, block) in blocks.enumerate() {
+            let (stamp, beside_it) = match block {
+                Found::Stamp(stamp) => (stamp, stamp),
+                Found::WrongMetadata(stamp) => (stamp, Stamp { command: !stamp.command, ..stamp }),
+                _ => continue,
+            };
             let (bytes, beside) = data[n * stride..][..stride].split_at_mut(self.block_bytes);
             stamp.fill(bytes);
-            stamp.fill_metadata(if self.extended { beside } else { &mut metadata[n * apart..][..apart] });
+            beside_it.fill_metadata(if self.extended { beside } else { &mut metadata[n * apart..][..apart] });
         }
         (data, metadata)
     }
@@ -125,8 +130,10 @@ pub struct Session {
     sent: BTreeMap<(u16, u16), Sent>,
     /// Commands whose doorbell was not rung, by queue.
     quiet: BTreeMap<u16, Vec<CommandId>>,
-    /// Reads that were judged.
-    pub reads: u64,
+    /// How commands ended.
+    pub outcomes: Outcomes,
+    /// Writes of pairs that a read showed.
+    shown: BTreeSet<CommandId>,
     /// What the host saw.
     pub seen: Fingerprint,
 }
@@ -143,7 +150,8 @@ impl Session {
             known: known.to_vec(),
             sent: BTreeMap::new(),
             quiet: BTreeMap::new(),
-            reads: 0,
+            outcomes: Outcomes::default(),
+            shown: BTreeSet::new(),
             seen: Fingerprint::default(),
         };
         session.bring_up()?;
@@ -211,15 +219,50 @@ impl Session {
         queue: u16,
         (verb, nsid, blocks, force): (Verb, u32, Blocks, bool),
     ) -> Result<bool, Stop> {
-        if self.host.submission_queue(queue).is_none_or(nvme_host::queue::SubmissionQueue::is_full) {
+        if self.host.submission_queue(queue).is_none_or(SubmissionQueue::is_full) {
             return Ok(false);
         }
         let id = history.queue(verb, nsid, blocks, force);
-        let (command, sent) = self.describe(history, id).map_err(|error| unanswered(error.to_string()))?;
+        self.put(history, queue, id)?;
+        Ok(true)
+    }
+
+    /// Puts a Compare into a queue, and with `write` the Write of a fused pair behind it; `false` if the queue has no room.
+    ///
+    /// # Errors
+    /// As [`Session::queue`].
+    pub fn queue_compare(
+        &mut self,
+        history: &mut History,
+        queue: u16,
+        (nsid, blocks, force): (u32, Blocks, bool),
+        (guess, write): (Guess, bool),
+    ) -> Result<bool, Stop> {
+        let room = |queue: &SubmissionQueue| {
+            queue.entries - 1 - (u32::from(queue.tail) + queue.entries - u32::from(queue.head)) % queue.entries
+        };
+        if self.host.submission_queue(queue).map_or(0, room) < 2 {
+            return Ok(false);
+        }
+        let expected = guess.expected(history, nsid, blocks);
+        let id = history.queue_compare(nsid, blocks, force, expected, write);
+        self.put(history, queue, id)?;
+        if write {
+            self.put(history, queue, id + 1)?;
+        }
+        Ok(true)
+    }
+
+    fn put(&mut self, history: &History, queue: u16, id: CommandId) -> Result<(), Stop> {
+        let (mut command, sent) = self.describe(history, id).map_err(|error| unanswered(error.to_string()))?;
+        let recorded = history.command(id).expect("just recorded");
+        if recorded.fused {
+            command.flags |= if recorded.verb == Verb::Compare { fuse::FIRST } else { fuse::SECOND };
+        }
         let cid = self.host.submit_quietly(queue, command).map_err(|error| unanswered(error.to_string()))?;
         self.sent.insert((queue, cid), sent);
         self.quiet.entry(queue).or_default().push(id);
-        Ok(true)
+        Ok(())
     }
 
     fn describe(&mut self, history: &History, id: CommandId) -> Result<(Command, Sent), HostError> {
@@ -234,9 +277,16 @@ impl Session {
         let sent = Sent { id, data: None, metadata: None };
         Ok(match command.verb {
             Verb::Write => {
-                let (data, metadata) = self.known[nsid as usize - 1].stamped(history, id, nsid, blocks);
+                let stamps: Vec<_> = blocks.each().map(|lba| Found::Stamp(history.stamp(id, nsid, lba))).collect();
+                let (data, metadata) = self.known[nsid as usize - 1].stamped(stamps.into_iter());
                 self.with_buffers(over(NvmOpcode::WRITE, 0), id, &data, &metadata)?
             }
+            Verb::Compare => {
+                let expected = history.expected(id).iter().copied();
+                let (data, metadata) = self.known[nsid as usize - 1].stamped(expected);
+                self.with_buffers(over(NvmOpcode::COMPARE, 0), id, &data, &metadata)?
+            }
+            Verb::Verify => (over(NvmOpcode::VERIFY, 0), sent),
             Verb::Read => {
                 let (stride, apart) = self.known[nsid as usize - 1].strides();
                 let count = index(blocks.count());
@@ -254,7 +304,9 @@ impl Session {
             }
             Verb::Flush => (nvm_command(NvmOpcode::FLUSH, nsid), sent),
             Verb::FlushAll => (nvm_command(NvmOpcode::FLUSH, NSID_ALL), sent),
-            Verb::SetCache(_) | Verb::Shutdown => unreachable!("not a verb of an I/O queue"),
+            Verb::SetCache(_) | Verb::DisableNormal(_) | Verb::Damage | Verb::Shutdown => {
+                unreachable!("not a verb of an I/O queue")
+            }
         })
     }
 
@@ -321,8 +373,8 @@ impl Session {
         let Some(sent) = self.sent.remove(&(queue, completion.cid.get())) else {
             return Err(unanswered(format!("{completion:?} answers nothing")).into());
         };
-        let success = completion.status().is_success();
-        history.end(sent.id, success);
+        let answer = answer_of(completion.status());
+        history.end(sent.id, answer == Answer::Success);
         (queue, sent.id, history.now()).hash(&mut self.seen);
         let (mut data, mut metadata) = (Vec::new(), Vec::new());
         if let Some((address, length, mapping)) = sent.data {
@@ -334,16 +386,48 @@ impl Session {
             metadata = self.host.read_memory(address, length);
             self.host.release(address);
         }
-        let command = history.command(sent.id).expect("it was recorded");
-        if !success {
+        let command = *history.command(sent.id).expect("it was recorded");
+        if answer == Answer::Other {
             let found = format!("{:?} of {:?} ended with {:?}", command.verb, command.blocks, completion.status());
             return Err(Violation { commands: vec![sent.id], nsid: command.nsid, ..unanswered(found) }.into());
         }
-        if command.verb == Verb::Read {
-            self.reads += 1;
-            let found = self.known[command.nsid as usize - 1].look(&data, &metadata);
+        let mut found = Vec::new();
+        if command.verb == Verb::Read && answer == Answer::Success {
+            found = self.known[command.nsid as usize - 1].look(&data, &metadata);
             found.hash(&mut self.seen);
-            judge_read(history, sent.id, &found)?;
+        }
+        if command.looks() && answer != Answer::Success {
+            answer.hash(&mut self.seen);
+        }
+        judge_answer(history, sent.id, answer, &found)?;
+        let mixed = !found.is_empty() && is_mixed(history, sent.id, &found);
+        self.outcomes.count(&command, answer, mixed);
+        self.judge_pair(history, sent.id, answer, &found)
+    }
+
+    /// What is learned of pairs: the Write of one whose Compare failed must not be there, and must not have been.
+    fn judge_pair(
+        &mut self,
+        history: &mut History,
+        id: CommandId,
+        answer: Answer,
+        found: &[Found],
+    ) -> Result<(), Stop> {
+        for stamp in found.iter().filter_map(|found| found.stamp().filter(|stamp| stamp.pass == history.pass)) {
+            if history.partner(stamp.command).is_some() {
+                self.shown.insert(stamp.command);
+            }
+        }
+        let compare = history.command(id).filter(|command| command.verb == Verb::Compare);
+        let Some((compare, write)) = compare.copied().zip(history.partner(id)) else { return Ok(()) };
+        if answer == Answer::Success {
+            return Ok(());
+        }
+        history.undo(write);
+        if self.shown.contains(&write) {
+            let found = format!("the Write of Compare {id}, which failed, was read");
+            let (commands, nsid, blocks) = (vec![id, write], compare.nsid, compare.blocks.each().collect());
+            return Err(Violation { rule: Rule::Pair, commands, nsid, blocks, found }.into());
         }
         Ok(())
     }
@@ -371,6 +455,18 @@ impl Session {
     pub fn set_cache(&mut self, history: &mut History, enabled: bool) -> Result<(), Stop> {
         let id = history.submit(Verb::SetCache(enabled), 0, Blocks::new(0, 0), false);
         let ended = self.host.set_feature(FeatureId::VOLATILE_WRITE_CACHE, enabled.into());
+        self.admin(ended)?;
+        history.end(id, true);
+        Ok(())
+    }
+
+    /// Sets Disable Normal or takes it back, and waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Session::start`].
+    pub fn disable_normal(&mut self, history: &mut History, disabled: bool) -> Result<(), Stop> {
+        let id = history.submit(Verb::DisableNormal(disabled), 0, Blocks::new(0, 0), false);
+        let ended = self.host.set_feature(FeatureId::WRITE_ATOMICITY, disabled.into());
         self.admin(ended)?;
         history.end(id, true);
         Ok(())
@@ -471,6 +567,19 @@ impl Session {
         let smart = Smart::read_from_bytes(&log).map_err(|_| unanswered("a short SMART log".into()))?;
         Ok(u64::try_from(smart.unsafe_shutdowns.get()).unwrap_or(u64::MAX))
     }
+}
+
+/// What a status means to the checker.
+fn answer_of(status: Status) -> Answer {
+    let known = [
+        (Status::SUCCESS, Answer::Success),
+        (Status::COMPARE_FAILURE, Answer::Differs),
+        (Status::UNRECOVERED_READ, Answer::Unreadable),
+        (Status::FAILED_FUSED, Answer::PartnerFailed),
+        (Status::ATOMIC_UNIT_EXCEEDED, Answer::TooLarge),
+    ];
+    let meant = known.iter().find(|(known, _)| known.kind() == status.kind());
+    meant.map_or(Answer::Other, |(_, answer)| *answer)
 }
 
 fn index(number: u64) -> usize {

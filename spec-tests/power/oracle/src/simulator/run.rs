@@ -12,7 +12,7 @@ use super::drive::SharedDrive;
 use super::host::{Known, Session, Stop};
 use super::machine::Machine;
 use super::{Counts, Failure, Ground, Operation, Pass, Scenario};
-use crate::checker::{Image, judge, unchanged, unsafe_shutdowns};
+use crate::checker::{Image, judge, judge_damage, unchanged, unsafe_shutdowns};
 use crate::history::{History, Namespace, Verb};
 use crate::parameters::Blocks;
 use crate::stamp::Found;
@@ -103,13 +103,13 @@ impl<'a> Bench<'a> {
             return Err(violation);
         }
         self.counts.commands += history.commands.len() as u64;
-        self.counts.reads += session.reads;
+        self.counts.outcomes.add(&session.outcomes);
         session.seen.0.hash(&mut self.counts.fingerprint);
         let mut machine = session.into_machine();
         let report = machine.cut(&pass.cut);
         self.note(&report);
         let mut session = self.restore(machine, pass, &pass.recoveries)?;
-        self.image = self.look(&mut session)?;
+        self.image = self.look_through_damage(&mut session, &history)?;
         self.image.hash(&mut self.counts.fingerprint);
         judge(&history, &self.image)?;
         self.counts.images += 1;
@@ -124,7 +124,10 @@ impl<'a> Bench<'a> {
             initial: initial.clone(),
         };
         let namespaces = self.known.iter().zip(&self.image).map(namespace).collect();
-        History::new(u32::try_from(number).expect("few passes") + 1, namespaces, cache_enabled)
+        let mut history = History::new(u32::try_from(number).expect("few passes") + 1, namespaces, cache_enabled);
+        // Power came, or has just come back.
+        history.normal_disabled = self.scenario.device.atomic_dn;
+        history
     }
 
     /// Power comes back, and goes again at each arming that is reached.
@@ -158,6 +161,18 @@ impl<'a> Bench<'a> {
 
     fn look(&self, session: &mut Session) -> Result<Image, Violation> {
         session.read_everything().map_err(|stop| failed(stop, "as everything was read"))
+    }
+
+    /// What is there after a loss, once it is known which blocks cannot be read: those are repaired, so that what they hold is seen.
+    fn look_through_damage(&self, session: &mut Session, history: &History) -> Result<Image, Violation> {
+        let image = self.look(session)?;
+        let damaged = || history.commands.iter().filter(|command| command.verb == Verb::Damage);
+        if damaged().next().is_none() {
+            return Ok(image);
+        }
+        judge_damage(history, &image)?;
+        damaged().for_each(|damage| self.drive.repair(damage.nsid, damage.blocks));
+        self.look(session)
     }
 
     /// A loss during recovery may have been counted, or have come before anything could be. A disk that forgets may have forgotten the
@@ -222,6 +237,9 @@ fn operate(
             Operation::Queue { queue, verb, nsid, blocks, force } => {
                 session.queue(history, queue, (verb, nsid, blocks, force))?;
             }
+            Operation::Compare { queue, nsid, blocks, force, guess, write } => {
+                session.queue_compare(history, queue, (nsid, blocks, force), (guess, write))?;
+            }
             Operation::Ring { queue } => session.ring(history, queue)?,
             Operation::Run { steps } => {
                 for _ in 0..steps {
@@ -231,12 +249,21 @@ fn operate(
             Operation::Finish => session.finish(history)?,
             Operation::Wait { nanoseconds } => session.machine().wait(nanoseconds),
             Operation::SetCache(enabled) => session.set_cache(history, enabled)?,
+            Operation::DisableNormal(disabled) => session.disable_normal(history, disabled)?,
+            Operation::Damage { nsid, blocks } => {
+                drive.damage(nsid, blocks);
+                let damage = history.submit(Verb::Damage, nsid, blocks, false);
+                history.end(damage, true);
+            }
             Operation::Reset => {
-                // A reset brings the switch of the cache back, at some moment.
-                let switch = history.submit(Verb::SetCache(true), 0, Blocks::new(0, 0), false);
+                // A reset brings the switches back, at some moment.
+                let default = Verb::DisableNormal(history.normal_disabled);
+                let [cache, normal] =
+                    [Verb::SetCache(true), default].map(|verb| history.submit(verb, 0, Blocks::new(0, 0), false));
                 session.bring_up()?;
                 let enabled = session.cache_enabled()?;
-                history.end(switch, enabled);
+                history.end(cache, enabled);
+                history.end(normal, true);
             }
             Operation::Shutdown { abrupt } => session.shutdown(history, abrupt)?,
             Operation::AskShutdown => session.ask_shutdown(history),

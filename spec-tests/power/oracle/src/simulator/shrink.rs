@@ -106,7 +106,8 @@ impl Smaller {
 
 /// Halves the blocks of a command.
 fn shorten(pass: &mut Pass, operation: usize) {
-    if let Some(Operation::Queue { blocks, .. }) = pass.operations.get_mut(operation)
+    if let Some(Operation::Queue { blocks, .. } | Operation::Compare { blocks, .. }) =
+        pass.operations.get_mut(operation)
         && blocks.count() > 1
     {
         *blocks = Blocks::new(blocks.start, blocks.count() / 2);

@@ -14,7 +14,8 @@ impl Dice {
     /// What the controller and the namespaces are told; metadata is as large in the drive's volumes.
     pub(super) fn device(&mut self, drive: &mut SsdConfig) -> (DeviceOptions, Vec<NamespaceOptions>) {
         let mut device = DeviceOptions { max_ioqpairs: self.pick(&[1, 2, 2, 3]), ..DeviceOptions::default() };
-        if self.chance(3) {
+        device.atomic_dn = self.chance(4);
+        if self.chance(if device.atomic_dn { 2 } else { 3 }) {
             device.interleave = Interleave::Seeded;
             device.interleave_seed = u32::try_from(self.below(1 << 32)).expect("32 bits");
         }
@@ -27,10 +28,13 @@ impl Dice {
             device.atomic_awupf = self.pick(&[0, 1, 2]);
             device.atomic_awun = device.atomic_awupf + self.pick(&[0, 1, 5]);
         }
+        if self.chance(6) {
+            device.atomic_acwu = self.pick(&[1, 3, 7]);
+        }
         if possible(drive, &device, &promised) {
             return (device, promised);
         }
-        (DeviceOptions { atomic_awupf: 0, atomic_awun: 0, ..device }, plain)
+        (DeviceOptions { atomic_awupf: 0, atomic_awun: 0, atomic_acwu: 0, ..device }, plain)
     }
 
     fn metadata(&mut self, volume: &mut VolumeConfig) -> NamespaceOptions {
@@ -61,7 +65,12 @@ impl Dice {
                 options.atomic_nabspf = Some(window);
                 options.atomic_nabo = u16::try_from(self.below(u64::from(window) + 1)).expect("below a u16");
             }
+            // More in normal operation than after a loss of power: what Disable Normal takes away.
+            6 | 7 => (options.atomic_nawupf, options.atomic_nawun) = (Some(raw), Some(wider)),
             _ => {}
+        }
+        if self.chance(6) {
+            options.atomic_nacwu = Some(raw + self.pick(&[0, 1, 3]));
         }
     }
 

@@ -1,0 +1,53 @@
+//! What tests of this crate share: a whole device in this process, with its sockets in a folder of its own.
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::device_thread::DeviceThread;
+use crate::options::{Given, Settings};
+use crate::wiring::{self, Places};
+
+/// A device in memory; when it is dropped it ends, and in good order.
+pub struct Running {
+    folder: TempDir,
+    device: Option<DeviceThread>,
+    stopper: Option<UnixStream>,
+}
+
+impl Running {
+    /// A device of one namespace, with the sockets that `places` chooses in its folder.
+    pub fn start(namespace: &str, places: impl FnOnce(&Path) -> Places) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let given = Given { namespaces: vec![namespace.into()], ..Given::default() };
+        let settings = Settings::read(&given).expect("possible");
+        let (stop, stopper) = UnixStream::pair().expect("a pair of sockets");
+        let places = places(folder.path());
+        let device = DeviceThread::start(stop, move || wiring::open(settings, &places)).expect("a device");
+        Self { folder, device: Some(device), stopper: Some(stopper) }
+    }
+
+    /// Where a socket of this name is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A connection to it.
+    pub fn connect(&self, name: &str) -> UnixStream {
+        UnixStream::connect(self.path(name)).expect("somebody listens")
+    }
+
+    /// Ends the device, and says whether that was orderly.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        drop(self.stopper.take());
+        self.device.take().map_or(Ok(()), DeviceThread::join)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let ended = self.stop();
+        assert!(ended.is_ok() || std::thread::panicking(), "{ended:?}");
+    }
+}

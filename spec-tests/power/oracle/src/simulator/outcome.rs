@@ -1,0 +1,109 @@
+//! How commands ended, counted by what they are: a generator that never reaches one of these tests nothing of it.
+
+use crate::checker::Answer;
+use crate::history::{Command, Verb};
+
+/// Defines [`Outcome`] and its names.
+macro_rules! outcomes {
+    ($($(#[doc = $doc:literal])+ $outcome:ident = $name:literal,)+) => {
+        /// An end that a command may come to.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Outcome {
+            $($(#[doc = $doc])+ $outcome,)+
+        }
+
+        impl Outcome {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$outcome,)+];
+
+            /// The end's name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$outcome => $name,)+
+                }
+            }
+        }
+    };
+}
+
+outcomes! {
+    /// A Read returned blocks.
+    Read = "read",
+    /// A Read returned a part of a write that is whole unless Disable Normal is set.
+    ReadMixed = "read-mixed",
+    /// A Read met a bad block.
+    ReadUnreadable = "read-unreadable",
+    /// A Write, Write Zeroes or Deallocate by itself was carried out.
+    Changed = "changed",
+    /// A Flush was carried out.
+    Flushed = "flushed",
+    /// A Compare by itself found what was expected.
+    CompareEqual = "compare-equal",
+    /// A Compare by itself found something else.
+    CompareDiffers = "compare-differs",
+    /// A Compare by itself met a bad block.
+    CompareUnreadable = "compare-unreadable",
+    /// A Verify could read all.
+    VerifyReadable = "verify-readable",
+    /// A Verify met a bad block.
+    VerifyUnreadable = "verify-unreadable",
+    /// The Write of a pair was carried out.
+    PairWritten = "pair-written",
+    /// The Compare of a pair found something else than was expected.
+    PairDiffers = "pair-differs",
+    /// The Compare of a pair met a bad block.
+    PairUnreadable = "pair-unreadable",
+    /// A pair was refused: it is above the unit of such pairs.
+    PairTooLarge = "pair-too-large",
+}
+
+impl Outcome {
+    /// What an answer to a command is; nothing for the half of a pair that says no more than the other.
+    const fn of(command: &Command, answer: Answer, mixed: bool) -> Option<Self> {
+        Some(match (command.verb, command.fused, answer) {
+            (Verb::Read, _, Answer::Success) if mixed => Self::ReadMixed,
+            (Verb::Read, _, Answer::Success) => Self::Read,
+            (Verb::Read, _, Answer::Unreadable) => Self::ReadUnreadable,
+            (Verb::Compare, false, Answer::Success) => Self::CompareEqual,
+            (Verb::Compare, false, Answer::Differs) => Self::CompareDiffers,
+            (Verb::Compare, false, Answer::Unreadable) => Self::CompareUnreadable,
+            (Verb::Verify, _, Answer::Success) => Self::VerifyReadable,
+            (Verb::Verify, _, Answer::Unreadable) => Self::VerifyUnreadable,
+            (Verb::Compare, true, Answer::Differs) => Self::PairDiffers,
+            (Verb::Compare, true, Answer::Unreadable) => Self::PairUnreadable,
+            (Verb::Compare, true, Answer::TooLarge) => Self::PairTooLarge,
+            (Verb::Write, true, Answer::Success) => Self::PairWritten,
+            (Verb::Flush | Verb::FlushAll, _, Answer::Success) => Self::Flushed,
+            (Verb::Write | Verb::Zeroes { .. } | Verb::Deallocate, false, Answer::Success) => Self::Changed,
+            _ => return None,
+        })
+    }
+}
+
+/// How often commands came to each end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes([u64; Outcome::ALL.len()]);
+
+impl Outcomes {
+    /// Each end and how often.
+    pub fn iter(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        Outcome::ALL.iter().copied().zip(self.0)
+    }
+
+    /// How often commands came to an end.
+    #[must_use]
+    pub const fn of(&self, outcome: Outcome) -> u64 {
+        self.0[outcome as usize]
+    }
+
+    pub(super) fn count(&mut self, command: &Command, answer: Answer, mixed: bool) {
+        if let Some(outcome) = Outcome::of(command, answer, mixed) {
+            self.0[outcome as usize] += 1;
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, more)| *sum += more);
+    }
+}
