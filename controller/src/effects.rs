@@ -49,11 +49,12 @@ pub(crate) const FEATURES: [(FeatureId, u32); 12] = [
 ];
 
 /// Log pages.
-pub(crate) const LOGS: [LogId; 9] = [
+pub(crate) const LOGS: [LogId; 10] = [
     LogId::SUPPORTED,
     LogId::ERROR,
     LogId::SMART,
     LogId::FIRMWARE_SLOT,
+    LogId::CHANGED_NAMESPACES,
     LogId::COMMAND_EFFECTS,
     LogId::ENDURANCE_GROUP,
     LogId::FEATURE_EFFECTS,

@@ -68,6 +68,12 @@ impl Controller {
         Some(identify::Namespace::read_from_bytes(&page).expect("a page is a structure"))
     }
 
+    /// As many blocks as an active namespace can have.
+    #[must_use]
+    pub fn namespace_blocks_max(&self, nsid: u32) -> Option<u64> {
+        self.namespaces.get(nsid).map(|namespace| namespace.shape.capacity_blocks_max)
+    }
+
     /// What the SMART log says.
     #[must_use]
     pub fn smart(&self) -> Smart {

@@ -31,6 +31,7 @@ mod outcome;
 pub mod power;
 mod prp;
 mod queue;
+pub mod resize;
 mod rest;
 mod sgl;
 mod short;
@@ -59,6 +60,7 @@ use irq::{Heads, Interrupts};
 use namespace::Namespaces;
 use power::{Powered, Supply};
 use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
+use resize::{RESIZE_TOKEN, Resizing};
 use state::{Registers, Reset, Shutdown};
 
 pub use irq::{Effect, InterruptMode};
@@ -88,6 +90,7 @@ pub struct Controller {
     media: Box<dyn Media>,
     supply: Supply,
     namespaces: Namespaces,
+    resizing: Resizing,
     registers: Registers,
     queues: Queues,
     arbiter: Arbiter,
@@ -136,6 +139,7 @@ impl Controller {
         let queues = Queues::new(config.io_queue_pairs);
         Self {
             namespaces: Namespaces::new(&config, media.as_mut()),
+            resizing: Resizing::default(),
             registers: Registers::new(&config),
             arbiter: Arbiter::default(),
             doorbells: Doorbells::new(queues.count()),
@@ -286,6 +290,7 @@ impl Controller {
         self.health.now = now;
         let mut worked = self.change_state(page);
         worked |= self.finish(now);
+        worked |= self.go_on_resizing(now);
         if self.registers.is_running() && self.bus_master {
             self.check_keep_alive(now);
             self.notice_new_memory(memory);
@@ -404,6 +409,8 @@ impl Controller {
         for (token, outcome) in finished {
             if token == SHUTDOWN_TOKEN {
                 self.registers.shutdown = self.shutdown_ended(outcome);
+            } else if token == RESIZE_TOKEN {
+                self.end_resize(outcome);
             } else if let Some(command) = self.in_flight.get_mut(token) {
                 let result = outcome::conclude(outcome, &mut command.origin);
                 self.piece_done(token, result);
@@ -450,6 +457,10 @@ impl Controller {
         }
         while done < WORK_PER_STEP {
             let Some(id) = self.arbiter.next(burst) else { break };
+            if id != 0 && self.resizing.holds_back() {
+                self.arbiter.block(id);
+                continue;
+            }
             if id != 0 {
                 let most = self.arbiter.in_a_row().min(WORK_PER_STEP - done);
                 // Power stays on the short way.

@@ -126,6 +126,18 @@ impl Namespaces {
         self.active.iter().map(Namespace::capacity_bytes).sum()
     }
 
+    /// What all namespaces would hold if each had the size that it may have at the most, in bytes.
+    pub(crate) fn capacity_bytes_max(&self) -> u128 {
+        let most = |namespace: &Namespace| u128::from(namespace.shape.capacity_blocks_max) << namespace.block_shift();
+        self.active.iter().map(most).sum()
+    }
+
+    /// A namespace is like this now; whether that is new.
+    pub(crate) fn reshape(&mut self, nsid: u32, shape: VolumeShape) -> bool {
+        let own = self.active.iter_mut().find(|namespace| namespace.identity.nsid == nsid);
+        own.is_some_and(|own| std::mem::replace(&mut own.shape, shape) != shape)
+    }
+
     /// NN: the largest identifier that is valid, at least 1.
     pub(crate) fn limit(&self) -> u32 {
         self.active.last().map_or(1, |namespace| namespace.identity.nsid)

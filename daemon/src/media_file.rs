@@ -73,8 +73,13 @@ fn describe(file: &Inspection) -> String {
     );
     for (number, volume) in (1..).zip(&root.volumes) {
         let size = Bytes(volume.capacity_blocks.saturating_mul(volume.block_bytes.into()));
+        let most = Bytes(u64::from(volume.units) * u64::from(geometry.unit_bytes));
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "namespace {number}: {size} in blocks of {}", Bytes(volume.block_bytes.into()));
+        let _ = writeln!(
+            text,
+            "namespace {number}: {size} of at most {most}, in blocks of {}",
+            Bytes(volume.block_bytes.into())
+        );
     }
     let counters = &root.counters;
     let end = if root.clean { "clean" } else { "unclean, or in use: these figures are of the last root" };

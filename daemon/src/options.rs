@@ -100,6 +100,8 @@ impl Settings {
         let namespace =
             self.volumes().iter().zip(&self.controller.namespaces).map(|(volume, identity)| PrintedNamespace {
                 size: Bytes(volume.capacity_blocks * u64::from(volume.block_bytes)),
+                size_max: (volume.capacity_blocks_max > volume.capacity_blocks)
+                    .then(|| Bytes(volume.capacity_blocks_max * u64::from(volume.block_bytes))),
                 lba: Bytes(volume.block_bytes.into()),
                 ms: volume.metadata_bytes,
                 mset: u8::from(identity.extended_metadata),
@@ -134,6 +136,7 @@ struct PrintedFile {
 #[derive(Serialize)]
 struct PrintedNamespace {
     size: Bytes,
+    size_max: Option<Bytes>,
     lba: Bytes,
     ms: u32,
     mset: u8,

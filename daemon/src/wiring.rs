@@ -57,7 +57,8 @@ pub struct Wired {
 impl Wired {
     /// Carries out what the control socket's peers ordered.
     fn obey(&mut self, now: Nanoseconds) -> bool {
-        let Some(control) = self.control.as_mut().filter(|control| control.rung) else { return false };
+        let control = self.control.as_mut().filter(|control| control.rung || control.desk.waits());
+        let Some(control) = control else { return false };
         control.rung = false;
         let client_connected = self.fronts.client_connected();
         let mut controller = self.fronts.controller();

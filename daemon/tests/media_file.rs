@@ -38,7 +38,10 @@ fn what_is_made_is_described_checked_and_listed() {
     assert!(made.contains("L2P: 16384 bytes, 4 for each unit of 16KiB"), "{made}");
     let before = fs::read(&disk).expect("the file");
     let info = succeeds(&["info", &disk]);
-    assert!(info.contains("unit: 16KiB\n") && info.contains("namespace 1: 64MiB in blocks of 4KiB\n"), "{info}");
+    assert!(
+        info.contains("unit: 16KiB\n") && info.contains("namespace 1: 64MiB of at most 64MiB, in blocks of 4KiB\n"),
+        "{info}"
+    );
     assert!(info.contains("last end: clean\n"), "{info}");
     let check = succeeds(&["check", &disk]);
     assert!(check.contains("last end: clean") && check.contains(": balances\n"), "{check}");

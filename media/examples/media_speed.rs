@@ -119,7 +119,7 @@ fn main() {
     let mib: u64 = arguments.next().and_then(|mib| mib.parse().ok()).unwrap_or(1024);
     let config = SsdConfig {
         geometry: GeometryConfig { user_bytes: mib << 20, ..GeometryConfig::default() },
-        volumes: vec![VolumeConfig { block_bytes: 4096, metadata_bytes: 0, capacity_blocks: mib << 8 }],
+        volumes: vec![VolumeConfig::new(4096, 0, mib << 8)],
         ..SsdConfig::default()
     };
     let geometry: Geometry = config.checked().expect("the configuration is sound");

@@ -114,6 +114,15 @@ pub enum Request<'a> {
         /// The ranges of blocks; they may overlap.
         ranges: &'a [LbaRange],
     },
+    /// Give the volume so many blocks, from 1 to [`VolumeShape::capacity_blocks_max`]; any other number is [`MediaError::OutOfRange`].
+    /// From then on requests are checked against them. Blocks beyond a smaller size are deallocated, and read as zeroes should the volume
+    /// grow again. Durable when the outcome is `Ok`, with everything that was accepted before. A loss of power before that, or a failure,
+    /// leaves the old size or the new one; of the blocks that both have nothing is lost, and of those that only the old one has, each
+    /// holds what it held or zeroes. The caller sees to it that nothing else is pending on the volume.
+    Resize {
+        /// How many.
+        blocks: u64,
+    },
     /// Make everything of this volume durable whose outcome was delivered before this request was submitted.
     Flush,
     /// The same for every volume of the media; the volume given with the request does not matter.
@@ -167,8 +176,10 @@ pub enum Submitted {
 pub struct VolumeShape {
     /// Logical block size: a power of two from 512 to 65536 bytes.
     pub block_bytes: u32,
-    /// How many logical blocks there are.
+    /// How many logical blocks there are: what [`Request::Resize`] changes.
     pub capacity_blocks: u64,
+    /// The most that there may ever be.
+    pub capacity_blocks_max: u64,
     /// The most blocks, at any alignment, that a loss of power leaves wholly old or wholly new; at least 1.
     pub power_atomic_blocks: u32,
     /// The unit in which the media writes without reading first, and deallocates, in blocks; at least 1.
@@ -235,7 +246,7 @@ pub trait Ordinary {
 
 /// A media: volumes that take requests. See the module's text for the contract.
 pub trait Media {
-    /// The shape of a volume, fixed for its life; `None` if there is no such volume.
+    /// The shape of a volume, fixed for its life but for the number of its blocks; `None` if there is no such volume.
     fn shape(&self, volume: VolumeId) -> Option<VolumeShape>;
 
     /// How many blocks of the volume hold data (were written and not deallocated since); 0 if there is no such volume.

@@ -49,11 +49,7 @@ fn config(unit_bytes: u32, block_bytes: u32) -> SsdConfig {
             factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
         },
-        volumes: vec![VolumeConfig {
-            block_bytes,
-            metadata_bytes: 0,
-            capacity_blocks: user_bytes / u64::from(block_bytes),
-        }],
+        volumes: vec![VolumeConfig::new(block_bytes, 0, user_bytes / u64::from(block_bytes))],
         cache: CacheConfig { bytes: 16 * u64::from(unit_bytes), open_units: 0, ..CacheConfig::default() },
         power_atomic_bytes: unit_bytes,
         ..SsdConfig::default()
@@ -121,7 +117,7 @@ fn card(open_units: u32, switch_every: u64) -> f64 {
     config.geometry.page_bytes = 64 << 10;
     config.geometry.pages_per_block = 64;
     config.geometry.user_bytes = 32 * u64::from(unit);
-    config.volumes[0].capacity_blocks = config.geometry.user_bytes / 4096;
+    config.volumes[0] = VolumeConfig::new(4096, 0, config.geometry.user_bytes / 4096);
     config.cache = CacheConfig { bytes: 0, open_units, ..CacheConfig::default() };
     config.power_atomic_bytes = 4096;
     let mut ssd = drive(&config);
@@ -526,7 +522,7 @@ impl Stall {
         config.geometry.page_bytes = 4096 * self.page_units;
         config.geometry.pages_per_block = 32 / self.page_units;
         config.geometry.user_bytes = self.user_lines * 64 * 4096;
-        config.volumes[0].capacity_blocks = config.geometry.user_bytes / 4096;
+        config.volumes[0] = VolumeConfig::new(4096, 0, config.geometry.user_bytes / 4096);
         let spare_per_million = self.spare_lines * 1_000_000 / self.user_lines;
         config.geometry.spare_per_million_of_user = u32::try_from(spare_per_million).unwrap();
         config.cache.bytes = self.cache_units * 4096;

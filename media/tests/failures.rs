@@ -44,7 +44,7 @@ fn config(random: &mut Random) -> SsdConfig {
             spare_per_million_of_user: 1_000_000,
             ..GeometryConfig::default()
         },
-        volumes: vec![VolumeConfig { block_bytes: 4096, metadata_bytes: 0, capacity_blocks: BLOCKS }],
+        volumes: vec![VolumeConfig::new(4096, 0, BLOCKS)],
         cache: CacheConfig { bytes: BLOCK as u64 * random.below(20), ..CacheConfig::default() },
         tuning: media::ftl::gc::Tuning {
             reserve_lines: 4,

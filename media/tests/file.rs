@@ -39,7 +39,7 @@ fn config() -> SsdConfig {
             factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
         },
-        volumes: vec![VolumeConfig { block_bytes: 4096, metadata_bytes: 0, capacity_blocks: BLOCKS }],
+        volumes: vec![VolumeConfig::new(4096, 0, BLOCKS)],
         cache: CacheConfig { bytes: 128 << 10, ..CacheConfig::default() },
         power_atomic_bytes: 16 << 10,
         ..SsdConfig::default()

@@ -88,7 +88,7 @@ fn config() -> SsdConfig {
             factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
         },
-        volumes: vec![VolumeConfig { block_bytes: 4096, metadata_bytes: 8, capacity_blocks: BLOCKS }],
+        volumes: vec![VolumeConfig::new(4096, 8, BLOCKS)],
         cache: CacheConfig { bytes: 32 << 10, ..CacheConfig::default() },
         tuning: media::ftl::gc::Tuning { journal_entries: 128, ..media::ftl::gc::Tuning::default() },
         power_atomic_bytes: 16 << 10,

@@ -61,7 +61,7 @@ fn config(unit_bytes: u32, open_units: u32) -> SsdConfig {
             spare_per_million_of_user: 250_000,
             ..GeometryConfig::default()
         },
-        volumes: vec![VolumeConfig { block_bytes: 4096, metadata_bytes: 0, capacity_blocks: user_bytes / 4096 }],
+        volumes: vec![VolumeConfig::new(4096, 0, user_bytes / 4096)],
         cache: CacheConfig { open_units, ..CacheConfig::default() },
         power_atomic_bytes: 3 * 4096,
         ..SsdConfig::default()
@@ -500,7 +500,7 @@ fn a_write_that_mixes_or_goes_astray_does_so_in_running_operation() {
 fn images_per_second_of_a_drive_of_64_mib() {
     let mut config = SsdConfig {
         geometry: GeometryConfig { user_bytes: 64 << 20, pages_per_block: 8, ..GeometryConfig::default() },
-        volumes: vec![VolumeConfig { block_bytes: 4096, metadata_bytes: 0, capacity_blocks: 16384 }],
+        volumes: vec![VolumeConfig::new(4096, 0, 16384)],
         power_atomic_bytes: 4096,
         ..SsdConfig::default()
     };

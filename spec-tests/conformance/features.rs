@@ -20,7 +20,7 @@ const DWORDS: [(FeatureId, u32, u32); 6] = [
     (FeatureId::ERROR_RECOVERY, 1, 0x0000_ffff),
     (FeatureId::INTERRUPT_COALESCING, 0, 0x0000_ffff),
     (FeatureId::WRITE_ATOMICITY, 0, 0x0000_0001),
-    (FeatureId::ASYNCHRONOUS_EVENTS, 0, 0x0000_00ff),
+    (FeatureId::ASYNCHRONOUS_EVENTS, 0, 0x0000_01ff),
     (FeatureId::KEEP_ALIVE_TIMER, 0, 0xffff_ffff),
 ];
 

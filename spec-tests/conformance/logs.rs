@@ -5,8 +5,8 @@ use nvme_host::doorbell::Doorbell;
 use nvme_host::io::{block_command, nvm_command};
 use nvme_spec::command::DatasetRange;
 use nvme_spec::log::{
-    COMMAND_EFFECTS_BYTES, COMMAND_EFFECTS_IO_OFFSET, FEATURE_EFFECTS_BYTES, LogId, MANAGEMENT_EFFECTS_BYTES,
-    SUPPORTED_BYTES, effects,
+    CHANGED_NAMESPACES_BYTES, COMMAND_EFFECTS_BYTES, COMMAND_EFFECTS_IO_OFFSET, FEATURE_EFFECTS_BYTES, LogId,
+    MANAGEMENT_EFFECTS_BYTES, SUPPORTED_BYTES, effects,
 };
 use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
 use nvme_spec::{Command, NSID_ALL, Status};
@@ -16,11 +16,12 @@ use zerocopy::IntoBytes;
 use crate::verbs::{TRANSFERS, TestHost, Verbs, admin, bare, with_prp};
 
 /// Every page that there is, with its size.
-const PAGES: [(LogId, usize); 9] = [
+const PAGES: [(LogId, usize); 10] = [
     (LogId::SUPPORTED, SUPPORTED_BYTES),
     (LogId::ERROR, 64 * 64),
     (LogId::SMART, 512),
     (LogId::FIRMWARE_SLOT, 512),
+    (LogId::CHANGED_NAMESPACES, CHANGED_NAMESPACES_BYTES),
     (LogId::COMMAND_EFFECTS, COMMAND_EFFECTS_BYTES),
     (LogId::ENDURANCE_GROUP, 512),
     (LogId::FEATURE_EFFECTS, FEATURE_EFFECTS_BYTES),

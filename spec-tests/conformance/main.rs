@@ -26,6 +26,7 @@ mod prp;
 mod queues;
 mod registers;
 mod reset;
+mod resize;
 mod sgl;
 mod shutdown;
 mod support;

@@ -3,6 +3,7 @@
 
 mod faults;
 mod power;
+mod resize;
 mod states;
 
 use std::path::PathBuf;
@@ -20,21 +21,31 @@ struct Bench {
     daemon: Brownout,
     peer: Qmp,
     // Gone last.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Bench {
     fn start() -> Self {
+        Self::with("size=16MiB,lba=4096")
+    }
+
+    /// With another drive.
+    fn with(namespace: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let control: PathBuf = folder.path().join("control.sock");
         let daemon = Brownout::builder()
-            .namespace("size=16MiB,lba=4096")
+            .namespace(namespace)
             .argument("--control")
             .argument(control.to_str().expect("a path of ours"))
             .start()
             .expect("a daemon");
         let peer = Qmp::connect(&control);
-        Self { daemon, peer, _folder: folder }
+        Self { daemon, peer, folder }
+    }
+
+    /// The control socket.
+    fn control(&self) -> PathBuf {
+        self.folder.path().join("control.sock")
     }
 
     /// A host with one I/O queue pair.

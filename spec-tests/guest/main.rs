@@ -6,5 +6,6 @@ mod indirection;
 mod kept;
 mod power;
 mod processes;
+mod resize;
 mod virtio;
 mod workloads;

@@ -129,6 +129,8 @@ fn what_get_features_selects_and_answers() {
     assert_eq!([CURRENT, DEFAULT, SAVED, CAPABILITIES], [0, 1, 2, 3]);
     assert_eq!((feature::CAPABILITY_NAMESPACE, feature::CAPABILITY_CHANGEABLE), (0b010, 0b100));
     assert_eq!(feature::EVENT_SMART_MASK, 0x0000_00ff);
+    // Base 2.1 section 5.1.25.1.5: Namespace Attribute Notices.
+    assert_eq!(feature::EVENT_NAMESPACE_ATTRIBUTE, 0x0000_0100);
 }
 
 // Base 2.1 section 5.1.13, CNS values.

@@ -98,10 +98,11 @@ fn numbers_of_identify_controller_are_little_endian() {
     assert_eq!(controller.psd[1].maximum_power_centiwatts.get(), 2500);
 }
 
-// Base 2.1 section 5.1.13.2.1: OACS, ONCS, FUSES, LPA and VWC.
+// Base 2.1 section 5.1.13.2.1: OAES, OACS, ONCS, FUSES, LPA and VWC.
 #[test]
 fn bits_of_identify_controller() {
     assert_eq!(identify::OACS_DOORBELL_BUFFER, 0x0100);
+    assert_eq!(identify::OAES_NAMESPACE_ATTRIBUTE, 0x0000_0100);
     assert_eq!(identify::ONCS_COMPARE, 0x0001);
     assert_eq!(identify::ONCS_DATASET_MANAGEMENT, 0x0004);
     assert_eq!(identify::ONCS_WRITE_ZEROES, 0x0008);

@@ -116,6 +116,7 @@ fn log_page_identifiers() {
         (LogId::ERROR, 0x01),
         (LogId::SMART, 0x02),
         (LogId::FIRMWARE_SLOT, 0x03),
+        (LogId::CHANGED_NAMESPACES, 0x04),
         (LogId::COMMAND_EFFECTS, 0x05),
         (LogId::FEATURE_EFFECTS, 0x12),
         (LogId::MANAGEMENT_EFFECTS, 0x13),
@@ -144,4 +145,6 @@ fn an_event_lies_in_dword_0_as_its_figure_says() {
     assert_eq!(Event::INVALID_DOORBELL_REGISTER.dword(), 0x0001_0000);
     assert_eq!(Event::INVALID_DOORBELL_VALUE.dword(), 0x0001_0100);
     assert_eq!(Event::TEMPERATURE.dword(), 0x0002_0101);
+    // Figure 151: Namespace Attribute Changed, whose log is the Changed Attached Namespace List.
+    assert_eq!(Event::NAMESPACE_CHANGED.dword(), 0x0004_0002);
 }

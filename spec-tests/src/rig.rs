@@ -28,6 +28,8 @@ pub struct Build {
     pub namespaces: Vec<(u32, u64)>,
     /// A drive with a flash translation layer behind the namespaces, instead of plain memory; its volumes are then the namespaces.
     pub drive: Option<SsdConfig>,
+    /// As many blocks as each namespace may have on that drive; its capacity where the list is shorter.
+    pub room: Vec<u64>,
     /// What that drive suffers from.
     pub faults: DriveFaults,
     /// What the namespaces are told of themselves; defaults where the list is shorter.
@@ -53,6 +55,7 @@ impl Default for Build {
             device: DeviceOptions::default(),
             namespaces: vec![(512, 16 << 11)],
             drive: None,
+            room: Vec::new(),
             faults: DriveFaults::default(),
             identities: Vec::new(),
             setup: Setup::new(MEMORY),
@@ -89,7 +92,8 @@ impl Build {
         let Some(drive) = &self.drive else { return Box::new(RamMedia::new(&self.namespaces)) };
         let volume = |(index, &(block_bytes, capacity_blocks)): (usize, &(u32, u64))| {
             let metadata_bytes = self.identities.get(index).map_or(0, |options| u32::from(options.ms));
-            VolumeConfig { block_bytes, metadata_bytes, capacity_blocks }
+            let room = self.room.get(index).copied().unwrap_or(capacity_blocks);
+            VolumeConfig::new(block_bytes, metadata_bytes, capacity_blocks).with_room(room)
         };
         let drive = SsdConfig { volumes: self.namespaces.iter().enumerate().map(volume).collect(), ..drive.clone() };
         let geometry = drive.checked().expect("the test's drive is possible");

@@ -22,6 +22,8 @@ pub enum Asked {
     WriteZeroes(bool, bool),
     /// A deallocation of so many ranges.
     Deallocate(usize),
+    /// A volume was given so many blocks.
+    Resize(u64),
     /// A flush of one volume.
     Flush(VolumeId),
     /// A flush of all volumes.
@@ -167,6 +169,7 @@ impl Media for SlowMedia {
             Request::Write { force, .. } => Asked::Write(*force),
             Request::WriteZeroes { deallocate, force, .. } => Asked::WriteZeroes(*deallocate, *force),
             Request::Deallocate { ranges } => Asked::Deallocate(ranges.len()),
+            Request::Resize { blocks } => Asked::Resize(*blocks),
             Request::Flush => Asked::Flush(volume),
             Request::FlushAll => Asked::FlushAll,
             Request::Quiesce => Asked::Quiesce,

@@ -7,3 +7,4 @@ mod hostile;
 mod power;
 mod reconnect;
 mod requests;
+mod resize;

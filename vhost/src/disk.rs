@@ -6,9 +6,11 @@ use std::collections::VecDeque;
 
 use controller::dma::GuestMemory;
 use controller::{Controller, Nanoseconds};
+use nvme_host::admin::LogArguments;
 use nvme_host::{Host, HostError, Piece, Setup};
 use nvme_spec::Command;
-use nvme_spec::feature::FeatureId;
+use nvme_spec::feature::{EVENT_NAMESPACE_ATTRIBUTE, FeatureId};
+use nvme_spec::log::{CHANGED_NAMESPACES_BYTES, LogId};
 use thiserror::Error;
 
 use crate::geometry::Geometry;
@@ -141,6 +143,10 @@ pub struct Disk {
     /// The command that switches the write cache, until it completes, and what it switches to.
     switching: Option<(u16, bool)>,
     write_cache: bool,
+    /// The request that the controller answers when it has something to tell.
+    event_request: Option<u16>,
+    /// The disk has another size, and nobody has asked for it yet.
+    resized: bool,
 }
 
 impl Disk {
@@ -162,13 +168,28 @@ impl Disk {
         let mut port = Port { controller, memory, now };
         port.step();
         let mut host = Host::attach(port, setup);
-        let geometry = match host.start().map_err(DiskError::from).and_then(|()| Geometry::ask(&mut host, nsid)) {
-            Ok(geometry) => geometry,
+        let started = host.start().map_err(DiskError::from).and_then(|()| {
+            // Listened for first: what changes behind the answer is heard of.
+            let event_request = listen(&mut host)?;
+            Ok((event_request, Geometry::ask(&mut host, nsid)?))
+        });
+        let (event_request, geometry) = match started {
+            Ok(started) => started,
             Err(error) => return Err((Box::new(release(host.into_port())), error)),
         };
         let queues = std::iter::repeat_with(|| None).take(rings.into()).collect();
         let write_cache = geometry.write_cache.unwrap_or(false);
-        Ok(Self { host, geometry, queues, next_ordinal: 0, list: Vec::new(), switching: None, write_cache })
+        Ok(Self {
+            host,
+            geometry,
+            queues,
+            next_ordinal: 0,
+            list: Vec::new(),
+            switching: None,
+            write_cache,
+            event_request: Some(event_request),
+            resized: false,
+        })
     }
 
     /// Gives the controller back, reset: whatever was under way is forgotten.
@@ -358,6 +379,32 @@ impl Disk {
         true
     }
 
+    /// Whether the disk has another size than before, once.
+    ///
+    /// # Errors
+    /// The controller told of something, and does not say what.
+    pub fn has_resized(&mut self) -> Result<bool, HostError> {
+        if let Some(cid) = self.event_request
+            && let Some(completion) = self.host.poll(0, cid)
+        {
+            self.event_request = None;
+            if completion.status().is_success() {
+                // Reading the page makes the type heard again.
+                let [_, _, log, _] = completion.dw0.get().to_le_bytes();
+                self.host.get_log(LogId(log), CHANGED_NAMESPACES_BYTES, LogArguments::default())?;
+                self.event_request = Some(self.host.async_event_request()?);
+                self.learn_size()?;
+            }
+        }
+        Ok(std::mem::take(&mut self.resized))
+    }
+
+    fn learn_size(&mut self) -> Result<(), HostError> {
+        let blocks = self.host.identify_namespace(self.geometry.nsid)?.nsze.get();
+        self.resized |= std::mem::replace(&mut self.geometry.limits.blocks, blocks) != blocks;
+        Ok(())
+    }
+
     /// After power came back: brings the controller up again and begins every request anew that was under way, in the order in which
     /// they were taken. Nobody was told how they ended.
     ///
@@ -366,6 +413,8 @@ impl Disk {
     pub fn restart(&mut self) -> Result<(), HostError> {
         self.host.start()?;
         self.switching = None;
+        self.event_request = Some(listen(&mut self.host)?);
+        self.learn_size()?;
         if self.geometry.write_cache.is_some() {
             let value = u32::from(self.write_cache);
             self.host.set_feature(FeatureId::VOLATILE_WRITE_CACHE, value)?;
@@ -432,6 +481,12 @@ impl Queue {
         self.spare.push(active);
         Finished { head, answer, status, written }
     }
+}
+
+/// Asks the controller to tell when the attributes of a namespace change.
+fn listen(host: &mut Host<Port>) -> Result<u16, HostError> {
+    host.set_feature(FeatureId::ASYNCHRONOUS_EVENTS, EVENT_NAMESPACE_ATTRIBUTE)?;
+    host.async_event_request()
 }
 
 /// Writes the serial number to where the driver wants it.

@@ -10,6 +10,7 @@
 //! | [`server`] | the listener, the life of a client | rings |
 //! | `session` | what a client has negotiated and brought | sockets |
 //! | `service` | the life of a request: taken, under way, given back | layouts |
+//! | `channel` | the socket on which a client hears what it has not asked for | why |
 //! | [`ring`], [`chain`], [`request`] | what a driver wrote: heads, descriptors, requests, as pure functions of memory | the disk |
 //! | [`inflight`] | which requests are under way, in memory that outlives us | what they ask for |
 //! | [`geometry`], [`offer`] | what the namespace is like, and what the driver is told of it | requests |
@@ -24,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 pub mod chain;
+mod channel;
 pub mod disk;
 pub mod geometry;
 pub mod inflight;

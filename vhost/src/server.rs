@@ -19,8 +19,8 @@ use vfio::socket::{Access, SocketFile, listen_at};
 use vfio::{Limit, Watched};
 
 use crate::disk::Disk;
-use crate::offer;
 use crate::session::Session;
+use crate::{channel, offer};
 
 const LISTENER_TOKEN: u64 = 0;
 const CLIENT_TOKEN: u64 = 1;
@@ -31,10 +31,11 @@ const MESSAGES_PER_STEP: usize = 64;
 /// The most rings that are offered; fewer if the controller has fewer queue pairs.
 const RINGS_MAX: u16 = 64;
 
-/// The messages that have to wait for something, by their numbers in the protocol.
+/// The messages that are looked at before they are handled, by their numbers in the protocol.
 mod code {
     pub(super) const SET_FEATURES: u32 = 2;
     pub(super) const GET_VRING_BASE: u32 = 11;
+    pub(super) const SET_BACKEND_REQ_FD: u32 = 21;
     pub(super) const SET_CONFIG: u32 = 25;
 }
 /// A message begins with a code, flags, and how many bytes follow.
@@ -177,9 +178,10 @@ impl Server {
 
     /// Keeps a connection until the device is free; a second one is closed.
     fn note(&mut self, stream: UnixStream) {
-        // Whoever comes right after another has left may be seen first.
-        let is_over = |client: &Client| matches!(client.head(), Ok(Head::Closed) | Err(_));
-        if self.waiting.is_some() || self.client.as_ref().is_some_and(|client| !is_over(client)) {
+        // Whoever comes right after others have left may be seen first.
+        let stays = |stream: &UnixStream| matches!(state_of_peer(stream), Ok(Peer { gone: false, .. }));
+        let others = [self.waiting.as_ref(), self.client.as_ref().map(|client| &client.stream)];
+        if others.into_iter().flatten().any(stays) {
             self.refuse_stream(&stream, "a device has one client at a time");
         } else {
             self.waiting = Some(stream);
@@ -278,6 +280,21 @@ fn process_of(stream: &UnixStream) -> Option<i32> {
     rustix::net::sockopt::socket_peercred(stream).ok().map(|peer| peer.pid.as_raw_nonzero().get())
 }
 
+/// Whether the peer has closed its end, and whether an answer can be sent at once: the system says so while three quarters of the
+/// socket's buffer are free, and when nobody will read it.
+fn state_of_peer(stream: &UnixStream) -> io::Result<Peer> {
+    let mut descriptors = [PollFd::new(stream, PollFlags::OUT | PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut descriptors, Some(&now)) {
+        Ok(_) => {}
+        Err(Errno::INTR) => return Ok(Peer { gone: false, room: false }),
+        Err(error) => return Err(error.into()),
+    }
+    let [found] = descriptors.map(|descriptor| descriptor.revents());
+    let gone = found.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR);
+    Ok(Peer { gone, room: gone || found.contains(PollFlags::OUT) })
+}
+
 impl Client {
     fn new(epoll: &Arc<OwnedFd>, stream: UnixStream, session: Session) -> Result<Self, Box<(Session, io::Error)>> {
         let watched = stream.try_clone().and_then(|copy| {
@@ -321,7 +338,13 @@ impl Client {
             if !self.is_ready_for(code, &body) {
                 return (count > 0, None);
             }
+            let channel = match code {
+                code::SET_BACKEND_REQ_FD => channel::peek(&self.stream).ok().flatten(),
+                _ => None,
+            };
             match self.handler.handle_request() {
+                // The handler has found that it is a socket, and that there may be one.
+                Ok(()) if channel.is_some() => self.session().channel = channel,
                 Ok(()) => {}
                 Err(Error::Disconnected) => return (true, Some("it closed the connection".to_owned())),
                 Err(error) => return (true, Some(format!("its message {code} cannot be: {error}"))),
@@ -345,7 +368,7 @@ impl Client {
         // What is longer than a message may be is refused by its header alone.
         let length = Some(number(8)).filter(|length| *length <= 4096).unwrap_or(0);
         let whole = seen >= HEADER_BYTES && arrived >= HEADER_BYTES as u64 + u64::from(length);
-        match self.state_of_peer()? {
+        match state_of_peer(&self.stream)? {
             // A part of a message that will never be whole, or an answer that nobody will read.
             Peer { gone: true, .. } if !whole => return Ok(Head::Closed),
             Peer { room: true, .. } if whole => {}
@@ -353,21 +376,6 @@ impl Client {
         }
         let body = body.try_into().expect("as many bytes as follow the header");
         Ok(Head::Message { code: number(0), body })
-    }
-
-    /// Whether the peer has closed its end, and whether an answer can be sent at once: the system says so while three quarters of the
-    /// socket's buffer are free, and when nobody will read it.
-    fn state_of_peer(&self) -> io::Result<Peer> {
-        let mut descriptors = [PollFd::new(&self.stream, PollFlags::OUT | PollFlags::RDHUP)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        match poll(&mut descriptors, Some(&now)) {
-            Ok(_) => {}
-            Err(Errno::INTR) => return Ok(Peer { gone: false, room: false }),
-            Err(error) => return Err(error.into()),
-        }
-        let [found] = descriptors.map(|descriptor| descriptor.revents());
-        let gone = found.intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR);
-        Ok(Peer { gone, room: gone || found.contains(PollFlags::OUT) })
     }
 
     /// Whether a message can be handled now. One that stops a ring waits for the requests of that ring; one that says how writes are

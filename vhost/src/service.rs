@@ -4,12 +4,12 @@ use controller::Nanoseconds;
 use controller::dma::GuestMemory;
 use tracing::{debug, warn};
 
-use crate::chain;
 use crate::disk::Finished;
 use crate::request::{self, Refusal};
 use crate::ring::Ring;
 use crate::session::{Kick, RingState, Session};
 use crate::wire::feature;
+use crate::{chain, channel};
 
 /// How many chains are taken of a ring in a step.
 const TAKEN_PER_STEP: usize = 64;
@@ -28,6 +28,7 @@ impl Session {
         let (stepped, next_event) = self.disk.step(now);
         worked |= stepped;
         if !self.dead && self.disk.is_alive() {
+            worked |= self.notice_size();
             for index in 0..self.rings.len() {
                 worked |= self.collect(index);
             }
@@ -48,6 +49,28 @@ impl Session {
         }
         self.dead = !alive;
         false
+    }
+
+    /// A disk that has another size says so to the client, whose driver then asks for it: requests that came before are checked by the
+    /// controller.
+    fn notice_size(&mut self) -> bool {
+        let resized = self.disk.has_resized().unwrap_or_else(|error| {
+            warn!(%error, "the controller does not say what has changed");
+            false
+        });
+        self.untold |= resized;
+        if self.untold
+            && let Some(channel) = &self.channel
+        {
+            match channel::tell_config_changed(channel) {
+                Ok(told) => self.untold = !told,
+                Err(error) => {
+                    debug!(%error, "the client has given up its channel");
+                    self.channel = None;
+                }
+            }
+        }
+        resized
     }
 
     /// Brings the write cache to where the driver wants it, where no message asked for that: after a reconnection.

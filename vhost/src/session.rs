@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use rust_vmm_vhost::VhostUserMemoryRegionBase;
@@ -70,6 +71,10 @@ pub(crate) struct Session {
     pub(crate) chosen: bool,
     /// The controller has lost power.
     pub(crate) dead: bool,
+    /// Where the client hears what it has not asked for.
+    pub(crate) channel: Option<UnixStream>,
+    /// The configuration space changed, and the client has not been told.
+    pub(crate) untold: bool,
     /// Scratch.
     pub(crate) extent: Extent,
     pub(crate) buffers: Vec<crate::chain::Buffer>,
@@ -97,6 +102,8 @@ impl Session {
             writeback,
             chosen: writeback,
             dead: false,
+            channel: None,
+            untold: false,
             extent: Extent::default(),
             buffers: Vec::new(),
             done: Vec::new(),
@@ -287,6 +294,7 @@ impl VhostUserBackendReqHandlerMut for Session {
         // The request handler adds REPLY_ACK, which it does by itself.
         Ok(VhostUserProtocolFeatures::CONFIG
             | VhostUserProtocolFeatures::MQ
+            | VhostUserProtocolFeatures::BACKEND_REQ
             | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
             | VhostUserProtocolFeatures::INFLIGHT_SHMFD
             | VhostUserProtocolFeatures::RESET_DEVICE)

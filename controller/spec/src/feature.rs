@@ -53,3 +53,5 @@ pub const CAPABILITY_NAMESPACE: u32 = 1 << 1;
 
 /// Bits of Asynchronous Event Configuration: the low byte gates critical warnings, in the order of the SMART byte.
 pub const EVENT_SMART_MASK: u32 = 0xff;
+/// Asynchronous Event Configuration: Namespace Attribute Notices.
+pub const EVENT_NAMESPACE_ATTRIBUTE: u32 = 1 << 8;

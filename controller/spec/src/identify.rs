@@ -123,6 +123,8 @@ impl Controller {
     }
 }
 
+/// OAES: Namespace Attribute Notices are supported.
+pub const OAES_NAMESPACE_ATTRIBUTE: u32 = 1 << 8;
 /// OACS: Doorbell Buffer Config is supported.
 pub const OACS_DOORBELL_BUFFER: u16 = 1 << 8;
 /// ONCS: Compare is supported.

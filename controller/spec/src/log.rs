@@ -16,6 +16,8 @@ impl LogId {
     pub const SMART: Self = Self(0x02);
     /// Firmware Slot Information.
     pub const FIRMWARE_SLOT: Self = Self(0x03);
+    /// Changed Attached Namespace List.
+    pub const CHANGED_NAMESPACES: Self = Self(0x04);
     /// Commands Supported and Effects.
     pub const COMMAND_EFFECTS: Self = Self(0x05);
     /// Endurance Group Information.
@@ -235,6 +237,8 @@ pub const COMMAND_EFFECTS_BYTES: usize = 4096;
 pub const COMMAND_EFFECTS_IO_OFFSET: usize = 1024;
 /// Size of the Feature Identifiers Supported and Effects log.
 pub const FEATURE_EFFECTS_BYTES: usize = 1024;
+/// Size of the Changed Attached Namespace List: 1024 identifiers.
+pub const CHANGED_NAMESPACES_BYTES: usize = 4096;
 /// Size of the NVMe-MI Commands Supported and Effects log.
 pub const MANAGEMENT_EFFECTS_BYTES: usize = 4096;
 
@@ -266,6 +270,8 @@ impl Event {
     pub const ERROR: u8 = 0;
     /// Type 1: SMART / health.
     pub const HEALTH: u8 = 1;
+    /// Type 2: notices.
+    pub const NOTICE: u8 = 2;
 
     /// A doorbell of a queue that does not exist was written.
     pub const INVALID_DOORBELL_REGISTER: Self = Self { kind: Self::ERROR, information: 0, log: LogId::ERROR };
@@ -273,6 +279,8 @@ impl Event {
     pub const INVALID_DOORBELL_VALUE: Self = Self { kind: Self::ERROR, information: 1, log: LogId::ERROR };
     /// A temperature crossed its threshold.
     pub const TEMPERATURE: Self = Self { kind: Self::HEALTH, information: 1, log: LogId::SMART };
+    /// What Identify says of a namespace has changed.
+    pub const NAMESPACE_CHANGED: Self = Self { kind: Self::NOTICE, information: 0, log: LogId::CHANGED_NAMESPACES };
 
     /// Completion dword 0.
     #[must_use]

@@ -80,6 +80,7 @@ impl Events {
         match log {
             LogId::ERROR => self.masked[usize::from(Event::ERROR)] = false,
             LogId::SMART => self.masked[usize::from(Event::HEALTH)] = false,
+            LogId::CHANGED_NAMESPACES => self.masked[usize::from(Event::NOTICE)] = false,
             _ => {}
         }
     }

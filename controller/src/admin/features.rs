@@ -71,6 +71,11 @@ impl Features {
         self.write_atomicity != 0
     }
 
+    /// The host wants to hear of namespaces whose attributes change.
+    pub(crate) fn hears_of_namespaces(&self) -> bool {
+        self.asynchronous_events & feature::EVENT_NAMESPACE_ATTRIBUTE != 0
+    }
+
     /// The critical warning bits for this composite temperature.
     pub(crate) fn temperature_warning(&self, kelvins: u16) -> u8 {
         let outside = kelvins >= self.temperature_over_kelvins || kelvins <= self.temperature_under_kelvins;
@@ -238,7 +243,8 @@ pub(super) fn set<M: GuestMemory>(
         }
         FeatureId::WRITE_ATOMICITY => controller.features.write_atomicity = value & 1,
         FeatureId::ASYNCHRONOUS_EVENTS => {
-            controller.features.asynchronous_events = value & feature::EVENT_SMART_MASK;
+            controller.features.asynchronous_events =
+                value & (feature::EVENT_SMART_MASK | feature::EVENT_NAMESPACE_ATTRIBUTE);
             report_temperature(controller);
         }
         FeatureId::KEEP_ALIVE_TIMER => {

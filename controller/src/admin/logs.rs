@@ -43,6 +43,9 @@ pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, comma
     // Only a page that was read makes its events heard again (B75).
     if command.cdw10.get() & RETAIN_EVENT == 0 {
         controller.events.log_read(identifier);
+        if identifier == LogId::CHANGED_NAMESPACES {
+            controller.resizing.log_read();
+        }
     }
     Ok(Done::Now(0))
 }
@@ -69,6 +72,7 @@ fn page(controller: &Controller, identifier: LogId, command: &Command) -> Result
         LogId::ERROR => errors(controller),
         LogId::SMART => smart(controller, command.nsid.get())?.as_bytes().to_vec(),
         LogId::FIRMWARE_SLOT => firmware(controller).as_bytes().to_vec(),
+        LogId::CHANGED_NAMESPACES => controller.resizing.list(),
         LogId::COMMAND_EFFECTS => command_effects(controller),
         LogId::ENDURANCE_GROUP => endurance_group(controller, high16(command.cdw11.get()))?.as_bytes().to_vec(),
         LogId::OCP_SMART => ocp_smart(controller).as_bytes().to_vec(),
@@ -151,7 +155,9 @@ fn endurance_group(controller: &Controller, group: u16) -> Result<EnduranceGroup
     page.host_write_commands = u128::from(health.writes).into();
     page.media_errors = u128::from(health.media_errors).into();
     page.error_log_entries = u128::from(controller.health.errors_logged).into();
-    page.total_capacity_bytes = controller.namespaces.capacity_bytes().into();
+    let (all, used) = (controller.namespaces.capacity_bytes_max(), controller.namespaces.capacity_bytes());
+    page.total_capacity_bytes = all.into();
+    page.unallocated_capacity_bytes = (all - used).into();
     Ok(page)
 }
 

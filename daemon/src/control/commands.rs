@@ -8,6 +8,7 @@ mod cut;
 mod fault_add;
 mod fault_remove;
 mod faults;
+mod namespace_resize;
 mod power_cut;
 mod power_restore;
 mod qmp_capabilities;
@@ -39,7 +40,7 @@ use crate::options::Settings;
 pub use qmp_capabilities::QmpCapabilities;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 19] = [
+pub const COMMANDS: [Row; 20] = [
     row::<QmpCapabilities>(),
     row::<query_version::QueryVersion>(),
     row::<query_commands::QueryCommands>(),
@@ -52,6 +53,7 @@ pub const COMMANDS: [Row; 19] = [
     row::<query_features::QueryFeatures>(),
     row::<query_log::QueryLog>(),
     row::<query_faults::QueryFaults>(),
+    row_begun::<namespace_resize::NamespaceResize>(),
     row::<fault_add::FaultAdd>(),
     row::<fault_remove::FaultRemove>(),
     row::<power_cut::PowerCut>(),
@@ -110,12 +112,31 @@ pub trait Execute: DeserializeOwned + JsonSchema + Send + 'static {
     fn execute(self, device: &mut Device<'_>) -> Result<Self::Answer, Refusal>;
 }
 
+/// A command that takes its time: it is begun, and asked after each step of the device whether it has ended. Meanwhile the device and
+/// the other peers go on.
+pub trait Begin: DeserializeOwned + JsonSchema + Send + 'static {
+    /// How it is called.
+    const NAME: &'static str;
+
+    /// What comes back.
+    type Answer: Serialize + JsonSchema;
+
+    /// Begins it.
+    ///
+    /// # Errors
+    /// Why not.
+    fn begin(&self, device: &mut Device<'_>) -> Result<(), Refusal>;
+
+    /// How it has ended; `None` while it is under way.
+    fn ended(&self, device: &mut Device<'_>) -> Option<Result<Self::Answer, Refusal>>;
+}
+
 /// The answer of a command that has nothing to say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Nothing {}
 
-/// A command whose arguments are right: ready for the device's thread.
-pub type Prepared = Box<dyn FnOnce(&mut Device<'_>) -> Result<Value, Refusal> + Send>;
+/// A command whose arguments are right: ready for the device's thread, which calls it until it has an answer.
+pub type Prepared = Box<dyn FnMut(&mut Device<'_>) -> Option<Result<Value, Refusal>> + Send>;
 
 /// A command as the table has it.
 pub struct Row {
@@ -130,6 +151,10 @@ pub struct Row {
 
 const fn row<C: Execute>() -> Row {
     Row { name: C::NAME, arguments: read_schema::<C>, answer: written_schema::<C::Answer>, prepare: prepare_as::<C> }
+}
+
+const fn row_begun<C: Begin>() -> Row {
+    Row { name: C::NAME, arguments: read_schema::<C>, answer: written_schema::<C::Answer>, prepare: prepare_begun::<C> }
 }
 
 /// The schema of what is read.
@@ -169,7 +194,7 @@ pub fn prepare(name: &str, arguments: Map<String, Value>) -> Result<Prepared, Pr
 ///
 /// # Errors
 /// The first one that is wrong.
-pub fn read<C: Execute>(arguments: Map<String, Value>) -> Result<C, ProtocolError> {
+pub fn read<C: DeserializeOwned>(arguments: Map<String, Value>) -> Result<C, ProtocolError> {
     serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
         let place = error.path().to_string();
         let why = error.into_inner();
@@ -178,9 +203,26 @@ pub fn read<C: Execute>(arguments: Map<String, Value>) -> Result<C, ProtocolErro
 }
 
 fn prepare_as<C: Execute>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {
-    let command = read::<C>(arguments)?;
+    let mut command = Some(read::<C>(arguments)?);
     Ok(Box::new(move |device| {
-        let answer = command.execute(device)?;
-        Ok(serde_json::to_value(answer).expect("an answer is JSON"))
+        let command = command.take().expect("whatever was answered is not called again");
+        Some(command.execute(device).map(|answer| json(&answer)))
     }))
+}
+
+fn prepare_begun<C: Begin>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {
+    let command = read::<C>(arguments)?;
+    let mut begun = false;
+    Ok(Box::new(move |device| {
+        if !std::mem::replace(&mut begun, true)
+            && let Err(refusal) = command.begin(device)
+        {
+            return Some(Err(refusal));
+        }
+        command.ended(device).map(|ended| ended.map(|answer| json(&answer)))
+    }))
+}
+
+fn json(answer: &impl Serialize) -> Value {
+    serde_json::to_value(answer).expect("an answer is JSON")
 }

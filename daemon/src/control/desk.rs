@@ -48,6 +48,8 @@ pub enum News {
 /// The device's side of the desk, and with it the control socket: it is gone when this is dropped.
 pub struct Desk {
     orders: Receiver<Order>,
+    /// Those that were begun and have not ended.
+    begun: Vec<Order>,
     /// Taken away at the end, by which the other side knows that it is the end.
     news: Option<Sender<News>>,
     wake: Box<dyn Fn() + Send>,
@@ -71,15 +73,36 @@ impl Desk {
             server.run();
         };
         let thread = Builder::new().name("control".to_owned()).spawn(body)?;
-        Ok(Self { orders, news: Some(news), wake: wake_server, thread: Some(thread) })
+        Ok(Self { orders, begun: Vec::new(), news: Some(news), wake: wake_server, thread: Some(thread) })
     }
 
     /// Carries out what was ordered next, if anything was. Each peer has at most one order here.
-    pub fn attend(&self, device: &mut Device<'_>) -> bool {
-        let Ok(Order { peer, id, command }) = self.orders.try_recv() else { return false };
-        let result = command(device);
-        self.tell(News::Answer { peer, id, result });
+    pub fn attend(&mut self, device: &mut Device<'_>) -> bool {
+        // What was begun hears of the device before the next order changes it.
+        let answered = self.go_on(device);
+        let Ok(order) = self.orders.try_recv() else { return answered };
+        self.carry_out(order, device);
         true
+    }
+
+    /// Whether something was begun that has to be looked after when the device has stepped.
+    pub const fn waits(&self) -> bool {
+        !self.begun.is_empty()
+    }
+
+    /// Answers what was begun and has ended. True if anything has.
+    fn go_on(&mut self, device: &mut Device<'_>) -> bool {
+        let begun = std::mem::take(&mut self.begun);
+        let count = begun.len();
+        begun.into_iter().for_each(|order| self.carry_out(order, device));
+        self.begun.len() < count
+    }
+
+    fn carry_out(&mut self, mut order: Order, device: &mut Device<'_>) {
+        match (order.command)(device) {
+            Some(result) => self.tell(News::Answer { peer: order.peer, id: order.id, result }),
+            None => self.begun.push(order),
+        }
     }
 
     /// Something happened.

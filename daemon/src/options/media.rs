@@ -131,8 +131,7 @@ impl MediaWords {
             let remedy = format!("give a power of two from {}, the largest lba, to 64MiB", Bytes(u64::from(largest)));
             return Err(self.refuse("iu", &unit.to_string(), remedy));
         };
-        let units = |volume: &VolumeConfig| volume.capacity_blocks.div_ceil(u64::from(unit_bytes / volume.block_bytes));
-        let user_units = volumes.iter().map(units).fold(0, u64::saturating_add);
+        let user_units = volumes.iter().map(|volume| volume.units(unit_bytes)).fold(0, u64::saturating_add);
         let options = &self.options;
         let base = GeometryConfig::default();
         let mut geometry = GeometryConfig {

@@ -22,6 +22,8 @@ use super::words::{Word, Words};
 pub struct VolumeOptions {
     /// Capacity: a multiple of the block size.
     size: Option<Bytes>,
+    /// As much as it may grow to while the device runs; its size if not given.
+    size_max: Option<Bytes>,
     /// Logical block size: a power of two from 512 to 65536 bytes. 512 as in QEMU: every firmware and system boots from it.
     lba: Option<Bytes>,
     /// Where the bytes lie; the media's, written here for convenience.
@@ -113,7 +115,7 @@ impl NamespaceWords {
     }
 
     /// The volume, with the file's for what was not given.
-    fn volume(&self, there: Option<&VolumeEntry>, file: &str) -> Result<VolumeConfig, OptionError> {
+    fn volume(&self, there: Option<&VolumeEntry>, file: &str, unit: Option<u64>) -> Result<VolumeConfig, OptionError> {
         let agreed = |name: &str, given: Option<Bytes>, there: Option<u64>, default: Bytes| match (given, there) {
             (Some(given), Some(there)) if given.0 != there => {
                 let there = Bytes(there);
@@ -139,7 +141,32 @@ impl NamespaceWords {
         if size.0 > 1 << 50 {
             return Err(self.refuse("size", &size.to_string(), "give at most 1PiB"));
         }
-        Ok(VolumeConfig { block_bytes, metadata_bytes, capacity_blocks: size.0 / lba.0 })
+        let volume = VolumeConfig::new(block_bytes, metadata_bytes, size.0 / lba.0);
+        Ok(volume.with_room(self.room(&volume, there, file, unit)? / lba.0))
+    }
+
+    /// The bytes that the namespace may grow to: in a file that exists they were decided when it was made, in whole units.
+    fn room(
+        &self,
+        volume: &VolumeConfig,
+        there: Option<&VolumeEntry>,
+        file: &str,
+        unit: Option<u64>,
+    ) -> Result<u64, OptionError> {
+        let (lba, size) = (u64::from(volume.block_bytes), volume.capacity_blocks * u64::from(volume.block_bytes));
+        let there = there.zip(unit).map(|(entry, unit)| (u64::from(entry.units) * unit, unit));
+        match (self.volume.size_max, there) {
+            (Some(most), Some((kept, unit))) if most.0.div_ceil(unit) != kept / unit => {
+                let remedy = format!("{file} has size_max={}: leave size_max out, or give another file", Bytes(kept));
+                Err(self.refuse("size_max", &most.to_string(), remedy))
+            }
+            (_, Some((kept, _))) => Ok(kept),
+            (Some(most), None) if most.0 < size || most.0 > 1 << 50 || !most.0.is_multiple_of(lba) => {
+                let remedy = format!("give a multiple of {}, the block size, from size to 1PiB", Bytes(lba));
+                Err(self.refuse("size_max", &most.to_string(), remedy))
+            }
+            (most, None) => Ok(most.map_or(size, |most| most.0)),
+        }
     }
 }
 
@@ -161,5 +188,6 @@ pub fn volumes(
         return Err(OptionError::new("--namespace", format!("given {} times", namespaces.len()), remedy));
     }
     let name = media.file_name();
-    namespaces.iter().enumerate().map(|(index, words)| words.volume(there.get(index), &name)).collect()
+    let unit = file.map(|file| u64::from(file.geometry.unit_bytes));
+    namespaces.iter().enumerate().map(|(index, words)| words.volume(there.get(index), &name, unit)).collect()
 }

@@ -29,7 +29,7 @@ fn with_file(text: &str, mut given: Given) -> Result<Settings, OptionError> {
 #[test]
 fn nothing_given_is_one_namespace_of_a_gibibyte() {
     let settings = Settings::read(&Given::default()).expect("the defaults are meant to work");
-    let volume = VolumeConfig { block_bytes: 512, metadata_bytes: 0, capacity_blocks: 2 << 20 };
+    let volume = VolumeConfig::new(512, 0, 2 << 20);
     assert_eq!(settings.media.ssd.volumes, [volume]);
     assert_eq!(settings.media.store, Store::Ram);
     assert_eq!(settings.controller.namespaces.len(), 1);
@@ -45,7 +45,7 @@ fn qemu_spellings_reach_the_controller_and_the_media() {
     assert_eq!((controller.mdts, controller.doorbells, controller.vendor_id), (5, Doorbells::Mapped, 0x1234));
     assert!(!controller.shadow_doorbells);
     assert_eq!(settings.volumes()[0].capacity_blocks, 1_000_000_000 / 512);
-    assert_eq!(settings.volumes()[1], VolumeConfig { block_bytes: 16384, metadata_bytes: 0, capacity_blocks: 4096 });
+    assert_eq!(settings.volumes()[1], VolumeConfig::new(16384, 0, 4096));
     assert_eq!((controller.namespaces[1].nsid, controller.namespaces[1].eui64), (7, 16));
 }
 
@@ -111,6 +111,22 @@ fn the_printed_configuration_reads_back_as_itself() {
     let printed = settings.to_toml().expect("printable");
     let again = with_file(&printed, Given::default()).expect(&printed);
     assert_eq!((again.controller, again.media), (settings.controller, settings.media));
+}
+
+#[test]
+fn room_to_grow_is_kept_in_the_media_and_printed() {
+    let settings = Settings::read(&given("", &["size=64MiB,size_max=256MiB,lba=4096", "size=16MiB"])).expect("legal");
+    assert_eq!(settings.volumes()[0], VolumeConfig::new(4096, 0, 16 << 10).with_room(64 << 10));
+    assert_eq!(settings.media.ssd.geometry.user_bytes, 272 << 20, "spare is counted from what may be used at the most");
+    let printed = settings.to_toml().expect("printable");
+    assert_eq!(printed.matches("size_max").count(), 1, "{printed}");
+    let again = with_file(&printed, Given::default()).expect(&printed);
+    assert_eq!((again.controller, again.media), (settings.controller, settings.media));
+    let remedy = "give a multiple of 4KiB, the block size, from size to 1PiB";
+    for (word, size) in [("size_max=32MiB", "64MiB"), ("size_max=2PiB", "64MiB"), ("size_max=70000000", "64MiB")] {
+        let refused = refusal("", &[&format!("size={size},lba=4096,{word}")]);
+        assert_eq!(refused, format!("--namespace {word}: {remedy}"));
+    }
 }
 
 /// B158 to B162, as a user writes them; the log commits what is asked for.

@@ -16,6 +16,28 @@ pub struct VolumeConfig {
     pub metadata_bytes: u32,
     /// Its logical blocks.
     pub capacity_blocks: u64,
+    /// As many as it may ever have: the drive keeps map and spare for all of them.
+    pub capacity_blocks_max: u64,
+}
+
+impl VolumeConfig {
+    /// A volume without room to grow.
+    #[must_use]
+    pub const fn new(block_bytes: u32, metadata_bytes: u32, capacity_blocks: u64) -> Self {
+        Self { block_bytes, metadata_bytes, capacity_blocks, capacity_blocks_max: capacity_blocks }
+    }
+
+    /// The same volume, with room for so many blocks.
+    #[must_use]
+    pub const fn with_room(self, capacity_blocks_max: u64) -> Self {
+        Self { capacity_blocks_max, ..self }
+    }
+
+    /// The units of so many bytes that are kept for it.
+    #[must_use]
+    pub const fn units(&self, unit_bytes: u32) -> u64 {
+        self.capacity_blocks_max.div_ceil((unit_bytes / self.block_bytes) as u64)
+    }
 }
 
 /// The volatile write cache.
@@ -74,7 +96,7 @@ impl Default for SsdConfig {
     fn default() -> Self {
         Self {
             geometry: GeometryConfig::default(),
-            volumes: vec![VolumeConfig { block_bytes: 4096, metadata_bytes: 0, capacity_blocks: (1 << 30) / 4096 }],
+            volumes: vec![VolumeConfig::new(4096, 0, (1 << 30) / 4096)],
             tuning: Tuning::default(),
             cache: CacheConfig::default(),
             power_atomic_bytes: 64 << 10,
@@ -97,7 +119,7 @@ impl SsdConfig {
             check_volume(number, volume, config.unit_bytes)?;
             let per_unit = config.unit_bytes / volume.block_bytes * volume.metadata_bytes;
             config.metadata_bytes_per_unit = config.metadata_bytes_per_unit.max(per_unit);
-            units += volume.capacity_blocks.div_ceil(u64::from(config.unit_bytes / volume.block_bytes));
+            units = units.saturating_add(volume.units(config.unit_bytes));
         }
         let geometry = Geometry::new(config)?;
         require!(
@@ -136,5 +158,7 @@ pub(super) fn check_volume(number: usize, volume: &VolumeConfig, unit_bytes: u32
     let metadata = volume.metadata_bytes;
     require!([0, 8, 16, 64].contains(&metadata), "volume {number}: metadata_bytes must be 0, 8, 16 or 64");
     require!(volume.capacity_blocks > 0, "volume {number} has no blocks");
+    let most = volume.capacity_blocks_max;
+    require!(volume.capacity_blocks <= most, "volume {number} has more blocks than the {most} that it may have");
     Ok(())
 }

@@ -113,8 +113,7 @@ impl<S: Store> Ssd<S> {
         let mut ftl = Ftl::new(geometry, nand, config.tuning, limits);
         let mut first_unit = 0;
         for volume in &config.volumes {
-            let per_unit = u64::from(config.geometry.unit_bytes / volume.block_bytes);
-            let units = narrow(index(volume.capacity_blocks.div_ceil(per_unit)));
+            let units = narrow(index(volume.units(config.geometry.unit_bytes)));
             ftl.volumes.push(VolumeEntry {
                 block_bytes: volume.block_bytes,
                 metadata_bytes: volume.metadata_bytes,
@@ -191,6 +190,7 @@ impl<S: Store> Ssd<S> {
         let of = |entry: &VolumeEntry| VolumeShape {
             block_bytes: entry.block_bytes,
             capacity_blocks: entry.capacity_blocks,
+            capacity_blocks_max: u64::from(entry.units) * u64::from(unit_bytes / entry.block_bytes),
             power_atomic_blocks: (atomic / entry.block_bytes).max(1),
             preferred_blocks: unit_bytes / entry.block_bytes,
             metadata_bytes: entry.metadata_bytes,
@@ -319,8 +319,7 @@ impl<S: Store> Ssd<S> {
         let unit_bytes = narrow(self.ftl.geometry.unit_bytes());
         let entry = self.volumes[volume.0 as usize].entry;
         let bytes = entry.capacity_blocks * u64::from(entry.block_bytes);
-        let format =
-            VolumeConfig { block_bytes, metadata_bytes, capacity_blocks: bytes / u64::from(block_bytes.max(1)) };
+        let format = VolumeConfig::new(block_bytes, metadata_bytes, bytes / u64::from(block_bytes.max(1)));
         check_volume(volume.0 as usize, &format, unit_bytes)?;
         let room = self.ftl.geometry.config.metadata_bytes_per_unit;
         require!(

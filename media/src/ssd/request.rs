@@ -8,7 +8,7 @@ use crate::power::Step;
 use crate::power::mutation::{Mutation, mutated};
 use crate::store::{Store, StoreError};
 use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
-use crate::volume::{Fault, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
+use crate::volume::{Fault, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId, VolumeShape};
 
 struct Zeroes;
 
@@ -325,9 +325,37 @@ impl<S: Store> Ssd<S> {
             Request::Flush | Request::FlushAll | Request::Quiesce => return self.flush(),
             Request::WriteZeroes { range, deallocate, force } => self.write_zeroes(volume, range, deallocate, force),
             Request::Deallocate { ranges } => self.deallocate(volume, ranges),
+            Request::Resize { blocks } => self.resize(volume, blocks),
         };
         self.note_mapped(volume, before);
         wait
+    }
+
+    /// The new size is in the root, and what a smaller one drops is gone before: otherwise it would be there again when the volume grows.
+    fn resize(&mut self, volume: usize, blocks: u64) -> Result<Wait, MediaError> {
+        let VolumeShape { capacity_blocks: old, capacity_blocks_max: most, .. } = self.volumes[volume].shape;
+        if !(1..=most).contains(&blocks) {
+            return Err(MediaError::OutOfRange);
+        }
+        self.check_store()?;
+        if blocks < old {
+            let dropped = LbaRange::new(Lba(blocks), old - blocks);
+            let span = self.span(volume, dropped)?;
+            self.zero_edges_and_deallocate(volume, dropped, &span)?;
+            self.read_faults.heal(VolumeId(narrow(volume)), dropped);
+        }
+        let wait = self.commit()?;
+        if self.ftl.nand.power.lost() {
+            return Err(MediaError::PowerLost);
+        }
+        if self.ftl.read_only {
+            return Err(MediaError::WriteFailed { first: Lba(0) });
+        }
+        self.ftl.volumes[volume].capacity_blocks = blocks;
+        self.ftl.write_root(false);
+        let resized = &mut self.volumes[volume];
+        (resized.entry.capacity_blocks, resized.shape.capacity_blocks) = (blocks, blocks);
+        Ok(wait)
     }
 
     /// Everything is durable and the store says that the end was orderly, until the next request that changes anything.

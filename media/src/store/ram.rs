@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::unit::{LbaRange, Nanoseconds};
+use crate::unit::{Lba, LbaRange, Nanoseconds};
 use crate::volume::{
     Fault, Health, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId, VolumeShape,
 };
@@ -25,6 +25,7 @@ struct Chunk {
 struct Volume {
     block_shift: u32,
     capacity_blocks: u64,
+    capacity_blocks_max: u64,
     allocated_blocks: u64,
     /// By index of the chunk in the volume; a chunk without data is not here.
     chunks: BTreeMap<u64, Chunk>,
@@ -59,6 +60,7 @@ impl RamMedia {
             Volume {
                 block_shift: block_bytes.trailing_zeros(),
                 capacity_blocks,
+                capacity_blocks_max: capacity_blocks,
                 allocated_blocks: 0,
                 chunks: BTreeMap::new(),
             }
@@ -77,6 +79,7 @@ impl Media for RamMedia {
         self.volume(volume).map(|volume| VolumeShape {
             block_bytes: 1 << volume.block_shift,
             capacity_blocks: volume.capacity_blocks,
+            capacity_blocks_max: volume.capacity_blocks_max,
             power_atomic_blocks: 1,
             preferred_blocks: 1,
             metadata_bytes: 0,
@@ -119,6 +122,7 @@ impl Media for RamMedia {
             }),
             Request::WriteZeroes { range, deallocate, force: _ } => volume.write_zeroes(range, deallocate),
             Request::Deallocate { ranges } => volume.deallocate(ranges),
+            Request::Resize { blocks } => volume.resize(blocks),
             Request::Flush | Request::FlushAll | Request::Quiesce => Ok(()),
         })
     }
@@ -176,6 +180,16 @@ impl Volume {
             return Err(MediaError::OutOfRange);
         }
         ranges.iter().filter(|range| range.blocks > 0).for_each(|range| self.deallocate_one(*range));
+        Ok(())
+    }
+
+    fn resize(&mut self, blocks: u64) -> Outcome {
+        if !(1..=self.capacity_blocks_max).contains(&blocks) {
+            return Err(MediaError::OutOfRange);
+        }
+        let dropped = self.capacity_blocks.saturating_sub(blocks);
+        self.deallocate(&[LbaRange::new(Lba(blocks), dropped)])?;
+        self.capacity_blocks = blocks;
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! The model, the random requests and the checker, for any store.
 #![expect(clippy::cast_possible_truncation, reason = "tests know their numbers")]
 
+mod resize;
+
 use std::collections::BTreeMap;
 
 use media::fault::CORRECTABLE_BITS;
@@ -68,6 +70,8 @@ pub struct Harness<S: Crash> {
     log: Vec<String>,
     cuts: u64,
     faults: u32,
+    /// A resize that power went in: volume, and the other size that it may have.
+    resizing: Option<(usize, u64)>,
 }
 
 fn word(value: u64, volume: usize, lba: u64, n: usize) -> u64 {
@@ -153,7 +157,9 @@ fn random_config(random: &mut Random) -> SsdConfig {
         let blocks = units * u64::from(unit_bytes / block_bytes);
         let short = random.below(u64::from(unit_bytes / block_bytes)).min(blocks - 1);
         let metadata_bytes = pick(random, &[0, 0, 8, 16, 64]);
-        volumes.push(VolumeConfig { block_bytes, metadata_bytes, capacity_blocks: blocks - short });
+        let most = blocks - short;
+        let capacity = if random.below(2) == 0 { most } else { 1 + random.below(most) };
+        volumes.push(VolumeConfig::new(block_bytes, metadata_bytes, capacity).with_room(most));
     }
     let line_units = line / unit_bytes;
     let atomic = (u64::from(unit_bytes) * (1 + random.below(3))).min(u64::from(unit_bytes) * u64::from(line_units - 1));
@@ -194,11 +200,15 @@ fn random_config(random: &mut Random) -> SsdConfig {
 impl<S: Crash> Harness<S> {
     pub fn new(seed: u64, make: fn(&Geometry) -> S) -> Self {
         let mut random = Random::new(seed);
-        let config = random_config(&mut random);
+        let mut config = random_config(&mut random);
         let geometry = config.checked().unwrap_or_else(|error| panic!("seed {seed}: {error}: {config:?}"));
         let ssd = Ssd::create(config.clone(), make(&geometry)).unwrap();
         let start = Block { versions: vec![(0, 0)] };
-        let blocks = config.volumes.iter().map(|v| vec![start.clone(); v.capacity_blocks as usize]).collect();
+        // Beyond the end of a volume there are zeroes.
+        for (n, volume) in (0..).zip(&mut config.volumes) {
+            volume.capacity_blocks_max = ssd.shape(VolumeId(n)).unwrap().capacity_blocks_max;
+        }
+        let blocks = config.volumes.iter().map(|v| vec![start.clone(); v.capacity_blocks_max as usize]).collect();
         let mut harness = Self {
             seed,
             random,
@@ -211,6 +221,7 @@ impl<S: Crash> Harness<S> {
             log: Vec::new(),
             cuts: 0,
             faults: 0,
+            resizing: None,
         };
         // A drive is made when its making is durable.
         assert_eq!(harness.submit(0, Request::Flush), Ok(()));
@@ -289,6 +300,7 @@ impl<S: Crash> Harness<S> {
             93 => self.shutdown(),
             94..=95 => self.cut(),
             96 => self.failing_write(volume),
+            97 => self.resize(volume),
             _ => self.poll(),
         }
         if self.ssd.as_mut().unwrap().breaker().lost() {
@@ -617,6 +629,7 @@ impl<S: Crash> Harness<S> {
         let report = self.ssd().status().recovery;
         self.note(format!("recovered {report:?}"));
         self.ssd().ftl().assert_invariants();
+        self.learn_sizes();
         self.check_all("after a loss of power", true);
     }
 

@@ -41,11 +41,7 @@ pub fn drive(user_bytes: u64) -> anyhow::Result<Ssd<MemoryStore>> {
             ..GeometryConfig::default()
         },
         tuning: Tuning { reserve_lines, ..Tuning::default() },
-        volumes: vec![VolumeConfig {
-            block_bytes: 512,
-            metadata_bytes: 0,
-            capacity_blocks: user_bytes / Work::BLOCK as u64,
-        }],
+        volumes: vec![VolumeConfig::new(512, 0, user_bytes / Work::BLOCK as u64)],
         ..SsdConfig::default()
     };
     let geometry = config.checked().map_err(|error| anyhow!(error.0))?;

@@ -112,7 +112,7 @@ pub fn run(options: &Options) -> Result<bool> {
 fn drive(extent: &Extent) -> Result<Ssd<HollowStore>> {
     let block_bytes = 4096;
     let blocks = extent.media / u64::from(block_bytes) / u64::from(extent.namespaces);
-    let volume = VolumeConfig { block_bytes, metadata_bytes: 0, capacity_blocks: blocks };
+    let volume = VolumeConfig::new(block_bytes, 0, blocks);
     let config = SsdConfig {
         geometry: GeometryConfig { user_bytes: extent.media, ..GeometryConfig::default() },
         volumes: vec![volume; extent.namespaces as usize],

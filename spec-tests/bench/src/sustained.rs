@@ -93,8 +93,7 @@ impl Window {
 impl Drive {
     fn new(options: &Options) -> Result<Self> {
         let user_bytes = options.mebibytes << 20;
-        let volume =
-            VolumeConfig { block_bytes: UNIT, metadata_bytes: 0, capacity_blocks: user_bytes / u64::from(UNIT) };
+        let volume = VolumeConfig::new(UNIT, 0, user_bytes / u64::from(UNIT));
         let config = SsdConfig {
             geometry: GeometryConfig {
                 user_bytes,

@@ -138,5 +138,5 @@ pub(super) fn plain(line_units: u32, user_lines: u32, spare_lines: u32) -> SsdCo
 
 /// A volume over all of the user's space.
 pub(super) fn volume(block_bytes: u32, user_bytes: u64) -> VolumeConfig {
-    VolumeConfig { block_bytes, metadata_bytes: 0, capacity_blocks: user_bytes / u64::from(block_bytes) }
+    VolumeConfig::new(block_bytes, 0, user_bytes / u64::from(block_bytes))
 }

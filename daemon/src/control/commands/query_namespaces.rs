@@ -23,6 +23,8 @@ pub struct Namespace {
     eui64: u64,
     /// NSZE.
     size_blocks: u64,
+    /// As many blocks as it can have: `namespace-resize`.
+    size_blocks_max: u64,
     /// NCAP.
     capacity_blocks: u64,
     /// NUSE: blocks that hold data.
@@ -79,12 +81,15 @@ impl Execute for QueryNamespaces {
     fn execute(self, device: &mut Device<'_>) -> Result<Vec<Namespace>, Refusal> {
         let controller = &device.controller;
         let active = controller.config().namespaces.iter();
-        let active = active.filter_map(|config| Some((config, controller.identify_namespace(config.nsid)?)));
-        Ok(active.map(|(config, data)| namespace(config, &data)).collect())
+        let active = active.filter_map(|config| {
+            let most = controller.namespace_blocks_max(config.nsid)?;
+            Some(namespace(config, &controller.identify_namespace(config.nsid)?, most))
+        });
+        Ok(active.collect())
     }
 }
 
-fn namespace(config: &controller::config::NamespaceConfig, data: &identify::Namespace) -> Namespace {
+fn namespace(config: &controller::config::NamespaceConfig, data: &identify::Namespace, most: u64) -> Namespace {
     let format = data.lbaf[usize::from(data.flbas & 0xf)];
     let nguid = (data.nguid != [0; 16]).then(|| data.nguid.iter().map(|byte| format!("{byte:02x}")).collect());
     Namespace {
@@ -93,6 +98,7 @@ fn namespace(config: &controller::config::NamespaceConfig, data: &identify::Name
         nguid,
         eui64: u64::from_be_bytes(data.eui64),
         size_blocks: data.nsze.get(),
+        size_blocks_max: most,
         capacity_blocks: data.ncap.get(),
         used_blocks: data.nuse.get(),
         format: Format {

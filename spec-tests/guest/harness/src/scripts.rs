@@ -27,5 +27,7 @@ pub const POWERLESS: &str = include_str!("../../scripts/powerless.sh");
 pub const POWER_CUT: &str = include_str!("../../scripts/powercut.sh");
 /// A block that cannot be read until it is written.
 pub const MEDIUM: &str = include_str!("../../scripts/medium.sh");
+/// A disk that gets another size under a mounted file system.
+pub const RESIZE: &str = include_str!("../../scripts/resize.sh");
 /// What `make demo` shows.
 pub const DEMO: &str = include_str!("../../scripts/demo.sh");

@@ -92,7 +92,7 @@ impl Dice {
             let per_unit = u64::from(unit_bytes / block_bytes);
             let short = self.below(per_unit);
             let capacity_blocks = units / count * per_unit - short;
-            volumes.push(VolumeConfig { block_bytes, metadata_bytes: 0, capacity_blocks });
+            volumes.push(VolumeConfig::new(block_bytes, 0, capacity_blocks));
         }
         let line_units = u64::from(line / unit_bytes);
         let atomic_units = (1 + self.below(4)).min(line_units - 1).max(1);

@@ -1,0 +1,149 @@
+//! A namespace gets another size while the host uses it: by order of whoever runs the device, as a namespace management of the
+//! subsystem would do it. Owns the order among commands, and what the host is told. Where the blocks lie is the media's affair.
+//!
+//! Commands that were taken before end first, under the old size; until the media is done no other is taken from an I/O queue, so that
+//! each command knows one size. The admin queue goes on.
+
+use std::collections::BTreeSet;
+
+use media::{MediaError, Nanoseconds, Outcome, Request, Submitted, Token, VolumeId};
+use nvme_spec::log::{CHANGED_NAMESPACES_BYTES, Event};
+use thiserror::Error;
+
+use crate::Controller;
+
+/// No command has this token.
+pub(crate) const RESIZE_TOKEN: Token = Token(u64::MAX - 3);
+
+/// Why a namespace keeps its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ResizeError {
+    /// There is no such namespace.
+    #[error("there is no namespace {0}")]
+    NoSuchNamespace(u32),
+    /// It cannot have so many blocks.
+    #[error("{blocks} blocks: this namespace can have 1 to {most}")]
+    Size {
+        /// How many were asked for.
+        blocks: u64,
+        /// How many it can have.
+        most: u64,
+    },
+    /// One at a time.
+    #[error("another resize is under way")]
+    Busy,
+    /// There is no power, or it went on the way: after that the namespace has the old size or the new one.
+    #[error("power is off")]
+    NoPower,
+    /// The media failed on the way. What Identify says now is so.
+    #[error("the media failed: {0:?}")]
+    Media(MediaError),
+}
+
+/// One that was begun.
+#[derive(Clone, Copy, Debug)]
+struct UnderWay {
+    nsid: u32,
+    volume: VolumeId,
+    blocks: u64,
+    at_media: bool,
+}
+
+/// The state of resizing.
+#[derive(Debug, Default)]
+pub(crate) struct Resizing {
+    under_way: Option<UnderWay>,
+    ended: Option<Result<(), ResizeError>>,
+    /// Namespaces whose Identify data changed since the host read the Changed Attached Namespace List.
+    changed: BTreeSet<u32>,
+}
+
+impl Resizing {
+    /// Whether commands of I/O queues stay there.
+    #[inline]
+    pub(crate) const fn holds_back(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// The host read the list and did not ask to retain the event.
+    pub(crate) fn log_read(&mut self) {
+        self.changed.clear();
+    }
+
+    /// The Changed Attached Namespace List (Base 2.1 section 5.1.12.1.5). There are never more namespaces than it has room for.
+    pub(crate) fn list(&self) -> Vec<u8> {
+        let mut page: Vec<u8> = self.changed.iter().flat_map(|nsid| nsid.to_le_bytes()).collect();
+        assert!(page.len() <= CHANGED_NAMESPACES_BYTES, "at most 1024 namespaces");
+        page.resize(CHANGED_NAMESPACES_BYTES, 0);
+        page
+    }
+}
+
+impl Controller {
+    /// Begins to give a namespace so many blocks. [`Self::resized`] tells how it ended; steps carry it out.
+    ///
+    /// # Errors
+    /// It cannot be; nothing was begun.
+    pub fn resize(&mut self, nsid: u32, blocks: u64) -> Result<(), ResizeError> {
+        if !self.power_is_on() {
+            return Err(ResizeError::NoPower);
+        }
+        if self.resizing.under_way.is_some() {
+            return Err(ResizeError::Busy);
+        }
+        let namespace = self.namespaces.get(nsid).ok_or(ResizeError::NoSuchNamespace(nsid))?;
+        let most = namespace.shape.capacity_blocks_max;
+        if !(1..=most).contains(&blocks) {
+            return Err(ResizeError::Size { blocks, most });
+        }
+        let volume = namespace.volume;
+        self.resizing.under_way = Some(UnderWay { nsid, volume, blocks, at_media: false });
+        self.resizing.ended = None;
+        Ok(())
+    }
+
+    /// How the resize that was begun last has ended, once; `None` while it is under way.
+    ///
+    /// # Errors
+    /// The namespace may have its old size.
+    pub fn resized(&mut self) -> Option<Result<(), ResizeError>> {
+        if self.power_is_on() && self.resizing.under_way.is_some() {
+            return None;
+        }
+        // A loss of power forgets it.
+        Some(self.resizing.ended.take().unwrap_or(Err(ResizeError::NoPower)))
+    }
+
+    /// Hands the resize to the media when nothing else is under way.
+    pub(crate) fn go_on_resizing(&mut self, now: Nanoseconds) -> bool {
+        let quiet = self.in_flight.len() == 0;
+        let Some(resize) = self.resizing.under_way.as_mut().filter(|resize| quiet && !resize.at_media) else {
+            return false;
+        };
+        resize.at_media = true;
+        let (volume, blocks) = (resize.volume, resize.blocks);
+        match self.media.submit(now, RESIZE_TOKEN, volume, Request::Resize { blocks }) {
+            Submitted::Pending => {}
+            Submitted::Done(outcome) => self.end_resize(outcome),
+        }
+        true
+    }
+
+    /// The media is done: the namespace is as the media says now, also where it failed on the way.
+    pub(crate) fn end_resize(&mut self, outcome: Outcome) {
+        let Some(resize) = self.resizing.under_way.take() else { return };
+        self.resizing.ended = Some(outcome.map_err(|error| match error {
+            MediaError::PowerLost => ResizeError::NoPower,
+            other => ResizeError::Media(other),
+        }));
+        self.arbiter.unblock();
+        let shape = self.media.shape(resize.volume).expect("a volume stays");
+        if self.namespaces.reshape(resize.nsid, shape) {
+            self.resizing.changed.insert(resize.nsid);
+            // B78: a size that changed is told to a host that wants to hear of it.
+            if self.features.hears_of_namespaces() {
+                self.events.raise(Event::NAMESPACE_CHANGED);
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The way back: the socket on which the client hears what it has not asked for (vhost-user, "Back-end communication"). rust-vmm's
+//! request handler keeps that socket to itself and has no words for the one message that a disk needs, so we take a copy of its descriptor
+//! before the handler sees the message, and write those words ourselves.
+
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::unix::net::UnixStream;
+
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
+
+/// VHOST_USER_BACKEND_CONFIG_CHANGE_MSG.
+const CONFIG_CHANGE: u32 = 2;
+/// Flags of a message: version 1, and no reply is needed.
+const VERSION: u32 = 1;
+/// Code, flags, and that nothing follows.
+pub(crate) const CONFIG_CHANGED: [[u8; 4]; 3] = [CONFIG_CHANGE.to_le_bytes(), VERSION.to_le_bytes(), [0; 4]];
+
+/// A copy of the descriptor that comes with the message at the head of a stream, which stays where it is.
+pub(crate) fn peek(stream: &UnixStream) -> io::Result<Option<UnixStream>> {
+    let mut byte = [0];
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut room);
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    recvmsg(stream, &mut [IoSliceMut::new(&mut byte)], &mut control, flags)?;
+    let descriptors = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    Ok(descriptors.flatten().next().map(UnixStream::from))
+}
+
+/// Tells the client that the configuration space changed; `false` if it has no room for that now.
+pub(crate) fn tell_config_changed(channel: &UnixStream) -> io::Result<bool> {
+    let message = CONFIG_CHANGED.as_flattened();
+    match send(channel, message, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        Ok(sent) if sent == message.len() => Ok(true),
+        Ok(_) => Err(io::ErrorKind::WriteZero.into()),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_does_not_read_is_told_later_and_one_that_is_gone_never() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let mut told = 0;
+        while tell_config_changed(&ours).expect("it is there") {
+            told += 1;
+        }
+        assert!(told > 0);
+        let mut message = [0; 12];
+        io::Read::read_exact(&mut &theirs, &mut message).expect("told");
+        assert_eq!(message, [2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+        drop(theirs);
+        assert!(tell_config_changed(&ours).is_err());
+    }
+}
