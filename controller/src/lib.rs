@@ -632,9 +632,7 @@ impl Controller {
         if !self.registers.is_running() || !self.bus_master {
             return media;
         }
-        [media, self.interrupts.next_event(), self.keep_alive, self.absence.end_of_patience()]
-            .into_iter()
-            .flatten()
-            .min()
+        let waits = Nanoseconds::earliest(self.keep_alive, self.absence.end_of_patience());
+        Nanoseconds::earliest(Nanoseconds::earliest(media, self.interrupts.next_event()), waits)
     }
 }

@@ -87,9 +87,15 @@ impl Controller {
 /// What an entry asks for, if it can go the short way. Whether its blocks are there the media says.
 #[inline]
 fn plain(namespaces: &Namespaces, entry: &Command, page_bytes: u64) -> Option<Plain> {
-    let writes = NvmOpcode(entry.opcode) == NvmOpcode::WRITE;
-    // No flags: PRP entries, and no fused pair.
-    if entry.flags != 0 || !(writes || NvmOpcode(entry.opcode) == NvmOpcode::READ) || entry.force_unit_access() {
+    const WRITE: u16 = NvmOpcode::WRITE.0 as u16;
+    const READ: u16 = NvmOpcode::READ.0 as u16;
+    // No flags, which are the upper byte: PRP entries, and no fused pair.
+    let writes = match u16::from_le_bytes([entry.opcode, entry.flags]) {
+        WRITE => true,
+        READ => false,
+        _ => return None,
+    };
+    if entry.force_unit_access() {
         return None;
     }
     let namespace = namespaces.get(entry.nsid.get())?;

@@ -5,6 +5,16 @@
 pub struct Nanoseconds(pub u64);
 
 impl Nanoseconds {
+    /// The earlier of two times that may not be there.
+    #[must_use]
+    #[inline]
+    pub fn earliest(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
     /// This time moved `delta` into the future; it stops at the largest time there is.
     #[must_use]
     pub const fn plus(self, delta: Self) -> Self {

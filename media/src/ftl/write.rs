@@ -79,56 +79,34 @@ impl<S: Store> Ftl<S> {
     /// old contents, and of a write that is not grouped some may have the new ones.
     #[inline]
     pub(crate) fn write(&mut self, span: &Span, source: &mut dyn Source, tag: Tag) -> Result<(), MediaError> {
-        self.write_by::<true>(span, source, tag)
+        self.tag = tag;
+        self.write_units(span, source, !tag.loose)
     }
 
-    /// The same where nothing is armed and power is there: whole units then go by without a look at the breaker.
+    /// The same where nothing is armed and power is there: a whole unit then goes by without a look at the breaker.
     #[inline]
     pub(crate) fn write_ordinary(&mut self, span: &Span, source: &mut dyn Source, tag: Tag) -> Result<(), MediaError> {
-        self.write_by::<false>(span, source, tag)
-    }
-
-    #[inline]
-    fn write_by<const ATTENTIVE: bool>(
-        &mut self,
-        span: &Span,
-        source: &mut dyn Source,
-        tag: Tag,
-    ) -> Result<(), MediaError> {
         self.tag = tag;
         if span.bytes == self.geometry.unit_bytes() && span.offset == 0 && span.metadata_bytes == 0 {
-            return self.write_unit::<ATTENTIVE>(span.first, source);
+            return self.write_unit(span.first, source);
         }
         self.write_units(span, source, !tag.loose)
     }
 
     /// Writes one whole unit, which is a group of its own: what most writes are.
     #[inline]
-    fn write_unit<const ATTENTIVE: bool>(
-        &mut self,
-        unit: LogicalUnit,
-        source: &mut dyn Source,
-    ) -> Result<(), MediaError> {
+    fn write_unit(&mut self, unit: LogicalUnit, source: &mut dyn Source) -> Result<(), MediaError> {
         const FULL: MediaError = MediaError::WriteFailed { first: Lba(0) };
         self.make_room(1).map_err(|_| FULL)?;
         let slot = self.take_slot(HOST).ok_or(FULL)?;
         let (line, bytes, sequence) = (self.streams[HOST].line, self.geometry.unit_bytes(), self.sequence);
         self.note_single(slot, unit, bytes);
-        let offset = self.geometry.data_offset(slot);
-        let memory =
-            if ATTENTIVE { self.nand.stage(line, offset, bytes) } else { self.nand.store.stage(line, offset, bytes) };
+        let memory = self.nand.store.stage(line, self.geometry.data_offset(slot), bytes);
         if source.fill(0, memory).is_err() {
             self.abandon(sequence);
             return Err(MediaError::HostMemory);
         }
-        if ATTENTIVE {
-            self.reached(Step::DataTransferred);
-            self.reached(Step::UnitStaged);
-        }
         self.show(unit, self.geometry.physical(line, slot), sequence);
-        if ATTENTIVE {
-            self.reached(Step::GroupStaged);
-        }
         self.destage(self.limits.staged_units);
         self.checkpoint_step();
         Ok(())

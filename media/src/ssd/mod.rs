@@ -447,7 +447,7 @@ impl<S: Store> Media for Ssd<S> {
         let due = self.pending.first_key_value().map(|(key, _)| key.0);
         let destage = self.staged_since.map(|since| since.plus(self.config.cache.age_max));
         // What waits for the host's disk has no time: the store's waker says when to look again.
-        [due, destage, self.late_commit].into_iter().flatten().min()
+        Nanoseconds::earliest(Nanoseconds::earliest(due, destage), self.late_commit)
     }
 
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {

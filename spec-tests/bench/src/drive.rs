@@ -5,7 +5,6 @@ use anyhow::{Context as _, anyhow};
 use controller::config::{Config, DeviceOptions, Doorbells, NamespaceOptions};
 use controller::dma::{DoorbellPage, GuestMemory};
 use controller::{Controller, InterruptMode};
-use media::ftl::gc::Tuning;
 use media::geometry::GeometryConfig;
 use media::ssd::{Ssd, SsdConfig, VolumeConfig};
 use media::store::MemoryStore;
@@ -32,7 +31,6 @@ pub const BATCH_TIME: Nanoseconds = Nanoseconds(5_000);
 pub fn drive(user_bytes: u64) -> anyhow::Result<Ssd<MemoryStore>> {
     let small = user_bytes < 1 << 30;
     let (pages_per_block, spare_per_million_of_user) = if small { (4, 500_000) } else { (64, 125_000) };
-    let reserve_lines = if small { 3 } else { Tuning::default().reserve_lines };
     let config = SsdConfig {
         geometry: GeometryConfig {
             user_bytes,
@@ -40,7 +38,6 @@ pub fn drive(user_bytes: u64) -> anyhow::Result<Ssd<MemoryStore>> {
             spare_per_million_of_user,
             ..GeometryConfig::default()
         },
-        tuning: Tuning { reserve_lines, ..Tuning::default() },
         volumes: vec![VolumeConfig::new(512, 0, user_bytes / Work::BLOCK as u64)],
         ..SsdConfig::default()
     };

@@ -65,7 +65,7 @@ const SLACK_PERCENT: f64 = 2.0;
 /// Batches of the shorter run, and what the longer one has on top: enough for many lines of the small drive.
 const BATCHES: u32 = 128;
 const BATCHES_MORE: u32 = 1024;
-/// The volume, and the part of it that is worked on: so small that collection has nothing to move.
+/// The volume, and the part of it that random work is done on.
 const VOLUME_BYTES: u64 = 16 << 20;
 const WORKING_BYTES: u64 = 2 << 20;
 
@@ -77,7 +77,9 @@ impl Case {
             Self::Write512 => (NvmOpcode::WRITE, 512),
             Self::Write4096 | Self::Write4096Random => (NvmOpcode::WRITE, 4096),
         };
-        Work { opcode, bytes, extent: WORKING_BYTES, sequential: self == Self::Write4096 }
+        let sequential = self == Self::Write4096;
+        let extent = if sequential { VOLUME_BYTES } else { WORKING_BYTES };
+        Work { opcode, bytes, extent, sequential }
     }
 
     fn name(self) -> String {
