@@ -3,6 +3,9 @@
 //! answers most of them at once; nothing is kept of those. Whatever else a command is or needs, a refusal included, it stays in its
 //! queue for the long way (`turn`).
 
+use std::hint::black_box;
+
+use media::power::Mark;
 use media::{Lba, LbaRange, MediaError, Nanoseconds, VolumeId};
 use nvme_spec::Command;
 use nvme_spec::opcode::NvmOpcode;
@@ -39,15 +42,17 @@ impl Controller {
         let Some(media) = self.media.ordinary(now) else { return 0 };
         let Some(mut pair) = self.queues.pair(id) else { return 0 };
         let (mut done, mut failed) = (0, None);
-        let (entries, names) = pair.look(memory, most);
-        for entry in entries {
+        let (entries, first) = pair.look(memory, most);
+        while let Some(entry) = entries.get(done) {
             let Some(Plain { volume, writes, range, data }) = plain(&self.namespaces, entry, page_bytes) else { break };
             if !alone && self.order.may_meet(volume, range) {
                 break;
             }
             let mut data = Piece::new(memory, data);
             let outcome = if writes {
-                media.write(names.of(entry, done), volume, range, &mut data)
+                // The name is made here and nowhere else: the compiler would count it along for every read.
+                let ordinal = first + black_box(done) as u64;
+                media.write(Mark::new(id, entry.cid.get(), ordinal), volume, range, &mut data)
             } else {
                 media.read(volume, range, &mut data)
             };

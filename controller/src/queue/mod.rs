@@ -7,7 +7,6 @@ mod permit;
 mod sq;
 mod state;
 
-use media::power::Mark;
 use nvme_spec::command::fuse;
 use nvme_spec::{Command, Completion, Status};
 
@@ -290,21 +289,6 @@ pub(crate) struct Pair<'a> {
     taken: &'a mut u64,
 }
 
-/// The names of commands that were looked at.
-#[derive(Clone, Copy)]
-pub(crate) struct Names {
-    queue: u16,
-    taken: u64,
-}
-
-impl Names {
-    /// The name of a command before which so many are taken.
-    #[inline]
-    pub(crate) fn of(self, command: &Command, before: usize) -> Mark {
-        Mark::new(self.queue, command.cid.get(), self.taken + 1 + before as u64)
-    }
-}
-
 impl Pair<'_> {
     /// The identifier of the completion queue.
     pub(crate) fn completion_queue(&self) -> u16 {
@@ -312,11 +296,11 @@ impl Pair<'_> {
     }
 
     /// The next commands, `most` at most, which stay where they are: those that are read together, and no more than there are slots
-    /// for their completions; and the names that they will have. None where there are none or they cannot be read.
+    /// for their completions; and the ordinal that the first of them will have. None where there are none or they cannot be read.
     #[inline]
-    pub(crate) fn look<M: GuestMemory>(&mut self, memory: &M, most: usize) -> (&[Command], Names) {
-        let names = Names { queue: self.id, taken: *self.taken };
-        (self.submission.look(memory, most.min(self.completion.free())), names)
+    pub(crate) fn look<M: GuestMemory>(&mut self, memory: &M, most: usize) -> (&[Command], u64) {
+        let first = *self.taken + 1;
+        (self.submission.look(memory, most.min(self.completion.free())), first)
     }
 
     /// Takes the first so many of the commands that [`Self::look`] showed and answers them with success.

@@ -204,7 +204,7 @@ mod tests {
     fn broken() -> (Campaign, Tally, Vec<Shrunk>) {
         let misbehaviour = media::fault::Misbehaviour { ignored_flush: true, ..Default::default() };
         let wishes = Wishes { misbehaviour, ..Wishes::default() };
-        let campaign = Campaign { seed: 1, cuts: 1000, shard: (0, 1), runs: 1, wishes, keep_going: false };
+        let campaign = Campaign { seed: 1, cuts: 10_000, shard: (0, 1), runs: 1, wishes, keep_going: false };
         let mut shrunk = Vec::new();
         let tally = campaign.run(|judged| {
             if let Err(failure) = &judged.outcome {

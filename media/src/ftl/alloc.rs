@@ -190,7 +190,7 @@ impl<S: Store> Ftl<S> {
             frontier.records[frontier.next as usize] = Record::PADDING;
             frontier.next += 1;
             frontier.staged_total += 1;
-            self.collector.unpaid += 1;
+            self.collector.padded += 1;
         }
     }
 

@@ -70,8 +70,8 @@ pub struct Collector {
     /// Slots that the host has paid for, times the units of a line.
     credit: u64,
     cost: u64,
-    /// Slots used up, by writes and by padding, since the host paid last.
-    pub(crate) unpaid: u32,
+    /// Slots used up by padding since the host paid last.
+    pub(crate) padded: u32,
     next_wear: Option<u32>,
 }
 
@@ -86,7 +86,7 @@ impl Collector {
             records: Vec::with_capacity(geometry.units_per_line as usize),
             credit: 0,
             cost: 1,
-            unpaid: 0,
+            padded: 0,
             next_wear: None,
         }
     }
@@ -109,21 +109,11 @@ impl<S: Store> Ftl<S> {
     /// [`NoRoom`] where nothing can be collected any more.
     #[inline]
     pub(crate) fn make_room(&mut self, units: u32) -> Result<(), NoRoom> {
-        self.collector.unpaid += units;
-        let needs_line = self.needs_line(units);
-        // What goes into one page is paid for together.
-        if needs_line || self.collector.unpaid >= self.geometry.units_per_program {
-            self.pay_if_due();
-        }
-        if !needs_line && !self.read_only { Ok(()) } else { self.make_room_for_line(units) }
-    }
-
-    /// Pays for what was written since. While no line is collected and enough are free there is nothing to pay.
-    fn pay_if_due(&mut self) {
-        let slots = std::mem::take(&mut self.collector.unpaid);
+        // While no line is collected and enough are free there is nothing to pay.
         if self.collector.victim.is_some() || self.lines.free() + self.lines.drained() < self.tuning.reserve_lines {
-            self.pay(slots);
+            self.pay(units);
         }
+        if !self.needs_line(units) && !self.read_only { Ok(()) } else { self.make_room_for_line(units) }
     }
 
     #[inline(never)]
@@ -144,14 +134,15 @@ impl<S: Store> Ftl<S> {
         host.line == super::alloc::NO_LINE || self.geometry.units_per_line - host.next < units
     }
 
-    fn pay(&mut self, slots: u32) {
+    fn pay(&mut self, units: u32) {
         let reserve = self.tuning.reserve_lines;
-        let (slots, line) = (u64::from(slots), u64::from(self.geometry.units_per_line));
+        let used = u64::from(units + std::mem::take(&mut self.collector.padded));
+        let line = u64::from(self.geometry.units_per_line);
         // Chance makes the collector late now and then, and nothing would make up for it: twice as fast for a missing line.
         let behind = (reserve - 1).saturating_sub(self.lines.free() + self.lines.drained());
-        self.collector.credit += slots * line * u64::from(1 + behind);
+        self.collector.credit += used * line * u64::from(1 + behind);
         // A victim that is nearly full gives nothing however much is paid.
-        let mut most = slots * line;
+        let mut most = u64::from(units) * line;
         // One line at a time is moved for the sake of wear: it gives no room.
         let mut wear = true;
         while !self.read_only && (self.collector.victim.is_some() || self.find_work(wear)) {

@@ -163,7 +163,8 @@ impl<S: Store> Nand<S> {
     /// # Errors
     /// [`ProgramFailed`], after which the rest of the line cannot be programmed.
     pub fn program(&mut self, line: u32, first_slot: u32, records: &[Record]) -> Result<(), ProgramFailed> {
-        if self.power.reached(Step::PageProgram) {
+        let attentive = self.power.attentive();
+        if attentive && self.power.reached(Step::PageProgram) {
             return Ok(());
         }
         assert_eq!(self.next_slot[line as usize], first_slot, "pages are programmed in order, once, after an erase");
@@ -173,7 +174,7 @@ impl<S: Store> Nand<S> {
             self.next_slot[line as usize] = u32::MAX;
             return Err(ProgramFailed { plane: self.plane_of(first_slot) });
         }
-        if self.power.reached(Step::PageHalfProgrammed) {
+        if attentive && self.power.reached(Step::PageHalfProgrammed) {
             self.store.program(line, first_slot, &records[..records.len() / 2]);
             return Ok(());
         }
@@ -181,7 +182,9 @@ impl<S: Store> Nand<S> {
         self.next_slot[line as usize] = first_slot + self.units_per_program;
         count_page(&mut self.ledger, records, 1 << self.unit_shift);
         self.time_program(first_slot);
-        self.power.reached(Step::PageProgrammed);
+        if attentive {
+            self.power.reached(Step::PageProgrammed);
+        }
         Ok(())
     }
 
