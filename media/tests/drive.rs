@@ -1,5 +1,8 @@
 //! The drive through its seam: what each promise of `volume.rs` and of the configuration means, one sentence a test.
 
+mod fill;
+
+use fill::Fill;
 use media::ftl::gc::Tuning;
 use media::ftl::line::VictimPolicy;
 use media::ftl::write::unit_amplification;
@@ -8,18 +11,8 @@ use media::nand::timing::NandTimes;
 use media::power::{Arming, CutPolicy, Random, Step, VolatileEntry};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, SsdStatus, VolumeConfig};
 use media::store::{ImageStore, MemoryStore, Store, TwinDisk};
-use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
+use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
-
-#[derive(Clone, Copy)]
-struct Fill(u8);
-
-impl Source for Fill {
-    fn fill(&mut self, _offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-        into.fill(self.0);
-        Ok(())
-    }
-}
 
 /// Notes the pieces in which data came, and that all of it is one byte.
 #[derive(Default)]

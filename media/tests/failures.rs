@@ -3,33 +3,20 @@
 //!
 //! `MEDIA_SEED=n` and `MEDIA_CASES=n` as elsewhere.
 
+mod bytes;
+mod fill;
+
+use bytes::Bytes;
+use fill::Fill;
 use media::geometry::GeometryConfig;
 use media::power::{CutPolicy, Random};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::MemoryStore;
-use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
+use media::volume::{Media, MediaError, Outcome, Request, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
 
 const BLOCK: usize = 4096;
 const BLOCKS: u64 = 256;
-
-struct Fill(u8);
-
-impl Source for Fill {
-    fn fill(&mut self, _offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-        into.fill(self.0);
-        Ok(())
-    }
-}
-
-struct Bytes(Vec<u8>);
-
-impl Sink for Bytes {
-    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
-        self.0[offset..offset + from.len()].copy_from_slice(from);
-        Ok(())
-    }
-}
 
 /// Lines of 32 units, and twice as many as the user's space takes.
 fn config(random: &mut Random) -> SsdConfig {

@@ -2,17 +2,20 @@
 //!
 //! `MEDIA_KILLS=n` kills more often; `MEDIA_SEED=n` takes another seed.
 
+mod bytes;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use bytes::Bytes;
 use media::geometry::GeometryConfig;
 use media::journal::METADATA_PAGE;
 use media::power::Random;
 use media::root::Layout;
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::{FileOptions, FileStore, Habits, StoreError, inspect, inspect_file};
-use media::volume::{Fault, Media, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
+use media::volume::{Fault, Media, Outcome, Request, Source, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
 
 const BLOCKS: u64 = 1024;
@@ -99,18 +102,9 @@ impl Source for Stamp {
     }
 }
 
-struct Block(Vec<u8>);
-
-impl Sink for Block {
-    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
-        self.0[offset..offset + from.len()].copy_from_slice(from);
-        Ok(())
-    }
-}
-
 /// The write that a block shows; the block must be whole.
 fn shown(ssd: &mut Ssd<FileStore>, lba: u64) -> u64 {
-    let mut block = Block(vec![0; 4096]);
+    let mut block = Bytes(vec![0; 4096]);
     let range = LbaRange::new(Lba(lba), 1);
     assert_eq!(submit(ssd, Request::Read { range, into: &mut block, force: false }), Ok(()));
     let value = u64::from_le_bytes(block.0[..8].try_into().unwrap());

@@ -3,29 +3,25 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "tests know their numbers")]
 
+mod bytes;
+mod fill;
+
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hasher};
 
+use bytes::Bytes;
+use fill::Fill;
 use media::fault::{LATE_LOSS_WINDOW, MISDIRECTED_ONE_IN, Misbehaviour};
 use media::geometry::GeometryConfig;
 use media::power::{Arming, Cut, CutPolicy, Fate, PowerAtomicity, Profile, Random, Step, Steps, VolatileEntry};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::{MemoryStore, Store};
-use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
+use media::volume::{Fault, Media, MediaError, Outcome, Request, Source, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
 
 const BLOCK: usize = 4096;
 /// Blocks that histories work on.
 const BLOCKS: u64 = 32;
-
-struct Fill(u8);
-
-impl Source for Fill {
-    fn fill(&mut self, _offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-        into.fill(self.0);
-        Ok(())
-    }
-}
 
 /// Memory of the host that is gone from the second block on.
 struct Gone;
@@ -34,15 +30,6 @@ impl Source for Gone {
     fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
         into.fill(0xee);
         if offset + into.len() > BLOCK { Err(Fault) } else { Ok(()) }
-    }
-}
-
-struct Bytes(Vec<u8>);
-
-impl Sink for Bytes {
-    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
-        self.0[offset..offset + from.len()].copy_from_slice(from);
-        Ok(())
     }
 }
 

@@ -2,37 +2,24 @@
 //! that remembers it. Random resizes among everything else are in `model.rs`.
 #![expect(clippy::cast_possible_truncation, reason = "tests know their numbers")]
 
+mod bytes;
+mod fill;
+
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+use fill::Fill;
 use media::geometry::GeometryConfig;
 use media::power::{Arming, Cut, CutPolicy, Step};
 use media::ssd::{Ssd, SsdConfig, VolumeConfig};
 use media::store::{FileOptions, FileStore, MemoryStore, Store, inspect};
-use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
+use media::volume::{Media, MediaError, Outcome, Request, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
 
 const BLOCK: usize = 4096;
 /// Blocks of the first volume: at first, and as many as it may have. Neither is a whole number of units of 16 KiB.
 const BLOCKS: u64 = 61;
 const MOST: u64 = 122;
-
-struct Fill(u8);
-
-impl Source for Fill {
-    fn fill(&mut self, _offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-        into.fill(self.0);
-        Ok(())
-    }
-}
-
-struct Bytes(Vec<u8>);
-
-impl Sink for Bytes {
-    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
-        self.0[offset..offset + from.len()].copy_from_slice(from);
-        Ok(())
-    }
-}
 
 /// A volume with room, and behind it one that nothing may happen to.
 fn config(unit_bytes: u32) -> SsdConfig {

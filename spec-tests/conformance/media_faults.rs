@@ -3,15 +3,14 @@
 
 use media::Nanoseconds;
 use media::fault::CORRECTABLE_BITS;
-use media::geometry::GeometryConfig;
 use media::nand::timing::NandTimes;
-use media::ssd::{CacheConfig, SsdConfig};
+use media::ssd::CacheConfig;
 use nvme_host::Host;
 use nvme_host::admin::LogArguments;
 use nvme_spec::Status;
 use nvme_spec::log::{ErrorEntry, LogId, Smart};
 use spec_tests::golden::parsed;
-use spec_tests::rig::{Build, DriveFaults, MEMORY, Rig, STEP};
+use spec_tests::rig::{Build, DriveFaults, MEMORY, Rig, STEP, small_drive};
 
 use crate::support::{read_block, reap_all};
 use crate::verbs::bare;
@@ -20,16 +19,7 @@ const BLOCK: usize = 4096;
 
 /// A drive of 4 MiB in blocks and units of 4 KiB, with lines of 128 KiB.
 fn build(faults: DriveFaults) -> Build {
-    let geometry = GeometryConfig {
-        user_bytes: 4 << 20,
-        channels: 2,
-        dies_per_channel: 1,
-        planes_per_die: 1,
-        pages_per_block: 4,
-        spare_per_million_of_user: 250_000,
-        ..GeometryConfig::default()
-    };
-    let drive = SsdConfig { geometry, power_atomic_bytes: 16 << 10, ..SsdConfig::default() };
+    let drive = small_drive(4 << 20, 4096);
     Build { namespaces: vec![(4096, 1024)], drive: Some(drive), faults, ..Build::default() }
 }
 

@@ -2,9 +2,7 @@
 //! power-on, over namespaces that hold what was promised (rule B29 and the outcome table of the contract across a loss of power).
 
 use controller::power::{Change, FateName, Observable, PowerReport};
-use media::geometry::GeometryConfig;
 use media::power::{Arming, CommandMatch, Cut, CutPolicy, Step};
-use media::ssd::SsdConfig;
 use media::{Lba, LbaRange};
 use nvme_host::admin::LogArguments;
 use nvme_host::io::block_command;
@@ -14,7 +12,7 @@ use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::register::{self, ControllerStatus};
 use nvme_spec::{Command, Status};
 use spec_tests::golden::parsed;
-use spec_tests::rig::{Build, MEMORY, Rig};
+use spec_tests::rig::{Build, MEMORY, Rig, small_drive};
 
 use crate::support::registers;
 
@@ -22,16 +20,7 @@ const BLOCK: usize = 4096;
 
 /// A drive of 4 MiB in blocks and units of 4 KiB that keeps four blocks together.
 fn build() -> Build {
-    let geometry = GeometryConfig {
-        user_bytes: 4 << 20,
-        channels: 2,
-        dies_per_channel: 1,
-        planes_per_die: 1,
-        pages_per_block: 4,
-        spare_per_million_of_user: 250_000,
-        ..GeometryConfig::default()
-    };
-    let drive = SsdConfig { geometry, power_atomic_bytes: 16 << 10, ..SsdConfig::default() };
+    let drive = small_drive(4 << 20, 4096);
     Build { namespaces: vec![(4096, 1024)], drive: Some(drive), ..Build::default() }
 }
 

@@ -2,9 +2,7 @@
 //! 5.1.12.1.5).
 
 use controller::resize::ResizeError;
-use media::geometry::GeometryConfig;
 use media::power::{Arming, Cut, CutPolicy, Step};
-use media::ssd::SsdConfig;
 use media::{MediaError, Nanoseconds};
 use nvme_host::Host;
 use nvme_host::admin::LogArguments;
@@ -14,7 +12,7 @@ use nvme_spec::log::{CHANGED_NAMESPACES_BYTES, EnduranceGroup, LogId};
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Command, Status};
 use spec_tests::golden::parsed;
-use spec_tests::rig::{Build, MEMORY, Rig};
+use spec_tests::rig::{Build, MEMORY, Rig, small_drive};
 use spec_tests::slow_media::Asked;
 
 const BLOCK: usize = 4096;
@@ -29,17 +27,7 @@ const NAMESPACE_CHANGED: u32 = 0x0004_0002;
 
 /// A drive of 4 MiB: a namespace with room, and one without.
 fn build() -> Build {
-    let geometry = GeometryConfig {
-        user_bytes: 4 << 20,
-        channels: 2,
-        dies_per_channel: 1,
-        planes_per_die: 1,
-        pages_per_block: 4,
-        unit_bytes: 16384,
-        spare_per_million_of_user: 250_000,
-        ..GeometryConfig::default()
-    };
-    let drive = SsdConfig { geometry, power_atomic_bytes: 16 << 10, ..SsdConfig::default() };
+    let drive = small_drive(4 << 20, 16384);
     let namespaces = vec![(4096, BLOCKS), (4096, 256)];
     Build { namespaces, room: vec![MOST], drive: Some(drive), ..Build::default() }
 }

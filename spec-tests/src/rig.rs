@@ -6,6 +6,7 @@ use std::rc::Rc;
 use controller::config::{Config, DeviceOptions, Doorbells, NamespaceOptions};
 use controller::dma::DoorbellPage;
 use controller::{Controller, Effect, InterruptMode, bar};
+use media::geometry::GeometryConfig;
 use media::ssd::{Ssd, SsdConfig, VolumeConfig};
 use media::store::{MemoryStore, RamMedia};
 use media::{Lba, Media, Nanoseconds, VolumeId};
@@ -18,6 +19,22 @@ use crate::slow_media::{Behaviour, SlowMedia};
 pub const MEMORY: std::ops::Range<u64> = 0x10_0000..0x410_0000;
 /// How far time moves in one step of a rig.
 pub const STEP: Nanoseconds = Nanoseconds(1_000);
+
+/// A drive of so many bytes with few and short lines, so that little work meets all there is; it keeps 16 KiB together.
+#[must_use]
+pub fn small_drive(user_bytes: u64, unit_bytes: u32) -> SsdConfig {
+    let geometry = GeometryConfig {
+        user_bytes,
+        channels: 2,
+        dies_per_channel: 1,
+        planes_per_die: 1,
+        pages_per_block: 4,
+        unit_bytes,
+        spare_per_million_of_user: 250_000,
+        ..GeometryConfig::default()
+    };
+    SsdConfig { geometry, power_atomic_bytes: 16 << 10, ..SsdConfig::default() }
+}
 
 /// What a rig is made of. Change a field and call [`Build::rig`] or [`Build::host`].
 #[derive(Clone, Debug)]

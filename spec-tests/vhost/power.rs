@@ -1,9 +1,7 @@
 //! Power goes at any step while a driver has requests under way, and comes back: what is there is judged by the same oracle as for a
 //! PCI host. `SEED` and `CASES` choose the drives. Client and device are two threads, so that a seed does not repeat every moment.
 
-use media::geometry::GeometryConfig;
 use media::power::{Arming, Cut, CutPolicy};
-use media::ssd::SsdConfig;
 use oracle::checker::{Image, judge};
 use oracle::history::{CommandId, History, Namespace, Verb};
 use oracle::parameters::{Blocks, Fields, Parameters};
@@ -11,7 +9,7 @@ use oracle::stamp::Found;
 use rust_vmm_vhost::vhost_user::VhostUserFrontend;
 use rust_vmm_vhost::vhost_user::message::VhostUserConfigFlags;
 use spec_tests::random::{Random, cases, seed};
-use spec_tests::rig::Build;
+use spec_tests::rig::{Build, small_drive};
 
 use crate::device::Device;
 use crate::driver::{Driver, Wishes};
@@ -33,16 +31,7 @@ const LONGEST_BYTES: u64 = 64 << 10;
 
 /// A drive of 4 MiB that keeps 16 KiB together.
 fn build(block: u32) -> Build {
-    let geometry = GeometryConfig {
-        user_bytes: BYTES,
-        channels: 2,
-        dies_per_channel: 1,
-        planes_per_die: 1,
-        pages_per_block: 4,
-        spare_per_million_of_user: 250_000,
-        ..GeometryConfig::default()
-    };
-    let drive = SsdConfig { geometry, power_atomic_bytes: 16 << 10, ..SsdConfig::default() };
+    let drive = small_drive(BYTES, 4096);
     Build { namespaces: vec![(block, BYTES / u64::from(block))], drive: Some(drive), ..Build::default() }
 }
 

@@ -5,11 +5,9 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use media::geometry::GeometryConfig;
 use media::power::Cut;
-use media::ssd::SsdConfig;
 use rust_vmm_vhost::vhost_user::VhostUserFrontend;
-use spec_tests::rig::Build;
+use spec_tests::rig::{Build, small_drive};
 use vhost::wire::{BlockStatus, request_type};
 
 use crate::device::Device;
@@ -21,17 +19,7 @@ const BLOCKS: u64 = 256;
 const MOST: u64 = 512;
 
 fn build() -> Build {
-    let geometry = GeometryConfig {
-        user_bytes: MOST * 4096,
-        channels: 2,
-        dies_per_channel: 1,
-        planes_per_die: 1,
-        pages_per_block: 4,
-        unit_bytes: 16384,
-        spare_per_million_of_user: 250_000,
-        ..GeometryConfig::default()
-    };
-    let drive = SsdConfig { geometry, power_atomic_bytes: 16 << 10, ..SsdConfig::default() };
+    let drive = small_drive(MOST * 4096, 16384);
     Build { namespaces: vec![(4096, BLOCKS)], room: vec![MOST], drive: Some(drive), ..Build::default() }
 }
 
