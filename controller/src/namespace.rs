@@ -132,6 +132,11 @@ impl Namespaces {
         self.active.iter().map(most).sum()
     }
 
+    /// What of that no namespace has now, in bytes.
+    pub(crate) fn unallocated_bytes(&self) -> u128 {
+        self.capacity_bytes_max() - self.capacity_bytes()
+    }
+
     /// A namespace is like this now; whether that is new.
     pub(crate) fn reshape(&mut self, nsid: u32, shape: VolumeShape) -> bool {
         let own = self.active.iter_mut().find(|namespace| namespace.identity.nsid == nsid);

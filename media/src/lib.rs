@@ -12,7 +12,7 @@
 //! requests, outcomes. [`ftl`] is the flash translation layer: map, lines, frontiers, collection, checkpoints. [`nand`] keeps the rules
 //! of the array, its times and its wear; [`ledger`] counts every byte programmed. [`journal`] and [`root`] are what the log says about
 //! itself, [`recover`] is the way back from it. [`power`] cuts, [`mod@fault`] breaks,
-//! [`monitor`] looks on. [`store`] is where bytes lie: in memory, in a file.
+//! [`monitor`] looks on. [`named!`] makes lists of what has a name outside. [`store`] is where bytes lie: in memory, in a file.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ pub mod journal;
 mod large_memory;
 pub mod ledger;
 pub mod monitor;
+mod named;
 pub mod nand;
 pub mod plausible;
 pub mod power;

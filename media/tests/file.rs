@@ -3,6 +3,7 @@
 //! `MEDIA_KILLS=n` kills more often; `MEDIA_SEED=n` takes another seed.
 
 mod bytes;
+mod settled;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -15,8 +16,9 @@ use media::power::Random;
 use media::root::Layout;
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::{FileOptions, FileStore, Habits, StoreError, inspect, inspect_file};
-use media::volume::{Fault, Media, Outcome, Request, Source, Submitted, Token, VolumeId};
-use media::{Lba, LbaRange, Nanoseconds};
+use media::volume::{Fault, Outcome, Request, Source};
+use media::{Lba, LbaRange};
+use settled::submit_to;
 
 const BLOCKS: u64 = 1024;
 
@@ -73,17 +75,7 @@ fn open(path: &Path) -> Result<Ssd<FileStore>, StoreError> {
 }
 
 fn submit(ssd: &mut Ssd<FileStore>, request: Request<'_>) -> Outcome {
-    match ssd.submit(Nanoseconds(0), Token(1), VolumeId(0), request) {
-        Submitted::Done(outcome) => outcome,
-        Submitted::Pending => loop {
-            let mut ended = None;
-            ssd.poll(Nanoseconds(0), &mut |_, outcome| ended = Some(outcome));
-            if let Some(outcome) = ended {
-                return outcome;
-            }
-            std::thread::yield_now();
-        },
-    }
+    submit_to(ssd, 0, request)
 }
 
 /// A block that says which write it is, where it belongs, and that it is whole.

@@ -5,6 +5,7 @@
 
 mod bytes;
 mod fill;
+mod small;
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hasher};
@@ -35,20 +36,9 @@ impl Source for Gone {
 
 /// A drive of 4 MiB in blocks of 4 KiB that keeps three blocks together.
 fn config(unit_bytes: u32, open_units: u32) -> SsdConfig {
-    let user_bytes = 4 << 20;
     SsdConfig {
-        geometry: GeometryConfig {
-            channels: 1,
-            dies_per_channel: 1,
-            planes_per_die: 2,
-            pages_per_block: 16,
-            page_bytes: 16384,
-            unit_bytes,
-            user_bytes,
-            spare_per_million_of_user: 250_000,
-            ..GeometryConfig::default()
-        },
-        volumes: vec![VolumeConfig::new(4096, 0, user_bytes / 4096)],
+        geometry: small::geometry(unit_bytes),
+        volumes: vec![VolumeConfig::new(4096, 0, (4 << 20) / 4096)],
         cache: CacheConfig { open_units, ..CacheConfig::default() },
         power_atomic_bytes: 3 * 4096,
         ..SsdConfig::default()

@@ -4,17 +4,19 @@
 
 mod bytes;
 mod fill;
+mod settled;
+mod small;
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use fill::Fill;
-use media::geometry::GeometryConfig;
 use media::power::{Arming, Cut, CutPolicy, Step};
 use media::ssd::{Ssd, SsdConfig, VolumeConfig};
 use media::store::{FileOptions, FileStore, MemoryStore, Store, inspect};
-use media::volume::{Media, MediaError, Outcome, Request, Submitted, Token, VolumeId};
-use media::{Lba, LbaRange, Nanoseconds};
+use media::volume::{Media, MediaError, Outcome, Request, VolumeId};
+use media::{Lba, LbaRange};
+use settled::submit_to;
 
 const BLOCK: usize = 4096;
 /// Blocks of the first volume: at first, and as many as it may have. Neither is a whole number of units of 16 KiB.
@@ -24,17 +26,7 @@ const MOST: u64 = 122;
 /// A volume with room, and behind it one that nothing may happen to.
 fn config(unit_bytes: u32) -> SsdConfig {
     SsdConfig {
-        geometry: GeometryConfig {
-            channels: 1,
-            dies_per_channel: 1,
-            planes_per_die: 2,
-            pages_per_block: 16,
-            page_bytes: 16384,
-            unit_bytes,
-            user_bytes: 4 << 20,
-            spare_per_million_of_user: 250_000,
-            ..GeometryConfig::default()
-        },
+        geometry: small::geometry(unit_bytes),
         volumes: vec![VolumeConfig::new(4096, 0, BLOCKS).with_room(MOST), VolumeConfig::new(4096, 0, 16)],
         power_atomic_bytes: 3 * 4096,
         ..SsdConfig::default()
@@ -43,20 +35,6 @@ fn config(unit_bytes: u32) -> SsdConfig {
 
 fn drive(config: &SsdConfig) -> Ssd<MemoryStore> {
     Ssd::create(config.clone(), MemoryStore::new(&config.checked().unwrap())).unwrap()
-}
-
-fn submit_to<S: Store>(ssd: &mut Ssd<S>, volume: u32, request: Request<'_>) -> Outcome {
-    match ssd.submit(Nanoseconds(0), Token(1), VolumeId(volume), request) {
-        Submitted::Done(outcome) => outcome,
-        Submitted::Pending => loop {
-            let mut ended = None;
-            ssd.poll(Nanoseconds(0), &mut |_, outcome| ended = Some(outcome));
-            if let Some(outcome) = ended {
-                return outcome;
-            }
-            std::thread::yield_now();
-        },
-    }
 }
 
 fn submit<S: Store>(ssd: &mut Ssd<S>, request: Request<'_>) -> Outcome {

@@ -70,9 +70,8 @@ pub(crate) fn this_controller(controller: &Controller) -> Page {
     data.ver = VERSION_2_1.into();
     data.ctratt = identify::CTRATT_ENDURANCE_GROUPS.into();
     data.endgidmax = ENDURANCE_GROUP.into();
-    let (all, used) = (controller.namespaces.capacity_bytes_max(), controller.namespaces.capacity_bytes());
-    data.tnvmcap = all.into();
-    data.unvmcap = (all - used).into();
+    data.tnvmcap = controller.namespaces.capacity_bytes_max().into();
+    data.unvmcap = controller.namespaces.unallocated_bytes().into();
     data.oaes = identify::OAES_NAMESPACE_ATTRIBUTE.into();
     // An I/O controller.
     data.cntrltype = 1;

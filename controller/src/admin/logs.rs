@@ -155,9 +155,8 @@ fn endurance_group(controller: &Controller, group: u16) -> Result<EnduranceGroup
     page.host_write_commands = u128::from(health.writes).into();
     page.media_errors = u128::from(health.media_errors).into();
     page.error_log_entries = u128::from(controller.health.errors_logged).into();
-    let (all, used) = (controller.namespaces.capacity_bytes_max(), controller.namespaces.capacity_bytes());
-    page.total_capacity_bytes = all.into();
-    page.unallocated_capacity_bytes = (all - used).into();
+    page.total_capacity_bytes = controller.namespaces.capacity_bytes_max().into();
+    page.unallocated_capacity_bytes = controller.namespaces.unallocated_bytes().into();
     Ok(page)
 }
 

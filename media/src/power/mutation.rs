@@ -1,32 +1,11 @@
-//! Deliberate mistakes, one at a time, to see whether the tests of the power cut would find them, be they made here or by whoever stands
-//! on the media. They exist only with the feature
-//! `mutations`, which no default build has: without it the question is answered `false` while compiling.
+//! Deliberate mistakes, one at a time, to see whether the tests of the power cut would find them, be they made here or by whoever
+//! stands on the media. They exist only with the feature `mutations`, which no default build has: without it the question is answered
+//! `false` while compiling.
 
-/// Defines [`Mutation`] and its names.
-macro_rules! mutations {
-    ($($(#[doc = $doc:literal])+ $mutation:ident = $name:literal,)+) => {
-        /// A mistake.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Mutation {
-            $($(#[doc = $doc])+ $mutation,)+
-        }
-
-        impl Mutation {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$mutation,)+];
-
-            /// The mistake's name.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$mutation => $name,)+
-                }
-            }
-        }
-    };
-}
-
-mutations! {
+crate::named! {
+    /// A mistake.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    Mutation:
     /// Recovery takes a part of a group for a group.
     GroupCommit = "group-commit",
     /// A group counts as committed with its first page.

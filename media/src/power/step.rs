@@ -1,30 +1,9 @@
 //! The named steps. Owns their names and sets of them; does not know what the steps do.
 
-/// Defines [`Step`] and what can be derived from the list.
-macro_rules! steps {
-    ($($(#[doc = $doc:literal])+ $step:ident = $name:literal,)+) => {
-        /// A step at which power can be cut.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Step {
-            $($(#[doc = $doc])+ $step,)+
-        }
-
-        impl Step {
-            /// All steps, in order.
-            pub const ALL: &'static [Self] = &[$(Self::$step,)+];
-
-            /// The step's name, as it is armed from outside.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$step => $name,)+
-                }
-            }
-        }
-    };
-}
-
-steps! {
+crate::named! {
+    /// A step at which power can be cut, by the name under which it is armed from outside.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    Step:
     /// A doorbell of the host was seen, and the queue knows.
     DoorbellSeen = "doorbell-seen",
     /// A command was copied from its queue.

@@ -2,7 +2,6 @@
 //! does what `request` does for them and leaves out what can only be otherwise elsewhere.
 
 use super::Ssd;
-use super::request::at;
 use crate::ftl::cut::Tag;
 use crate::power::Mark;
 use crate::store::Store;
@@ -16,8 +15,7 @@ impl<S: Store> Ordinary for Ssd<S> {
         if taken == Err(Fault) {
             return Some(Err(MediaError::HostMemory));
         }
-        self.ftl.counters.host_reads += 1;
-        self.ftl.counters.host_read_bytes += span.bytes as u64;
+        self.count_read(span.bytes as u64);
         Some(Ok(()))
     }
 
@@ -36,11 +34,9 @@ impl<S: Store> Ordinary for Ssd<S> {
         let written = self.ftl.write_ordinary(&span, from, Tag { mark, loose: false });
         self.note_mapped(index, before);
         if let Err(error) = written {
-            self.ftl.counters.media_errors += u64::from(error != MediaError::HostMemory);
-            return Some(Err(at(error, range.start)));
+            return Some(Err(self.write_failed(error, range.start)));
         }
-        self.ftl.counters.host_writes += 1;
-        self.ftl.counters.host_write_bytes += span.bytes as u64;
+        self.count_write(span.bytes as u64);
         self.staged_since.get_or_insert(self.now);
         Some(Ok(()))
     }

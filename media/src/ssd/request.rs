@@ -78,8 +78,7 @@ impl<S: Store> Ssd<S> {
         self.ftl.nand.reads_finish = self.now;
         self.ftl.read(&span, into).map_err(|error| at(error, range.start))?;
         self.ftl.reached(Step::DataTransferred);
-        self.ftl.counters.host_reads += 1;
-        self.ftl.counters.host_read_bytes += span.bytes as u64;
+        self.count_read(span.bytes as u64);
         // What was programmed because it grew old may not have reached the host's disk yet.
         Ok(if force { Wait::Synced } else { self.until(self.ftl.nand.reads_finish) })
     }
@@ -156,12 +155,8 @@ impl<S: Store> Ssd<S> {
     ) -> Result<(), MediaError> {
         let grouped = range.blocks <= u64::from(self.volumes[volume].shape.power_atomic_blocks);
         self.ftl.nand.reads_finish = self.now;
-        let written = self.ftl.write(span, from, self.ftl.tag_of_request(grouped));
-        if let Err(error) = written {
-            self.ftl.counters.media_errors += u64::from(error != MediaError::HostMemory);
-            return Err(at(error, range.start));
-        }
-        Ok(())
+        let tag = self.ftl.tag_of_request(grouped);
+        self.ftl.write(span, from, tag).map_err(|error| self.write_failed(error, range.start))
     }
 
     /// What every change ends with: faults of overwritten blocks heal, and durability is arranged for.
@@ -282,25 +277,37 @@ impl<S: Store> Ssd<S> {
         if time <= self.now { Wait::Nothing } else { Wait::Until(time) }
     }
 
-    #[inline]
     pub(super) fn execute(&mut self, volume: usize, request: Request<'_>) -> Result<Wait, MediaError> {
         match request {
-            Request::Read { range, into, force } if volume < self.volumes.len() => {
-                self.read(volume, range, into, force)
+            Request::FlushAll => self.flush(),
+            Request::Quiesce => self.quiesce(),
+            _ if volume >= self.volumes.len() => Err(MediaError::NoSuchVolume),
+            Request::Flush => self.flush(),
+            Request::Read { range, into, force } => self.read(volume, range, into, force),
+            Request::Write { range, from, force } => self.change(volume, |ssd| {
+                let wait = ssd.write(volume, range, from, force)?;
+                ssd.count_write(range.blocks << ssd.volumes[volume].block_shift);
+                Ok(wait)
+            }),
+            Request::WriteZeroes { range, deallocate, force } => {
+                self.change(volume, |ssd| ssd.write_zeroes(volume, range, deallocate, force))
             }
-            Request::Write { range, from, force } if volume < self.volumes.len() => {
-                self.leave_rest();
-                let before = self.ftl.mapped;
-                let wait = self.write(volume, range, from, force);
-                if wait.is_ok() {
-                    self.ftl.counters.host_writes += 1;
-                    self.ftl.counters.host_write_bytes += range.blocks << self.volumes[volume].block_shift;
-                }
-                self.note_mapped(volume, before);
-                wait
-            }
-            request => self.execute_other(volume, &request),
+            Request::Deallocate { ranges } => self.change(volume, |ssd| ssd.deallocate(volume, ranges)),
+            Request::Resize { blocks } => self.change(volume, |ssd| ssd.resize(volume, blocks)),
         }
+    }
+
+    /// What changes a volume: the store no longer says that the end was orderly, and its units are counted.
+    fn change(
+        &mut self,
+        volume: usize,
+        change: impl FnOnce(&mut Self) -> Result<Wait, MediaError>,
+    ) -> Result<Wait, MediaError> {
+        self.leave_rest();
+        let before = self.ftl.mapped;
+        let wait = change(self);
+        self.note_mapped(volume, before);
+        wait
     }
 
     /// Counts what became of the volume's units since so many of all were mapped.
@@ -310,25 +317,24 @@ impl<S: Store> Ssd<S> {
         *mapped = *mapped + self.ftl.mapped - before;
     }
 
-    #[inline(never)]
-    fn execute_other(&mut self, volume: usize, request: &Request<'_>) -> Result<Wait, MediaError> {
-        match *request {
-            Request::FlushAll => return self.flush(),
-            Request::Quiesce => return self.quiesce(),
-            _ if volume >= self.volumes.len() => return Err(MediaError::NoSuchVolume),
-            Request::Flush => {}
-            _ => self.leave_rest(),
-        }
-        let before = self.ftl.mapped;
-        let wait = match *request {
-            Request::Read { .. } | Request::Write { .. } => unreachable!("carried out by the caller"),
-            Request::Flush | Request::FlushAll | Request::Quiesce => return self.flush(),
-            Request::WriteZeroes { range, deallocate, force } => self.write_zeroes(volume, range, deallocate, force),
-            Request::Deallocate { ranges } => self.deallocate(volume, ranges),
-            Request::Resize { blocks } => self.resize(volume, blocks),
-        };
-        self.note_mapped(volume, before);
-        wait
+    /// Counts a read that was carried out.
+    #[inline]
+    pub(super) fn count_read(&mut self, bytes: u64) {
+        self.ftl.counters.host_reads += 1;
+        self.ftl.counters.host_read_bytes += bytes;
+    }
+
+    /// Counts a write that was carried out.
+    #[inline]
+    pub(super) fn count_write(&mut self, bytes: u64) {
+        self.ftl.counters.host_writes += 1;
+        self.ftl.counters.host_write_bytes += bytes;
+    }
+
+    /// Counts a write that failed, where the media is to blame, and names it by its first block.
+    pub(super) fn write_failed(&mut self, error: MediaError, first: Lba) -> MediaError {
+        self.ftl.counters.media_errors += u64::from(error != MediaError::HostMemory);
+        at(error, first)
     }
 
     /// The new size is in the root, and what a smaller one drops is gone before: otherwise it would be there again when the volume grows.
@@ -391,19 +397,10 @@ impl<S: Store> Ssd<S> {
         Ok(if mutated(Mutation::FlushOrder) { Wait::Nothing } else { wait })
     }
 
-    #[inline]
     pub(super) fn answer(&mut self, token: Token, ended: Result<Wait, MediaError>) -> Submitted {
         if self.ftl.nand.power.lost() {
             return Submitted::Done(Err(MediaError::PowerLost));
         }
-        if ended == Ok(Wait::Nothing) {
-            return Submitted::Done(Ok(()));
-        }
-        self.answer_later(token, ended)
-    }
-
-    #[inline(never)]
-    fn answer_later(&mut self, token: Token, ended: Result<Wait, MediaError>) -> Submitted {
         match ended {
             Ok(Wait::Nothing) => Submitted::Done(Ok(())),
             Err(error) => Submitted::Done(Err(error)),
@@ -486,7 +483,7 @@ impl<S: Store> Ssd<S> {
 }
 
 /// An error of the translation layer, which knows no blocks, named by the request's first block.
-pub(super) fn at(error: MediaError, first: Lba) -> MediaError {
+fn at(error: MediaError, first: Lba) -> MediaError {
     match error {
         MediaError::WriteFailed { .. } => MediaError::WriteFailed { first },
         MediaError::UnrecoveredRead { .. } => MediaError::UnrecoveredRead { first },

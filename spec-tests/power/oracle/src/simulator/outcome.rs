@@ -3,31 +3,10 @@
 use crate::checker::Answer;
 use crate::history::{Command, Verb};
 
-/// Defines [`Outcome`] and its names.
-macro_rules! outcomes {
-    ($($(#[doc = $doc:literal])+ $outcome:ident = $name:literal,)+) => {
-        /// An end that a command may come to.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Outcome {
-            $($(#[doc = $doc])+ $outcome,)+
-        }
-
-        impl Outcome {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$outcome,)+];
-
-            /// The end's name.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$outcome => $name,)+
-                }
-            }
-        }
-    };
-}
-
-outcomes! {
+media::named! {
+    /// An end that a command may come to.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    Outcome:
     /// A Read returned blocks.
     Read = "read",
     /// A Read returned a part of a write that is whole unless Disable Normal is set.
