@@ -21,8 +21,8 @@ use ranges::RangeSet;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim<'a> {
     pub(crate) volume: VolumeId,
-    /// It changes the blocks. Without, it only looks at them.
-    pub(crate) exclusive: bool,
+    /// The blocks of so many ranges it changes; those of the ranges behind them it only looks at.
+    pub(crate) exclusive: usize,
     pub(crate) ranges: &'a [LbaRange],
 }
 
@@ -33,11 +33,17 @@ struct Held {
     shared: RangeSet,
 }
 
+impl Held {
+    fn set(&mut self, exclusive: bool) -> &mut RangeSet {
+        if exclusive { &mut self.exclusive } else { &mut self.shared }
+    }
+}
+
 /// A command that holds ranges.
 #[derive(Debug)]
 struct Entry {
     volume: VolumeId,
-    exclusive: bool,
+    exclusive: usize,
     /// The serial number of the first range; those of the others follow.
     serial: u64,
     first: LbaRange,
@@ -49,10 +55,11 @@ struct Entry {
 }
 
 impl Entry {
-    /// The ranges with their serial numbers.
-    fn ranges(&self) -> impl Iterator<Item = (LbaRange, u64)> {
-        let all = std::iter::once(self.first).chain(self.rest.iter().copied());
-        all.zip(self.serial..).filter(|(range, _)| range.blocks != 0)
+    /// The ranges with their serial numbers, and whether they are held exclusively.
+    fn ranges(&self) -> impl Iterator<Item = (LbaRange, u64, bool)> {
+        let all = std::iter::once(self.first).chain(self.rest.iter().copied()).enumerate();
+        let each = all.zip(self.serial..).map(|((n, range), serial)| (range, serial, n < self.exclusive));
+        each.filter(|(range, ..)| range.blocks != 0)
     }
 }
 
@@ -87,7 +94,8 @@ impl Order {
     /// Whether a command with this claim that came now would not have to wait.
     pub(crate) fn is_free(&self, claim: &Claim<'_>) -> bool {
         let Some(held) = self.held.get(index(claim.volume)) else { return true };
-        claim.ranges.iter().all(|range| last_before(held, *range, claim.exclusive, u64::MAX).is_none())
+        let mut all = claim.ranges.iter().enumerate();
+        all.all(|(n, range)| last_before(held, *range, n < claim.exclusive, u64::MAX).is_none())
     }
 
     /// A command holds its ranges from now on. `true` if it may start; otherwise [`Self::next_ready`] names it when it may.
@@ -107,9 +115,8 @@ impl Order {
             self.held.resize_with(index(claim.volume) + 1, Held::default);
         }
         let held = &mut self.held[index(claim.volume)];
-        let set = if claim.exclusive { &mut held.exclusive } else { &mut held.shared };
-        for (range, serial) in entry.ranges() {
-            set.insert(range, serial, token);
+        for (range, serial, exclusive) in entry.ranges() {
+            held.set(exclusive).insert(range, serial, token);
             self.coarse.insert(claim.volume, range);
         }
         let place = place(token);
@@ -127,9 +134,8 @@ impl Order {
         let Some(entry) = self.entries.get_mut(place(token)).and_then(Option::take) else { return };
         self.count -= 1;
         let held = &mut self.held[index(entry.volume)];
-        let set = if entry.exclusive { &mut held.exclusive } else { &mut held.shared };
-        for (range, serial) in entry.ranges() {
-            set.remove(range, serial);
+        for (range, serial, exclusive) in entry.ranges() {
+            held.set(exclusive).remove(range, serial);
             self.coarse.remove(entry.volume, range);
         }
         self.ready.retain(|other| *other != token);
@@ -148,7 +154,8 @@ impl Order {
         let Some(entry) = &self.entries[place(token)] else { return false };
         let held = &self.held[index(entry.volume)];
         let limit = entry.serial;
-        let last = entry.ranges().filter_map(|(range, _)| last_before(held, range, entry.exclusive, limit)).max();
+        let before = |(range, _, exclusive)| last_before(held, range, exclusive, limit);
+        let last = entry.ranges().filter_map(before).max();
         let waits_for = last.map(|(_, other)| other);
         if let Some(entry) = &mut self.entries[place(token)] {
             entry.waits_for = waits_for;
@@ -203,19 +210,21 @@ mod tests {
 
     use super::*;
 
-    /// A command of the model: token, volume, exclusive, ranges.
-    type Command = (Token, u32, bool, Vec<LbaRange>);
+    /// A command of the model: token, volume, how many ranges exclusively, ranges.
+    type Command = (Token, u32, usize, Vec<LbaRange>);
 
     fn conflict(one: &Command, other: &Command) -> bool {
         let overlap = |a: &LbaRange, b: &LbaRange| {
             a.blocks != 0 && b.blocks != 0 && a.start.0 < b.start.0 + b.blocks && b.start.0 < a.start.0 + a.blocks
         };
-        one.1 == other.1 && (one.2 || other.2) && one.3.iter().any(|a| other.3.iter().any(|b| overlap(a, b)))
+        let exclusive = |m: usize, n: usize| m < one.2 || n < other.2;
+        let meets = |m: usize, a| other.3.iter().enumerate().any(|(n, b)| exclusive(m, n) && overlap(a, b));
+        one.1 == other.1 && one.3.iter().enumerate().any(|(m, a)| meets(m, a))
     }
 
     #[derive(Clone, Debug)]
     enum Action {
-        Arrive(u32, bool, Vec<(u64, u64)>),
+        Arrive(u32, usize, Vec<(u64, u64)>),
         /// The n-th of those under way ends.
         End(usize),
         /// The n-th of those that wait is aborted.
@@ -225,7 +234,7 @@ mod tests {
     fn action() -> impl Strategy<Value = Action> {
         let ranges = prop::collection::vec((0..64_u64, 0..12_u64), 1..4);
         prop_oneof![
-            4 => (0..2_u32, any::<bool>(), ranges).prop_map(|(volume, exclusive, ranges)| Action::Arrive(volume, exclusive, ranges)),
+            4 => (0..2_u32, 0..4_usize, ranges).prop_map(|(volume, exclusive, ranges)| Action::Arrive(volume, exclusive, ranges)),
             3 => any::<usize>().prop_map(Action::End),
             1 => any::<usize>().prop_map(Action::Abort),
         ]

@@ -1,7 +1,7 @@
 //! Submission queue entry → typed command or status. Nobody behind this file sees a dword of an I/O command.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use nvme_spec::command::{DATASET_DEALLOCATE, WRITE_ZEROES_DEALLOCATE, WRITE_ZEROES_NAMESPACE, fuse, psdt};
+use nvme_spec::command::{CopyFormat, DATASET_DEALLOCATE, WRITE_ZEROES_DEALLOCATE, WRITE_ZEROES_NAMESPACE, fuse, psdt};
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Command, Status};
 
@@ -34,6 +34,8 @@ pub(crate) enum IoCommand {
     Compare(Access),
     Verify { blocks: Blocks, force: bool },
     WriteZeroes { blocks: Blocks, force: bool, deallocate: bool },
+    WriteUncorrectable { blocks: Blocks },
+    Copy { ranges: u16, to: u64, force: bool, data: DataPointer },
     DatasetManagement { ranges: u16, deallocate: bool, data: DataPointer },
 }
 
@@ -51,6 +53,8 @@ impl IoCommand {
             NvmOpcode::COMPARE => Self::Compare(access?),
             NvmOpcode::VERIFY => Self::Verify { blocks: blocks(entry), force },
             NvmOpcode::WRITE_ZEROES => write_zeroes(entry)?,
+            NvmOpcode::WRITE_UNCORRECTABLE => Self::WriteUncorrectable { blocks: blocks(entry) },
+            NvmOpcode::COPY => copy(entry, data?)?,
             NvmOpcode::DATASET_MANAGEMENT => Self::DatasetManagement {
                 // NVM Command Set 1.1 section 3.3.3: NR is zero-based.
                 ranges: u16::from(entry.cdw10.get().to_le_bytes()[0]) + 1,
@@ -90,8 +94,17 @@ impl IoCommand {
         match self {
             Self::Flush | Self::DatasetManagement { .. } => 0,
             Self::Read(access) | Self::Write(access) | Self::Compare(access) => access.blocks.start,
-            Self::Verify { blocks, .. } | Self::WriteZeroes { blocks, .. } => blocks.start,
+            Self::Verify { blocks, .. } | Self::WriteZeroes { blocks, .. } | Self::WriteUncorrectable { blocks } => {
+                blocks.start
+            }
+            Self::Copy { to, .. } => *to,
         }
+    }
+
+    /// Whether its ranges are in guest memory.
+    #[inline]
+    pub(crate) fn lists_ranges(&self) -> bool {
+        matches!(self, Self::DatasetManagement { .. } | Self::Copy { .. })
     }
 }
 
@@ -120,6 +133,16 @@ fn prps(entry: &Command) -> PrpEntries {
 #[inline]
 fn blocks(entry: &Command) -> Blocks {
     Blocks { start: entry.slba(), count: u32::from(entry.nlb_z()) + 1 }
+}
+
+/// NVM Command Set 1.1 section 3.3.2: the one format of source ranges that Identify names is 0h (B147).
+fn copy(entry: &Command, data: DataPointer) -> Result<IoCommand, Status> {
+    let [ranges_z, format, ..] = entry.cdw12.get().to_le_bytes();
+    if CopyFormat(format & 0xf) != CopyFormat::PLAIN {
+        return Err(Status::INVALID_FIELD);
+    }
+    let ranges = u16::from(ranges_z) + 1;
+    Ok(IoCommand::Copy { ranges, to: entry.slba(), force: entry.force_unit_access(), data })
 }
 
 fn write_zeroes(entry: &Command) -> Result<IoCommand, Status> {

@@ -22,14 +22,16 @@ pub(crate) const ADMIN: [AdminOpcode; 12] = [
 ];
 
 /// Commands of the NVM command set, with what the effects log says of each.
-pub(crate) const NVM: [(NvmOpcode, u32); 7] = [
+pub(crate) const NVM: [(NvmOpcode, u32); 9] = [
     (NvmOpcode::FLUSH, effects::SUPPORTED),
     (NvmOpcode::WRITE, effects::SUPPORTED | effects::CONTENT_CHANGE),
     (NvmOpcode::READ, effects::SUPPORTED),
+    (NvmOpcode::WRITE_UNCORRECTABLE, effects::SUPPORTED | effects::CONTENT_CHANGE),
     (NvmOpcode::COMPARE, effects::SUPPORTED),
     (NvmOpcode::WRITE_ZEROES, effects::SUPPORTED | effects::CONTENT_CHANGE),
     (NvmOpcode::DATASET_MANAGEMENT, effects::SUPPORTED | effects::CONTENT_CHANGE),
     (NvmOpcode::VERIFY, effects::SUPPORTED),
+    (NvmOpcode::COPY, effects::SUPPORTED | effects::CONTENT_CHANGE),
 ];
 
 /// Features, with their scope. Volatile Write Cache counts only where the media has one.

@@ -42,7 +42,7 @@ pub(crate) struct Parked {
     pub(crate) command: IoCommand,
     /// The media has it. Otherwise it waits for others, or for its turn.
     pub(crate) at_media: bool,
-    /// The ranges of a Dataset Management command, as they were when it came.
+    /// The ranges of a command that lists them in guest memory, as they were when it came.
     pub(crate) listed: Vec<LbaRange>,
     /// The blocks that it is about now, if not all of them.
     pub(crate) piece: Option<LbaRange>,

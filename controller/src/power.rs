@@ -43,6 +43,8 @@ pub struct BlockRange {
 pub enum Change {
     /// A write of data or of zeroes.
     Write,
+    /// A Write Uncorrectable.
+    Uncorrectable,
     /// A deallocation, or a write of zeroes that was carried out as one.
     Deallocation,
 }
@@ -348,6 +350,7 @@ impl Controller {
         NotDurable {
             change: match entry.kind {
                 ChangeKind::Write => Change::Write,
+                ChangeKind::Uncorrectable => Change::Uncorrectable,
                 ChangeKind::Deallocation => Change::Deallocation,
             },
             namespace: self.namespaces.of_volume(entry.volume),

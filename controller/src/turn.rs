@@ -12,6 +12,7 @@ use crate::atomic::{Claim, Pieces};
 use crate::command::IoCommand;
 use crate::dma::GuestMemory;
 use crate::inflight::{Fused, InFlight, Origin, Parked};
+use crate::namespace::Namespace;
 use crate::queue::{Blocked, Permit};
 use crate::state::Shutdown;
 use crate::{Controller, WORK_PER_STEP, io, outcome};
@@ -46,11 +47,11 @@ impl Controller {
         if self.reached(Step::CommandAccepted) || self.registers.shutdown != Shutdown::No {
             return Err(Status::ABORTED_POWER_LOSS);
         }
-        if matches!(command, IoCommand::DatasetManagement { .. }) {
+        if command.lists_ranges() {
             let nsid = origin.nsid;
             io::list(&mut self.context(now, memory, token, origin, None), nsid, command)?;
         }
-        let alone = self.order.is_idle() && self.dice.is_none();
+        let alone = self.order.is_idle() && self.dice.is_none() && !self.is_long(origin.nsid, command);
         if !alone && let Some(parked) = self.park(origin.nsid, command, token) {
             return Ok(Done::Waits(parked));
         }
@@ -123,12 +124,12 @@ impl Controller {
         let mut single = [LbaRange::default()];
         let claim = io::claim(&self.namespaces, nsid, command, None, &self.listed, &mut single)?;
         let free = self.order.is_free(&claim);
-        let listed = matches!(command, IoCommand::DatasetManagement { .. });
-        if free && (listed || self.dice.is_none()) {
+        let (listed, long) = (command.lists_ranges(), self.is_long(nsid, command));
+        if free && (listed || (self.dice.is_none() && !long)) {
             return None;
         }
-        let (range, exclusive) = (*claim.ranges.first()?, claim.exclusive);
-        let left = if listed { Vec::new() } else { self.pieces(nsid, range, exclusive) };
+        let (range, exclusive) = (*claim.ranges.first()?, claim.exclusive != 0);
+        let left = if listed { Vec::new() } else { self.pieces(nsid, range, exclusive, long) };
         if !left.is_empty() {
             self.scattered.push(token);
         } else if free {
@@ -141,8 +142,10 @@ impl Controller {
     }
 
     /// What a command falls apart into, in the order in which that happens; nothing if it stays whole.
-    fn pieces(&mut self, nsid: u32, range: LbaRange, exclusive: bool) -> Vec<LbaRange> {
-        let (Some(dice), Some(namespace)) = (&mut self.dice, self.namespaces.get(nsid)) else { return Vec::new() };
+    fn pieces(&mut self, nsid: u32, range: LbaRange, exclusive: bool, long: bool) -> Vec<LbaRange> {
+        let Some(namespace) = self.namespaces.get(nsid).filter(|_| long || self.dice.is_some()) else {
+            return Vec::new();
+        };
         let atomics = self.config.atomics;
         // A write that must survive a loss of power as a whole is one request to the media, whatever it may be in normal operation.
         let kept = exclusive && namespace.units(atomics, true).of_write(range) == Pieces::Whole;
@@ -159,8 +162,20 @@ impl Controller {
             return Vec::new();
         }
         let mut split = units.split(range, pieces);
-        dice.shuffle(&mut split);
+        match &mut self.dice {
+            Some(dice) => dice.shuffle(&mut split),
+            // The last is the next.
+            None => split.reverse(),
+        }
         split
+    }
+
+    /// Whether a command goes to the media piece by piece because it would hold everybody up, where nothing promises that it is atomic: a
+    /// Write Uncorrectable above what WUSL recommends. No data moves, but units are written.
+    fn is_long(&self, nsid: u32, command: &IoCommand) -> bool {
+        let IoCommand::WriteUncorrectable { blocks } = command else { return false };
+        let shift = self.namespaces.get(nsid).map_or(0, Namespace::block_shift);
+        u64::from(blocks.count) << shift > self.transfer_bytes_max as u64
     }
 
     /// Lets those go on whose waiting is over, and some of those that go piece by piece. `true` if somebody did or will.
@@ -176,11 +191,12 @@ impl Controller {
         done > 0 || self.order.has_ready() || !self.scattered.is_empty()
     }
 
-    /// Each command that goes piece by piece tosses a coin for its next one, so that others come between.
+    /// Each command that goes piece by piece does its next one, or with dice tosses a coin for it, so that others come between.
     fn scatter<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) -> usize {
-        let Some(dice) = &mut self.dice else { return 0 };
         let mut turns = std::mem::take(&mut self.scattered);
-        dice.shuffle(&mut turns);
+        if let Some(dice) = &mut self.dice {
+            dice.shuffle(&mut turns);
+        }
         let mut done = 0;
         for token in turns {
             if done == WORK_PER_STEP || self.dice.as_mut().is_some_and(|dice| dice.coin()) {
@@ -334,7 +350,7 @@ impl Controller {
             first.fused = Fused::Compare { write };
         }
         let volume = self.namespaces.get(first.nsid.get()).expect("the pair was checked").volume;
-        if self.order.enter(write, &Claim { volume, exclusive: true, ranges: &[range] }) {
+        if self.order.enter(write, &Claim { volume, exclusive: 1, ranges: &[range] }) {
             self.order.make_ready(write);
         }
     }

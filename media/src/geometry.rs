@@ -136,8 +136,8 @@ impl Geometry {
         let lines = raw.div_ceil(line_data).max(user_lines + u64::from(WORKING_LINES));
         let slot_bits = u64::BITS - (units_per_line - 1).leading_zeros();
         require!(
-            lines.checked_shl(slot_bits).is_some_and(|top| lines < 1 << 31 && top < u64::from(u32::MAX)),
-            "{lines} lines of {units_per_line} units do not fit 32-bit physical addresses: use a larger unit"
+            lines.checked_shl(slot_bits).is_some_and(|top| lines < 1 << 31 && top < 1 << 31),
+            "{lines} lines of {units_per_line} units do not fit 31-bit physical addresses: use a larger unit"
         );
         let data = usize::try_from(line_data).map_err(|_| ConfigError("a line does not fit memory".into()))?;
         let metadata = usize::try_from(units_per_line * u64::from(config.metadata_bytes_per_unit))

@@ -72,12 +72,21 @@ pub struct Record {
     pub length: u16,
     /// What the slot holds.
     pub kind: Kind,
+    /// Some of the unit's blocks are uncorrectable; which, the unit itself says (`ftl::uncorrectable`).
+    pub uncorrectable: bool,
 }
 
 impl Record {
     /// The record of a slot programmed only to end a page.
-    pub const PADDING: Self =
-        Self { sequence: 0, logical: u32::MAX, host_sectors: 0, position: 0, length: 0, kind: Kind::Padding };
+    pub const PADDING: Self = Self {
+        sequence: 0,
+        logical: u32::MAX,
+        host_sectors: 0,
+        position: 0,
+        length: 0,
+        kind: Kind::Padding,
+        uncorrectable: false,
+    };
 
     /// Appends the encoded record. `line_serial` is mixed into its checksum, so that a record of the line's earlier life is not
     /// taken for one of this life; `data_check` covers the unit's data.
@@ -89,7 +98,7 @@ impl Record {
         into.u16(self.position);
         into.u16(self.length);
         into.u8(self.kind.code());
-        into.u8(0);
+        into.u8(u8::from(self.uncorrectable));
         into.u16(0);
         into.u32(data_check);
         let check = fold(checksum(line_serial, &into.0[start..]));
@@ -108,8 +117,13 @@ impl Record {
             position: reader.u16()?,
             length: reader.u16()?,
             kind: *Kind::ALL.get(usize::from(reader.u8()?))?,
+            uncorrectable: match reader.u8()? {
+                0 => false,
+                1 => true,
+                _ => return None,
+            },
         };
-        (reader.u8()? == 0 && reader.u16()? == 0).then_some(())?;
+        (reader.u16()? == 0).then_some(())?;
         let data_check = reader.u32()?;
         let check = reader.u32()?;
         (check == fold(checksum(line_serial, bytes.get(..RECORD_BYTES - 4)?))).then_some((record, data_check))
@@ -259,7 +273,15 @@ mod tests {
 
     #[test]
     fn a_record_of_another_life_of_its_line_is_not_a_record() {
-        let record = Record { sequence: 9, logical: 4, host_sectors: 8, position: 1, length: 3, kind: Kind::Host };
+        let record = Record {
+            sequence: 9,
+            logical: 4,
+            host_sectors: 8,
+            position: 1,
+            length: 3,
+            kind: Kind::Host,
+            uncorrectable: true,
+        };
         let mut writer = Writer::default();
         record.encode(77, 5, &mut writer);
         assert_eq!(Record::decode(77, &writer.0), Some((record, 5)));

@@ -55,6 +55,7 @@ struct Found {
     position: u16,
     length: u16,
     what: What,
+    uncorrectable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,6 +262,7 @@ fn found_record(record: &Record, opened: u64, place: PhysicalUnit) -> Option<Fou
         position: record.position,
         length: record.length,
         what,
+        uncorrectable: record.uncorrectable,
     })
 }
 
@@ -287,6 +289,7 @@ fn scan_journal<S: Store>(ftl: &mut Ftl<S>, found: &mut Vec<Found>) -> Result<u6
             position: 0,
             length: 1,
             what: What::Deallocation,
+            uncorrectable: false,
         });
         counted = metadata;
         ftl.journal_end = position + 1;
@@ -353,6 +356,9 @@ fn replay<S: Store>(ftl: &mut Ftl<S>, found: &[Found], accepted: u64, report: &m
             }
         } else {
             ftl.map.set(LogicalUnit(entry.first), PhysicalUnit(entry.place));
+            if entry.uncorrectable {
+                ftl.map.set_uncorrectable(LogicalUnit(entry.first));
+            }
         }
     }
     ftl.voids = voids;
@@ -506,7 +512,7 @@ mod tests {
     use super::*;
 
     fn unit(sequence: u64, position: u16, length: u16) -> Found {
-        Found { sequence, order: 0, first: 0, place: 0, position, length, what: What::Unit }
+        Found { sequence, order: 0, first: 0, place: 0, position, length, what: What::Unit, uncorrectable: false }
     }
 
     #[test]

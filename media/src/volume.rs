@@ -10,7 +10,7 @@
 //! * A failed request changes nothing outside its own range. A write whose source fails in the middle leaves each block of its
 //!   range old or new.
 //! * Reads return the last accepted write of each block. Of blocks never written, or deallocated, they return zeroes, the same at
-//!   each read until the next write.
+//!   each read until the next write; of blocks that were made uncorrectable nothing, until they are written or deallocated.
 //! * Durability is per verb, see [`Request`]. A request of at most [`VolumeShape::power_atomic_blocks`] blocks survives a loss of power
 //!   wholly or not at all; of a longer one each block is old or new.
 //! * [`Media::poll`] delivers an outcome once `now` has reached its time and never before; [`Media::next_event`] names the earliest
@@ -105,6 +105,23 @@ pub enum Request<'a> {
         range: LbaRange,
         /// Give the space back.
         deallocate: bool,
+        /// Durable before the outcome.
+        force: bool,
+    },
+    /// Make the blocks uncorrectable: a read of one is [`MediaError::UnrecoveredRead`], until it is written, with data or zeroes, or
+    /// deallocated. Durability as for a write without `force`.
+    WriteUncorrectable {
+        /// The blocks.
+        range: LbaRange,
+    },
+    /// Write what blocks of the volume hold, in the order given, to those from `to` on. The sources are read before anything is written,
+    /// and where one cannot be, nothing is: so they may overlap each other and what is written. The write is as one [`Request::Write`].
+    /// What the sources hold together is kept in memory meanwhile: how much that is, is the caller's to limit.
+    Copy {
+        /// The blocks to read.
+        sources: &'a [LbaRange],
+        /// The first block to write.
+        to: Lba,
         /// Durable before the outcome.
         force: bool,
     },

@@ -3,7 +3,7 @@
 use nvme_host::admin::{LogArguments, get_log_command};
 use nvme_host::doorbell::Doorbell;
 use nvme_host::io::{block_command, nvm_command};
-use nvme_spec::command::DatasetRange;
+use nvme_spec::command::{CopyRange, DatasetRange};
 use nvme_spec::log::{
     CHANGED_NAMESPACES_BYTES, COMMAND_EFFECTS_BYTES, COMMAND_EFFECTS_IO_OFFSET, FEATURE_EFFECTS_BYTES, LogId,
     MANAGEMENT_EFFECTS_BYTES, SUPPORTED_BYTES, effects,
@@ -103,10 +103,20 @@ fn supported_io_opcodes_are_those_that_are_carried_out() {
     let mut host = Build::default().host();
     let supported = dwords(&mut host, LogId::COMMAND_EFFECTS, COMMAND_EFFECTS_BYTES);
     let buffer = host.allocate(4096).expect("room");
+    let mut uncorrectable = false;
     for opcode in 0..=u8::MAX {
         let status = host.io_status(with_prp(nvm_command(NvmOpcode(opcode), 1), buffer, 0));
         let marked = supported[COMMAND_EFFECTS_IO_OFFSET / 4 + usize::from(opcode)] & effects::SUPPORTED != 0;
-        assert_eq!(status, if marked { Status::SUCCESS } else { Status::INVALID_OPCODE }, "I/O opcode {opcode:#x}");
+        let expected = match NvmOpcode(opcode) {
+            _ if !marked => Status::INVALID_OPCODE,
+            // What the sweep made uncorrectable it cannot read, and block 0 it cannot copy to itself.
+            NvmOpcode::COMPARE | NvmOpcode::VERIFY if uncorrectable => Status::UNRECOVERED_READ,
+            NvmOpcode::COPY => Status::OVERLAPPING_RANGE,
+            _ => Status::SUCCESS,
+        };
+        uncorrectable |= opcode == NvmOpcode::WRITE_UNCORRECTABLE.0;
+        uncorrectable &= ![NvmOpcode::WRITE_ZEROES.0, NvmOpcode::WRITE.0].contains(&opcode);
+        assert_eq!(status, expected, "I/O opcode {opcode:#x}");
     }
 }
 
@@ -372,6 +382,9 @@ fn commands_that_change_contents_are_marked() {
         let mut command = nvm_command(opcode, 1);
         if opcode == NvmOpcode::DATASET_MANAGEMENT {
             command = Command { cdw11: 4.into(), ..command };
+        }
+        if opcode == NvmOpcode::COPY {
+            host.write_memory(buffer, CopyRange { slba: 1.into(), ..Default::default() }.as_bytes());
         }
         let _ = host.io_status(with_prp(command, buffer, 0));
         let changed = host.read(1, 0, 1).expect("answered").1 != [5; 512];

@@ -22,6 +22,10 @@ pub enum Asked {
     WriteZeroes(bool, bool),
     /// A deallocation of so many ranges.
     Deallocate(usize),
+    /// Blocks were made uncorrectable.
+    WriteUncorrectable,
+    /// A copy of so many ranges.
+    Copy(usize),
     /// A volume was given so many blocks.
     Resize(u64),
     /// A flush of one volume.
@@ -169,6 +173,8 @@ impl Media for SlowMedia {
             Request::Write { force, .. } => Asked::Write(*force),
             Request::WriteZeroes { deallocate, force, .. } => Asked::WriteZeroes(*deallocate, *force),
             Request::Deallocate { ranges } => Asked::Deallocate(ranges.len()),
+            Request::WriteUncorrectable { .. } => Asked::WriteUncorrectable,
+            Request::Copy { sources, .. } => Asked::Copy(sources.len()),
             Request::Resize { blocks } => Asked::Resize(*blocks),
             Request::Flush => Asked::Flush(volume),
             Request::FlushAll => Asked::FlushAll,

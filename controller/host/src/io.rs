@@ -1,8 +1,8 @@
 //! Commands of the NVM command set (NVM Command Set 1.1 section 3.3). A failed command is a value here: helpers return its status.
 
-use nvme_spec::command::{DATASET_DEALLOCATE, DatasetRange, WRITE_ZEROES_DEALLOCATE};
+use nvme_spec::command::{CopyRange, DATASET_DEALLOCATE, DatasetRange, WRITE_ZEROES_DEALLOCATE};
 use nvme_spec::opcode::NvmOpcode;
-use nvme_spec::{Command, Status};
+use nvme_spec::{Command, Completion, Status};
 use zerocopy::IntoBytes;
 
 use crate::host::{Host, HostError};
@@ -29,6 +29,26 @@ pub fn block_command(opcode: NvmOpcode, nsid: u32, lba: u64, blocks: u32) -> Com
         cdw12: u32::from(blocks_z).into(),
         ..nvm_command(opcode, nsid)
     }
+}
+
+/// A Copy to `to` of 1 to 256 pairs of first block and number of blocks, in format 0h, and the descriptors that it carries.
+///
+/// # Panics
+/// If there are no ranges or more than 256, or one is not 1 to 65536 blocks.
+#[must_use]
+pub fn copy_command(nsid: u32, sources: &[(u64, u32)], to: u64, force: bool) -> (Command, Vec<CopyRange>) {
+    let describe = |&(slba, blocks): &(u64, u32)| {
+        let nlb_z = blocks.checked_sub(1).and_then(|z| u16::try_from(z).ok()).expect("a range of 1 to 65536 blocks");
+        CopyRange { slba: slba.into(), nlb_z: nlb_z.into(), ..CopyRange::default() }
+    };
+    let ranges = u32::try_from(sources.len()).expect("few ranges");
+    assert!((1..=256).contains(&ranges), "1 to 256 ranges");
+    // NR stands where other commands have NLB, and is zero-based as well.
+    let mut command = block_command(NvmOpcode::COPY, nsid, to, ranges);
+    if force {
+        command.cdw12 |= FORCE_UNIT_ACCESS;
+    }
+    (command, sources.iter().map(describe).collect())
 }
 
 /// Force Unit Access: dword 12 bit 30.
@@ -124,6 +144,29 @@ impl<P: Port> Host<P> {
             command.cdw12 |= WRITE_ZEROES_DEALLOCATE;
         }
         self.io(command)
+    }
+
+    /// Write Uncorrectable.
+    ///
+    /// # Errors
+    /// Those of [`Host::execute`].
+    ///
+    /// # Panics
+    /// If `blocks` is not 1 to 65536.
+    pub fn write_uncorrectable(&mut self, nsid: u32, lba: u64, blocks: u32) -> Result<Status, HostError> {
+        self.io(block_command(NvmOpcode::WRITE_UNCORRECTABLE, nsid, lba, blocks))
+    }
+
+    /// Copy to `to` of 1 to 256 pairs of first block and number of blocks, in format 0h; `force` is Force Unit Access.
+    ///
+    /// # Errors
+    /// Those of [`Host::execute_out`].
+    ///
+    /// # Panics
+    /// If there are no ranges or more than 256, or one is not 1 to 65536 blocks.
+    pub fn copy(&mut self, nsid: u32, sources: &[(u64, u32)], to: u64, force: bool) -> Result<Completion, HostError> {
+        let (command, list) = copy_command(nsid, sources, to, force);
+        self.execute_out(self.io_queue, command, list.as_bytes())
     }
 
     /// Dataset Management with the deallocate attribute, over 1 to 256 pairs of first block and number of blocks.

@@ -114,6 +114,38 @@ pub const WRITE_ZEROES_NAMESPACE: u32 = 1 << 23;
 /// Dataset Management, dword 11 bit 2: deallocate the ranges (NVM Command Set 1.1 section 3.3.3).
 pub const DATASET_DEALLOCATE: u32 = 1 << 2;
 
+/// How source ranges of a Copy are described: dword 12 bits 11:8 (NVM Command Set 1.1 section 3.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyFormat(pub u8);
+
+impl CopyFormat {
+    /// Format 0h: [`CopyRange`]s of the command's own namespace, without or with a 16-bit guard.
+    pub const PLAIN: Self = Self(0);
+}
+
+/// One source range of a Copy in format 0h: 32 bytes (NVM Command Set 1.1 figure 39).
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct CopyRange {
+    /// Reserved.
+    pub reserved_0: U64,
+    /// First logical block.
+    pub slba: U64,
+    /// Length in logical blocks, zero-based.
+    pub nlb_z: U16,
+    /// Reserved.
+    pub reserved_18: U16,
+    /// Source options, and reserved.
+    pub options: U32,
+    /// Expected reference and storage tags.
+    pub reference_tag: U32,
+    /// Expected application tag.
+    pub application_tag: U16,
+    /// Mask of the application tag.
+    pub application_tag_mask: U16,
+}
+crate::assert_size!(CopyRange, 32);
+
 /// One range of Dataset Management: 16 bytes (NVM Command Set 1.1 figure 46).
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

@@ -131,6 +131,10 @@ impl Status {
     pub const FEATURE_NOT_CHANGEABLE: Self = Self::specific(0x0e);
     /// Feature Not Namespace Specific.
     pub const FEATURE_NOT_NAMESPACE_SPECIFIC: Self = Self::specific(0x0f);
+    /// Command Size Limit Exceeded.
+    pub const SIZE_LIMIT_EXCEEDED: Self = Self::specific(0x83);
+    /// Overlapping I/O Range.
+    pub const OVERLAPPING_RANGE: Self = Self::specific(0x87);
     /// Write Fault.
     pub const WRITE_FAULT: Self = Self::media(0x80);
     /// Unrecovered Read Error.

@@ -129,6 +129,8 @@ pub const OAES_NAMESPACE_ATTRIBUTE: u32 = 1 << 8;
 pub const OACS_DOORBELL_BUFFER: u16 = 1 << 8;
 /// ONCS: Compare is supported.
 pub const ONCS_COMPARE: u16 = 1 << 0;
+/// ONCS: Write Uncorrectable is supported, of any size.
+pub const ONCS_WRITE_UNCORRECTABLE: u16 = 1 << 1;
 /// ONCS: Dataset Management is supported.
 pub const ONCS_DATASET_MANAGEMENT: u16 = 1 << 2;
 /// ONCS: Write Zeroes is supported.
@@ -137,6 +139,10 @@ pub const ONCS_WRITE_ZEROES: u16 = 1 << 3;
 pub const ONCS_SELECT: u16 = 1 << 4;
 /// ONCS: Verify is supported.
 pub const ONCS_VERIFY: u16 = 1 << 7;
+/// ONCS: Copy is supported.
+pub const ONCS_COPY: u16 = 1 << 8;
+/// ONCS: what a Copy writes is one write (NVMCSA).
+pub const ONCS_COPY_SINGLE_ATOMICITY: u16 = 1 << 9;
 /// FUSES: Compare and Write can be fused.
 pub const FUSES_COMPARE_AND_WRITE: u16 = 1 << 0;
 /// LPA: Commands Supported and Effects is supported.

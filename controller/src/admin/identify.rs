@@ -1,7 +1,7 @@
 //! Identify (NVMe Base 2.1 section 5.1.13; NVM Command Set 1.1 section 4.1.5): what the host is told of us. Every field speaks of
 //! something that exists; what is not offered is zero.
 
-use nvme_spec::command::low16;
+use nvme_spec::command::{CopyFormat, low16};
 use nvme_spec::identify::{self, Cns, LbaFormat, descriptor};
 use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::register::VERSION_2_1;
@@ -14,6 +14,7 @@ use crate::Controller;
 use crate::config::Atomics;
 use crate::dma::GuestMemory;
 use crate::health::{CRITICAL_KELVINS, ERROR_ENTRIES, WARNING_KELVINS};
+use crate::io::CopyLimits;
 use crate::namespace::Namespace;
 
 pub(crate) type Page = [u8; IDENTIFY_BYTES];
@@ -97,8 +98,12 @@ pub(crate) fn this_controller(controller: &Controller) -> Page {
         | identify::ONCS_DATASET_MANAGEMENT
         | identify::ONCS_WRITE_ZEROES
         | identify::ONCS_SELECT
-        | identify::ONCS_VERIFY)
+        | identify::ONCS_VERIFY
+        | identify::ONCS_WRITE_UNCORRECTABLE
+        | identify::ONCS_COPY
+        | identify::ONCS_COPY_SINGLE_ATOMICITY)
         .into();
+    data.cdfs = (1 << CopyFormat::PLAIN.0).into();
     data.fuses = identify::FUSES_COMPARE_AND_WRITE.into();
     let cache = controller.media.write_cache().map_or(0, |_| identify::VWC_PRESENT);
     data.vwc = cache | identify::VWC_FLUSH_ALL;
@@ -121,6 +126,8 @@ pub(crate) fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Stat
     data.nuse = controller.media.allocated_blocks(namespace.volume).into();
     data.dlfeat = identify::DLFEAT_ZEROES_AND_DEALLOCATE;
     report_atomics(&namespace.atomics, &mut data);
+    let copy = CopyLimits::of(namespace, controller.config.transfer_bytes_max());
+    (data.msrc_z, data.mssrl, data.mcl) = (copy.ranges_z, copy.range_blocks.into(), copy.blocks.into());
     if let Some(hints) = hints {
         data.nsfeat |= identify::NSFEAT_PREFERRED_SIZES;
         data.npwg_z = hints.unit_z.into();
@@ -236,12 +243,14 @@ fn endurance_groups(from: u16) -> Page {
     page
 }
 
-/// CNS 06h for the NVM command set at version 1.1: Verify has the limit of transfers, and no other command one of its own (those fields
-/// are zero).
+/// CNS 06h for the NVM command set at version 1.1: Verify has the limit of transfers, Write Uncorrectable is recommended to keep to it, and
+/// no other command has one of its own (those fields are zero).
 fn command_set_controller(mdts: u8) -> Page {
     let mut page = [0; IDENTIFY_BYTES];
     // NVM Command Set 1.1 figure 105: VSL at byte 0, a power of two of pages of CAP.MPSMIN.
     page[0] = mdts;
+    // WUSL at byte 2, likewise; with ONCS.NVMWUSV what is above it is carried out all the same.
+    page[2] = mdts;
     // NVM Command Set 1.1 figure 105: VER at byte 20.
     page[20..24].copy_from_slice(&0x0001_0100_u32.to_le_bytes());
     page

@@ -2,9 +2,11 @@
 
 mod buffer;
 mod compare;
+mod copy;
 mod dataset;
 mod flush;
 mod read;
+mod uncorrectable;
 mod verify;
 mod write;
 mod zeroes;
@@ -13,6 +15,7 @@ use media::{Lba, LbaRange, Media, Nanoseconds, Request, Submitted, Token};
 use nvme_spec::Status;
 
 use buffer::UserBuffer;
+pub(crate) use copy::Limits as CopyLimits;
 
 use crate::atomic::Claim;
 use crate::command::{Access, Blocks, IoCommand};
@@ -39,7 +42,8 @@ pub(crate) struct Context<'a, M> {
     pub(crate) token: Token,
     /// What the command leaves for its completion to know.
     pub(crate) origin: &'a mut Origin,
-    /// The ranges of a Dataset Management command; those of one that was started before are taken from here.
+    /// The ranges of a Dataset Management command, or the target of a Copy and its sources; those of one that was started before are
+    /// taken from here.
     pub(crate) listed: &'a mut Vec<LbaRange>,
     /// Of all blocks that the command names, those that it is about now.
     pub(crate) piece: Option<LbaRange>,
@@ -55,26 +59,34 @@ pub(crate) fn claim<'a>(
     single: &'a mut [LbaRange; 1],
 ) -> Option<Claim<'a>> {
     let namespace = namespaces.get(nsid)?;
-    let (exclusive, blocks) = match command {
+    let (changes, blocks) = match command {
         IoCommand::Flush | IoCommand::DatasetManagement { deallocate: false, .. } => return None,
         IoCommand::Read(access) | IoCommand::Compare(access) => (false, access.blocks),
         IoCommand::Write(access) => (true, access.blocks),
         IoCommand::Verify { blocks, .. } => (false, *blocks),
-        IoCommand::WriteZeroes { blocks, .. } => (true, *blocks),
+        IoCommand::WriteZeroes { blocks, .. } | IoCommand::WriteUncorrectable { blocks } => (true, *blocks),
         IoCommand::DatasetManagement { .. } => {
-            return Some(Claim { volume: namespace.volume, exclusive: true, ranges: listed });
+            return Some(Claim { volume: namespace.volume, exclusive: listed.len(), ranges: listed });
         }
+        IoCommand::Copy { .. } => return Some(Claim { volume: namespace.volume, exclusive: 1, ranges: listed }),
     };
     let range = LbaRange::new(Lba(blocks.start), u64::from(blocks.count));
     *single = [piece.unwrap_or(range)];
-    let claim = Claim { volume: namespace.volume, exclusive, ranges: single };
+    let claim = Claim { volume: namespace.volume, exclusive: usize::from(changes), ranges: single };
     range.fits(namespace.shape.capacity_blocks).then_some(claim)
 }
 
 /// Reads what a command is about from guest memory, as far as that is there: before anybody asks whom it has to wait for, and once.
 pub(crate) fn list<M: GuestMemory>(context: &mut Context<'_, M>, nsid: u32, command: &IoCommand) -> Result<(), Status> {
-    let IoCommand::DatasetManagement { ranges, data, .. } = *command else { return Ok(()) };
-    dataset::list(context, context.namespaces.resolve(nsid)?, ranges, data)
+    match *command {
+        IoCommand::DatasetManagement { ranges, data, .. } => {
+            dataset::list(context, context.namespaces.resolve(nsid)?, ranges, data)
+        }
+        IoCommand::Copy { ranges, to, data, .. } => {
+            copy::list(context, context.namespaces.resolve(nsid)?, ranges, to, data)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Starts a command, or a piece of it: it fails with a status, or the media has it. Its ranges were listed before.
@@ -97,6 +109,8 @@ pub(crate) fn start<M: GuestMemory>(
         IoCommand::WriteZeroes { blocks, force, deallocate } => {
             zeroes::start(context, namespace, blocks, force, deallocate)
         }
+        IoCommand::WriteUncorrectable { blocks } => uncorrectable::start(context, namespace, blocks),
+        IoCommand::Copy { force, .. } => Ok(copy::start(context, namespace, force)),
         IoCommand::DatasetManagement { deallocate, .. } => Ok(dataset::start(context, namespace, deallocate)),
     }
 }

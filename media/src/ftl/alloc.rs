@@ -326,7 +326,7 @@ impl<S: Store> Ftl<S> {
 
     /// Lets the map point at another copy of the same version.
     pub(crate) fn repoint(&mut self, unit: crate::unit::LogicalUnit, from: PhysicalUnit, to: PhysicalUnit) {
-        let old = self.map.set(unit, to);
+        let old = self.map.repoint(unit, to);
         assert_eq!(old, Some(from), "a unit moves from where it is");
         self.lines.invalidate(self.geometry.line_of(from), 0);
         self.lines.validate(self.geometry.line_of(to));

@@ -14,6 +14,8 @@ pub struct Tag {
     pub mark: Mark,
     /// Each unit by itself: the request is above the atomic unit.
     pub loose: bool,
+    /// The blocks become uncorrectable, instead of taking data.
+    pub uncorrectable: bool,
 }
 
 /// A part of a unit that a request wrote.
@@ -38,8 +40,8 @@ pub struct Held {
     pub offset: usize,
     /// Bytes from there on, in units that follow each other.
     pub bytes: usize,
-    /// Where each unit lies; empty for a deallocation.
-    pub places: Vec<PhysicalUnit>,
+    /// Where each unit lies, and whether it holds uncorrectable blocks; empty for a deallocation.
+    pub places: Vec<(PhysicalUnit, bool)>,
     /// All units of its group are there.
     pub complete: bool,
 }
@@ -82,7 +84,7 @@ impl<S: Store> Ftl<S> {
     pub(crate) fn tag_of_request(&self, grouped: bool) -> Tag {
         let named = self.nand.power.mark();
         let mark = if named.is_none() { Mark::new(0, 0, self.sequence) } else { named };
-        Tag { mark, loose: !grouped }
+        Tag { mark, loose: !grouped, uncorrectable: false }
     }
 
     /// Notes that the request at hand wrote a part of the unit with this sequence number.
@@ -180,7 +182,7 @@ impl<S: Store> Ftl<S> {
             && before.sequence + before.places.len() as u64 == record.sequence
         {
             before.bytes += bytes;
-            before.places.push(place);
+            before.places.push((place, record.uncorrectable));
             before.complete = last;
             return;
         }
@@ -190,7 +192,7 @@ impl<S: Store> Ftl<S> {
             first: LogicalUnit(record.logical),
             offset,
             bytes,
-            places: vec![place],
+            places: vec![(place, record.uncorrectable)],
             // A combined part is complete with the unit that it went into; the first unit of a group alone is not the group.
             complete: last && record.position == 0,
         });

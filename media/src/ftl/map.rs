@@ -9,12 +9,15 @@ use crate::unit::{LogicalUnit, PhysicalUnit, narrow};
 /// Bytes of an entry.
 const ENTRY: usize = 4;
 
+/// Set in the entry of a unit that holds uncorrectable blocks. [`Geometry`](crate::geometry::Geometry) leaves it free.
+const UNCORRECTABLE: u32 = 1 << 31;
+
 /// log2 of the entries of a map page.
 const PAGE_SHIFT: u32 = ENTRIES_PER_PAGE.trailing_zeros();
 
 /// The map.
 pub struct Map {
-    /// For each unit its place + 1, or 0; whole pages, as they are on the media.
+    /// For each unit its place + 1 (and whether it holds uncorrectable blocks), or 0; whole pages, as they are on the media.
     bytes: LargeMemory,
     units: usize,
     changed: Vec<u64>,
@@ -41,10 +44,12 @@ impl Map {
     }
 
     #[inline]
-    fn replace(&mut self, unit: LogicalUnit, entry: u32) -> u32 {
+    fn change(&mut self, unit: LogicalUnit, change: impl FnOnce(u32) -> u32) -> u32 {
         let at = unit.0 as usize * ENTRY;
         let bytes: &mut [u8; ENTRY] = (&mut self.bytes[at..at + ENTRY]).try_into().expect("as long as an entry");
-        u32::from_le_bytes(std::mem::replace(bytes, entry.to_le_bytes()))
+        let old = u32::from_le_bytes(*bytes);
+        *bytes = change(old).to_le_bytes();
+        old
     }
 
     /// The entries of a page.
@@ -56,26 +61,63 @@ impl Map {
     #[must_use]
     #[inline]
     pub fn get(&self, unit: LogicalUnit) -> Option<PhysicalUnit> {
-        self.entry(unit).checked_sub(1).map(PhysicalUnit)
+        place(self.entry(unit))
+    }
+
+    /// Where a unit lies whose blocks can all be read.
+    #[must_use]
+    #[inline]
+    pub fn correctable(&self, unit: LogicalUnit) -> Option<PhysicalUnit> {
+        // Below it there is nothing, and above it what is uncorrectable: one comparison tells both.
+        let place = self.entry(unit).wrapping_sub(1);
+        (place < UNCORRECTABLE).then_some(PhysicalUnit(place))
+    }
+
+    /// Where a unit lies, and whether it holds uncorrectable blocks.
+    #[must_use]
+    #[inline]
+    pub fn look(&self, unit: LogicalUnit) -> (Option<PhysicalUnit>, bool) {
+        let entry = self.entry(unit);
+        (place(entry), entry & UNCORRECTABLE != 0)
+    }
+
+    /// Whether a unit holds uncorrectable blocks.
+    #[must_use]
+    #[inline]
+    pub fn is_uncorrectable(&self, unit: LogicalUnit) -> bool {
+        self.entry(unit) & UNCORRECTABLE != 0
+    }
+
+    /// A unit that lies somewhere holds uncorrectable blocks, until it is put somewhere else.
+    pub fn set_uncorrectable(&mut self, unit: LogicalUnit) {
+        self.mark(unit);
+        self.change(unit, |entry| entry | UNCORRECTABLE);
+    }
+
+    /// Puts a unit that lies somewhere elsewhere as it is; returns where it was.
+    #[inline]
+    pub fn repoint(&mut self, unit: LogicalUnit, to: PhysicalUnit) -> Option<PhysicalUnit> {
+        self.mark(unit);
+        place(self.change(unit, |entry| (to.0 + 1) | (entry & UNCORRECTABLE)))
     }
 
     /// Puts a unit somewhere; returns where it was.
     #[inline]
     pub fn set(&mut self, unit: LogicalUnit, place: PhysicalUnit) -> Option<PhysicalUnit> {
         let page = self.mark(unit);
-        let old = self.replace(unit, place.0 + 1);
+        let old = self.change(unit, |_| place.0 + 1);
         if old == 0 {
             self.used[page] += 1;
         }
-        old.checked_sub(1).map(PhysicalUnit)
+        self::place(old)
     }
 
     /// Forgets a unit; returns where it was.
     pub fn clear(&mut self, unit: LogicalUnit) -> Option<PhysicalUnit> {
-        let old = self.replace(unit, 0).checked_sub(1)?;
+        let old = place(self.change(unit, |_| 0))?;
         let page = self.mark(unit);
         self.used[page] -= 1;
-        Some(PhysicalUnit(old))
+        Some(old)
     }
 
     #[inline]
@@ -153,10 +195,7 @@ impl Map {
         let pages = self.used.iter().enumerate().filter(|(_, used)| **used != 0);
         pages.flat_map(move |(page, _)| {
             let units = narrow(page * ENTRIES_PER_PAGE)..;
-            units.zip(self.entries(page)).filter_map(|(unit, entry)| {
-                let place = entry.checked_sub(1)?;
-                Some((LogicalUnit(unit), PhysicalUnit(place)))
-            })
+            units.zip(self.entries(page)).filter_map(|(unit, entry)| Some((LogicalUnit(unit), place(entry)?)))
         })
     }
 
@@ -174,7 +213,7 @@ impl Map {
             }
             mapped += u64::from(*used);
             for (n, entry) in self.entries(page).enumerate() {
-                let Some(place) = entry.checked_sub(1) else {
+                let Some(PhysicalUnit(place)) = place(entry) else {
                     continue;
                 };
                 let line = (place >> slot_bits) as usize;
@@ -198,6 +237,12 @@ impl Map {
     pub fn memory_bytes(&self) -> usize {
         self.bytes.len() + self.changed.len() * 8 + self.used.len() * 2
     }
+}
+
+/// The place in an entry.
+#[inline]
+fn place(entry: u32) -> Option<PhysicalUnit> {
+    Some(PhysicalUnit(entry.checked_sub(1)? & !UNCORRECTABLE))
 }
 
 /// What is counted of a line.
@@ -257,6 +302,26 @@ mod tests {
         assert_eq!(count([8, 2]), Err(LogicalUnit(2999)));
         let mut lines = [LineCount { slots: 16, valid: 0 }];
         assert_eq!(map.count_by_line(4, &mut lines), Err(LogicalUnit(2)), "there is no second line");
+    }
+
+    #[test]
+    fn a_unit_is_uncorrectable_until_it_is_put_elsewhere_and_where_it_lies_is_told_all_the_same() {
+        let mut map = Map::new(10);
+        let (unit, place) = (LogicalUnit(3), PhysicalUnit(5));
+        assert_eq!((map.correctable(unit), map.is_uncorrectable(unit)), (None, false));
+        map.set(unit, place);
+        assert_eq!((map.correctable(unit), map.get(unit)), (Some(place), Some(place)));
+        map.set_uncorrectable(unit);
+        assert_eq!((map.correctable(unit), map.get(unit)), (None, Some(place)));
+        assert_eq!(map.repoint(unit, PhysicalUnit(7)), Some(place));
+        assert!(map.is_uncorrectable(unit));
+        let mut lines = [LineCount { slots: 16, valid: 0 }];
+        assert_eq!((map.count_by_line(4, &mut lines), lines[0].valid), (Ok(1), 1));
+        assert_eq!(map.iter().collect::<Vec<_>>(), [(unit, PhysicalUnit(7))]);
+        assert_eq!(map.set(unit, place), Some(PhysicalUnit(7)));
+        assert_eq!(map.correctable(unit), Some(place));
+        map.set_uncorrectable(unit);
+        assert_eq!((map.clear(unit), map.get(unit)), (Some(place), None));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod line;
 pub mod map;
 pub mod read;
 pub mod trim;
+pub mod uncorrectable;
 pub mod write;
 
 use std::collections::VecDeque;
@@ -29,7 +30,7 @@ use crate::journal::Deallocation;
 use crate::nand::Nand;
 use crate::root::{Counters, Layout, VolumeEntry};
 use crate::store::Store;
-use crate::unit::{PhysicalUnit, narrow};
+use crate::unit::{LogicalUnit, PhysicalUnit, narrow};
 
 /// The stream of the host's own writes.
 pub const HOST: usize = 0;
@@ -70,6 +71,8 @@ pub struct Ftl<S: Store> {
     pub(crate) open_units: Vec<OpenUnit>,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) group: Vec<PhysicalUnit>,
+    /// Those units of the group that hold uncorrectable blocks.
+    pub(crate) uncorrectable: Vec<LogicalUnit>,
     pub(crate) scratch: Vec<u8>,
     /// Units that the store stages in one piece.
     pub(crate) segment_units: u32,
@@ -115,6 +118,7 @@ impl<S: Store> Ftl<S> {
             limits,
             open_units: Vec::with_capacity(limits.open_units + 1),
             group: Vec::with_capacity(geometry.units_per_line as usize),
+            uncorrectable: Vec::new(),
             scratch: vec![0; geometry.unit_bytes().max(4096)],
             segment_units: narrow(nand.store.segment_bytes() >> geometry.unit_shift),
             voids: Vec::new(),

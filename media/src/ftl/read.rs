@@ -20,7 +20,7 @@ impl<S: Store> Ftl<S> {
         if span.metadata_bytes != 0 || span.offset + span.bytes > self.geometry.unit_bytes() {
             return None;
         }
-        let place = self.map.get(span.first)?;
+        let place = self.map.correctable(span.first)?;
         let offset = self.geometry.data_offset(self.geometry.slot_of(place)) + span.offset;
         self.nand.store.view(self.geometry.line_of(place), offset, span.bytes)
     }
@@ -28,8 +28,8 @@ impl<S: Store> Ftl<S> {
     /// Hands a span to the sink.
     ///
     /// # Errors
-    /// [`MediaError::HostMemory`] where the sink fails, [`MediaError::UnrecoveredRead`] (with block 0; the caller knows which blocks
-    /// it asked for) where the store does.
+    /// [`MediaError::HostMemory`] where the sink fails, [`MediaError::UnrecoveredRead`] where the store does, with block 0, and where
+    /// a block is uncorrectable, with the first such; blocks are counted from the first that was asked for.
     #[inline]
     pub fn read(&mut self, span: &Span, sink: &mut dyn Sink) -> Result<(), MediaError> {
         let shift = self.geometry.unit_shift;
@@ -37,6 +37,11 @@ impl<S: Store> Ftl<S> {
         let mut position = 0;
         while position < units {
             let part = span.part(position, shift);
+            if self.map.is_uncorrectable(part.unit) {
+                self.read_uncorrectable(span, part, sink)?;
+                position += 1;
+                continue;
+            }
             let place = self.map.get(part.unit);
             let count = self.run(span, position, units, place);
             let bytes = if count == 1 { part.bytes } else { self.run_bytes(span, part, position + count) };
@@ -59,9 +64,9 @@ impl<S: Store> Ftl<S> {
     fn run(&self, span: &Span, position: usize, units: usize, place: Option<PhysicalUnit>) -> usize {
         let mut count = 1;
         while position + count < units {
-            let next = self.map.get(span.part(position + count, self.geometry.unit_shift).unit);
-            let follows = match (place, next) {
-                (None, None) => true,
+            let unit = span.part(position + count, self.geometry.unit_shift).unit;
+            let follows = match (place, self.map.correctable(unit)) {
+                (None, None) => !self.map.is_uncorrectable(unit),
                 (Some(place), Some(next)) => {
                     // Slots of one line are neighbours in memory; the last slot of a line and the first of the next are not.
                     next.0.checked_sub(place.0).is_some_and(|gap| gap as usize == count)
@@ -97,7 +102,7 @@ impl<S: Store> Ftl<S> {
         self.hand_over(line, offset, bytes, &mut |at, from| sink.take(part.at + at, from))
     }
 
-    fn read_metadata(&mut self, span: &Span, part: Part, sink: &mut dyn Sink) -> Result<(), MediaError> {
+    pub(super) fn read_metadata(&mut self, span: &Span, part: Part, sink: &mut dyn Sink) -> Result<(), MediaError> {
         let of = |bytes: usize| (bytes >> span.block_shift) * span.metadata_bytes;
         let Some(place) = self.map.get(part.unit) else {
             return take_zeroes(of(part.at), of(part.bytes), |at, zeroes| sink.take_metadata(at, zeroes));

@@ -116,7 +116,8 @@ impl<S: Store> Ftl<S> {
     fn write_units(&mut self, span: &Span, source: &mut dyn Source, grouped: bool) -> Result<(), MediaError> {
         let shift = self.geometry.unit_shift;
         let units = span.units(shift);
-        if units == 1 && span.bytes < self.geometry.unit_bytes() && self.combine(span, source)? {
+        let combines = units == 1 && span.bytes < self.geometry.unit_bytes() && !self.tag.uncorrectable;
+        if combines && self.combine(span, source)? {
             return Ok(());
         }
         let mut first = 0;
@@ -155,7 +156,7 @@ impl<S: Store> Ftl<S> {
         let mut position = positions.start;
         while position < positions.end {
             let part = span.part(position, shift);
-            let staged = if part.bytes == self.geometry.unit_bytes() {
+            let staged = if part.bytes == self.geometry.unit_bytes() && !self.tag.uncorrectable {
                 let last_whole = (span.offset + span.bytes) >> shift;
                 // An armed crash point wants each unit to be a step.
                 let most = if self.nand.power.armed() { 1 } else { last_whole.min(positions.end) - position };
@@ -193,6 +194,7 @@ impl<S: Store> Ftl<S> {
             position: 0,
             length: 1,
             kind: Kind::Host,
+            uncorrectable: false,
         };
         frontier.tags[slot as usize] = self.tag;
         self.sequence += 1;
@@ -264,7 +266,7 @@ impl<S: Store> Ftl<S> {
             return Err(MediaError::WriteFailed { first: Lba(0) });
         };
         // Only now: opening a line may have moved the unit.
-        let old = self.map.get(part.unit);
+        let (old, uncorrectable) = self.map.look(part.unit);
         self.note_part(self.sequence, part.offset, part.bytes);
         self.note(slot, part.unit, part.bytes, length);
         let line = self.streams[HOST].line;
@@ -286,6 +288,9 @@ impl<S: Store> Ftl<S> {
         if span.metadata_bytes != 0 {
             self.stage_metadata(span, part, slot, source)?;
         }
+        if uncorrectable || self.tag.uncorrectable {
+            self.stage_uncorrectable(part)?;
+        }
         Ok(1)
     }
 
@@ -295,6 +300,9 @@ impl<S: Store> Ftl<S> {
         let sequence = self.sequence - 1;
         for n in 0..self.group.len() {
             self.show(LogicalUnit(first.0 + narrow(n)), self.group[n], sequence);
+        }
+        if !self.uncorrectable.is_empty() {
+            self.show_uncorrectable();
         }
     }
 
@@ -310,6 +318,7 @@ impl<S: Store> Ftl<S> {
 
     /// Gives up the units staged since `first_sequence`. They keep their slots and numbers, so that the log has no gap.
     fn abandon(&mut self, first_sequence: u64) {
+        self.uncorrectable.clear();
         let frontier = &mut self.streams[HOST];
         let mut staged = 0;
         for slot in frontier.programmed..frontier.next {
@@ -341,7 +350,7 @@ impl<S: Store> Ftl<S> {
         };
         let place = self.open_units[at].place;
         let (line, slot) = (self.geometry.line_of(place), self.geometry.slot_of(place));
-        if self.map.get(unit) != Some(place) || !self.streams[HOST].holds_staged(line, slot) {
+        if self.map.correctable(unit) != Some(place) || !self.streams[HOST].holds_staged(line, slot) {
             self.open_units.remove(at);
             return Ok(false);
         }

@@ -122,6 +122,8 @@ impl PowerAtomicity {
 pub enum ChangeKind {
     /// A write, of data or of zeroes.
     Write,
+    /// Blocks were made uncorrectable.
+    Uncorrectable,
     /// A deallocation, or a write of zeroes that was carried out as one.
     Deallocation,
 }

@@ -5,6 +5,7 @@
 //! and recovery itself meets exactly what a real loss leaves.
 
 use super::pieces::{Disposal, Division, Lot, Terms, fate};
+use super::saved::Saved;
 use super::{Ssd, Volume};
 use crate::ftl::Ftl;
 use crate::ftl::cut::Held;
@@ -18,26 +19,7 @@ use crate::power::{
 use crate::recover::{Purpose, recover};
 use crate::store::{Store, StoreError};
 use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
-use crate::volume::{Fault, Source, VolumeId};
-
-/// Data and metadata of blocks.
-#[derive(Clone)]
-pub(super) struct Saved {
-    data: Vec<u8>,
-    metadata: Vec<u8>,
-}
-
-impl Source for Saved {
-    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-        into.copy_from_slice(self.data.get(offset..offset + into.len()).ok_or(Fault)?);
-        Ok(())
-    }
-
-    fn fill_metadata(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-        into.copy_from_slice(self.metadata.get(offset..offset + into.len()).ok_or(Fault)?);
-        Ok(())
-    }
-}
+use crate::volume::VolumeId;
 
 /// An entry of the cache with what it holds.
 pub(super) struct Backup {
@@ -51,8 +33,8 @@ pub(super) struct Backup {
 
 /// A change to make once the drive has recovered.
 pub(super) enum Remnant {
-    /// Where, what, and whether as one group.
-    Write(Span, Saved, bool),
+    /// Where and what, or nothing to make the blocks uncorrectable; and whether as one group.
+    Write(Span, Option<Saved>, bool),
     Deallocation(Held),
 }
 
@@ -89,10 +71,17 @@ impl Backup {
         let Span { block_shift, metadata_bytes, .. } = self.span;
         let (skip, blocks) = (index(disposal.range.start.0 - self.first_block), index(disposal.range.blocks));
         let (from, bytes) = (skip << block_shift, blocks << block_shift);
-        let mut saved = Saved {
-            data: self.saved.data[from..from + bytes].to_vec(),
-            metadata: self.saved.metadata[skip * metadata_bytes..(skip + blocks) * metadata_bytes].to_vec(),
-        };
+        let byte = self.span.offset + from;
+        let first = LogicalUnit(self.span.first.0 + narrow(byte / unit_bytes));
+        let grouped = disposal.range.blocks <= self.group_blocks;
+        let span = Span { first, offset: byte % unit_bytes, bytes, ..self.span };
+        if self.held.tag.uncorrectable && disposal.lot == Lot::Survives {
+            return Remnant::Write(span, None, grouped);
+        }
+        let mut saved = Saved::new(
+            self.saved.data[from..from + bytes].to_vec(),
+            self.saved.metadata[skip * metadata_bytes..(skip + blocks) * metadata_bytes].to_vec(),
+        );
         if let Lot::Mangled(seed) = disposal.lot {
             let mut random = Random::new(seed);
             for word in saved.data.chunks_mut(8).chain(saved.metadata.chunks_mut(8)) {
@@ -100,10 +89,7 @@ impl Backup {
                 word.copy_from_slice(&drawn[..word.len()]);
             }
         }
-        let byte = self.span.offset + from;
-        let first = LogicalUnit(self.span.first.0 + narrow(byte / unit_bytes));
-        let grouped = disposal.range.blocks <= self.group_blocks;
-        Remnant::Write(Span { first, offset: byte % unit_bytes, bytes, ..self.span }, saved, grouped)
+        Remnant::Write(span, Some(saved), grouped)
     }
 }
 
@@ -124,7 +110,11 @@ impl<S: Store> Ssd<S> {
         let range = LbaRange::new(Lba(start), blocks);
         VolatileEntry {
             mark: if held.tag.mark.queue() == 0 { Mark::NONE } else { held.tag.mark },
-            kind: if held.deallocates() { ChangeKind::Deallocation } else { ChangeKind::Write },
+            kind: match held.tag.uncorrectable {
+                _ if held.deallocates() => ChangeKind::Deallocation,
+                true => ChangeKind::Uncorrectable,
+                false => ChangeKind::Write,
+            },
             volume: VolumeId(narrow(volume)),
             range,
             sequence: held.sequence,
@@ -189,19 +179,26 @@ impl<S: Store> Ssd<S> {
         let group_blocks = u64::from(volume.shape.power_atomic_blocks);
         let span = Span { first: held.first, offset: held.offset, bytes: held.bytes, block_shift, metadata_bytes };
         let bytes = if held.deallocates() { 0 } else { held.bytes };
-        let mut saved = Saved { data: vec![0; bytes], metadata: vec![0; (bytes >> block_shift) * metadata_bytes] };
+        let mut saved = Saved::default();
+        saved.extend(&Span { bytes, ..span });
         let (unit_bytes, of) = (self.ftl.geometry.unit_bytes(), |bytes: usize| (bytes >> block_shift) * metadata_bytes);
         let mut done = 0;
         while done < bytes {
             let byte = held.offset + done;
             let (position, within) = (byte / unit_bytes, byte % unit_bytes);
             let count = (unit_bytes - within).min(bytes - done);
-            let place = held.places[position];
+            let (place, uncorrectable) = held.places[position];
             let (line, slot) = (self.ftl.geometry.line_of(place), self.ftl.geometry.slot_of(place));
             let at =
                 (self.ftl.geometry.data_offset(slot) + within, self.ftl.geometry.metadata_offset(slot) + of(within));
+            let into = &mut saved.data[done..done + count];
+            let read = if uncorrectable {
+                let held = self.ftl.load(place, true);
+                held.map(|held| into.copy_from_slice(&held.data[within..within + count]))
+            } else {
+                self.ftl.nand.store.read(line, at.0, into)
+            };
             let store = &mut self.ftl.nand.store;
-            let read = store.read(line, at.0, &mut saved.data[done..done + count]);
             let read = read.and_then(|()| match of(count) {
                 0 => Ok(()),
                 _ => store.read(line, at.1, &mut saved.metadata[of(done)..of(done + count)]),
@@ -272,10 +269,11 @@ pub(super) fn make<S: Store>(ftl: &mut Ftl<S>, remnants: Vec<Remnant>) -> usize 
     let mut made = 0;
     for remnant in remnants {
         let done = match remnant {
-            Remnant::Write(span, mut saved, grouped) => {
+            Remnant::Write(span, Some(mut saved), grouped) => {
                 let tag = ftl.tag_of_request(grouped);
                 ftl.write(&span, &mut saved, tag).is_ok()
             }
+            Remnant::Write(span, None, grouped) => ftl.write_uncorrectable(&span, grouped).is_ok(),
             Remnant::Deallocation(held) => {
                 ftl.deallocate(held.first, narrow(held.bytes >> ftl.geometry.unit_shift)).is_ok()
             }

@@ -11,6 +11,7 @@ mod misbehave;
 mod ordinary;
 mod pieces;
 mod request;
+mod saved;
 
 use config::check_volume;
 pub use config::{CacheConfig, SsdConfig, VolumeConfig};

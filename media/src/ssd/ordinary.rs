@@ -31,7 +31,7 @@ impl<S: Store> Ordinary for Ssd<S> {
             return None;
         }
         let before = self.ftl.mapped;
-        let written = self.ftl.write_ordinary(&span, from, Tag { mark, loose: false });
+        let written = self.ftl.write_ordinary(&span, from, Tag { mark, loose: false, uncorrectable: false });
         self.note_mapped(index, before);
         if let Err(error) = written {
             return Some(Err(self.write_failed(error, range.start)));

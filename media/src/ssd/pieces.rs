@@ -127,7 +127,7 @@ impl Piece {
 
 fn add_pieces(pieces: &mut Vec<Piece>, number: usize, entry: &VolatileEntry, alone: bool, terms: &Terms<'_>) {
     let piece = |range, loose, fixed| Piece { entry: number, range, loose, fixed };
-    let writes = entry.kind == ChangeKind::Write;
+    let writes = entry.kind != ChangeKind::Deallocation;
     if terms.shorn && writes && alone && entry.range.blocks > 1 {
         let half = entry.range.blocks / 2;
         let first = LbaRange::new(entry.range.start, half);

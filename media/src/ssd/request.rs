@@ -1,6 +1,7 @@
 //! Owns how requests are carried out: from blocks of a volume to spans of units, and from what the translation layer did to when an
 //! outcome is due. Does not know how outcomes are delivered.
 
+use super::saved::Saved;
 use super::{Ssd, Waiting};
 use crate::fault::ReadVerdict;
 use crate::ftl::write::Span;
@@ -76,7 +77,7 @@ impl<S: Store> Ssd<S> {
             self.meet_read_faults(volume, range)?;
         }
         self.ftl.nand.reads_finish = self.now;
-        self.ftl.read(&span, into).map_err(|error| at(error, range.start))?;
+        self.ftl.read(&span, into).map_err(|error| behind(error, range.start))?;
         self.ftl.reached(Step::DataTransferred);
         self.count_read(span.bytes as u64);
         // What was programmed because it grew old may not have reached the host's disk yet.
@@ -144,6 +145,48 @@ impl<S: Store> Ssd<S> {
         let skipped = index(part.start.0 - start.0);
         let (data, metadata) = (skipped << span.block_shift, skipped * span.metadata_bytes);
         self.write_span(volume, part, &span, &mut Behind { from, data, metadata })
+    }
+
+    /// A write of nothing that could be read: no data comes, and none is counted.
+    fn write_uncorrectable(&mut self, volume: usize, range: LbaRange) -> Result<Wait, MediaError> {
+        self.span(volume, range)?;
+        if range.blocks == 0 {
+            return Ok(Wait::Nothing);
+        }
+        self.check_store()?;
+        let windows = if self.falls_into_windows(volume, range) {
+            self.volumes[volume].promise.pieces(range)
+        } else {
+            vec![range]
+        };
+        self.ftl.nand.reads_finish = self.now;
+        for window in windows {
+            let span = self.span(volume, window)?;
+            let grouped = window.blocks <= u64::from(self.volumes[volume].shape.power_atomic_blocks);
+            let written = self.ftl.write_uncorrectable(&span, grouped);
+            written.map_err(|error| self.write_failed(error, range.start))?;
+        }
+        self.accepted(volume, range, false)
+    }
+
+    /// One write of what was read before: by way of memory, since what is to be atomic is staged as one group.
+    fn copy(&mut self, volume: usize, sources: &[LbaRange], to: Lba, force: bool) -> Result<Wait, MediaError> {
+        let blocks = sources.iter().fold(0, |sum: u64, source| sum.saturating_add(source.blocks));
+        let target = LbaRange::new(to, blocks);
+        for range in sources.iter().chain([&target]) {
+            self.span(volume, *range)?;
+        }
+        let mut copied = Saved::default();
+        let mut wait = Wait::Nothing;
+        for source in sources {
+            copied.extend(&self.span(volume, *source)?);
+            wait = wait.max(self.read(volume, *source, &mut copied, false)?);
+        }
+        let read = self.ftl.nand.reads_finish;
+        wait = wait.max(self.write(volume, target, &mut copied, force)?);
+        self.ftl.nand.reads_finish = self.ftl.nand.reads_finish.max(read);
+        self.count_write(blocks << self.volumes[volume].block_shift);
+        Ok(wait)
     }
 
     pub(super) fn write_span(
@@ -292,6 +335,8 @@ impl<S: Store> Ssd<S> {
             Request::WriteZeroes { range, deallocate, force } => {
                 self.change(volume, |ssd| ssd.write_zeroes(volume, range, deallocate, force))
             }
+            Request::WriteUncorrectable { range } => self.change(volume, |ssd| ssd.write_uncorrectable(volume, range)),
+            Request::Copy { sources, to, force } => self.change(volume, |ssd| ssd.copy(volume, sources, to, force)),
             Request::Deallocate { ranges } => self.change(volume, |ssd| ssd.deallocate(volume, ranges)),
             Request::Resize { blocks } => self.change(volume, |ssd| ssd.resize(volume, blocks)),
         }
@@ -488,6 +533,14 @@ fn at(error: MediaError, first: Lba) -> MediaError {
         MediaError::WriteFailed { .. } => MediaError::WriteFailed { first },
         MediaError::UnrecoveredRead { .. } => MediaError::UnrecoveredRead { first },
         other => other,
+    }
+}
+
+/// The same of a read, whose blocks are counted from the request's first.
+fn behind(error: MediaError, start: Lba) -> MediaError {
+    match error {
+        MediaError::UnrecoveredRead { first } => MediaError::UnrecoveredRead { first: Lba(start.0 + first.0) },
+        other => at(other, start),
     }
 }
 

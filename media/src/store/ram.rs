@@ -1,7 +1,7 @@
 //! Volumes in this process's memory, which cost what is written to them. It owns the bytes and the record of which blocks hold data;
 //! it knows nothing of time, and everything that it accepts is as durable as it will ever be, so there is no volatile cache.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::unit::{Lba, LbaRange, Nanoseconds};
 use crate::volume::{
@@ -29,6 +29,7 @@ struct Volume {
     allocated_blocks: u64,
     /// By index of the chunk in the volume; a chunk without data is not here.
     chunks: BTreeMap<u64, Chunk>,
+    uncorrectable: BTreeSet<u64>,
 }
 
 /// The part of a request that lies in one chunk.
@@ -63,6 +64,7 @@ impl RamMedia {
                 capacity_blocks_max: capacity_blocks,
                 allocated_blocks: 0,
                 chunks: BTreeMap::new(),
+                uncorrectable: BTreeSet::new(),
             }
         };
         let health = Health { power_cycles: 1, available_spare_percent: 100, ..Health::default() };
@@ -121,6 +123,16 @@ impl Media for RamMedia {
                 health.written_bytes += range.blocks << volume.block_shift;
             }),
             Request::WriteZeroes { range, deallocate, force: _ } => volume.write_zeroes(range, deallocate),
+            Request::WriteUncorrectable { range } => volume.write_uncorrectable(range),
+            Request::Copy { sources, to, force: _ } => volume
+                .copy(sources, to)
+                .inspect(|blocks| {
+                    health.reads += sources.len() as u64;
+                    health.writes += 1;
+                    health.read_bytes += blocks << volume.block_shift;
+                    health.written_bytes += blocks << volume.block_shift;
+                })
+                .map(|_| ()),
             Request::Deallocate { ranges } => volume.deallocate(ranges),
             Request::Resize { blocks } => volume.resize(blocks),
             Request::Flush | Request::FlushAll | Request::Quiesce => Ok(()),
@@ -140,7 +152,11 @@ impl Media for RamMedia {
 
 impl Volume {
     fn read(&self, range: LbaRange, into: &mut dyn Sink) -> Outcome {
-        for piece in self.pieces(range)? {
+        let pieces = self.pieces(range)?;
+        if let Some(&first) = self.uncorrectable.range(range.start.0..range.start.0 + range.blocks).next() {
+            return Err(MediaError::UnrecoveredRead { first: Lba(first) });
+        }
+        for piece in pieces {
             let bytes = self.chunks.get(&piece.chunk).and_then(|chunk| chunk.bytes.as_ref());
             match bytes {
                 Some(bytes) => into.take(piece.offset, &bytes[self.span(&piece)]).map_err(host_memory)?,
@@ -158,8 +174,34 @@ impl Volume {
             // A source that fails may have filled a part: those blocks hold data now, whatever it is.
             self.allocated_blocks += chunk.mark(piece.block, piece.blocks);
             filled.map_err(host_memory)?;
+            let first = range.start.0 + (piece.offset as u64 >> self.block_shift);
+            self.forget_uncorrectable(first, piece.blocks as u64);
         }
         Ok(())
+    }
+
+    fn write_uncorrectable(&mut self, range: LbaRange) -> Outcome {
+        self.write_zeroes(range, false)?;
+        self.uncorrectable.extend(range.start.0..range.start.0 + range.blocks);
+        Ok(())
+    }
+
+    fn forget_uncorrectable(&mut self, first: u64, blocks: u64) {
+        let mut rest = self.uncorrectable.split_off(&first);
+        self.uncorrectable.append(&mut rest.split_off(&(first + blocks)));
+    }
+
+    /// Returns how many blocks that were.
+    fn copy(&mut self, sources: &[LbaRange], to: Lba) -> Result<u64, MediaError> {
+        let blocks = sources.iter().fold(0, |sum: u64, source| sum.saturating_add(source.blocks));
+        let _ = self.pieces(LbaRange::new(to, blocks))?;
+        let mut copied = Copied { bytes: Vec::new(), begin: 0 };
+        for source in sources {
+            copied.begin = copied.bytes.len();
+            self.read(*source, &mut copied)?;
+        }
+        self.write(LbaRange::new(to, blocks), &mut copied)?;
+        Ok(blocks)
     }
 
     fn write_zeroes(&mut self, range: LbaRange, deallocate: bool) -> Outcome {
@@ -172,6 +214,7 @@ impl Volume {
             chunk.zero(span);
             self.allocated_blocks += chunk.mark(piece.block, piece.blocks);
         }
+        self.forget_uncorrectable(range.start.0, range.blocks);
         Ok(())
     }
 
@@ -214,6 +257,7 @@ impl Volume {
             self.chunks.remove(&index);
         }
         self.allocated_blocks -= freed;
+        self.forget_uncorrectable(range.start.0, range.blocks);
     }
 
     fn blocks_per_chunk(&self) -> u64 {
@@ -247,6 +291,28 @@ impl Volume {
                 piece
             })
         }))
+    }
+}
+
+/// What is copied: sources one behind the other.
+struct Copied {
+    bytes: Vec<u8>,
+    begin: usize,
+}
+
+impl Sink for Copied {
+    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
+        let end = self.begin + offset + from.len();
+        self.bytes.resize(self.bytes.len().max(end), 0);
+        self.bytes[self.begin + offset..end].copy_from_slice(from);
+        Ok(())
+    }
+}
+
+impl Source for Copied {
+    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        into.copy_from_slice(self.bytes.get(offset..offset + into.len()).ok_or(Fault)?);
+        Ok(())
     }
 }
 

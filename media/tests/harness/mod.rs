@@ -1,6 +1,7 @@
 //! The model, the random requests and the checker, for any store.
 #![expect(clippy::cast_possible_truncation, reason = "tests know their numbers")]
 
+mod others;
 mod resize;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,8 @@ use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::{ImageStore, MemoryStore, Store, TwinDisk};
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
+
+use others::{UNCORRECTABLE, origin, shown};
 
 pub fn variable(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -290,7 +293,9 @@ impl<S: Crash> Harness<S> {
         }
         let volume = self.random.below(self.config.volumes.len() as u64) as usize;
         match self.random.below(100) {
-            0..=54 => self.write(volume),
+            0..=50 => self.write(volume),
+            51..=52 => self.uncorrectable(volume),
+            53..=54 => self.copy(volume),
             55..=60 => self.zeroes(volume),
             61..=68 => self.deallocate(volume),
             69..=84 => self.read(volume),
@@ -338,8 +343,8 @@ impl<S: Crash> Harness<S> {
     }
 
     /// Notes a change of a range; `done` when it was accepted (otherwise power went meanwhile, and it may or may not be there).
-    fn changed(&mut self, volume: usize, range: LbaRange, value: u64) {
-        for lba in range.start.0..range.start.0 + range.blocks {
+    fn changed(&mut self, volume: usize, range: LbaRange, values: &[u64]) {
+        for (lba, &value) in (range.start.0..).zip(values) {
             self.blocks[volume][lba as usize].versions.push((self.order, value));
         }
         let shape = &self.config.volumes[volume];
@@ -378,15 +383,20 @@ impl<S: Crash> Harness<S> {
     }
 
     fn after_change(&mut self, volume: usize, range: LbaRange, value: u64, force: bool, outcome: Outcome) {
+        self.after_changes(volume, range, &vec![value; range.blocks as usize], force, outcome);
+    }
+
+    /// The same with a value for each block.
+    fn after_changes(&mut self, volume: usize, range: LbaRange, values: &[u64], force: bool, outcome: Outcome) {
         match outcome {
             Ok(()) => {
-                self.changed(volume, range, value);
+                self.changed(volume, range, values);
                 if force || self.ssd().write_cache() == Some(false) {
                     // Forcing commits everything, but only this range is promised: promise what the contract promises.
                     self.promise(volume, range);
                 }
             }
-            Err(MediaError::PowerLost) => self.changed(volume, range, value),
+            Err(MediaError::PowerLost) => self.changed(volume, range, values),
             Err(other) => self.fail(&format!("a change ended with {other:?}")),
         }
     }
@@ -419,7 +429,7 @@ impl<S: Crash> Harness<S> {
             // What came before the fault may have been accepted, block by block.
             Err(MediaError::PowerLost) => {
                 let atomic = self.atomic.len();
-                self.changed(volume, range, self.order);
+                self.changed(volume, range, &vec![self.order; range.blocks as usize]);
                 self.atomic.truncate(atomic);
             }
             other => self.fail(&format!("a write whose source failed ended with {other:?}")),
@@ -648,6 +658,7 @@ impl<S: Crash> Harness<S> {
         match self.submit(volume, Request::Read { range, into: &mut buffer, force: false }) {
             Ok(()) => {}
             Err(MediaError::PowerLost) => return None,
+            Err(MediaError::UnrecoveredRead { first }) => return self.values_around(volume, range, first, when),
             Err(other) => self.fail(&format!("{when}: a read of {range:?} ended with {other:?}")),
         }
         let shape = self.config.volumes[volume];
@@ -657,19 +668,34 @@ impl<S: Crash> Harness<S> {
             let lba = range.start.0 + n as u64;
             let data = &buffer.data[n * block..(n + 1) * block];
             let value = u64::from_le_bytes(data[..8].try_into().unwrap());
+            let of = origin(data, volume, lba);
             let mut expected = vec![0; block];
-            pattern_bytes(value, volume, lba, block, 0, &mut expected);
+            pattern_bytes(value, volume, of, block, 0, &mut expected);
             if data != expected {
                 self.fail(&format!("{when}: volume {volume} block {lba} shows {value} and is torn or misplaced"));
             }
             let mut expected = vec![0; metadata];
             if metadata != 0 {
-                pattern_bytes(value, volume, lba, metadata, 0, &mut expected);
+                pattern_bytes(value, volume, of, metadata, 0, &mut expected);
             }
             if buffer.metadata[n * metadata..(n + 1) * metadata] != expected {
                 self.fail(&format!("{when}: metadata of volume {volume} block {lba} is not that of {value}"));
             }
-            values.push(value);
+            values.push(shown(value, of, lba));
+        }
+        Some(values)
+    }
+
+    /// The same block by block, where a read of the whole said that `first` is the first that cannot be read.
+    fn values_around(&mut self, volume: usize, range: LbaRange, first: Lba, when: &str) -> Option<Vec<u64>> {
+        if range.blocks == 1 && first == range.start {
+            return Some(vec![UNCORRECTABLE]);
+        }
+        let lbas = range.start.0..range.start.0 + range.blocks;
+        let one = |lba| self.values(volume, LbaRange::new(Lba(lba), 1), when).map(|values| values[0]);
+        let values = lbas.map(one).collect::<Option<Vec<_>>>()?;
+        if values.iter().position(|value| *value == UNCORRECTABLE).map(|n| range.start.0 + n as u64) != Some(first.0) {
+            self.fail(&format!("{when}: the first block of {range:?} that cannot be read is not {first:?}"));
         }
         Some(values)
     }

@@ -28,7 +28,7 @@ impl<S: Crash> Harness<S> {
             }
             Err(MediaError::PowerLost) => {
                 let atomic = self.atomic.len();
-                self.changed(volume, dropped, 0);
+                self.changed(volume, dropped, &vec![0; dropped.blocks as usize]);
                 self.atomic.truncate(atomic);
                 self.resizing = Some((volume, blocks));
             }

@@ -1,0 +1,83 @@
+//! Copy (NVM Command Set 1.1 section 3.3.2): what blocks of the namespace hold is written to others of it. All sources are read before
+//! anything is written, and the write is one (NVMCSA; B166): so of a Copy that fails source range 0 is the first that was not copied,
+//! which is what dword 0 says (B147).
+
+use media::{Lba, LbaRange, Request, Source, Submitted};
+use nvme_spec::Status;
+use nvme_spec::command::CopyRange;
+use zerocopy::FromBytes;
+
+use super::Context;
+use crate::dma::{DataPointer, GuestMemory, Transfer};
+use crate::namespace::Namespace;
+
+const RANGE_BYTES: usize = size_of::<CopyRange>();
+/// MSRC, one-based: as many descriptors as fit the smallest page.
+const RANGES_MAX: u16 = 128;
+
+/// How much a Copy may do: no more than a Read and a Write may, since it is not done in parts.
+pub(crate) struct Limits {
+    /// MSRC, zero-based.
+    pub(crate) ranges_z: u8,
+    /// MSSRL: blocks of one range.
+    pub(crate) range_blocks: u16,
+    /// MCL: blocks of all ranges.
+    pub(crate) blocks: u32,
+}
+
+impl Limits {
+    /// Those of a namespace, where MDTS is so many bytes.
+    pub(crate) fn of(namespace: &Namespace, transfer_bytes_max: usize) -> Self {
+        let blocks = u32::try_from(transfer_bytes_max >> namespace.block_shift()).unwrap_or(u32::MAX).max(1);
+        Self {
+            ranges_z: u8::try_from(RANGES_MAX - 1).expect("eight bits"),
+            range_blocks: u16::try_from(blocks).unwrap_or(u16::MAX),
+            blocks,
+        }
+    }
+}
+
+/// Reads the source ranges, once, and checks them: the target comes first in the list, then the sources (B147).
+pub(super) fn list<M: GuestMemory>(
+    context: &mut Context<'_, M>,
+    namespace: &Namespace,
+    ranges: u16,
+    to: u64,
+    data: DataPointer,
+) -> Result<(), Status> {
+    let limits = Limits::of(namespace, context.transfer_bytes_max);
+    if ranges > RANGES_MAX {
+        return Err(Status::SIZE_LIMIT_EXCEEDED);
+    }
+    let mut bytes = [0; RANGES_MAX as usize * RANGE_BYTES];
+    let bytes = &mut bytes[..usize::from(ranges) * RANGE_BYTES];
+    context.resolve(data, bytes.len())?;
+    Transfer::new(context.memory, context.segments).fill(0, bytes).map_err(|_| Status::DATA_TRANSFER_ERROR)?;
+
+    context.listed.clear();
+    context.listed.push(LbaRange::default());
+    let mut total = 0;
+    for range in bytes.as_chunks::<RANGE_BYTES>().0 {
+        let range = CopyRange::read_from_bytes(range).map_err(|_| Status::INTERNAL_ERROR)?;
+        let range = LbaRange::new(Lba(range.slba.get()), u64::from(range.nlb_z.get()) + 1);
+        total += range.blocks;
+        if range.blocks > u64::from(limits.range_blocks) || total > u64::from(limits.blocks) {
+            return Err(Status::SIZE_LIMIT_EXCEEDED);
+        }
+        context.listed.push(range);
+    }
+    let target = LbaRange::new(Lba(to), total);
+    context.listed[0] = target;
+    if !context.listed.iter().all(|range| range.fits(namespace.shape.capacity_blocks)) {
+        return Err(Status::LBA_OUT_OF_RANGE);
+    }
+    let meets = |source: &LbaRange| source.start.0 < to + total && to < source.start.0 + source.blocks;
+    if context.listed[1..].iter().any(meets) { Err(Status::OVERLAPPING_RANGE) } else { Ok(()) }
+}
+
+/// Copies what was listed.
+pub(super) fn start<M: GuestMemory>(context: &mut Context<'_, M>, namespace: &Namespace, force: bool) -> Submitted {
+    let (target, sources) = context.listed.split_first().expect("a target and its sources were listed");
+    let request = Request::Copy { sources, to: target.start, force };
+    context.media.submit(context.now, context.token, namespace.volume, request)
+}

@@ -1,0 +1,20 @@
+//! Write Uncorrectable (NVM Command Set 1.1 section 3.3.7): the blocks cannot be read until they are written again (B141). No data moves,
+//! so MDTS does not apply; what WUSL recommends is not exceeded by one request to the media (`turn` sees to that).
+
+use media::{Request, Submitted};
+use nvme_spec::Status;
+
+use super::Context;
+use crate::command::Blocks;
+use crate::dma::GuestMemory;
+use crate::namespace::Namespace;
+
+pub(super) fn start<M: GuestMemory>(
+    context: &mut Context<'_, M>,
+    namespace: &Namespace,
+    blocks: Blocks,
+) -> Result<Submitted, Status> {
+    let range = context.range(namespace, blocks)?;
+    let range = context.piece_of(range);
+    Ok(context.submit(namespace, Request::WriteUncorrectable { range }))
+}

@@ -1,0 +1,52 @@
+//! Blocks in memory, between a place that they were read from and another one.
+
+use crate::ftl::write::Span;
+use crate::volume::{Fault, Sink, Source};
+
+/// Data and metadata of blocks.
+#[derive(Clone, Default)]
+pub(super) struct Saved {
+    pub(super) data: Vec<u8>,
+    pub(super) metadata: Vec<u8>,
+    /// Where the blocks that are taken begin, in data and in metadata.
+    begin: (usize, usize),
+}
+
+impl Saved {
+    pub(super) fn new(data: Vec<u8>, metadata: Vec<u8>) -> Self {
+        Self { data, metadata, begin: (0, 0) }
+    }
+
+    /// Makes room behind what is there for the blocks of a span, which are taken next.
+    pub(super) fn extend(&mut self, span: &Span) {
+        self.begin = (self.data.len(), self.metadata.len());
+        self.data.resize(self.begin.0 + span.bytes, 0);
+        self.metadata.resize(self.begin.1 + (span.bytes >> span.block_shift) * span.metadata_bytes, 0);
+    }
+}
+
+impl Source for Saved {
+    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        into.copy_from_slice(self.data.get(offset..offset + into.len()).ok_or(Fault)?);
+        Ok(())
+    }
+
+    fn fill_metadata(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        into.copy_from_slice(self.metadata.get(offset..offset + into.len()).ok_or(Fault)?);
+        Ok(())
+    }
+}
+
+impl Sink for Saved {
+    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
+        let at = self.begin.0 + offset;
+        self.data.get_mut(at..at + from.len()).ok_or(Fault)?.copy_from_slice(from);
+        Ok(())
+    }
+
+    fn take_metadata(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
+        let at = self.begin.1 + offset;
+        self.metadata.get_mut(at..at + from.len()).ok_or(Fault)?.copy_from_slice(from);
+        Ok(())
+    }
+}
