@@ -88,12 +88,13 @@ const BLOCK: usize = 512;
 /// How long the media takes below.
 const LATENCY: Nanoseconds = Nanoseconds(1_000_000);
 /// All commands that carry a range.
-const RANGED: [NvmOpcode; 6] = [
+const RANGED: [NvmOpcode; 7] = [
     NvmOpcode::READ,
     NvmOpcode::WRITE,
     NvmOpcode::COMPARE,
     NvmOpcode::VERIFY,
     NvmOpcode::WRITE_ZEROES,
+    NvmOpcode::WRITE_UNCORRECTABLE,
     NvmOpcode::DATASET_MANAGEMENT,
 ];
 

@@ -4,7 +4,8 @@ use controller::config::NamespaceOptions;
 use nvme_host::admin::{IdentifyArguments, LogArguments};
 use nvme_host::{Host, HostError};
 use nvme_spec::identify::{
-    Cns, IndependentNamespace, NSTAT_READY, ONCS_COMPARE, ONCS_DATASET_MANAGEMENT, ONCS_VERIFY, ONCS_WRITE_ZEROES,
+    Cns, IndependentNamespace, NSTAT_READY, ONCS_COMPARE, ONCS_COPY, ONCS_COPY_SINGLE_ATOMICITY, ONCS_DATASET_MANAGEMENT,
+    ONCS_VERIFY, ONCS_WRITE_UNCORRECTABLE, ONCS_WRITE_ZEROES,
 };
 use nvme_spec::log::{COMMAND_EFFECTS_BYTES, COMMAND_EFFECTS_IO_OFFSET, LogId};
 use nvme_spec::opcode::NvmOpcode;
@@ -46,11 +47,12 @@ fn identify_controller_is_consistent() {
     let io = &log[COMMAND_EFFECTS_IO_OFFSET..];
     let optional = [
         (NvmOpcode::COMPARE, ONCS_COMPARE),
-        (NvmOpcode::WRITE_UNCORRECTABLE, 1 << 1),
+        (NvmOpcode::WRITE_UNCORRECTABLE, ONCS_WRITE_UNCORRECTABLE),
         (NvmOpcode::DATASET_MANAGEMENT, ONCS_DATASET_MANAGEMENT),
         (NvmOpcode::WRITE_ZEROES, ONCS_WRITE_ZEROES),
         (NvmOpcode::VERIFY, ONCS_VERIFY),
-        (NvmOpcode::COPY, 1 << 8),
+        (NvmOpcode::COPY, ONCS_COPY),
+        (NvmOpcode::COPY, ONCS_COPY_SINGLE_ATOMICITY),
     ];
     for (opcode, bit) in optional {
         let offered = io[usize::from(opcode.0) * 4] & 1 != 0;

@@ -1,6 +1,6 @@
 //! Submission and completion queue entries, the status field, and what commands carry (Base 2.1 sections 4.1 and 4.2).
 
-use nvme_spec::command::{self, DatasetRange};
+use nvme_spec::command::{self, CopyRange, DatasetRange};
 use nvme_spec::{Command, Completion, Status};
 use spec_tests::fields_at;
 use spec_tests::golden::parsed;
@@ -75,6 +75,19 @@ fn a_dataset_range_lies_as_its_figure_says() {
         blocks: 4, 4;
         slba: 8, 8;
     }, reserved {});
+}
+
+// NVM Command Set 1.1 section 3.3.2, source range entries of descriptor format 0h.
+#[test]
+fn a_copy_range_lies_as_its_figure_says() {
+    fields_at!(CopyRange, 32 bytes, {
+        slba: 8, 8;
+        nlb_z: 16, 2;
+        options: 20, 4;
+        reference_tag: 24, 4;
+        application_tag: 28, 2;
+        application_tag_mask: 30, 2;
+    }, reserved { reserved_0, reserved_18 });
 }
 
 // Base 2.1 section 4.2, common completion format.
