@@ -132,6 +132,9 @@ pub fn recover<S: Store>(
     } else {
         ftl.write_root(false);
     }
+    // If the root is lost, the next recovery gives lines the same numbers again, and takes records of lines that were opened after
+    // this one for its own.
+    ftl.nand.hold_programs();
     close_left_lines(&mut ftl, &headers);
     ftl.reached(Step::RecoveryDone);
     Ok((ftl, report))

@@ -270,6 +270,13 @@ impl<S: Store> Nand<S> {
         }
     }
 
+    /// Lets no program pass what came before: see [`Store::hold_programs`].
+    pub fn hold_programs(&mut self) {
+        if !self.power.lost() {
+            self.store.hold_programs();
+        }
+    }
+
     /// Asks for a sync: see [`Store::sync`].
     pub fn sync(&mut self) -> u64 {
         if self.power.lost() { u64::MAX } else { self.store.sync() }

@@ -115,6 +115,10 @@ pub trait Store {
     /// What follows reaches the disk after everything before it.
     fn barrier(&mut self);
 
+    /// What is programmed from now on reaches the disk once everything before it is durable. Until it is told so, a store lets programs
+    /// pass everything else.
+    fn hold_programs(&mut self) {}
+
     /// Asks that everything done so far reach the disk, and returns the ticket of that request; tickets grow.
     fn sync(&mut self) -> u64;
 

@@ -51,7 +51,7 @@ pub struct ImageStore<D: Disk> {
     lines: Vec<Option<Box<StagedLine>>>,
     opened: Vec<u64>,
     /// By line: new data waits until so many turns are durable.
-    erased_at: Vec<u64>,
+    settled_at: Vec<u64>,
     /// Closed lines in memory, oldest first.
     closed: VecDeque<u32>,
     /// Erased lines whose room was not given back, oldest first.
@@ -111,7 +111,7 @@ impl<D: Disk> ImageStore<D> {
             habits: Habits::default(),
             lines: (0..lines).map(|_| None).collect(),
             opened: vec![0; lines],
-            erased_at: vec![0; lines],
+            settled_at: vec![0; lines],
             closed: VecDeque::new(),
             erased: VecDeque::new(),
             durable_turns: 0,
@@ -205,13 +205,13 @@ impl<D: Disk> ImageStore<D> {
             };
             // Everything but the header, which says that the line is erased.
             let (from, bytes) = (self.places.line_at(line) + PAGE, self.places.line_stride - PAGE);
-            self.erased_at[line as usize] = self.disk.call(Operation::Discard(from, bytes));
+            self.settled_at[line as usize] = self.disk.call(Operation::Discard(from, bytes));
         }
     }
 
     /// Whether a line may take data that passes everything else on its way to the disk.
     fn settled(&self, line: u32) -> bool {
-        self.erased_at[line as usize] <= self.durable_turns
+        self.settled_at[line as usize] <= self.durable_turns
     }
 
     /// Hands bytes of a line's open life to the disk.
@@ -397,7 +397,7 @@ impl<D: Disk> Store for ImageStore<D> {
         // What was moved out of the line must be durable before that is said and the line is written again.
         let bytes = Arc::new(header.encode(line));
         let claim = Operation::Claim { offset: self.places.line_at(line), bytes, opens: false };
-        self.erased_at[line as usize] = self.disk.call(claim);
+        self.settled_at[line as usize] = self.disk.call(claim);
         assert!(!self.erased.contains(&line), "an erased line is opened before it is erased again");
         self.erased.push_back(line);
         let _ = self.look();
@@ -451,7 +451,7 @@ impl<D: Disk> Store for ImageStore<D> {
             disk: self.disk.take(),
             lines: (0..lines).map(|_| None).collect(),
             opened: vec![0; lines],
-            erased_at: vec![0; lines],
+            settled_at: vec![0; lines],
             closed: VecDeque::new(),
             erased: VecDeque::new(),
             durable_turns: 0,
@@ -469,6 +469,11 @@ impl<D: Disk> Store for ImageStore<D> {
 
     fn barrier(&mut self) {
         self.disk.call(Operation::Barrier);
+    }
+
+    fn hold_programs(&mut self) {
+        let turns = self.disk.call(Operation::Barrier);
+        self.settled_at.fill(turns);
     }
 
     fn sync(&mut self) -> u64 {
