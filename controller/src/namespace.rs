@@ -7,6 +7,19 @@ use nvme_spec::Status;
 use crate::atomic::{Pieces, Units};
 use crate::config::{Atomics, Config, ControllerAtomics, NamespaceConfig};
 
+/// MSRC, one-based: as many descriptors as fit the smallest page.
+pub(crate) const COPY_RANGES_MAX: u16 = 128;
+
+/// How much a Copy may do (B147).
+pub(crate) struct CopyLimits {
+    /// MSRC, zero-based.
+    pub(crate) ranges_z: u8,
+    /// MSSRL: blocks of one range.
+    pub(crate) range_blocks: u16,
+    /// MCL: blocks of all ranges.
+    pub(crate) blocks: u32,
+}
+
 /// An active namespace.
 #[derive(Clone, Debug)]
 pub(crate) struct Namespace {
@@ -80,6 +93,16 @@ impl Namespace {
         let units = self.units(controller, false);
         range.blocks <= u64::from(controller.acwu_z) + 1
             || (range.blocks <= u64::from(self.atomics.compare_blocks(controller)) && !units.crosses(range))
+    }
+
+    /// A Copy is not done in parts, so it may do no more than a Read and a Write may, where MDTS is so many bytes.
+    pub(crate) fn copy_limits(&self, transfer_bytes_max: usize) -> CopyLimits {
+        let blocks = u32::try_from(transfer_bytes_max >> self.block_shift()).unwrap_or(u32::MAX).max(1);
+        CopyLimits {
+            ranges_z: u8::try_from(COPY_RANGES_MAX - 1).expect("eight bits"),
+            range_blocks: u16::try_from(blocks).unwrap_or(u16::MAX),
+            blocks,
+        }
     }
 
     /// log2 of the logical block size in bytes.

@@ -2,7 +2,7 @@
 
 use controller::config::{DeviceOptions, NamespaceOptions};
 use media::Nanoseconds;
-use media::power::{Arming, Cut, CutPolicy, Step};
+use media::power::{Arming, Cut, CutPolicy};
 use nvme_host::io::{block_command, copy_command};
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Command, Completion, Status};
@@ -171,9 +171,11 @@ fn sources_are_held_as_by_a_read_and_the_target_as_by_a_write() {
     ] {
         for order in [[with_prp(copy, page, 0), other], [other, with_prp(copy, page, 0)]] {
             let asked = host.port().behaviour.borrow().asked.len();
-            order.map(|command| host.submit_quietly(1, command).expect("room"));
+            for command in order {
+                host.submit_quietly(1, command).expect("room");
+            }
             host.ring(1).expect("rung");
-            (0..4).for_each(|_| drop(host.port_mut().step()));
+            host.port_mut().run(4);
             let started = host.port().behaviour.borrow().asked.len() - asked;
             assert_eq!(started, if waits { 1 } else { 2 }, "{other:?}");
             assert_eq!(finish(&mut host).len(), 2);
@@ -189,9 +191,11 @@ fn a_copy_is_withdrawn_with_its_queue() {
     let page = host.allocate(4096).expect("room");
     let (copy, list) = copy_command(1, &[(0, 8)], 100, false);
     host.write_memory(page, list.as_bytes());
-    (0..2).for_each(|_| drop(host.submit_quietly(1, with_prp(copy, page, 0)).expect("room")));
+    for _ in 0..2 {
+        host.submit_quietly(1, with_prp(copy, page, 0)).expect("room");
+    }
     host.ring(1).expect("rung");
-    (0..4).for_each(|_| drop(host.port_mut().step()));
+    host.port_mut().run(4);
     assert_eq!(host.port().controller.commands_in_flight(), 2, "one at the media, and one that waits for it");
     host.delete_submission_queue(1).expect("deleted");
     assert_eq!(host.port().controller.commands_in_flight(), 0);
@@ -211,7 +215,7 @@ fn a_copy_is_one_write_to_a_loss_of_power() {
         host.port_mut().controller.crash_arm(Arming::AnyStep(nth), Cut { tear: true, ..Cut::from(policy) });
         host.submit(1, with_prp(copy, page, 0)).expect("room");
         let _ = host.ring(1);
-        (0..20).for_each(|_| drop(host.port_mut().step()));
+        host.port_mut().run(20);
         if host.port().controller.power_is_on() {
             host.port_mut().controller.power_cut(&Cut::default());
         }

@@ -78,6 +78,8 @@ fn status_codes() {
         (Status::FEATURE_NOT_SAVEABLE, (1, 0x0d)),
         (Status::FEATURE_NOT_CHANGEABLE, (1, 0x0e)),
         (Status::FEATURE_NOT_NAMESPACE_SPECIFIC, (1, 0x0f)),
+        (Status::SIZE_LIMIT_EXCEEDED, (1, 0x83)),
+        (Status::OVERLAPPING_RANGE, (1, 0x87)),
         (Status::WRITE_FAULT, (2, 0x80)),
         (Status::UNRECOVERED_READ, (2, 0x81)),
         (Status::COMPARE_FAILURE, (2, 0x85)),

@@ -108,6 +108,9 @@ fn bits_of_identify_controller() {
     assert_eq!(identify::ONCS_WRITE_ZEROES, 0x0008);
     assert_eq!(identify::ONCS_SELECT, 0x0010);
     assert_eq!(identify::ONCS_VERIFY, 0x0080);
+    assert_eq!(identify::ONCS_WRITE_UNCORRECTABLE, 0x0002);
+    assert_eq!(identify::ONCS_COPY, 0x0100);
+    assert_eq!(identify::ONCS_COPY_SINGLE_ATOMICITY, 0x0200);
     assert_eq!(identify::FUSES_COMPARE_AND_WRITE, 0x0001);
     assert_eq!(identify::LPA_COMMAND_EFFECTS, 0x02);
     assert_eq!(identify::LPA_EXTENDED, 0x04);

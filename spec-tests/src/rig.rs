@@ -168,6 +168,13 @@ impl Rig {
         progress.worked
     }
 
+    /// So many steps.
+    pub fn run(&mut self, steps: u32) {
+        for _ in 0..steps {
+            self.step();
+        }
+    }
+
     /// Steps until nothing moves, at most 10,000 times.
     ///
     /// # Panics

@@ -14,7 +14,6 @@ use crate::Controller;
 use crate::config::Atomics;
 use crate::dma::GuestMemory;
 use crate::health::{CRITICAL_KELVINS, ERROR_ENTRIES, WARNING_KELVINS};
-use crate::io::CopyLimits;
 use crate::namespace::Namespace;
 
 pub(crate) type Page = [u8; IDENTIFY_BYTES];
@@ -126,7 +125,7 @@ pub(crate) fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Stat
     data.nuse = controller.media.allocated_blocks(namespace.volume).into();
     data.dlfeat = identify::DLFEAT_ZEROES_AND_DEALLOCATE;
     report_atomics(&namespace.atomics, &mut data);
-    let copy = CopyLimits::of(namespace, controller.config.transfer_bytes_max());
+    let copy = namespace.copy_limits(controller.config.transfer_bytes_max());
     (data.msrc_z, data.mssrl, data.mcl) = (copy.ranges_z, copy.range_blocks.into(), copy.blocks.into());
     if let Some(hints) = hints {
         data.nsfeat |= identify::NSFEAT_PREFERRED_SIZES;

@@ -9,34 +9,9 @@ use zerocopy::FromBytes;
 
 use super::Context;
 use crate::dma::{DataPointer, GuestMemory, Transfer};
-use crate::namespace::Namespace;
+use crate::namespace::{COPY_RANGES_MAX, Namespace};
 
 const RANGE_BYTES: usize = size_of::<CopyRange>();
-/// MSRC, one-based: as many descriptors as fit the smallest page.
-const RANGES_MAX: u16 = 128;
-
-/// How much a Copy may do: no more than a Read and a Write may, since it is not done in parts.
-pub(crate) struct Limits {
-    /// MSRC, zero-based.
-    pub(crate) ranges_z: u8,
-    /// MSSRL: blocks of one range.
-    pub(crate) range_blocks: u16,
-    /// MCL: blocks of all ranges.
-    pub(crate) blocks: u32,
-}
-
-impl Limits {
-    /// Those of a namespace, where MDTS is so many bytes.
-    pub(crate) fn of(namespace: &Namespace, transfer_bytes_max: usize) -> Self {
-        let blocks = u32::try_from(transfer_bytes_max >> namespace.block_shift()).unwrap_or(u32::MAX).max(1);
-        Self {
-            ranges_z: u8::try_from(RANGES_MAX - 1).expect("eight bits"),
-            range_blocks: u16::try_from(blocks).unwrap_or(u16::MAX),
-            blocks,
-        }
-    }
-}
-
 /// Reads the source ranges, once, and checks them: the target comes first in the list, then the sources (B147).
 pub(super) fn list<M: GuestMemory>(
     context: &mut Context<'_, M>,
@@ -45,11 +20,11 @@ pub(super) fn list<M: GuestMemory>(
     to: u64,
     data: DataPointer,
 ) -> Result<(), Status> {
-    let limits = Limits::of(namespace, context.transfer_bytes_max);
-    if ranges > RANGES_MAX {
+    let limits = namespace.copy_limits(context.transfer_bytes_max);
+    if ranges > COPY_RANGES_MAX {
         return Err(Status::SIZE_LIMIT_EXCEEDED);
     }
-    let mut bytes = [0; RANGES_MAX as usize * RANGE_BYTES];
+    let mut bytes = [0; COPY_RANGES_MAX as usize * RANGE_BYTES];
     let bytes = &mut bytes[..usize::from(ranges) * RANGE_BYTES];
     context.resolve(data, bytes.len())?;
     Transfer::new(context.memory, context.segments).fill(0, bytes).map_err(|_| Status::DATA_TRANSFER_ERROR)?;

@@ -15,7 +15,6 @@ use media::{Lba, LbaRange, Media, Nanoseconds, Request, Submitted, Token};
 use nvme_spec::Status;
 
 use buffer::UserBuffer;
-pub(crate) use copy::Limits as CopyLimits;
 
 use crate::atomic::Claim;
 use crate::command::{Access, Blocks, IoCommand};
