@@ -154,8 +154,8 @@ impl<S: Store> Ftl<S> {
         let length = if grouped { positions.len() } else { 1 };
         self.group.clear();
         let mut position = positions.start;
+        let mut part = span.part(position, shift);
         while position < positions.end {
-            let part = span.part(position, shift);
             let staged = if part.bytes == self.geometry.unit_bytes() && !self.tag.uncorrectable {
                 let last_whole = (span.offset + span.bytes) >> shift;
                 // An armed crash point wants each unit to be a step.
@@ -173,11 +173,14 @@ impl<S: Store> Ftl<S> {
             }
             self.reached(Step::DataTransferred);
             self.reached(Step::UnitStaged);
+            if position < positions.end {
+                part = span.part(position, shift);
+            }
         }
         let unit = LogicalUnit(span.first.0 + narrow(positions.start));
         self.publish(unit);
         if positions.len() == 1 {
-            self.keep_open(span, positions.start);
+            self.keep_open(span, part);
         }
         self.reached(Step::GroupStaged);
         Ok(())
@@ -288,7 +291,7 @@ impl<S: Store> Ftl<S> {
         if span.metadata_bytes != 0 {
             self.stage_metadata(span, part, slot, source)?;
         }
-        if uncorrectable || self.tag.uncorrectable {
+        if uncorrectable | self.tag.uncorrectable {
             self.stage_uncorrectable(part)?;
         }
         Ok(1)
@@ -399,8 +402,7 @@ impl<S: Store> Ftl<S> {
     }
 
     /// Keeps a unit that was just staged open, if it was written in part; forgets one that is full, or the one unused for longest.
-    fn keep_open(&mut self, span: &Span, position: usize) {
-        let part = span.part(position, self.geometry.unit_shift);
+    fn keep_open(&mut self, span: &Span, part: Part) {
         if self.limits.open_units == 0 || part.bytes == self.geometry.unit_bytes() {
             return;
         }
