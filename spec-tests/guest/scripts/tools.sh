@@ -149,6 +149,19 @@ if ! cmp -s /tmp/back /tmp/data; then
 fi
 check "a write heals deallocated blocks" put /tmp/other
 check "and it reads back" compare /tmp/other
+if [ $((oncs & 0x2)) -ne 0 ]; then
+    check "write-uncor" nvme write-uncor "$DEVICE" -s "$start" -c $((count - 1))
+    check_fails "uncorrectable blocks cannot be read" get
+    expect_output 'Unrecovered Read Error'
+    check "a write makes them readable" put /tmp/data
+    check "and it reads back" compare /tmp/data
+fi
+if [ $((oncs & 0x100)) -ne 0 ]; then
+    check "write" put /tmp/data
+    check "copy" nvme copy "$DEVICE" --sdlba=$((start + 4 * count)) --slbs="$start,$start" --blocks=$((count - 1)),0
+    start=$((start + 4 * count))
+    check "the copy is what was copied" compare /tmp/data
+fi
 check_fails "a read beyond the end is refused" nvme read "$DEVICE" -s "$blocks" -c 0 -z "$block" -d /tmp/back
 expect_output 'LBA'
 

@@ -13,7 +13,8 @@ pub const DISK: &str = include_str!("../../scripts/disk.sh");
 pub const XFS16K: &str = include_str!("../../scripts/xfs16k.sh");
 /// Fifty controller resets under a verifying load.
 pub const RESETS: &str = include_str!("../../scripts/resets.sh");
-/// nvme-cli: identify, logs, features, registers, compare, write zeroes, deallocate, flush.
+/// nvme-cli: identify, logs, features, registers, compare, write zeroes, deallocate, write uncorrectable, copy,
+/// flush.
 pub const TOOLS: &str = include_str!("../../scripts/tools.sh");
 /// The block queue's limits as KEY=VALUE lines.
 pub const LIMITS: &str = include_str!("../../scripts/limits.sh");
