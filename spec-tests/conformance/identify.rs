@@ -4,8 +4,8 @@ use controller::config::NamespaceOptions;
 use nvme_host::admin::{IdentifyArguments, LogArguments};
 use nvme_host::{Host, HostError};
 use nvme_spec::identify::{
-    Cns, IndependentNamespace, NSTAT_READY, ONCS_COMPARE, ONCS_COPY, ONCS_COPY_SINGLE_ATOMICITY, ONCS_DATASET_MANAGEMENT,
-    ONCS_VERIFY, ONCS_WRITE_UNCORRECTABLE, ONCS_WRITE_ZEROES,
+    Cns, IndependentNamespace, NSTAT_READY, ONCS_COMPARE, ONCS_COPY, ONCS_COPY_SINGLE_ATOMICITY,
+    ONCS_DATASET_MANAGEMENT, ONCS_VERIFY, ONCS_WRITE_UNCORRECTABLE, ONCS_WRITE_ZEROES,
 };
 use nvme_spec::log::{COMMAND_EFFECTS_BYTES, COMMAND_EFFECTS_IO_OFFSET, LogId};
 use nvme_spec::opcode::NvmOpcode;

@@ -10,7 +10,7 @@ mod pairs;
 pub use answers::{Answer, is_mixed, judge_answer};
 pub use damage::judge_damage;
 
-use crate::history::{Command, CommandId, History, INITIAL, Verb};
+use crate::history::{Command, CommandId, History, INITIAL};
 use crate::parameters::Blocks;
 use crate::stamp::{Found, Stamp};
 use crate::verdict::{Rule, Violation};
@@ -188,9 +188,9 @@ impl Case<'_> {
         match found {
             Found::Stamp(stamp) => self.origin_of_stamp(block, stamp),
             Found::Zeroes => self.origin_of_zeroes(block),
+            Found::Unreadable => self.origin_of_nothing(block),
             _ if found == self.initial(block) => self.supersede(block, vec![INITIAL], found),
             Found::Garbage => Err(self.violation(Rule::Garbage, &self.names(block), &[block], "garbage".into())),
-            Found::Unreadable => Err(self.violation(Rule::Unreadable, &self.names(block), &[block], "an error".into())),
             Found::WrongMetadata(stamp) => {
                 let found = format!("the data of {stamp:?} with other metadata");
                 Err(self.violation(Rule::Metadata, &[stamp.command], &[block], found))
@@ -204,35 +204,40 @@ impl Case<'_> {
 
     fn origin_of_stamp(&self, block: u64, stamp: Stamp) -> Result<Origin, Violation> {
         let found = Found::Stamp(stamp);
+        let sources = self.sources(block, found);
+        if !sources.is_empty() {
+            return self.supersede(block, sources, found);
+        }
+        let violation = |rule, command, message| Err(self.violation(rule, &[command], &[block], message));
         if (stamp.nsid, stamp.lba) != (self.nsid, block) {
-            return Err(self.violation(Rule::Misdirected, &[stamp.command], &[block], format!("{stamp:?}")));
+            return violation(Rule::Misdirected, stamp.command, format!("{stamp:?}"));
         }
         if stamp.pass != self.history.pass {
-            return if found == self.initial(block) {
-                self.supersede(block, vec![INITIAL], found)
-            } else {
-                let message = format!("{stamp:?}, and the pass began with {:?}", self.initial(block));
-                Err(self.violation(Rule::Resurrected, &[INITIAL], &[block], message))
-            };
+            let message = format!("{stamp:?}, and the pass began with {:?}", self.initial(block));
+            return violation(Rule::Resurrected, INITIAL, message);
         }
-        let writes = |(id, command): (CommandId, &Command)| {
-            id == stamp.command && command.verb == Verb::Write && !command.undone
-        };
-        if !self.covering(block).any(writes) {
-            return Err(self.violation(Rule::Unsubmitted, &[stamp.command], &[block], format!("{stamp:?}")));
-        }
-        self.supersede(block, vec![stamp.command], found)
+        violation(Rule::Unsubmitted, stamp.command, format!("{stamp:?}"))
     }
 
     fn origin_of_zeroes(&self, block: u64) -> Result<Origin, Violation> {
-        self.supersede(block, self.zeroing(block), Found::Zeroes)
+        self.supersede(block, self.sources(block, Found::Zeroes), Found::Zeroes)
     }
 
-    /// Where zeroes may come from.
-    fn zeroing(&self, block: u64) -> Vec<CommandId> {
-        let zeroing = self.covering(block).filter(|(_, command)| command.verb != Verb::Write);
-        let initial = (self.initial(block) == Found::Zeroes).then_some(INITIAL);
-        zeroing.map(|(id, _)| id).chain(initial).collect()
+    /// A block cannot be read: it was made so.
+    fn origin_of_nothing(&self, block: u64) -> Result<Origin, Violation> {
+        let sources = self.sources(block, Found::Unreadable);
+        if sources.is_empty() {
+            return Err(self.violation(Rule::Unreadable, &self.names(block), &[block], "an error".into()));
+        }
+        self.supersede(block, sources, Found::Unreadable)
+    }
+
+    /// Where contents may come from.
+    fn sources(&self, block: u64, found: Found) -> Vec<CommandId> {
+        let shows = |id: CommandId| self.history.may_show(id, self.nsid, block, found);
+        let made = self.covering(block).filter(|(id, command)| !command.undone && shows(*id));
+        let initial = (self.initial(block) == found).then_some(INITIAL);
+        made.map(|(id, _)| id).chain(initial).collect()
     }
 
     /// Leaves of the possible origins those that no guaranteed version has superseded.

@@ -28,6 +28,13 @@ pub enum Verb {
     /// Blocks of zeroes, each by itself: our drive promises what it reports of deallocated blocks (DLFEAT), so a deallocation is as
     /// durable as a write.
     Deallocate,
+    /// Blocks that nobody can read until they are written again, as a write.
+    Uncorrectable,
+    /// What as many blocks from this one on hold, as a write.
+    Copy {
+        /// The first of them.
+        from: u64,
+    },
     /// A read; forced, it makes its blocks durable first.
     Read,
     /// A read of which the host learns only whether it found what the host expects: [`History::expected`].
@@ -70,7 +77,7 @@ pub struct Command {
     pub force: bool,
     /// Half of a fused pair: the Compare, or the Write whose Compare has the name before its own.
     pub fused: bool,
-    /// It must have done nothing: the write of a pair whose Compare failed.
+    /// It must have done nothing: the write of a pair whose Compare failed, or a Copy that failed.
     pub undone: bool,
     /// When its doorbell was rung, if it was.
     pub rung: Option<Time>,
@@ -82,7 +89,10 @@ impl Command {
     /// Whether it makes versions of its blocks.
     #[must_use]
     pub const fn changes(&self) -> bool {
-        matches!(self.verb, Verb::Write | Verb::Zeroes { .. } | Verb::Deallocate)
+        matches!(
+            self.verb,
+            Verb::Write | Verb::Zeroes { .. } | Verb::Deallocate | Verb::Uncorrectable | Verb::Copy { .. }
+        )
     }
 
     /// Whether it looks at its blocks.
@@ -200,7 +210,7 @@ impl History {
         Some(if command.verb == Verb::Compare { id + 1 } else { id - 1 })
     }
 
-    /// A command must have done nothing: the Compare of its pair failed.
+    /// A command must have done nothing: the Compare of its pair failed, or it is a Copy that did.
     pub fn undo(&mut self, id: CommandId) {
         self.commands[place(id)].undone = true;
     }

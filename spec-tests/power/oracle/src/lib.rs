@@ -13,3 +13,4 @@ pub mod parameters;
 pub mod simulator;
 pub mod stamp;
 pub mod verdict;
+mod versions;

@@ -408,3 +408,48 @@ fn with_disable_normal_a_mixed_read_is_rejected_only_inside_the_power_fail_unit(
         }
     }
 }
+
+#[test]
+fn a_write_uncorrectable_is_lost_torn_and_resurrected_as_any_write_is() {
+    let mut history = begin();
+    let marked = history.submit(Verb::Uncorrectable, 1, Blocks::new(2, 3), false);
+    history.end(marked, true);
+    let verify = |history: &mut History, answer| {
+        let verify = history.submit(Verb::Verify, 1, Blocks::new(4, 2), false);
+        answered(history, verify, answer).map_err(|violation| violation.rule)
+    };
+    assert_eq!(verify(&mut history, Answer::Unreadable), Ok(()));
+    assert_eq!(verify(&mut history, Answer::Success), Err(Rule::Readable));
+    let mut image = zeroes();
+    assert_eq!(judge(&history, &image), Ok(()), "nothing made it durable");
+    image[0][3] = Found::Unreadable;
+    rejected(judge(&history, &image), Rule::Torn, &[marked], &[2, 4]);
+    image[0][2..5].fill(Found::Unreadable);
+    assert_eq!(judge(&history, &image), Ok(()));
+    flush(&mut history);
+    rejected(judge(&history, &zeroes()), Rule::Lost, &[marked], &[2]);
+    let healed = write(&mut history, 2, 3);
+    flush(&mut history);
+    rejected(judge(&history, &image), Rule::Lost, &[healed], &[2]);
+    assert_eq!(verify(&mut history, Answer::Unreadable), Err(Rule::Unreadable));
+}
+
+#[test]
+fn a_copy_shows_what_its_source_held_and_nothing_else() {
+    let mut history = begin();
+    let before = write(&mut history, 0, 2);
+    let copy = history.submit(Verb::Copy { from: 0 }, 1, Blocks::new(4, 2), false);
+    assert_eq!(answered(&mut history, copy, Answer::Success), Ok(()));
+    let after = write(&mut history, 0, 2);
+    flush(&mut history);
+    let mut image = zeroes();
+    show(&mut image, &history, after, [0, 1]);
+    rejected(judge(&history, &image), Rule::Lost, &[copy], &[4]);
+    let shown = |write, of: u64| Found::Stamp(history.stamp(write, 1, of));
+    (image[0][4], image[0][5]) = (shown(before, 0), shown(before, 1));
+    assert_eq!(judge(&history, &image), Ok(()));
+    image[0][5] = shown(before, 0);
+    rejected(judge(&history, &image), Rule::Misdirected, &[before], &[5]);
+    image[0][5] = shown(after, 1);
+    rejected(judge(&history, &image), Rule::Misdirected, &[after], &[5]);
+}

@@ -21,8 +21,8 @@ const fn least(end: Outcome) -> u64 {
     match end {
         Outcome::Read | Outcome::Changed | Outcome::Flushed => 1_000,
         Outcome::CompareEqual | Outcome::CompareDiffers | Outcome::VerifyReadable => 200,
-        Outcome::PairWritten | Outcome::PairDiffers | Outcome::PairTooLarge => 200,
-        Outcome::ReadUnreadable => 20,
+        Outcome::PairWritten | Outcome::PairDiffers | Outcome::PairTooLarge | Outcome::Copied => 200,
+        Outcome::ReadUnreadable | Outcome::CopyUnreadable => 20,
         Outcome::CompareUnreadable | Outcome::VerifyUnreadable | Outcome::PairUnreadable => 4,
         Outcome::ReadMixed => 1,
     }

@@ -43,9 +43,12 @@ pub fn judge_answer(history: &History, id: CommandId, answer: Answer, found: &[F
         }
         (Verb::Verify, Answer::Success) => must_be_readable(history, id, command)?,
         (Verb::Compare, Answer::Differs) => must_be_able_to_differ(history, id, command)?,
-        (Verb::Read | Verb::Compare | Verb::Verify, Answer::Unreadable) => {
-            let met = |block: &u64| damage::may_meet(history, command.nsid, *block, span(command));
-            if !command.blocks.each().any(|block| met(&block)) {
+        (Verb::Copy { .. }, Answer::Success) => must_be_readable(history, id, command)?,
+        (Verb::Read | Verb::Compare | Verb::Verify | Verb::Copy { .. }, Answer::Unreadable) => {
+            let met = |block: u64| {
+                damage::may_meet(history, command.nsid, block, span(command)) || history.may_find(block, command, false)
+            };
+            if !command.reads().each().any(met) {
                 return Err(violation(Rule::Unreadable, id, command, "an error, and no block is bad".into()));
             }
         }
@@ -84,8 +87,10 @@ fn span(command: &Command) -> damage::While {
 }
 
 fn must_be_readable(history: &History, id: CommandId, command: &Command) -> Result<(), Violation> {
-    let bad = |block: &u64| damage::must_meet(history, command.nsid, *block, span(command));
-    match command.blocks.each().find(bad) {
+    let bad = |block: &u64| {
+        damage::must_meet(history, command.nsid, *block, span(command)) || !history.may_find(*block, command, true)
+    };
+    match command.reads().each().find(bad) {
         Some(block) => {
             Err(violation(Rule::Readable, id, command, format!("{:?}, and block {block} is bad", command.verb)))
         }
@@ -107,13 +112,13 @@ fn must_be_able_to_differ(history: &History, id: CommandId, compare: &Command) -
             let mut later = case.covering(block).filter(|(later, _)| (case.guaranteed)(*later, block));
             later.any(|(_, later)| case.is_before(version, later))
         };
-        let shows = |version: CommandId, command: &Command| match command.verb {
-            Verb::Write => Found::Stamp(history.stamp(version, compare.nsid, block)),
-            _ => Found::Zeroes,
+        let differs = |version: CommandId| {
+            let shown = history.shows(version, compare.nsid, block);
+            shown.iter().any(|found| found != expected && *found != Found::Unreadable)
         };
         let mut versions = case.covering(block).filter(|(version, command)| Some(*version) != own && !command.undone);
-        !superseded(INITIAL) && case.initial(block) != *expected
-            || versions.any(|(version, command)| shows(version, command) != *expected && !superseded(version))
+        !superseded(INITIAL) && differs(INITIAL)
+            || versions.any(|(version, _)| differs(version) && !superseded(version))
     };
     if compare.blocks.each().zip(history.expected(id)).any(other) {
         Ok(())

@@ -4,7 +4,7 @@
 
 use super::graph::Graph;
 use super::{Case, Piece, check_order};
-use crate::history::{CommandId, History, INITIAL, Verb};
+use crate::history::{CommandId, History, Verb};
 use crate::parameters::Blocks;
 use crate::stamp::Found;
 use crate::verdict::Violation;
@@ -74,12 +74,11 @@ impl Case<'_> {
     /// The version that a Compare expects; nothing if it can be one of several.
     fn source(&self, block: u64, expected: Found) -> Option<CommandId> {
         match expected {
-            Found::Stamp(stamp) if stamp.pass == self.history.pass => Some(stamp.command),
-            Found::Zeroes => match self.zeroing(block)[..] {
+            Found::Stamp(stamp) if stamp.pass == self.history.pass && stamp.lba == block => Some(stamp.command),
+            _ => match self.sources(block, expected)[..] {
                 [one] => Some(one),
                 _ => None,
             },
-            _ => Some(INITIAL),
         }
     }
 }

@@ -21,13 +21,15 @@ const PASSES: u64 = 24;
 const POLICIES: [Policy; 4] = [Policy::NoneSurvive, Policy::AllSurvive, Policy::Random, Policy::Random];
 
 /// Commands at which power goes.
-const MATCHED: [NvmOpcode; 6] = [
+const MATCHED: [NvmOpcode; 8] = [
     NvmOpcode::WRITE,
     NvmOpcode::READ,
     NvmOpcode::WRITE_ZEROES,
     NvmOpcode::FLUSH,
     NvmOpcode::COMPARE,
     NvmOpcode::VERIFY,
+    NvmOpcode::WRITE_UNCORRECTABLE,
+    NvmOpcode::COPY,
 ];
 
 /// What is asked of every scenario of a campaign.
@@ -260,6 +262,10 @@ impl Dice {
             self.read_what_grew_old(shape, queues, focus, operations);
             return;
         }
+        if self.chance(24) {
+            self.read_beside_a_write(shape, queues, focus, operations);
+            return;
+        }
         if self.chance(40) {
             let (nsid, near) = focus;
             let blocks = self.blocks(shape.namespaces[nsid as usize - 1], near);
@@ -299,6 +305,24 @@ impl Dice {
         operations.extend([command(Verb::Read, true), Operation::Ring { queue }, Operation::Finish]);
     }
 
+    /// Writes of the unit of normal operation, which is not kept under Disable Normal, and reads of their blocks beside them.
+    fn read_beside_a_write(
+        &mut self,
+        shape: &Shape,
+        queues: u16,
+        (nsid, near): (u32, u64),
+        operations: &mut Vec<Operation>,
+    ) {
+        let NamespaceShape { blocks: capacity, normal, most, .. } = shape.namespaces[nsid as usize - 1];
+        let blocks = Blocks::new(near, normal.clamp(1, most).min(capacity - near));
+        operations.push(Operation::DisableNormal(true));
+        for verb in [Verb::Write, Verb::Read, Verb::Write, Verb::Read, Verb::Read] {
+            operations.push(Operation::Queue { queue: self.queue(queues), verb, nsid, blocks, force: false });
+        }
+        operations.extend((1..=queues).map(|queue| Operation::Ring { queue }));
+        operations.push(Operation::Finish);
+    }
+
     fn queue(&mut self, queues: u16) -> u16 {
         1 + u16::try_from(self.below(queues.into())).expect("a queue")
     }
@@ -317,7 +341,7 @@ impl Dice {
         let (nsid, near) = if self.chance(4) { self.place(shape) } else { focus };
         let queue = self.queue(queues);
         let force = self.chance(6);
-        let verb = match self.below(49) {
+        let verb = match self.below(52) {
             0..=23 => Verb::Write,
             24..=30 => Verb::Read,
             31 | 32 => Verb::Zeroes { deallocate: self.chance(2) },
@@ -325,6 +349,8 @@ impl Dice {
             34 => Verb::FlushAll,
             35..=40 => Verb::Flush,
             41 | 42 => Verb::Verify,
+            49 => Verb::Uncorrectable,
+            50 | 51 => return self.copy(shape.namespaces[nsid as usize - 1], (queue, nsid, near, force)),
             kind => {
                 let shape = shape.namespaces[nsid as usize - 1];
                 let (blocks, guess) = (self.compared(shape, near), self.guess(shape));
@@ -342,12 +368,30 @@ impl Dice {
             nsid,
             blocks,
             force: match verb {
-                Verb::Deallocate | Verb::Flush | Verb::FlushAll => false,
+                Verb::Deallocate | Verb::Uncorrectable | Verb::Flush | Verb::FlushAll => false,
                 // What is forced makes everything durable, and hides what other commands should have.
                 Verb::Verify => force && self.chance(3),
                 _ => force,
             },
         }
+    }
+
+    /// A Copy, of fewer blocks where source and target would overlap.
+    fn copy(&mut self, shape: NamespaceShape, (queue, nsid, near, force): (u16, u32, u64, bool)) -> Operation {
+        let blocks = self.blocks(shape, near);
+        let start = blocks.start;
+        // Behind the target or before it.
+        let (behind, before) = ((shape.blocks - start) / 2, start);
+        let count = blocks.count().min(behind.max(before)).max(1);
+        let blocks = Blocks::new(start, count);
+        let verb = if count <= behind {
+            Verb::Copy { from: start + count + self.below(shape.blocks - start - 2 * count + 1) }
+        } else if count <= before {
+            Verb::Copy { from: self.below(before - count + 1) }
+        } else {
+            Verb::Write
+        };
+        Operation::Queue { queue, verb, nsid, blocks, force }
     }
 
     /// Blocks for a Compare or a pair, most of them few: what is too much is refused.

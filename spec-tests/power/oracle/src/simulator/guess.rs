@@ -1,6 +1,6 @@
 //! What a host that compares believes to be there: right, out of date, or wrong on purpose.
 
-use crate::history::{Command, History, Verb};
+use crate::history::{Command, History};
 use crate::parameters::Blocks;
 use crate::stamp::{Found, Stamp};
 
@@ -35,10 +35,12 @@ impl Guess {
             let last = history.iter().filter(|(_, command)| made(command) && counts(command)).last();
             match last {
                 None => history.namespace(nsid).initial[usize::try_from(block).expect("a simulated drive is small")],
-                Some((id, command)) if command.verb == Verb::Write => Found::Stamp(history.stamp(id, nsid, block)),
-                Some(_) => Found::Zeroes,
+                Some((id, _)) => history.shows(id, nsid, block).last().copied().unwrap_or(Found::Zeroes),
             }
         };
+        // Nobody expects what cannot be read.
+        let believed =
+            |block: u64| Some(believed(block)).filter(|found| *found != Found::Unreadable).unwrap_or(Found::Zeroes);
         let wrong = |block: u64, wrong: u64| block == blocks.start + wrong % blocks.count();
         let expected = |block: u64| match (self, believed(block)) {
             (Self::Never { block: never }, _) if wrong(block, never) => {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash as _;
 
-use nvme_host::io::{block_command, nvm_command};
+use nvme_host::io::{block_command, copy_command, nvm_command};
 use nvme_host::queue::SubmissionQueue;
 use nvme_host::{Host, HostError, Mapping, Setup, Shutdown};
 use nvme_spec::command::{DATASET_DEALLOCATE, DatasetRange, WRITE_ZEROES_DEALLOCATE, fuse};
@@ -286,6 +286,12 @@ impl Session {
                 let (data, metadata) = self.known[nsid as usize - 1].stamped(expected);
                 self.with_buffers(over(NvmOpcode::COMPARE, 0), id, &data, &metadata)?
             }
+            Verb::Uncorrectable => (over(NvmOpcode::WRITE_UNCORRECTABLE, 0), sent),
+            Verb::Copy { from } => {
+                let count = u32::try_from(blocks.count()).expect("a command names few blocks");
+                let (entry, list) = copy_command(nsid, &[(from, count)], blocks.start, command.force);
+                self.with_buffers(entry, id, list.as_bytes(), &[])?
+            }
             Verb::Verify => (over(NvmOpcode::VERIFY, 0), sent),
             Verb::Read => {
                 let (stride, apart) = self.known[nsid as usize - 1].strides();
@@ -396,7 +402,11 @@ impl Session {
             found = self.known[command.nsid as usize - 1].look(&data, &metadata);
             found.hash(&mut self.seen);
         }
-        if command.looks() && answer != Answer::Success {
+        if matches!(command.verb, Verb::Copy { .. }) && answer != Answer::Success {
+            // All sources are read before anything is written.
+            history.undo(sent.id);
+        }
+        if command.reads().count() > 0 && answer != Answer::Success {
             answer.hash(&mut self.seen);
         }
         judge_answer(history, sent.id, answer, &found)?;

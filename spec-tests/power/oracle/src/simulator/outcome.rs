@@ -13,8 +13,12 @@ media::named! {
     ReadMixed = "read-mixed",
     /// A Read met a bad block.
     ReadUnreadable = "read-unreadable",
-    /// A Write, Write Zeroes or Deallocate by itself was carried out.
+    /// A Write, Write Zeroes, Write Uncorrectable or Deallocate by itself was carried out.
     Changed = "changed",
+    /// A Copy was carried out.
+    Copied = "copied",
+    /// A Copy met a bad block.
+    CopyUnreadable = "copy-unreadable",
     /// A Flush was carried out.
     Flushed = "flushed",
     /// A Compare by itself found what was expected.
@@ -54,7 +58,11 @@ impl Outcome {
             (Verb::Compare, true, Answer::TooLarge) => Self::PairTooLarge,
             (Verb::Write, true, Answer::Success) => Self::PairWritten,
             (Verb::Flush | Verb::FlushAll, _, Answer::Success) => Self::Flushed,
-            (Verb::Write | Verb::Zeroes { .. } | Verb::Deallocate, false, Answer::Success) => Self::Changed,
+            (Verb::Copy { .. }, _, Answer::Success) => Self::Copied,
+            (Verb::Copy { .. }, _, Answer::Unreadable) => Self::CopyUnreadable,
+            (Verb::Write | Verb::Zeroes { .. } | Verb::Deallocate | Verb::Uncorrectable, false, Answer::Success) => {
+                Self::Changed
+            }
             _ => return None,
         })
     }
