@@ -38,45 +38,97 @@ pub enum Effect {
 struct Vector {
     /// Completions since the last message.
     pending: u32,
-    /// When the first of them came.
+    /// Of them, those that came since the last look.
+    fresh: u32,
+    /// When the first of them came,
     since: Nanoseconds,
+    /// and the last.
+    last: Nanoseconds,
+    /// All completions ever, wrapping.
+    completions: u32,
     /// Interrupt Vector Configuration, CD: no coalescing here.
     immediate: bool,
     /// One of them is the admin queue's: no waiting for the host.
     urgent: bool,
     /// The last message, if the host has not answered it yet.
     unanswered: Option<Told>,
+    /// How many entries the host took at its last answer.
+    batch: u32,
+    /// The time between completions while the host goes on submitting.
+    gap: Nanoseconds,
 }
 
-/// What a message told of.
+/// A message that was sent.
 #[derive(Clone, Copy, Debug)]
 struct Told {
     at: Nanoseconds,
-    /// The heads of the vector's queues at that time, added up: when the host has taken something, they are others.
-    heads: u64,
+    /// How many entries the host had taken by then.
+    taken: u32,
 }
 
-/// The completion queues of one vector.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Heads {
-    /// Their heads, added up.
-    pub(crate) sum: u64,
-    /// Whether one holds entries that the host has not taken.
-    pub(crate) unseen: bool,
+/// Interrupt Coalescing as the host asked for it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Coalescing {
+    /// Completions; 0 or 1 means none.
+    threshold: u32,
+    /// 0 means none.
+    time: Nanoseconds,
 }
 
 /// How long a message waits for the host to take what an earlier one told of. A driver that takes entries and moves no head for so long
 /// is told again; others take the new entries along, and the second message would have been for nothing.
 const ANSWER_MAX: Nanoseconds = Nanoseconds(200_000);
 
+/// So many completions are told in any case: of a deep queue the host submits the rest while the message is on its way.
+const BATCH_MAX: u32 = 16;
+
+/// A host that submits nothing for so many times the usual gap pauses. (An emulated processor is not steady.)
+const PAUSE: u64 = 6;
+
+/// How long a message waits at the most for a host that goes on submitting.
+const GATHERING_MAX: Nanoseconds = Nanoseconds(1_000_000);
+
 impl Vector {
     /// When the message for what is pending is due.
-    fn due(&self, threshold: u32, aggregation: Nanoseconds) -> Nanoseconds {
-        let gathered = if self.pending >= threshold.max(1) { Nanoseconds(0) } else { self.since.plus(aggregation) };
+    fn due(&self, coalescing: Coalescing) -> Nanoseconds {
+        let gathered = if self.urgent || self.immediate {
+            self.since
+        } else if coalescing.threshold > 1 && coalescing.time.0 > 0 {
+            if self.pending >= coalescing.threshold { self.last } else { self.since.plus(coalescing.time) }
+        } else if self.pending >= self.batch {
+            self.last
+        } else {
+            // A host that took many at once has many under way. It is told when as many came again, or when it pauses.
+            self.last.plus(Nanoseconds(PAUSE * self.gap.0)).min(self.since.plus(GATHERING_MAX))
+        };
         match self.unanswered {
             Some(told) if !self.urgent => gathered.max(told.at.plus(ANSWER_MAX)),
             _ => gathered,
         }
+    }
+
+    /// Learns from what came and what was taken how the host submits; returns how many entries it has taken ever, wrapping.
+    fn look(&mut self, now: Nanoseconds, unseen: u32) -> u32 {
+        let taken = self.completions.wrapping_sub(unseen);
+        if let Some(told) = self.unanswered
+            && told.taken != taken
+        {
+            self.unanswered = None;
+            self.batch = taken.wrapping_sub(told.taken).max(self.batch / 2).min(BATCH_MAX);
+        }
+        if self.fresh > 0 {
+            // Only while nothing was taken in between: otherwise it is the host's pause that is measured.
+            let goes_on = self.pending > self.fresh || self.unanswered.is_some();
+            if goes_on {
+                let since_last = now.0.saturating_sub(self.last.0).min(GATHERING_MAX.0);
+                self.gap = Nanoseconds((self.gap.0 + since_last) / 2);
+            }
+            if self.fresh > 1 {
+                self.gap = Nanoseconds(self.gap.0 / 2);
+            }
+            (self.last, self.fresh) = (now, 0);
+        }
+        taken
     }
 }
 
@@ -90,10 +142,7 @@ pub(crate) struct Interrupts {
     /// INTMS/INTMC: one bit for each vector, only for the pin.
     mask: u32,
     asserted: bool,
-    /// Aggregation threshold, completions; 0 or 1 means none.
-    threshold: u32,
-    /// Aggregation time; 0 means none.
-    aggregation: Nanoseconds,
+    coalescing: Coalescing,
 }
 
 impl Interrupts {
@@ -104,8 +153,7 @@ impl Interrupts {
             pending: IdSet::default(),
             mask: 0,
             asserted: false,
-            threshold: 0,
-            aggregation: Nanoseconds(0),
+            coalescing: Coalescing::default(),
         }
     }
 
@@ -114,8 +162,7 @@ impl Interrupts {
         self.vectors.fill(Vector::default());
         self.pending = IdSet::default();
         self.mask = 0;
-        self.threshold = 0;
-        self.aggregation = Nanoseconds(0);
+        self.coalescing = Coalescing::default();
         self.drive_pin(false, effects);
     }
 
@@ -150,8 +197,8 @@ impl Interrupts {
     /// Interrupt Coalescing, feature 08h: threshold zero-based, time in units of 100 µs (Base 2.1 section 5.1.25.2.5).
     pub(crate) fn set_coalescing(&mut self, dword: u32) {
         let [threshold_z, time, ..] = dword.to_le_bytes();
-        self.threshold = u32::from(threshold_z) + 1;
-        self.aggregation = Nanoseconds(u64::from(time) * 100_000);
+        self.coalescing =
+            Coalescing { threshold: u32::from(threshold_z) + 1, time: Nanoseconds(u64::from(time) * 100_000) };
     }
 
     /// Interrupt Vector Configuration, feature 09h: `None` for a vector that does not exist.
@@ -161,13 +208,14 @@ impl Interrupts {
 
     /// `count` completions were written to a queue with this vector. Those of the admin queue are never held back (B55).
     pub(crate) fn raise(&mut self, now: Nanoseconds, index: u16, count: u32, admin: bool) {
-        let held_back = self.holds_back(index) && !admin;
         let Some(vector) = self.vectors.get_mut(usize::from(index)) else { return };
         self.pending.insert(index);
         if vector.pending == 0 {
             vector.since = now;
         }
-        vector.pending = if held_back { vector.pending.saturating_add(count) } else { u32::MAX };
+        vector.pending = vector.pending.saturating_add(count);
+        vector.fresh = vector.fresh.saturating_add(count);
+        vector.completions = vector.completions.wrapping_add(count);
         vector.urgent |= admin;
     }
 
@@ -176,46 +224,38 @@ impl Interrupts {
         self.pending.iter().any(|index| self.vectors[usize::from(index)].unanswered.is_some())
     }
 
-    fn holds_back(&self, vector: u16) -> bool {
-        let immediate = self.vectors.get(usize::from(vector)).is_none_or(|vector| vector.immediate);
-        !immediate && self.threshold > 1 && self.aggregation.0 > 0
-    }
-
-    /// Sends the messages that are due. `heads` tells of the completion queues with interrupts that have a vector; of all of them
-    /// without one.
-    pub(crate) fn deliver(
-        &mut self,
-        now: Nanoseconds,
-        heads: impl Fn(Option<u16>) -> Heads,
-        effects: &mut Vec<Effect>,
-    ) {
+    /// Sends the messages that are due. `unseen` tells how many entries the host has not taken from the completion queues with
+    /// interrupts that have a vector; of all of them without one.
+    pub(crate) fn deliver(&mut self, now: Nanoseconds, unseen: impl Fn(Option<u16>) -> u32, effects: &mut Vec<Effect>) {
         match self.mode {
             InterruptMode::MsiX => {
                 self.drive_pin(false, effects);
-                self.send_due(now, heads, effects);
+                self.send_due(now, unseen, effects);
             }
             InterruptMode::Pin => {
                 for index in std::mem::take(&mut self.pending).iter() {
-                    self.vectors[usize::from(index)].pending = 0;
+                    let vector = &mut self.vectors[usize::from(index)];
+                    (vector.pending, vector.fresh) = (0, 0);
                 }
-                let level = self.mask & 1 == 0 && heads(None).unseen;
+                let level = self.mask & 1 == 0 && unseen(None) > 0;
                 self.drive_pin(level, effects);
             }
         }
     }
 
-    fn send_due(&mut self, now: Nanoseconds, heads: impl Fn(Option<u16>) -> Heads, effects: &mut Vec<Effect>) {
+    fn send_due(&mut self, now: Nanoseconds, unseen: impl Fn(Option<u16>) -> u32, effects: &mut Vec<Effect>) {
         for index in self.pending.iter() {
-            let heads = heads(Some(index));
+            let unseen = unseen(Some(index));
             let vector = &mut self.vectors[usize::from(index)];
-            if vector.unanswered.is_some_and(|told| told.heads != heads.sum) {
-                vector.unanswered = None;
+            let taken = vector.look(now, unseen);
+            // The host may have looked by itself meanwhile, and then there is nothing to tell.
+            if unseen > 0 && now < vector.due(self.coalescing) {
+                continue;
             }
-            if now >= vector.due(self.threshold, self.aggregation) {
-                *vector = Vector { pending: 0, urgent: false, ..*vector };
-                // The host may have looked by itself meanwhile, and then it has nothing to answer.
-                vector.unanswered = heads.unseen.then_some(Told { at: now, heads: heads.sum });
-                self.pending.remove(index);
+            (vector.pending, vector.urgent) = (0, false);
+            self.pending.remove(index);
+            if unseen > 0 {
+                vector.unanswered = Some(Told { at: now, taken });
                 effects.push(Effect::Message { vector: index });
             }
         }
@@ -223,7 +263,7 @@ impl Interrupts {
 
     /// When the next message that is held back becomes due.
     pub(crate) fn next_event(&self) -> Option<Nanoseconds> {
-        let due = |index| self.vectors[usize::from(index)].due(self.threshold, self.aggregation);
+        let due = |index| self.vectors[usize::from(index)].due(self.coalescing);
         self.pending.iter().map(due).min()
     }
 

@@ -56,7 +56,7 @@ use dma::{DoorbellPage, GuestMemory, Segment};
 use doorbell::Doorbells;
 use health::Health;
 use inflight::{InFlight, InFlightTable, Origin};
-use irq::{Heads, Interrupts};
+use irq::Interrupts;
 use namespace::Namespaces;
 use power::{Powered, Supply};
 use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
@@ -617,13 +617,8 @@ impl Controller {
         }
         let before = self.effects.len();
         let queues = &self.queues;
-        let heads = |vector: Option<u16>| {
-            queues.completions_of(vector).fold(Heads { sum: 0, unseen: false }, |heads, queue| Heads {
-                sum: heads.sum + u64::from(queue.head()),
-                unseen: heads.unseen || !queue.is_empty(),
-            })
-        };
-        self.interrupts.deliver(now, heads, &mut self.effects);
+        let unseen = |vector: Option<u16>| queues.completions_of(vector).map(CompletionQueue::unseen).sum();
+        self.interrupts.deliver(now, unseen, &mut self.effects);
         self.raise_until_lost(before);
     }
 

@@ -103,6 +103,105 @@ fn a_message_waits_for_the_answer_to_the_last_one() {
     assert_eq!(host.port_mut().take_vectors(), [1], "a host that moves no head is told again");
 }
 
+/// Submits so many commands, one each 40 microseconds, and looks in between; returns how many were submitted at each message.
+fn told_while_submitting(host: &mut Host<Rig>, qid: u16, commands: usize) -> Vec<usize> {
+    let mut told = Vec::new();
+    for submitted in 1..=commands {
+        host.submit(qid, flush()).expect("submitted");
+        for _ in 0..20 {
+            host.port_mut().wait(Nanoseconds(1_000));
+            host.port_mut().step();
+            told.extend(host.port_mut().take_vectors().iter().map(|_| submitted));
+        }
+    }
+    told
+}
+
+/// A host with four commands under way, that has shown it: it took four at once.
+fn deep_host() -> Host<Rig> {
+    let mut host = Build::default().host();
+    host.create_queue_pair(2, 64, Some(2)).expect("a queue pair");
+    host.port_mut().take_vectors();
+    for qid in [1, 2] {
+        assert_eq!(told_while_submitting(&mut host, qid, 4), [1], "the first is told, and the others are taken along");
+        assert_eq!(reap_all(&mut host, qid).len(), 4);
+        host.port_mut().step();
+    }
+    host
+}
+
+/// A host that took several entries at once is told when as many came again: it goes on submitting and needs no message for each.
+#[test]
+fn a_host_that_goes_on_submitting_is_told_once() {
+    let mut host = deep_host();
+    for _ in 0..3 {
+        assert_eq!(told_while_submitting(&mut host, 1, 4), [4]);
+        assert_eq!(reap_all(&mut host, 1).len(), 4);
+        host.port_mut().step();
+    }
+}
+
+/// When it pauses it is told of what there is, and one that goes on with one command at a time is soon told of each at once.
+#[test]
+fn a_host_that_pauses_is_told() {
+    let mut host = deep_host();
+    assert_eq!(told_while_submitting(&mut host, 1, 2), [0_usize; 0]);
+    let rig = host.port_mut();
+    let due = rig.controller.step(rig.now, &rig.memory, None).next_event.expect("a message waits");
+    assert!((100_000..250_000).contains(&(due.0 - rig.now.0)), "a few times the gap of 40 µs: {}", due.0 - rig.now.0);
+    rig.now = due;
+    rig.step();
+    assert_eq!(rig.take_vectors(), [1]);
+    assert_eq!(reap_all(&mut host, 1).len(), 2);
+    let mut waited = 0;
+    for _ in 0..6 {
+        host.port_mut().step();
+        host.submit(1, flush()).expect("submitted");
+        host.port_mut().step();
+        let at_once = host.port_mut().take_vectors().len();
+        waited = if at_once == 1 { 0 } else { waited + 1 };
+        host.port_mut().wait(MILLISECOND);
+        host.port_mut().step();
+        assert_eq!(at_once + host.port_mut().take_vectors().len(), 1, "told once");
+        assert_eq!(reap_all(&mut host, 1).len(), 1);
+    }
+    assert_eq!(waited, 0, "the last one was told at once");
+}
+
+/// However slowly it goes on, the first completion waits no longer than a millisecond.
+#[test]
+fn gathering_has_an_end() {
+    let mut host = deep_host();
+    let begin = host.port().now;
+    host.submit(1, flush()).expect("submitted");
+    while host.port_mut().take_vectors().is_empty() {
+        host.port_mut().wait(Nanoseconds(1_000));
+        host.port_mut().step();
+        assert!(host.port().now.0 - begin.0 <= MILLISECOND.0 + 20_000);
+    }
+}
+
+/// Interrupt Vector Configuration (09h) with CD set: nothing gathers.
+#[test]
+fn a_vector_that_says_so_gathers_nothing() {
+    let mut host = deep_host();
+    host.set_feature(FeatureId::INTERRUPT_VECTOR, 2 | 1 << 16).expect("vector 2 is not coalesced");
+    host.port_mut().take_vectors();
+    assert_eq!(told_while_submitting(&mut host, 2, 1), [1]);
+    assert_eq!(told_while_submitting(&mut host, 1, 1), [0_usize; 0]);
+}
+
+/// What the host has taken by itself it need not be told.
+#[test]
+fn what_was_taken_meanwhile_is_not_told() {
+    let mut host = deep_host();
+    assert_eq!(told_while_submitting(&mut host, 1, 2), [0_usize; 0]);
+    assert_eq!(reap_all(&mut host, 1).len(), 2);
+    host.port_mut().wait(MILLISECOND);
+    host.port_mut().settle();
+    assert_eq!(host.port_mut().take_vectors(), [0_u16; 0]);
+}
+
 /// What the admin queue has to say does not wait, also on a vector that others have.
 #[test]
 fn the_admin_queue_waits_for_nobody() {

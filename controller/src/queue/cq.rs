@@ -51,9 +51,9 @@ impl CompletionQueue {
         self.interrupts.then_some(self.vector)
     }
 
-    /// Whether the host has seen all that was written.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.head == self.tail
+    /// How many of the entries that were written the host has not taken.
+    pub(crate) fn unseen(&self) -> u32 {
+        self.distance(self.head, self.tail)
     }
 
     pub(crate) fn head(&self) -> u32 {

@@ -5,7 +5,8 @@ use media::Nanoseconds;
 /// The numbers of the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// For how long after the last work to spin.
+    /// For how long after the last work to spin: as long as a host that is an emulator takes for its next command, and some
+    /// wake-ups that are saved.
     pub spin: Nanoseconds,
     /// Whether to give the processor away before each look at the transport that follows a step without work: spinning must not starve
     /// the guest.
@@ -13,8 +14,6 @@ pub struct Policy {
     /// How many steps may pass, while spinning, without a look at the transport. At least 1. (A look is a system call, which takes as long
     /// as a command at queue depth 1 does.)
     pub steps_per_look: u32,
-    /// The shortest nap where the device must be polled.
-    pub nap_shortest: Nanoseconds,
     /// The longest nap: it bounds what an idle guest costs. (A wake-up may cost 25 microseconds of a processor where the host is itself a
     /// virtual machine: at a nap of 1 ms that was 2.4 % of it.)
     pub nap_longest: Nanoseconds,
@@ -25,12 +24,10 @@ pub struct Policy {
 impl Policy {
     /// The numbers for a machine with so many processors. A guest needs one, QEMU's main loop half of one.
     pub const fn for_processors(count: usize) -> Self {
-        let few = count < 4;
         Self {
-            spin: Nanoseconds(if few { 20_000 } else { 50_000 }),
-            give_way: few,
+            spin: Nanoseconds(200_000),
+            give_way: count < 4,
             steps_per_look: 16,
-            nap_shortest: Nanoseconds(20_000),
             nap_longest: Nanoseconds(4_000_000),
             worth_sleeping: Nanoseconds(5_000),
         }
@@ -94,6 +91,6 @@ impl Pace {
     /// An eighth of the time without work so far: what a nap adds to a pause of the guest is then little compared with the pause.
     fn nap(&self, now: Nanoseconds) -> Nanoseconds {
         let idle = now.0.saturating_sub(self.last_work.0);
-        Nanoseconds(idle / 8).clamp(self.policy.nap_shortest, self.policy.nap_longest)
+        Nanoseconds(idle / 8).min(self.policy.nap_longest)
     }
 }

@@ -311,7 +311,7 @@ impl<S: Store> Ftl<S> {
         frontier.next += 1;
         frontier.staged_total += 1;
         let (record, line) = (frontier.records[slot as usize], frontier.line);
-        if self.copy_unit((old_line, old_slot), (line, slot)).is_err() {
+        if self.copy_units((old_line, old_slot), (line, slot), 1).is_err() {
             self.read_only = true;
         }
         let (from, to) = (self.geometry.physical(old_line, old_slot), self.geometry.physical(line, slot));
@@ -332,16 +332,21 @@ impl<S: Store> Ftl<S> {
         self.lines.validate(self.geometry.line_of(to));
     }
 
-    /// Copies a unit's data and metadata from one slot to another.
-    pub(crate) fn copy_unit(&mut self, from: (u32, u32), to: (u32, u32)) -> Result<(), crate::store::StoreError> {
+    /// Copies the data and metadata of neighbouring units from some slots to others, which lie in one piece of memory.
+    pub(crate) fn copy_units(
+        &mut self,
+        from: (u32, u32),
+        to: (u32, u32),
+        count: u32,
+    ) -> Result<(), crate::store::StoreError> {
         let data = (self.geometry.data_offset(from.1), self.geometry.data_offset(to.1));
-        self.nand.copy((from.0, data.0), (to.0, data.1), self.geometry.unit_bytes())?;
+        self.nand.copy((from.0, data.0), (to.0, data.1), count as usize * self.geometry.unit_bytes())?;
         let metadata = self.geometry.config.metadata_bytes_per_unit as usize;
         if metadata == 0 || mutated(Mutation::MovedMetadata) {
             return Ok(());
         }
         let places = (self.geometry.metadata_offset(from.1), self.geometry.metadata_offset(to.1));
-        self.nand.copy((from.0, places.0), (to.0, places.1), metadata)
+        self.nand.copy((from.0, places.0), (to.0, places.1), count as usize * metadata)
     }
 }
 

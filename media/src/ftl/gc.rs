@@ -16,7 +16,7 @@ use crate::journal::{HeaderState, Kind, LineHeader, Record};
 use crate::power::Step;
 use crate::power::mutation::{Mutation, mutated};
 use crate::store::Store;
-use crate::unit::LogicalUnit;
+use crate::unit::{LogicalUnit, index, narrow};
 
 /// Free lines that host writes leave to the collector: one to move units to, one in case that a block of it fails.
 const FLOOR_LINES: u32 = 2;
@@ -151,9 +151,9 @@ impl<S: Store> Ftl<S> {
                 if most == 0 || self.read_only {
                     return;
                 }
-                most -= 1;
-                self.collector.credit -= self.collector.cost;
-                self.collect_slot();
+                let collected = u64::from(self.collect_slots(most.min(self.collector.credit / self.collector.cost)));
+                most -= collected;
+                self.collector.credit -= collected * self.collector.cost;
             }
             if self.collector.victim.is_some() {
                 return;
@@ -204,65 +204,80 @@ impl<S: Store> Ftl<S> {
         true
     }
 
-    /// Collects one slot of the victim, or ends it.
-    fn collect_slot(&mut self) {
+    /// Collects up to `most` slots of the victim, of which neighbours are moved in one piece, or ends it; returns how many, at least 1.
+    fn collect_slots(&mut self, most: u64) -> u32 {
         let Some(line) = self.collector.victim else {
-            return;
+            return 1;
         };
-        let slot = self.collector.next_slot;
-        let done = slot as usize >= self.collector.records.len() || self.lines.get(line).valid == 0;
-        if done {
+        let first = self.collector.next_slot;
+        let left = narrow(self.collector.records.len()).saturating_sub(first);
+        if left == 0 || self.lines.get(line).valid == 0 {
             self.drain_victim(line);
-            return;
+            return 1;
         }
-        self.collector.next_slot += 1;
-        let record = self.collector.records[slot as usize];
-        let place = self.geometry.physical(line, slot);
-        let unit = LogicalUnit(record.logical);
-        if record.kind.holds_unit() && self.geometry.holds(unit) && self.map.get(unit) == Some(place) {
-            self.move_unit(line, slot, record);
-        }
+        // A page at a time, and an armed crash point wants each unit to be a step.
+        let most_at_once = if self.nand.power.attentive() { 1 } else { self.geometry.units_per_program.min(left) };
+        let end = first + narrow(index(most.min(u64::from(most_at_once))));
+        let from = (first..end).find(|&slot| self.is_valid(line, slot)).unwrap_or(end);
+        let to = (from..end).find(|&slot| !self.is_valid(line, slot)).unwrap_or(end);
+        self.collector.next_slot = if from == to { end } else { from + self.move_units(line, from, to - from) };
+        self.collector.next_slot - first
     }
 
-    fn move_unit(&mut self, line: u32, slot: u32, record: Record) {
-        let Some(target) = self.take_moved_slot() else {
+    /// Whether the map points at a slot of the victim.
+    #[inline]
+    fn is_valid(&self, line: u32, slot: u32) -> bool {
+        let record = &self.collector.records[slot as usize];
+        let unit = LogicalUnit(record.logical);
+        let place = self.geometry.physical(line, slot);
+        record.kind.holds_unit() && self.geometry.holds(unit) && self.map.get(unit) == Some(place)
+    }
+
+    /// Moves up to `most` neighbouring units of the victim; returns how many, at least 1.
+    fn move_units(&mut self, line: u32, first: u32, most: u32) -> u32 {
+        let Some((target, count)) = self.take_moved_slots(most) else {
             self.read_only = true;
             self.collector.victim = None;
             self.lines.set_state(line, LineState::Closed);
-            return;
+            return 1;
         };
         let kind = if self.collector.wear { Kind::Wear } else { Kind::Collected };
-        let moved = Record { kind, position: 0, length: 1, host_sectors: 0, ..record };
         let frontier = &mut self.streams[MOVED];
-        frontier.records[target as usize] = moved;
+        let (from, to) = (first as usize, target as usize);
+        let moved = &mut frontier.records[to..to + count as usize];
+        for (moved, record) in moved.iter_mut().zip(&self.collector.records[from..]) {
+            *moved = Record { kind, position: 0, length: 1, host_sectors: 0, ..*record };
+        }
         let target_line = frontier.line;
-        self.nand.time_moved_read(self.geometry.data_offset(slot), self.geometry.unit_bytes());
-        if self.copy_unit((line, slot), (target_line, target)).is_err() {
-            self.streams[MOVED].records[target as usize] = Record::PADDING;
+        self.nand.time_moved_read(self.geometry.data_offset(first), count as usize * self.geometry.unit_bytes());
+        if self.copy_units((line, first), (target_line, target), count).is_err() {
+            self.streams[MOVED].records[to..to + count as usize].fill(Record::PADDING);
             self.read_only = true;
-            return;
+            return count;
         }
         self.reached(Step::UnitCopied);
-        let (from, to) = (self.geometry.physical(line, slot), self.geometry.physical(target_line, target));
-        self.repoint(LogicalUnit(record.logical), from, to);
+        for n in 0..count {
+            let unit = LogicalUnit(self.collector.records[(first + n) as usize].logical);
+            let (from, to) = (self.geometry.physical(line, first + n), self.geometry.physical(target_line, target + n));
+            self.repoint(unit, from, to);
+        }
         self.reached(Step::UnitMoved);
-        if self.streams[MOVED].staged() > self.geometry.units_per_program {
+        while self.streams[MOVED].staged() > self.geometry.units_per_program {
             self.program_page(MOVED);
         }
+        count
     }
 
-    /// A slot for a unit to be moved. Where no line is free, drained lines may only wait for what is staged: that is programmed then,
-    /// whatever it costs, because a collector that cannot go on would be the end of all writing.
-    fn take_moved_slot(&mut self) -> Option<u32> {
-        if let Some(slot) = self.take_slot(MOVED) {
-            return Some(slot);
-        }
-        if self.read_only || self.lines.drained() == 0 {
-            return None;
+    /// Neighbouring slots for units to be moved. Where no line is free, drained lines may only wait for what is staged: that is
+    /// programmed then, whatever it costs, because a collector that cannot go on would be the end of all writing.
+    fn take_moved_slots(&mut self, most: u32) -> Option<(u32, u32)> {
+        let slots = self.take_slots(MOVED, most);
+        if slots.is_some() || self.read_only || self.lines.drained() == 0 {
+            return slots;
         }
         self.commit();
         self.release_drained();
-        self.take_slot(MOVED)
+        self.take_slots(MOVED, most)
     }
 
     fn drain_victim(&mut self, line: u32) {
@@ -420,7 +435,7 @@ impl<S: Store> Ftl<S> {
             return self.choose_victim(false);
         }
         while self.collector.victim.is_some() && !self.read_only {
-            self.collect_slot();
+            self.collect_slots(u64::MAX);
         }
         !self.read_only
     }

@@ -278,7 +278,7 @@ impl<S: Store> Ftl<S> {
             Some(place) => {
                 let from = (self.geometry.line_of(place), self.geometry.slot_of(place));
                 self.nand.time_read(self.geometry.data_offset(from.1), self.geometry.unit_bytes());
-                self.copy_unit(from, (line, slot)).map_err(|_| MediaError::WriteFailed { first: Lba(0) })?;
+                self.copy_units(from, (line, slot), 1).map_err(|_| MediaError::WriteFailed { first: Lba(0) })?;
             }
             None => {
                 self.nand.stage(line, start, self.geometry.unit_bytes()).fill(0);
