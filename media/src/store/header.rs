@@ -7,7 +7,7 @@ use crate::journal::METADATA_PAGE;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"brownout");
 /// The version of the image's format. A newer one is refused, not guessed at.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// What the first page of an image says.
 #[derive(Clone, Debug, PartialEq, Eq)]
