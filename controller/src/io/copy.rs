@@ -12,6 +12,7 @@ use crate::dma::{DataPointer, GuestMemory, Transfer};
 use crate::namespace::{COPY_RANGES_MAX, Namespace};
 
 const RANGE_BYTES: usize = size_of::<CopyRange>();
+
 /// Reads the source ranges, once, and checks them: the target comes first in the list, then the sources (B147).
 pub(super) fn list<M: GuestMemory>(
     context: &mut Context<'_, M>,
