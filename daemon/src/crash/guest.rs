@@ -9,6 +9,7 @@ mod plan;
 mod report;
 mod slots;
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,8 +51,8 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let mut report = Report::create(arguments.json.as_deref(), arguments.junit.as_deref())?;
     let clock = Clock::new();
     let mut progress = Progress::new("cutting the power of guests");
-    let passes = passes(arguments);
-    let wanted = u32::try_from(passes.len()).unwrap_or(u32::MAX);
+    let passes = passes(arguments.cuts, arguments.shard);
+    let wanted = u32::try_from(passes.clone().count()).unwrap_or(u32::MAX);
     let mut bench = Bench::start(arguments)?;
     let mut tally = Tally::default();
     for (done, pass) in (0..).zip(passes) {
@@ -78,11 +79,11 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     Ok(u8::from(tally.illegal() > 0))
 }
 
-/// The cuts of this shard, from 1.
-fn passes(arguments: &Arguments) -> Vec<u32> {
-    let (shard, of) = arguments.shard;
-    let all = 1..=u32::try_from(arguments.cuts).unwrap_or(u32::MAX);
-    all.filter(|pass| u64::from(pass - 1) % of == shard).collect()
+/// The cuts of the `shard`-th of `of` shards, numbered from 1: neighbours, since every second one is of the other file system, and every
+/// tenth one kills the machine.
+fn passes(cuts: u64, (shard, of): (u64, u64)) -> RangeInclusive<u32> {
+    let end = |shard: u64| u32::try_from(u128::from(cuts) * u128::from(shard) / u128::from(of)).unwrap_or(u32::MAX);
+    end(shard) + 1..=end(shard + 1)
 }
 
 /// A drive, who orders it about, and a guest that uses it.
@@ -209,7 +210,7 @@ impl Bench {
 
     fn end(mut self) -> anyhow::Result<()> {
         self.guest()?.send_line("off")?;
-        self.guest.take().context("there is no guest")?.wait()?.require_success()?;
+        self.guest.take().context("there is no guest")?.wait_within(PATIENCE)?.require_success()?;
         drop((self.orders, self.events));
         self.drive.stop().map(drop)
     }
@@ -224,6 +225,19 @@ fn told(did: &str, found: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_shard_has_its_part_of_all_that_there_is() {
+        let shards: Vec<Vec<_>> = (0..4).map(|shard| passes(102, (shard, 4)).collect()).collect();
+        assert_eq!(shards.concat(), (1..=102).collect::<Vec<_>>());
+        for shard in shards {
+            let plans: Vec<_> = shard.iter().map(|pass| Plan::new(1, *pass, &[], None)).collect();
+            let of = |file_system| plans.iter().filter(|plan| plan.file_system == file_system).count();
+            assert!(of("xfs").abs_diff(of("ext4")) <= 1, "{shard:?}");
+            assert!((2..=3).contains(&plans.iter().filter(|plan| plan.kill).count()), "{shard:?}");
+        }
+        assert_eq!(passes(500, (0, 1)), 1..=500);
+    }
 
     #[test]
     fn torn_records_and_broken_file_systems_are_told() {

@@ -75,19 +75,27 @@ impl Guest {
     ///
     /// # Errors
     /// When it took too long, or ended without a verdict; the logs are kept then.
-    pub fn wait(mut self) -> Result<GuestReport> {
+    pub fn wait(self) -> Result<GuestReport> {
         let deadline = self.started + self.timeout;
+        self.wait_until(deadline)
+    }
+
+    /// As [`Guest::wait`], at most so long from now on: for a machine that was told to switch itself off, however long it has been on.
+    ///
+    /// # Errors
+    /// As [`Guest::wait`].
+    pub fn wait_within(self, time: Duration) -> Result<GuestReport> {
+        self.wait_until(clock::now() + time)
+    }
+
+    fn wait_until(mut self, deadline: Instant) -> Result<GuestReport> {
         let ended = self.process.wait_until(deadline)?;
         let duration = self.started.elapsed();
         let console = self.process.text();
         let Some(status) = ended else {
             self.process.kill()?;
             self.folder.keep();
-            bail!(
-                "the guest was not done after {} s; last lines:\n{}",
-                self.timeout.as_secs(),
-                tail(console.as_bytes())
-            );
+            bail!("the guest was not done after {} s; last lines:\n{}", duration.as_secs(), tail(console.as_bytes()));
         };
         let Some(report) = GuestReport::from_console(&console, duration) else {
             self.folder.keep();
