@@ -7,39 +7,51 @@
 # Sixty-four writes of four blocks of 4 KiB, all of it lines of one word.
 BYTES=1048576
 
-wait_for_device
-until [ -b /dev/nvme0n2 ]; do sleep 0.1; done
+# disk NSID : the path of the block device. Newer kernels look at namespaces side by side, so that the names need not follow the identifiers.
+disk() {
+    for place in /sys/block/nvme*n*; do
+        [ "$(cat "$place/nsid" 2>/dev/null)" = "$1" ] && echo "/dev/${place##*/}" && return
+    done
+    return 1
+}
+
+waited=0
+until FIRST=$(disk 1) && SECOND=$(disk 2) && [ -b "$FIRST" ] && [ -b "$SECOND" ]; do
+    waited=$((waited + 1))
+    [ "$waited" -lt 600 ] || fail "the drive did not appear within 60 s"
+    sleep 0.1
+done
 dmesg -n 1
 
-# pattern DEVICE : each write as what its four blocks hold, and how many writes look like that.
+# pattern NSID DEVICE : each write as what its four blocks hold, and how many writes look like that.
 pattern() {
-    head -c $BYTES "$1" | awk '
+    head -c $BYTES "$2" | awk '
         (NR - 1) % 1024 == 0 { first = $0 }
         $0 != first { print "BROKEN: within block " int((NR - 1) / 1024) " there is " first " and " $0; broken = 1; exit }
         NR % 1024 == 0 {
             words = words (words == "" ? "" : "/") first
             if (++blocks == 4) { count[words]++; words = ""; blocks = 0 }
         }
-        END { if (!broken) for (words in count) printf "PATTERN %s %d %s\n", device, count[words], words }
-    ' device="$1" -
+        END { if (!broken) for (words in count) printf "PATTERN %s %d %s\n", nsid, count[words], words }
+    ' nsid="$1" -
 }
 
 if [ "${PHASE:-}" = look ]; then
-    pattern /dev/nvme0n1
-    pattern /dev/nvme0n2
+    pattern 1 "$FIRST"
+    pattern 2 "$SECOND"
     exit 0
 fi
 
 for word in old new; do
     yes $word | head -c $BYTES >/tmp/$word
 done
-for device in /dev/nvme0n1 /dev/nvme0n2; do
-    dd if=/tmp/old of=$device bs=1M oflag=direct conv=fsync 2>/dev/null || fail "cannot write to $device"
+for device in "$FIRST" "$SECOND"; do
+    dd if=/tmp/old of="$device" bs=1M oflag=direct conv=fsync 2>/dev/null || fail "cannot write to $device"
 done
 echo "READY TO WRITE"
 read -r _
 # Side by side; neither comes to its end.
-dd if=/tmp/new of=/dev/nvme0n1 bs=16k oflag=direct 2>/dev/null &
-dd if=/tmp/new of=/dev/nvme0n2 bs=16k oflag=direct 2>/dev/null
+dd if=/tmp/new of="$FIRST" bs=16k oflag=direct 2>/dev/null &
+dd if=/tmp/new of="$SECOND" bs=16k oflag=direct 2>/dev/null
 wait
 fail "power was to go before the end"

@@ -110,9 +110,9 @@ fn show_patterns(said: &str) -> Result<bool> {
     lines.sort_unstable();
     for line in lines {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [device, count, blocks] = words[..] else { bail!("the guest said {line:?}") };
+        let [nsid, count, blocks] = words[..] else { bail!("the guest said {line:?}") };
         let whole = blocks == "old/old/old/old" || blocks == "new/new/new/new";
-        let first = device.ends_with("n1");
+        let first = nsid == "1";
         let promised = if whole {
             "whole"
         } else if first {
@@ -120,7 +120,7 @@ fn show_patterns(said: &str) -> Result<bool> {
         } else {
             "torn, as it may be"
         };
-        println!("namespace {}: {count:>3} x {blocks}  {promised}", if first { 1 } else { 2 });
+        println!("namespace {nsid}: {count:>3} x {blocks}  {promised}");
         held &= whole || !first;
         seen[usize::from(!first)] += count.parse::<u32>()?;
     }
