@@ -206,13 +206,8 @@ impl<S: Store> Ftl<S> {
         }
         let records = &self.streams[stream].records[first as usize..end as usize];
         let programmed = self.nand.program(line, first, records);
-        if self.nand.power.lost() && self.nand.power.tripped_at() != Some(Step::PageProgrammed) {
-            if stream == HOST && self.frozen.is_none() && self.nand.power.tripped_at() == Some(Step::PageHalfProgrammed)
-            {
-                // The half that is programmed is found by recovery, and is not volatile any more.
-                self.count_committed(first, first + self.geometry.units_per_program / 2);
-            }
-            self.freeze();
+        if self.nand.power.lost() {
+            self.lost_while_programming(stream, first);
         }
         match programmed {
             Ok(()) => self.page_programmed(stream, first, end, last),
@@ -221,6 +216,20 @@ impl<S: Store> Ftl<S> {
         if self.nand.power.lost() {
             self.freeze();
         }
+    }
+
+    /// Power is lost, perhaps within the page.
+    #[cold]
+    fn lost_while_programming(&mut self, stream: usize, first: u32) {
+        let tripped_at = self.nand.power.tripped_at();
+        if tripped_at == Some(Step::PageProgrammed) {
+            return;
+        }
+        if stream == HOST && self.frozen.is_none() && tripped_at == Some(Step::PageHalfProgrammed) {
+            // The half that is programmed is found by recovery, and is not volatile any more.
+            self.count_committed(first, first + self.geometry.units_per_program / 2);
+        }
+        self.freeze();
     }
 
     fn page_programmed(&mut self, stream: usize, first: u32, end: u32, last: u64) {
@@ -235,6 +244,7 @@ impl<S: Store> Ftl<S> {
     }
 
     /// Counts slots of the host's line, which are programmed, as committed, and deallocations that only waited for them.
+    #[inline]
     fn count_committed(&mut self, first: u32, end: u32) {
         let records = &self.streams[HOST].records[first as usize..end as usize];
         if let Some(record) = records.iter().rfind(|record| record.sequence != 0) {
