@@ -7,7 +7,8 @@
 # Sixty-four writes of four blocks of 4 KiB, all of it lines of one word.
 BYTES=1048576
 
-# disk NSID : the path of the block device. Newer kernels look at namespaces side by side, so that the names need not follow the identifiers.
+# disk NSID : the path of the block device. Newer kernels look at namespaces side by side, so that the names need not follow the
+# identifiers.
 disk() {
     for place in /sys/block/nvme*n*; do
         [ "$(cat "$place/nsid" 2>/dev/null)" = "$1" ] && echo "/dev/${place##*/}" && return
