@@ -214,9 +214,7 @@ mod tests {
     type Command = (Token, u32, usize, Vec<LbaRange>);
 
     fn conflict(one: &Command, other: &Command) -> bool {
-        let overlap = |a: &LbaRange, b: &LbaRange| {
-            a.blocks != 0 && b.blocks != 0 && a.start.0 < b.start.0 + b.blocks && b.start.0 < a.start.0 + a.blocks
-        };
+        let overlap = |a: &LbaRange, b: &LbaRange| a.blocks != 0 && b.blocks != 0 && a.overlaps(*b);
         let exclusive = |m: usize, n: usize| m < one.2 || n < other.2;
         let meets = |m: usize, a| other.3.iter().enumerate().any(|(n, b)| exclusive(m, n) && overlap(a, b));
         one.1 == other.1 && one.3.iter().enumerate().any(|(m, a)| meets(m, a))

@@ -61,6 +61,13 @@ impl LbaRange {
             None => false,
         }
     }
+
+    /// Whether a block lies in both ranges. (An empty one overlaps what reaches over its start.)
+    #[must_use]
+    pub const fn overlaps(self, other: Self) -> bool {
+        let (end, other_end) = (self.start.0.saturating_add(self.blocks), other.start.0.saturating_add(other.blocks));
+        self.start.0 < other_end && other.start.0 < end
+    }
 }
 
 /// The index of an indirection unit as the host sees it: the volumes of a media lie one behind the other, each from a whole unit on.

@@ -76,11 +76,6 @@ mod tests {
             .prop_map(|(volume, start, blocks)| (VolumeId(volume), LbaRange::new(Lba(start), blocks)))
     }
 
-    fn overlap(one: LbaRange, other: LbaRange) -> bool {
-        let end = |range: LbaRange| range.start.0.saturating_add(range.blocks);
-        one.start.0 < end(other) && other.start.0 < end(one)
-    }
-
     proptest! {
         #[test]
         fn nothing_that_overlaps_is_overlooked(held in proptest::collection::vec(range(), 0..20), asked in range(), gone in 0_usize..20) {
@@ -88,7 +83,7 @@ mod tests {
             held.iter().for_each(|(volume, range)| coarse.insert(*volume, *range));
             let gone = gone.min(held.len());
             held[..gone].iter().for_each(|(volume, range)| coarse.remove(*volume, *range));
-            let overlaps = held[gone..].iter().any(|(volume, range)| *volume == asked.0 && overlap(*range, asked.1));
+            let overlaps = held[gone..].iter().any(|(volume, range)| *volume == asked.0 && range.overlaps(asked.1));
             prop_assert!(!overlaps || coarse.may_overlap(asked.0, asked.1));
             held[gone..].iter().for_each(|(volume, range)| coarse.remove(*volume, *range));
             prop_assert!(coarse.everywhere == 0 && coarse.held.iter().all(|count| *count == 0), "each is counted once");

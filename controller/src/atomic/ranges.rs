@@ -196,10 +196,6 @@ mod tests {
         ]
     }
 
-    fn overlap(one: LbaRange, other: LbaRange) -> bool {
-        one.start.0 < other.start.0 + other.blocks && other.start.0 < one.start.0 + one.blocks
-    }
-
     proptest! {
         /// Whatever is put in and taken out, every question is answered as by looking at all of them.
         #[test]
@@ -225,7 +221,7 @@ mod tests {
                         let limit = (serial + 1) * share / 100;
                         let expected = list
                             .iter()
-                            .filter(|(other, serial)| *serial < limit && overlap(range, *other))
+                            .filter(|(other, serial)| *serial < limit && range.overlaps(*other))
                             .map(|(_, serial)| (*serial, Token(serial * 3)))
                             .max();
                         prop_assert_eq!(set.last_before(range, limit), expected);

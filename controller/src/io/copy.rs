@@ -47,8 +47,11 @@ pub(super) fn list<M: GuestMemory>(
     if !context.listed.iter().all(|range| range.fits(namespace.shape.capacity_blocks)) {
         return Err(Status::LBA_OUT_OF_RANGE);
     }
-    let meets = |source: &LbaRange| source.start.0 < to + total && to < source.start.0 + source.blocks;
-    if context.listed[1..].iter().any(meets) { Err(Status::OVERLAPPING_RANGE) } else { Ok(()) }
+    if context.listed[1..].iter().any(|source| source.overlaps(target)) {
+        Err(Status::OVERLAPPING_RANGE)
+    } else {
+        Ok(())
+    }
 }
 
 /// Copies what was listed.

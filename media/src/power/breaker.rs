@@ -78,14 +78,10 @@ impl CommandMatch {
     /// Whether a command is meant.
     #[must_use]
     pub fn matches(&self, command: &Fetched) -> bool {
-        let overlap = |wanted: LbaRange, named: LbaRange| {
-            let end = |range: LbaRange| range.start.0.saturating_add(range.blocks);
-            wanted.start.0 < end(named) && named.start.0 < end(wanted)
-        };
         command.io
             && self.opcode.is_none_or(|opcode| opcode == command.opcode)
             && self.namespace.is_none_or(|namespace| namespace == command.namespace)
-            && self.range.is_none_or(|wanted| command.range.is_some_and(|named| overlap(wanted, named)))
+            && self.range.is_none_or(|wanted| command.range.is_some_and(|named| wanted.overlaps(named)))
     }
 }
 

@@ -52,11 +52,8 @@ impl<S: Store> Ssd<S> {
 
     /// Whether a range meets a write that is still in the cache.
     fn meets_volatile(&self, volume: usize, range: LbaRange) -> bool {
-        let end = |range: LbaRange| range.start.0 + range.blocks;
         let of_volume = VolumeId(narrow(volume));
-        self.volatile().iter().any(|entry| {
-            entry.volume == of_volume && entry.range.start.0 < end(range) && range.start.0 < end(entry.range)
-        })
+        self.volatile().iter().any(|entry| entry.volume == of_volume && entry.range.overlaps(range))
     }
 
     /// The range behind, or before, one; itself where the volume has no room for either.

@@ -155,15 +155,12 @@ fn leads(entries: &[VolatileEntry], held: &[Held]) -> Vec<usize> {
     let mut leads: Vec<usize> = (0..entries.len()).collect();
     for number in (0..entries.len()).rev() {
         let this = &entries[number];
-        let end = |range: LbaRange| range.start.0 + range.blocks;
         let over = |later: &usize| {
-            let other = entries[*later].range;
             // A later entry of the same unit has the same sequence number; one behind it in the log lies elsewhere.
             entries[*later].sequence == this.sequence
                 && !held[*later].places.is_empty()
                 && held[*later].places == held[number].places
-                && other.start.0 < end(this.range)
-                && this.range.start.0 < end(other)
+                && entries[*later].range.overlaps(this.range)
         };
         if let Some(later) = (number + 1..entries.len()).rev().find(over) {
             leads[number] = leads[later];

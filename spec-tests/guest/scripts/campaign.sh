@@ -23,17 +23,15 @@ find_function() {
     return 1
 }
 
-# disk NSID : the path of the block device
-disk() {
-    for place in "/sys/bus/pci/devices/$FUNCTION"/nvme/nvme*/nvme*n*; do
-        [ "$(cat "$place/nsid" 2>/dev/null)" = "$1" ] && echo "/dev/${place##*/}" && return
-    done
-    return 1
+find_disks() {
+    find_function || return 1
+    namespaces=/sys/bus/pci/devices/$FUNCTION/nvme
+    XFS=$(disk 1 "$namespaces"/nvme*/nvme*n*) && RAW=$(disk 2 "$namespaces"/nvme*/nvme*n*) && EXT4=$(disk 3 "$namespaces"/nvme*/nvme*n*)
 }
 
 wait_for_disks() {
     waited=0
-    until find_function && XFS=$(disk 1) && RAW=$(disk 2) && EXT4=$(disk 3) && [ -b "$XFS" ] && [ -b "$RAW" ] && [ -b "$EXT4" ]; do
+    until find_disks && [ -b "$XFS" ] && [ -b "$RAW" ] && [ -b "$EXT4" ]; do
         waited=$((waited + 1))
         [ "$waited" -lt 1200 ] || fail "the drive did not appear"
         sleep 0.05

@@ -62,6 +62,17 @@ wait_for_device() {
     done
 }
 
+# disk NSID PLACE... : the path of the block device of a namespace, which is at one of these places in /sys. Newer kernels look at
+# namespaces side by side, so that the names need not follow the identifiers.
+disk() {
+    disk_nsid=$1
+    shift
+    for place in "$@"; do
+        [ "$(cat "$place/nsid" 2>/dev/null)" = "$disk_nsid" ] && echo "/dev/${place##*/}" && return
+    done
+    return 1
+}
+
 block_size() { cat "$QUEUE/logical_block_size"; }
 
 # fio_job NAME OPTION... : runs one fio job on the device; every error that fio counts, and every verification that it

@@ -7,17 +7,8 @@
 # Sixty-four writes of four blocks of 4 KiB, all of it lines of one word.
 BYTES=1048576
 
-# disk NSID : the path of the block device. Newer kernels look at namespaces side by side, so that the names need not follow the
-# identifiers.
-disk() {
-    for place in /sys/block/nvme*n*; do
-        [ "$(cat "$place/nsid" 2>/dev/null)" = "$1" ] && echo "/dev/${place##*/}" && return
-    done
-    return 1
-}
-
 waited=0
-until FIRST=$(disk 1) && SECOND=$(disk 2) && [ -b "$FIRST" ] && [ -b "$SECOND" ]; do
+until FIRST=$(disk 1 /sys/block/nvme*n*) && SECOND=$(disk 2 /sys/block/nvme*n*) && [ -b "$FIRST" ] && [ -b "$SECOND" ]; do
     waited=$((waited + 1))
     [ "$waited" -lt 600 ] || fail "the drive did not appear within 60 s"
     sleep 0.1
