@@ -309,7 +309,10 @@ fn fingerprint(ssd: &mut Ssd<MemoryStore>, config: &SsdConfig) -> u64 {
         store.records(line, &mut records).unwrap();
         let header = store.header(line).unwrap();
         hasher.write(format!("{header:?}{records:?}").as_bytes());
-        hasher.write(store.view(line, 0, geometry.line_bytes).unwrap_or_default());
+        for slot in 0..geometry.units_per_line {
+            let offset = geometry.data_offset(slot);
+            hasher.write(store.view(line, offset, geometry.unit_bytes()).unwrap_or_default());
+        }
     }
     let mut metadata = vec![0; 1 << 20];
     store.read_metadata(0, &mut metadata).unwrap();

@@ -8,7 +8,7 @@ use crate::geometry::Geometry;
 use crate::journal::{HeaderState, Kind, LineHeader, Record};
 use crate::power::Step;
 use crate::power::mutation::{Mutation, mutated};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::unit::PhysicalUnit;
 
 /// No line is open.
@@ -90,17 +90,14 @@ impl<S: Store> Ftl<S> {
         self.take_slots(stream, 1).map(|(slot, _)| slot)
     }
 
-    /// Takes up to `most` neighbouring slots of a stream that lie in one piece of memory; opens a line where none is open. `None`
-    /// where there is no free line.
+    /// Takes up to `most` neighbouring slots of a stream; opens a line where none is open. `None` where there is no free line.
     pub(crate) fn take_slots(&mut self, stream: usize, most: u32) -> Option<(u32, u32)> {
         while self.streams[stream].next == self.geometry.units_per_line || self.streams[stream].line == NO_LINE {
             self.next_line(stream)?;
         }
         let frontier = &mut self.streams[stream];
-        let segment = self.segment_units;
         let slot = frontier.next;
-        let end_of_segment = (slot / segment + 1) * segment;
-        let count = most.min(end_of_segment.min(self.geometry.units_per_line) - slot);
+        let count = most.min(self.geometry.units_per_line - slot);
         frontier.next += count;
         frontier.staged_total += u64::from(count);
         Some((slot, count))
@@ -321,7 +318,8 @@ impl<S: Store> Ftl<S> {
         frontier.next += 1;
         frontier.staged_total += 1;
         let (record, line) = (frontier.records[slot as usize], frontier.line);
-        if self.copy_units((old_line, old_slot), (line, slot), 1).is_err() {
+        // Padding has no data.
+        if record.kind.holds_unit() && self.copy_unit((old_line, old_slot), (line, slot)).is_err() {
             self.read_only = true;
         }
         let (from, to) = (self.geometry.physical(old_line, old_slot), self.geometry.physical(line, slot));
@@ -342,15 +340,21 @@ impl<S: Store> Ftl<S> {
         self.lines.validate(self.geometry.line_of(to));
     }
 
-    /// Copies the data and metadata of neighbouring units from some slots to others, which lie in one piece of memory.
-    pub(crate) fn copy_units(
-        &mut self,
-        from: (u32, u32),
-        to: (u32, u32),
-        count: u32,
-    ) -> Result<(), crate::store::StoreError> {
+    /// Copies the data and metadata of a unit from a slot to another one.
+    pub(crate) fn copy_unit(&mut self, from: (u32, u32), to: (u32, u32)) -> Result<(), StoreError> {
         let data = (self.geometry.data_offset(from.1), self.geometry.data_offset(to.1));
-        self.nand.copy((from.0, data.0), (to.0, data.1), count as usize * self.geometry.unit_bytes())?;
+        self.nand.copy((from.0, data.0), (to.0, data.1), self.geometry.unit_bytes())?;
+        self.copy_metadata(from, to, 1)
+    }
+
+    /// Copies the data and metadata of neighbouring units from slots of a line that is collected to others.
+    pub(crate) fn relocate_units(&mut self, from: (u32, u32), to: (u32, u32), count: u32) -> Result<(), StoreError> {
+        let data = (self.geometry.data_offset(from.1), self.geometry.data_offset(to.1));
+        self.nand.relocate((from.0, data.0), (to.0, data.1), count as usize * self.geometry.unit_bytes())?;
+        self.copy_metadata(from, to, count)
+    }
+
+    fn copy_metadata(&mut self, from: (u32, u32), to: (u32, u32), count: u32) -> Result<(), StoreError> {
         let metadata = self.geometry.config.metadata_bytes_per_unit as usize;
         if metadata == 0 || mutated(Mutation::MovedMetadata) {
             return Ok(());

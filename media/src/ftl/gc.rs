@@ -250,7 +250,7 @@ impl<S: Store> Ftl<S> {
         }
         let target_line = frontier.line;
         self.nand.time_moved_read(self.geometry.data_offset(first), count as usize * self.geometry.unit_bytes());
-        if self.copy_units((line, first), (target_line, target), count).is_err() {
+        if self.relocate_units((line, first), (target_line, target), count).is_err() {
             self.streams[MOVED].records[to..to + count as usize].fill(Record::PADDING);
             self.read_only = true;
             return count;

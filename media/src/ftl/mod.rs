@@ -30,7 +30,7 @@ use crate::journal::Deallocation;
 use crate::nand::Nand;
 use crate::root::{Counters, Layout, VolumeEntry};
 use crate::store::Store;
-use crate::unit::{LogicalUnit, PhysicalUnit, narrow};
+use crate::unit::{LogicalUnit, PhysicalUnit};
 
 /// The stream of the host's own writes.
 pub const HOST: usize = 0;
@@ -74,8 +74,6 @@ pub struct Ftl<S: Store> {
     /// Those units of the group that hold uncorrectable blocks.
     pub(crate) uncorrectable: Vec<LogicalUnit>,
     pub(crate) scratch: Vec<u8>,
-    /// Units that the store stages in one piece.
-    pub(crate) segment_units: u32,
     pub(crate) voids: Vec<(u64, u64)>,
     /// Which parts of a unit were written, and by whom, where it was not the whole of it.
     pub(crate) parts: Vec<cut::PartNote>,
@@ -120,7 +118,6 @@ impl<S: Store> Ftl<S> {
             group: Vec::with_capacity(geometry.units_per_line as usize),
             uncorrectable: Vec::new(),
             scratch: vec![0; geometry.unit_bytes().max(4096)],
-            segment_units: narrow(nand.store.segment_bytes() >> geometry.unit_shift),
             voids: Vec::new(),
             parts: Vec::new(),
             tag: cut::Tag::default(),

@@ -21,8 +21,7 @@ impl<S: Store> Ftl<S> {
             return None;
         }
         let place = self.map.correctable(span.first)?;
-        let offset = self.geometry.data_offset(self.geometry.slot_of(place)) + span.offset;
-        self.nand.store.view(self.geometry.line_of(place), offset, span.bytes)
+        self.nand.store.unit(place, &self.geometry)?.get(span.offset..span.offset + span.bytes)
     }
 
     /// Hands a span to the sink.
@@ -115,11 +114,13 @@ impl<S: Store> Ftl<S> {
     /// Hands bytes of a line over from where they lie, or by way of a buffer where the store does not keep them in memory.
     #[inline]
     fn hand_over(&mut self, line: u32, offset: usize, bytes: usize, take: &mut Take<'_>) -> Result<(), MediaError> {
-        if let Some(from) = self.nand.store.view(line, offset, bytes) {
-            return take(0, from).map_err(|Fault| MediaError::HostMemory);
-        }
         let mut at = 0;
         while at < bytes {
+            if let Some(from) = self.nand.store.view(line, offset + at, bytes - at) {
+                take(at, from).map_err(|Fault| MediaError::HostMemory)?;
+                at += from.len();
+                continue;
+            }
             let count = self.scratch.len().min(bytes - at);
             let buffer = &mut self.scratch[..count];
             self.nand

@@ -101,12 +101,12 @@ impl<S: Store> Ftl<S> {
         let slot = self.take_slot(HOST).ok_or(FULL)?;
         let (line, bytes, sequence) = (self.streams[HOST].line, self.geometry.unit_bytes(), self.sequence);
         self.note_single(slot, unit, bytes);
-        let memory = self.nand.store.stage(line, self.geometry.data_offset(slot), bytes);
-        if source.fill(0, memory).is_err() {
+        let place = self.geometry.physical(line, slot);
+        if source.fill(0, self.nand.store.stage_unit(place, &self.geometry)).is_err() {
             self.abandon(sequence);
             return Err(MediaError::HostMemory);
         }
-        self.show(unit, self.geometry.physical(line, slot), sequence);
+        self.show(unit, place, sequence);
         self.destage(self.limits.staged_units);
         self.checkpoint_step();
         Ok(())
@@ -233,8 +233,13 @@ impl<S: Store> Ftl<S> {
             self.note(slot + n, LogicalUnit(part.unit.0 + n), unit_bytes, length);
         }
         let (line, bytes) = (self.streams[HOST].line, (count as usize) << self.geometry.unit_shift);
-        let memory = self.nand.stage(line, self.geometry.data_offset(slot), bytes);
-        source.fill(part.at, memory).map_err(|Fault| MediaError::HostMemory)?;
+        let start = self.geometry.data_offset(slot);
+        let mut done = 0;
+        while done < bytes {
+            let memory = self.nand.stage(line, start + done, bytes - done);
+            source.fill(part.at + done, memory).map_err(|Fault| MediaError::HostMemory)?;
+            done += memory.len();
+        }
         if span.metadata_bytes != 0 {
             for n in 0..count as usize {
                 let whole = Part { offset: 0, bytes: unit_bytes, at: part.at + n * unit_bytes, ..part };
@@ -278,7 +283,7 @@ impl<S: Store> Ftl<S> {
             Some(place) => {
                 let from = (self.geometry.line_of(place), self.geometry.slot_of(place));
                 self.nand.time_read(self.geometry.data_offset(from.1), self.geometry.unit_bytes());
-                self.copy_units(from, (line, slot), 1).map_err(|_| MediaError::WriteFailed { first: Lba(0) })?;
+                self.copy_unit(from, (line, slot)).map_err(|_| MediaError::WriteFailed { first: Lba(0) })?;
             }
             None => {
                 self.nand.stage(line, start, self.geometry.unit_bytes()).fill(0);

@@ -65,7 +65,6 @@ impl<S: Store> Nand<S> {
     /// An array whose lines are all erased.
     #[must_use]
     pub fn new(geometry: &Geometry, store: S, timing: Option<Timing>) -> Self {
-        assert!(store.segment_bytes().is_multiple_of(geometry.unit_bytes()), "a segment holds whole units");
         Self {
             store,
             power: Breaker::default(),
@@ -107,7 +106,7 @@ impl<S: Store> Nand<S> {
         self.next_slot[line as usize] = slots;
     }
 
-    /// The memory of slots that are not programmed yet, as one piece: `bytes` from `offset` (in the line) on.
+    /// The memory of slots that are not programmed yet, from `offset` (in the line) on: see [`Store::stage`].
     #[inline]
     pub fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8] {
         if self.power.lost() {
@@ -132,6 +131,17 @@ impl<S: Store> Nand<S> {
             return Ok(());
         }
         self.store.copy(from, to, bytes)
+    }
+
+    /// Copies whole units of a line out of which they are moved: see [`Store::relocate`].
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub fn relocate(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
+        if self.power.lost() {
+            return Ok(());
+        }
+        self.store.relocate(from, to, bytes)
     }
 
     /// Counts the time of reading bytes of a line.

@@ -7,7 +7,9 @@
 
 use std::fmt;
 
+use crate::geometry::Geometry;
 use crate::journal::{LineHeader, Record};
+use crate::unit::PhysicalUnit;
 
 /// Why a store could not do something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,14 +36,27 @@ impl std::error::Error for StoreError {}
 
 /// Where NAND bytes lie. Offsets are bytes in a line: data first, then the units' metadata.
 pub trait Store {
-    /// How many bytes of data, from a multiple of it on, [`Store::stage`] hands out in one piece.
-    fn segment_bytes(&self) -> usize;
-
-    /// The memory in which bytes of an open line are put together. They lie in one segment and are not programmed yet.
+    /// The memory in which bytes of an open line are put together, which are not programmed yet: as many of `bytes` as lie in one
+    /// piece. Bytes of one unit, and of one unit's metadata, always do.
     fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8];
 
-    /// Bytes of a line (staged or programmed) where they lie in memory, if they do.
+    /// Bytes of a line (staged or programmed) where they lie in memory, if they do: as many of `bytes` as lie in one piece. Bytes of one
+    /// unit, and of one unit's metadata, always do.
     fn view(&self, line: u32, offset: usize, bytes: usize) -> Option<&[u8]>;
+
+    /// The memory in which a unit of an open line is put together.
+    #[inline]
+    fn stage_unit(&mut self, place: PhysicalUnit, geometry: &Geometry) -> &mut [u8] {
+        let offset = geometry.data_offset(geometry.slot_of(place));
+        self.stage(geometry.line_of(place), offset, geometry.unit_bytes())
+    }
+
+    /// A unit (staged or programmed) where it lies in memory, if it does.
+    #[inline]
+    fn unit(&self, place: PhysicalUnit, geometry: &Geometry) -> Option<&[u8]> {
+        let offset = geometry.data_offset(geometry.slot_of(place));
+        self.view(geometry.line_of(place), offset, geometry.unit_bytes())
+    }
 
     /// Copies bytes of a line (staged or programmed) out.
     ///
@@ -49,11 +64,31 @@ pub trait Store {
     /// Where the disk fails.
     fn read(&mut self, line: u32, offset: usize, into: &mut [u8]) -> Result<(), StoreError>;
 
+    /// Puts bytes into the staging memory of a line.
+    fn stage_bytes(&mut self, line: u32, offset: usize, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let piece = self.stage(line, offset + bytes.len() - rest.len(), rest.len());
+            let (now, later) = rest.split_at(piece.len());
+            piece.copy_from_slice(now);
+            rest = later;
+        }
+    }
+
     /// Copies bytes of a line into the staging memory of another one.
     ///
     /// # Errors
     /// Where the disk fails.
     fn copy(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError>;
+
+    /// Copies the data of whole units that are programmed, and which nobody will write to: a store may let both lines have the same
+    /// memory until one of them is erased.
+    ///
+    /// # Errors
+    /// Where the disk fails.
+    fn relocate(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
+        self.copy(from, to, bytes)
+    }
 
     /// Makes a staged page part of the log: slots from `first_slot` on, one record each.
     fn program(&mut self, line: u32, first_slot: u32, records: &[Record]);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::backing::{Store, StoreError};
-use super::memory::MemoryStore;
+use super::memory::{MemoryStore, nothing};
 use crate::geometry::Geometry;
 use crate::journal::{Kind, LineHeader, METADATA_PAGE, Record};
 use crate::unit::index;
@@ -71,44 +71,33 @@ impl ForkStore {
 }
 
 impl Store for ForkStore {
-    fn segment_bytes(&self) -> usize {
-        self.segment_data
-    }
-
     fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8] {
         let (number, start, length) = self.segment(offset);
-        assert!(offset + bytes <= start + length, "what is staged lies in one segment");
         let below = &self.below;
-        let segment = self
-            .segments
-            .entry((line, number))
-            .or_insert_with(|| below.view(line, start, length).map_or_else(|| vec![0; length], <[u8]>::to_vec));
-        &mut segment[offset - start..offset - start + bytes]
+        let segment = self.segments.entry((line, number)).or_insert_with(|| {
+            let mut segment = vec![0; length];
+            below.peek(line, start, &mut segment);
+            segment
+        });
+        &mut segment[offset - start..length.min(offset - start + bytes)]
     }
 
     fn view(&self, line: u32, offset: usize, bytes: usize) -> Option<&[u8]> {
-        let (first, start, length) = self.segment(offset);
-        let (last, ..) = self.segment(offset + bytes.max(1) - 1);
-        if self.segments.range((line, first)..=(line, last)).next().is_none() {
-            return self.below.view(line, offset, bytes);
+        let (number, start, length) = self.segment(offset);
+        let bytes = bytes.min(start + length - offset);
+        match self.segments.get(&(line, number)) {
+            Some(segment) => segment.get(offset - start..offset - start + bytes),
+            None => self.below.view(line, offset, bytes),
         }
-        if offset + bytes > start + length {
-            return None;
-        }
-        let segment = self.segments.get(&(line, first))?;
-        segment.get(offset - start..offset - start + bytes)
     }
 
     fn read(&mut self, line: u32, offset: usize, into: &mut [u8]) -> Result<(), StoreError> {
         let mut done = 0;
         while done < into.len() {
-            let at = offset + done;
-            let (_, start, length) = self.segment(at);
-            let count = (start + length - at).min(into.len() - done);
-            let from = self.view(line, at, count);
-            let from = from.ok_or_else(|| StoreError::Damaged(format!("line {line} is empty")))?;
-            into[done..done + count].copy_from_slice(from);
-            done += count;
+            let from = self.view(line, offset + done, into.len() - done);
+            let from = from.ok_or_else(|| nothing(line, offset + done))?;
+            into[done..done + from.len()].copy_from_slice(from);
+            done += from.len();
         }
         Ok(())
     }
@@ -116,7 +105,7 @@ impl Store for ForkStore {
     fn copy(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
         let mut copied = vec![0; bytes];
         self.read(from.0, from.1, &mut copied)?;
-        self.stage(to.0, to.1, bytes).copy_from_slice(&copied);
+        self.stage_bytes(to.0, to.1, &copied);
         Ok(())
     }
 

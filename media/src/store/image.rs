@@ -266,17 +266,13 @@ impl<D: Disk> ImageStore<D> {
             read?;
         }
         let source = window.get(from, bytes).expect("it was just read");
-        self.stage(to.0, to.1, bytes).copy_from_slice(source);
+        self.stage_bytes(to.0, to.1, source);
         self.window = window;
         Ok(())
     }
 }
 
 impl<D: Disk> Store for ImageStore<D> {
-    fn segment_bytes(&self) -> usize {
-        self.places.segment_data_bytes()
-    }
-
     fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8] {
         if bytes == 0 {
             return &mut [];
@@ -291,12 +287,13 @@ impl<D: Disk> Store for ImageStore<D> {
         }
         let memory = self.staged_line(line).segments[segment].as_mut().expect("it was just put there");
         let memory = Arc::get_mut(memory).expect("nothing is staged in a programmed page");
-        &mut memory[at..at + bytes]
+        &mut memory[at..size.min(at + bytes)]
     }
 
     fn view(&self, line: u32, offset: usize, bytes: usize) -> Option<&[u8]> {
         let (segment, at) = self.places.segment_of(offset);
-        self.lines[line as usize].as_ref()?.segments.get(segment)?.as_ref()?.get(at..at + bytes)
+        let memory = self.lines[line as usize].as_ref()?.segments.get(segment)?.as_ref()?;
+        memory.get(at..memory.len().min(at + bytes))
     }
 
     fn read(&mut self, line: u32, offset: usize, into: &mut [u8]) -> Result<(), StoreError> {
@@ -327,7 +324,7 @@ impl<D: Disk> Store for ImageStore<D> {
         buffer.resize(buffer.len().max(bytes), 0);
         let read = self.read(from.0, from.1, &mut buffer[..bytes]);
         if read.is_ok() {
-            self.stage(to.0, to.1, bytes).copy_from_slice(&buffer[..bytes]);
+            self.stage_bytes(to.0, to.1, &buffer[..bytes]);
         }
         self.scratch = buffer;
         read

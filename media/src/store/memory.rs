@@ -1,23 +1,29 @@
-//! A store in memory: the lines lie one behind the other in one large mapping, of which the system gives what is used; staging memory
-//! is where the unit stays. Programmed means durable: it survives everything but the end of the process.
+//! A store in memory: units lie in frames of one large mapping, of which the system gives what is used; staging memory is where the
+//! unit stays. Programmed means durable: it survives everything but the end of the process.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::backing::{Store, StoreError};
+use super::frames::Frames;
 use crate::geometry::Geometry;
 use crate::journal::{Kind, LineHeader, METADATA_PAGE, Record};
 use crate::large_memory::LargeMemory;
-use crate::unit::index;
+use crate::unit::{PhysicalUnit, index};
 
 /// Lines in memory.
 pub struct MemoryStore {
-    /// From one line to the next.
-    stride: usize,
+    unit_shift: u32,
+    slot_bits: u32,
+    units_per_line: usize,
+    /// Bytes of a line's data, and of its units' metadata.
     data_bytes: usize,
-    memory: LargeMemory,
-    /// By line: something was staged in it.
-    used: Vec<bool>,
+    rest_bytes: usize,
+    frames: Frames,
+    /// The frames.
+    data: LargeMemory,
+    /// The units' metadata, line by line.
+    rest: LargeMemory,
     lines: Vec<MemoryLine>,
     metadata: BTreeMap<u64, Box<[u8; METADATA_PAGE]>>,
     syncs: u64,
@@ -30,35 +36,79 @@ struct MemoryLine {
 }
 
 impl MemoryStore {
-    /// An empty store for a geometry. Memory is taken as lines are used.
+    /// An empty store for a geometry. Memory is taken as units are staged.
     #[must_use]
     pub fn new(geometry: &Geometry) -> Self {
-        let (lines, stride) = (geometry.lines as usize, geometry.line_bytes.next_multiple_of(METADATA_PAGE));
+        let (lines, rest_bytes) = (geometry.lines as usize, geometry.line_bytes - geometry.line_data_bytes);
         Self {
-            stride,
+            unit_shift: geometry.unit_shift,
+            slot_bits: geometry.slot_bits,
+            units_per_line: geometry.units_per_line as usize,
             data_bytes: geometry.line_data_bytes,
-            memory: LargeMemory::zeroed(lines * stride),
-            used: vec![false; lines],
+            rest_bytes,
+            frames: Frames::new(lines << geometry.slot_bits, lines * geometry.units_per_line as usize),
+            data: LargeMemory::zeroed(lines * geometry.line_data_bytes),
+            rest: LargeMemory::zeroed(lines * rest_bytes),
             lines: vec![MemoryLine::default(); lines],
             metadata: BTreeMap::new(),
             syncs: 0,
         }
     }
 
-    /// Where bytes of a line lie.
+    /// The slot in which a byte of a line's data lies, as the physical unit counts, and where in it.
     #[inline]
-    fn place(&self, line: u32, offset: usize, bytes: usize) -> Range<usize> {
-        assert!(offset + bytes <= self.stride, "bytes of a line lie in it");
-        let start = line as usize * self.stride + offset;
-        start..start + bytes
+    fn slot(&self, line: u32, offset: usize) -> (usize, usize) {
+        let slot = (line as usize) << self.slot_bits | offset >> self.unit_shift;
+        (slot, offset & ((1 << self.unit_shift) - 1))
     }
 
-    /// Where bytes of a line lie in which something was staged.
-    fn filled(&self, line: u32, offset: usize, bytes: usize) -> Result<Range<usize>, StoreError> {
-        match self.used.get(line as usize) {
-            Some(true) => Ok(self.place(line, offset, bytes)),
-            _ => Err(StoreError::Damaged(format!("line {line} is empty"))),
-        }
+    /// Where bytes lie that are staged, in frames which no other slot has: as many as lie in one piece.
+    #[inline]
+    fn staged(&mut self, line: u32, offset: usize, bytes: usize) -> Range<usize> {
+        let (slot, within) = self.slot(line, offset);
+        let frame = self.frames.own(slot);
+        let start = frame.wrapping_shl(self.unit_shift) + within;
+        let room = 1usize.wrapping_shl(self.unit_shift) - within;
+        start..start + if bytes <= room { bytes } else { self.staged_run(line, offset, bytes) }
+    }
+
+    /// Where bytes lie, as many as lie in one piece; `None` where nothing was staged.
+    #[inline]
+    fn found(&self, line: u32, offset: usize, bytes: usize) -> Option<Range<usize>> {
+        let (slot, within) = self.slot(line, offset);
+        let frame = self.frames.get(slot)?;
+        let start = frame.wrapping_shl(self.unit_shift) + within;
+        let room = 1usize.wrapping_shl(self.unit_shift) - within;
+        Some(start..start + if bytes <= room { bytes } else { self.found_run(line, offset, bytes) })
+    }
+
+    #[inline(never)]
+    fn staged_run(&mut self, line: u32, offset: usize, bytes: usize) -> usize {
+        let (slot, within) = self.slot(line, offset);
+        let (first, units) = (self.frames.own(slot), self.units(offset, bytes));
+        let run = (1..units).take_while(|n| self.frames.own(slot + n) == first + n).count() + 1;
+        bytes.min((run << self.unit_shift) - within)
+    }
+
+    #[inline(never)]
+    fn found_run(&self, line: u32, offset: usize, bytes: usize) -> usize {
+        let (slot, within) = self.slot(line, offset);
+        let (first, units) = (self.frames.get(slot), self.units(offset, bytes));
+        let run = (1..units).take_while(|n| self.frames.get(slot + n) == first.map(|first| first + n)).count() + 1;
+        bytes.min((run << self.unit_shift) - within)
+    }
+
+    /// How many units bytes of a line's data touch.
+    fn units(&self, offset: usize, bytes: usize) -> usize {
+        assert!(offset + bytes <= self.data_bytes, "bytes of a line lie in it");
+        ((offset + bytes - 1) >> self.unit_shift) - (offset >> self.unit_shift) + 1
+    }
+
+    /// Where bytes of a line's units' metadata lie.
+    fn rest(&self, line: u32, offset: usize, bytes: usize) -> Range<usize> {
+        assert!(offset - self.data_bytes + bytes <= self.rest_bytes, "metadata of a line lies in it");
+        let start = line as usize * self.rest_bytes + offset - self.data_bytes;
+        start..start + bytes
     }
 
     /// The pages that a range of metadata touches: page, first byte in it, and the part of the range.
@@ -74,6 +124,12 @@ impl MemoryStore {
     }
 }
 
+/// Why bytes cannot be read that were never staged.
+#[cold]
+pub(super) fn nothing(line: u32, offset: usize) -> StoreError {
+    StoreError::Damaged(format!("nothing lies at byte {offset} of line {line}"))
+}
+
 impl MemoryStore {
     /// A line's header.
     pub(super) fn peek_header(&self, line: u32) -> LineHeader {
@@ -83,6 +139,22 @@ impl MemoryStore {
     /// The records of a line.
     pub(super) fn peek_records(&self, line: u32) -> &[Record] {
         &self.lines[line as usize].records
+    }
+
+    /// Bytes of a line, and zeroes where nothing was staged.
+    pub(super) fn peek(&self, line: u32, offset: usize, into: &mut [u8]) {
+        let mut done = 0;
+        while done < into.len() {
+            let at = offset + done;
+            let rest = (1 << self.unit_shift) - (at & ((1 << self.unit_shift) - 1));
+            match self.view(line, at, into.len() - done) {
+                Some(bytes) => {
+                    into[done..done + bytes.len()].copy_from_slice(bytes);
+                    done += bytes.len();
+                }
+                None => done += rest,
+            }
+        }
     }
 
     /// Bytes of the metadata region.
@@ -97,33 +169,73 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn segment_bytes(&self) -> usize {
-        self.data_bytes
-    }
-
     #[inline]
     fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8] {
-        self.used[line as usize] = true;
-        let place = self.place(line, offset, bytes);
-        &mut self.memory[place]
+        if offset >= self.data_bytes {
+            let place = self.rest(line, offset, bytes);
+            return &mut self.rest[place];
+        }
+        let place = self.staged(line, offset, bytes);
+        &mut self.data[place]
     }
 
     #[inline]
     fn view(&self, line: u32, offset: usize, bytes: usize) -> Option<&[u8]> {
-        self.used[line as usize].then(|| &self.memory[self.place(line, offset, bytes)])
+        if offset >= self.data_bytes {
+            return Some(&self.rest[self.rest(line, offset, bytes)]);
+        }
+        Some(&self.data[self.found(line, offset, bytes)?])
+    }
+
+    #[inline]
+    fn stage_unit(&mut self, place: PhysicalUnit, geometry: &Geometry) -> &mut [u8] {
+        let start = self.frames.own(place.0 as usize).wrapping_shl(geometry.unit_shift);
+        &mut self.data[start..start + geometry.unit_bytes()]
+    }
+
+    #[inline]
+    fn unit(&self, place: PhysicalUnit, geometry: &Geometry) -> Option<&[u8]> {
+        let start = self.frames.get(place.0 as usize)?.wrapping_shl(geometry.unit_shift);
+        Some(&self.data[start..start + geometry.unit_bytes()])
     }
 
     fn read(&mut self, line: u32, offset: usize, into: &mut [u8]) -> Result<(), StoreError> {
-        let place = self.filled(line, offset, into.len())?;
-        into.copy_from_slice(&self.memory[place]);
+        let mut done = 0;
+        while done < into.len() {
+            let from = self.view(line, offset + done, into.len() - done);
+            let from = from.ok_or_else(|| nothing(line, offset + done))?;
+            into[done..done + from.len()].copy_from_slice(from);
+            done += from.len();
+        }
         Ok(())
     }
 
     fn copy(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
-        let source = self.filled(from.0, from.1, bytes)?;
-        let target = self.place(to.0, to.1, bytes);
-        self.used[to.0 as usize] = true;
-        self.memory.copy_within(source, target.start);
+        if from.1 >= self.data_bytes {
+            let (source, target) = (self.rest(from.0, from.1, bytes), self.rest(to.0, to.1, bytes));
+            self.rest.copy_within(source, target.start);
+            return Ok(());
+        }
+        let mut done = 0;
+        while done < bytes {
+            let source = self.found(from.0, from.1 + done, bytes - done);
+            let source = source.ok_or_else(|| nothing(from.0, from.1 + done))?;
+            let target = self.staged(to.0, to.1 + done, source.len());
+            self.data.copy_within(source.start..source.start + target.len(), target.start);
+            done += target.len();
+        }
+        Ok(())
+    }
+
+    fn relocate(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
+        let (source, target) = (self.slot(from.0, from.1), self.slot(to.0, to.1));
+        let units = bytes.wrapping_shr(self.unit_shift);
+        for n in 0..units {
+            if !self.frames.share(source.0 + n, target.0 + n) {
+                let moved = n << self.unit_shift;
+                return self.copy((from.0, from.1 + moved), (to.0, to.1 + moved), bytes - moved);
+            }
+        }
         Ok(())
     }
 
@@ -139,6 +251,8 @@ impl Store for MemoryStore {
     }
 
     fn erase(&mut self, line: u32, header: &LineHeader) {
+        let (first, _) = self.slot(line, 0);
+        self.frames.release(first..first + self.units_per_line);
         let line = &mut self.lines[line as usize];
         line.records.clear();
         line.header = *header;
@@ -168,8 +282,9 @@ impl Store for MemoryStore {
 
     fn take(&mut self) -> Self {
         let husk = Self {
-            memory: LargeMemory::zeroed(0),
-            used: Vec::new(),
+            frames: Frames::new(0, 0),
+            data: LargeMemory::zeroed(0),
+            rest: LargeMemory::zeroed(0),
             lines: Vec::new(),
             metadata: BTreeMap::new(),
             ..*self

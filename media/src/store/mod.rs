@@ -5,6 +5,7 @@ pub mod backing;
 pub mod disk;
 pub mod file;
 pub mod fork;
+mod frames;
 pub mod header;
 pub mod image;
 pub mod inspect;

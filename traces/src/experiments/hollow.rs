@@ -7,7 +7,6 @@ use media::store::{Store, StoreError};
 
 /// Lines of records without data, and a metadata region that holds nothing: a drive on it cannot recover.
 pub struct HollowStore {
-    data_bytes: usize,
     staging: Vec<u8>,
     lines: Vec<HollowLine>,
     syncs: u64,
@@ -24,7 +23,6 @@ impl HollowStore {
     #[must_use]
     pub fn new(geometry: &Geometry) -> Self {
         Self {
-            data_bytes: geometry.line_data_bytes,
             // Zeroed memory comes from the system untouched: it costs what the host's writes fill, and that is the same each time.
             staging: vec![0; geometry.line_bytes],
             lines: vec![HollowLine::default(); geometry.lines as usize],
@@ -34,10 +32,6 @@ impl HollowStore {
 }
 
 impl Store for HollowStore {
-    fn segment_bytes(&self) -> usize {
-        self.data_bytes
-    }
-
     fn stage(&mut self, _line: u32, _offset: usize, bytes: usize) -> &mut [u8] {
         &mut self.staging[..bytes]
     }
