@@ -19,13 +19,20 @@ impl Arbiter {
     /// The queue has entries.
     pub(crate) fn ready(&mut self, id: u16) {
         self.ready.insert(id);
-        self.blocked.remove(id);
+        self.not_blocked(id);
     }
 
     /// The queue has no entries.
     pub(crate) fn idle(&mut self, id: u16) {
         self.ready.remove(id);
-        self.blocked.remove(id);
+        self.not_blocked(id);
+    }
+
+    #[inline]
+    fn not_blocked(&mut self, id: u16) {
+        if !self.blocked.is_empty() {
+            self.blocked.remove(id);
+        }
     }
 
     /// The queue has entries that cannot be taken now.
@@ -63,10 +70,7 @@ impl Arbiter {
     /// How many commands may be taken in a row from the queue that was just named; no others wait for theirs if it is the only one.
     #[inline]
     pub(crate) fn in_a_row(&self) -> usize {
-        if self.ready.first_from(self.turn + 1).or_else(|| self.ready.first_from(0)) == Some(self.turn) {
-            return usize::MAX;
-        }
-        self.left as usize + 1
+        if self.ready.is_only(self.turn) { usize::MAX } else { self.left as usize + 1 }
     }
 
     /// So many commands were taken from the queue that was just named.

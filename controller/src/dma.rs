@@ -78,6 +78,11 @@ pub trait DoorbellPage {
     /// The 32-bit value at doorbell `index` (index 0 is at BAR0 offset 1000h, with a stride of 4 bytes), with acquire ordering.
     fn load(&self, index: usize) -> u32;
 
+    /// The place in `watched`, a list of doorbells, of the first one that does not hold what was `seen` there, by doorbell.
+    fn first_changed(&self, watched: &[u16], seen: &[u32]) -> Option<usize> {
+        watched.iter().position(|&index| seen[usize::from(index)] != self.load(usize::from(index)))
+    }
+
     /// Puts `value` where the guest would read it back; used at reset and for doorbells that arrive by message.
     fn store(&self, index: usize, value: u32);
 }

@@ -112,37 +112,37 @@ impl Doorbells {
         arbiter: &mut Arbiter,
         event: &mut dyn FnMut(Event),
     ) -> bool {
-        if page.is_none() && self.shadow.is_none() {
-            return false;
-        }
         let mut moved = false;
-        for at in 0..self.watched.len() {
-            let index = self.watched[at];
-            let [in_page, in_shadow] = self.changed(memory, page, index);
-            if in_page.or(in_shadow).is_none() || !exists(queues, index) {
-                continue;
-            }
-            for value in [in_page, in_shadow].into_iter().flatten() {
+        let mut rung = |index, value| {
+            if exists(queues, index) {
                 moved = true;
                 ring(queues, arbiter, index, value).unwrap_or_else(&mut *event);
             }
+        };
+        if let Some(page) = page {
+            let mut from = 0;
+            while let Some(behind) = page.first_changed(&self.watched[from..], &self.page_seen) {
+                let index = self.watched[from + behind];
+                let value = page.load(usize::from(index));
+                self.page_seen[usize::from(index)] = value;
+                rung(index, value);
+                from += behind + 1;
+            }
+        }
+        if let Some(shadow) = self.shadow {
+            // The admin queue keeps its registers: drivers do not maintain its shadow (B56).
+            for &index in self.watched.iter().filter(|&&index| index >= FIRST_IO_INDEX) {
+                let seen = &mut self.shadow_seen[usize::from(index)];
+                // A shadow buffer that is gone for the moment says nothing; it is looked at again in the next step.
+                if let Ok(value) = memory.load_u32(entry_address(shadow.doorbells, index))
+                    && value != *seen
+                {
+                    *seen = value;
+                    rung(index, value);
+                }
+            }
         }
         moved
-    }
-
-    /// The new values of one doorbell, if they differ from what was seen before: of the page, of the shadow buffer.
-    fn changed<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>, index: u16) -> [Option<u32>; 2] {
-        let at = usize::from(index);
-        let differs = |seen: &mut u32, value: u32| (std::mem::replace(seen, value) != value).then_some(value);
-        let in_page = page.and_then(|page| differs(&mut self.page_seen[at], page.load(at)));
-        // A shadow buffer that is gone for the moment says nothing; it is looked at again in the next step.
-        // The admin queue keeps its registers: drivers do not maintain its shadow (B56).
-        let in_shadow = self
-            .shadow
-            .filter(|_| index >= FIRST_IO_INDEX)
-            .and_then(|shadow| memory.load_u32(entry_address(shadow.doorbells, index)).ok())
-            .and_then(|value| differs(&mut self.shadow_seen[at], value));
-        [in_page, in_shadow]
     }
 
     /// Asks the host to ring when it has something new, before the device sleeps: the event index of each queue is brought up to

@@ -456,24 +456,13 @@ impl Controller {
             return false;
         }
         while done < WORK_PER_STEP {
-            let Some(id) = self.arbiter.next(burst) else { break };
+            // Power stays on the short way.
+            let (short, next) = self.take_short(now, memory.memory, burst, WORK_PER_STEP - done);
+            done += short;
+            let Some(id) = next else { break };
             if id != 0 && self.resizing.holds_back() {
                 self.arbiter.block(id);
                 continue;
-            }
-            if id != 0 {
-                let most = self.arbiter.in_a_row().min(WORK_PER_STEP - done);
-                // Power stays on the short way.
-                let short = self.take_short(now, memory.memory, id, most);
-                if short > 0 {
-                    done += short;
-                    if self.queues.submission(id).is_some_and(|queue| !queue.is_empty()) {
-                        self.arbiter.took(short);
-                    } else {
-                        self.arbiter.idle(id);
-                    }
-                    continue;
-                }
             }
             match self.queues.take(id, memory) {
                 Take::Command(permit, first) if id != 0 && turn::begins_pair(first) => {

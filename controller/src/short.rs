@@ -28,21 +28,53 @@ struct Plain {
 }
 
 impl Controller {
-    /// Carries out commands from the front of an I/O queue that can go the short way, `most` at most; returns how many.
+    /// Carries out commands in turn from the I/O queues, `most` at most, until none is left or the next one cannot go the short way:
+    /// how many it was, and the queue whose turn is then.
     #[inline(never)]
-    pub(crate) fn take_short<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, id: u16, most: usize) -> usize {
+    pub(crate) fn take_short<M: GuestMemory>(
+        &mut self,
+        now: Nanoseconds,
+        memory: &M,
+        burst: u32,
+        most: usize,
+    ) -> (usize, Option<u16>) {
         let alone = self.order.is_idle();
-        if self.dice.is_some() || self.supply.breaker.attentive() || self.registers.shutdown != Shutdown::No {
-            return 0;
-        }
         let page_bytes = 1 << self.registers.page_shift();
-        if page_bytes > self.transfer_bytes_max as u64 {
-            return 0;
+        let special = self.dice.is_some()
+            || self.supply.breaker.attentive()
+            || self.registers.shutdown != Shutdown::No
+            || self.resizing.holds_back()
+            || page_bytes > self.transfer_bytes_max as u64;
+        let mut done = 0;
+        while done < most {
+            let Some(id) = self.arbiter.next(burst) else { return (done, None) };
+            if special || id == 0 {
+                return (done, Some(id));
+            }
+            let taken = self.take_from(now, memory, id, most - done, alone, page_bytes);
+            if taken == 0 {
+                return (done, Some(id));
+            }
+            done += taken;
         }
+        (done, None)
+    }
+
+    /// The same from one queue; how many it was.
+    #[inline]
+    fn take_from<M: GuestMemory>(
+        &mut self,
+        now: Nanoseconds,
+        memory: &M,
+        id: u16,
+        most: usize,
+        alone: bool,
+        page_bytes: u64,
+    ) -> usize {
         let Some(media) = self.media.ordinary(now) else { return 0 };
         let Some(mut pair) = self.queues.pair(id) else { return 0 };
         let (mut done, mut failed) = (0, None);
-        let (entries, first) = pair.look(memory, most);
+        let (entries, first) = pair.look(memory, self.arbiter.in_a_row().min(most));
         while let Some(entry) = entries.get(done) {
             let Some(Plain { volume, writes, range, data }) = plain(&self.namespaces, entry, page_bytes) else { break };
             if !alone && self.order.may_meet(volume, range) {
@@ -69,12 +101,17 @@ impl Controller {
             pair.succeed(done);
             self.unpublished.insert(pair.completion_queue());
         }
-        if let Some(error) = failed {
-            let (permit, entry) = pair.take();
-            self.fail_short(permit, &entry, error);
-            done += 1;
+        let failed = failed.map(|error| (pair.take(), error));
+        let taken = done + usize::from(failed.is_some());
+        if pair.is_empty() {
+            self.arbiter.idle(id);
+        } else if taken > 0 {
+            self.arbiter.took(taken);
         }
-        done
+        if let Some(((permit, entry), error)) = failed {
+            self.fail_short(permit, &entry, error);
+        }
+        taken
     }
 
     /// One that failed is answered as any other.

@@ -167,8 +167,13 @@ impl CompletionQueue {
             Ok(()) => most,
             Err(_) => memory.store_pairs(address, &run[..1]).map(|()| 1)?,
         };
-        self.waiting.drain(..count);
-        self.ordinals.drain(..count);
+        if count == self.waiting.len() {
+            self.waiting.clear();
+            self.ordinals.clear();
+        } else {
+            self.waiting.drain(..count);
+            self.ordinals.drain(..count);
+        }
         let count = u32::try_from(count).expect("no more than there are entries");
         self.reserved -= count;
         self.tail += count;

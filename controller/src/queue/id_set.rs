@@ -39,6 +39,13 @@ impl IdSet {
         self.filled == 0
     }
 
+    /// Whether this member is the only one.
+    #[inline]
+    pub(crate) fn is_only(&self, id: u16) -> bool {
+        let word = usize::from(id / 64);
+        self.filled == 1 << word && self.words[word] == 1 << (id % 64)
+    }
+
     /// Adds every member of `other` and empties it.
     pub(crate) fn absorb(&mut self, other: &mut Self) {
         for (into, from) in self.words.iter_mut().zip(&mut other.words) {
@@ -96,6 +103,7 @@ mod tests {
         members.iter().for_each(|id| set.insert(*id));
         assert_eq!(set.iter().collect::<BTreeSet<_>>(), members);
         assert_eq!(set.first_from(65), Some(127));
+        assert!(!set.is_only(127));
         let mut descending = set;
         assert!(std::iter::from_fn(|| descending.take_last()).eq(members.iter().rev().copied()));
         set.remove(1023);
@@ -103,5 +111,9 @@ mod tests {
         let mut other = IdSet::default();
         other.absorb(&mut set);
         assert!(set.first_from(0).is_none() && other.first_from(0) == Some(0));
+        set.insert(700);
+        assert!(set.is_only(700) && !set.is_only(701) && !set.is_only(0));
+        set.insert(701);
+        assert!(!set.is_only(700));
     }
 }

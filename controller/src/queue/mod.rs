@@ -295,6 +295,12 @@ impl Pair<'_> {
         self.submission.completion_queue()
     }
 
+    /// Whether there is nothing more to take.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.submission.is_empty()
+    }
+
     /// The next commands, `most` at most, which stay where they are: those that are read together, and no more than there are slots
     /// for their completions; and the ordinal that the first of them will have. None where there are none or they cannot be read.
     #[inline]
