@@ -27,6 +27,15 @@ pub trait GuestMemory {
     /// [`DmaFault`] if any byte cannot be read.
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault>;
 
+    /// The same to where nobody looks soon: it need not come into the processor's caches.
+    ///
+    /// # Errors
+    /// As [`GuestMemory::read`].
+    #[inline]
+    fn read_far(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
+        self.read(address, into)
+    }
+
     /// Copies to guest memory.
     ///
     /// # Errors
@@ -174,6 +183,11 @@ impl<M: GuestMemory> media::Source for Transfer<'_, M> {
     fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), media::Fault> {
         self.visit(offset, into.len(), |memory, address, part| memory.read(address, &mut into[part]))
     }
+
+    #[inline]
+    fn fill_far(&mut self, offset: usize, into: &mut [u8]) -> Result<(), media::Fault> {
+        self.visit(offset, into.len(), |memory, address, part| memory.read_far(address, &mut into[part]))
+    }
 }
 
 impl<M: GuestMemory> media::Sink for Transfer<'_, M> {
@@ -209,6 +223,11 @@ impl<M: GuestMemory> media::Source for Piece<'_, M> {
     #[inline]
     fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), media::Fault> {
         self.memory.read(self.address(offset, into.len())?, into).map_err(|_| media::Fault)
+    }
+
+    #[inline]
+    fn fill_far(&mut self, offset: usize, into: &mut [u8]) -> Result<(), media::Fault> {
+        self.memory.read_far(self.address(offset, into.len())?, into).map_err(|_| media::Fault)
     }
 }
 

@@ -139,6 +139,11 @@ impl<M: GuestMemory> GuestMemory for Powered<'_, M> {
     }
 
     #[inline]
+    fn read_far(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
+        self.reach(address)?.read_far(address, into)
+    }
+
+    #[inline]
     fn write(&self, address: u64, from: &[u8]) -> Result<(), DmaFault> {
         self.reach(address)?.write(address, from)
     }

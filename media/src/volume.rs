@@ -47,6 +47,15 @@ pub trait Source {
     /// [`Fault`] where the memory is not there; `into` then holds anything.
     fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault>;
 
+    /// The same where nobody looks at `into` soon: it need not come into the processor's caches.
+    ///
+    /// # Errors
+    /// As [`Source::fill`].
+    #[inline]
+    fn fill_far(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        self.fill(offset, into)
+    }
+
     /// Fills `into` with metadata of the request's blocks, from byte `offset` of all their metadata laid end to end on. Asked only
     /// of volumes whose blocks have metadata; a source without any leaves zeroes.
     ///

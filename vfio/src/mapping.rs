@@ -8,6 +8,7 @@
     reason = "mapping files and touching them is what this module is for; nothing else in the crate may"
 )]
 
+mod far;
 mod guard;
 
 use std::cell::Cell;
@@ -102,6 +103,16 @@ impl Mapping {
             // SAFETY: the range was found inside the mapping and readable; `into` is borrowed for us alone and cannot overlap it,
             // since nobody holds a reference into a mapping.
             unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) }
+        }))
+    }
+
+    /// The same to where nobody looks soon: past the processor's caches.
+    #[inline]
+    pub(crate) fn read_far(&self, offset: usize, into: &mut [u8]) -> Option<Result<(), Lost>> {
+        let from = self.inside(offset, into.len(), Access::READ)?;
+        Some(self.guarded(|| {
+            // SAFETY: as in `read`.
+            unsafe { far::copy(from, into.as_mut_ptr(), into.len()) }
         }))
     }
 
@@ -287,12 +298,13 @@ mod tests {
 
     #[test]
     fn stores_atomics_and_writes_survive_the_loss_too() {
-        for access in 0..5 {
+        for access in 0..6 {
             let short = file(4096);
             let mapping = whole(&short, 4096, Access::BOTH);
             ftruncate(&short, 0).expect("cut");
             let outcome = match access {
                 0 => mapping.write(0, &[1; 4096]).expect("it lies inside"),
+                5 => mapping.read_far(0, &mut [0; 4096]).expect("it lies inside"),
                 1 => mapping.load_u32(8).map(|_| ()),
                 2 => mapping.store_u32(8, 1),
                 3 => mapping.store_pairs(16, &[[1, 2]]),

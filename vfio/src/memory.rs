@@ -211,6 +211,22 @@ impl Memory {
         Ok(())
     }
 
+    #[inline]
+    fn read_by(
+        &self,
+        address: u64,
+        into: &mut [u8],
+        read: impl Fn(&Mapping, usize, &mut [u8]) -> Option<Result<(), Lost>>,
+    ) -> Result<(), DmaFault> {
+        let recent = self.in_recent(address).and_then(|(mapping, offset)| read(mapping, offset, into));
+        if let Some(done) = recent {
+            return done.map_err(|lost| self.report(address, lost));
+        }
+        self.pieces(address, into.len(), Access::READ, |mapping, offset, part| {
+            read(mapping, offset, &mut into[part]).expect("a piece lies inside its mapping")
+        })
+    }
+
     /// One aligned number of `N` bytes.
     fn number<const N: u64, T>(
         &self,
@@ -302,13 +318,12 @@ fn errno(error: &io::Error) -> Errno {
 impl GuestMemory for Memory {
     #[inline]
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
-        let recent = self.in_recent(address).and_then(|(mapping, offset)| mapping.read(offset, into));
-        if let Some(read) = recent {
-            return read.map_err(|lost| self.report(address, lost));
-        }
-        self.pieces(address, into.len(), Access::READ, |mapping, offset, part| {
-            mapping.read(offset, &mut into[part]).expect("a piece lies inside its mapping")
-        })
+        self.read_by(address, into, Mapping::read)
+    }
+
+    #[inline]
+    fn read_far(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
+        self.read_by(address, into, Mapping::read_far)
     }
 
     #[inline]

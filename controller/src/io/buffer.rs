@@ -71,6 +71,13 @@ impl<M: GuestMemory> Source for UserBuffer<'_, M> {
         interleaved([block, metadata, 0], offset, into.len(), |at, part| self.data.fill(at, &mut into[part]))
     }
 
+    fn fill_far(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        match self.metadata {
+            Metadata::Extended { .. } => self.fill(offset, into),
+            Metadata::None | Metadata::Separate(_) => self.data.fill_far(self.base[0] + offset, into),
+        }
+    }
+
     fn fill_metadata(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
         let offset = self.base[1] + offset;
         match &mut self.metadata {

@@ -102,7 +102,7 @@ impl<S: Store> Ftl<S> {
         let (line, bytes, sequence) = (self.streams[HOST].line, self.geometry.unit_bytes(), self.sequence);
         self.note_single(slot, unit, bytes);
         let place = self.geometry.physical(line, slot);
-        if source.fill(0, self.nand.store.stage_unit(place, &self.geometry)).is_err() {
+        if fill::<S>(source, 0, self.nand.store.stage_unit(place, &self.geometry)).is_err() {
             self.abandon(sequence);
             return Err(MediaError::HostMemory);
         }
@@ -237,7 +237,7 @@ impl<S: Store> Ftl<S> {
         let mut done = 0;
         while done < bytes {
             let memory = self.nand.stage(line, start + done, bytes - done);
-            source.fill(part.at + done, memory).map_err(|Fault| MediaError::HostMemory)?;
+            fill::<S>(source, part.at + done, memory).map_err(|Fault| MediaError::HostMemory)?;
             done += memory.len();
         }
         if span.metadata_bytes != 0 {
@@ -420,6 +420,12 @@ impl<S: Store> Ftl<S> {
         let whole = Span { offset: part.offset, bytes: part.bytes, ..*span };
         self.cover(self.open_units.len() - 1, &whole);
     }
+}
+
+/// Fills the memory of whole units from the host.
+#[inline]
+fn fill<S: Store>(source: &mut dyn Source, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+    if S::STAYS { source.fill_far(offset, into) } else { source.fill(offset, into) }
 }
 
 /// Write amplification of the indirection unit alone: bytes of all units that a write of `bytes` at `offset` touches, over `bytes`.

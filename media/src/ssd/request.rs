@@ -32,6 +32,10 @@ impl Source for Behind<'_> {
         self.from.fill(self.data + offset, into)
     }
 
+    fn fill_far(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        self.from.fill_far(self.data + offset, into)
+    }
+
     fn fill_metadata(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
         self.from.fill_metadata(self.metadata + offset, into)
     }

@@ -36,6 +36,9 @@ impl std::error::Error for StoreError {}
 
 /// Where NAND bytes lie. Offsets are bytes in a line: data first, then the units' metadata.
 pub trait Store {
+    /// Units lie where they are staged, and nobody looks at them soon: they are not written to a disk.
+    const STAYS: bool = false;
+
     /// The memory in which bytes of an open line are put together, which are not programmed yet: as many of `bytes` as lie in one
     /// piece. Bytes of one unit, and of one unit's metadata, always do.
     fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8];

@@ -169,6 +169,8 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    const STAYS: bool = true;
+
     #[inline]
     fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8] {
         if offset >= self.data_bytes {

@@ -1,0 +1,71 @@
+//! Copying to where nobody looks soon. An ordinary store first brings the line that it changes into the processor's caches, from memory,
+//! and another one has to go: for a page that is only put down that is twice the work, and what a guest will want again is gone.
+
+/// Bytes that go to memory together: a line of the caches.
+const LINE: usize = 64;
+
+/// Copies from `from` to `to`, as [`std::ptr::copy_nonoverlapping`] does, past the processor's caches where it can.
+///
+/// # Safety
+/// As there: `bytes` bytes can be read at the one and written at the other, which do not overlap.
+#[inline(never)]
+pub(super) unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if to.addr().is_multiple_of(LINE) && bytes.is_multiple_of(LINE) {
+        // SAFETY: the caller's promise; `to` is at a multiple of what is stored, and SSE2 is in every such processor.
+        unsafe { stream(from, to, bytes) };
+        return;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) }
+}
+
+/// The same, where `to` and `bytes` are multiples of a line.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn stream(from: *const u8, to: *mut u8, bytes: usize) {
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
+
+    const WORDS: usize = LINE / size_of::<__m128i>();
+    let (mut from, mut to) = (from.cast::<__m128i>(), to.cast::<__m128i>());
+    for _ in 0..bytes / LINE {
+        // SAFETY: a line inside both ranges; loads may be unaligned, and `to` began at a multiple of a line.
+        unsafe {
+            let line: [__m128i; WORDS] = std::array::from_fn(|word| _mm_loadu_si128(from.wrapping_add(word)));
+            for (word, value) in line.into_iter().enumerate() {
+                _mm_stream_si128(to.wrapping_add(word), value);
+            }
+        }
+        (from, to) = (from.wrapping_add(WORDS), to.wrapping_add(WORDS));
+    }
+    // Such stores may be late: other threads, and stores that follow, must not overtake them.
+    // SAFETY: SSE is in every such processor.
+    unsafe { _mm_sfence() };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::copy;
+
+    #[test]
+    fn every_place_and_length_is_copied_and_nothing_else() {
+        let from: Vec<u8> = (0..4096_u32).map(|byte| (byte * 7 % 251).to_le_bytes()[0]).collect();
+        for begin in [0, 1, 16, 63, 64, 128] {
+            for bytes in [0, 1, 63, 64, 65, 128, 1000, 1024] {
+                for shift in [0, 3] {
+                    let mut into = [[0xee_u8; 64]; 32];
+                    let flat = into.as_flattened_mut();
+                    let lead = flat.as_ptr().align_offset(64);
+                    // SAFETY: 64 + 128 + 1024 bytes lie inside, and so do 3 + 1024 of the other.
+                    unsafe {
+                        copy(from.as_ptr().wrapping_add(shift), flat.as_mut_ptr().wrapping_add(lead + begin), bytes)
+                    };
+                    let (before, rest) = flat.split_at(lead + begin);
+                    let (copied, behind) = rest.split_at(bytes);
+                    assert_eq!(copied, &from[shift..shift + bytes], "{begin} {bytes} {shift}");
+                    assert!(before.iter().chain(behind).all(|&byte| byte == 0xee), "{begin} {bytes} {shift}");
+                }
+            }
+        }
+    }
+}
