@@ -27,7 +27,8 @@ pub trait GuestMemory {
     /// [`DmaFault`] if any byte cannot be read.
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault>;
 
-    /// The same to where nobody looks soon: it need not come into the processor's caches.
+    /// The same to where nobody looks soon: it need not come into the processor's caches. This thread sees the bytes at once, others once
+    /// [`GuestMemory::settle`] was called.
     ///
     /// # Errors
     /// As [`GuestMemory::read`].
@@ -35,6 +36,9 @@ pub trait GuestMemory {
     fn read_far(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
         self.read(address, into)
     }
+
+    /// What was read far is there before anything that this thread stores from now on.
+    fn settle(&self) {}
 
     /// Copies to guest memory.
     ///

@@ -6,8 +6,7 @@
 //! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and up again: `inflight`, `queue`,
 //! [`irq`](Effect). Commands over the same blocks take turns: `atomic` and `turn`.
 //!
-//! What it does not implement yet: protection information, Copy, Write Uncorrectable, reservations, namespace
-//! management, Format, Sanitize, firmware download, weighted arbitration.
+//! What it does not implement yet: protection information, reservations, namespace management, Format, Sanitize, firmware download, weighted arbitration.
 
 #![forbid(unsafe_code)]
 
@@ -302,6 +301,7 @@ impl Controller {
             worked |= self.publish(now, memory);
             self.absence.end_if_due(now);
             self.deliver_interrupts(now, memory);
+            memory.settle();
         }
         worked
     }

@@ -144,6 +144,11 @@ impl<M: GuestMemory> GuestMemory for Powered<'_, M> {
     }
 
     #[inline]
+    fn settle(&self) {
+        self.memory.settle();
+    }
+
+    #[inline]
     fn write(&self, address: u64, from: &[u8]) -> Result<(), DmaFault> {
         self.reach(address)?.write(address, from)
     }

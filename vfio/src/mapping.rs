@@ -56,6 +56,12 @@ pub(crate) struct FilePart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lost;
 
+/// What was read far is there before anything that this thread stores from now on.
+#[inline]
+pub(crate) fn settle() {
+    far::settle();
+}
+
 /// Some pages of a file, mapped shared. Unmapped when dropped.
 #[derive(Debug)]
 pub(crate) struct Mapping {
@@ -106,7 +112,8 @@ impl Mapping {
         }))
     }
 
-    /// The same to where nobody looks soon: past the processor's caches.
+    /// The same to where nobody looks soon: past the processor's caches. This thread sees the bytes at once, others once it has called
+    /// [`settle`].
     #[inline]
     pub(crate) fn read_far(&self, offset: usize, into: &mut [u8]) -> Option<Result<(), Lost>> {
         let from = self.inside(offset, into.len(), Access::READ)?;

@@ -13,7 +13,7 @@ use tracing::warn;
 
 use crate::PAGE_BYTES;
 use crate::limit::Limit;
-use crate::mapping::{Access, FilePart, Lost, Mapping};
+use crate::mapping::{self, Access, FilePart, Lost, Mapping};
 use crate::message::{DmaMap, DmaUnmap, Errno};
 
 /// How many ranges a client may map: the protocol's default.
@@ -52,6 +52,8 @@ pub struct Memory {
     ranges: Vec<Range>,
     /// Index of the range that was found last: accesses come in runs.
     recent: Cell<usize>,
+    /// Something was read far and is not settled.
+    unsettled: Cell<bool>,
     generation: u64,
     shared_bytes: u64,
     shared_maps: usize,
@@ -323,7 +325,15 @@ impl GuestMemory for Memory {
 
     #[inline]
     fn read_far(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
+        self.unsettled.set(true);
         self.read_by(address, into, Mapping::read_far)
+    }
+
+    #[inline]
+    fn settle(&self) {
+        if self.unsettled.take() {
+            mapping::settle();
+        }
     }
 
     #[inline]

@@ -189,6 +189,10 @@ impl GuestMemory for Reach {
         if is_ours(address) { self.window.read(address, into) } else { self.guest.table.read_far(address, into) }
     }
 
+    fn settle(&self) {
+        self.guest.table.settle();
+    }
+
     fn write(&self, address: u64, from: &[u8]) -> Result<(), DmaFault> {
         if is_ours(address) { self.window.write(address, from) } else { self.guest.table.write(address, from) }
     }

@@ -71,10 +71,10 @@ pub struct Evenness {
 
 impl Evenness {
     #[inline]
-    fn weight(self, erase_count: u32) -> u128 {
-        let lag = u128::from(self.most.saturating_sub(erase_count));
-        let allowed = u128::from(self.allowed);
-        if allowed == 0 { 1 } else { allowed * allowed + u128::from(self.strength) * lag * lag }
+    fn weight(self, erase_count: u32) -> f64 {
+        let lag = f64::from(self.most.saturating_sub(erase_count));
+        let allowed = f64::from(self.allowed);
+        if self.allowed == 0 { 1.0 } else { allowed * allowed + f64::from(self.strength) * lag * lag }
     }
 }
 
@@ -163,7 +163,7 @@ impl Lines {
     /// something to gain and hold nothing uncommitted.
     #[must_use]
     pub fn choose_victim(&self, policy: VictimPolicy, now: u64, committed: u64, evenness: Evenness) -> Option<u32> {
-        let mut best: Option<(u32, &Line)> = None;
+        let mut best: Option<(u32, f64)> = None;
         for (number, line) in self.iter() {
             let collectable = line.state == LineState::Closed && line.last_sequence <= committed;
             if !collectable || (line.valid == self.units_per_line && line.failed_plane.is_none()) {
@@ -172,24 +172,26 @@ impl Lines {
             if line.valid == 0 || line.failed_plane.is_some() {
                 return Some(number);
             }
-            if best.is_none_or(|(_, best)| self.better(policy, now, line, best, evenness)) {
-                best = Some((number, line));
+            let merit = self.merit(policy, now, line, evenness);
+            if best.is_none_or(|(_, best)| merit > best) {
+                best = Some((number, merit));
             }
         }
         best.map(|(number, _)| number)
     }
 
-    fn better(&self, policy: VictimPolicy, now: u64, line: &Line, best: &Line, evenness: Evenness) -> bool {
+    /// How good a victim a line is.
+    #[inline]
+    #[expect(clippy::cast_precision_loss, reason = "where two lines differ by a rounding, either will do")]
+    fn merit(&self, policy: VictimPolicy, now: u64, line: &Line, evenness: Evenness) -> f64 {
         match policy {
-            VictimPolicy::Greedy => line.valid < best.valid,
-            VictimPolicy::Fifo => line.opened < best.opened,
+            VictimPolicy::Greedy => -f64::from(line.valid),
+            VictimPolicy::Fifo => -(line.opened as f64),
             VictimPolicy::CostBenefit => {
-                // a·(n − v) ÷ 2v, compared without a division.
-                let gain = |line: &Line| {
-                    let age = u128::from(now.saturating_sub(line.closed_at)) + 1;
-                    age * u128::from(self.units_per_line - line.valid) * evenness.weight(line.erase_count)
-                };
-                gain(line) * u128::from(best.valid) > gain(best) * u128::from(line.valid)
+                // a·(n − v) ÷ 2v
+                let age = (now.saturating_sub(line.closed_at) + 1) as f64;
+                let gain = age * f64::from(self.units_per_line - line.valid) / f64::from(line.valid);
+                gain * evenness.weight(line.erase_count)
             }
         }
     }

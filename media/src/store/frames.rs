@@ -8,6 +8,9 @@ use crate::unit::narrow;
 
 /// Bytes of an entry.
 const ENTRY: usize = 4;
+/// Bytes of a word of bits.
+const WORD: usize = 8;
+const WORD_BITS: usize = 8 * WORD;
 
 /// The frames behind the slots. There are as many as slots, so there is one for every slot that has none, or has one with others.
 /// Slots have the numbers of physical units, some of which may be no slot.
@@ -19,9 +22,12 @@ pub(super) struct Frames {
     frames: usize,
     /// Frames from here on were never in use: memory is taken only when none below is free.
     untouched: usize,
-    /// Frames below that which no slot has.
-    free: usize,
-    /// Where the next one is looked for: in rising order, so that what is written in order lies in order where there is room.
+    /// Frames below that which no slot has: a bit for each, and how many.
+    free: LargeMemory,
+    free_count: usize,
+    /// They are taken in rising order, so that what is written in order lies in order where there is room: what is left of a word of the
+    /// bits, and which one is next.
+    left: u64,
     next: usize,
 }
 
@@ -34,7 +40,9 @@ impl Frames {
             holders: LargeMemory::zeroed(frames),
             frames,
             untouched: 0,
-            free: 0,
+            free: LargeMemory::zeroed(frames.div_ceil(WORD_BITS) * WORD),
+            free_count: 0,
+            left: 0,
             next: 0,
         }
     }
@@ -69,24 +77,28 @@ impl Frames {
     /// A frame that no slot has.
     #[inline]
     fn take(&mut self) -> usize {
-        let frame = if self.free == 0 {
+        if self.free_count == 0 {
             assert!(self.untouched < self.frames, "a slot without a frame leaves one over");
             self.untouched += 1;
-            self.untouched - 1
-        } else {
-            self.free -= 1;
-            let next = self.next < self.untouched && self.holders[self.next] == 0;
-            if next { self.next } else { self.look() }
-        };
-        self.next = frame + 1;
+            return self.untouched - 1;
+        }
+        if self.left == 0 {
+            self.look();
+        }
+        self.free_count -= 1;
+        let frame = (self.next - 1) * WORD_BITS + self.left.trailing_zeros() as usize;
+        self.left &= self.left - 1;
         frame
     }
 
+    /// Takes the next word of bits that has any.
     #[inline(never)]
-    fn look(&self) -> usize {
-        let next = self.next.min(self.untouched);
-        let behind = memchr::memchr(0, &self.holders[next..self.untouched]).map(|at| next + at);
-        behind.or_else(|| memchr::memchr(0, &self.holders[..next])).expect("free frames are counted")
+    fn look(&mut self) {
+        let words = self.free.as_chunks_mut::<WORD>().0;
+        while self.left == 0 {
+            self.next = if self.next == words.len() { 1 } else { self.next + 1 };
+            self.left = u64::from_le_bytes(std::mem::take(&mut words[self.next - 1]));
+        }
     }
 
     /// Gives the frame of a slot to another one too; `false` where it has none, or too many have it.
@@ -107,9 +119,12 @@ impl Frames {
         for entry in &mut self.of_slots.as_chunks_mut::<ENTRY>().0[slots] {
             let frame = u32::from_le_bytes(std::mem::take(entry)).checked_sub(1);
             if let Some(frame) = frame {
-                let holders = &mut self.holders[frame as usize];
-                *holders -= 1;
-                self.free += usize::from(*holders == 0);
+                let frame = frame as usize;
+                self.holders[frame] -= 1;
+                if self.holders[frame] == 0 {
+                    self.free[frame / 8] |= 1 << (frame % 8);
+                    self.free_count += 1;
+                }
             }
         }
     }
@@ -141,7 +156,7 @@ mod tests {
         assert!(frames.share(0, 2));
         assert_eq!((frames.get(0), frames.get(2)), (Some(moved), Some(moved)));
         frames.release(0..1);
-        assert_eq!((frames.own(2), frames.free), (moved, 0));
+        assert_eq!((frames.own(2), frames.free_count), (moved, 0));
         assert!(frames.share(2, 3));
         assert_ne!(frames.own(3), moved, "what is written anew must not be seen by the slot that it was moved from");
         assert_eq!(frames.get(2), Some(moved));

@@ -4,7 +4,8 @@
 /// Bytes that go to memory together: a line of the caches.
 const LINE: usize = 64;
 
-/// Copies from `from` to `to`, as [`std::ptr::copy_nonoverlapping`] does, past the processor's caches where it can.
+/// Copies from `from` to `to`, as [`std::ptr::copy_nonoverlapping`] does, past the processor's caches where it can. This thread sees the
+/// bytes at once; before any other one is told of them, [`settle`] is to be called.
 ///
 /// # Safety
 /// As there: `bytes` bytes can be read at the one and written at the other, which do not overlap.
@@ -24,7 +25,7 @@ pub(super) unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize) {
 #[cfg(target_arch = "x86_64")]
 #[inline]
 unsafe fn stream(from: *const u8, to: *mut u8, bytes: usize) {
-    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128};
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
 
     const WORDS: usize = LINE / size_of::<__m128i>();
     let (mut from, mut to) = (from.cast::<__m128i>(), to.cast::<__m128i>());
@@ -38,14 +39,22 @@ unsafe fn stream(from: *const u8, to: *mut u8, bytes: usize) {
         }
         (from, to) = (from.wrapping_add(WORDS), to.wrapping_add(WORDS));
     }
-    // Such stores may be late: other threads, and stores that follow, must not overtake them.
+}
+
+/// What was copied is there before anything that this thread stores from now on. To wait for it after each copy would take as long as the
+/// copy itself: it is on its way while the next one is prepared.
+#[inline]
+pub(super) fn settle() {
+    #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is in every such processor.
-    unsafe { _mm_sfence() };
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::copy;
+    use super::{copy, settle};
 
     #[test]
     fn every_place_and_length_is_copied_and_nothing_else() {
@@ -60,6 +69,7 @@ mod tests {
                     unsafe {
                         copy(from.as_ptr().wrapping_add(shift), flat.as_mut_ptr().wrapping_add(lead + begin), bytes)
                     };
+                    settle();
                     let (before, rest) = flat.split_at(lead + begin);
                     let (copied, behind) = rest.split_at(bytes);
                     assert_eq!(copied, &from[shift..shift + bytes], "{begin} {bytes} {shift}");
