@@ -52,8 +52,6 @@ pub struct Memory {
     ranges: Vec<Range>,
     /// Index of the range that was found last: accesses come in runs.
     recent: Cell<usize>,
-    /// Something was read far and is not settled.
-    unsettled: Cell<bool>,
     generation: u64,
     shared_bytes: u64,
     shared_maps: usize,
@@ -325,15 +323,12 @@ impl GuestMemory for Memory {
 
     #[inline]
     fn read_far(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
-        self.unsettled.set(true);
         self.read_by(address, into, Mapping::read_far)
     }
 
     #[inline]
     fn settle(&self) {
-        if self.unsettled.take() {
-            mapping::settle();
-        }
+        mapping::settle();
     }
 
     #[inline]

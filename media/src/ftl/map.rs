@@ -39,16 +39,14 @@ impl Map {
 
     #[inline]
     fn entry(&self, unit: LogicalUnit) -> u32 {
-        let at = unit.0 as usize * ENTRY;
-        u32::from_le_bytes(self.bytes[at..at + ENTRY].try_into().expect("as long as an entry"))
+        u32::from_le_bytes(self.bytes.as_chunks::<ENTRY>().0[unit.0 as usize])
     }
 
     #[inline]
     fn change(&mut self, unit: LogicalUnit, change: impl FnOnce(u32) -> u32) -> u32 {
-        let at = unit.0 as usize * ENTRY;
-        let bytes: &mut [u8; ENTRY] = (&mut self.bytes[at..at + ENTRY]).try_into().expect("as long as an entry");
-        let old = u32::from_le_bytes(*bytes);
-        *bytes = change(old).to_le_bytes();
+        let entry = &mut self.bytes.as_chunks_mut::<ENTRY>().0[unit.0 as usize];
+        let old = u32::from_le_bytes(*entry);
+        *entry = change(old).to_le_bytes();
         old
     }
 

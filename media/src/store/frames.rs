@@ -26,8 +26,9 @@ pub(super) struct Frames {
     free: LargeMemory,
     free_count: usize,
     /// They are taken in rising order, so that what is written in order lies in order where there is room: what is left of a word of the
-    /// bits, and which one is next.
+    /// bits, the frame that its first bit stands for, and which word is next.
     left: u64,
+    base: u32,
     next: usize,
 }
 
@@ -43,6 +44,7 @@ impl Frames {
             free: LargeMemory::zeroed(frames.div_ceil(WORD_BITS) * WORD),
             free_count: 0,
             left: 0,
+            base: 0,
             next: 0,
         }
     }
@@ -55,8 +57,8 @@ impl Frames {
     }
 
     #[inline]
-    fn set(&mut self, slot: usize, frame: usize) {
-        self.of_slots.as_chunks_mut::<ENTRY>().0[slot] = narrow(frame + 1).to_le_bytes();
+    fn set(&mut self, slot: usize, frame: u32) {
+        self.of_slots.as_chunks_mut::<ENTRY>().0[slot] = frame.wrapping_add(1).to_le_bytes();
     }
 
     /// The frame of a slot that no other slot has: the one that it has, or another one, whatever lies in it.
@@ -69,25 +71,25 @@ impl Frames {
             None => {}
         }
         let frame = self.take();
-        self.holders[frame] = 1;
+        self.holders[frame as usize] = 1;
         self.set(slot, frame);
-        frame
+        frame as usize
     }
 
     /// A frame that no slot has.
     #[inline]
-    fn take(&mut self) -> usize {
+    fn take(&mut self) -> u32 {
         if self.free_count == 0 {
             assert!(self.untouched < self.frames, "a slot without a frame leaves one over");
             self.untouched += 1;
-            return self.untouched - 1;
+            return narrow(self.untouched - 1);
         }
         if self.left == 0 {
             self.look();
         }
         self.free_count -= 1;
-        let frame = (self.next - 1) * WORD_BITS + self.left.trailing_zeros() as usize;
-        self.left &= self.left - 1;
+        let frame = self.base | self.left.trailing_zeros();
+        self.left &= self.left.wrapping_sub(1);
         frame
     }
 
@@ -96,8 +98,9 @@ impl Frames {
     fn look(&mut self) {
         let words = self.free.as_chunks_mut::<WORD>().0;
         while self.left == 0 {
-            self.next = if self.next == words.len() { 1 } else { self.next + 1 };
-            self.left = u64::from_le_bytes(std::mem::take(&mut words[self.next - 1]));
+            let word = if self.next == words.len() { 0 } else { self.next };
+            self.left = u64::from_le_bytes(std::mem::take(&mut words[word]));
+            (self.base, self.next) = (narrow(word * WORD_BITS), word + 1);
         }
     }
 
@@ -109,24 +112,25 @@ impl Frames {
         };
         self.holders[frame] += 1;
         self.release(to..to + 1);
-        self.set(to, frame);
+        self.set(to, narrow(frame));
         true
     }
 
     /// Slots have no frames any more.
-    #[inline]
     pub(super) fn release(&mut self, slots: Range<usize>) {
-        for entry in &mut self.of_slots.as_chunks_mut::<ENTRY>().0[slots] {
-            let frame = u32::from_le_bytes(std::mem::take(entry)).checked_sub(1);
-            if let Some(frame) = frame {
-                let frame = frame as usize;
-                self.holders[frame] -= 1;
-                if self.holders[frame] == 0 {
-                    self.free[frame / 8] |= 1 << (frame % 8);
-                    self.free_count += 1;
-                }
+        let (holders, bits) = (&mut self.holders[..], &mut self.free[..]);
+        let mut freed = 0;
+        let entries = &mut self.of_slots.as_chunks_mut::<ENTRY>().0[slots];
+        for entry in &*entries {
+            let Some(frame) = (u32::from_le_bytes(*entry) as usize).checked_sub(1) else { continue };
+            holders[frame] -= 1;
+            if holders[frame] == 0 {
+                bits[frame / 8] |= 1 << (frame % 8);
+                freed += 1;
             }
         }
+        entries.fill([0; ENTRY]);
+        self.free_count += freed;
     }
 }
 
