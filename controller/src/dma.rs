@@ -40,6 +40,12 @@ pub trait GuestMemory {
     /// What was read far is there before anything that this thread stores from now on.
     fn settle(&self) {}
 
+    /// The bytes will be written to guest memory soon: they may be fetched meanwhile.
+    #[inline]
+    fn bring_near(&self, bytes: &[u8]) {
+        let _ = bytes;
+    }
+
     /// Copies to guest memory.
     ///
     /// # Errors

@@ -119,8 +119,10 @@ pub struct Controller {
     effects: Vec<Effect>,
     /// MDTS in bytes.
     transfer_bytes_max: usize,
-    /// Scratch for the data of one command.
+    /// Scratch for the data of one command, or of several reads.
     segments: Vec<Segment>,
+    /// Scratch for those reads.
+    reads: Vec<(VolumeId, LbaRange)>,
     /// Scratch for its metadata.
     metadata: Vec<Segment>,
     /// Scratch for the ranges of one Dataset Management command.
@@ -159,6 +161,7 @@ impl Controller {
             absence: Absence::default(),
             effects: Vec::new(),
             segments: Vec::new(),
+            reads: Vec::new(),
             metadata: Vec::new(),
             listed: Vec::new(),
             media,

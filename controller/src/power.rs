@@ -149,6 +149,11 @@ impl<M: GuestMemory> GuestMemory for Powered<'_, M> {
     }
 
     #[inline]
+    fn bring_near(&self, bytes: &[u8]) {
+        self.memory.bring_near(bytes);
+    }
+
+    #[inline]
     fn write(&self, address: u64, from: &[u8]) -> Result<(), DmaFault> {
         self.reach(address)?.write(address, from)
     }

@@ -6,7 +6,8 @@
 use std::hint::black_box;
 
 use media::power::Mark;
-use media::{Lba, LbaRange, MediaError, Nanoseconds, VolumeId};
+use media::volume::Sinks;
+use media::{Fault, Lba, LbaRange, MediaError, Nanoseconds, Sink as _, VolumeId};
 use nvme_spec::Command;
 use nvme_spec::opcode::NvmOpcode;
 
@@ -75,26 +76,41 @@ impl Controller {
         let Some(mut pair) = self.queues.pair(id) else { return 0 };
         let (mut done, mut failed) = (0, None);
         let (entries, first) = pair.look(memory, self.arbiter.in_a_row().min(most));
+        let plain = |entry| {
+            plain(&self.namespaces, entry, page_bytes)
+                .filter(|plain| alone || !self.order.may_meet(plain.volume, plain.range))
+        };
         while let Some(entry) = entries.get(done) {
-            let Some(Plain { volume, writes, range, data }) = plain(&self.namespaces, entry, page_bytes) else { break };
-            if !alone && self.order.may_meet(volume, range) {
-                break;
-            }
-            let mut data = Piece::new(memory, data);
-            let outcome = if writes {
+            let Some(Plain { volume, writes, range, data }) = plain(entry) else { break };
+            if writes {
                 // The name is made here and nowhere else: the compiler would count it along for every read.
                 let ordinal = first + black_box(done) as u64;
-                media.write(Mark::new(id, entry.cid.get(), ordinal), volume, range, &mut data)
-            } else {
-                media.read(volume, range, &mut data)
-            };
-            match outcome {
-                None => break,
-                Some(Ok(())) => done += 1,
-                Some(Err(error)) => {
-                    failed = Some(error);
-                    break;
+                let mark = Mark::new(id, entry.cid.get(), ordinal);
+                match media.write(mark, volume, range, &mut Piece::new(memory, data)) {
+                    None => break,
+                    Some(Ok(())) => done += 1,
+                    Some(Err(error)) => {
+                        failed = Some(error);
+                        break;
+                    }
                 }
+                continue;
+            }
+            // Reads that follow each other are looked up together.
+            let into = &mut self.segments;
+            self.reads.clear();
+            into.clear();
+            self.reads.push((volume, range));
+            into.push(data);
+            for next in entries[done + 1..].iter().map_while(plain).take_while(|next| !next.writes) {
+                self.reads.push((next.volume, next.range));
+                into.push(next.data);
+            }
+            let (count, error) = media.read(&self.reads, &mut Pieces { memory, segments: into });
+            done += count;
+            if count < self.reads.len() {
+                failed = error;
+                break;
             }
         }
         if done > 0 {
@@ -123,6 +139,20 @@ impl Controller {
             outcome::conclude(Err(error), &mut origin).map(Done::Now)
         });
         self.settle(permit, origin, result);
+    }
+}
+
+/// Where the data of several reads goes.
+struct Pieces<'a, M> {
+    memory: &'a M,
+    segments: &'a [Segment],
+}
+
+impl<M: GuestMemory> Sinks for Pieces<'_, M> {
+    #[inline]
+    fn take(&mut self, number: usize, from: &[u8], next: &[u8]) -> Result<(), Fault> {
+        self.memory.bring_near(next);
+        Piece::new(self.memory, self.segments[number]).take(0, from)
     }
 }
 

@@ -260,11 +260,21 @@ pub struct EraseSpread {
     pub lines: u64,
 }
 
+/// Where the data of several reads goes.
+pub trait Sinks {
+    /// Takes all of the data of the read with this number. `next` will be handed over after it, and may be fetched meanwhile.
+    ///
+    /// # Errors
+    /// As [`Sink::take`].
+    fn take(&mut self, number: usize, from: &[u8], next: &[u8]) -> Result<(), Fault>;
+}
+
 /// What most requests are, with nothing in the way: answered at once or, with [`None`] and nothing done, left to [`Media::submit`].
 /// What is done is what `submit` would have done, on behalf of the command that is named.
 pub trait Ordinary {
-    /// A [`Request::Read`] without `force`.
-    fn read(&mut self, volume: VolumeId, range: LbaRange, into: &mut dyn Sink) -> Option<Outcome>;
+    /// [`Request::Read`]s without `force`, one after the other. Returns how many were done; the one behind them was left, or it failed
+    /// with what is returned.
+    fn read(&mut self, reads: &[(VolumeId, LbaRange)], into: &mut dyn Sinks) -> (usize, Option<MediaError>);
 
     /// A [`Request::Write`] without `force`.
     fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome>;

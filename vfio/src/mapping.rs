@@ -8,7 +8,7 @@
     reason = "mapping files and touching them is what this module is for; nothing else in the crate may"
 )]
 
-mod far;
+mod caches;
 mod guard;
 
 use std::cell::Cell;
@@ -59,7 +59,13 @@ pub(crate) struct Lost;
 /// What was read far is there before anything that this thread stores from now on.
 #[inline]
 pub(crate) fn settle() {
-    far::settle();
+    caches::settle();
+}
+
+/// The bytes will be written next: they are fetched meanwhile.
+#[inline]
+pub(crate) fn bring_near(bytes: &[u8]) {
+    caches::bring_near(bytes);
 }
 
 /// Some pages of a file, mapped shared. Unmapped when dropped.
@@ -119,7 +125,7 @@ impl Mapping {
         let from = self.inside(offset, into.len(), Access::READ)?;
         Some(self.guarded(|| {
             // SAFETY: as in `read`.
-            unsafe { far::copy(from, into.as_mut_ptr(), into.len()) }
+            unsafe { caches::copy_past(from, into.as_mut_ptr(), into.len()) }
         }))
     }
 

@@ -332,6 +332,11 @@ impl GuestMemory for Memory {
     }
 
     #[inline]
+    fn bring_near(&self, bytes: &[u8]) {
+        mapping::bring_near(bytes);
+    }
+
+    #[inline]
     fn write(&self, address: u64, from: &[u8]) -> Result<(), DmaFault> {
         let recent = self.in_recent(address).and_then(|(mapping, offset)| mapping.write(offset, from));
         if let Some(written) = recent {

@@ -193,6 +193,10 @@ impl GuestMemory for Reach {
         self.guest.table.settle();
     }
 
+    fn bring_near(&self, bytes: &[u8]) {
+        self.guest.table.bring_near(bytes);
+    }
+
     fn write(&self, address: u64, from: &[u8]) -> Result<(), DmaFault> {
         if is_ours(address) { self.window.write(address, from) } else { self.guest.table.write(address, from) }
     }

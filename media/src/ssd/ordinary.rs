@@ -6,17 +6,54 @@ use crate::ftl::cut::Tag;
 use crate::power::Mark;
 use crate::store::Store;
 use crate::unit::LbaRange;
-use crate::volume::{Fault, MediaError, Ordinary, Outcome, Sink, Source, VolumeId};
+use crate::volume::{MediaError, Ordinary, Outcome, Sinks, Source, VolumeId};
+
+/// So many reads are looked up together.
+const RUN: usize = 16;
+
+impl<S: Store> Ssd<S> {
+    /// Up to [`RUN`] reads. All are looked up before any is copied: map and memory answer late, and then several at a time.
+    #[inline]
+    fn read_run(
+        &mut self,
+        first: usize,
+        reads: &[(VolumeId, LbaRange)],
+        into: &mut dyn Sinks,
+    ) -> (usize, Option<MediaError>) {
+        let mut found: [&[u8]; RUN] = [&[]; RUN];
+        let mut count = 0;
+        for (found, (volume, range)) in found.iter_mut().zip(reads) {
+            let bytes = self.span(volume.0 as usize, *range).ok().and_then(|span| self.ftl.in_memory(&span));
+            let Some(bytes) = bytes else { break };
+            *found = bytes;
+            count += 1;
+        }
+        let (mut done, mut bytes, mut failed) = (0, 0, None);
+        while done < count {
+            let next = found.get(done + 1).copied().unwrap_or_default();
+            if into.take(first + done, found[done], next).is_err() {
+                failed = Some(MediaError::HostMemory);
+                break;
+            }
+            bytes += found[done].len();
+            done += 1;
+        }
+        self.count_reads(done as u64, bytes as u64);
+        (done, failed)
+    }
+}
 
 impl<S: Store> Ordinary for Ssd<S> {
-    fn read(&mut self, volume: VolumeId, range: LbaRange, into: &mut dyn Sink) -> Option<Outcome> {
-        let span = self.span(volume.0 as usize, range).ok()?;
-        let taken = into.take(0, self.ftl.in_memory(&span)?);
-        if taken == Err(Fault) {
-            return Some(Err(MediaError::HostMemory));
+    fn read(&mut self, reads: &[(VolumeId, LbaRange)], into: &mut dyn Sinks) -> (usize, Option<MediaError>) {
+        let mut done = 0;
+        for run in reads.chunks(RUN) {
+            let (count, failed) = self.read_run(done, run, into);
+            done += count;
+            if count < run.len() {
+                return (done, failed);
+            }
         }
-        self.count_read(span.bytes as u64);
-        Some(Ok(()))
+        (done, None)
     }
 
     fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome> {

@@ -83,7 +83,7 @@ impl<S: Store> Ssd<S> {
         self.ftl.nand.reads_finish = self.now;
         self.ftl.read(&span, into).map_err(|error| behind(error, range.start))?;
         self.ftl.reached(Step::DataTransferred);
-        self.count_read(span.bytes as u64);
+        self.count_reads(1, span.bytes as u64);
         // What was programmed because it grew old may not have reached the host's disk yet.
         Ok(if force { Wait::Synced } else { self.until(self.ftl.nand.reads_finish) })
     }
@@ -368,8 +368,8 @@ impl<S: Store> Ssd<S> {
 
     /// Counts a read that was carried out.
     #[inline]
-    pub(super) fn count_read(&mut self, bytes: u64) {
-        self.ftl.counters.host_reads += 1;
+    pub(super) fn count_reads(&mut self, count: u64, bytes: u64) {
+        self.ftl.counters.host_reads += count;
         self.ftl.counters.host_read_bytes += bytes;
     }
 

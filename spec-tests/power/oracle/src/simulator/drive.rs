@@ -9,7 +9,7 @@ use media::monitor::Monitor as _;
 use media::power::{Arming, Breaker, Cut, CutReport, Mark, Power, PowerAtomicity, RecoveryReport};
 use media::ssd::{Ssd, SsdConfig};
 use media::store::{ImageStore, MemoryStore, TwinDisk};
-use media::volume::{Ordinary, Outcome, Request, Sink, Source, Submitted};
+use media::volume::{MediaError, Ordinary, Outcome, Request, Sinks, Source, Submitted};
 use media::{Health, Lba, LbaRange, Media, Nanoseconds, Token, VolumeId, VolumeShape};
 
 use super::Ground;
@@ -149,8 +149,8 @@ fn settle(ssd: &mut Ssd<ImageStore<TwinDisk>>) {
 }
 
 impl Ordinary for SharedDrive {
-    fn read(&mut self, volume: VolumeId, range: LbaRange, into: &mut dyn Sink) -> Option<Outcome> {
-        each!(&mut *self.drive.borrow_mut(), ssd => Ordinary::read(&mut **ssd, volume, range, into))
+    fn read(&mut self, reads: &[(VolumeId, LbaRange)], into: &mut dyn Sinks) -> (usize, Option<MediaError>) {
+        each!(&mut *self.drive.borrow_mut(), ssd => Ordinary::read(&mut **ssd, reads, into))
     }
 
     fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome> {

@@ -1,8 +1,13 @@
-//! Copying to where nobody looks soon. An ordinary store first brings the line that it changes into the processor's caches, from memory,
+//! What goes past the processor's caches, and what is brought into them in time.
+//!
+//! Copying to where nobody looks soon: an ordinary store first brings the line that it changes into the processor's caches, from memory,
 //! and another one has to go: for a page that is only put down that is twice the work, and what a guest will want again is gone.
 
 /// Bytes that go to memory together: a line of the caches.
 const LINE: usize = 64;
+/// So many lines are brought near.
+#[cfg(target_arch = "x86_64")]
+const LINES_NEAR: usize = 4;
 
 /// Copies from `from` to `to`, as [`std::ptr::copy_nonoverlapping`] does, past the processor's caches where it can. This thread sees the
 /// bytes at once; before any other one is told of them, [`settle`] is to be called.
@@ -10,7 +15,7 @@ const LINE: usize = 64;
 /// # Safety
 /// As there: `bytes` bytes can be read at the one and written at the other, which do not overlap.
 #[inline(never)]
-pub(super) unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize) {
+pub(super) unsafe fn copy_past(from: *const u8, to: *mut u8, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
     if to.addr().is_multiple_of(LINE) && bytes.is_multiple_of(LINE) {
         // SAFETY: the caller's promise; `to` is at a multiple of what is stored, and SSE2 is in every such processor.
@@ -52,9 +57,23 @@ pub(super) fn settle() {
     }
 }
 
+/// The bytes are about to be copied: their first lines are fetched while something else is done. (The processor then finds the others by
+/// itself; to ask for all of them holds up what it does meanwhile.)
+#[inline]
+pub(super) fn bring_near(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(LINE).take(LINES_NEAR) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which reads nothing and cannot fault; SSE is in every such processor.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{copy, settle};
+    use super::{bring_near, copy_past, settle};
 
     #[test]
     fn every_place_and_length_is_copied_and_nothing_else() {
@@ -70,6 +89,7 @@ mod tests {
                         copy(from.as_ptr().wrapping_add(shift), flat.as_mut_ptr().wrapping_add(lead + begin), bytes)
                     };
                     settle();
+                    bring_near(flat);
                     let (before, rest) = flat.split_at(lead + begin);
                     let (copied, behind) = rest.split_at(bytes);
                     assert_eq!(copied, &from[shift..shift + bytes], "{begin} {bytes} {shift}");
