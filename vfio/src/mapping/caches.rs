@@ -7,7 +7,7 @@
 const LINE: usize = 64;
 /// So many lines are brought near.
 #[cfg(target_arch = "x86_64")]
-const LINES_NEAR: usize = 4;
+const LINES_NEAR: usize = 16;
 
 /// Copies from `from` to `to`, as [`std::ptr::copy_nonoverlapping`] does, past the processor's caches where it can. This thread sees the
 /// bytes at once; before any other one is told of them, [`settle`] is to be called.
@@ -57,18 +57,28 @@ pub(super) fn settle() {
     }
 }
 
-/// The bytes are about to be copied: their first lines are fetched while something else is done. (The processor then finds the others by
-/// itself; to ask for all of them holds up what it does meanwhile.)
+/// The bytes are about to be copied: their first lines come into the second cache while something else is done. (The processor finds the
+/// others by itself. To ask for all of them, or for the first cache, holds up what it does meanwhile.)
 #[inline]
 pub(super) fn bring_near(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
-    for line in bytes.chunks(LINE).take(LINES_NEAR) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which reads nothing and cannot fault; SSE is in every such processor.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    if let Some(lines) = bytes.first_chunk::<{ LINES_NEAR * LINE }>() {
+        for line in lines.as_chunks::<LINE>().0 {
+            fetch(line.as_ptr());
+        }
+    } else if let Some(first) = bytes.first() {
+        fetch(first);
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = bytes;
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn fetch(line: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+    // SAFETY: a hint, which reads nothing and cannot fault; SSE is in every such processor.
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
 }
 
 #[cfg(test)]
