@@ -94,10 +94,9 @@ mod tests {
                     let mut into = [[0xee_u8; 64]; 32];
                     let flat = into.as_flattened_mut();
                     let lead = flat.as_ptr().align_offset(64);
+                    let target = flat[lead + begin..].as_mut_ptr();
                     // SAFETY: 64 + 128 + 1024 bytes lie inside, and so do 3 + 1024 of the other.
-                    unsafe {
-                        copy(from.as_ptr().wrapping_add(shift), flat.as_mut_ptr().wrapping_add(lead + begin), bytes)
-                    };
+                    unsafe { copy_past(from[shift..].as_ptr(), target, bytes) };
                     settle();
                     bring_near(flat);
                     let (before, rest) = flat.split_at(lead + begin);
