@@ -6,7 +6,8 @@
 //! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and up again: `inflight`, `queue`,
 //! [`irq`](Effect). Commands over the same blocks take turns: `atomic` and `turn`.
 //!
-//! What it does not implement yet: protection information, reservations, namespace management, Format, Sanitize, firmware download, weighted arbitration.
+//! What it does not implement yet: protection information, reservations, namespace management, Format, Sanitize, firmware download,
+//! weighted arbitration.
 
 #![forbid(unsafe_code)]
 
