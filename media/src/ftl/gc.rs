@@ -9,7 +9,7 @@
 //! *When a line may be erased.* A loss of power brings back the state that was committed. So a drained line waits until the units
 //! moved out of it are programmed, and until the changes that made its other units invalid are committed.
 
-use super::line::{Evenness, LineState, VictimPolicy};
+use super::line::{EraseCounts, Evenness, LineState, VictimPolicy};
 use super::{Ftl, HOST, MOVED};
 use crate::geometry::Geometry;
 use crate::journal::{HeaderState, Kind, LineHeader, Record};
@@ -183,7 +183,7 @@ impl<S: Store> Ftl<S> {
         }
         let wear = if wear { self.collector.next_wear.take() } else { None };
         let wear = wear.filter(|&line| self.lines.get(line).state == LineState::Closed);
-        let evenness = self.evenness();
+        let evenness = self.evenness(self.lines.erase_counts());
         let victim =
             wear.or_else(|| self.lines.choose_victim(self.tuning.policy, self.sequence, self.committed, evenness));
         let Some(line) = victim else {
@@ -374,8 +374,7 @@ impl<S: Store> Ftl<S> {
         replaced
     }
 
-    fn evenness(&self) -> Evenness {
-        let counts = self.lines.erase_counts();
+    fn evenness(&self, counts: EraseCounts) -> Evenness {
         let mean = counts.sum / u64::from(counts.lines.max(1));
         let allowed = u64::from(self.tuning.wear_gap) + mean * u64::from(self.tuning.wear_gap_per_thousand) / 1000;
         let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
@@ -385,7 +384,7 @@ impl<S: Store> Ftl<S> {
     /// Makes the coldest line the next victim where wear has become uneven.
     fn consider_wear(&mut self) {
         let counts = self.lines.erase_counts();
-        if counts.most - counts.least <= self.evenness().allowed || self.collector.next_wear.is_some() {
+        if counts.most - counts.least <= self.evenness(counts).allowed || self.collector.next_wear.is_some() {
             return;
         }
         let coldest = self.lines.choose_coldest(self.committed);
