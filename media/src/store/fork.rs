@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::backing::{Store, StoreError};
-use super::memory::{MemoryStore, nothing};
+use super::memory::{MemoryStore, read_views};
 use crate::geometry::Geometry;
 use crate::journal::{Kind, LineHeader, METADATA_PAGE, Record};
 use crate::unit::index;
@@ -92,14 +92,7 @@ impl Store for ForkStore {
     }
 
     fn read(&mut self, line: u32, offset: usize, into: &mut [u8]) -> Result<(), StoreError> {
-        let mut done = 0;
-        while done < into.len() {
-            let from = self.view(line, offset + done, into.len() - done);
-            let from = from.ok_or_else(|| nothing(line, offset + done))?;
-            into[done..done + from.len()].copy_from_slice(from);
-            done += from.len();
-        }
-        Ok(())
+        read_views(self, line, offset, into)
     }
 
     fn copy(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {

@@ -124,9 +124,23 @@ impl MemoryStore {
     }
 }
 
-/// Why bytes cannot be read that were never staged.
+/// Reads from a store whose bytes all lie in memory.
+///
+/// # Errors
+/// Where nothing was staged.
+pub(super) fn read_views(store: &impl Store, line: u32, offset: usize, into: &mut [u8]) -> Result<(), StoreError> {
+    let mut done = 0;
+    while done < into.len() {
+        let from = store.view(line, offset + done, into.len() - done);
+        let from = from.ok_or_else(|| nothing(line, offset + done))?;
+        into[done..done + from.len()].copy_from_slice(from);
+        done += from.len();
+    }
+    Ok(())
+}
+
 #[cold]
-pub(super) fn nothing(line: u32, offset: usize) -> StoreError {
+fn nothing(line: u32, offset: usize) -> StoreError {
     StoreError::Damaged(format!("nothing lies at byte {offset} of line {line}"))
 }
 
@@ -202,14 +216,7 @@ impl Store for MemoryStore {
     }
 
     fn read(&mut self, line: u32, offset: usize, into: &mut [u8]) -> Result<(), StoreError> {
-        let mut done = 0;
-        while done < into.len() {
-            let from = self.view(line, offset + done, into.len() - done);
-            let from = from.ok_or_else(|| nothing(line, offset + done))?;
-            into[done..done + from.len()].copy_from_slice(from);
-            done += from.len();
-        }
-        Ok(())
+        read_views(self, line, offset, into)
     }
 
     fn copy(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
@@ -337,6 +344,26 @@ mod tests {
         store.read(4, 0, &mut back).unwrap();
         assert_eq!(&back, b"unit");
         assert!(store.read(5, 0, &mut back).is_err());
+    }
+
+    #[test]
+    fn a_unit_that_moves_is_not_copied_and_stays_when_its_old_line_is_erased_and_written() {
+        let mut store = store();
+        store.stage_bytes(3, 0, &[7; 3 * 4096]);
+        store.relocate((3, 4096), (4, 0), 2 * 4096).unwrap();
+        let address = |store: &MemoryStore, line, offset| store.view(line, offset, 1).unwrap().as_ptr();
+        assert_eq!(address(&store, 3, 4096), address(&store, 4, 0));
+        assert_eq!(store.view(4, 100, 8192 - 100).unwrap(), &[7; 8192 - 100][..], "neighbours stay neighbours");
+        store.erase(3, &LineHeader::default());
+        assert!(store.view(3, 4096, 1).is_none(), "an erased line holds nothing");
+        store.stage_bytes(3, 0, &[8; 3 * 4096]);
+        let mut back = [0; 2 * 4096];
+        store.read(4, 0, &mut back).unwrap();
+        assert_eq!(back, [7; 2 * 4096]);
+        store.copy((3, 4096 + 17), (4, 8192 + 17), 4000).unwrap();
+        store.stage_bytes(3, 4096 + 17, &[9; 100]);
+        assert_eq!(store.view(4, 8192 + 17, 4000), Some(&[8; 4000][..]), "a copy is one");
+        assert!(store.relocate((5, 0), (4, 3 * 4096), 4096).is_err(), "nothing was staged there");
     }
 
     #[test]
