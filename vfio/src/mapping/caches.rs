@@ -4,6 +4,7 @@
 //! and another one has to go: for a page that is only put down that is twice the work, and what a guest will want again is gone.
 
 /// Bytes that go to memory together: a line of the caches.
+#[cfg(target_arch = "x86_64")]
 const LINE: usize = 64;
 /// So many lines are brought near.
 #[cfg(target_arch = "x86_64")]
