@@ -78,6 +78,15 @@ impl Default for GeometryConfig {
     }
 }
 
+impl GeometryConfig {
+    /// Bytes of user space and the spare that was asked for.
+    #[must_use]
+    pub fn raw_bytes(&self) -> u64 {
+        let spare = u128::from(self.user_bytes) * u128::from(self.spare_per_million_of_user) / 1_000_000;
+        self.user_bytes.saturating_add(u64::try_from(spare).unwrap_or(u64::MAX))
+    }
+}
+
 /// Lines the FTL cannot work without: two open ones, four free ones when a victim is chosen, and one whose units have room to move.
 pub const WORKING_LINES: u32 = 7;
 
@@ -131,9 +140,7 @@ impl Geometry {
         let units_per_line = line_data / unit;
         let user_units = config.user_bytes.div_ceil(unit);
         let user_lines = config.user_bytes.div_ceil(line_data);
-        let spare = u128::from(config.user_bytes) * u128::from(config.spare_per_million_of_user) / 1_000_000;
-        let raw = config.user_bytes.saturating_add(u64::try_from(spare).unwrap_or(u64::MAX));
-        let lines = raw.div_ceil(line_data).max(user_lines + u64::from(WORKING_LINES));
+        let lines = config.raw_bytes().div_ceil(line_data).max(user_lines + u64::from(WORKING_LINES));
         let slot_bits = u64::BITS - (units_per_line - 1).leading_zeros();
         require!(
             lines.checked_shl(slot_bits).is_some_and(|top| lines < 1 << 31 && top < 1 << 31),

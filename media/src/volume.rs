@@ -262,7 +262,8 @@ pub struct EraseSpread {
 
 /// Where the data of several reads goes.
 pub trait Sinks {
-    /// Takes all of the data of the read with this number. `next` will be handed over after it, and may be fetched meanwhile.
+    /// Takes all of the data of the read with this number. `next` will be handed over after it, and may be fetched meanwhile; it
+    /// is empty where nothing is known to follow.
     ///
     /// # Errors
     /// As [`Sink::take`].

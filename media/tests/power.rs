@@ -313,6 +313,8 @@ fn fingerprint(ssd: &mut Ssd<MemoryStore>, config: &SsdConfig) -> u64 {
             let offset = geometry.data_offset(slot);
             hasher.write(store.view(line, offset, geometry.unit_bytes()).unwrap_or_default());
         }
+        let rest = geometry.line_bytes - geometry.line_data_bytes;
+        hasher.write(store.view(line, geometry.metadata_offset(0), rest).unwrap_or_default());
     }
     let mut metadata = vec![0; 1 << 20];
     store.read_metadata(0, &mut metadata).unwrap();

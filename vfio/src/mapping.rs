@@ -17,6 +17,7 @@ use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
+pub(crate) use caches::{bring_near, settle};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 const _: () = assert!(size_of::<usize>() == size_of::<u64>(), "guest addresses and lengths are converted both ways");
@@ -55,18 +56,6 @@ pub(crate) struct FilePart {
 /// The memory is gone: its file was cut short, or the machine could not supply the page. It stays gone for this mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lost;
-
-/// What was read far is there before anything that this thread stores from now on.
-#[inline]
-pub(crate) fn settle() {
-    caches::settle();
-}
-
-/// The bytes will be written next: they are fetched meanwhile.
-#[inline]
-pub(crate) fn bring_near(bytes: &[u8]) {
-    caches::bring_near(bytes);
-}
 
 /// Some pages of a file, mapped shared. Unmapped when dropped.
 #[derive(Debug)]

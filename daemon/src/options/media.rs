@@ -253,9 +253,7 @@ fn stripe_bytes(geometry: &GeometryConfig) -> u64 {
 /// Pages of a block such that the drive has enough lines, a line has enough units, and none is too long to hold in memory.
 fn pages_wanted(geometry: &GeometryConfig) -> u32 {
     let stripe = stripe_bytes(geometry);
-    let spare = u128::from(geometry.user_bytes) * u128::from(geometry.spare_per_million_of_user) / 1_000_000;
-    let raw = geometry.user_bytes.saturating_add(u64::try_from(spare).unwrap_or(u64::MAX));
-    let wanted = (raw / LINES_WANTED).clamp(1 << 20, LINE_BYTES_MAX);
+    let wanted = (geometry.raw_bytes() / LINES_WANTED).clamp(1 << 20, LINE_BYTES_MAX);
     let least = u64::from(geometry.unit_bytes) * 8;
     let pages = (wanted.max(least) / stripe).max(2);
     // The largest power of two in it: whole units then fill whole lines.

@@ -50,7 +50,7 @@ unsafe fn stream(from: *const u8, to: *mut u8, bytes: usize) {
 /// What was copied is there before anything that this thread stores from now on. To wait for it after each copy would take as long as the
 /// copy itself: it is on its way while the next one is prepared.
 #[inline]
-pub(super) fn settle() {
+pub(crate) fn settle() {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is in every such processor.
     unsafe {
@@ -61,7 +61,7 @@ pub(super) fn settle() {
 /// The bytes are about to be copied: their first lines come into the second cache while something else is done. (The processor finds the
 /// others by itself. To ask for all of them, or for the first cache, holds up what it does meanwhile.)
 #[inline]
-pub(super) fn bring_near(bytes: &[u8]) {
+pub(crate) fn bring_near(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     if let Some(lines) = bytes.first_chunk::<{ LINES_NEAR * LINE }>() {
         for line in lines.as_chunks::<LINE>().0 {
