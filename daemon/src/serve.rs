@@ -32,16 +32,16 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     if places.vhost_user.is_some() {
         check_disk(&settings)?;
     }
-    let mut introduction = introduction(&settings, &places)?;
-    if let Some(control) = &places.control {
-        introduction += &format!("\n# orders: brownout ctl {} query-status\n", control.display());
-    }
+    let (configuration, machines) = (configuration(&settings)?, machines(&places)?);
     let signals = stop::on_signals().context("cannot listen for signals")?;
 
     let ready: Vec<_> =
         [&places.socket, &places.vhost_user].into_iter().flatten().map(|at| at.display().to_string()).collect();
     let device = DeviceThread::start(signals, move || wiring::open(settings, &places))?;
-    write!(io::stdout(), "{introduction}\nready: listening on {}\n", ready.join(" and "))
+    // Standard output is a file for --config, to its last line; what is for people alone goes to standard error.
+    write!(io::stdout(), "{configuration}")
+        .and_then(|()| write!(io::stderr(), "{machines}"))
+        .and_then(|()| writeln!(io::stdout(), "# ready: listening on {}", ready.join(" and ")))
         .and_then(|()| io::stdout().flush())
         .context("cannot say that the device is ready")?;
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
@@ -50,11 +50,16 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     Ok(device.join()?)
 }
 
-/// What a user needs to know before plugging the device in.
-fn introduction(settings: &Settings, places: &Places) -> anyhow::Result<String> {
+/// The configuration as a file that `--config` reads back, with what follows from it as comments.
+fn configuration(settings: &Settings) -> anyhow::Result<String> {
     let configuration = settings.to_toml().context("cannot print the configuration")?;
     let figures: String = settings.media.figures().iter().map(|line| format!("# {line}\n")).collect();
-    let mut text = format!("# configuration (--config reads it back)\n{configuration}\n{figures}");
+    Ok(format!("# configuration (--config reads it back)\n{configuration}\n{figures}"))
+}
+
+/// How a machine plugs the device in, and how it takes orders, to be pasted into a shell.
+fn machines(places: &Places) -> anyhow::Result<String> {
+    let mut text = String::new();
     let fronts = [
         (Front::VfioUser, &places.socket, "QEMU 10.1 or later; its memory must be shared"),
         (Front::VhostUser, &places.vhost_user, "QEMU of any age, here 9.2 or later; its memory must be shared"),
@@ -66,7 +71,11 @@ fn introduction(settings: &Settings, places: &Places) -> anyhow::Result<String> 
         let machine = Machine { memory_mib: MACHINE_MEMORY.0 >> 20, front, ..Machine::default() };
         let plug = machine.plug(&socket)?;
         let line = shell_line(std::iter::once(OsStr::new("qemu-system-x86_64")).chain(plug.iter().map(AsRef::as_ref)));
-        text.push_str(&format!("\n# {title}\n{line}\n"));
+        text.push_str(&format!("# {title}\n{line}\n\n"));
+    }
+    if let Some(control) = &places.control {
+        let words = ["brownout".as_ref(), "ctl".as_ref(), control.as_os_str(), "query-status".as_ref()];
+        text.push_str(&format!("# orders\n{}\n\n", shell_line(words)));
     }
     Ok(text)
 }
@@ -103,30 +112,36 @@ mod tests {
     use crate::options::Given;
 
     #[test]
-    fn the_introduction_holds_the_configuration_and_the_arguments() {
+    fn the_configuration_is_toml_and_the_figures_are_comments() {
         let settings = Settings::read(&Given::default()).expect("defaults");
-        let places = Places { socket: Some("/run/disk.sock".into()), ..Places::default() };
-        let text = introduction(&settings, &places).expect("printable");
-        assert!(!text.contains("vhost-user"), "{text}");
+        let text = configuration(&settings).expect("printable");
         assert!(text.contains("\nserial = \"brownout-0\"\n"), "{text}");
         assert!(text.contains("\n[[namespace]]\nsize = \"1GiB\"\n"), "{text}");
         assert!(text.contains("\n[media]\nstore = \"ram\"\niu = \"4KiB\"\nop = \"7%\"\n"), "{text}");
         assert!(text.contains("\n# L2P: 1048576 bytes, 4 for each unit of 4KiB\n"), "{text}");
         assert!(text.contains("\n# over-provisioning: spare/user 7.03 %, spare/raw 6.56 %\n"), "{text}");
         assert!(text.contains("\n# lines: 274 of 4MiB, 1024 units each\n"), "{text}");
+    }
+
+    #[test]
+    fn each_front_is_told_how_it_is_plugged_in() {
+        let places = Places { socket: Some("/run/disk.sock".into()), ..Places::default() };
+        let text = machines(&places).expect("printable");
+        assert!(!text.contains("vhost-user") && !text.contains("brownout ctl"), "{text}");
         assert!(
             text.contains("\n  -object memory-backend-memfd,id=brownout-memory,size=1024M,share=on \\\n"),
             "{text}"
         );
         assert!(text.contains("\"path\":\"/run/disk.sock\""), "{text}");
+        let places = Places { vhost_user: places.socket, control: Some("a b".into()), ..Places::default() };
+        let text = machines(&places).expect("printable");
+        assert!(text.contains("-device vhost-user-blk-pci,") && !text.contains("vfio-user-pci"), "{text}");
+        assert!(text.contains("\nbrownout ctl 'a b' query-status\n"), "{text}");
     }
 
     #[test]
-    fn a_virtio_disk_is_introduced_as_one_and_has_no_metadata() {
+    fn a_virtio_disk_has_no_metadata() {
         let settings = Settings::read(&Given::default()).expect("defaults");
-        let places = Places { vhost_user: Some("/run/disk.sock".into()), ..Places::default() };
-        let text = introduction(&settings, &places).expect("printable");
-        assert!(text.contains("-device vhost-user-blk-pci,") && !text.contains("vfio-user-pci"), "{text}");
         assert_eq!(check_disk(&settings), Ok(()));
         let given = Given { namespaces: vec!["size=64MiB,ms=8".into()], ..Given::default() };
         let error = check_disk(&Settings::read(&given).expect("legal")).expect_err("metadata").to_string();

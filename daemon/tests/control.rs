@@ -28,7 +28,7 @@ impl Served {
             .expect("the program starts");
         let said = BufReader::new(daemon.stdout.take().expect("a pipe"));
         let mut served = Self { folder, daemon, said };
-        while !served.line().starts_with("ready: ") {}
+        while !served.line().starts_with("# ready: ") {}
         served
     }
 
