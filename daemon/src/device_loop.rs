@@ -113,7 +113,9 @@ pub fn bring_to_rest(drive: &mut impl Drive, host: &mut impl Host) -> io::Result
 /// # Errors
 /// The transport or the system gave up.
 pub fn run(drive: &mut impl Drive, host: &mut impl Host, policy: Policy) -> io::Result<()> {
-    let mut pace = Pace::new(policy, host.now());
+    // A step begins where the one before it ended, unless something was done in between.
+    let mut now = host.now();
+    let mut pace = Pace::new(policy, now);
     let mut more_messages = false;
     let mut next = Next::Look;
     loop {
@@ -125,13 +127,20 @@ pub fn run(drive: &mut impl Drive, host: &mut impl Host, policy: Policy) -> io::
             }
             more_messages = (woken.ready || more_messages) && drive.service()?;
             worked = more_messages;
+            now = host.now();
         }
-        let now = host.now();
         let turn = drive.step(now);
+        // A step may take longer than the loop spins: what counts is when its work ended, not when it began.
+        now = host.now();
         let worked = worked || turn.worked;
         next = pace.next(now, worked, turn.next_event, drive.must_be_polled());
-        if matches!(next, Next::Sleep(_)) && !drive.arm() {
-            next = Next::Step;
+        if let Next::Sleep(limit) = next {
+            let armed = drive.arm();
+            // What arming took is no longer to be slept.
+            let taken = host.now().0.saturating_sub(now.0);
+            let left = limit.map(|limit| Nanoseconds(limit.0.saturating_sub(taken)));
+            next = if armed { Next::Sleep(left) } else { Next::Step };
+            now = now.plus(Nanoseconds(taken));
         }
         if policy.give_way && !worked && next == Next::Look {
             host.give_way();

@@ -17,6 +17,7 @@ struct World {
     messages: Cell<Vec<u64>>,
     waits: Cell<u32>,
     sleeps: Cell<u32>,
+    first_sleep: Cell<Option<u64>>,
     steps: Cell<u32>,
     steps_since_look: Cell<u32>,
     steps_since_look_max: Cell<u32>,
@@ -54,7 +55,10 @@ impl Host for FakeHost {
         let now = world.now.get();
         let wake = world.first_message().unwrap_or(u64::MAX).min(self.end).max(now);
         let until = limit.map_or(wake, |limit| wake.min(now + limit.0));
-        world.sleeps.set(world.sleeps.get() + u32::from(until > now));
+        if until > now {
+            increment(&world.sleeps);
+            world.first_sleep.set(world.first_sleep.get().or(Some(now)));
+        }
         // The system call itself takes its time.
         world.now.set(until + 300);
         Ok(Woken { stop: until >= self.end, ready: world.first_message().is_some_and(|time| time <= until) })
@@ -75,6 +79,9 @@ struct FakeDrive {
     descriptor: UnixStream,
     polled: bool,
     busy_until: u64,
+    /// How long a step with work takes, and a call of `arm`.
+    step_takes: u64,
+    arm_takes: u64,
     events: Vec<u64>,
     worked_at: Vec<u64>,
     /// Work that the guest leaves behind without ringing, just before the loop sleeps: so many times.
@@ -100,16 +107,18 @@ impl Drive for FakeDrive {
         increment(&world.steps);
         let since = increment(&world.steps_since_look);
         world.steps_since_look_max.set(world.steps_since_look_max.get().max(since));
-        world.now.set(world.now.get() + 100);
         let due = self.events.iter().filter(|event| **event <= now.0).count();
         self.events.drain(..due);
         if due > 0 {
             self.worked_at.push(now.0);
         }
-        Turn { worked: due > 0 || now.0 < self.busy_until, next_event: self.events.first().copied().map(Nanoseconds) }
+        let worked = due > 0 || now.0 < self.busy_until;
+        world.now.set(world.now.get() + if worked { self.step_takes } else { 100 });
+        Turn { worked, next_event: self.events.first().copied().map(Nanoseconds) }
     }
 
     fn arm(&mut self) -> bool {
+        self.world.now.set(self.world.now.get() + self.arm_takes);
         let nothing = self.unrung == 0;
         self.unrung = self.unrung.saturating_sub(1);
         nothing
@@ -128,6 +137,13 @@ impl Drive for FakeDrive {
     }
 }
 
+impl FakeDrive {
+    /// When the loop first slept.
+    fn first_sleep(&self) -> u64 {
+        self.world.first_sleep.get().unwrap_or(u64::MAX)
+    }
+}
+
 /// Runs a loop to `end`; `change` sets the scene.
 fn play(processors: usize, end: u64, change: impl FnOnce(&mut FakeDrive)) -> FakeDrive {
     let world = Rc::new(World::default());
@@ -137,6 +153,8 @@ fn play(processors: usize, end: u64, change: impl FnOnce(&mut FakeDrive)) -> Fak
         descriptor,
         polled: false,
         busy_until: 0,
+        step_takes: 100,
+        arm_takes: 0,
         events: Vec::new(),
         worked_at: Vec::new(),
         unrung: 0,
@@ -223,6 +241,35 @@ fn naps_grow_with_the_time_without_work_and_work_makes_them_short_again() {
     assert_eq!(naps, [25, 50, 1_000, 4_000, 4_000]);
     assert_eq!(pace.next(Nanoseconds(2 * SECOND), true, None, true), Next::Step);
     assert_eq!(nap_after(&mut pace, 2 * SECOND + 200 * MICROSECOND), 25);
+}
+
+#[test]
+fn after_a_step_that_took_longer_than_the_loop_spins_it_spins_all_the_same() {
+    for polled in [false, true] {
+        let drive = play(8, 10 * MILLISECOND, |drive| {
+            drive.polled = polled;
+            // Work comes 50 microseconds after each step that worked, as from a host that keeps its queue full.
+            drive.events = (0..10).map(|n| n * 350 * MICROSECOND).collect();
+            drive.step_takes = 300 * MICROSECOND;
+        });
+        assert_eq!(drive.worked_at.len(), 10);
+        let late = drive.worked_at.iter().zip(0..).any(|(at, n)| *at > n * 350 * MICROSECOND + MICROSECOND);
+        assert!(!late, "work was found late: {:?}", drive.worked_at);
+        let until_last = drive.worked_at.last().expect("ten") + drive.step_takes;
+        assert!(drive.first_sleep() > until_last, "the loop slept between two steps with work");
+    }
+}
+
+#[test]
+fn what_a_step_or_arming_took_is_not_slept_once_more() {
+    let due = 3 * MILLISECOND;
+    let drive = play(8, SECOND, |drive| {
+        drive.events = vec![0, due];
+        drive.step_takes = 400 * MICROSECOND;
+        drive.arm_takes = 700 * MICROSECOND;
+    });
+    assert_eq!(drive.worked_at.len(), 2);
+    assert!((due..due + 2 * MICROSECOND).contains(&drive.worked_at[1]), "done at {}", drive.worked_at[1]);
 }
 
 #[test]

@@ -122,12 +122,17 @@ fn stay(thread: Option<Pid>, processor: usize) -> Result<()> {
 #[derive(Clone, Debug)]
 pub struct Watched {
     statistics: String,
+    status: String,
 }
 
 impl Watched {
+    fn new(folder: &str) -> Self {
+        Self { statistics: format!("{folder}/schedstat"), status: format!("{folder}/status") }
+    }
+
     /// The calling thread.
     pub fn this_thread() -> Self {
-        Self { statistics: format!("/proc/self/task/{}/schedstat", rustix::thread::gettid().as_raw_nonzero()) }
+        Self::new(&format!("/proc/self/task/{}", rustix::thread::gettid().as_raw_nonzero()))
     }
 
     /// A thread of a process, by its name.
@@ -138,7 +143,7 @@ impl Watched {
         for entry in fs::read_dir(format!("/proc/{process}/task"))? {
             let folder = entry?.path();
             if fs::read_to_string(folder.join("comm"))?.trim_end() == wanted {
-                return Ok(Self { statistics: folder.join("schedstat").display().to_string() });
+                return Ok(Self::new(&folder.display().to_string()));
             }
         }
         bail!("process {process} has no thread called {wanted:?}")
@@ -152,5 +157,15 @@ impl Watched {
         let text = fs::read_to_string(&self.statistics).with_context(|| format!("cannot read {}", self.statistics))?;
         let waited = text.split_whitespace().nth(1).and_then(|number| number.parse().ok());
         waited.map(Duration::from_nanos).context("schedstat has an unknown form")
+    }
+
+    /// How often it has gone to sleep by itself since it began.
+    ///
+    /// # Errors
+    /// The thread is gone, or the kernel keeps no such statistics.
+    pub fn sleeps(&self) -> Result<u64> {
+        let text = fs::read_to_string(&self.status).with_context(|| format!("cannot read {}", self.status))?;
+        let count = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        count.and_then(|count| count.trim().parse().ok()).context("a thread's status has an unknown form")
     }
 }

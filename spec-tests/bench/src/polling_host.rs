@@ -136,15 +136,24 @@ impl PollingHost {
         self.run(&load, |measured| measured.commands >= commands).map(drop)
     }
 
-    /// Keeps the device under a load for a time.
+    /// Keeps the device under a load for a time. `look` is called after the first answers and after the last of that time: at both
+    /// moments, and all the time between them, commands are outstanding.
     ///
     /// # Errors
     /// The device fails a command, or does not answer.
-    pub fn run_for(&mut self, load: &Load, time: Duration) -> Result<Measured> {
-        self.run(load, |measured| measured.elapsed >= time)
+    pub fn run_for(&mut self, load: &Load, time: Duration, mut look: impl FnMut()) -> Result<Measured> {
+        let mut begun = false;
+        self.run(load, |measured| {
+            let over = measured.elapsed >= time;
+            if over || !begun {
+                look();
+                begun = true;
+            }
+            over
+        })
     }
 
-    fn run(&mut self, load: &Load, over: impl Fn(&Measured) -> bool) -> Result<Measured> {
+    fn run(&mut self, load: &Load, over: impl FnMut(&Measured) -> bool) -> Result<Measured> {
         ensure!(load.depth < ENTRIES, "{} commands do not fit a queue of {ENTRIES}", load.depth);
         let prepared = self.prepare(load)?;
         let rings = self.rings()?;
@@ -246,7 +255,7 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    fn run(&mut self, rings: &Rings<'_>, over: impl Fn(&Measured) -> bool) -> Result<Measured> {
+    fn run(&mut self, rings: &Rings<'_>, mut over: impl FnMut(&Measured) -> bool) -> Result<Measured> {
         let mut measured =
             Measured { commands: 0, elapsed: Duration::ZERO, latency: Histogram::new_with_max(10_000_000_000, 3)? };
         let begun = clock::now();

@@ -55,6 +55,8 @@ struct Round {
     round_trip: Duration,
     /// The part of the time that a party waited for its processor: the worse of both.
     waited: f64,
+    /// How often the device went to sleep while commands were outstanding.
+    sleeps: u64,
 }
 
 /// Runs it; whether every bar was held.
@@ -104,11 +106,14 @@ fn round(host: &mut PollingHost, daemon: &Brownout, pair: Pair, load: &Load, tim
     let parties = [Watched::this_thread(), Watched::by_name(daemon.pid(), "device")?];
     let before = pair.round_trip()?;
     let waited_before = parties.iter().map(Watched::waited).collect::<Result<Vec<_>>>()?;
-    let measured = host.run_for(load, time)?;
+    let mut sleeps = Vec::new();
+    let measured = host.run_for(load, time, || sleeps.push(parties[1].sleeps()))?;
+    let sleeps = sleeps.into_iter().collect::<Result<Vec<_>>>()?;
+    let slept = sleeps.last().zip(sleeps.first()).map_or(0, |(last, first)| last - first);
     let waited_after = parties.iter().map(Watched::waited).collect::<Result<Vec<_>>>()?;
     let waited = waited_before.iter().zip(&waited_after).map(|(before, after)| after.saturating_sub(*before)).max();
     let waited = waited.unwrap_or_default().as_secs_f64() / measured.elapsed.as_secs_f64();
-    Ok(Round { measured, round_trip: before.max(pair.round_trip()?), waited })
+    Ok(Round { measured, round_trip: before.max(pair.round_trip()?), waited, sleeps: slept })
 }
 
 /// Large commands first, while what is neighbouring on the drive lies together: it was filled in order, as benches of drives have it.
@@ -165,7 +170,12 @@ impl Round {
 }
 
 const HEAD: &str = "load                 QD  counting     best   median  unit    all: best  p50 µs  p99 µs  p99.9 µs  \
-    trip, ns     waited  bar     verdict";
+    trip, ns     waited  sleeps  bar     verdict";
+
+/// The fewest sleeps of a round that counts.
+fn shown_count(count: Option<u64>) -> String {
+    count.map_or_else(|| "-".to_owned(), |count| count.to_string())
+}
 
 struct Line<'a> {
     case: &'a Case,
@@ -178,7 +188,16 @@ impl Line<'_> {
     }
 
     fn verdict(&self) -> Verdict {
-        self.case.bar.judge(median(self.counted()))
+        // In some rounds the host is held up, and the device has nothing to do meanwhile; not in all of them.
+        match self.sleeps().min() {
+            Some(1..) => Verdict::Missed,
+            _ => self.case.bar.judge(median(self.counted())),
+        }
+    }
+
+    /// Sleeps with commands outstanding, in the rounds that count.
+    fn sleeps(&self) -> impl Iterator<Item = u64> {
+        self.rounds.iter().filter(|round| round.counts()).map(|round| round.sleeps)
     }
 }
 
@@ -196,7 +215,7 @@ impl fmt::Display for Line<'_> {
         let waited = self.rounds.iter().map(|round| round.waited).fold(0.0, f64::max);
         write!(
             formatter,
-            "{:18}  {:4}  {:3} of {:2}  {:>7}  {:>7}  {:6}  {:9.3}  {:6.2}  {:6.1}  {:8.1}  {:>9}  {:7.1} %  {:6}  {}",
+            "{:18}  {:4}  {:3} of {:2}  {:>7}  {:>7}  {:6}  {:9.3}  {:6.2}  {:6.1}  {:8.1}  {:>9}  {:7.1} %  {:>6}  {:6}  {}",
             case.name,
             case.load.depth,
             counted.len(),
@@ -210,6 +229,7 @@ impl fmt::Display for Line<'_> {
             quantile(0.999),
             format!("{shortest}-{longest}"),
             waited * 100.0,
+            shown_count(self.sleeps().min()),
             case.bar,
             self.verdict()
         )
