@@ -303,6 +303,8 @@ impl Config {
                 "a queue has at least 2 entries, and mqes is one less: give 1 to 65535",
             ));
         }
+        // Before what is made from it.
+        let serial = padded("serial", &device.serial)?;
         let subnqn = match device.subnqn.as_str() {
             // A serial number may hold spaces, a name may not.
             "" => format!("nqn.2026-11.io.brownout:{}", device.serial.replace(' ', "-")),
@@ -318,7 +320,7 @@ impl Config {
         let mut nqn = [0; 256];
         nqn[..subnqn.len()].copy_from_slice(subnqn.as_bytes());
         Ok(Self {
-            serial: padded("serial", &device.serial)?,
+            serial,
             model: padded("model", &device.model)?,
             firmware: padded("firmware-version", &device.firmware_version)?,
             subnqn: nqn,
@@ -376,7 +378,9 @@ fn check_namespaces(serial: &str, options: &[NamespaceOptions]) -> Result<Vec<Na
         let nguid = match &option.nguid {
             None => [0; 16],
             Some(text) => {
-                *Uuid::try_parse(text).map_err(|_| refuse("nguid", text, "give 32 hexadecimal digits"))?.as_bytes()
+                let nguid = Uuid::try_parse(text).ok().filter(|nguid| !nguid.is_nil());
+                let remedy = "give 32 hexadecimal digits that are not all zero, or leave it away";
+                *nguid.ok_or_else(|| refuse("nguid", text, remedy))?.as_bytes()
             }
         };
         if !METADATA_BYTES.contains(&option.ms) {
@@ -394,11 +398,24 @@ fn check_namespaces(serial: &str, options: &[NamespaceOptions]) -> Result<Vec<Na
         checked.push(NamespaceConfig { nsid, uuid, nguid, eui64: option.eui64, extended_metadata, atomics });
     }
     for (index, namespace) in checked.iter().enumerate() {
-        if checked[..index].iter().any(|other| other.uuid == namespace.uuid) {
-            return Err(refuse("uuid", namespace.uuid, "two namespaces have it: each needs its own"));
-        }
+        checked[..index].iter().try_for_each(|other| tell_apart(other, namespace))?;
     }
     Ok(checked)
+}
+
+/// A name that is unique in the world names one namespace: hosts leave the second one out.
+fn tell_apart(one: &NamespaceConfig, other: &NamespaceConfig) -> Result<(), ConfigError> {
+    let remedy = format!("namespaces {} and {} both have it: each needs its own", one.nsid, other.nsid);
+    if one.uuid == other.uuid {
+        return Err(refuse("uuid", other.uuid, remedy));
+    }
+    if one.nguid == other.nguid && one.nguid != [0; 16] {
+        return Err(refuse("nguid", Uuid::from_bytes(other.nguid).simple(), remedy));
+    }
+    if one.eui64 == other.eui64 && one.eui64 != 0 {
+        return Err(refuse("eui64", format_args!("{:#018x}", other.eui64), remedy));
+    }
+    Ok(())
 }
 
 /// A UUID of version 8 (our own recipe) that is the same whenever serial number and identifier are, and differs where they differ.
@@ -438,6 +455,29 @@ mod tests {
         let taken = NamespaceOptions { nsid: 3, ..NamespaceOptions::default() };
         let error = Config::check(&DeviceOptions::default(), &[taken.clone(), taken]).expect_err("taken twice");
         assert_eq!(error.option, "nsid");
+    }
+
+    #[test]
+    fn namespaces_of_one_name_are_refused_and_unnamed_ones_are_not() {
+        let named = |change: fn(&mut NamespaceOptions)| {
+            let mut options = NamespaceOptions::default();
+            change(&mut options);
+            let error = Config::check(&DeviceOptions::default(), &[options.clone(), options]).expect_err("one name");
+            assert!(error.remedy.starts_with("namespaces 1 and 2 both have it"), "{error}");
+            error.to_string()
+        };
+        assert!(named(|options| options.eui64 = 0x10).starts_with("eui64=0x0000000000000010: "));
+        let text = "00112233445566778899aabbccddeeff";
+        assert!(named(|options| options.nguid = Some("00112233445566778899AABBCCDDEEFF".into())).contains(text));
+        assert!(named(|options| options.uuid = Some(Uuid::from_u128(7))).starts_with("uuid=0000"));
+    }
+
+    #[test]
+    fn a_serial_number_that_cannot_be_is_not_blamed_on_the_name_made_from_it() {
+        for serial in ["é", "", "\n", "a serial number of 21"] {
+            let options = DeviceOptions { serial: serial.into(), ..DeviceOptions::default() };
+            assert_eq!(Config::check(&options, &[]).expect_err("impossible").option, "serial", "{serial:?}");
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub struct DeviceArguments {
 impl From<DeviceArguments> for Given {
     fn from(arguments: DeviceArguments) -> Self {
         let DeviceArguments { config, device, media, namespace } = arguments;
-        Self { file: config, device, media, namespaces: namespace, store: None }
+        Self { file: config, device, media, namespaces: namespace, ..Self::default() }
     }
 }
 
@@ -139,7 +139,7 @@ pub struct Qemu {
 pub struct Ctl {
     /// The control socket
     pub path: PathBuf,
-    /// What to do; query-commands lists the commands, query-schema describes them
+    /// What to do; help lists the commands, help COMMAND describes one
     #[arg(required_unless_present = "watch")]
     pub command: Option<String>,
     /// Its arguments; a dot goes into an object: at.step=line-erased

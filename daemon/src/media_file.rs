@@ -7,12 +7,12 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use media::ssd::{Findings, Ssd};
-use media::store::{FileOptions, Inspection, OverlayStore, Store, inspect};
+use media::store::{Inspection, OverlayStore, Store, inspect};
 
 use crate::cli::{MediaCreate, MediaDump, MediaVerb};
 use crate::failure::Failure;
-use crate::open_media::{create, look_at};
-use crate::options::{Bytes, Given, HostCache, OptionError, Settings};
+use crate::open_media::{create, file_options, look_at};
+use crate::options::{Bytes, Given, OptionError, Settings};
 use crate::progress::Progress;
 
 /// How many damaged units are named before the rest is only counted.
@@ -36,11 +36,9 @@ fn make(arguments: MediaCreate) -> Result<(), Failure> {
     if file.symlink_metadata().is_ok() {
         return Err(OptionError::new("FILE", file.display().to_string(), "it exists: give another path").into());
     }
-    let given = Given { file: config, device: None, media, namespaces: namespace, store: Some(file.clone()) };
+    let given = Given { file: config, media, namespaces: namespace, store: Some(file.clone()), ..Given::default() };
     let settings = Settings::read(&given)?.media;
-    let options =
-        FileOptions { cache_unsafe: settings.cache == HostCache::Unsafe, waker: None, ..FileOptions::default() };
-    let mut drive = create(&settings, &file, options)?;
+    let mut drive = create(&settings, &file, file_options(&settings, None))?;
     let ticket = drive.shutdown();
     drive.store().disk().settle().with_context(|| format!("cannot finish {}", file.display()))?;
     if !drive.synced(ticket).context("cannot finish the file")? {

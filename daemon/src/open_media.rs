@@ -22,10 +22,15 @@ pub fn open_media(settings: &MediaSettings, waker: Box<dyn Fn() + Send>) -> anyh
         let store = MemoryStore::new(&settings.geometry());
         return Ok(Box::new(Ssd::create(settings.ssd.clone(), store)?));
     };
-    let options =
-        FileOptions { cache_unsafe: settings.cache == HostCache::Unsafe, waker: Some(waker), ..FileOptions::default() };
+    let options = file_options(settings, Some(waker));
     let drive = if settings.exists() { open(settings, path, options) } else { create(settings, path, options) };
     Ok(Box::new(drive?))
+}
+
+/// How the settings want a file to be used.
+pub fn file_options(settings: &MediaSettings, waker: Option<Box<dyn Fn() + Send>>) -> FileOptions {
+    let cache_unsafe = settings.cache == HostCache::Unsafe;
+    FileOptions { cache_unsafe, waker, identity: settings.identity, ..FileOptions::default() }
 }
 
 /// Makes the file and waits until the host's disk has it: a drive of which half is there would be no drive.

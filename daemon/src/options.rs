@@ -4,6 +4,7 @@
 //! [`words`] reads text and TOML into named words, [`typed`] turns words into structures, and this file puts them together.
 
 mod error;
+mod identity;
 mod media;
 mod media_words;
 mod namespaces;
@@ -19,6 +20,7 @@ use controller::config::{Config, ConfigError, DeviceOptions};
 use serde::{Deserialize, Serialize};
 
 pub use error::OptionError;
+use identity::Identity;
 pub use media::MediaSettings;
 use media::{MediaWords, PrintedMedia};
 pub use media_words::HostCache;
@@ -40,6 +42,8 @@ pub struct Given {
     pub store: Option<PathBuf>,
     /// Each `--namespace`.
     pub namespaces: Vec<String>,
+    /// A socket at which the device is to be had: the name of a drive that has no other.
+    pub place: Option<PathBuf>,
 }
 
 /// The configuration after every check.
@@ -69,18 +73,23 @@ impl Settings {
         };
         let places = places(std::iter::once(&device).chain(&namespaces));
 
-        let device = read_alone::<DeviceOptions>(device)?;
+        let mut device = read_alone::<DeviceOptions>(device)?;
         let mut media = MediaWords { given: media.by_name.clone(), options: read_alone(media)? };
         media.place(given.store.as_deref())?;
         let mut namespaces =
             namespaces.into_iter().map(NamespaceWords::read).collect::<Result<Vec<_>, OptionError>>()?;
         namespaces.iter().try_for_each(|namespace| namespace.move_to_media(&mut media))?;
         let existing = media.existing()?;
+        let identity = Identity::of(media.options.store.as_ref(), existing.as_ref(), given.place.as_deref());
+        if let Some(serial) = identity.serial().filter(|_| !places.contains_key("serial")) {
+            device.serial = serial;
+        }
         let volumes = namespaces::volumes(&mut namespaces, &media, existing.as_ref())?;
         let identities: Vec<_> = namespaces.into_iter().map(|namespace| namespace.identity).collect();
         let controller = Config::check(&device, &identities).map_err(|error| placed(&error, &places))?;
         let atomic_bytes = power_atomic_bytes(&controller, &volumes);
-        let media = media.check(volumes, existing.as_ref(), atomic_bytes)?;
+        let mut media = media.check(volumes, existing.as_ref(), atomic_bytes)?;
+        media.identity = identity.kept();
         let settings = Self { controller, media, device };
         settings.check_atomics().map_err(|error| placed(&error, &places))?;
         Ok(settings)
@@ -96,7 +105,8 @@ impl Settings {
 
     /// The configuration as TOML that `--config` reads back.
     pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
-        let device = DeviceOptions { mdts: self.controller.mdts, ..self.device.clone() };
+        let subnqn = String::from_utf8_lossy(&self.controller.subnqn).trim_end_matches('\0').to_owned();
+        let device = DeviceOptions { mdts: self.controller.mdts, subnqn, ..self.device.clone() };
         let namespace =
             self.volumes().iter().zip(&self.controller.namespaces).map(|(volume, identity)| PrintedNamespace {
                 size: Bytes(volume.capacity_blocks * u64::from(volume.block_bytes)),

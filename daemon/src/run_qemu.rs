@@ -9,7 +9,7 @@ use tempfile::Builder;
 use crate::device_thread::DeviceThread;
 use crate::failure::Failure;
 use crate::machine::{self, Ended, Front, MACHINE_MEMORY, Machine, Search};
-use crate::options::Settings;
+use crate::options::{Given, Settings};
 use crate::serve::{check_disk, check_socket};
 use crate::wiring::Places;
 use crate::{cli, stop, wiring};
@@ -24,14 +24,14 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
         check_socket("--control", control)?;
     }
     let memory_mib = Machine::memory_mib(memory.unwrap_or(MACHINE_MEMORY))?;
-    let settings = Settings::read(&device.into())?;
+    // Only we may enter the folder, and so only our child reaches the device.
+    let folder = Builder::new().prefix("brownout-").tempdir().context("cannot make a folder for the socket")?;
+    let socket = folder.path().join("cntrl");
+    let settings = Settings::read(&Given { place: Some(socket.clone()), ..device.into() })?;
     if front == Front::VhostUser {
         check_disk(&settings)?;
     }
     let qemu = Search::new(qemu, front).find()?;
-    // Only we may enter the folder, and so only our child reaches the device.
-    let folder = Builder::new().prefix("brownout-").tempdir().context("cannot make a folder for the socket")?;
-    let socket = folder.path().join("cntrl");
     let version = Some(qemu.number);
     let machine = Machine { memory_mib, kernel, initrd, append, gdb, kvm, front, version, more };
     let arguments = machine.arguments(&socket)?;

@@ -9,7 +9,7 @@ use anyhow::Context;
 use crate::device_thread::DeviceThread;
 use crate::failure::Failure;
 use crate::machine::{Front, MACHINE_MEMORY, Machine, shell_line};
-use crate::options::{OptionError, Settings};
+use crate::options::{Given, OptionError, Settings};
 use crate::wiring::Places;
 use crate::{cli, stop, wiring};
 
@@ -28,7 +28,8 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     {
         place.as_deref().map_or(Ok(()), |place| check_socket(option, place))?;
     }
-    let settings = Settings::read(&device.into())?;
+    let place = places.socket.clone().or_else(|| places.vhost_user.clone());
+    let settings = Settings::read(&Given { place, ..device.into() })?;
     if places.vhost_user.is_some() {
         check_disk(&settings)?;
     }
@@ -109,7 +110,6 @@ pub fn check_socket(option: &str, path: &Path) -> Result<(), OptionError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Given;
 
     #[test]
     fn the_configuration_is_toml_and_the_figures_are_comments() {

@@ -72,6 +72,26 @@ fn qemu_gets_the_device_and_its_exit_code_is_ours() {
     assert!(arguments.ends_with("-smp\n2\n"), "{arguments}");
 }
 
+#[test]
+fn each_machine_has_a_drive_with_a_serial_number_of_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let program = imitation(folder.path());
+    let ask = format!("{BROWNOUT} ctl {} query-controller > {}", path("control.sock"), path("answer"));
+    let script =
+        fs::read_to_string(&program).expect("the script").replace("printf '%s\\n' \"$@\"", &format!("{ask}; true"));
+    fs::write(&program, script).expect("a script");
+    let serial = || {
+        let output = brownout(&["qemu", "--qemu", &program, "--memory", "64MiB", "--control", &path("control.sock")]);
+        assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+        let answer: serde_json::Value =
+            serde_json::from_slice(&fs::read(path("answer")).expect("an answer")).expect("JSON");
+        answer["identify"]["serial"].as_str().expect("a serial number").to_owned()
+    };
+    let (one, other) = (serial(), serial());
+    assert!(one.starts_with("brownout-") && one != other, "{one} {other}");
+}
+
 /// A supervisor that is killed outright cannot tidy up; the kernel does it.
 #[test]
 fn qemu_dies_with_the_process_that_wanted_it() {

@@ -88,6 +88,39 @@ fn what_serve_prints_is_a_configuration_of_the_same_drive() {
     }
 }
 
+/// Serial number, subsystem name and UUIDs of a drive.
+fn names(printed: &str) -> Vec<String> {
+    let tables: toml::Table = printed.parse().expect("TOML");
+    let text = |value: &toml::Value| value.as_str().expect("a text").to_owned();
+    let mut names = vec![text(&tables["device"]["serial"]), text(&tables["device"]["subnqn"])];
+    names.extend(tables["namespace"].as_array().expect("a list").iter().map(|namespace| text(&namespace["uuid"])));
+    names
+}
+
+/// Rule 113: no two drives have a name in common, and a drive keeps its names.
+#[test]
+fn each_drive_has_names_of_its_own_and_keeps_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let namespaces = ["--namespace", "size=16MiB", "--namespace", "size=16MiB"];
+    let in_memory =
+        |socket| names(&serve(folder.path(), "out", &[&["--vhost-user", socket], &namespaces[..]].concat()));
+    let made = |media| names(&serve(folder.path(), "out", &[&["--media", media], &namespaces[..]].concat()));
+    let kept = |media| names(&serve(folder.path(), "out", &["--vhost-user", "elsewhere.sock", "--media", media]));
+    let drives = [in_memory("a.sock"), in_memory("b.sock"), made("store=file:one.img"), made("store=file:two.img")];
+    let all: Vec<_> = drives.iter().flatten().collect();
+    let distinct: std::collections::BTreeSet<_> = all.iter().collect();
+    assert_eq!((distinct.len(), all.len()), (16, 16), "{drives:?}");
+
+    assert_eq!(in_memory("a.sock"), drives[0]);
+    assert_eq!(in_memory("./b.sock"), drives[1]);
+    assert_eq!(kept("store=file:one.img"), drives[2]);
+    fs::rename(folder.path().join("two.img"), folder.path().join("moved.img")).expect("moved");
+    assert_eq!(kept("store=file:moved.img"), drives[3]);
+
+    let name = |device| names(&serve(folder.path(), "out", &["--device", device, "--media", "store=file:one.img"]));
+    assert_eq!(name("serial=mine")[0], "mine", "a name that was given wins");
+}
+
 /// What is to be pasted into a shell is on standard error, where a shell's redirection leaves it in sight.
 #[test]
 fn the_arguments_for_qemu_stay_in_sight() {

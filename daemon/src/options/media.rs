@@ -40,6 +40,8 @@ pub struct MediaSettings {
     pub ssd: SsdConfig,
     /// Whether data is asked to be on the host's disk.
     pub cache: HostCache,
+    /// What its file keeps to be told from others.
+    pub identity: [u8; 16],
     timing: Part,
     exists: bool,
 }
@@ -117,6 +119,7 @@ impl MediaWords {
             store: self.options.store.unwrap_or_default(),
             ssd,
             cache: self.options.cache.unwrap_or_default(),
+            identity: [0; 16],
             timing,
             exists: file.is_some(),
         })

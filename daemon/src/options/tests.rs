@@ -246,6 +246,12 @@ fn a_file_that_exists_decides_what_was_not_given_and_contradicts_what_differs() 
     drop(::media::ssd::Ssd::create(new.ssd.clone(), file.expect("a file")).expect("a drive"));
     let again = Settings::read(&media(&store, &[])).expect("the file decides").media;
     assert_eq!(again.ssd, new.ssd);
+    // Such a file is from before files had identities; it is known by its place.
+    let serial = |settings: Settings| settings.controller.serial;
+    let known = serial(Settings::read(&media(&store, &[])).expect("legal"));
+    let elsewhere = Given { place: Some("/run/other.sock".into()), ..media(&store, &[]) };
+    assert_eq!(known, serial(Settings::read(&elsewhere).expect("legal")));
+    assert!(known.starts_with(b"brownout-") && known != serial(Settings::read(&media("", &[])).expect("legal")));
     let refusal = |words: &str, namespaces: &[&str]| {
         media_refusal(&format!("{store}{words}"), namespaces).replace(&folder.path().display().to_string(), "")
     };

@@ -41,12 +41,15 @@ pub struct FileOptions {
     pub waker: Option<Box<dyn Fn() + Send>>,
     /// What is kept for the sake of speed.
     pub habits: Habits,
+    /// What tells a file that is made from all others: its creator draws it by lot. All zeroes are none.
+    pub identity: [u8; 16],
 }
 
 impl Default for FileOptions {
     /// Safe, with nobody to wake; a little memory, and the lines that collection keeps in reserve keep their room.
     fn default() -> Self {
-        Self { cache_unsafe: false, waker: None, habits: Habits { cache_bytes: 64 << 20, kept_lines: 8 } }
+        let habits = Habits { cache_bytes: 64 << 20, kept_lines: 8 };
+        Self { cache_unsafe: false, waker: None, habits, identity: [0; 16] }
     }
 }
 
@@ -113,9 +116,9 @@ impl ImageStore<FileDisk> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path);
         let file = file.map_err(|error| failed("create", path, &error))?;
         lock(&file, path)?;
-        let habits = options.habits;
+        let (habits, identity) = (options.habits, options.identity);
         let disk = FileDisk::new(file.try_clone().map_err(|error| failed("use", path, &error))?, options);
-        let mut store = Self::create(geometry, metadata_bytes(geometry, journal_entries), disk);
+        let mut store = Self::create_named(geometry, metadata_bytes(geometry, journal_entries), identity, disk);
         store.set_habits(habits);
         file.set_len(store.image_bytes()).map_err(|error| failed("extend", path, &error))?;
         Ok(store)

@@ -16,6 +16,8 @@ pub struct ImageHeader {
     pub geometry: GeometryConfig,
     /// Bytes of the metadata region.
     pub metadata_bytes: u64,
+    /// What tells the image from every other one that was ever made; all zeroes if nobody said.
+    pub identity: [u8; 16],
 }
 
 impl ImageHeader {
@@ -43,6 +45,10 @@ impl ImageHeader {
         writer.words(&[geometry.user_bytes, self.metadata_bytes]);
         let sum = checksum(MAGIC, &writer.0);
         writer.u64(sum);
+        if self.identity != [0; 16] {
+            writer.0.extend(self.identity);
+            writer.u64(checksum(MAGIC, &self.identity));
+        }
         writer.0.resize(METADATA_PAGE, 0);
         writer.0
     }
@@ -84,8 +90,19 @@ impl ImageHeader {
         let [user_bytes, metadata_bytes] = reader.words()?;
         geometry.user_bytes = user_bytes;
         let body = bytes.len() - reader.0.len();
-        (reader.u64()? == checksum(MAGIC, bytes.get(..body)?)).then_some(Self { geometry, metadata_bytes })
+        let sound = reader.u64()? == checksum(MAGIC, bytes.get(..body)?);
+        let identity = identity(reader.0)?;
+        sound.then_some(Self { geometry, metadata_bytes, identity })
     }
+}
+
+/// The identity behind the rest of the header: zeroes where there is none, as in files from before there was one; nothing if it is
+/// damaged.
+fn identity(bytes: &[u8]) -> Option<[u8; 16]> {
+    let (identity, rest) = bytes.split_first_chunk::<16>()?;
+    let sum = u64::from_le_bytes(*rest.first_chunk()?);
+    let none = *identity == [0; 16] && sum == 0;
+    (none || sum == checksum(MAGIC, identity)).then_some(*identity)
 }
 
 #[cfg(test)]
@@ -93,12 +110,25 @@ mod tests {
     use super::*;
 
     fn header() -> ImageHeader {
-        ImageHeader { geometry: GeometryConfig::default(), metadata_bytes: 12345 }
+        ImageHeader { geometry: GeometryConfig::default(), metadata_bytes: 12345, identity: [7; 16] }
     }
 
     #[test]
     fn a_header_comes_back() {
         assert_eq!(ImageHeader::decode(&header().encode()), Ok(header()));
+        let nobody = ImageHeader { identity: [0; 16], ..header() };
+        assert_eq!(ImageHeader::decode(&nobody.encode()), Ok(nobody));
+    }
+
+    #[test]
+    fn a_damaged_identity_is_not_taken_for_another_one() {
+        let good = header().encode();
+        let at = good.windows(16).position(|window| window == [7; 16]).expect("it is there");
+        for bit in at * 8..(at + 24) * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(ImageHeader::decode(&bytes).is_err(), "bit {bit}");
+        }
     }
 
     #[test]

@@ -69,7 +69,13 @@ impl<D: Disk> ImageStore<D> {
     /// Makes an image on an empty disk.
     #[must_use]
     pub fn create(geometry: &Geometry, metadata_bytes: u64, disk: D) -> Self {
-        let header = ImageHeader { geometry: geometry.config.clone(), metadata_bytes };
+        Self::create_named(geometry, metadata_bytes, [0; 16], disk)
+    }
+
+    /// The same, with what tells the image from others.
+    #[must_use]
+    pub fn create_named(geometry: &Geometry, metadata_bytes: u64, identity: [u8; 16], disk: D) -> Self {
+        let header = ImageHeader { geometry: geometry.config.clone(), metadata_bytes, identity };
         let bytes = header.encode();
         let mut store = Self::over(geometry, header, disk);
         store.disk.write(0, bytes);

@@ -16,6 +16,8 @@ use crate::unit::index;
 pub struct Inspection {
     /// What it was made with.
     pub geometry: GeometryConfig,
+    /// What tells it from every other file; all zeroes if it was made before there was that.
+    pub identity: [u8; 16],
     /// The newest whole root: volumes, counters, whether the end was orderly.
     pub root: Root,
 }
@@ -41,5 +43,5 @@ pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
         newest = newest.into_iter().chain(root).max_by_key(|root| root.generation);
     }
     let root = newest.ok_or_else(|| StoreError::Damaged("neither root of the metadata is whole".into()))?;
-    Ok(Inspection { geometry: header.geometry, root })
+    Ok(Inspection { geometry: header.geometry, identity: header.identity, root })
 }
