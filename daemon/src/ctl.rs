@@ -21,12 +21,27 @@ pub fn ctl(arguments: &cli::Ctl) -> Result<(), Failure> {
     match &arguments.command {
         Some(command) => {
             let schema = client.execute("query-schema", &serde_json::json!({}))?;
+            if command == "help" && !described(&schema, command) {
+                return help(&schema, &arguments.arguments);
+            }
             let words = arguments::typed(&schema, command, &arguments.arguments)?;
             let answer = client.execute(command, &words)?;
             print(&format!("{answer:#}"))
         }
         None => watch(&mut client),
     }
+}
+
+fn described(schema: &Value, command: &str) -> bool {
+    schema["commands"].as_array().is_some_and(|commands| commands.iter().any(|entry| entry["name"] == command))
+}
+
+fn help(schema: &Value, words: &[String]) -> Result<(), Failure> {
+    if let [_, more, ..] = words {
+        return Err(anyhow::anyhow!("{more}: help is about one command at a time").into());
+    }
+    let text = arguments::help(schema, words.first().map(String::as_str))?;
+    print(text.trim_end())
 }
 
 fn watch(client: &mut Client) -> Result<(), Failure> {

@@ -77,6 +77,17 @@ fn one_command_prints_what_it_gives_and_its_words_are_typed() {
     assert_eq!(served.answer(&["query-faults"]), faults);
     served.answer(&["crash-arm", "at.step=line-erased", "at.nth=3", "policy=random", "seed=7"]);
     assert_eq!(served.answer(&["query-crash"])["armed"], json!({ "step": "line-erased", "nth": 3 }));
+    served.answer(&["crash-disarm"]);
+    served.answer(&["crash-arm", "at.match.opcode=write", "at.match.nsid=1"]);
+    assert_eq!(served.answer(&["query-crash"])["armed"]["match"], json!({ "opcode": 1, "nsid": 1 }));
+    let help = served.ctl(&["help"]).stdout;
+    assert!(String::from_utf8_lossy(&help).contains("\nquery-media "), "{}", String::from_utf8_lossy(&help));
+    let help = served.ctl(&["help", "namespace-resize"]).stdout;
+    assert!(
+        String::from_utf8_lossy(&help).contains("\n  size=NUMBER|TEXT, required\n"),
+        "{}",
+        String::from_utf8_lossy(&help)
+    );
     assert_eq!(served.answer(&["power-cut"])["not-durable"], json!([]));
     assert_eq!(served.answer(&["query-status"])["status"], "power-off");
 }
@@ -90,6 +101,10 @@ fn a_command_that_is_not_done_is_1_and_wrong_use_is_2() {
         (&["fault-add", "kind=program-failure", "nth=x"], "nth=x: give a whole number"),
         (&["fault-add", "kind=lunch"], "give one of unrecovered-read, bit-flips, program-failure, erase-failure"),
         (&["make-coffee"], "there is no command \"make-coffee\""),
+        (&["qurey-status"], "query-status is the nearest"),
+        (&["fault-remove"], "give fault, as `query-faults` shows it, or all=true"),
+        (&["help", "make-coffee"], "there is no command \"make-coffee\""),
+        (&["help", "power-cut", "power-restore"], "one command at a time"),
     ] {
         let output = served.ctl(words);
         assert_eq!(output.status.code(), Some(1), "{words:?}");
@@ -101,6 +116,63 @@ fn a_command_that_is_not_done_is_1_and_wrong_use_is_2() {
     assert!(errors(&nobody).contains("no device is controlled at /nowhere/control.sock"), "{}", errors(&nobody));
     assert_eq!(served.ctl(&[]).status.code(), Some(2));
     assert_eq!(served.ctl(&["--watch", "query-status"]).status.code(), Some(2));
+}
+
+/// The drive's own socket waits for a machine to speak first, and so would we: it is left again, and free.
+#[test]
+fn a_socket_that_is_none_of_ours_is_left_within_two_seconds() {
+    let served = Served::start();
+    let nvme = served.folder.path().join("nvme.sock");
+    let output = Command::new(BROWNOUT).arg("ctl").arg(&nvme).arg("query-status").output().expect("it ends");
+    let said = errors(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("nvme.sock is no control socket of ours") && said.contains("within two seconds"), "{said}");
+    for _ in 0..10_000 {
+        if served.answer(&["query-status"])["client-connected"] == json!(false) {
+            return;
+        }
+    }
+    panic!("the drive's only place is still taken");
+}
+
+#[test]
+fn whoever_speaks_but_is_no_drive_is_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, greeting, why) in [
+        ("http", "HTTP/1.1 400 Bad Request\r\n", "it does not speak QMP: HTTP/1.1"),
+        ("closing", "", "closed the connection without a greeting"),
+        ("qemu", "{\"QMP\": {\"version\": {\"package\": \"Debian 1:11\"}}}\r\n", "something else speaks QMP there"),
+        ("busy", "{\"error\": {\"desc\": \"too many peers\"}}\r\n", "too many peers"),
+    ] {
+        let path = folder.path().join(name);
+        let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+        let output = std::thread::scope(|scope| {
+            let ctl = scope.spawn(|| Command::new(BROWNOUT).arg("ctl").arg(&path).arg("query-status").output());
+            let (mut stream, _) = listener.accept().expect("it comes");
+            stream.write_all(greeting.as_bytes()).expect("it listens");
+            drop(stream);
+            ctl.join().expect("no panic").expect("it ends")
+        });
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            errors(&output).contains(why) && errors(&output).contains("is no control socket of ours"),
+            "{}",
+            errors(&output)
+        );
+    }
+}
+
+#[test]
+fn a_socket_at_which_nobody_takes_connections_is_given_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("stuck");
+    let listener = rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, None);
+    let listener = listener.expect("a socket");
+    rustix::net::bind(&listener, &rustix::net::SocketAddrUnix::new(&path).expect("an address")).expect("bound");
+    rustix::net::listen(&listener, 0).expect("listening");
+    let _waiting = std::os::unix::net::UnixStream::connect(&path).expect("there is room for one");
+    let output = Command::new(BROWNOUT).arg("ctl").arg(&path).arg("query-status").output().expect("it ends");
+    assert!(errors(&output).contains("nobody took the connection within two seconds"), "{}", errors(&output));
 }
 
 #[test]

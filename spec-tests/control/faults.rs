@@ -28,7 +28,7 @@ fn a_block_that_cannot_be_read_fails_until_it_is_written() {
     assert_eq!(host.read(1, 7, 1), Ok((Status::SUCCESS, filled(8))));
     let left = bench.peer.execute("query-faults", &json!({})).expect("faults");
     assert_eq!(left.as_array().map(Vec::len), Some(2), "its neighbours are still broken: {left}");
-    assert_eq!(bench.peer.execute("fault-remove", &json!({})), Ok(json!({ "removed": 2 })));
+    assert_eq!(bench.peer.execute("fault-remove", &json!({ "all": true })), Ok(json!({ "removed": 2 })));
     assert_eq!(host.read(1, 6, 1).expect("answered").0, Status::SUCCESS);
 }
 

@@ -9,6 +9,7 @@ mod fault_add;
 mod fault_remove;
 mod faults;
 mod namespace_resize;
+mod opcode;
 mod power_cut;
 mod power_restore;
 mod qmp_capabilities;
@@ -184,10 +185,15 @@ fn schema<T: JsonSchema>(settings: SchemaSettings) -> Schema {
 /// There is no such command, or it does not take these arguments.
 pub fn prepare(name: &str, arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {
     let row = COMMANDS.iter().find(|row| row.name == name);
-    let row = row.ok_or_else(|| {
-        ProtocolError::not_found(format!("there is no command `{name}`: `query-commands` lists those that there are"))
-    })?;
+    let row = row.ok_or_else(|| ProtocolError::not_found(no_such_command(name)))?;
     (row.prepare)(arguments)
+}
+
+/// That there is no such command, and which one may be meant.
+pub fn no_such_command(name: &str) -> String {
+    let nearest = COMMANDS.iter().map(|row| row.name).min_by_key(|known| strsim::damerau_levenshtein(name, known));
+    let nearest = nearest.unwrap_or_default();
+    format!("there is no command `{name}`: `{nearest}` is the nearest, and `query-commands` lists them all")
 }
 
 /// Reads the arguments of a command.
@@ -198,8 +204,35 @@ pub fn read<C: DeserializeOwned>(arguments: Map<String, Value>) -> Result<C, Pro
     serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
         let place = error.path().to_string();
         let why = error.into_inner();
-        ProtocolError::generic(if place == "." { why.to_string() } else { format!("`{place}`: {why}") })
+        let why = in_words(&why.to_string());
+        ProtocolError::generic(if place == "." { why } else { format!("`{place}`: {why}") })
     })
+}
+
+/// What serde says of JSON that does not fit, in words for somebody who gave arguments.
+fn in_words(why: &str) -> String {
+    if let Some(name) = why.strip_prefix("missing field ") {
+        return format!("{name} is missing: give it");
+    }
+    for (start, what) in [("unknown field ", "argument"), ("unknown variant ", "choice")] {
+        let Some((name, known)) = why.strip_prefix(start).and_then(|rest| rest.split_once(", ")) else { continue };
+        let known = known.trim_start_matches("expected one of ").trim_start_matches("expected ");
+        return match known {
+            "there are no fields" => format!("there is no {what} {name}: it takes none"),
+            known => format!("there is no {what} {name}: give {known}"),
+        };
+    }
+    let Some((found, expected)) = why.split_once(", expected ") else { return why.to_owned() };
+    let found = found.trim_start_matches("invalid type: ").trim_start_matches("invalid value: ");
+    let wanted = match expected {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" => "a whole number from 0 to 18446744073709551615",
+        "a boolean" => "true or false",
+        other => other,
+    };
+    format!("{found} will not do: give {wanted}")
 }
 
 fn prepare_as<C: Execute>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {

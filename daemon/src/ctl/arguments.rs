@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 pub fn typed(schema: &Value, command: &str, words: &[String]) -> anyhow::Result<Value> {
     let commands = schema["commands"].as_array().map_or(&[][..], Vec::as_slice);
     let Some(described) = commands.iter().find(|entry| entry["name"] == command) else {
-        bail!("there is no command {command:?}: query-commands lists those that there are");
+        let names = commands.iter().filter_map(|entry| entry["name"].as_str());
+        let nearest = names.min_by_key(|name| strsim::damerau_levenshtein(name, command)).unwrap_or_default();
+        bail!("there is no command {command:?}: {nearest} is the nearest, and `brownout ctl PATH help` lists them all");
     };
     let mut arguments = Value::Object(Map::new());
     for word in words {
@@ -24,10 +26,105 @@ pub fn typed(schema: &Value, command: &str, words: &[String]) -> anyhow::Result<
                 bail!("{word}: {command} has no argument {key:?}; there {known}");
             }
         }
+        if text.is_empty() {
+            bail!("{word}: {key} has no value: give KEY=VALUE");
+        }
         put(&mut arguments, &path, value(&places, text).map_err(|wanted| anyhow!("{word}: give {wanted}"))?)
             .ok_or_else(|| anyhow!("{word}: {key:?} was given before, or is within one that was"))?;
     }
     Ok(arguments)
+}
+
+/// What a command is for and what it takes; of no command, what each is for.
+///
+/// # Errors
+/// There is no such command.
+pub fn help(schema: &Value, command: Option<&str>) -> anyhow::Result<String> {
+    let commands = schema["commands"].as_array().map_or(&[][..], Vec::as_slice);
+    let description = |schema: &Value| schema["description"].as_str().unwrap_or_default().replace('\n', " ");
+    let Some(command) = command else {
+        let line = |entry: &Value| {
+            let text = description(&entry["arguments"]);
+            let first = text.split_inclusive(". ").next().unwrap_or_default().trim_end();
+            format!("{:<20} {first}\n", entry["name"].as_str().unwrap_or_default())
+        };
+        return Ok(commands.iter().map(line).collect());
+    };
+    // Refuses what there is not, in the words of every other verb.
+    typed(schema, command, &[])?;
+    let described = commands.iter().find(|entry| entry["name"] == command).unwrap_or(&Value::Null);
+    let mut text = format!("{command}: {}\n", description(&described["arguments"]));
+    describe(&described["arguments"], "", &mut text);
+    Ok(text)
+}
+
+/// The properties of an object and of what is inside it, one in a line, as they are written on the command line.
+fn describe(schema: &Value, prefix: &str, text: &mut String) {
+    let mut seen: Vec<&str> = Vec::new();
+    for place in alternatives(schema) {
+        let required: Vec<&str> =
+            place["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        for (name, property) in place["properties"].as_object().into_iter().flatten() {
+            if seen.contains(&name.as_str()) {
+                continue;
+            }
+            seen.push(name);
+            let inside = descend(&[schema], name);
+            let wanted = wanted(&inside);
+            let purpose = property["description"].as_str().unwrap_or_default().replace('\n', " ");
+            let must = if required.contains(&name.as_str()) { ", required" } else { "" };
+            let for_kinds = for_kinds(schema, name);
+            let shown = if wanted.is_empty() { ".…".to_owned() } else { format!("={wanted}") };
+            text.push_str(&format!("  {prefix}{name}{shown}{must}{for_kinds}\n"));
+            if !purpose.is_empty() {
+                text.push_str(&format!("      {purpose}\n"));
+            }
+            let parts =
+                inside.into_iter().find(|place| alternatives(place).iter().any(|part| part["properties"].is_object()));
+            if let Some(parts) = parts {
+                describe(parts, &format!("{prefix}{name}."), text);
+            }
+        }
+    }
+}
+
+/// Which alternatives have a property, where not all have it: they are told apart by the one word that each names.
+fn for_kinds(schema: &Value, name: &str) -> String {
+    let objects: Vec<_> =
+        alternatives(schema).into_iter().filter_map(|place| place["properties"].as_object()).collect();
+    let kind = |(key, property): (&String, &Value)| Some(format!("{key}={}", property["const"].as_str()?));
+    let having: Vec<_> = objects.iter().filter(|properties| properties.contains_key(name)).collect();
+    let kinds: Vec<String> = having.iter().filter_map(|properties| properties.iter().find_map(kind)).collect();
+    if having.len() == objects.len() || kinds.is_empty() { String::new() } else { format!(" for {}", kinds.join(", ")) }
+}
+
+/// What a value may be, in a few words; nothing for an object.
+fn wanted(places: &[&Value]) -> String {
+    let all: Vec<&Value> = places.iter().flat_map(|place| alternatives(place)).collect();
+    let mut kinds: Vec<String> = Vec::new();
+    let mut add = |kind: String| {
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    };
+    for place in all {
+        let words: Vec<&str> = constants(place).collect();
+        let of = |name: &str| {
+            place["type"] == name || place["type"].as_array().is_some_and(|kinds| kinds.contains(&name.into()))
+        };
+        if !words.is_empty() {
+            words.into_iter().for_each(|word| add(word.to_owned()));
+        } else if of("integer") {
+            add("NUMBER".into());
+        } else if of("boolean") {
+            add("on|off".into());
+        } else if of("array") {
+            add("LIST".into());
+        } else if of("string") {
+            add("TEXT".into());
+        }
+    }
+    kinds.join("|")
 }
 
 /// The alternatives of a schema, each without further ones.
@@ -136,10 +233,14 @@ mod tests {
     use super::*;
     use crate::control::commands::COMMANDS;
 
-    fn words(command: &str, words: &[&str]) -> Result<Value, String> {
+    fn schema() -> Value {
         let described =
             |row: &crate::control::commands::Row| json!({ "name": row.name, "arguments": (row.arguments)() });
-        let schema = json!({ "commands": COMMANDS.iter().map(described).collect::<Vec<_>>() });
+        json!({ "commands": COMMANDS.iter().map(described).collect::<Vec<_>>() })
+    }
+
+    fn words(command: &str, words: &[&str]) -> Result<Value, String> {
+        let schema = schema();
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         typed(&schema, command, &words).map_err(|error| error.to_string())
     }
@@ -165,6 +266,10 @@ mod tests {
             words("crash-arm", &["at.rate.one-in=100", "at.rate.seed=1", "at.rate.steps=line-erase,line-erased"]),
             Ok(json!({ "at": { "rate": { "one-in": 100, "seed": 1, "steps": ["line-erase", "line-erased"] } } }))
         );
+        assert_eq!(
+            words("crash-arm", &["at.match.opcode=write-zeroes"]),
+            Ok(json!({ "at": { "match": { "opcode": "write-zeroes" } } }))
+        );
         assert_eq!(words("query-schema", &["command=a=b"]), Ok(json!({ "command": "a=b" })));
         assert_eq!(
             words("fault-remove", &["fault.kind=program-failure", "fault.nth=3"]),
@@ -175,7 +280,7 @@ mod tests {
     #[test]
     fn words_that_cannot_be_are_refused_with_what_would_do() {
         let refused = |command: &str, given: &[&str]| words(command, given).expect_err("impossible");
-        assert!(refused("nonsense", &[]).contains("query-commands"));
+        assert!(refused("qurey-media", &[]).contains("\"qurey-media\": query-media is the nearest"));
         assert_eq!(refused("power-cut", &["policy"]), "\"policy\" is no argument: give KEY=VALUE");
         let policies = "policy=some: give one of none-survive, all-survive, random, choose";
         assert_eq!(refused("power-cut", &["policy=some"]), policies);
@@ -192,5 +297,38 @@ mod tests {
         assert!(refused("crash-arm", &["at=line-erased"]).contains("its parts, as KEY.PART=VALUE"));
         assert!(refused("crash-arm", &["at.step=lunch"]).contains("give one of doorbell-seen, "));
         assert!(refused("query-status", &["verbose=on"]).contains("there are none"));
+    }
+
+    #[test]
+    fn help_lists_every_command_and_describes_every_argument() {
+        let all = help(&schema(), None).expect("a list");
+        assert_eq!(all.lines().count(), COMMANDS.len());
+        assert!(all.lines().all(|line| line.len() > 25 && line.ends_with('.')), "{all}");
+        for row in &COMMANDS {
+            let text = help(&schema(), Some(row.name)).expect("known");
+            let properties = descend_names(&(row.arguments)().into());
+            assert!(properties.iter().all(|name| text.contains(&format!("  {name}"))), "{text}");
+        }
+        let fault = help(&schema(), Some("fault-add")).expect("known");
+        assert!(
+            fault.contains("\n  kind=unrecovered-read|bit-flips|program-failure|erase-failure, required\n"),
+            "{fault}"
+        );
+        assert!(
+            fault.contains(
+                "\n  nsid=NUMBER, required for kind=unrecovered-read, kind=bit-flips\n      The namespace.\n"
+            ),
+            "{fault}"
+        );
+        let arm = help(&schema(), Some("crash-arm")).expect("known");
+        assert!(arm.contains("\n  at.match.opcode=NUMBER|flush|write|read|"), "{arm}");
+        assert!(
+            help(&schema(), Some("crash-amr")).expect_err("unknown").to_string().contains("crash-arm is the nearest")
+        );
+    }
+
+    fn descend_names(schema: &Value) -> Vec<String> {
+        let objects = alternatives(schema).into_iter().filter_map(|place| place["properties"].as_object());
+        objects.flat_map(|properties| properties.keys().cloned()).collect()
     }
 }

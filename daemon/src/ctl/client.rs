@@ -1,6 +1,6 @@
 //! The other end of the control socket.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -8,9 +8,16 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use media::Nanoseconds;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use serde_json::{Map, Value, json};
 
 use crate::clock::Clock;
+
+/// How long a device may take to greet: it does so at once.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A longer greeting is none.
+const GREETING_BYTES: usize = 64 << 10;
 
 /// A connection over which capabilities were negotiated.
 pub struct Client {
@@ -31,16 +38,48 @@ impl Client {
     /// # Errors
     /// Nobody listens there, or somebody else.
     pub fn connect(path: &Path) -> anyhow::Result<Self> {
-        let stream = UnixStream::connect(path)
+        let stream = connect_in_time(path)
             .with_context(|| format!("no device is controlled at {} (serve --control makes it)", path.display()))?;
         let mut client = Self { stream: BufReader::new(stream) };
-        match client.line()? {
-            Some(greeting) if greeting.contains_key("QMP") => {}
-            Some(other) => bail!("{}", described(&other)),
-            None => bail!("{} does not speak QMP", path.display()),
+        let foreign = || format!("{} is no control socket of ours (serve --control makes one)", path.display());
+        let greeting = client.greeting().with_context(foreign)?;
+        if let Some(Value::String(package)) = greeting["QMP"]["version"].get("package")
+            && !package.starts_with("brownout ")
+        {
+            return Err(anyhow!("something else speaks QMP there: {greeting}").context(foreign()));
         }
         client.execute("qmp_capabilities", &json!({}))?;
         Ok(client)
+    }
+
+    /// Hears who is there. The device greets at once; what waits for us to speak first is a socket of another kind, and we leave it
+    /// before whoever it is meant for misses it.
+    fn greeting(&mut self) -> anyhow::Result<Value> {
+        let clock = Clock::new();
+        let mut said = Vec::new();
+        while !said.ends_with(b"\n") {
+            let left = PATIENCE.saturating_sub(Duration::from_nanos(clock.now().0));
+            if left.is_zero() || said.len() > GREETING_BYTES {
+                bail!("nobody greeted within two seconds, as a device does");
+            }
+            self.stream.get_ref().set_read_timeout(Some(left)).context("cannot wait for the device")?;
+            let heard = match self.stream.fill_buf() {
+                Ok([]) => bail!("whoever is there closed the connection without a greeting"),
+                Ok(heard) => heard.iter().position(|byte| *byte == b'\n').map_or(heard, |end| &heard[..=end]),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => continue,
+                Err(error) => return Err(error).context("cannot hear the device"),
+            };
+            said.extend_from_slice(heard);
+            let heard = heard.len();
+            self.stream.consume(heard);
+        }
+        self.stream.get_ref().set_read_timeout(None).context("cannot wait for the device")?;
+        let said = String::from_utf8_lossy(&said);
+        match serde_json::from_str::<Map<String, Value>>(&said) {
+            Ok(greeting) if greeting.contains_key("QMP") => Ok(Value::Object(greeting)),
+            Ok(other) if other.contains_key("error") => bail!("{}", described(&other)),
+            _ => bail!("it does not speak QMP: {}", said.trim_end()),
+        }
     }
 
     /// Executes a command, and waits for what comes of it.
@@ -103,6 +142,22 @@ impl Client {
         }
         serde_json::from_str(&line).with_context(|| format!("the device does not speak QMP: {}", line.trim_end()))
     }
+}
+
+/// Connects, and gives up where nobody takes connections.
+fn connect_in_time(path: &Path) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // It bounds connecting too: a process that stands still may have as many connections waiting as it can.
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(PATIENCE))?;
+    match rustix::net::connect(&socket, &address) {
+        Err(Errno::AGAIN) => {
+            return Err(io::Error::new(ErrorKind::TimedOut, "nobody took the connection within two seconds"));
+        }
+        connected => connected?,
+    }
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, None)?;
+    Ok(UnixStream::from(socket))
 }
 
 fn described(answer: &Map<String, Value>) -> String {

@@ -9,6 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Refusal;
+use super::opcode::Opcode;
 
 /// The name of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,19 +55,19 @@ pub struct CrashPoint {
     /// Which hit of the step or the match, from 1; the first if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     nth: Option<u64>,
-    /// At the so manieth step of any kind.
+    /// At the n-th step of any kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     any_step: Option<u64>,
-    /// When the so manieth command, of whatever queue, was fetched.
+    /// When the n-th command, of whatever queue, was fetched.
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<u64>,
-    /// When the so manieth command of an I/O queue was fetched.
+    /// When the n-th command of an I/O queue was fetched.
     #[serde(skip_serializing_if = "Option::is_none")]
     io_command: Option<u64>,
-    /// Before the so manieth page is programmed.
+    /// Before the n-th page is programmed.
     #[serde(skip_serializing_if = "Option::is_none")]
     program: Option<u64>,
-    /// Before the so manieth page of the deallocation journal is written.
+    /// Before the n-th page of the deallocation journal is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     journal: Option<u64>,
     /// By chance.
@@ -78,9 +79,9 @@ pub struct CrashPoint {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Matching {
-    /// The opcode: 1 is Write, 2 is Read, 8 is Write Zeroes.
+    /// The opcode, or the command's name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    opcode: Option<u8>,
+    opcode: Option<Opcode>,
     /// The namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     nsid: Option<u32>,
@@ -149,7 +150,7 @@ impl Matching {
             (None, Some(_)) => return Err(Refusal::new("match.blocks goes with match.lba")),
             (Some(lba), blocks) => Some(LbaRange::new(Lba(lba), counted("match.blocks", blocks.unwrap_or(1))?)),
         };
-        Ok(CommandMatch { opcode: self.opcode, namespace: self.nsid, range })
+        Ok(CommandMatch { opcode: self.opcode.map(|opcode| opcode.0), namespace: self.nsid, range })
     }
 }
 
@@ -168,7 +169,11 @@ impl From<Arming> for CrashPoint {
             Arming::Hit(step, nth) => Self { step: Some(StepName(step)), nth: Some(nth), ..none },
             Arming::Match(CommandMatch { opcode, namespace, range }, nth) => {
                 let (lba, blocks) = (range.map(|range| range.start.0), range.map(|range| range.blocks));
-                Self { matching: Some(Matching { opcode, nsid: namespace, lba, blocks }), nth: Some(nth), ..none }
+                Self {
+                    matching: Some(Matching { opcode: opcode.map(Opcode), nsid: namespace, lba, blocks }),
+                    nth: Some(nth),
+                    ..none
+                }
             }
             Arming::AnyStep(nth) => Self { any_step: Some(nth), ..none },
             Arming::Command(nth) => Self { command: Some(nth), ..none },
@@ -238,6 +243,18 @@ mod tests {
             let armed = arming(point.clone()).expect("possible");
             assert_eq!(serde_json::to_value(CrashPoint::from(armed)).expect("JSON"), point);
         }
+    }
+
+    #[test]
+    fn an_opcode_may_be_a_name() {
+        for (name, number) in [("flush", 0), ("write", 1), ("read", 2), ("write-zeroes", 8), ("copy", 0x19)] {
+            let matching = |opcode: Value| arming(json!({ "match": { "opcode": opcode } }));
+            assert_eq!(matching(json!(name)), matching(json!(number)));
+        }
+        let refused = |opcode: Value| arming(json!({ "match": { "opcode": opcode } })).expect_err("no opcode");
+        assert!(refused(json!("wirte")).contains("there is no command \"wirte\": give one of flush, write, "));
+        assert!(refused(json!(256)).contains("there is no opcode 256: give 0 to 255"));
+        assert!(refused(json!(true)).contains("an opcode from 0 to 255, or one of flush"));
     }
 
     #[test]

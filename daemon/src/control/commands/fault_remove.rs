@@ -6,12 +6,15 @@ use serde::{Deserialize, Serialize};
 use super::faults::{BLOCKS_MAX, Fault, UNREADABLE_BITS, place};
 use super::{Device, Execute, Refusal};
 
-/// Lifts a fault of the media that was not met yet, described as `query-faults` does, or all of them.
+/// Lifts a fault of the media that was not met yet, or all of them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRemove {
-    /// The fault; all faults if not given.
+    /// The fault, described as `query-faults` does.
     fault: Option<Fault>,
+    /// All faults.
+    #[serde(default)]
+    all: bool,
 }
 
 /// What was lifted.
@@ -27,7 +30,9 @@ impl Execute for FaultRemove {
 
     fn execute(self, device: &mut Device<'_>) -> Result<Removed, Refusal> {
         let removed = match self.fault {
-            None => return remove_all(device),
+            Some(_) if self.all => return Err(Refusal::new("give fault, or all=true, and not both")),
+            None if self.all => return remove_all(device),
+            None => return Err(Refusal::new("give fault, as `query-faults` shows it, or all=true")),
             Some(Fault::UnrecoveredRead { nsid, lba, blocks }) => lift(device, nsid, lba, blocks, UNREADABLE_BITS)?,
             Some(Fault::BitFlips { nsid, lba, blocks, bits }) => lift(device, nsid, lba, blocks, bits)?,
             Some(Fault::ProgramFailure { nth }) => u64::from(device.monitor()?.spare_program(nth)),

@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
-use super::{COMMANDS, Device, Execute, Refusal, written_schema};
+use super::{COMMANDS, Device, Execute, Refusal, no_such_command, written_schema};
 use crate::control::Event;
 
 /// What every command takes and gives, and every event, as JSON Schema.
@@ -45,9 +45,7 @@ impl Execute for QuerySchema {
             .map(|row| CommandDescription { name: row.name, arguments: (row.arguments)(), returns: (row.answer)() })
             .collect();
         match self.command {
-            Some(name) if commands.is_empty() => {
-                Err(Refusal::new(format!("there is no command `{name}`: `query-commands` lists those that there are")))
-            }
+            Some(name) if commands.is_empty() => Err(Refusal::new(no_such_command(&name))),
             _ => Ok(Description { commands, events: written_schema::<Event>() }),
         }
     }

@@ -55,7 +55,13 @@ fn media_faults_are_added_listed_and_removed() {
     peer.ask("fault-add", json!({ "kind": "bit-flips", "nsid": 1, "lba": 101, "bits": 1 }))
         .expect("a fault in its place");
     assert_eq!(peer.ask("query-faults", json!({})).expect("a list").as_array().map(Vec::len), Some(4));
-    assert_eq!(peer.ask("fault-remove", json!({})), Ok(json!({ "removed": 7 })));
+    for (vague, why) in [(json!({}), "or all=true"), (json!({ "all": false }), "or all=true")] {
+        assert!(peer.ask("fault-remove", vague).expect_err("nothing was named").contains(why));
+    }
+    let both = json!({ "all": true, "fault": erase });
+    assert!(peer.ask("fault-remove", both).expect_err("which of them?").contains("not both"));
+    assert_eq!(peer.ask("query-faults", json!({})).expect("a list").as_array().map(Vec::len), Some(4));
+    assert_eq!(peer.ask("fault-remove", json!({ "all": true })), Ok(json!({ "removed": 7 })));
     assert_eq!(peer.ask("query-faults", json!({})), Ok(json!([])));
 }
 
@@ -72,8 +78,17 @@ fn faults_that_cannot_be_are_refused_and_change_nothing() {
         (json!({ "kind": "program-failure", "nth": 0 }), "give 1 to"),
         (json!({ "kind": "program-failure", "nth": u64::MAX }), "give 1 to"),
         (json!({ "kind": "erase-failure", "plane": 16 }), "the planes are 0 to 15"),
-        (json!({ "kind": "slow-read" }), "unknown variant"),
-        (json!({ "kind": "program-failure", "nsid": 1 }), "unknown field"),
+        (json!({ "kind": "slow-read" }), "there is no choice `slow-read`: give `unrecovered-read`, `bit-flips`, "),
+        (json!({ "kind": "program-failure", "nsid": 1 }), "there is no argument `nsid`: give `nth`"),
+        (json!({ "lba": 1 }), "`kind` is missing"),
+        (
+            json!({ "kind": "bit-flips", "nsid": 1, "lba": "x", "bits": 1 }),
+            "string \"x\" will not do: give a whole number from 0",
+        ),
+        (
+            json!({ "kind": "bit-flips", "nsid": -1, "lba": 0, "bits": 1 }),
+            "integer `-1` will not do: give a whole number from 0 to 4294967295",
+        ),
     ] {
         let refused = peer.ask("fault-add", fault).expect_err("impossible");
         assert!(refused.contains(why), "{refused}");
@@ -145,7 +160,7 @@ fn a_crash_point_is_armed_shown_and_taken_back() {
         (json!({ "policy": "choose" }), "needs survivors"),
         (json!({ "seed": 1 }), "goes with policy=random only"),
         (json!({ "policy": "all-survive", "survivors": [] }), "go with policy=choose only"),
-        (json!({ "policy": "some-survive" }), "unknown variant"),
+        (json!({ "policy": "some-survive" }), "there is no choice `some-survive`"),
     ] {
         let refused = peer.ask("power-cut", words).expect_err("words that do not go together");
         assert!(refused.contains(why), "{refused}");
