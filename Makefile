@@ -1,7 +1,7 @@
 # The list of verbs. What a verb does stands in the scripts it calls.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint mutations fuzz soak guest doc figures bench bench-check profile prepush
+.PHONY: help demo test lint mutations mutants mutants-nightly fuzz soak guest doc figures bench bench-check profile prepush
 
 # Where rustup puts cargo when .ci/prepare had to install it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -37,6 +37,15 @@ lint: ## formatting, clippy, dependencies
 mutations: ## mistakes made on purpose in the drive, and how soon the power-cut simulator finds each
 	@.ci/prepare
 	cargo test --release --locked --package oracle --features mutations --test mutations -- --nocapture
+
+mutants: ## mistakes in FILES (or in those of spec-tests/mutants/nightly.txt), SAMPLE=100 of them by SEED=1, that no test notices
+	@.ci/prepare
+	cargo build --locked --package mutants
+	$(TARGET)/debug/mutants $(FILES) $(if $(SAMPLE),--sample $(SAMPLE)) --seed $(or $(SEED),1) \
+		--scratch $(TARGET)/mutants --at-least $(or $(AT_LEAST),0)
+
+mutants-nightly: ## other 300 of them each day; fails if the tests notice fewer than 95 of 100
+	$(MAKE) mutants SAMPLE=300 SEED=$$(date +%j) AT_LEAST=95
 
 fuzz: ## each fuzz target for SECONDS=600
 	@.ci/fuzz $(SECONDS)

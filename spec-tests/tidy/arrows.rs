@@ -24,6 +24,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     // It starts the binary and reads what the guest says; it links nothing of ours.
     ("guest-harness", &[]),
+    // It reads sources and runs tests; it links nothing of ours either.
+    ("mutants", &[]),
     (
         "bench",
         &["nvme-spec", "media", "controller", "nvme-host", "vfio", "vhost", "traces", "spec-tests", "guest-harness"],
