@@ -10,9 +10,9 @@ use vfio::message::{DmaMap, DmaUnmap, Errno};
 
 use crate::common::{Rig, memory_file};
 
-const PAGE: u64 = 4096;
+pub const PAGE: u64 = 4096;
 
-fn map(
+pub fn map(
     memory: &mut Memory,
     flags: u32,
     offset: u64,
@@ -24,7 +24,7 @@ fn map(
     memory.map(&DmaMap { flags, offset, address, length }, file)
 }
 
-fn unmap(memory: &mut Memory, flags: u32, address: u64, length: u64) -> Result<(), Errno> {
+pub fn unmap(memory: &mut Memory, flags: u32, address: u64, length: u64) -> Result<(), Errno> {
     memory.unmap(&DmaUnmap { argument_bytes: 24, flags, address, length })
 }
 

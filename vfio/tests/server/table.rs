@@ -1,0 +1,233 @@
+//! The table of mappings by itself: its limits and accounts, accesses of every kind at the edges of ranges, and what it says aloud.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use controller::dma::{DmaFault, GuestMemory};
+use vfio::Memory;
+use vfio::message::Errno;
+
+use crate::common::memory_file;
+use crate::memory::{PAGE, map, unmap};
+
+/// As `vfio::memory` has them.
+const SHARED_MAPS_MAX: u64 = 32_768;
+const SHARED_BYTES_MAX: u64 = 1 << 44;
+const RANGE_BYTES_MAX: u64 = 1 << 48;
+
+/// Two readable and writable pages from two files, then a page that may only be read, then a gap.
+fn two_pages_and_one_to_read() -> Memory {
+    let mut memory = Memory::default();
+    let files = [memory_file(PAGE), memory_file(PAGE), memory_file(PAGE)];
+    for (page, (flags, file)) in (0..).zip([3, 3, 1].into_iter().zip(&files)) {
+        map(&mut memory, flags, 0, page * PAGE, PAGE, Some(file)).expect("map");
+    }
+    memory
+}
+
+/// Makes the last page the one that was found last, so that an access elsewhere has to look.
+fn look_away(memory: &Memory) {
+    memory.read(2 * PAGE, &mut [0]).expect("it may be read");
+}
+
+#[test]
+fn exactly_so_many_maps_may_be_shared_however_they_come_and_go() {
+    let mut memory = Memory::default();
+    let file = memory_file(PAGE);
+    let share = |memory: &mut Memory, page: u64| map(memory, 3, 0, page * PAGE, PAGE, Some(&file));
+    for page in 0..SHARED_MAPS_MAX {
+        assert_eq!(share(&mut memory, page), Ok(()), "page {page}");
+    }
+    assert_eq!(share(&mut memory, SHARED_MAPS_MAX), Err(Errno::NOSPC));
+    map(&mut memory, 3, 0, SHARED_MAPS_MAX * PAGE, PAGE, None).expect("one that is not shared costs nothing");
+    unmap(&mut memory, 0, SHARED_MAPS_MAX * PAGE, PAGE).expect("unmap");
+    assert_eq!(share(&mut memory, SHARED_MAPS_MAX), Err(Errno::NOSPC), "and gives nothing back");
+    unmap(&mut memory, 0, 0, 2 * PAGE).expect("unmap two");
+    assert_eq!(memory.extent(), (32_766, 32_766 * PAGE));
+    assert_eq!([0, 1, SHARED_MAPS_MAX].map(|page| share(&mut memory, page)), [Ok(()), Ok(()), Err(Errno::NOSPC)]);
+    memory.clear();
+    assert_eq!(memory.extent(), (0, 0));
+    assert_eq!(share(&mut memory, 0), Ok(()), "nothing is left of the old ones");
+}
+
+#[test]
+fn exactly_so_many_bytes_may_be_shared() {
+    let mut memory = Memory::default();
+    let (file, page) = (memory_file(SHARED_BYTES_MAX + PAGE), memory_file(PAGE));
+    assert_eq!(map(&mut memory, 3, 0, 0, SHARED_BYTES_MAX + PAGE, Some(&file)), Err(Errno::NOSPC));
+    map(&mut memory, 3, 0, 0, SHARED_BYTES_MAX, Some(&file)).expect("as many as there may be");
+    assert_eq!(memory.extent(), (1, SHARED_BYTES_MAX));
+    assert_eq!(map(&mut memory, 3, 0, SHARED_BYTES_MAX, PAGE, Some(&page)), Err(Errno::NOSPC));
+    memory.clear();
+    map(&mut memory, 3, 0, SHARED_BYTES_MAX, PAGE, Some(&page)).expect("map");
+    assert_eq!(memory.extent(), (1, PAGE));
+}
+
+#[test]
+fn a_range_may_have_the_greatest_length_and_no_page_more() {
+    let mut memory = Memory::default();
+    assert_eq!(map(&mut memory, 3, 0, 0, RANGE_BYTES_MAX + PAGE, None), Err(Errno::INVAL));
+    assert_eq!(map(&mut memory, 3, 0, 0, RANGE_BYTES_MAX, None), Ok(()));
+    assert_eq!(memory.extent(), (1, 0), "what is not shared takes no bytes");
+}
+
+#[test]
+fn numbers_of_two_bytes_are_aligned_and_respect_permissions() {
+    let memory = two_pages_and_one_to_read();
+    assert_eq!(memory.store_u16(PAGE - 2, 0x0201), Ok(()));
+    assert_eq!(memory.load_u16(PAGE - 2), Ok(0x0201));
+    let mut bytes = [0; 2];
+    memory.read(PAGE - 2, &mut bytes).expect("read");
+    assert_eq!(bytes, [1, 2], "little-endian");
+    assert_eq!(memory.store_u16(PAGE - 1, 5), Err(DmaFault { address: PAGE - 1 }), "not aligned");
+    assert_eq!(memory.load_u16(PAGE - 1), Err(DmaFault { address: PAGE - 1 }), "not aligned");
+    assert_eq!(memory.load_u16(2 * PAGE), Ok(0));
+    assert_eq!(memory.store_u16(2 * PAGE, 5), Err(DmaFault { address: 2 * PAGE }), "read only");
+    assert_eq!(memory.load_u16(3 * PAGE), Err(DmaFault { address: 3 * PAGE }), "a gap");
+}
+
+#[test]
+fn numbers_of_four_and_eight_bytes_land_where_they_were_sent() {
+    let memory = two_pages_and_one_to_read();
+    assert_eq!((memory.store_u32(PAGE - 4, 7), memory.load_u32(PAGE - 4)), (Ok(()), Ok(7)));
+    assert_eq!(memory.store_u64(PAGE - 16, 0x0000_0009_0000_0008), Ok(()));
+    assert_eq!((memory.load_u32(PAGE - 16), memory.load_u32(PAGE - 12)), (Ok(8), Ok(9)));
+    for address in [PAGE + 2, PAGE + 4] {
+        assert_eq!(memory.store_u64(address, 1), Err(DmaFault { address }), "not aligned");
+    }
+    assert_eq!(memory.store_u32(PAGE + 2, 1), Err(DmaFault { address: PAGE + 2 }), "not aligned");
+}
+
+#[test]
+fn a_far_read_is_a_read() {
+    let memory = two_pages_and_one_to_read();
+    let content: Vec<u8> = (0..2 * 4096_u32).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
+    memory.write(0, &content).expect("write");
+    for (from, to) in [(0, 64), (4096, 8192), (4000, 4200), (0, 8192), (1, 4096)] {
+        let mut into = vec![0xee; to - from];
+        look_away(&memory);
+        assert_eq!(memory.read_far(from as u64, &mut into), Ok(()), "{from}..{to}");
+        memory.settle();
+        assert!(into == content[from..to], "{from}..{to}");
+    }
+    let mut into = [0; 64];
+    assert_eq!(
+        memory.read_far(3 * PAGE - 32, &mut into),
+        Err(DmaFault { address: 3 * PAGE - 32 }),
+        "runs into the gap"
+    );
+    let mut memory = memory;
+    map(&mut memory, 2, 0, 3 * PAGE, PAGE, Some(&memory_file(PAGE))).expect("map");
+    assert_eq!(memory.read_far(3 * PAGE, &mut into), Err(DmaFault { address: 3 * PAGE }), "may only be written");
+}
+
+#[test]
+fn pairs_go_across_ranges_and_nowhere_else() {
+    let memory = two_pages_and_one_to_read();
+    let pairs: Vec<[u64; 2]> = (0..4).map(|pair: u64| [(2 * pair + 1).to_le(), (2 * pair + 2).to_le()]).collect();
+    look_away(&memory);
+    assert_eq!(memory.store_pairs(PAGE - 32, &pairs), Ok(()));
+    let numbers: Vec<u32> = (0..8).map(|number| memory.load_u32(PAGE - 32 + 8 * number).expect("load")).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8]);
+    for address in [8, PAGE - 8] {
+        assert_eq!(memory.store_pairs(address, &pairs), Err(DmaFault { address }), "a pair is aligned as a whole");
+    }
+    assert_eq!(memory.load_u32(8), Ok(0), "nothing was written");
+    let last = 2 * PAGE - 16;
+    assert_eq!(memory.store_pairs(last, &pairs), Err(DmaFault { address: last }), "the rest may only be read");
+    assert_eq!(memory.load_u32(last), Ok(1), "what comes before is written");
+}
+
+#[test]
+fn memory_is_mapped_as_far_as_ranges_follow_each_other() {
+    let mut memory = two_pages_and_one_to_read();
+    assert!(memory.is_mapped(0, 2 * PAGE) && memory.is_mapped(PAGE - 1, 2) && memory.is_mapped(2 * PAGE - 1, 1));
+    assert!(!memory.is_mapped(0, 2 * PAGE + 1), "a page that may only be read is not");
+    assert!(!memory.is_mapped(2 * PAGE, 1) && !memory.is_mapped(3 * PAGE, 1));
+    map(&mut memory, 3, 0, 3 * PAGE, PAGE, None).expect("map");
+    assert!(!memory.is_mapped(3 * PAGE, 1), "nor is one that is not shared");
+    assert!(memory.is_mapped(5 * PAGE, 0), "nothing is everywhere");
+}
+
+#[test]
+fn the_generation_counts_every_change_and_nothing_else() {
+    let mut memory = Memory::default();
+    let file = memory_file(PAGE);
+    let first = memory.generation();
+    map(&mut memory, 3, 0, 0, PAGE, Some(&file)).expect("map");
+    memory.write(0, &[1]).expect("write");
+    assert_eq!(memory.generation(), first + 1);
+    assert!(map(&mut memory, 3, 0, 0, PAGE, Some(&file)).is_err() && unmap(&mut memory, 0, 1, PAGE).is_err());
+    assert_eq!(memory.generation(), first + 1, "what was refused changed nothing");
+    unmap(&mut memory, 0, 0, PAGE).expect("unmap");
+    assert_eq!(memory.generation(), first + 2);
+    memory.clear();
+    assert_eq!(memory.generation(), first + 3);
+}
+
+#[test]
+fn the_last_byte_of_a_file_counts_as_a_page_and_no_more() {
+    let mut memory = Memory::default();
+    let file = memory_file(PAGE + 1);
+    assert_eq!(map(&mut memory, 3, 0, 0, 3 * PAGE, Some(&file)), Err(Errno::INVAL));
+    assert_eq!(map(&mut memory, 3, PAGE, 0, 2 * PAGE, Some(&file)), Err(Errno::INVAL));
+    assert_eq!(map(&mut memory, 3, 0, 0, 2 * PAGE, Some(&file)), Ok(()));
+    assert_eq!(map(&mut memory, 3, PAGE, 2 * PAGE, PAGE, Some(&file)), Ok(()));
+    memory.write(2 * PAGE, b"same").expect("write");
+    let mut into = [0; 4];
+    memory.read(PAGE, &mut into).expect("read");
+    assert_eq!(&into, b"same", "both are the second page of the file");
+}
+
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panics here").extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The lines that are logged while `run` runs.
+fn logged(run: impl FnOnce()) -> Vec<String> {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, run);
+    let bytes = log.0.lock().expect("nobody panics here").clone();
+    String::from_utf8(bytes).expect("text").lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn main_memory_that_is_not_shared_is_complained_of_and_nothing_else_is() {
+    let mapped =
+        |flags: u32, address: u64| logged(|| map(&mut Memory::default(), flags, 0, address, PAGE, None).expect("map"));
+    let said = mapped(3, 0);
+    assert_eq!(said.len(), 1);
+    assert!(said[0].contains("share=on") && said[0].contains("bytes=4096") && said[0].contains("times=1"), "{said:?}");
+    assert_eq!(mapped(2, 0).len(), 1, "may be written");
+    assert!(mapped(1, 0).is_empty(), "firmware flash may not");
+    assert!(mapped(3, PAGE).is_empty(), "a frame buffer lies elsewhere");
+    let shared = logged(|| map(&mut Memory::default(), 3, 0, 0, PAGE, Some(&memory_file(PAGE))).expect("map"));
+    assert!(shared.is_empty());
+}
+
+#[test]
+fn an_access_to_memory_that_is_not_shared_or_vanished_is_said_with_its_address() {
+    let mut memory = Memory::default();
+    let file = memory_file(PAGE);
+    map(&mut memory, 3, 0, PAGE, PAGE, None).expect("map");
+    map(&mut memory, 3, 0, 2 * PAGE, PAGE, Some(&file)).expect("map");
+    let said = logged(|| assert!(memory.read(PAGE + 8, &mut [0]).is_err()));
+    assert!(said.len() == 1 && said[0].contains("share=on") && said[0].contains("0x1008"), "{said:?}");
+    assert!(logged(|| assert!(memory.read(0, &mut [0]).is_err())).is_empty(), "nobody said that there is something");
+    rustix::fs::ftruncate(&file, 0).expect("cut");
+    let said = logged(|| assert_eq!(memory.load_u32(2 * PAGE + 4), Err(DmaFault { address: 2 * PAGE + 4 })));
+    assert!(said.len() == 1 && said[0].contains("vanished") && said[0].contains("0x2004"), "{said:?}");
+}
