@@ -238,6 +238,37 @@ mod tests {
         ]
     }
 
+    /// What the short way asks instead of taking its turn.
+    #[test]
+    fn a_range_may_meet_what_is_held_there_and_nothing_far_away() {
+        let mut order = Order::default();
+        let range = |start, blocks| LbaRange::new(Lba(start), blocks);
+        let (held, far) = (range(1000, 8), range(9000, 8));
+        assert!(order.is_idle() && !order.may_meet(VolumeId(0), held));
+        let claim = |ranges| Claim { volume: VolumeId(0), exclusive: 0, ranges };
+        assert!(order.enter(Token(3), &claim(&[held])));
+        assert!(order.may_meet(VolumeId(0), range(1007, 1)) && order.may_meet(VolumeId(0), range(990, 11)));
+        assert!(!order.is_idle() && !order.may_meet(VolumeId(0), far) && !order.may_meet(VolumeId(1), held));
+        order.leave(Token(3));
+        assert!(order.is_idle() && !order.may_meet(VolumeId(0), held));
+    }
+
+    #[test]
+    fn who_is_made_ready_is_ready_once_and_not_when_it_has_left() {
+        let mut order = Order::default();
+        let claim = Claim { volume: VolumeId(0), exclusive: 1, ranges: &[LbaRange::new(Lba(0), 1)] };
+        assert!(order.enter(Token(0), &claim) && !order.enter(Token(1), &claim));
+        assert!(!order.has_ready());
+        order.make_ready(Token(0));
+        assert!(order.has_ready());
+        assert_eq!((order.next_ready(), order.next_ready(), order.has_ready()), (Some(Token(0)), None, false));
+        order.make_ready(Token(0));
+        order.leave(Token(0));
+        assert_eq!((order.next_ready(), order.next_ready()), (Some(Token(1)), None), "the other's turn has come");
+        order.clear();
+        assert!(order.is_idle() && order.enter(Token(1), &claim), "everybody is forgotten");
+    }
+
     proptest! {
         /// A command is under way exactly when nothing that came before it, and is still there, conflicts with it: so nothing that
         /// conflicts is under way together, and nobody is passed by a later one or forgotten.

@@ -279,3 +279,226 @@ impl Interrupts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MICROSECOND: u64 = 1_000;
+
+    /// Interrupts of four vectors, and how many entries the host has not taken of each.
+    struct Bench {
+        interrupts: Interrupts,
+        unseen: [u32; 4],
+    }
+
+    impl Bench {
+        fn new(mode: InterruptMode) -> Self {
+            let mut interrupts = Interrupts::new(4);
+            interrupts.set_mode(mode);
+            Self { interrupts, unseen: [0; 4] }
+        }
+
+        fn complete(&mut self, at: u64, vector: u16, count: u32) {
+            self.unseen[usize::from(vector)] += count;
+            self.interrupts.raise(Nanoseconds(at), vector, count, vector == 0);
+        }
+
+        fn deliver(&mut self, at: u64) -> Vec<Effect> {
+            let mut effects = Vec::new();
+            let unseen = self.unseen;
+            let of = |vector: Option<u16>| vector.map_or(unseen.iter().sum(), |vector| unseen[usize::from(vector)]);
+            self.interrupts.deliver(Nanoseconds(at), of, &mut effects);
+            effects
+        }
+
+        /// Which vectors have sent a message.
+        fn messages(&mut self, at: u64) -> Vec<u16> {
+            let vector = |effect| match effect {
+                Effect::Message { vector } => vector,
+                other => panic!("{other:?} is no message"),
+            };
+            self.deliver(at).into_iter().map(vector).collect()
+        }
+
+        fn due(&self) -> Option<u64> {
+            self.interrupts.next_event().map(|at| at.0)
+        }
+
+        /// Feature 08h.
+        fn coalesce(&mut self, threshold_z: u8, time: u8) {
+            self.interrupts.set_coalescing(u32::from_le_bytes([threshold_z, time, 0, 0]));
+        }
+    }
+
+    #[test]
+    fn a_message_is_sent_once_and_only_for_what_the_host_has_not_taken() {
+        let mut bench = Bench::new(InterruptMode::MsiX);
+        assert_eq!((bench.messages(5), bench.due()), (vec![], None));
+        bench.complete(10, 2, 1);
+        assert!(!bench.interrupts.awaits_heads());
+        assert_eq!((bench.messages(10), bench.messages(10), bench.due()), (vec![2], vec![], None));
+        bench.unseen[2] = 0;
+        bench.complete(20, 3, 1);
+        bench.unseen[3] = 0;
+        assert_eq!((bench.messages(20), bench.due()), (vec![], None), "it looked by itself");
+        bench.complete(30, 9 % 4, 1);
+        bench.interrupts.raise(Nanoseconds(30), 9, 1, false);
+        assert_eq!(bench.messages(30), [1], "there is no vector 9");
+    }
+
+    #[test]
+    fn what_comes_while_the_host_has_not_answered_waits_for_it_or_for_200_microseconds() {
+        let mut bench = Bench::new(InterruptMode::MsiX);
+        bench.complete(0, 1, 1);
+        assert_eq!(bench.messages(0), [1]);
+        bench.complete(10 * MICROSECOND, 1, 1);
+        assert_eq!(bench.messages(10 * MICROSECOND), [] as [u16; 0]);
+        assert!(bench.interrupts.awaits_heads());
+        assert_eq!(bench.due(), Some(200 * MICROSECOND));
+        assert_eq!(bench.messages(200 * MICROSECOND - 1), [] as [u16; 0]);
+        assert_eq!(bench.messages(200 * MICROSECOND), [1]);
+        bench.complete(210 * MICROSECOND, 1, 1);
+        assert_eq!(bench.messages(210 * MICROSECOND), [] as [u16; 0]);
+        bench.unseen[1] -= 2;
+        // It took two at once, so a second is waited for: six times the usual gap, which is ((0 + 10) / 2 + 200) / 2 by now.
+        assert_eq!(bench.messages(211 * MICROSECOND), [] as [u16; 0]);
+        assert_eq!(bench.due(), Some(210 * MICROSECOND + 6 * 102_500));
+        assert_eq!(bench.messages(825 * MICROSECOND - 1), [] as [u16; 0]);
+        assert_eq!(bench.messages(825 * MICROSECOND), [1]);
+    }
+
+    #[test]
+    fn the_admin_queue_is_never_held_back() {
+        let mut bench = Bench::new(InterruptMode::MsiX);
+        bench.coalesce(9, 200);
+        bench.complete(0, 0, 1);
+        assert_eq!(bench.messages(0), [0]);
+        bench.complete(5, 0, 1);
+        assert_eq!((bench.due(), bench.messages(5)), (Some(5), vec![0]), "though the first is not answered");
+    }
+
+    /// NVMe Base 2.1 section 5.1.25.2.5: a message when there are as many as the threshold, or when the time is over.
+    #[test]
+    fn coalescing_waits_for_the_threshold_or_the_time() {
+        let mut bench = Bench::new(InterruptMode::MsiX);
+        bench.coalesce(2, 3);
+        bench.complete(0, 1, 2);
+        assert_eq!((bench.messages(299 * MICROSECOND), bench.due()), (vec![], Some(300 * MICROSECOND)));
+        assert_eq!(bench.messages(300 * MICROSECOND), [1], "three times 100 microseconds");
+        bench.unseen[1] = 0;
+        bench.complete(600 * MICROSECOND, 1, 2);
+        assert_eq!(bench.messages(600 * MICROSECOND), [] as [u16; 0]);
+        bench.complete(610 * MICROSECOND, 1, 1);
+        assert_eq!(bench.messages(610 * MICROSECOND), [1], "three of them");
+    }
+
+    #[test]
+    fn no_threshold_or_no_time_is_no_coalescing_and_a_vector_can_be_exempt() {
+        for (threshold_z, time) in [(0, 3), (3, 0)] {
+            let mut bench = Bench::new(InterruptMode::MsiX);
+            bench.coalesce(threshold_z, time);
+            bench.complete(0, 1, 1);
+            assert_eq!(bench.messages(0), [1], "{threshold_z} {time}");
+        }
+        let mut bench = Bench::new(InterruptMode::MsiX);
+        bench.coalesce(3, 3);
+        *bench.interrupts.immediate_mut(1).expect("it exists") = true;
+        assert!(bench.interrupts.immediate_mut(4).is_none());
+        bench.complete(7, 1, 1);
+        bench.complete(7, 2, 1);
+        assert_eq!(bench.messages(7), [1]);
+    }
+
+    /// A host that took many at once gets its next message when as many came again, or when it pauses.
+    #[test]
+    fn a_host_that_takes_many_at_once_is_told_of_as_many_again() {
+        let mut bench = Bench::new(InterruptMode::MsiX);
+        bench.complete(0, 1, 4);
+        assert_eq!(bench.messages(0), [1]);
+        bench.unseen[1] = 0;
+        bench.complete(100 * MICROSECOND, 1, 1);
+        let early = bench.messages(100 * MICROSECOND);
+        bench.complete(110 * MICROSECOND, 1, 1);
+        bench.complete(110 * MICROSECOND, 1, 1);
+        bench.complete(110 * MICROSECOND, 1, 1);
+        assert_eq!((early, bench.messages(110 * MICROSECOND)), (vec![1], vec![]), "the first gap is not known");
+        bench.unseen[1] = 0;
+        assert_eq!(bench.messages(111 * MICROSECOND), [] as [u16; 0]);
+        assert_eq!(bench.due(), None);
+    }
+
+    #[test]
+    fn no_message_waits_longer_than_a_millisecond() {
+        let mut bench = Bench::new(InterruptMode::MsiX);
+        bench.complete(0, 1, 16);
+        assert_eq!(bench.messages(0), [1]);
+        bench.unseen[1] = 0;
+        let mut told = Vec::new();
+        // A steady host, slower than would fill a batch.
+        for at in (1..=40).map(|n| n * 150 * MICROSECOND) {
+            bench.complete(at, 1, 1);
+            if bench.messages(at) == [1] {
+                told.push(at);
+                bench.unseen[1] = 0;
+            }
+            assert!(bench.due().is_none_or(|due| due <= at + 1_000 * MICROSECOND), "{at}: {:?}", bench.due());
+        }
+        assert!(told.windows(2).all(|pair| pair[1] - pair[0] <= 1_150 * MICROSECOND) && told.len() > 3, "{told:?}");
+    }
+
+    #[test]
+    fn the_pin_follows_what_is_unseen_and_the_mask() {
+        let mut bench = Bench::new(InterruptMode::Pin);
+        let level = |asserted| vec![Effect::Pin { asserted }];
+        bench.complete(0, 1, 1);
+        assert_eq!((bench.deliver(0), bench.deliver(1)), (level(true), vec![]));
+        assert!(bench.interrupts.asserted() && bench.due().is_none());
+        bench.interrupts.change_mask(0b11, 0);
+        assert_eq!((bench.interrupts.mask(), bench.deliver(2)), (0b11, level(false)));
+        bench.interrupts.change_mask(0, 0b01);
+        assert_eq!(
+            (bench.interrupts.mask(), bench.deliver(3)),
+            (0b10, level(true)),
+            "other vectors' bits are not the pin's"
+        );
+        bench.unseen[1] = 0;
+        assert_eq!((bench.deliver(4), bench.interrupts.asserted()), (level(false), false));
+        bench.complete(5, 1, 1);
+        assert_eq!(bench.deliver(5), level(true));
+        bench.interrupts.set_mode(InterruptMode::MsiX);
+        assert_eq!(
+            (bench.interrupts.mode(), bench.deliver(6)),
+            (InterruptMode::MsiX, level(false)),
+            "nothing is pending"
+        );
+        bench.interrupts.change_mask(0b100, 0);
+        assert_eq!(bench.interrupts.mask(), 0b10, "messages have no mask here (B18)");
+    }
+
+    #[test]
+    fn a_reset_leaves_nothing() {
+        let mut bench = Bench::new(InterruptMode::Pin);
+        bench.coalesce(3, 3);
+        bench.complete(0, 1, 1);
+        bench.interrupts.change_mask(0b10, 0);
+        assert_eq!(bench.deliver(0).len(), 1);
+        bench.complete(0, 1, 1);
+        let mut effects = Vec::new();
+        bench.interrupts.reset(&mut effects);
+        assert_eq!((effects, bench.interrupts.mask(), bench.due()), (vec![Effect::Pin { asserted: false }], 0, None));
+        bench.interrupts.set_mode(InterruptMode::MsiX);
+        bench.complete(1, 1, 1);
+        assert_eq!(bench.messages(1), [1], "no coalescing is left");
+    }
+
+    #[test]
+    fn a_completion_queue_names_a_vector_that_exists() {
+        let mut bench = Bench::new(InterruptMode::MsiX);
+        let bad = Err(Status::INVALID_INTERRUPT_VECTOR);
+        assert_eq!([0, 3, 4].map(|vector| bench.interrupts.check_vector(vector)), [Ok(()), Ok(()), bad]);
+        bench.interrupts.set_mode(InterruptMode::Pin);
+        assert_eq!([0, 1].map(|vector| bench.interrupts.check_vector(vector)), [Ok(()), bad]);
+        assert_eq!(Interrupts::new(0).check_vector(0), Ok(()), "there is always one");
+    }
+}

@@ -189,3 +189,118 @@ impl CompletionQueue {
         if to >= from { to - from } else { to + self.entries - from }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dma::FlatMemory;
+
+    /// An entry that can be told from others, without its phase.
+    fn entry(number: u64) -> [u64; 2] {
+        [number.to_le(), (number << 32).to_le()]
+    }
+
+    /// The number and the phase of the entry that lies in a slot.
+    fn written(memory: &FlatMemory, slot: usize) -> (u64, bool) {
+        let bytes = memory.bytes();
+        let number = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("eight bytes"));
+        (number(slot * COMPLETION_BYTES), number(slot * COMPLETION_BYTES + 8) & PHASE != 0)
+    }
+
+    /// Head, tail, phase and reserved slots, as they are shown; and the free slots.
+    fn account(queue: &CompletionQueue) -> (u32, u32, bool, u32, usize) {
+        let state = queue.state(5);
+        assert_eq!((state.id, state.entries), (5, 4));
+        (state.head, state.tail, state.phase, state.reserved, queue.free())
+    }
+
+    #[test]
+    fn each_slot_is_free_or_held_or_holds_an_entry() {
+        let memory = FlatMemory::new(vec![0; 4 * COMPLETION_BYTES]);
+        let mut queue = CompletionQueue::new(0, 4, 3, true);
+        assert_eq!(account(&queue), (0, 0, true, 0, 3), "one slot stays empty");
+        assert!(queue.reserve() && queue.reserve());
+        assert_eq!(account(&queue), (0, 0, true, 2, 1));
+        queue.release();
+        assert_eq!(account(&queue), (0, 0, true, 1, 2));
+        queue.push(entry(10), 70);
+        let waiting = queue.hold(2, 71);
+        waiting.extend([entry(11), entry(12)]);
+        assert_eq!(account(&queue), (0, 0, true, 3, 0));
+        assert!(!queue.reserve(), "none is free");
+        assert_eq!(
+            (69..74).map(|ordinal| queue.awaits_writing(ordinal)).collect::<Vec<_>>(),
+            [false, true, true, true, false]
+        );
+        assert_eq!((queue.publish(&memory, None), queue.unseen()), (Ok(3), 3));
+        assert_eq!(account(&queue), (0, 3, true, 0, 0));
+        assert!(!queue.awaits_writing(71));
+        assert_eq!([0, 1, 2].map(|slot| written(&memory, slot)), [(10, true), (11, true), (12, true)]);
+    }
+
+    #[test]
+    fn entries_go_around_the_end_with_the_other_phase() {
+        let memory = FlatMemory::new(vec![0; 4 * COMPLETION_BYTES]);
+        let mut queue = CompletionQueue::new(0, 4, 0, true);
+        queue.hold(3, 1).extend([entry(1), entry(2), entry(3)]);
+        assert_eq!(queue.publish(&memory, None), Ok(3));
+        queue.ring(2).expect("between head and tail");
+        queue.hold(2, 4).extend([entry(4), entry(5)]);
+        assert_eq!((queue.publish(&memory, None), queue.unseen()), (Ok(2), 3));
+        assert_eq!(account(&queue), (2, 1, false, 0, 0));
+        assert_eq!([3, 0, 1].map(|slot| written(&memory, slot)), [(4, true), (5, false), (2, true)]);
+        queue.ring(1).expect("around the end");
+        assert_eq!((account(&queue), queue.unseen(), queue.head()), ((1, 1, false, 0, 3), 0, 1));
+    }
+
+    #[test]
+    fn a_head_is_taken_up_to_the_tail_and_no_further() {
+        let memory = FlatMemory::new(vec![0; 4 * COMPLETION_BYTES]);
+        let mut queue = CompletionQueue::new(0, 4, 0, true);
+        queue.hold(2, 1).extend([entry(1), entry(2)]);
+        assert_eq!(queue.publish(&memory, None), Ok(2));
+        for head in [3, 4, u16::MAX] {
+            assert_eq!(queue.ring(head), Err(BadDoorbell::BadValue), "{head}");
+        }
+        assert_eq!((queue.ring(1), queue.ring(0)), (Ok(()), Err(BadDoorbell::BadValue)), "never back");
+        assert_eq!(account(&queue), (1, 2, true, 0, 2));
+        assert_eq!((queue.ring(1), queue.ring(2)), (Ok(()), Ok(())));
+        assert_eq!(account(&queue), (2, 2, true, 0, 3));
+    }
+
+    #[test]
+    fn answers_whose_memory_is_gone_stay_and_those_before_them_do_not() {
+        // Slots 0 and 1 are there.
+        let memory = FlatMemory::new(vec![0; 2 * COMPLETION_BYTES]);
+        let mut queue = CompletionQueue::new(0, 4, 0, true);
+        queue.hold(3, 20).extend([entry(1), entry(2), entry(3)]);
+        assert!(matches!(queue.publish(&memory, None), Err((2, _))));
+        assert_eq!((account(&queue), queue.unseen()), ((0, 2, true, 1, 0), 2));
+        assert!(!queue.awaits_writing(21) && queue.awaits_writing(22));
+        assert!(matches!(queue.publish(&memory, None), Err((0, _))), "nothing more");
+        assert_eq!([0, 1].map(|slot| written(&memory, slot)), [(1, true), (2, true)]);
+    }
+
+    #[test]
+    fn each_entry_is_told_of_before_the_next_is_written() {
+        let memory = FlatMemory::new(vec![0; 4 * COMPLETION_BYTES]);
+        let mut queue = CompletionQueue::new(0, 4, 0, true);
+        queue.hold(3, 1).extend([entry(1), entry(2), entry(3)]);
+        let seen = std::cell::RefCell::new(Vec::new());
+        let each = || seen.borrow_mut().push((0..4).filter(|slot| written(&memory, *slot).1).count());
+        assert_eq!(queue.publish(&memory, Some(&each)), Ok(3));
+        assert_eq!(*seen.borrow(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_queue_holds_two_commands_from_three_entries_on() {
+        let holds_two = |entries| CompletionQueue::new(0, entries, 0, true).holds_two();
+        assert_eq!([2, 3, 4, 65536].map(holds_two), [false, true, true, true]);
+    }
+
+    #[test]
+    fn a_vector_is_raised_only_with_interrupts() {
+        assert_eq!(CompletionQueue::new(0, 2, 7, true).vector(), Some(7));
+        assert_eq!(CompletionQueue::new(0, 2, 7, false).vector(), None);
+    }
+}

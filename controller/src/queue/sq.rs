@@ -233,4 +233,61 @@ mod tests {
         assert_eq!(queue.head(), 7);
         assert_eq!(taken(&mut queue, &memory), [107, 100]);
     }
+
+    /// What the short way sees of a queue: commands that are looked at and then taken together.
+    #[test]
+    fn entries_taken_together_say_where_the_head_was_behind_each() {
+        let memory = FlatMemory::new(vec![0; 8 * COMMAND_BYTES]);
+        let mut queue = SubmissionQueue::new(0, 8, 1);
+        (0..8).zip(100..).for_each(|(index, cid)| put(&memory, index, cid));
+        queue.ring(5).expect("inside");
+        assert_eq!(queue.look(&memory, 3).len(), 3);
+        assert_eq!(queue.take(2).collect::<Vec<_>>(), [(100, 1), (101, 2)]);
+        assert_eq!((queue.head(), queue.is_empty()), (2, false));
+        queue.ring(2 + 8 - 3).expect("inside");
+        assert_eq!(queue.look(&memory, 8).len(), 3, "what was read together");
+        assert_eq!(queue.take(3).collect::<Vec<_>>(), [(102, 3), (103, 4), (104, 5)]);
+        queue.ring(2).expect("around the end");
+        let shown: Vec<u16> = queue.look(&memory, 8).iter().map(|entry| entry.cid.get()).collect();
+        assert_eq!(shown, [105, 106, 107], "up to the end of the queue's memory");
+        assert_eq!(queue.take(3).collect::<Vec<_>>(), [(105, 6), (106, 7), (107, 0)]);
+        assert_eq!((queue.head(), queue.tail()), (0, 2));
+        assert_eq!(queue.look(&memory, 8).len(), 2);
+        assert_eq!(queue.take(2).collect::<Vec<_>>(), [(100, 1), (101, 2)]);
+        assert!(queue.is_empty() && queue.look(&memory, 8).is_empty());
+    }
+
+    #[test]
+    fn the_head_of_the_largest_queue_comes_round_to_zero() {
+        const ENTRIES: usize = 65536;
+        let memory = FlatMemory::new(vec![0; ENTRIES * COMMAND_BYTES]);
+        let mut queue = SubmissionQueue::new(0, 65536, 1);
+        put(&memory, ENTRIES - 1, 9);
+        queue.ring(u16::MAX).expect("inside");
+        assert_eq!(taken(&mut queue, &memory).len(), ENTRIES - 1);
+        assert_eq!(queue.head(), u16::MAX);
+        queue.ring(0).expect("around the end");
+        assert_eq!(queue.look(&memory, 32).len(), 1);
+        assert_eq!(queue.take(1).collect::<Vec<_>>(), [(9, 0)]);
+        assert_eq!((queue.head(), queue.state(4).head), (0, 0));
+    }
+
+    #[test]
+    fn a_tail_lies_inside_the_queue() {
+        let mut queue = SubmissionQueue::new(0, 8, 1);
+        assert_eq!(queue.ring(8), Err(BadDoorbell::BadValue));
+        assert_eq!((queue.ring(7), queue.tail(), queue.is_empty()), (Ok(()), 7, false));
+        assert_eq!((queue.ring(0), queue.is_empty()), (Ok(()), true));
+    }
+
+    #[test]
+    fn entries_are_read_where_they_lie_and_so_many_at_a_time() {
+        let memory = FlatMemory::new(vec![0; 66 * COMMAND_BYTES]);
+        let mut queue = SubmissionQueue::new(2 * COMMAND_BYTES as u64, 64, 1);
+        (2..66).zip(0..).for_each(|(index, cid)| put(&memory, index, cid));
+        queue.ring(63).expect("inside");
+        assert_eq!(queue.look(&memory, 64).len(), AHEAD_MAX);
+        let cids = taken(&mut queue, &memory);
+        assert_eq!(cids, (0..63).collect::<Vec<_>>());
+    }
 }
