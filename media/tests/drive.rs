@@ -8,7 +8,7 @@ use media::ftl::line::VictimPolicy;
 use media::ftl::write::unit_amplification;
 use media::geometry::GeometryConfig;
 use media::nand::timing::NandTimes;
-use media::power::{Arming, CutPolicy, Random, Step, VolatileEntry};
+use media::power::{Arming, CutPolicy, Mark, Random, Step, VolatileEntry};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, SsdStatus, VolumeConfig};
 use media::store::{ImageStore, MemoryStore, Store, TwinDisk};
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Submitted, Token, VolumeId};
@@ -158,6 +158,29 @@ fn neighbouring_units_are_handed_over_in_one_piece() {
     assert_eq!(write(&mut ssd, 0, 64, 9, false), Ok(()));
     assert_eq!(read(&mut ssd, 3, 50).0, [(0, 50 * 512, 9)]);
     assert_eq!(read(&mut ssd, 60, 20).0, [(0, 4 * 512, 9), (4 * 512, 16 * 512, 0)]);
+}
+
+/// The short way has one of its own for a whole unit.
+#[test]
+fn an_ordinary_write_puts_its_blocks_where_they_belong_whatever_part_of_units_they_are() {
+    let mut config = config(16 << 10, 4096);
+    config.power_atomic_bytes = 64 << 10;
+    let mut ssd = drive(&config);
+    let mut expected = [0; 16];
+    let mut byte = 0;
+    let mut host = 0;
+    for (offset, length) in (0..8).flat_map(|offset| (1..=8).map(move |length| (offset, length))) {
+        byte += 1;
+        host += length as u64 * 4096;
+        let range = LbaRange::new(Lba(offset as u64), length as u64);
+        let ordinary = ssd.ordinary(Nanoseconds(0)).expect("nothing is armed");
+        assert_eq!(ordinary.write(Mark::new(1, 2, 3), VolumeId(0), range, &mut Fill(byte)), Some(Ok(())));
+        expected[offset..offset + length].fill(byte);
+        let found: Vec<u8> = (0..16).map(|lba| read(&mut ssd, lba, 1).0[0].2).collect();
+        assert_eq!(found, expected, "{length} blocks at {offset}");
+    }
+    assert_eq!(submit(&mut ssd, Request::Flush), Ok(()));
+    assert_eq!(ssd.status().ledger.host, host);
 }
 
 #[test]

@@ -439,3 +439,60 @@ impl<S: Store> Ftl<S> {
         !self.read_only
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::geometry::GeometryConfig;
+    use crate::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
+    use crate::store::MemoryStore;
+    use crate::volume::{Fault, Media, Request, Source, Submitted, Token, VolumeId};
+    use crate::{Lba, LbaRange, Nanoseconds};
+
+    struct Zeroes;
+
+    impl Source for Zeroes {
+        fn fill(&mut self, _offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+            into.fill(0);
+            Ok(())
+        }
+    }
+
+    fn config() -> SsdConfig {
+        let user_bytes = 1024 * 4096;
+        SsdConfig {
+            geometry: GeometryConfig {
+                channels: 2,
+                dies_per_channel: 1,
+                planes_per_die: 1,
+                pages_per_block: 32,
+                page_bytes: 4096,
+                unit_bytes: 4096,
+                user_bytes,
+                spare_per_million_of_user: 250_000,
+                replacement_blocks_per_plane: 2,
+                factory_bad_blocks: 0,
+                metadata_bytes_per_unit: 0,
+            },
+            volumes: vec![VolumeConfig::new(4096, 0, user_bytes / 4096)],
+            cache: CacheConfig { bytes: 16 * 4096, open_units: 0, ..CacheConfig::default() },
+            power_atomic_bytes: 4096,
+            ..SsdConfig::default()
+        }
+    }
+
+    #[test]
+    fn a_line_is_needed_just_when_the_open_one_has_too_few_slots() {
+        let config = config();
+        let geometry = config.checked().expect("a configuration");
+        let mut ssd = Ssd::create(config, MemoryStore::new(&geometry)).expect("a drive");
+        assert!(ssd.ftl().needs_line(1), "no line is open");
+        let line = u64::from(geometry.units_per_line);
+        for blocks in [1, line - 2] {
+            let range = LbaRange::new(Lba(0), blocks);
+            let request = Request::Write { range, from: &mut Zeroes, force: false };
+            assert_eq!(ssd.submit(Nanoseconds(0), Token(1), VolumeId(0), request), Submitted::Done(Ok(())));
+            let left = geometry.units_per_line - ssd.ftl().streams[super::HOST].next;
+            assert!(!ssd.ftl().needs_line(left) && ssd.ftl().needs_line(left + 1), "{left} slots are left");
+        }
+    }
+}
