@@ -101,3 +101,92 @@ fn push_page(segments: &mut Vec<Segment>, address: u64, length: u64, page: u64) 
 fn to_index(length: u64) -> usize {
     usize::try_from(length).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dma::FlatMemory;
+
+    const SHIFT: u32 = 12;
+    const PAGE: u64 = 1 << SHIFT;
+
+    /// Memory of four pages with these list entries at these places.
+    fn memory(lists: &[(u64, &[u64])]) -> FlatMemory {
+        let memory = FlatMemory::new(vec![0xff; 4 * 4096]);
+        for (at, entries) in lists {
+            for (entry, place) in entries.iter().zip((*at..).step_by(8)) {
+                memory.write(place, &entry.to_le_bytes()).expect("it lies inside");
+            }
+        }
+        memory
+    }
+
+    /// Address and length of each piece.
+    fn pieces(memory: &FlatMemory, prp1: u64, prp2: u64, length: u64) -> Result<Vec<(u64, u64)>, Status> {
+        let mut segments = vec![Segment { address: 1, length: 1 }];
+        let length = usize::try_from(length).expect("a length");
+        resolve(memory, PrpEntries { prp1, prp2 }, length, SHIFT, &mut segments)?;
+        Ok(segments.iter().map(|segment| (segment.address, segment.length as u64)).collect())
+    }
+
+    #[test]
+    fn the_first_entry_goes_to_the_end_of_its_page_and_the_second_is_a_page() {
+        let none = memory(&[]);
+        let far = 0x9000_0000;
+        assert_eq!(pieces(&none, far + 4, 7, PAGE - 4), Ok(vec![(far + 4, PAGE - 4)]), "the second is not looked at");
+        assert_eq!(pieces(&none, far + 4, 0, PAGE), Ok(vec![(far + 4, PAGE - 4), (0, 4)]));
+        assert_eq!(pieces(&none, far, far + PAGE, 2 * PAGE), Ok(vec![(far, 2 * PAGE)]), "neighbours are one");
+        assert_eq!(pieces(&none, far, far + 9 * PAGE, 2 * PAGE), Ok(vec![(far, PAGE), (far + 9 * PAGE, PAGE)]));
+        for (prp1, prp2) in [(far + 1, 0), (far + 2, 0), (far, 4), (far, far + 2048)] {
+            assert_eq!(pieces(&none, prp1, prp2, 2 * PAGE), Err(Status::INVALID_PRP_OFFSET), "{prp1:x} {prp2:x}");
+        }
+    }
+
+    #[test]
+    fn a_list_begins_at_any_quadword_and_its_last_entry_in_a_page_leads_on() {
+        let far = |page: u64| 0x9000_0000 + 2 * page * PAGE;
+        let whole = |count: u64| (0..count).map(|page| (far(page), PAGE)).collect::<Vec<_>>();
+        let short = memory(&[(8, &[far(1), far(2)])]);
+        assert_eq!(pieces(&short, far(0), 8, 3 * PAGE), Ok(whole(3)));
+        let mut cut = whole(3);
+        cut[2].1 = 4;
+        assert_eq!(pieces(&short, far(0), 8, 2 * PAGE + 4), Ok(cut), "the last is as long as what is left");
+        // Two entries fit the first page, and the third place is the way to the second page.
+        let chained = memory(&[(PAGE - 16, &[far(1), 2 * PAGE]), (2 * PAGE, &[far(2), far(3)])]);
+        assert_eq!(pieces(&chained, far(0), PAGE - 16, 4 * PAGE), Ok(whole(4)));
+        let ends = memory(&[(PAGE - 16, &[far(1), far(2)])]);
+        assert_eq!(pieces(&ends, far(0), PAGE - 16, 3 * PAGE), Ok(whole(3)), "data, if it ends with it");
+    }
+
+    #[test]
+    fn a_list_is_read_in_batches_and_not_beyond_the_data() {
+        let far = |page: u64| 0x9000_0000 + 2 * page * PAGE;
+        let entries: Vec<u64> = (1..=200).map(far).collect();
+        let long = memory(&[(4 * PAGE - 200 * 8, &entries)]);
+        let whole: Vec<_> = (0..201).map(|page| (far(page), PAGE)).collect();
+        for count in [64, 65, 66, 129, 201] {
+            let expected = whole[..to_index(count)].to_vec();
+            assert_eq!(pieces(&long, far(0), 4 * PAGE - 200 * 8, count * PAGE), Ok(expected), "{count} pages");
+        }
+        let last = pieces(&long, far(0), 4 * PAGE - 8, 2 * PAGE + 1);
+        assert_eq!(last, Err(Status::DATA_TRANSFER_ERROR), "it leads on to where no memory is");
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_is_refused() {
+        let far = 0x9000_0000;
+        let lists = memory(&[
+            (0, &[far + 4, far]),
+            (64, &[far, far + 2048]),
+            (PAGE - 16, &[far, 2 * PAGE + 8]),
+            (2 * PAGE - 16, &[far, 4 * PAGE]),
+        ]);
+        for (list, why) in
+            [(4, "between quadwords"), (0, "an offset"), (64, "an offset"), (PAGE - 16, "a chain's offset")]
+        {
+            assert_eq!(pieces(&lists, far, list, 4 * PAGE), Err(Status::INVALID_PRP_OFFSET), "{why}");
+        }
+        assert_eq!(pieces(&lists, far, 4 * PAGE, 4 * PAGE), Err(Status::DATA_TRANSFER_ERROR), "no memory");
+        assert_eq!(pieces(&lists, far, 2 * PAGE - 16, 4 * PAGE), Err(Status::DATA_TRANSFER_ERROR), "behind the chain");
+    }
+}

@@ -129,3 +129,115 @@ impl Walk<'_> {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dma::FlatMemory;
+    use zerocopy::IntoBytes;
+
+    const FAR: u64 = 0x9000_0000;
+
+    fn data(n: u64, length: u32) -> SglDescriptor {
+        SglDescriptor::new(SglType::DATA_BLOCK, FAR + 0x10000 * n, length)
+    }
+
+    fn segment(address: u64, descriptors: u32) -> SglDescriptor {
+        SglDescriptor::new(SglType::SEGMENT, address, descriptors * BYTES)
+    }
+
+    fn last(address: u64, descriptors: u32) -> SglDescriptor {
+        SglDescriptor::new(SglType::LAST_SEGMENT, address, descriptors * BYTES)
+    }
+
+    /// Memory of 64 KiB with these lists in it.
+    fn memory(lists: &[(usize, &[SglDescriptor])]) -> FlatMemory {
+        let memory = FlatMemory::new(vec![0; 1 << 16]);
+        for (at, list) in lists {
+            memory.bytes()[*at..][..list.len() * DESCRIPTOR_BYTES].copy_from_slice(list.as_bytes());
+        }
+        memory
+    }
+
+    /// Which blocks of data a list describes, and how long each is.
+    fn pieces(memory: &FlatMemory, first: SglDescriptor, length: usize) -> Result<Vec<(u64, usize)>, Status> {
+        let mut segments = vec![Segment { address: 1, length: 1 }];
+        resolve(memory, first, length, &mut segments)?;
+        Ok(segments.iter().map(|segment| ((segment.address - FAR) / 0x10000, segment.length)).collect())
+    }
+
+    #[test]
+    fn one_block_describes_as_much_as_is_asked_for_or_too_little() {
+        let none = memory(&[]);
+        assert_eq!(pieces(&none, data(1, 512), 512), Ok(vec![(1, 512)]));
+        assert_eq!(pieces(&none, data(1, 513), 512), Ok(vec![(1, 512)]), "the rest is ignored");
+        assert_eq!(pieces(&none, data(1, 511), 512), Err(Status::INVALID_SGL_LENGTH));
+        for identifier in [0x10, 0x40, 0x0f, 0x01, 0xf0] {
+            let strange = SglDescriptor { identifier, ..data(1, 512) };
+            assert_eq!(pieces(&none, strange, 512), Err(Status::INVALID_SGL_TYPE), "{identifier:x}");
+        }
+    }
+
+    #[test]
+    fn segments_lead_on_with_their_last_descriptor() {
+        let lists = memory(&[(0x100, &[data(1, 100), segment(0x208, 2)]), (0x208, &[data(2, 200), last(0x300, 2)])]);
+        lists.write(0x300, [data(3, 10), data(4, 20)].as_bytes()).expect("it lies inside");
+        let (all, first) = (vec![(1, 100), (2, 200), (3, 10), (4, 20)], segment(0x100, 2));
+        assert_eq!(pieces(&lists, first, 330), Ok(all.clone()));
+        assert_eq!(pieces(&lists, first, 331), Err(Status::INVALID_SGL_LENGTH));
+        assert_eq!(pieces(&lists, first, 300), Ok(all[..2].to_vec()), "what is not needed is not read");
+        assert_eq!(pieces(&lists, last(0x300, 1), 20), Err(Status::INVALID_SGL_LENGTH), "one descriptor only");
+    }
+
+    #[test]
+    fn a_list_that_goes_on_where_it_must_not_is_refused() {
+        let lists = memory(&[(0x100, &[data(1, 100), segment(0x200, 1), data(2, 100)]), (0x200, &[data(3, 300)])]);
+        assert_eq!(pieces(&lists, segment(0x100, 3), 300), Err(Status::INVALID_SGL_COUNT), "in the middle (B124)");
+        assert_eq!(pieces(&lists, last(0x100, 2), 300), Err(Status::INVALID_SGL_SEGMENT), "from the last segment");
+        assert_eq!(pieces(&lists, segment(0x100, 2), 400), Ok(vec![(1, 100), (3, 300)]));
+    }
+
+    #[test]
+    fn a_segment_is_whole_descriptors_at_a_quadword_of_memory_that_is_there() {
+        let lists = memory(&[(0x100, &[data(1, 100)])]);
+        let with = |address, length| SglDescriptor::new(SglType::LAST_SEGMENT, address, length);
+        for (address, length) in [(0x100, 0), (0x100, 15), (0x100, 24), (0x104, 16)] {
+            let status = pieces(&lists, with(address, length), 100);
+            assert_eq!(status, Err(Status::INVALID_SGL_SEGMENT), "{address:x} {length}");
+        }
+        assert_eq!(pieces(&lists, with(0x100, 16), 100), Ok(vec![(1, 100)]));
+        for address in [1 << 16, u64::MAX - 7] {
+            assert_eq!(pieces(&lists, with(address, 16), 100), Err(Status::DATA_TRANSFER_ERROR), "{address:x}");
+        }
+    }
+
+    #[test]
+    fn long_segments_are_read_in_batches() {
+        let list: Vec<SglDescriptor> = (0..200).map(|n| data(n, 8)).collect();
+        let lists = memory(&[(0x1000, &list)]);
+        for count in [63, 64, 65, 128, 129, 200_usize] {
+            let expected: Vec<_> = (0..count as u64).map(|n| (n, 8)).collect();
+            assert_eq!(pieces(&lists, last(0x1000, 200), count * 8), Ok(expected), "{count} blocks");
+        }
+        // The second batch would lie beyond the memory, and the data ends before it.
+        let at_end = memory(&[((1 << 16) - 64 * DESCRIPTOR_BYTES, &list[..64])]);
+        let first = last((1 << 16) - 64 * u64::from(BYTES), 65);
+        assert_eq!(pieces(&at_end, first, 64 * 8).map(|pieces| pieces.len()), Ok(64));
+        assert_eq!(pieces(&at_end, first, 65 * 8), Err(Status::DATA_TRANSFER_ERROR));
+    }
+
+    #[test]
+    fn a_list_without_an_end_has_one_after_so_many_descriptors() {
+        // A segment of one empty block and itself again: each turn counts as a read does at the least.
+        let circle = memory(&[(0x100, &[data(0, 0), segment(0x100, 2)])]);
+        assert_eq!(pieces(&circle, segment(0x100, 2), 1), Err(Status::INVALID_SGL_COUNT));
+        let reads = std::cell::Cell::new(0);
+        let mut segments = Vec::new();
+        let mut walk = Walk { missing: 1, descriptors_left: 3 * READ_COST, segments: &mut segments };
+        let again = List::new(&segment(0x100, 2), false).expect("a segment");
+        while walk.follow(&circle, again).is_ok() {
+            reads.set(reads.get() + 1);
+        }
+        assert_eq!(reads.get(), 3);
+    }
+}
