@@ -6,11 +6,16 @@ use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::build::TestBinary;
 
@@ -32,6 +37,8 @@ pub struct Suite {
     binaries: Vec<TestBinary>,
     tests: Vec<Test>,
     reaching: BTreeMap<usize, Vec<usize>>,
+    /// Somebody wants this process to end.
+    ending: Arc<AtomicBool>,
     /// What did not pass, and so finds nothing.
     pub broken: Vec<String>,
 }
@@ -43,6 +50,7 @@ enum End {
     Failed,
     TooLong,
     TooLarge,
+    Interrupted,
 }
 
 /// What became of a mutant.
@@ -80,6 +88,10 @@ impl Suite {
     /// If a binary cannot be run.
     pub fn observe(binaries: Vec<TestBinary>, scratch: &Path, mut tell: impl FnMut(&str)) -> Result<Self> {
         let mut suite = Self { binaries, ..Self::default() };
+        // A test has a process group of its own, so that nobody but this process ends it, and one with a mutant may run for ever.
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&suite.ending))?;
+        }
         let record = scratch.join("reached");
         for binary in 0..suite.binaries.len() {
             let names = listed(&suite.binaries[binary])?;
@@ -139,6 +151,7 @@ impl Suite {
                 End::Failed => "",
                 End::TooLong => " (does not end)",
                 End::TooLarge => " (takes all memory)",
+                End::Interrupted => unreachable!("it was an error"),
             };
             self.tests[index].found += 1;
             return Ok(Verdict::Caught { by: format!("{} {name}{how}", self.binaries[binary].name) });
@@ -154,7 +167,9 @@ impl Suite {
         command.env("PROPTEST_RNG_SEED", "1").env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let mut child = command.spawn().with_context(|| format!("{} cannot be run", binary.path.display()))?;
-        wait(&mut child, limit)
+        let end = wait(&mut child, limit, &self.ending)?;
+        ensure!(end != End::Interrupted, "interrupted");
+        Ok(end)
     }
 }
 
@@ -172,7 +187,7 @@ fn listed(binary: &TestBinary) -> Result<Vec<String>> {
 }
 
 /// Waits for a process; ends it, and what it started, if it takes too long or too much.
-fn wait(child: &mut Child, limit: Duration) -> Result<End> {
+fn wait(child: &mut Child, limit: Duration, ending: &AtomicBool) -> Result<End> {
     let began = now();
     let process = Pid::from_child(child);
     let ended = pidfd_open(process, PidfdFlags::empty())?;
@@ -181,12 +196,13 @@ fn wait(child: &mut Child, limit: Duration) -> Result<End> {
             return Ok(if status.success() { End::Passed } else { End::Failed });
         }
         let end = match () {
+            () if ending.load(Ordering::Relaxed) => End::Interrupted,
             () if began.elapsed() > limit => End::TooLong,
             () if resident(child.id()) > MEMORY_MAX => End::TooLarge,
-            () => {
-                poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&LOOK_EVERY))?;
-                continue;
-            }
+            () => match poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&LOOK_EVERY)) {
+                Ok(_) | Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            },
         };
         kill_process_group(process, Signal::KILL)?;
         child.wait()?;
@@ -202,4 +218,29 @@ fn now() -> Instant {
 fn resident(process: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
     text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0u64) * 4096
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(text: &str) -> Child {
+        Command::new("sh").args(["-c", text]).process_group(0).spawn().expect("a shell")
+    }
+
+    fn ended(text: &str, limit: Duration, ending: bool) -> (End, bool) {
+        let mut child = shell(text);
+        let end = wait(&mut child, limit, &AtomicBool::new(ending)).expect("it ends");
+        (end, child.try_wait().expect("a status").is_some())
+    }
+
+    #[test]
+    fn a_process_ends_by_itself_or_is_ended() {
+        let hour = Duration::from_hours(1);
+        assert_eq!(ended("exit 0", hour, false), (End::Passed, true));
+        assert_eq!(ended("exit 3", hour, false), (End::Failed, true));
+        assert_eq!(ended("kill -SEGV $$", hour, false), (End::Failed, true));
+        assert_eq!(ended("sleep 3600", Duration::from_millis(100), false), (End::TooLong, true));
+        assert_eq!(ended("sleep 3600", hour, true), (End::Interrupted, true), "with whoever waits for it");
+    }
 }
