@@ -37,6 +37,7 @@ mod sgl;
 mod short;
 mod state;
 mod turn;
+mod warning;
 
 use media::power::{Mark, Step};
 use media::{LbaRange, Media, Request, Submitted, Token, VolumeId};
@@ -62,6 +63,7 @@ use power::{Powered, Supply};
 use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
 use resize::{RESIZE_TOKEN, Resizing};
 use state::{Registers, Reset, Shutdown};
+use warning::WarningsSeen;
 
 pub use irq::{Effect, InterruptMode};
 /// The time that [`Controller::step`] is told.
@@ -106,6 +108,7 @@ pub struct Controller {
     events: Events,
     features: Features,
     health: Health,
+    warnings_seen: WarningsSeen,
     /// When the host must have shown that it lives, if it set a timer.
     keep_alive: Option<Nanoseconds>,
     bus_master: bool,
@@ -154,6 +157,7 @@ impl Controller {
             events: Events::new(usize::from(config.aerl_z) + 1, config.events_kept),
             features: Features::new(&config),
             health: Health::default(),
+            warnings_seen: WarningsSeen::default(),
             keep_alive: None,
             bus_master: false,
             quiescing: false,
@@ -409,6 +413,7 @@ impl Controller {
     fn finish(&mut self, now: Nanoseconds) -> bool {
         let mut finished = Vec::new();
         self.media.poll(now, &mut |token, outcome| finished.push((token, outcome)));
+        self.heed_media();
         let worked = !finished.is_empty();
         for (token, outcome) in finished {
             if token == SHUTDOWN_TOKEN {

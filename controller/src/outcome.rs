@@ -12,7 +12,7 @@ pub(crate) fn status(outcome: Outcome) -> Status {
         Err(MediaError::OutOfRange) => Status::LBA_OUT_OF_RANGE,
         Err(MediaError::HostMemory) => Status::DATA_TRANSFER_ERROR,
         Err(MediaError::UnrecoveredRead { .. }) => Status::UNRECOVERED_READ,
-        Err(MediaError::WriteFailed { .. }) => Status::WRITE_FAULT,
+        Err(MediaError::WriteFailed { .. } | MediaError::NotStored) => Status::WRITE_FAULT,
         Err(MediaError::NoSpace) => Status::CAPACITY_EXCEEDED,
         Err(MediaError::PowerLost | MediaError::NoSuchVolume | MediaError::Internal) => Status::INTERNAL_ERROR,
     }

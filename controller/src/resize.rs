@@ -36,7 +36,7 @@ pub enum ResizeError {
     #[error("power is off")]
     NoPower,
     /// The media failed on the way. What Identify says now is so.
-    #[error("the media failed: {0:?}")]
+    #[error("the media did not take it: {0}")]
     Media(MediaError),
 }
 

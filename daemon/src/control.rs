@@ -3,7 +3,7 @@
 //! Map: [`framing`] cuts what a peer sends into messages, [`message`] gives messages their form in both directions, `peer` is one
 //! connection with its bounds, `server` the thread that serves them all, [`desk`] what passes between that thread and the device's.
 //! A command is one file in [`commands`] and one row in its table; it runs on the device's thread, between two steps. [`watcher`] sees
-//! what becomes an event.
+//! what becomes an event, and [`warnings`] is how peers read what is wrong with the media.
 //!
 //! Nothing that a peer does reaches further than its own connection: the device's thread only ever sees commands whose arguments are
 //! right, one of each peer at a time, and it never waits for the thread that serves the peers.
@@ -17,6 +17,7 @@ mod peer;
 mod server;
 #[cfg(test)]
 mod tests;
+pub mod warnings;
 pub mod watcher;
 
 pub use commands::Device;

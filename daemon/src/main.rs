@@ -28,6 +28,7 @@ mod stop;
 #[cfg(test)]
 mod testing;
 mod waf;
+mod warning_log;
 mod watch;
 mod wiring;
 

@@ -14,6 +14,7 @@ use crate::fronts::Fronts;
 pub use crate::fronts::Places;
 use crate::open_media::open_media;
 use crate::options::Settings;
+use crate::warning_log::WarningLog;
 use crate::watch::Watch;
 
 /// Makes the device and listens at the places. Runs in the thread that will attend to it. Nobody is listened to before the media has
@@ -27,7 +28,7 @@ pub fn open(settings: Settings, places: &Places) -> anyhow::Result<Wired> {
     let controller = Controller::new(settings.controller.clone(), media);
     let control = places.control.as_deref().map(|path| Control::open(path, &watch, &controller)).transpose()?;
     let fronts = Fronts::open(controller, places, &watch)?;
-    Ok(Wired { fronts, watch, settings, control })
+    Ok(Wired { fronts, watch, settings, control, warnings: WarningLog::default(), heard: true })
 }
 
 /// The control socket, and what its peers were told last.
@@ -52,6 +53,9 @@ pub struct Wired {
     watch: Watch,
     settings: Settings,
     control: Option<Control>,
+    warnings: WarningLog,
+    /// The bell rang since the last step: the media may have something to say.
+    heard: bool,
 }
 
 impl Wired {
@@ -77,6 +81,7 @@ impl Drive for Wired {
     fn service(&mut self) -> io::Result<bool> {
         // What the media has to say is said in the step that follows.
         let heard = self.watch.heard();
+        self.heard |= heard;
         if let Some(control) = &mut self.control {
             control.rung |= heard;
         }
@@ -92,13 +97,16 @@ impl Drive for Wired {
             }
         });
         let worked = obeyed || turn.worked;
-        let mut next_event = turn.next_event;
+        let heard = std::mem::take(&mut self.heard);
+        let connected = fronts.client_connected();
+        let controller = fronts.controller();
+        self.warnings.look(now, controller.media_warnings());
+        let mut due = self.warnings.due(controller.media_warnings());
         if let Some(Control { desk, watcher, .. }) = control {
-            let connected = fronts.client_connected();
-            watcher.look(now, &fronts.controller(), connected, worked, |event| desk.happened(event));
-            next_event = [next_event, watcher.due()].into_iter().flatten().min();
+            watcher.look(now, &controller, connected, worked || heard, |event| desk.happened(event));
+            due = [due, watcher.due()].into_iter().flatten().min();
         }
-        Turn { worked, next_event }
+        Turn { worked, next_event: [turn.next_event, due].into_iter().flatten().min() }
     }
 
     fn arm(&mut self) -> bool {
@@ -116,7 +124,7 @@ impl Drive for Wired {
             return Some(Ok(()));
         }
         let outcome = controller.quiesce(now)?;
-        Some(outcome.map_err(|error| format!("the media did not come to rest: {error:?}")))
+        Some(outcome.map_err(|error| format!("the media did not come to rest: {error}")))
     }
 
     fn must_be_polled(&self) -> bool {

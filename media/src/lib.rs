@@ -12,7 +12,8 @@
 //! requests, outcomes. [`ftl`] is the flash translation layer: map, lines, frontiers, collection, checkpoints. [`nand`] keeps the rules
 //! of the array, its times and its wear; [`ledger`] counts every byte programmed. [`journal`] and [`root`] are what the log says about
 //! itself, [`recover`] is the way back from it. [`power`] cuts, [`mod@fault`] breaks,
-//! [`monitor`] looks on. [`named!`] makes lists of what has a name outside. [`store`] is where bytes lie: in memory, in a file.
+//! [`monitor`] looks on, [`warning`] is what a drive has to say by itself. [`named!`] makes lists of what has a name outside. [`store`]
+//! is where bytes lie: in memory, in a file.
 
 #![forbid(unsafe_code)]
 
@@ -34,9 +35,11 @@ pub mod ssd;
 pub mod store;
 pub mod unit;
 pub mod volume;
+pub mod warning;
 
 pub use unit::{Lba, LbaRange, Nanoseconds};
 pub use volume::{
     EraseSpread, Fault, Health, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId,
     VolumeShape,
 };
+pub use warning::{MediaWarning, WarningKind, Warnings};

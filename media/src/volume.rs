@@ -23,9 +23,12 @@
 //! * A [`Token`] is not used again while a request that carries it is pending.
 //! * Requests that overlap and are pending at the same time have no order among themselves unless the caller makes one by waiting.
 
+use std::fmt;
+
 use crate::monitor::Monitor;
 use crate::power::{Mark, Power};
 use crate::unit::{Lba, LbaRange, Nanoseconds};
+use crate::warning::Warnings;
 
 /// Which volume of a media: the index given at its creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,13 +180,34 @@ pub enum MediaError {
         /// The first such block.
         first: Lba,
     },
-    /// The host's disk behind the media is full; the range holds its old contents.
+    /// The host's disk behind the media takes no more; the range holds its old contents.
     NoSpace,
+    /// The host's disk behind the media failed: nothing became durable. The blocks of a forced write hold their new contents or their
+    /// old ones, and of a flush nothing can be said.
+    NotStored,
     /// The media has lost power and answers nothing until it is restored.
     PowerLost,
     /// Something of ours broke; the request may be tried again.
     Internal,
 }
+
+impl fmt::Display for MediaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OutOfRange => "the blocks lie outside the volume",
+            Self::NoSuchVolume => "there is no such volume",
+            Self::HostMemory => "the memory of the data cannot be reached",
+            Self::UnrecoveredRead { .. } => "a block cannot be read",
+            Self::WriteFailed { .. } => "a block cannot be written",
+            Self::NoSpace => "the host's disk under the media is full",
+            Self::NotStored => "the host's disk under the media failed",
+            Self::PowerLost => "the media has lost power",
+            Self::Internal => "the host does not let the media be written, or the media failed inside",
+        })
+    }
+}
+
+impl std::error::Error for MediaError {}
 
 /// How a request ended.
 pub type Outcome = Result<(), MediaError>;
@@ -245,6 +269,8 @@ pub struct Health {
     pub erases: EraseSpread,
     /// Nothing can be written any more.
     pub read_only: bool,
+    /// One of [`Media::warnings`] stands.
+    pub degraded: bool,
 }
 
 /// How evenly lines were erased.
@@ -291,6 +317,11 @@ pub trait Media {
 
     /// The media's life so far.
     fn health(&self) -> Health;
+
+    /// What is wrong with it, or was. Costs nothing to ask; whoever shall hear of it by itself is woken as for an outcome.
+    fn warnings(&self) -> &Warnings {
+        Warnings::NONE
+    }
 
     /// Whether accepted writes may wait in a volatile cache: `None` when there is none to switch on.
     fn write_cache(&self) -> Option<bool>;

@@ -12,7 +12,7 @@ use media::power::{Arming, CutPolicy, Mark, Random, Step, VolatileEntry};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, SsdStatus, VolumeConfig};
 use media::store::{ImageStore, MemoryStore, Store, TwinDisk};
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Submitted, Token, VolumeId};
-use media::{Lba, LbaRange, Nanoseconds};
+use media::{Lba, LbaRange, Nanoseconds, WarningKind};
 
 /// Notes the pieces in which data came, and that all of it is one byte.
 #[derive(Default)]
@@ -466,8 +466,15 @@ fn a_full_disk_is_an_outcome_and_everything_goes_on_when_there_is_room_again() {
     assert_eq!(forced(&mut ssd, 1, 2), Err(MediaError::NoSpace));
     assert_eq!(forced(&mut ssd, 2, 3), Err(MediaError::NoSpace));
     assert_eq!(read(&mut ssd, 0, 1).0[0].2, 1, "reads go on");
+    ssd.poll(Nanoseconds(7), &mut |_, _| {});
+    ssd.poll(Nanoseconds(8), &mut |_, _| {});
+    let [warning] = ssd.warnings().all() else { panic!("one thing is wrong") };
+    assert_eq!((warning.kind, warning.since, warning.stands()), (WarningKind::HostDiskFull, Nanoseconds(7), true));
+    assert!(warning.count >= 2 && ssd.health().degraded);
     ssd.store().disk().set_full(false);
     assert_eq!(forced(&mut ssd, 3, 4), Ok(()));
+    ssd.poll(Nanoseconds(9), &mut |_, _| {});
+    assert!(!ssd.warnings().all()[0].stands() && !ssd.health().degraded, "it is over");
     assert_eq!(read(&mut ssd, 1, 1).0[0].2, 2, "what was staged is not lost");
 }
 

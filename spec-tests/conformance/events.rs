@@ -1,20 +1,23 @@
 //! Asynchronous Event Requests (rules B73–B76; NVMe Base 2.1 section 5.1.2).
 
 use controller::config::DeviceOptions;
+use media::{Nanoseconds, WarningKind};
 use nvme_host::admin::{LogArguments, admin_command, get_log_command};
 use nvme_host::doorbell::Doorbell;
 use nvme_host::{Host, HostError, Setup};
 use nvme_spec::feature::FeatureId;
-use nvme_spec::log::{LogId, Smart, WARNING_TEMPERATURE};
+use nvme_spec::log::{LogId, Smart, WARNING_RELIABILITY, WARNING_TEMPERATURE};
 use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::{Command, Status};
 use spec_tests::rig::{Build, Rig};
 
 use crate::support::{NOWHERE, SUCCESS, admin_kind, reap_all};
+use crate::verbs::Verbs as _;
 
 const INVALID_REGISTER: u32 = 0x0001_0000;
 const INVALID_VALUE: u32 = 0x0001_0100;
 const TEMPERATURE: u32 = 0x0002_0101;
+const RELIABILITY: u32 = 0x0002_0001;
 
 fn ring_nothing(host: &mut Host<Rig>) {
     host.write_doorbell(Doorbell::SubmissionTail(50), 0);
@@ -144,6 +147,38 @@ fn a_temperature_beyond_its_threshold_is_an_event_if_asked_for() {
         assert_eq!(reported(&mut host, cid), asked.then_some(TEMPERATURE), "{threshold:#x}");
         let log = host.get_log(LogId::SMART, 512, LogArguments::default()).expect("read");
         assert_eq!(spec_tests::golden::parsed::<Smart>(&log).critical_warning, WARNING_TEMPERATURE);
+    }
+}
+
+/// B76: what is wrong with the media, or with the host's disk under it, is a critical warning while it stands, and an event when it begins,
+/// once, if Asynchronous Event Configuration asks for it.
+#[test]
+fn a_warning_of_the_media_is_an_event_when_it_begins_and_a_bit_while_it_stands() {
+    for kind in WarningKind::ALL {
+        for asked in [true, false] {
+            let mut host = Build::default().admin_host();
+            let gate = if asked { WARNING_RELIABILITY } else { !WARNING_RELIABILITY };
+            host.set_feature(FeatureId::ASYNCHRONOUS_EVENTS, gate.into()).expect("set");
+            let (cid, none) = request(&mut host);
+            assert_eq!(none, None, "all is well");
+            for _ in 0..3 {
+                host.port_mut().behaviour.borrow_mut().warnings.meet(*kind, Nanoseconds(0), "met");
+                host.port_mut().settle();
+            }
+            assert_eq!(reported(&mut host, cid), asked.then_some(RELIABILITY), "{kind:?}");
+            assert_eq!(host.smart().critical_warning, WARNING_RELIABILITY);
+            read_log(&mut host, LogId::SMART, false);
+            host.port_mut().behaviour.borrow_mut().warnings.end(*kind, Nanoseconds(0));
+            host.port_mut().settle();
+            assert_eq!(host.smart().critical_warning, 0, "it is over");
+            if asked {
+                let (cid, none) = request(&mut host);
+                assert_eq!(none, None, "told once");
+                host.port_mut().behaviour.borrow_mut().warnings.meet(*kind, Nanoseconds(0), "again");
+                host.port_mut().settle();
+                assert_eq!(reported(&mut host, cid), Some(RELIABILITY), "and once more when it begins again");
+            }
+        }
     }
 }
 

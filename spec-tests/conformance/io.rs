@@ -222,6 +222,7 @@ fn media_failures_have_their_statuses() {
         (MediaError::UnrecoveredRead { first: Lba(3) }, (2, 0x81), true),
         (MediaError::WriteFailed { first: Lba(3) }, (2, 0x80), true),
         (MediaError::NoSpace, (0, 0x81), true),
+        (MediaError::NotStored, (2, 0x80), true),
         (MediaError::OutOfRange, (0, 0x80), true),
         (MediaError::HostMemory, (0, 0x04), true),
         (MediaError::PowerLost, (0, 0x06), false),

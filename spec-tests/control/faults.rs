@@ -81,5 +81,8 @@ fn a_drive_that_runs_out_of_replacements_warns() {
         bench.peer.execute("query-media", &json!({})).expect("a drive")["counters"]["erase-failures"] == 4
     });
     let warning = bench.peer.event("MEDIA_WARNING");
-    assert_eq!(warning, json!({ "spare-low": true, "read-only": false, "available-spare-percent": 0 }));
+    let expected = json!({
+        "warnings": [], "degraded": false, "spare-low": true, "read-only": false, "available-spare-percent": 0
+    });
+    assert_eq!(warning, expected);
 }

@@ -50,6 +50,7 @@ fn smart_lies_as_its_figure_says() {
         temperature_sensors_kelvins: 200, 16;
     }, reserved { reserved_7, reserved_216 });
     assert_eq!(log::WARNING_TEMPERATURE, 0x02);
+    assert_eq!(log::WARNING_RELIABILITY, 0x04);
 }
 
 // Base 2.1 section 5.1.12.1.10, Endurance Group Information.
@@ -145,6 +146,8 @@ fn an_event_lies_in_dword_0_as_its_figure_says() {
     assert_eq!(Event::INVALID_DOORBELL_REGISTER.dword(), 0x0001_0000);
     assert_eq!(Event::INVALID_DOORBELL_VALUE.dword(), 0x0001_0100);
     assert_eq!(Event::TEMPERATURE.dword(), 0x0002_0101);
+    assert_eq!(Event::RELIABILITY.dword(), 0x0002_0001);
+    assert_eq!(Event::SPARE.dword(), 0x0002_0201);
     // Figure 151: Namespace Attribute Changed, whose log is the Changed Attached Namespace List.
     assert_eq!(Event::NAMESPACE_CHANGED.dword(), 0x0004_0002);
 }

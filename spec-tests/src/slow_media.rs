@@ -8,7 +8,7 @@ use std::rc::Rc;
 use media::power::{Arming, Breaker, Cut, CutReport, Power, PowerAtomicity, RecoveryReport};
 use media::{
     Fault, Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Source, Submitted, Token, VolumeId,
-    VolumeShape,
+    VolumeShape, Warnings,
 };
 
 /// What the media was asked, without the data.
@@ -52,6 +52,8 @@ pub struct Behaviour {
     /// With a latency, a write is seen by half while it is pending: its first blocks at once, the others when it is done. A read in
     /// between sees both, unless the caller keeps it away.
     pub halves: bool,
+    /// What is wrong.
+    pub warnings: Warnings,
 }
 
 /// Blocks that are still to be written.
@@ -82,6 +84,8 @@ pub struct SlowMedia {
     order: u64,
     /// How many requests failed because the test wanted it.
     failures: u64,
+    /// What was wrong at the last poll.
+    warnings: Warnings,
 }
 
 impl SlowMedia {
@@ -93,7 +97,16 @@ impl SlowMedia {
         let misbehaviour = inner.power().map(|power| power.misbehaviour()).unwrap_or_default();
         let pending = BTreeMap::new();
         (
-            Self { inner, breaker, misbehaviour, behaviour: Rc::clone(&behaviour), pending, order: 0, failures: 0 },
+            Self {
+                inner,
+                breaker,
+                misbehaviour,
+                behaviour: Rc::clone(&behaviour),
+                pending,
+                order: 0,
+                failures: 0,
+                warnings: Warnings::default(),
+            },
             behaviour,
         )
     }
@@ -147,7 +160,12 @@ impl Media for SlowMedia {
 
     fn health(&self) -> Health {
         let health = self.inner.health();
-        Health { media_errors: health.media_errors + self.failures, ..health }
+        let degraded = health.degraded || self.warnings.standing().next().is_some();
+        Health { media_errors: health.media_errors + self.failures, degraded, ..health }
+    }
+
+    fn warnings(&self) -> &Warnings {
+        &self.warnings
     }
 
     fn write_cache(&self) -> Option<bool> {
@@ -195,6 +213,7 @@ impl Media for SlowMedia {
     }
 
     fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {
+        self.warnings.clone_from(&self.behaviour.borrow().warnings);
         self.inner.poll(now, outcome);
         while let Some(first) = self.pending.first_entry().filter(|first| first.key().0 <= now) {
             let (token, result, rest) = first.remove();

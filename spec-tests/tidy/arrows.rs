@@ -51,7 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const TEST_ARROWS: &[(&str, &[&str])] = &[];
 
 /// Modules of `media` that the controller may name; the rest is behind the seam.
-const MEDIA_SEAM: &[&str] = &["volume", "unit", "power"];
+const MEDIA_SEAM: &[&str] = &["volume", "unit", "power", "warning"];
 
 /// A member of the workspace.
 #[derive(Clone, Debug)]

@@ -126,6 +126,8 @@ impl Smart {
 
 /// SMART critical warning bit: the spare is below its threshold.
 pub const WARNING_SPARE: u8 = 1 << 0;
+/// SMART critical warning bit: the subsystem is less reliable than it was.
+pub const WARNING_RELIABILITY: u8 = 1 << 2;
 /// SMART critical warning bit: the media can only be read.
 pub const WARNING_READ_ONLY: u8 = 1 << 3;
 /// SMART critical warning bit: temperature above or below a threshold.
@@ -277,6 +279,10 @@ impl Event {
     pub const INVALID_DOORBELL_REGISTER: Self = Self { kind: Self::ERROR, information: 0, log: LogId::ERROR };
     /// A doorbell was written with a value that cannot be.
     pub const INVALID_DOORBELL_VALUE: Self = Self { kind: Self::ERROR, information: 1, log: LogId::ERROR };
+    /// The subsystem is less reliable than it was, or can only be read.
+    pub const RELIABILITY: Self = Self { kind: Self::HEALTH, information: 0, log: LogId::SMART };
+    /// The spare fell below its threshold.
+    pub const SPARE: Self = Self { kind: Self::HEALTH, information: 2, log: LogId::SMART };
     /// A temperature crossed its threshold.
     pub const TEMPERATURE: Self = Self { kind: Self::HEALTH, information: 1, log: LogId::SMART };
     /// What Identify says of a namespace has changed.

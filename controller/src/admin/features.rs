@@ -4,7 +4,7 @@
 use media::{Submitted, Token};
 use nvme_spec::command::{high16, low16};
 use nvme_spec::feature::{self, CAPABILITY_CHANGEABLE, CAPABILITY_NAMESPACE, FeatureId, HOST_BEHAVIOR_BYTES, select};
-use nvme_spec::log::{Event, WARNING_TEMPERATURE, effects};
+use nvme_spec::log::{WARNING_TEMPERATURE, effects};
 use nvme_spec::{Command, NSID_ALL, Status};
 use zerocopy::FromZeros;
 
@@ -13,7 +13,7 @@ use crate::Controller;
 use crate::config::Config;
 use crate::dma::GuestMemory;
 use crate::effects::FEATURES;
-use crate::health::{TEMPERATURE_KELVINS, WARNING_KELVINS};
+use crate::health::WARNING_KELVINS;
 use crate::inspect::FeatureState;
 use crate::outcome;
 
@@ -74,6 +74,12 @@ impl Features {
     /// The host wants to hear of namespaces whose attributes change.
     pub(crate) fn hears_of_namespaces(&self) -> bool {
         self.asynchronous_events & feature::EVENT_NAMESPACE_ATTRIBUTE != 0
+    }
+
+    /// The critical warnings that the host wants to hear of.
+    pub(crate) fn hears_of_warnings(&self) -> u8 {
+        let [warnings, ..] = self.asynchronous_events.to_le_bytes();
+        warnings
     }
 
     /// The critical warning bits for this composite temperature.
@@ -245,7 +251,7 @@ pub(super) fn set<M: GuestMemory>(
         FeatureId::ASYNCHRONOUS_EVENTS => {
             controller.features.asynchronous_events =
                 value & (feature::EVENT_SMART_MASK | feature::EVENT_NAMESPACE_ATTRIBUTE);
-            report_temperature(controller);
+            controller.report_warnings(u8::MAX);
         }
         FeatureId::KEEP_ALIVE_TIMER => {
             controller.features.keep_alive_ms = value;
@@ -286,16 +292,8 @@ fn set_temperature(controller: &mut Controller, command: &Command) -> Result<(),
         _ if under => controller.features.temperature_under_kelvins = kelvins,
         _ => controller.features.temperature_over_kelvins = kelvins,
     }
-    report_temperature(controller);
+    controller.report_warnings(WARNING_TEMPERATURE);
     Ok(())
-}
-
-/// An event, if the temperature is outside its thresholds and the host wants to hear of it (B76).
-fn report_temperature(controller: &mut Controller) {
-    let warning = controller.features.temperature_warning(TEMPERATURE_KELVINS);
-    if u32::from(warning) & controller.features.asynchronous_events != 0 {
-        controller.events.raise(Event::TEMPERATURE);
-    }
 }
 
 fn set_error_recovery(controller: &mut Controller, nsid: u32, value: u32) -> Result<(), Status> {

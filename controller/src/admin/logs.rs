@@ -106,8 +106,7 @@ fn smart(controller: &Controller, nsid: u32) -> Result<Smart, Status> {
 pub(crate) fn smart_of_controller(controller: &Controller) -> Smart {
     let health = controller.media.health();
     let mut page = Smart::zeroed();
-    page.critical_warning =
-        controller.features.temperature_warning(TEMPERATURE_KELVINS) | media_warning(&controller.media.health());
+    page.critical_warning = critical_warnings(controller);
     page.composite_temperature_kelvins = TEMPERATURE_KELVINS.into();
     page.available_spare_percent = health.available_spare_percent;
     page.available_spare_threshold_percent = SPARE_THRESHOLD_PERCENT;
@@ -129,11 +128,18 @@ fn data_units(bytes: u64) -> U128 {
     u128::from(bytes.div_ceil(512_000)).into()
 }
 
-/// The critical warnings that come from the media: its spare is short, or it can no longer be written.
+/// All critical warnings.
+pub(crate) fn critical_warnings(controller: &Controller) -> u8 {
+    controller.features.temperature_warning(TEMPERATURE_KELVINS) | media_warning(&controller.media.health())
+}
+
+/// The critical warnings that come from the media: its spare is short, it is not reliable now, or it can no longer be written.
 fn media_warning(health: &media::Health) -> u8 {
     let spare = if health.available_spare_percent < SPARE_THRESHOLD_PERCENT { log::WARNING_SPARE } else { 0 };
     let read_only = if health.read_only { log::WARNING_READ_ONLY } else { 0 };
-    spare | read_only
+    // The host's disk under the media, or what it holds: Base 2.1 figure 207, reliability degraded by media or internal errors.
+    let degraded = if health.degraded { log::WARNING_RELIABILITY } else { 0 };
+    spare | read_only | degraded
 }
 
 /// LID 09h: all namespaces are in group 1, whose number the command carries in its log specific identifier.

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::warnings::WarningState;
+
 /// Something happened. On the wire the name is in capitals, as in `CLIENT_CONNECTED`.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "event", content = "data", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "kebab-case")]
@@ -53,8 +55,12 @@ pub enum Event {
     },
     /// Power is back: the media has recovered, and the controller is as at power-on.
     PowerRestored {},
-    /// The media's warnings changed.
+    /// The media's warnings changed: one began or is over.
     MediaWarning {
+        /// What stands, and of what is over the last of each kind.
+        warnings: Vec<WarningState>,
+        /// A warning stands.
+        degraded: bool,
         /// Fewer replacement blocks are left than the threshold says.
         spare_low: bool,
         /// Nothing can be written any more.

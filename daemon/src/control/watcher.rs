@@ -4,10 +4,11 @@ use controller::Controller;
 use controller::inspect::LifeState;
 use controller::power::{FateName, PowerReport};
 use media::Nanoseconds;
-use nvme_spec::log::{WARNING_READ_ONLY, WARNING_SPARE};
+use nvme_spec::log::{WARNING_READ_ONLY, WARNING_RELIABILITY, WARNING_SPARE};
 use nvme_spec::register::ControllerStatus;
 
 use super::event::{Event, ShutdownState};
+use super::warnings::warning_states;
 
 /// How often the media's health is looked at while the device works, and how long after it has stopped once more at the latest.
 const MEDIA_INTERVAL: Nanoseconds = Nanoseconds(1_000_000_000);
@@ -19,6 +20,8 @@ pub struct Watcher {
     client_connected: bool,
     powered: bool,
     warnings: u8,
+    /// Of the media's own warnings.
+    changes: u64,
     /// The device has worked since its media's health was looked at.
     stale: bool,
     media_due: Nanoseconds,
@@ -32,6 +35,7 @@ impl Watcher {
             client_connected: false,
             powered: true,
             warnings: media_warnings(controller),
+            changes: 0,
             stale: false,
             media_due: Nanoseconds(0),
         }
@@ -66,7 +70,7 @@ impl Watcher {
         if self.stale && now >= self.media_due {
             self.stale = false;
             self.media_due = now.plus(MEDIA_INTERVAL);
-            self.look_at_media(controller, &mut tell);
+            self.look_at_media(now, controller, &mut tell);
         }
     }
 
@@ -75,11 +79,14 @@ impl Watcher {
         self.stale.then_some(self.media_due)
     }
 
-    fn look_at_media(&mut self, controller: &Controller, mut tell: impl FnMut(Event)) {
+    fn look_at_media(&mut self, now: Nanoseconds, controller: &Controller, mut tell: impl FnMut(Event)) {
         let warnings = media_warnings(controller);
-        if warnings != self.warnings {
-            self.warnings = warnings;
+        let changes = controller.media_warnings().changes();
+        if (warnings, changes) != (self.warnings, self.changes) {
+            (self.warnings, self.changes) = (warnings, changes);
             tell(Event::MediaWarning {
+                warnings: warning_states(controller.media_warnings(), now),
+                degraded: warnings & WARNING_RELIABILITY != 0,
                 spare_low: warnings & WARNING_SPARE != 0,
                 read_only: warnings & WARNING_READ_ONLY != 0,
                 available_spare_percent: controller.smart().available_spare_percent,
@@ -89,7 +96,7 @@ impl Watcher {
 }
 
 fn media_warnings(controller: &Controller) -> u8 {
-    controller.smart().critical_warning & (WARNING_SPARE | WARNING_READ_ONLY)
+    controller.smart().critical_warning & (WARNING_SPARE | WARNING_READ_ONLY | WARNING_RELIABILITY)
 }
 
 /// Where a controller is, as the event says it.

@@ -35,6 +35,7 @@ use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
 use crate::volume::{
     EraseSpread, Health, Media, MediaError, Ordinary, Outcome, Request, Submitted, Token, VolumeId, VolumeShape,
 };
+use crate::warning::{WarningKind, Warnings};
 
 /// The state of a drive, for logs, monitors and tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +97,12 @@ pub struct Ssd<S: Store> {
     now: Nanoseconds,
     buffer_pages: usize,
     recovery: RecoveryReport,
-    stuck: bool,
+    /// The store is stuck: what new requests end with until it goes on.
+    stuck: Option<MediaError>,
+    /// What is wrong, and was,
+    warnings: Warnings,
+    /// and how much of the store's present trouble is in it.
+    troubles: u64,
     /// The store says that the end was orderly.
     at_rest: bool,
 }
@@ -148,7 +154,7 @@ impl<S: Store> Ssd<S> {
     }
 
     fn open_with(config: SsdConfig, store: S, power: &Breaker, arming: Option<Arming>) -> Result<Self, StoreError> {
-        let geometry = config.checked().map_err(|error| StoreError::Damaged(error.0))?;
+        let geometry = config.checked().map_err(|error| StoreError::Refused(error.0))?;
         let limits = config.limits(&geometry);
         let timing = config.times.map(|times| Timing::new(&geometry, times));
         let mut nand = Nand::new(&geometry, store, timing);
@@ -177,7 +183,9 @@ impl<S: Store> Ssd<S> {
             late_commit: None,
             now: Nanoseconds(0),
             recovery,
-            stuck: false,
+            stuck: None,
+            warnings: Warnings::default(),
+            troubles: 0,
             at_rest: false,
         };
         ssd.read_volumes();
@@ -280,6 +288,34 @@ impl<S: Store> Ssd<S> {
             read_only: self.ftl.read_only,
             recovery: self.recovery,
         }
+    }
+
+    /// What is wrong with it, and was: to be added to by whoever finds something.
+    pub const fn warnings_mut(&mut self) -> &mut Warnings {
+        &mut self.warnings
+    }
+
+    /// Notes what the store has to say of what it lies on.
+    fn heed_store(&mut self) {
+        if S::STAYS {
+            return;
+        }
+        let trouble = self.ftl.nand.store.trouble();
+        if trouble.is_none() && self.troubles == 0 {
+            return;
+        }
+        let kind = trouble.as_ref().map(|trouble| trouble.error.warning());
+        for other in [WarningKind::HostDiskFull, WarningKind::HostDiskFailed] {
+            if kind != Some(other) {
+                self.warnings.end(other, self.now);
+            }
+        }
+        let times = trouble.as_ref().map_or(0, |trouble| trouble.times);
+        if let Some(trouble) = trouble.filter(|trouble| trouble.times != self.troubles) {
+            let more = trouble.times.checked_sub(self.troubles).unwrap_or(trouble.times);
+            self.warnings.meet_times(trouble.error.warning(), more, self.now, trouble.error.to_string());
+        }
+        self.troubles = times;
     }
 
     /// Shuts the drive down in order: everything is durable and the store says so when the returned ticket is synced (at once for a
@@ -392,7 +428,12 @@ impl<S: Store> Media for Ssd<S> {
                 lines: erase_counts.lines.into(),
             },
             read_only: self.ftl.read_only,
+            degraded: self.warnings.standing().next().is_some(),
         }
+    }
+
+    fn warnings(&self) -> &Warnings {
+        &self.warnings
     }
 
     fn submit(&mut self, now: Nanoseconds, token: Token, volume: VolumeId, request: Request<'_>) -> Submitted {
@@ -421,6 +462,7 @@ impl<S: Store> Media for Ssd<S> {
         self.commit_late();
         self.destage_old();
         self.collect_synced();
+        self.heed_store();
         if self.ftl.nand.power.lost() && !(self.pending.is_empty() && self.waiting.is_empty()) {
             self.fail_all_pending();
         }

@@ -57,7 +57,8 @@ impl<S: Store> Ordinary for Ssd<S> {
     }
 
     fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome> {
-        let special = self.stuck | self.at_rest | !self.cache_enabled | self.config.misbehaviour.changes_writes();
+        let special =
+            self.stuck.is_some() | self.at_rest | !self.cache_enabled | self.config.misbehaviour.changes_writes();
         if special || self.ftl.nand.store.backlogged() {
             return None;
         }

@@ -244,10 +244,10 @@ impl<S: Store> Ssd<S> {
     /// While the store is stuck nothing new is taken in: memory would fill with what cannot be written.
     #[inline]
     pub(super) fn check_store(&mut self) -> Result<(), MediaError> {
-        if self.stuck {
-            self.stuck = self.ftl.nand.store.synced().is_err();
+        if self.stuck.is_some() {
+            self.stuck = self.ftl.nand.store.synced().err().map(|error| of_store(&error));
         }
-        if self.stuck { Err(MediaError::NoSpace) } else { Ok(()) }
+        self.stuck.map_or(Ok(()), Err)
     }
 
     /// Every range is checked before the first is touched; each is accepted by itself.
@@ -487,7 +487,7 @@ impl<S: Store> Ssd<S> {
                 Submitted::Pending
             }
             Err(error) => {
-                self.stuck = true;
+                self.stuck = Some(of_store(&error));
                 Submitted::Done(Err(of_store(&error)))
             }
         }
@@ -502,7 +502,7 @@ impl<S: Store> Ssd<S> {
             Ok(done) => (done, None),
             Err(error) => (u64::MAX, Some(of_store(&error))),
         };
-        self.stuck |= failed.is_some();
+        self.stuck = failed.or(self.stuck);
         while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.ticket <= done) {
             self.pend(waiting.ready, waiting.token, failed.map_or(Ok(()), Err));
         }
@@ -550,7 +550,8 @@ fn behind(error: MediaError, start: Lba) -> MediaError {
 
 fn of_store(error: &StoreError) -> MediaError {
     match error {
-        StoreError::NoSpace => MediaError::NoSpace,
-        StoreError::Failed(_) | StoreError::Damaged(_) => MediaError::Internal,
+        StoreError::NoSpace(_) => MediaError::NoSpace,
+        StoreError::Failed(_) => MediaError::NotStored,
+        StoreError::Refused(_) | StoreError::Damaged(_) => MediaError::Internal,
     }
 }

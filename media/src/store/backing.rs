@@ -6,26 +6,81 @@
 //! the host itself fails.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
+
+use rustix::io::Errno;
 
 use crate::geometry::Geometry;
 use crate::journal::{LineHeader, Record};
 use crate::unit::PhysicalUnit;
+use crate::warning::WarningKind;
 
 /// Why a store could not do something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
-    /// The host's disk is full; the store goes on once there is room.
-    NoSpace,
-    /// The host's disk failed.
+    /// The host's disk takes no more, in words; the store goes on once it does.
+    NoSpace(String),
+    /// The host's disk failed to read, write or sync.
     Failed(String),
+    /// The host does not let us, in words: nothing is wrong with the disk, or with what it holds.
+    Refused(String),
     /// What is stored is not what was written.
     Damaged(String),
+}
+
+impl StoreError {
+    /// What an error of the system means for a store. `doing` begins the message: "cannot write the media file".
+    #[must_use]
+    pub fn of_system(doing: &str, error: &io::Error) -> Self {
+        let what = format!("{doing}: {error}");
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                Self::NoSpace(format!("the host's disk is full: {what}"))
+            }
+            ErrorKind::FileTooLarge => Self::NoSpace(format!("the media file may not grow (ulimit -f?): {what}")),
+            _ if error.raw_os_error().is_some_and(|code| OF_THE_DISK.contains(&Errno::from_raw_os_error(code))) => {
+                Self::Failed(what)
+            }
+            _ => Self::Refused(what),
+        }
+    }
+
+    /// What it is a warning of, where a store meets it while it is in use.
+    #[must_use]
+    pub const fn warning(&self) -> WarningKind {
+        match self {
+            Self::NoSpace(_) => WarningKind::HostDiskFull,
+            Self::Failed(_) | Self::Refused(_) => WarningKind::HostDiskFailed,
+            Self::Damaged(_) => WarningKind::MediaDamaged,
+        }
+    }
+}
+
+/// What Linux says where a disk, or the way to it, is broken (Documentation/block and the remote file systems).
+const OF_THE_DISK: [Errno; 8] = [
+    Errno::IO,
+    Errno::NXIO,
+    Errno::NODEV,
+    Errno::REMOTEIO,
+    Errno::TIMEDOUT,
+    Errno::NOLINK,
+    Errno::NODATA,
+    Errno::ILSEQ,
+];
+
+/// What keeps a store from going on: while it stands, everything waits, is tried again, and nothing is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What was met last.
+    pub error: StoreError,
+    /// How often something was met since it began.
+    pub times: u64,
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSpace => f.write_str("the host's disk is full"),
+            Self::NoSpace(what) | Self::Refused(what) => f.write_str(what),
             Self::Failed(what) => write!(f, "the host's disk failed: {what}"),
             Self::Damaged(what) => write!(f, "the media is damaged: {what}"),
         }
@@ -171,4 +226,9 @@ pub trait Store {
     /// # Errors
     /// Where the store is stuck: nothing is lost, and later calls tell whether it goes on.
     fn synced(&mut self) -> Result<u64, StoreError>;
+
+    /// What keeps it from going on, if anything does. Often asked: costs nothing while nothing does.
+    fn trouble(&mut self) -> Option<Trouble> {
+        None
+    }
 }

@@ -1,6 +1,6 @@
 //! The seam between the image and what it lies on. Owns no state.
 
-use super::backing::StoreError;
+use super::backing::{StoreError, Trouble};
 use super::schedule::{Bytes, Done, Operation};
 
 /// A disk that works behind the caller's back; [`Operation`] says in which order.
@@ -20,6 +20,11 @@ pub trait Disk {
     /// Whether more waits to be written than should.
     fn backlogged(&self) -> bool {
         false
+    }
+
+    /// What keeps it from going on.
+    fn trouble(&mut self) -> Option<Trouble> {
+        None
     }
 
     /// How far it has come.

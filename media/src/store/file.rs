@@ -4,19 +4,21 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 use rustix::io::{Errno, pwritev};
 
-use super::backing::StoreError;
+use super::backing::{StoreError, Trouble};
 use super::disk::Disk;
 use super::header::ImageHeader;
 use super::image::{Habits, ImageStore};
+use super::kept::Kept;
 use super::schedule::{Bytes, Done, Operation, Platter, Schedule};
 use crate::geometry::{Geometry, GeometryConfig};
 use crate::journal::METADATA_PAGE;
@@ -28,8 +30,14 @@ const BACKLOG_BYTES: usize = 128 << 20;
 const BATCH_BYTES: usize = 1 << 20;
 /// How long the thread waits for a batch to grow.
 const GATHER: Duration = Duration::from_millis(1);
-/// How long the thread waits before it tries again what failed.
+/// How long the thread waits before it tries again what failed: at first, and, since each try writes everything again that is not known
+/// to be durable, twice as long each time up to the other.
 const RETRY: Duration = Duration::from_millis(50);
+const RETRY_MOST: Duration = Duration::from_millis(800);
+/// How often a file is synced before it is given up.
+const OPENING_SYNCS: u32 = 3;
+/// A new file is its owner's alone; a stricter umask makes it stricter.
+const NEW_FILE_MODE: u32 = 0o600;
 /// Pieces that the system takes in one write.
 const PIECES: usize = 1024;
 
@@ -60,6 +68,8 @@ struct Shared {
     called: Condvar,
     /// For who waits for the thread: something changed.
     changed: Condvar,
+    /// How often something failed since it last went on: the same as `error`, without the lock.
+    failures: AtomicU64,
 }
 
 /// What goes between the caller and the thread.
@@ -75,6 +85,10 @@ struct Mailbox {
     done: Done,
     idle: bool,
     error: Option<StoreError>,
+    /// Somebody waits for what is not durable,
+    asked: bool,
+    /// and here it is.
+    undurable: Option<Kept>,
     stop: bool,
 }
 
@@ -91,10 +105,12 @@ pub struct FileDisk {
     shared: Arc<Shared>,
     tickets: u64,
     turns: u64,
+    /// What lies over the file until a ticket is done: what did not reach it when the drive was taken apart.
+    over: Option<(u64, Kept)>,
 }
 
 pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
-    StoreError::Failed(format!("cannot {what} {}: {error}", path.display()))
+    StoreError::of_system(&format!("cannot {what} {}", path.display()), error)
 }
 
 /// The bytes that the metadata region of a drive takes.
@@ -113,26 +129,48 @@ impl ImageStore<FileDisk> {
         journal_entries: u64,
         options: FileOptions,
     ) -> Result<Self, StoreError> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(NEW_FILE_MODE).open(path);
         let file = file.map_err(|error| failed("create", path, &error))?;
-        lock(&file, path)?;
-        let (habits, identity) = (options.habits, options.identity);
+        let made = Self::create_in(&file, path, geometry, journal_entries, options);
+        if made.is_err() {
+            // Ours, and nothing is in it. That it cannot be removed is less worth telling than why.
+            let _ = std::fs::remove_file(path);
+        }
+        made
+    }
+
+    fn create_in(
+        file: &File,
+        path: &Path,
+        geometry: &Geometry,
+        journal_entries: u64,
+        options: FileOptions,
+    ) -> Result<Self, StoreError> {
+        lock(file, path)?;
+        let (habits, cache_unsafe, identity) = (options.habits, options.cache_unsafe, options.identity);
         let disk = FileDisk::new(file.try_clone().map_err(|error| failed("use", path, &error))?, options);
         let mut store = Self::create_named(geometry, metadata_bytes(geometry, journal_entries), identity, disk);
         store.set_habits(habits);
         file.set_len(store.image_bytes()).map_err(|error| failed("extend", path, &error))?;
+        if !cache_unsafe {
+            sync_folder(path).map_err(|error| failed("sync the folder of", path, &error))?;
+        }
         Ok(store)
     }
 
     /// Opens a media file, for this process alone.
     ///
     /// # Errors
-    /// Where it is missing, in use, read-only, damaged, cut off, of another version, or of another geometry. It is not touched then.
+    /// Where it is missing, in use, read-only, damaged, cut off, of another version, or of another geometry, or where what an earlier
+    /// process left in the system's memory does not reach the disk. It is not touched then.
     pub fn open_file(path: &Path, geometry: &Geometry, options: FileOptions) -> Result<Self, StoreError> {
         let file = OpenOptions::new().read(true).write(true).open(path);
         let file = file.map_err(|error| failed("open", path, &error))?;
         lock(&file, path)?;
         let length = file.metadata().map_err(|error| failed("examine", path, &error))?.len();
+        if !options.cache_unsafe {
+            read_the_disk(&file).map_err(|error| failed("sync", path, &error))?;
+        }
         let habits = options.habits;
         let mut store = Self::open(geometry, FileDisk::new(file, options))?;
         store.set_habits(habits);
@@ -153,7 +191,40 @@ pub fn inspect_file(path: &Path) -> Result<GeometryConfig, StoreError> {
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), StoreError> {
-    file.try_lock().map_err(|_| StoreError::Failed(format!("{} is in use by another process", path.display())))
+    file.try_lock().map_err(|_| StoreError::Refused(format!("{} is in use by another process", path.display())))
+}
+
+/// Sees to it that what is read from now on is what the disk has. Pages that an earlier process wrote and that did not reach the disk may
+/// be in the system's memory, taken for clean: they are dropped, and what waits to be written is written.
+pub(super) fn read_the_disk(file: &File) -> io::Result<()> {
+    let mut synced = Ok(());
+    for _ in 0..OPENING_SYNCS {
+        synced = match file.sync_data() {
+            // Nothing can have been written where nothing can be.
+            Err(error)
+                if matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::ROFS | Errno::INVAL)) =>
+            {
+                Ok(())
+            }
+            other => other,
+        };
+        // A failure that was told may be one of the past: the pages that it was about are dropped, and the next sync is about the rest.
+        fadvise(file, 0, None, Advice::DontNeed)?;
+        if synced.is_ok() {
+            break;
+        }
+    }
+    synced
+}
+
+/// Makes it durable that a file of this path exists.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // A file system that knows no such thing, and a folder that may be written and not read.
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => Ok(()),
+        other => other,
+    }
 }
 
 /// Reads what is there, and zeroes behind the end.
@@ -179,7 +250,7 @@ impl FileDisk {
         shared.lock().idle = true;
         let worker = Worker { file: Arc::clone(&file), shared: Arc::clone(&shared), options };
         let thread = std::thread::spawn(move || worker.run());
-        Self { file: Some(file), thread: Some(thread), shared, tickets: 0, turns: 0 }
+        Self { file: Some(file), thread: Some(thread), shared, tickets: 0, turns: 0, over: None }
     }
 
     /// Waits until nothing is left to do or the disk is stuck. Only for taking a drive apart.
@@ -194,6 +265,19 @@ impl FileDisk {
             mailbox = self.shared.changed.wait(mailbox).unwrap_or_else(PoisonError::into_inner);
         }
         mailbox.error.clone().map_or(Ok(()), Err)
+    }
+
+    /// What was called and is not durable.
+    fn undurable(&self) -> Kept {
+        let mut mailbox = self.shared.lock();
+        mailbox.asked = true;
+        self.shared.called.notify_all();
+        loop {
+            if let Some(undurable) = mailbox.undurable.take() {
+                return undurable;
+            }
+            mailbox = self.shared.changed.wait(mailbox).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
 
@@ -237,13 +321,29 @@ impl Disk for FileDisk {
 
     fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
         let Some(file) = &self.file else {
-            return Err(StoreError::Failed("the file was closed".into()));
+            return Err(StoreError::Refused("the media file is closed".into()));
         };
-        read_at(file, offset, into).map_err(|error| StoreError::Failed(error.to_string()))
+        let read = read_at(file, offset, into);
+        if let Some((ticket, over)) = &self.over {
+            if self.shared.lock().done.ticket < *ticket {
+                if over.lay_over(offset, into) == into.len() {
+                    return Ok(());
+                }
+            } else {
+                self.over = None;
+            }
+        }
+        read.map_err(|error| StoreError::of_system("cannot read the media file", &error))
     }
 
     fn backlogged(&self) -> bool {
         self.shared.lock().waiting_bytes > BACKLOG_BYTES
+    }
+
+    fn trouble(&mut self) -> Option<Trouble> {
+        let times = self.shared.failures.load(Ordering::Acquire);
+        let error = if times == 0 { None } else { self.shared.lock().error.clone() };
+        error.map(|error| Trouble { error, times })
     }
 
     fn done(&mut self) -> Result<Done, StoreError> {
@@ -252,9 +352,12 @@ impl Disk for FileDisk {
     }
 
     fn take(&mut self) -> Self {
-        // In one process nothing that was handed over is lost; where the disk is stuck, recovery will say what is missing.
-        let _ = self.settle();
-        let husk = Self { file: None, thread: None, shared: Arc::default(), tickets: 0, turns: 0 };
+        // In one process nothing that was handed over is lost. What the system's memory holds of it may be dropped where the disk fails,
+        // so it is made durable; where that cannot be, it lies over what is read until it is.
+        let ticket = self.ticket(true);
+        let over = self.settle().is_err().then(|| (ticket, self.undurable()));
+        let husk = Self { file: None, thread: None, shared: Arc::default(), tickets: 0, turns: 0, over: None };
+        self.over = over;
         // What is durable is counted on: whoever opens the store again asks where that stands.
         std::mem::replace(self, husk)
     }
@@ -268,19 +371,23 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        let mut schedule = Schedule::default();
+        let (mut schedule, mut pause) = (Schedule::default(), RETRY);
         while self.receive(&mut schedule) {
             let before = schedule.done();
-            let written = match schedule.step(&mut self) {
-                Ok(written) => written,
-                Err(error) => {
-                    if self.report(error) {
-                        continue;
+            match schedule.step(&mut self) {
+                Ok(written) => {
+                    if !schedule.failing() {
+                        pause = RETRY;
                     }
-                    return;
+                    self.tell(&schedule, written, schedule.done().ticket != before.ticket);
                 }
-            };
-            self.tell(&schedule, written, schedule.done().ticket != before.ticket);
+                Err(error) => {
+                    if !self.report(error, pause) {
+                        return;
+                    }
+                    pause = RETRY_MOST.min(pause * 2);
+                }
+            }
         }
     }
 
@@ -288,7 +395,7 @@ impl Worker {
     fn receive(&self, schedule: &mut Schedule) -> bool {
         let mut mailbox = self.shared.lock();
         if schedule.idle() {
-            while mailbox.operations.is_empty() {
+            while mailbox.operations.is_empty() && !mailbox.asked {
                 if mailbox.stop {
                     return false;
                 }
@@ -296,7 +403,9 @@ impl Worker {
                 mailbox = self.shared.called.wait(mailbox).unwrap_or_else(PoisonError::into_inner);
                 mailbox.asleep = false;
             }
-            let more = |mailbox: &mut Mailbox| !mailbox.urgent && !mailbox.stop && mailbox.bytes < BATCH_BYTES;
+            let more = |mailbox: &mut Mailbox| {
+                !mailbox.urgent && !mailbox.asked && !mailbox.stop && mailbox.bytes < BATCH_BYTES
+            };
             mailbox.asleep = true;
             let gathered = self.shared.called.wait_timeout_while(mailbox, GATHER, more);
             mailbox = gathered.unwrap_or_else(PoisonError::into_inner).0;
@@ -304,15 +413,21 @@ impl Worker {
         }
         let operations = std::mem::take(&mut mailbox.operations);
         (mailbox.bytes, mailbox.urgent) = (0, false);
+        let asked = std::mem::take(&mut mailbox.asked);
         drop(mailbox);
         operations.into_iter().for_each(|operation| schedule.accept(operation));
+        if asked {
+            self.shared.lock().undurable = Some(schedule.undurable());
+            self.shared.changed.notify_all();
+        }
         true
     }
 
     /// Notes a failure and waits a little; `false` where it was told to stop.
-    fn report(&self, error: StoreError) -> bool {
+    fn report(&self, error: StoreError, pause: Duration) -> bool {
         let mut mailbox = self.shared.lock();
         mailbox.error = Some(error);
+        self.shared.failures.fetch_add(1, Ordering::Release);
         if mailbox.stop {
             return false;
         }
@@ -320,7 +435,7 @@ impl Worker {
         drop(mailbox);
         self.wake();
         let mailbox = self.shared.lock();
-        drop(self.shared.called.wait_timeout_while(mailbox, RETRY, |mailbox| !mailbox.stop));
+        drop(self.shared.called.wait_timeout_while(mailbox, pause, |mailbox| !mailbox.stop && !mailbox.asked));
         true
     }
 
@@ -329,14 +444,18 @@ impl Worker {
         let mut mailbox = self.shared.lock();
         mailbox.done = schedule.done();
         mailbox.waiting_bytes -= written;
-        mailbox.error = None;
+        let recovered = mailbox.error.is_some() && !schedule.failing();
+        if recovered {
+            mailbox.error = None;
+            self.shared.failures.store(0, Ordering::Release);
+        }
         mailbox.idle = schedule.idle() && mailbox.operations.is_empty();
         let idle = mailbox.idle;
         drop(mailbox);
         if idle {
             self.shared.changed.notify_all();
         }
-        if ticket {
+        if ticket || recovered {
             self.wake();
         }
     }
@@ -348,11 +467,8 @@ impl Worker {
     }
 }
 
-fn of_system(error: Errno) -> StoreError {
-    match error {
-        Errno::NOSPC | Errno::DQUOT => StoreError::NoSpace,
-        other => StoreError::Failed(io::Error::from(other).to_string()),
-    }
+fn of_system(doing: &str, error: Errno) -> StoreError {
+    StoreError::of_system(doing, &error.into())
 }
 
 /// How many of the first writes lie one behind the other, as many as the system takes at once.
@@ -392,7 +508,7 @@ impl Platter for Worker {
     fn write(&mut self, mut writes: &[(u64, Bytes)]) -> Result<(), StoreError> {
         while !writes.is_empty() {
             let (run, rest) = writes.split_at(run_length(writes));
-            write_run(&self.file, run).map_err(of_system)?;
+            write_run(&self.file, run).map_err(|error| of_system("cannot write the media file", error))?;
             writes = rest;
         }
         Ok(())
@@ -402,10 +518,7 @@ impl Platter for Worker {
         if self.options.cache_unsafe {
             return Ok(());
         }
-        self.file.sync_data().map_err(|error| match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::NoSpace,
-            _ => StoreError::Failed(error.to_string()),
-        })
+        self.file.sync_data().map_err(|error| StoreError::of_system("cannot sync the media file", &error))
     }
 
     fn discard(&mut self, offset: u64, bytes: u64) -> Result<(), StoreError> {
@@ -413,7 +526,7 @@ impl Platter for Worker {
         match fallocate(&self.file, flags, offset, bytes) {
             // A file system without holes keeps the room.
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            Err(error) => Err(of_system(error)),
+            Err(error) => Err(of_system("cannot give room of the media file back", error)),
         }
     }
 }

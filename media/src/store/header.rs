@@ -61,11 +61,11 @@ impl ImageHeader {
         let damaged = |what: &str| StoreError::Damaged(what.into());
         let mut reader = Reader(bytes);
         if reader.u64() != Some(MAGIC) {
-            return Err(damaged("this is not a brownout media file"));
+            return Err(StoreError::Refused("this is not a brownout media file".into()));
         }
         let version = reader.u32().ok_or_else(|| damaged("the header is cut off"))?;
         if version != VERSION {
-            return Err(StoreError::Damaged(format!(
+            return Err(StoreError::Refused(format!(
                 "the file has format version {version}; this is version {VERSION}"
             )));
         }

@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::backing::{Store, StoreError};
+use super::backing::{Store, StoreError, Trouble};
 use super::disk::Disk;
 use super::header::ImageHeader;
 use super::places::{PAGE, Places};
@@ -91,7 +91,7 @@ impl<D: Disk> ImageStore<D> {
         let header = Self::read_header(&mut disk)?;
         if header.geometry != geometry.config {
             let what = format!("the file was made with another geometry: {:?}", header.geometry);
-            return Err(StoreError::Damaged(what));
+            return Err(StoreError::Refused(what));
         }
         if header.metadata_bytes > MOST_METADATA {
             return Err(StoreError::Damaged(format!("{} bytes of metadata are beyond reason", header.metadata_bytes)));
@@ -489,5 +489,9 @@ impl<D: Disk> Store for ImageStore<D> {
 
     fn synced(&mut self) -> Result<u64, StoreError> {
         self.look()
+    }
+
+    fn trouble(&mut self) -> Option<Trouble> {
+        self.disk.trouble()
     }
 }

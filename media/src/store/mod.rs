@@ -9,6 +9,7 @@ mod frames;
 pub mod header;
 pub mod image;
 pub mod inspect;
+mod kept;
 pub mod memory;
 pub mod overlay;
 mod places;
@@ -17,7 +18,7 @@ pub mod schedule;
 mod staging;
 pub mod twin;
 
-pub use backing::{Store, StoreError};
+pub use backing::{Store, StoreError, Trouble};
 pub use file::{FileDisk, FileOptions, inspect_file};
 pub use fork::ForkStore;
 pub use image::{Habits, ImageStore};

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::backing::StoreError;
 use super::disk::{AtOnce, Disk};
-use super::file::{failed, read_at};
+use super::file::{failed, read_at, read_the_disk};
 use super::image::ImageStore;
 use super::schedule::{Done, Operation};
 use crate::geometry::Geometry;
@@ -31,7 +31,9 @@ impl ImageStore<OverlayDisk> {
     pub fn open_overlay(path: &Path, geometry: &Geometry) -> Result<Self, StoreError> {
         let file = File::open(path).map_err(|error| failed("open", path, &error))?;
         file.try_lock_shared()
-            .map_err(|_| StoreError::Failed(format!("{} is in use by another process", path.display())))?;
+            .map_err(|_| StoreError::Refused(format!("{} is in use by another process", path.display())))?;
+        // What is only in the system's memory is not on the disk, and must not be taken for it.
+        read_the_disk(&file).map_err(|error| failed("sync", path, &error))?;
         let length = file.metadata().map_err(|error| failed("examine", path, &error))?.len();
         let disk = OverlayDisk { file: Some(file), pages: BTreeMap::new(), progress: AtOnce::default() };
         let store = Self::open(geometry, disk)?;
@@ -44,9 +46,10 @@ impl OverlayDisk {
     fn below(&self, page: u64) -> Result<Box<[u8; METADATA_PAGE]>, StoreError> {
         let mut bytes = Box::new([0; METADATA_PAGE]);
         let Some(file) = &self.file else {
-            return Err(StoreError::Failed("the file was closed".into()));
+            return Err(StoreError::Refused("the media file is closed".into()));
         };
-        read_at(file, page * PAGE, &mut bytes[..]).map_err(|error| StoreError::Failed(error.to_string()))?;
+        read_at(file, page * PAGE, &mut bytes[..])
+            .map_err(|error| StoreError::of_system("cannot read the media file", &error))?;
         Ok(bytes)
     }
 
@@ -88,9 +91,9 @@ impl Disk for OverlayDisk {
 
     fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
         let Some(file) = &self.file else {
-            return Err(StoreError::Failed("the file was closed".into()));
+            return Err(StoreError::Refused("the media file is closed".into()));
         };
-        read_at(file, offset, into).map_err(|error| StoreError::Failed(error.to_string()))?;
+        read_at(file, offset, into).map_err(|error| StoreError::of_system("cannot read the media file", &error))?;
         let first = offset / PAGE;
         let end = (offset + into.len() as u64).div_ceil(PAGE);
         if self.pages.range(first..end).next().is_none() {

@@ -4,14 +4,23 @@
 //! *Free* writes may reach the disk before or after anything else; they are done first, many at a time. Everything else waits for its
 //! *turn*. A sync costs milliseconds, so one is made only where a promise needs it: before a claim if anything that the claim is about
 //! is not durable yet. Claims that follow each other without that share one sync.
+//!
+//! A sync that fails leaves pages of which nobody can say whether they are on the disk, and which the system takes for clean: the next
+//! sync would succeed without them. So what was written since the last good sync is kept, and after any failure it is written again and
+//! synced before anything else is done. A loss of the host meanwhile leaves what one at the time of the failure could have left: any of
+//! the newest bytes of each place, or what was there at the last good sync.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::backing::StoreError;
+use super::kept::Kept;
 
 /// Bytes to write, shared with whoever may still read them.
 pub type Bytes = Arc<Vec<u8>>;
+
+/// So many bytes are kept for the case that a sync fails; then there is one, whether a promise needs it or not.
+const KEPT_BYTES: usize = 64 << 20;
 
 /// What a disk is called to do.
 #[derive(Clone, Debug)]
@@ -64,7 +73,7 @@ pub trait Platter {
     /// Makes durable what was written.
     ///
     /// # Errors
-    /// Where it could not.
+    /// Where it could not. Of what was written since the last success anything may be missing then, also after a later success.
     fn sync(&mut self) -> Result<(), StoreError>;
 
     /// Gives the room of some bytes back.
@@ -96,7 +105,20 @@ pub struct Schedule {
     dirty: bool,
     /// and anything that a claim would be about.
     claimed_dirty: bool,
+    /// What was written since then.
+    kept: Kept,
+    /// Something failed, and `kept` was not written again and synced since.
+    distrusted: bool,
+    /// What failed last and was not done since.
+    failing: Option<Failing>,
     done: Done,
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failing {
+    Chosen,
+    Turn,
 }
 
 impl Schedule {
@@ -117,7 +139,28 @@ impl Schedule {
     /// Whether nothing is left to do.
     #[must_use]
     pub fn idle(&self) -> bool {
-        self.free.is_empty() && self.chosen.is_empty() && self.turns.is_empty()
+        self.free.is_empty() && self.chosen.is_empty() && self.turns.is_empty() && !self.distrusted
+    }
+
+    /// Whether something failed that was not done since.
+    #[must_use]
+    pub const fn failing(&self) -> bool {
+        self.failing.is_some()
+    }
+
+    /// What is written and not known to be durable, and what is still to be written.
+    #[must_use]
+    pub fn undurable(&self) -> Kept {
+        let mut all = self.kept.clone();
+        for (offset, bytes) in self.chosen.iter().chain(&self.free) {
+            all.write(*offset, bytes);
+        }
+        for turn in &self.turns {
+            if let Operation::Turn(offset, bytes) | Operation::Claim { offset, bytes, .. } = turn {
+                all.write(*offset, bytes);
+            }
+        }
+        all
     }
 
     /// How many operations are left to do.
@@ -131,6 +174,46 @@ impl Schedule {
     /// # Errors
     /// What the platter reports; nothing is lost, and the next step tries again.
     pub fn step(&mut self, platter: &mut impl Platter) -> Result<usize, StoreError> {
+        let tried = if self.chosen.is_empty() && self.free.is_empty() { Failing::Turn } else { Failing::Chosen };
+        if self.distrusted {
+            self.write_again(platter)?;
+            if self.idle() {
+                self.failing = None;
+            }
+            return Ok(0);
+        }
+        let done = self.go_on(platter);
+        match &done {
+            Err(_) => {
+                self.distrusted = true;
+                self.failing = Some(tried);
+            }
+            Ok(_) if self.failing == Some(tried) => self.failing = None,
+            Ok(_) => {}
+        }
+        done
+    }
+
+    /// Nothing that was written since the last good sync is believed: pages of it are clean that did not reach the disk.
+    fn write_again(&mut self, platter: &mut impl Platter) -> Result<(), StoreError> {
+        platter.write(&self.kept.writes())?;
+        self.sync(platter)?;
+        self.distrusted = false;
+        Ok(())
+    }
+
+    fn sync(&mut self, platter: &mut impl Platter) -> Result<(), StoreError> {
+        platter.sync()?;
+        (self.dirty, self.claimed_dirty) = (false, false);
+        self.kept.clear();
+        self.done.durable_turns = self.taken;
+        Ok(())
+    }
+
+    fn go_on(&mut self, platter: &mut impl Platter) -> Result<usize, StoreError> {
+        if self.kept.bytes() > KEPT_BYTES {
+            self.sync(platter)?;
+        }
         if self.chosen.is_empty() && !self.free.is_empty() {
             self.chosen = platter.choose(&mut self.free);
             assert!(!self.chosen.is_empty(), "a platter chooses at least one write");
@@ -140,9 +223,12 @@ impl Schedule {
         }
         platter.write(&self.chosen)?;
         (self.dirty, self.claimed_dirty) = (true, true);
-        let bytes = self.chosen.iter().map(|(_, bytes)| bytes.len()).sum();
-        self.chosen.clear();
-        Ok(bytes)
+        let mut written = 0;
+        for (offset, bytes) in self.chosen.drain(..) {
+            written += bytes.len();
+            self.kept.write(offset, &bytes);
+        }
+        Ok(written)
     }
 
     /// Does the next turn, or the sync that it needs. All free writes that were called before it are written.
@@ -156,9 +242,7 @@ impl Schedule {
             _ => false,
         };
         if sync {
-            platter.sync()?;
-            (self.dirty, self.claimed_dirty) = (false, false);
-            self.done.durable_turns = self.taken;
+            self.sync(platter)?;
             return Ok(0);
         }
         let bytes = next.bytes();
@@ -166,11 +250,13 @@ impl Schedule {
             Operation::Free(..) => unreachable!("a free write takes no turn"),
             Operation::Turn(offset, bytes) | Operation::Claim { offset, bytes, .. } => {
                 platter.write(&[(*offset, Arc::clone(bytes))])?;
+                self.kept.write(*offset, bytes);
                 self.claimed_dirty |= !matches!(next, Operation::Claim { opens: false, .. });
                 self.dirty = true;
             }
             Operation::Discard(offset, bytes) => {
                 platter.discard(*offset, *bytes)?;
+                self.kept.forget(*offset, *bytes);
                 self.dirty = true;
             }
             Operation::Barrier => {}
@@ -250,5 +336,82 @@ mod tests {
     fn a_notice_costs_no_sync() {
         let (order, done) = order(vec![free(1), Operation::Notice(3), Operation::Discard(9, 1)]);
         assert_eq!((order.as_str(), done.ticket), ("1 discard 9", 3));
+    }
+
+    /// Fails the n-th call, and then works.
+    struct Failing {
+        paper: Paper,
+        calls: usize,
+        fails: usize,
+    }
+
+    impl Failing {
+        fn call(&mut self) -> Result<(), StoreError> {
+            self.calls += 1;
+            if self.calls == self.fails { Err(StoreError::Failed("meant to".into())) } else { Ok(()) }
+        }
+    }
+
+    impl Platter for Failing {
+        fn choose(&mut self, free: &mut Vec<(u64, Bytes)>) -> Vec<(u64, Bytes)> {
+            self.paper.choose(free)
+        }
+        fn write(&mut self, writes: &[(u64, Bytes)]) -> Result<(), StoreError> {
+            self.call().and_then(|()| self.paper.write(writes))
+        }
+        fn sync(&mut self) -> Result<(), StoreError> {
+            self.call().and_then(|()| self.paper.sync())
+        }
+        fn discard(&mut self, offset: u64, bytes: u64) -> Result<(), StoreError> {
+            self.call().and_then(|()| self.paper.discard(offset, bytes))
+        }
+    }
+
+    /// Every call fails in turn: what was written since the last good sync is written again, and synced, before anything else is done.
+    #[test]
+    fn whatever_fails_nothing_since_the_last_good_sync_is_believed() {
+        let one = || Bytes::new(vec![1]);
+        let operations = [
+            Operation::Free(1, one()),
+            Operation::Turn(2, one()),
+            Operation::Discard(9, 1),
+            Operation::Sync(1),
+            Operation::Turn(3, one()),
+        ];
+        let orders = [
+            (1, "sync 1 2 discard 9 sync 3"),
+            (2, "1 1 sync 2 discard 9 sync 3"),
+            (3, "1 2 1 2 sync discard 9 sync 3"),
+            (4, "1 2 discard 9 1 2 sync 3"),
+            (5, "1 2 discard 9 sync sync 3"),
+        ];
+        for (fails, expected) in orders {
+            let mut schedule = Schedule::default();
+            let mut platter = Failing { paper: Paper::default(), calls: 0, fails };
+            operations.iter().cloned().for_each(|operation| schedule.accept(operation));
+            let mut failures = 0;
+            while !schedule.idle() {
+                failures += u32::from(schedule.step(&mut platter).is_err());
+            }
+            assert_eq!(
+                (platter.paper.0.join(" ").as_str(), failures, schedule.failing()),
+                (expected, 1, false),
+                "{fails}"
+            );
+            assert_eq!(schedule.done().ticket, 1);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_for_a_sync_that_may_fail_is_bounded() {
+        let (mut schedule, mut paper) = (Schedule::default(), Paper::default());
+        for piece in 0..200_u64 {
+            schedule.accept(Operation::Free(piece << 20, Bytes::new(vec![0; 1 << 20])));
+            while !schedule.idle() {
+                schedule.step(&mut paper).unwrap();
+            }
+            assert!(schedule.kept.bytes() <= KEPT_BYTES + (1 << 20));
+        }
+        assert_eq!(paper.0.iter().filter(|done| *done == "sync").count(), 3);
     }
 }

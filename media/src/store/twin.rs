@@ -1,10 +1,13 @@
 //! A disk in memory that fails as a host's disk may: what was written after the last sync is there or not, write by write, and a
-//! write may be torn between sectors. For tests and the simulator; everything it decides comes from a seed.
+//! write may be torn between sectors. It may also have errors, as Linux tells them: a sector that could not be written is clean
+//! afterwards, reads as it was written or as the disk has it, and no later sync speaks of it again. For tests and the simulator;
+//! everything it decides comes from a seed.
 
 use std::sync::Arc;
 
-use super::backing::StoreError;
+use super::backing::{StoreError, Trouble};
 use super::disk::Disk;
+use super::kept::Kept;
 use super::schedule::{Bytes, Done, Operation, Platter, Schedule};
 use crate::power::Random;
 use crate::unit::index;
@@ -19,7 +22,11 @@ pub struct TwinDisk {
     turns: u64,
     tickets: u64,
     pace: Random,
-    full: bool,
+    /// How often it was found full since it is.
+    full: Option<u64>,
+    trouble: Option<Trouble>,
+    /// What lies over the platter until a ticket is done.
+    over: Option<(u64, Kept)>,
 }
 
 /// Bytes that are durable, bytes as they are read, and what was written in between.
@@ -28,6 +35,61 @@ struct Memory {
     visible: Vec<u8>,
     unsynced: Vec<(u64, Vec<u8>)>,
     order: Random,
+    errors: Option<Errors>,
+}
+
+/// Errors to come.
+struct Errors {
+    random: Random,
+    per_mille: u64,
+    /// Something could not be written since the last sync, which will say so.
+    late: bool,
+}
+
+impl Errors {
+    fn strikes(&mut self) -> Result<(), StoreError> {
+        if self.random.below(1000) >= self.per_mille {
+            return Ok(());
+        }
+        Err(match self.random.below(2) {
+            0 => full(),
+            _ => StoreError::Failed("the disk fails, as the test wants it".into()),
+        })
+    }
+}
+
+impl Memory {
+    /// Sectors of what was written reach the disk, or do not: then the system takes them for clean all the same.
+    fn write_back(&mut self, offset: u64, count: usize, errors: Option<&mut Errors>) {
+        let (mut at, end) = (index(offset), index(offset) + count);
+        let mut errors = errors;
+        self.durable.resize(self.durable.len().max(self.visible.len()), 0);
+        while at < end {
+            let next = end.min((at / SECTOR + 1) * SECTOR);
+            match errors.as_mut().map_or(0, |errors| errors.random.below(4)) {
+                0 | 1 => self.durable[at..next].copy_from_slice(&self.visible[at..next]),
+                2 => {}
+                _ => self.visible[at..next].copy_from_slice(&self.durable[at..next]),
+            }
+            at = next;
+        }
+    }
+
+    /// What the system does by itself: some of what was written is written back, well or not.
+    fn write_some_back(&mut self) {
+        let Some(mut errors) = self.errors.take() else { return };
+        for (offset, bytes) in std::mem::take(&mut self.unsynced) {
+            if errors.random.below(8) != 0 {
+                self.unsynced.push((offset, bytes));
+            } else if errors.strikes().is_err() {
+                errors.late = true;
+                self.write_back(offset, bytes.len(), Some(&mut errors));
+            } else {
+                self.write_back(offset, bytes.len(), None);
+            }
+        }
+        self.errors = Some(errors);
+    }
 }
 
 impl Platter for Memory {
@@ -38,18 +100,26 @@ impl Platter for Memory {
     }
 
     fn write(&mut self, writes: &[(u64, Bytes)]) -> Result<(), StoreError> {
+        self.write_some_back();
         for (offset, bytes) in writes {
+            self.errors.as_mut().map_or(Ok(()), Errors::strikes)?;
             apply(&mut self.visible, *offset, bytes);
-            // A copy: the bytes are let go of when they are written.
+            // A copy: what is below the process does not share its memory.
             self.unsynced.push((*offset, bytes.to_vec()));
         }
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        self.unsynced.clear();
-        self.durable.clone_from(&self.visible);
-        Ok(())
+        self.write_some_back();
+        let mut errors = self.errors.take();
+        let struck = errors.as_mut().map_or(Ok(()), Errors::strikes);
+        for (offset, bytes) in std::mem::take(&mut self.unsynced) {
+            self.write_back(offset, bytes.len(), errors.as_mut().filter(|_| struck.is_err()));
+        }
+        let late = errors.as_mut().is_some_and(|errors| std::mem::take(&mut errors.late));
+        self.errors = errors;
+        if late { struck.and(Err(full())) } else { struck }
     }
 
     fn discard(&mut self, offset: u64, bytes: u64) -> Result<(), StoreError> {
@@ -64,25 +134,44 @@ impl TwinDisk {
         let order = Random::new(seed ^ 1);
         Self {
             schedule: Schedule::default(),
-            platter: Memory { durable: Vec::new(), visible: Vec::new(), unsynced: Vec::new(), order },
+            platter: Memory { durable: Vec::new(), visible: Vec::new(), unsynced: Vec::new(), order, errors: None },
             turns: 0,
             tickets: 0,
             pace: Random::new(seed),
-            full: false,
+            full: None,
+            trouble: None,
+            over: None,
         }
     }
 
     /// Makes the disk full, or gives it room again.
     pub fn set_full(&mut self, full: bool) {
-        self.full = full;
+        self.full = full.then_some(0);
     }
 
+    /// So many of a thousand writes, syncs and discards fail from now on, by this seed; none if there is no such number.
+    pub fn set_errors(&mut self, errors: Option<(u64, u64)>) {
+        let late = self.platter.errors.as_ref().is_some_and(|errors| errors.late);
+        let of = |(seed, per_mille)| Errors { random: Random::new(seed), per_mille, late };
+        // What went wrong before is told by the next sync, whether or not more does.
+        self.platter.errors = errors.or(late.then_some((0, 0))).map(of);
+    }
+
+    /// Works until it is done, for so many steps, or until something fails.
     fn work(&mut self, steps: u64) {
         for _ in 0..steps {
             if self.schedule.idle() {
                 return;
             }
-            self.schedule.step(&mut self.platter).expect("memory takes everything");
+            match self.schedule.step(&mut self.platter) {
+                Ok(_) if self.schedule.failing() => {}
+                Ok(_) => self.trouble = None,
+                Err(error) => {
+                    let times = self.trouble.as_ref().map_or(0, |trouble| trouble.times) + 1;
+                    self.trouble = Some(Trouble { error, times });
+                    return;
+                }
+            }
         }
     }
 
@@ -106,12 +195,19 @@ impl TwinDisk {
         self.start_over();
     }
 
+    /// Whoever opens the disk has what is in the system's memory written, and reads what the disk has then.
     fn start_over(&mut self) {
         self.schedule = Schedule::default();
-        self.platter.unsynced.clear();
-        self.platter.durable.clone_from(&self.platter.visible);
-        (self.turns, self.tickets) = (0, 0);
+        for (offset, bytes) in std::mem::take(&mut self.platter.unsynced) {
+            self.platter.write_back(offset, bytes.len(), None);
+        }
+        self.platter.visible.clone_from(&self.platter.durable);
+        (self.turns, self.tickets, self.trouble, self.over) = (0, 0, None, None);
     }
+}
+
+fn full() -> StoreError {
+    StoreError::NoSpace("the disk is full, as the test wants it".into())
 }
 
 fn apply(image: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
@@ -142,7 +238,7 @@ impl Disk for TwinDisk {
     fn call(&mut self, operation: Operation) -> u64 {
         self.turns += u64::from(!matches!(operation, Operation::Free(..)));
         self.schedule.accept(operation);
-        if !self.full {
+        if self.full.is_none() {
             let pace = self.pace.below(4);
             self.work(pace);
         }
@@ -161,22 +257,40 @@ impl Disk for TwinDisk {
         let from = self.platter.visible.get(index(offset)..).unwrap_or_default();
         let count = from.len().min(into.len());
         into[..count].copy_from_slice(&from[..count]);
+        if let Some((ticket, over)) = &self.over {
+            if self.schedule.done().ticket < *ticket {
+                over.lay_over(offset, into);
+            } else {
+                self.over = None;
+            }
+        }
         Ok(())
     }
 
+    fn trouble(&mut self) -> Option<Trouble> {
+        let full = self.full.filter(|times| *times > 0).map(|times| Trouble { error: full(), times });
+        full.or_else(|| self.trouble.clone())
+    }
+
     fn done(&mut self) -> Result<Done, StoreError> {
-        if self.full {
-            return Err(StoreError::NoSpace);
+        if let Some(times) = &mut self.full {
+            *times += 1;
+            return Err(full());
         }
         let pace = self.pace.below(4);
         self.work(pace);
-        Ok(self.schedule.done())
+        self.trouble.as_ref().map_or_else(|| Ok(self.schedule.done()), |trouble| Err(trouble.error.clone()))
     }
 
     fn take(&mut self) -> Self {
-        // In one process nothing that was handed over is lost.
+        // In one process nothing that was handed over is lost: it is made durable, or lies over what is read until it is.
+        let ticket = self.ticket(true);
         self.work(u64::MAX);
-        self.start_over();
+        if self.schedule.idle() {
+            self.start_over();
+        } else {
+            self.over = Some((ticket, self.schedule.undurable()));
+        }
         std::mem::replace(self, Self::new(0))
     }
 }

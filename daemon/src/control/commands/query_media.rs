@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Device, Execute, Refusal};
+use crate::control::warnings::{WarningState, warning_states};
 use crate::options::Settings;
 
 /// The drive behind the controller: shape, bytes programmed and why, wear, lines, memory, and what the last recovery found.
@@ -41,6 +42,8 @@ pub struct Media {
     power_atomic_bytes: u32,
     /// Nothing can be written any more.
     read_only: bool,
+    /// What is wrong, and of what is over the last of each kind.
+    warnings: Vec<WarningState>,
     recovery: Recovery,
 }
 
@@ -164,6 +167,7 @@ impl Execute for QueryMedia {
 
     fn execute(self, device: &mut Device<'_>) -> Result<Media, Refusal> {
         let store = store(device.settings);
+        let warnings = warning_states(device.controller.media_warnings(), device.now);
         let cache_enabled = device.controller.media().write_cache() == Some(true);
         let monitor = device.monitor()?;
         let status = monitor.status();
@@ -196,6 +200,7 @@ impl Execute for QueryMedia {
             spare_per_million_of_user: status.spare_per_million_of_user,
             power_atomic_bytes: monitor.config().power_atomic_bytes,
             read_only: status.read_only,
+            warnings,
             recovery: Recovery::of(&status.recovery),
         })
     }

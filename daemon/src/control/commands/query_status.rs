@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Device, Execute, Refusal};
+use crate::control::warnings::{WarningState, warning_states};
 
 /// Whether the device runs, for how long, and whether anybody uses it.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -22,6 +23,8 @@ pub struct Status {
     client_connected: bool,
     /// Since it was made, in seconds.
     uptime_seconds: u64,
+    /// What is wrong with the media, and of what is over the last of each kind.
+    warnings: Vec<WarningState>,
 }
 
 /// What the device does.
@@ -45,6 +48,7 @@ impl Execute for QueryStatus {
             status: if running { Condition::Running } else { Condition::PowerOff },
             client_connected: device.client_connected,
             uptime_seconds: device.now.0 / 1_000_000_000,
+            warnings: warning_states(device.controller.media_warnings(), device.now),
         })
     }
 }

@@ -1,0 +1,55 @@
+//! What the media says of itself without having been asked → what the host is told: bits of the SMART log, and an event for those that
+//! it wants to hear of. Owns which of the media's news was looked at.
+
+use media::Warnings;
+use nvme_spec::log::{Event, WARNING_READ_ONLY, WARNING_RELIABILITY, WARNING_SPARE, WARNING_TEMPERATURE};
+
+use crate::Controller;
+use crate::admin::logs::critical_warnings;
+
+/// The bits of the SMART log and their events (NVMe Base 2.1 figures 151 and 207); several bits may have one.
+const EVENTS: [(u8, Event); 4] = [
+    (WARNING_SPARE, Event::SPARE),
+    (WARNING_TEMPERATURE, Event::TEMPERATURE),
+    (WARNING_RELIABILITY, Event::RELIABILITY),
+    (WARNING_READ_ONLY, Event::RELIABILITY),
+];
+
+/// What was looked at.
+#[derive(Debug, Default)]
+pub(crate) struct WarningsSeen {
+    changes: u64,
+    bits: u8,
+}
+
+impl Controller {
+    /// What is wrong with the media, and was.
+    #[must_use]
+    pub fn media_warnings(&self) -> &Warnings {
+        self.media.warnings()
+    }
+
+    /// Something of the media began to be wrong, or is right again: what is new is an event, if the host wants to hear of it.
+    #[inline]
+    pub(crate) fn heed_media(&mut self) {
+        let changes = self.media.warnings().changes();
+        if changes != self.warnings_seen.changes {
+            self.warnings_seen.changes = changes;
+            let bits = critical_warnings(self);
+            let new = bits & !std::mem::replace(&mut self.warnings_seen.bits, bits);
+            self.raise_warnings(new);
+        }
+    }
+
+    /// Those of these critical warnings that stand are events, as far as the host wants to hear of them (B76).
+    pub(crate) fn report_warnings(&mut self, of: u8) {
+        self.raise_warnings(critical_warnings(self) & of);
+    }
+
+    fn raise_warnings(&mut self, bits: u8) {
+        let wanted = bits & self.features.hears_of_warnings();
+        for (_, event) in EVENTS.iter().filter(|(bit, _)| wanted & bit != 0) {
+            self.events.raise(*event);
+        }
+    }
+}
