@@ -265,6 +265,7 @@ mod tests {
         order.make_ready(Token(0));
         order.leave(Token(0));
         assert_eq!((order.next_ready(), order.next_ready()), (Some(Token(1)), None), "the other's turn has come");
+        assert!(order.enter(Token(2), &Claim { ranges: &[], ..claim }), "who wants nothing waits for nobody");
         order.clear();
         assert!(order.is_idle() && order.enter(Token(1), &claim), "everybody is forgotten");
     }

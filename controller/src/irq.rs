@@ -428,6 +428,20 @@ mod tests {
         assert_eq!(bench.due(), None);
     }
 
+    /// Two that came together came at half the distance.
+    #[test]
+    fn completions_that_come_together_shorten_the_usual_gap() {
+        let mut bench = Bench::new(InterruptMode::MsiX);
+        bench.complete(0, 1, 4);
+        assert_eq!(bench.messages(0), [1]);
+        bench.complete(80 * MICROSECOND, 1, 2);
+        assert_eq!(bench.messages(80 * MICROSECOND), [] as [u16; 0]);
+        bench.unseen[1] -= 4;
+        assert_eq!(bench.messages(90 * MICROSECOND), [] as [u16; 0]);
+        // (0 + 80) / 2, and half of that.
+        assert_eq!(bench.due(), Some(80 * MICROSECOND + 6 * 20 * MICROSECOND));
+    }
+
     #[test]
     fn no_message_waits_longer_than_a_millisecond() {
         let mut bench = Bench::new(InterruptMode::MsiX);

@@ -91,6 +91,16 @@ mod tests {
     }
 
     #[test]
+    fn the_last_block_of_a_range_counts_and_so_does_a_part_of_the_range_asked_about() {
+        let mut coarse = Coarse::default();
+        let range = |start, blocks| LbaRange::new(Lba(start), blocks);
+        coarse.insert(VolumeId(0), range(63, 2));
+        assert!(coarse.may_overlap(VolumeId(0), range(64, 1)), "its last block is the first of the next counter");
+        assert!(coarse.may_overlap(VolumeId(0), range(0, 64 * 10)), "most of it meets nothing");
+        assert!(!coarse.may_overlap(VolumeId(0), range(128, 64)));
+    }
+
+    #[test]
     fn what_lies_elsewhere_is_mostly_told_apart() {
         let mut coarse = Coarse::default();
         let write = |n: u64| LbaRange::new(Lba(n * 100_000), 8);

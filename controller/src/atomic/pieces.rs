@@ -194,6 +194,23 @@ mod tests {
     }
 
     #[test]
+    fn the_dice_are_split_mix_64() {
+        let mut dice = Dice::new(0);
+        let numbers = [dice.next(), dice.next(), dice.next()];
+        assert_eq!(numbers, [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f]);
+        let mut dice = Dice::new(0);
+        assert_eq!([dice.coin(), dice.coin(), dice.coin()], [false, true, false], "heads where a number is even");
+    }
+
+    #[test]
+    fn edges_are_the_same_where_size_and_offset_are() {
+        let units = Units { boundary_blocks: 6, offset: 5, ..PLAIN };
+        assert!(units.has_edges_of(&Units { blocks: 9, multiple: true, ..units }));
+        assert!(!units.has_edges_of(&Units { offset: 4, ..units }));
+        assert!(!units.has_edges_of(&Units { boundary_blocks: 7, ..units }));
+    }
+
+    #[test]
     fn dice_repeat_and_a_shuffle_loses_nothing() {
         let shuffled = |seed| {
             let mut list: Vec<_> = (0..20).collect();

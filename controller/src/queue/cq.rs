@@ -247,8 +247,15 @@ mod tests {
         queue.ring(2).expect("between head and tail");
         queue.hold(2, 4).extend([entry(4), entry(5)]);
         assert_eq!((queue.publish(&memory, None), queue.unseen()), (Ok(2), 3));
+        assert_eq!(queue.head(), 2);
         assert_eq!(account(&queue), (2, 1, false, 0, 0));
         assert_eq!([3, 0, 1].map(|slot| written(&memory, slot)), [(4, true), (5, false), (2, true)]);
+        queue.ring(3).expect("between head and tail");
+        assert_eq!(
+            queue.ring(4),
+            Err(BadDoorbell::BadValue),
+            "there is no such slot, though two entries are not taken"
+        );
         queue.ring(1).expect("around the end");
         assert_eq!((account(&queue), queue.unseen(), queue.head()), ((1, 1, false, 0, 3), 0, 1));
     }
