@@ -42,6 +42,9 @@ use failure::Failure;
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     logging::start(line.verbose);
+    if let Err(error) = stop::outlive_file_limit() {
+        tracing::warn!(%error, "a media file that may not grow any more will end this process");
+    }
     let code = match line.verb {
         Verb::Serve(arguments) => serve::serve(arguments).map(|()| 0),
         Verb::Qemu(arguments) => run_qemu::run_qemu(arguments),

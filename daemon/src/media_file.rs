@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use media::ssd::{Findings, Ssd};
-use media::store::{Inspection, OverlayStore, Store, inspect};
+use media::store::{FileStore, Inspection, OverlayStore, Store, inspect};
 
 use crate::cli::{MediaCreate, MediaDump, MediaVerb};
 use crate::failure::Failure;
@@ -38,14 +38,23 @@ fn make(arguments: MediaCreate) -> Result<(), Failure> {
     }
     let given = Given { file: config, media, namespaces: namespace, store: Some(file.clone()), ..Given::default() };
     let settings = Settings::read(&given)?.media;
-    let mut drive = create(&settings, &file, file_options(&settings, None))?;
-    let ticket = drive.shutdown();
-    drive.store().disk().settle().with_context(|| format!("cannot finish {}", file.display()))?;
-    if !drive.synced(ticket).context("cannot finish the file")? {
-        return Err(anyhow!("{} is not on the disk", file.display()).into());
+    let finished = create(&settings, &file, file_options(&settings, None)).and_then(|drive| finish(drive, &file));
+    if let Err(error) = finished {
+        // Ours, and nothing is in it. It may be gone already.
+        let _ = std::fs::remove_file(&file);
+        return Err(error.into());
     }
     let lines: String = settings.figures().iter().map(|line| format!("{line}\n")).collect();
     say(&format!("made {}\n{lines}", file.display()))
+}
+
+fn finish(mut drive: Ssd<FileStore>, file: &Path) -> anyhow::Result<()> {
+    let ticket = drive.shutdown();
+    drive.store().disk().settle().with_context(|| format!("cannot finish {}", file.display()))?;
+    if !drive.synced(ticket).context("cannot finish the file")? {
+        return Err(anyhow!("{} is not on the disk", file.display()));
+    }
+    Ok(())
 }
 
 fn read(file: &Path) -> anyhow::Result<Inspection> {

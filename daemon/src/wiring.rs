@@ -124,7 +124,14 @@ impl Drive for Wired {
             return Some(Ok(()));
         }
         let outcome = controller.quiesce(now)?;
-        Some(outcome.map_err(|error| format!("the media did not come to rest: {error}")))
+        Some(outcome.map_err(|error| {
+            let standing: String =
+                controller.media_warnings().standing().map(|warning| format!(" ({})", warning.detail)).collect();
+            format!(
+                "the media did not come to rest: {error}{standing}; what was written since the last flush that succeeded \
+                 may be lost"
+            )
+        }))
     }
 
     fn must_be_polled(&self) -> bool {

@@ -76,3 +76,35 @@ fn a_file_that_is_no_sound_media_is_1_and_stays_as_it_is() {
     let (code, why) = refusal(&["check", &folder.path().join("absent").display().to_string()]);
     assert_eq!((code, why.contains("cannot open")), (Some(1), true), "{why}");
 }
+
+/// What a limit sends does not end the process: the write fails, the message says why, and nothing half made is left.
+#[test]
+fn a_file_that_may_not_grow_is_refused_in_words_and_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = path(folder.path());
+    for command in
+        ["media create \"$1\" --namespace size=64MiB", "serve --socket \"$1.sock\" --media store=file:\"$1\""]
+    {
+        let script = format!("ulimit -f 8; exec \"$0\" {command}");
+        let output = Command::new("sh").args(["-c", &script, BROWNOUT, &disk]).output().expect("a shell");
+        let why = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {why}");
+        assert!(why.contains("the media file may not grow (ulimit -f?)") && !why.contains("NoSpace"), "{why}");
+        assert!(!Path::new(&disk).exists(), "{command} left a file");
+    }
+}
+
+/// A new file is its owner's alone, whatever the umask grants; a stricter umask is obeyed.
+#[test]
+fn a_new_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    for (umask, mode) in [("000", 0o600), ("022", 0o600), ("277", 0o400)] {
+        let disk = folder.path().join(umask).display().to_string();
+        let script = format!("umask {umask}; exec \"$0\" media create \"$1\" --namespace size=16MiB");
+        let output = Command::new("sh").args(["-c", &script, BROWNOUT, &disk]).output().expect("a shell");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let permissions = fs::metadata(&disk).expect("the file").permissions();
+        assert_eq!(permissions.mode() & 0o777, mode, "umask {umask}");
+    }
+}
