@@ -404,6 +404,21 @@ fn what_is_old_enough_in_the_cache_is_programmed_by_a_poll() {
 }
 
 #[test]
+fn what_may_wait_for_ever_in_the_cache_is_lost_with_power_whenever_that_goes() {
+    let mut config = config(4096, 4096);
+    config.cache.age_max = Nanoseconds(u64::MAX);
+    let mut ssd = drive(&config);
+    assert_eq!(write(&mut ssd, 0, 1, 5, true), Ok(()));
+    assert_eq!(write(&mut ssd, 0, 1, 6, false), Ok(()));
+    assert_eq!(ssd.next_event(), None, "nothing is due");
+    ssd.poll(Nanoseconds(1 << 50), &mut |_, _| {});
+    assert_eq!(ssd.status().staged_units, 1);
+    ssd.cut(&CutPolicy::NoneSurvive.into());
+    ssd.restore(None).unwrap();
+    assert_eq!(read(&mut ssd, 0, 1).0[0].2, 5);
+}
+
+#[test]
 fn every_named_step_of_normal_work_can_be_reached() {
     for &step in Step::ALL.iter().filter(|step| !step.is_of_controller()) {
         let in_recovery = step.is_of_recovery();

@@ -11,7 +11,7 @@ use media::store::{Inspection, inspect};
 use serde::Serialize;
 
 use super::error::OptionError;
-use super::media_words::{Collection, HostCache, MediaOptions, Misbehaving, Part, Share, Store};
+use super::media_words::{Age, Collection, HostCache, MediaOptions, Misbehaving, Part, Share, Store};
 use super::size::Bytes;
 use super::words::Word;
 
@@ -179,6 +179,7 @@ impl MediaWords {
             present: self.options.vwc.unwrap_or(true),
             capacitors: self.options.plp.unwrap_or(false),
             bytes: size.0,
+            age_max: self.options.cache_age.map_or(base.age_max, |age| age.0),
             open_units: self.count("open_units", self.options.open_units, base.open_units, 1024)?,
             ..base
         })
@@ -298,6 +299,7 @@ impl MediaSettings {
             plp: cache.capacitors,
             cache: self.cache,
             cache_size: Bytes(cache.bytes),
+            cache_age: Age(cache.age_max),
             open_units: cache.open_units,
             timing: self.timing,
             channels: geometry.channels,
@@ -360,6 +362,7 @@ pub struct PrintedMedia {
     plp: bool,
     cache: HostCache,
     cache_size: Bytes,
+    cache_age: Age,
     open_units: u32,
     timing: Part,
     channels: u32,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use media::Nanoseconds;
 use media::fault::Misbehaviour;
 use media::ftl::line::VictimPolicy;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub struct MediaOptions {
     pub cache: Option<HostCache>,
     /// Bytes that may wait in the volatile cache.
     pub cache_size: Option<Bytes>,
+    /// How long data may wait in the volatile cache.
+    pub cache_age: Option<Age>,
     /// Partly written units that stay open for further parts: an SD card has few.
     pub open_units: Option<u32>,
     /// How long the NAND takes.
@@ -159,6 +162,55 @@ impl From<Share> for String {
     }
 }
 
+/// How long something may wait, or for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Age(pub Nanoseconds);
+
+impl Age {
+    /// For ever.
+    pub const NONE: Self = Self(Nanoseconds(u64::MAX));
+    const UNITS: [(&str, u64); 4] = [("ms", 1_000_000), ("us", 1_000), ("min", 60_000_000_000), ("s", 1_000_000_000)];
+    /// A day: who wants more wants none.
+    const MOST: u64 = 86_400_000_000_000;
+}
+
+impl TryFrom<String> for Age {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const REMEDY: &str = "give a time such as 100ms, 30s or 5min, of 1us to 1440min, or none";
+        if text == "none" {
+            return Ok(Self::NONE);
+        }
+        let with_unit = Self::UNITS.iter().find_map(|(unit, of)| Some((text.strip_suffix(unit)?, of)));
+        let (digits, of) = with_unit.ok_or(REMEDY)?;
+        let number = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let time = number.and_then(|digits| digits.parse::<u64>().ok()).and_then(|number| number.checked_mul(*of));
+        time.filter(|time| (1_000..=Self::MOST).contains(time)).map(|time| Self(Nanoseconds(time))).ok_or(REMEDY)
+    }
+}
+
+impl fmt::Display for Age {
+    /// In the largest unit that divides it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::NONE {
+            return formatter.write_str("none");
+        }
+        let fitting = Self::UNITS.iter().filter(|(_, of)| self.0.0.is_multiple_of(*of));
+        match fitting.max_by_key(|(_, of)| *of) {
+            Some((unit, of)) => write!(formatter, "{}{unit}", self.0.0 / of),
+            None => write!(formatter, "{}ns", self.0.0),
+        }
+    }
+}
+
+impl From<Age> for String {
+    fn from(age: Age) -> Self {
+        age.to_string()
+    }
+}
+
 /// How the next line to collect is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -230,6 +282,19 @@ mod tests {
         }
         for text in ["", "%", "7", "7 %", "1.%", ".5%", "-1%", "1.00001%", "10001%", "99999999999%", "1e3%"] {
             assert!(Share::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ages_are_exact_and_read_back_as_themselves() {
+        for (text, time) in [("100ms", 100_000_000), ("30s", 30_000_000_000), ("7us", 7_000), ("1440min", Age::MOST)] {
+            assert_eq!(Age::try_from(text.to_owned()), Ok(Age(Nanoseconds(time))));
+            assert_eq!(Age(Nanoseconds(time)).to_string(), text);
+        }
+        assert_eq!(Age::try_from("60s".to_owned()).map(String::from), Ok("1min".to_owned()));
+        assert_eq!(Age::try_from("none".to_owned()).map(String::from), Ok("none".to_owned()));
+        for text in ["", "s", "100", "0s", "-1s", "1.5s", "1441min", "99999999999999999999s", "1h", "never"] {
+            assert!(Age::try_from(text.to_owned()).is_err_and(|remedy| remedy.contains("or none")), "{text}");
         }
     }
 

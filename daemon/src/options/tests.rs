@@ -174,7 +174,7 @@ fn media_refusal(text: &str, namespaces: &[&str]) -> String {
 
 #[test]
 fn the_words_of_the_media_reach_the_drive() {
-    let text = "iu=16KiB,op=12.5%,gc=fifo,vwc=off,plp=on,cache=unsafe,cache_size=2MiB,open_units=1,timing=tlc,\
+    let text = "iu=16KiB,op=12.5%,gc=fifo,vwc=off,plp=on,cache=unsafe,cache_size=2MiB,cache_age=30s,open_units=1,timing=tlc,\
                 channels=2,dies=1,planes=1,pages=32,page_size=8KiB,bad_blocks=3";
     let settings = Settings::read(&media(text, &["size=64MiB,lba=4KiB"])).expect("legal").media;
     let (geometry, cache) = (&settings.ssd.geometry, &settings.ssd.cache);
@@ -182,6 +182,7 @@ fn the_words_of_the_media_reach_the_drive() {
     assert_eq!((geometry.channels, geometry.pages_per_block, geometry.page_bytes), (2, 32, 8192));
     assert_eq!(geometry.factory_bad_blocks, 3);
     assert_eq!((cache.present, cache.capacitors, cache.bytes, cache.open_units), (false, true, 2 << 20, 1));
+    assert_eq!(cache.age_max, ::media::Nanoseconds(30_000_000_000));
     assert_eq!(settings.cache, HostCache::Unsafe);
     assert_eq!(settings.ssd.times, Some(::media::nand::timing::NandTimes::TLC));
 }
@@ -209,6 +210,7 @@ fn a_word_of_the_media_that_cannot_be_is_refused_by_name() {
     assert!(refusal("stor=ram").starts_with("--media stor: no such option; known are store, "));
     assert!(refusal("pages=1,channels=1,dies=1,planes=1").contains("pages=1: a line"), "{}", refusal("pages=1"));
     assert!(refusal("cache_size=1TiB").contains("at most 1GiB"));
+    assert!(refusal("cache_age=forever").starts_with("--media cache_age=forever: give a time such as 100ms"));
 }
 
 #[test]

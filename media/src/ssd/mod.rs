@@ -488,7 +488,8 @@ impl<S: Store> Media for Ssd<S> {
 
     fn next_event(&self) -> Option<Nanoseconds> {
         let due = self.pending.first_key_value().map(|(key, _)| key.0);
-        let destage = self.staged_since.map(|since| since.plus(self.config.cache.age_max));
+        let age_max = self.config.cache.age_max;
+        let destage = self.staged_since.map(|since| since.plus(age_max)).filter(|due| due.0 != u64::MAX);
         // What waits for the host's disk has no time: the store's waker says when to look again.
         Nanoseconds::earliest(Nanoseconds::earliest(due, destage), self.late_commit)
     }
