@@ -33,6 +33,7 @@ pub mod recover;
 pub mod root;
 pub mod ssd;
 pub mod store;
+pub mod testing;
 pub mod unit;
 pub mod volume;
 pub mod warning;

@@ -2,11 +2,28 @@
 //! through [`crate::Media::monitor`], so that whoever holds the seam reaches it without knowing what kind of drive, or of store, it is.
 
 use crate::fault::PendingFaults;
+use crate::ftl::damage::Integrity;
 use crate::geometry::Geometry;
-use crate::ssd::{Ssd, SsdConfig, SsdStatus};
+use crate::ssd::{Patrol, Ssd, SsdConfig, SsdStatus};
 use crate::store::Store;
 use crate::unit::{Lba, LbaRange};
 use crate::volume::VolumeId;
+
+/// What was found to be damaged, and how far the patrol has come that looks for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IntegrityReport {
+    /// What was found, and by whom.
+    pub integrity: Integrity,
+    /// Units found that still are damaged.
+    pub damaged_units: u64,
+    /// The blocks of the first of them.
+    pub damaged: Vec<(VolumeId, LbaRange)>,
+    /// The patrol, and its progress in percent; nothing where there is none.
+    pub patrol: Option<(Patrol, u8)>,
+}
+
+/// Damaged units that are reported with their blocks.
+const REPORTED: usize = 64;
 
 /// A drive seen from its workbench. Nothing here touches what the host stored.
 pub trait Monitor {
@@ -21,6 +38,9 @@ pub trait Monitor {
 
     /// Bytes of memory that its map takes.
     fn map_bytes(&self) -> u64;
+
+    /// What was found to be damaged.
+    fn integrity(&self) -> IntegrityReport;
 
     /// The faults that it will meet.
     fn faults(&self) -> PendingFaults;
@@ -57,6 +77,16 @@ impl<S: Store> Monitor for Ssd<S> {
 
     fn map_bytes(&self) -> u64 {
         self.ftl().map.memory_bytes() as u64
+    }
+
+    fn integrity(&self) -> IntegrityReport {
+        let damaged = self.ftl().damaged_units().filter_map(|(unit, _)| self.blocks_of(unit));
+        IntegrityReport {
+            integrity: self.ftl().integrity.clone(),
+            damaged_units: self.ftl().damaged_units().count() as u64,
+            damaged: damaged.take(REPORTED).collect(),
+            patrol: self.patrol(),
+        }
     }
 
     fn faults(&self) -> PendingFaults {

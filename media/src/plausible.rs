@@ -41,7 +41,9 @@ pub fn check_root(geometry: &Geometry, root: &Root) -> Result<(), StoreError> {
     )?;
     check_ledger(&root.ledger)?;
     check_blocks(geometry, root)?;
-    root.volumes.iter().try_for_each(|volume| check_volume(geometry, volume))
+    root.volumes.iter().try_for_each(|volume| check_volume(geometry, volume))?;
+    let apart = |pair: &[VolumeEntry]| pair[0].first_unit + pair[0].units <= pair[1].first_unit;
+    require(root.volumes.windows(2).all(apart), || "the root's volumes lie in each other".into())
 }
 
 fn check_volume(geometry: &Geometry, volume: &VolumeEntry) -> Result<(), StoreError> {

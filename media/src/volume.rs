@@ -257,6 +257,8 @@ pub struct Health {
     pub writes: u64,
     /// Requests that failed because of the media.
     pub media_errors: u64,
+    /// Units, and pages of the map, that were found not to be what was written, since the process began.
+    pub damage_found: u64,
     /// Life used, in percent of what the blocks are rated for; may exceed 100, stops at 255.
     pub percentage_used: u8,
     /// Replacement blocks left, in percent.

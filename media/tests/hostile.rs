@@ -3,8 +3,6 @@
 //!
 //! `MEDIA_SEED=n` and `MEDIA_CASES=n` as elsewhere.
 
-use std::sync::{Arc, Mutex};
-
 use media::codec::checksum;
 use media::geometry::{Geometry, GeometryConfig};
 use media::journal::{
@@ -13,65 +11,12 @@ use media::journal::{
 use media::power::Random;
 use media::root::{Layout, Root};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
-use media::store::disk::Disk;
-use media::store::schedule::{Done, Operation};
 use media::store::{ImageStore, StoreError};
+use media::testing::OpenDisk;
 use media::volume::{Fault, Media, MediaError, Request, Sink, Source, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
 
 const BLOCKS: u64 = 512;
-
-/// A disk that does everything at once, and whose bytes can be looked at from outside.
-#[derive(Clone, Default)]
-struct OpenDisk {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    turns: u64,
-    tickets: u64,
-}
-
-impl OpenDisk {
-    fn holding(bytes: Vec<u8>) -> Self {
-        Self { bytes: Arc::new(Mutex::new(bytes)), ..Self::default() }
-    }
-
-    fn put(&self, offset: u64, from: &[u8]) {
-        let mut bytes = self.bytes.lock().unwrap();
-        let start = usize::try_from(offset).unwrap();
-        let length = bytes.len().max(start + from.len());
-        bytes.resize(length, 0);
-        bytes[start..start + from.len()].copy_from_slice(from);
-    }
-}
-
-impl Disk for OpenDisk {
-    fn call(&mut self, operation: Operation) -> u64 {
-        self.turns += u64::from(!matches!(operation, Operation::Free(..)));
-        match operation {
-            Operation::Free(offset, bytes) | Operation::Turn(offset, bytes) => self.put(offset, &bytes),
-            Operation::Claim { offset, bytes, .. } => self.put(offset, &bytes),
-            Operation::Discard(..) | Operation::Barrier | Operation::Sync(_) | Operation::Notice(_) => {}
-        }
-        self.turns
-    }
-    fn ticket(&mut self, _durable: bool) -> u64 {
-        self.tickets += 1;
-        self.tickets
-    }
-    fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
-        let bytes = self.bytes.lock().unwrap();
-        let from = bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
-        let count = from.len().min(into.len());
-        into[..count].copy_from_slice(&from[..count]);
-        into[count..].fill(0);
-        Ok(())
-    }
-    fn done(&mut self) -> Result<Done, StoreError> {
-        Ok(Done { durable_turns: self.turns, ticket: self.tickets })
-    }
-    fn take(&mut self) -> Self {
-        self.clone()
-    }
-}
 
 fn config() -> SsdConfig {
     SsdConfig {
@@ -153,7 +98,7 @@ fn valid_image() -> (Vec<u8>, Geometry) {
     use_it(&mut ssd, &mut Random::new(1), 3000);
     ssd.fail_program(1);
     use_it(&mut ssd, &mut Random::new(2), 200);
-    let bytes = disk.bytes.lock().unwrap().clone();
+    let bytes = disk.bytes().clone();
     (bytes, geometry)
 }
 
@@ -377,7 +322,7 @@ fn an_open_line_that_would_hold_more_units_than_are_programmed_in_it_is_refused_
     let disk = OpenDisk::holding(valid);
     let mut ssd = Ssd::open(config(), ImageStore::open(&geometry, disk.clone()).unwrap()).unwrap();
     ssd.shutdown();
-    let valid = disk.bytes.lock().unwrap().clone();
+    let valid = disk.bytes().clone();
     let places = places(&geometry);
     let mut tried = 0;
     for line in 0..geometry.lines {

@@ -8,8 +8,8 @@ use crate::geometry::Geometry;
 use crate::journal::{HeaderState, Kind, LineHeader, Record};
 use crate::power::Step;
 use crate::power::mutation::{Mutation, mutated};
-use crate::store::{Store, StoreError};
-use crate::unit::PhysicalUnit;
+use crate::store::{Expected, Store, StoreError};
+use crate::unit::{LogicalUnit, PhysicalUnit};
 
 /// No line is open.
 pub(crate) const NO_LINE: u32 = u32::MAX;
@@ -318,22 +318,23 @@ impl<S: Store> Ftl<S> {
         frontier.next += 1;
         frontier.staged_total += 1;
         let (record, line) = (frontier.records[slot as usize], frontier.line);
+        let expected = Expected { unit: LogicalUnit(record.logical), uncorrectable: record.uncorrectable };
         // Padding has no data.
-        if record.kind.holds_unit() && self.copy_unit((old_line, old_slot), (line, slot)).is_err() {
+        if record.kind.holds_unit() && self.copy_unit((old_line, old_slot), (line, slot), expected).is_err() {
             self.read_only = true;
         }
         let (from, to) = (self.geometry.physical(old_line, old_slot), self.geometry.physical(line, slot));
         if let Some(place) = self.group.iter_mut().find(|place| **place == from) {
             *place = to;
         }
-        let logical = crate::unit::LogicalUnit(record.logical);
+        let logical = LogicalUnit(record.logical);
         if record.kind.holds_unit() && self.map.get(logical) == Some(from) {
             self.repoint(logical, from, to);
         }
     }
 
     /// Lets the map point at another copy of the same version.
-    pub(crate) fn repoint(&mut self, unit: crate::unit::LogicalUnit, from: PhysicalUnit, to: PhysicalUnit) {
+    pub(crate) fn repoint(&mut self, unit: LogicalUnit, from: PhysicalUnit, to: PhysicalUnit) {
         let old = self.map.repoint(unit, to);
         assert_eq!(old, Some(from), "a unit moves from where it is");
         self.lines.invalidate(self.geometry.line_of(from), 0);
@@ -341,14 +342,23 @@ impl<S: Store> Ftl<S> {
     }
 
     /// Copies the data and metadata of a unit from a slot to another one.
-    pub(crate) fn copy_unit(&mut self, from: (u32, u32), to: (u32, u32)) -> Result<(), StoreError> {
-        let data = (self.geometry.data_offset(from.1), self.geometry.data_offset(to.1));
-        self.nand.copy((from.0, data.0), (to.0, data.1), self.geometry.unit_bytes())?;
-        self.copy_metadata(from, to, 1)
+    pub(crate) fn copy_unit(&mut self, from: (u32, u32), to: (u32, u32), expected: Expected) -> Result<(), StoreError> {
+        self.nand.copy_unit(from, to, expected, &self.geometry, false)
     }
 
-    /// Copies the data and metadata of neighbouring units from slots of a line that is collected to others.
-    pub(crate) fn relocate_units(&mut self, from: (u32, u32), to: (u32, u32), count: u32) -> Result<(), StoreError> {
+    /// Copies the data and metadata of neighbouring units from slots of a line that is collected to others: of one where they are
+    /// checked, which is the one expected.
+    pub(crate) fn relocate_units(
+        &mut self,
+        from: (u32, u32),
+        to: (u32, u32),
+        count: u32,
+        expected: Expected,
+    ) -> Result<(), StoreError> {
+        if S::CHECKS {
+            assert_eq!(count, 1, "units that are checked are moved one by one");
+            return self.nand.copy_unit(from, to, expected, &self.geometry, true);
+        }
         let data = (self.geometry.data_offset(from.1), self.geometry.data_offset(to.1));
         self.nand.relocate((from.0, data.0), (to.0, data.1), count as usize * self.geometry.unit_bytes())?;
         self.copy_metadata(from, to, count)

@@ -9,13 +9,14 @@
 //! *When a line may be erased.* A loss of power brings back the state that was committed. So a drained line waits until the units
 //! moved out of it are programmed, and until the changes that made its other units invalid are committed.
 
+use super::damage::Finder;
 use super::line::{EraseCounts, Evenness, LineState, VictimPolicy};
 use super::{Ftl, HOST, MOVED};
 use crate::geometry::Geometry;
 use crate::journal::{HeaderState, Kind, LineHeader, Record};
 use crate::power::Step;
 use crate::power::mutation::{Mutation, mutated};
-use crate::store::Store;
+use crate::store::{Expected, Store, StoreError};
 use crate::unit::{LogicalUnit, index, narrow};
 
 /// Free lines that host writes leave to the collector: one to move units to, one in case that a block of it fails.
@@ -215,8 +216,9 @@ impl<S: Store> Ftl<S> {
             self.drain_victim(line);
             return 1;
         }
-        // A page at a time, and an armed crash point wants each unit to be a step.
-        let most_at_once = if self.nand.power.attentive() { 1 } else { self.geometry.units_per_program.min(left) };
+        // A page at a time; units that are checked one by one, and an armed crash point wants each to be a step.
+        let single = S::CHECKS || self.nand.power.attentive();
+        let most_at_once = if single { 1 } else { self.geometry.units_per_program.min(left) };
         let end = first + narrow(index(most.min(u64::from(most_at_once))));
         let from = (first..end).find(|&slot| self.is_valid(line, slot)).unwrap_or(end);
         let to = (from..end).find(|&slot| !self.is_valid(line, slot)).unwrap_or(end);
@@ -250,9 +252,12 @@ impl<S: Store> Ftl<S> {
         }
         let target_line = frontier.line;
         self.nand.time_moved_read(self.geometry.data_offset(first), count as usize * self.geometry.unit_bytes());
-        if self.relocate_units((line, first), (target_line, target), count).is_err() {
+        let unit = LogicalUnit(self.collector.records[from].logical);
+        let expected = Expected { unit, uncorrectable: self.map.is_uncorrectable(unit) };
+        if let Err(error) = self.relocate_units((line, first), (target_line, target), count, expected) {
             self.streams[MOVED].records[to..to + count as usize].fill(Record::PADDING);
-            self.read_only = true;
+            let damaged = matches!(error, StoreError::Damaged(_)) && self.give_up(unit, line);
+            self.read_only |= !damaged;
             return count;
         }
         self.reached(Step::UnitCopied);
@@ -282,9 +287,7 @@ impl<S: Store> Ftl<S> {
 
     fn drain_victim(&mut self, line: u32) {
         self.collector.victim = None;
-        if self.lines.get(line).valid != 0 {
-            // A checksum does not find what somebody wrote on purpose: a map may point at slots whose records say something else.
-            assert!(self.counters.power_cycles > 1, "a drained line holds nothing valid");
+        if self.lines.get(line).valid != 0 && !self.give_up_rest(line) {
             self.lines.set_state(line, LineState::Closed);
             self.read_only = true;
             return;
@@ -293,6 +296,23 @@ impl<S: Store> Ftl<S> {
         self.lines.get_mut(line).moved = self.streams[MOVED].staged_total;
         self.reached(Step::VictimDrained);
         self.release_drained();
+    }
+
+    /// A unit of the victim is damaged; `false` where that cannot be put down.
+    #[cold]
+    fn give_up(&mut self, unit: LogicalUnit, line: u32) -> bool {
+        let Some(place) = self.map.get(unit).filter(|&place| self.geometry.line_of(place) == line) else { return true };
+        self.note_damage(unit, place, Finder::Collection);
+        self.lose_unit(unit)
+    }
+
+    /// The map points at slots of the victim whose records are not there, or say something else.
+    #[cold]
+    fn give_up_rest(&mut self, line: u32) -> bool {
+        assert!(S::CHECKS, "a drained line holds nothing valid");
+        let left = self.map.iter().filter(|&(_, place)| self.geometry.line_of(place) == line);
+        let left: Vec<_> = left.map(|(unit, _)| unit).collect();
+        left.into_iter().all(|unit| self.give_up(unit, line))
     }
 
     /// Erases the drained lines that nothing needs any more.

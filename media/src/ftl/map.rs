@@ -166,6 +166,11 @@ impl Map {
         &self.bytes.as_chunks().0[page]
     }
 
+    /// Lets a page be written with the next checkpoint.
+    pub fn change_page(&mut self, page: usize) {
+        self.changed[page / 64] |= 1 << (page % 64);
+    }
+
     /// Hands out a page's bytes and takes it for unchanged; [`None`] where nothing is mapped in it.
     pub fn write_page(&mut self, page: usize) -> Option<&[u8; METADATA_PAGE]> {
         self.changed[page / 64] &= !(1 << (page % 64));

@@ -8,9 +8,11 @@
 pub mod alloc;
 pub mod checkpoint;
 pub mod cut;
+pub mod damage;
 pub mod gc;
 pub mod line;
 pub mod map;
+mod patrol;
 pub mod read;
 pub mod trim;
 pub mod uncorrectable;
@@ -86,6 +88,8 @@ pub struct Ftl<S: Store> {
     /// Nothing can be written any more: no line is left to write to.
     pub(crate) read_only: bool,
     pub(crate) mapped: u64,
+    /// What was found to be damaged.
+    pub integrity: damage::Integrity,
     /// Units were deallocated since lines were last looked through for empty ones.
     pub(crate) trimmed: bool,
     /// Counters of the media's life.
@@ -117,7 +121,7 @@ impl<S: Store> Ftl<S> {
             open_units: Vec::with_capacity(limits.open_units + 1),
             group: Vec::with_capacity(geometry.units_per_line as usize),
             uncorrectable: Vec::new(),
-            scratch: vec![0; geometry.unit_bytes().max(4096)],
+            scratch: Vec::new(),
             voids: Vec::new(),
             parts: Vec::new(),
             tag: cut::Tag::default(),
@@ -125,6 +129,7 @@ impl<S: Store> Ftl<S> {
             restages: 0,
             read_only: false,
             mapped: 0,
+            integrity: damage::Integrity::default(),
             trimmed: false,
             counters: Counters::default(),
             volumes: Vec::new(),

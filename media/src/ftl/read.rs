@@ -2,16 +2,14 @@
 //! handed over in one piece. Changes nothing but counters.
 
 use super::Ftl;
+use super::damage::Finder;
 use super::write::{Part, Span};
-use crate::store::Store;
-use crate::unit::{Lba, PhysicalUnit};
+use crate::store::{Expected, Store};
+use crate::unit::{Lba, LogicalUnit, PhysicalUnit, narrow};
 use crate::volume::{Fault, MediaError, Sink};
 
 /// What a unit that holds nothing reads as, piece by piece.
 static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
-
-/// Takes bytes that belong at an offset of what is handed over.
-type Take<'a> = dyn FnMut(usize, &[u8]) -> Result<(), Fault> + 'a;
 
 impl<S: Store> Ftl<S> {
     /// A part of one unit that lies in memory, without metadata: what most reads ask for.
@@ -46,7 +44,7 @@ impl<S: Store> Ftl<S> {
             let bytes = if count == 1 { part.bytes } else { self.run_bytes(span, part, position + count) };
             match place {
                 None => take_zeroes(part.at, bytes, |at, zeroes| sink.take(at, zeroes))?,
-                Some(place) => self.read_run(place, part, bytes, sink)?,
+                Some(place) => self.read_run(place, span, Part { bytes, ..part }, sink)?,
             }
             if span.metadata_bytes != 0 {
                 for n in position..position + count {
@@ -87,18 +85,46 @@ impl<S: Store> Ftl<S> {
         last.at + last.bytes - first.at
     }
 
+    /// Hands over units that lie next to each other from where they lie, or, where the store does not keep them in memory, one by one by way
+    /// of a buffer, each as a whole checked before any of it is seen.
     #[inline]
     fn read_run(
         &mut self,
         place: PhysicalUnit,
+        span: &Span,
         part: Part,
-        bytes: usize,
         sink: &mut dyn Sink,
     ) -> Result<(), MediaError> {
         let line = self.geometry.line_of(place);
         let offset = self.geometry.data_offset(self.geometry.slot_of(place)) + part.offset;
-        self.nand.time_read(offset, bytes);
-        self.hand_over(line, offset, bytes, &mut |at, from| sink.take(part.at + at, from))
+        self.nand.time_read(offset, part.bytes);
+        let mut done = 0;
+        while done < part.bytes {
+            if let Some(from) = self.nand.store.view(line, offset + done, part.bytes - done) {
+                sink.take(part.at + done, from).map_err(|Fault| MediaError::HostMemory)?;
+                done += from.len();
+                continue;
+            }
+            // Of the part, what lies in the unit that comes next.
+            let byte = part.offset + done;
+            let passed = narrow(byte >> self.geometry.unit_shift);
+            let within = byte & (self.geometry.unit_bytes() - 1);
+            let bytes = (self.geometry.unit_bytes() - within).min(part.bytes - done);
+            let unit = LogicalUnit(part.unit.0 + passed);
+            let next = Part { unit, offset: within, bytes, at: part.at + done };
+            self.fetch_part(PhysicalUnit(place.0 + passed), span, next)?;
+            let from = &self.scratch[within..within + bytes];
+            sink.take(next.at, from).map_err(|Fault| MediaError::HostMemory)?;
+            done += bytes;
+        }
+        Ok(())
+    }
+
+    /// Reads the unit of a part, whole, into `scratch`.
+    fn fetch_part(&mut self, place: PhysicalUnit, span: &Span, part: Part) -> Result<(), MediaError> {
+        let expected = Expected { unit: part.unit, uncorrectable: self.map.is_uncorrectable(part.unit) };
+        let first = Lba(part.at as u64 >> span.block_shift);
+        self.fetch(place, expected, Finder::Read).map_err(|_| MediaError::UnrecoveredRead { first })
     }
 
     pub(super) fn read_metadata(&mut self, span: &Span, part: Part, sink: &mut dyn Sink) -> Result<(), MediaError> {
@@ -108,29 +134,14 @@ impl<S: Store> Ftl<S> {
         };
         let line = self.geometry.line_of(place);
         let offset = self.geometry.metadata_offset(self.geometry.slot_of(place)) + of(part.offset);
-        self.hand_over(line, offset, of(part.bytes), &mut |at, from| sink.take_metadata(of(part.at) + at, from))
-    }
-
-    /// Hands bytes of a line over from where they lie, or by way of a buffer where the store does not keep them in memory.
-    #[inline]
-    fn hand_over(&mut self, line: u32, offset: usize, bytes: usize, take: &mut Take<'_>) -> Result<(), MediaError> {
-        let mut at = 0;
-        while at < bytes {
-            if let Some(from) = self.nand.store.view(line, offset + at, bytes - at) {
-                take(at, from).map_err(|Fault| MediaError::HostMemory)?;
-                at += from.len();
-                continue;
-            }
-            let count = self.scratch.len().min(bytes - at);
-            let buffer = &mut self.scratch[..count];
-            self.nand
-                .store
-                .read(line, offset + at, buffer)
-                .map_err(|_| MediaError::UnrecoveredRead { first: Lba(0) })?;
-            take(at, buffer).map_err(|Fault| MediaError::HostMemory)?;
-            at += count;
-        }
-        Ok(())
+        let taken = if let Some(from) = self.nand.store.view(line, offset, of(part.bytes)) {
+            sink.take_metadata(of(part.at), from)
+        } else {
+            self.fetch_part(place, span, part)?;
+            let start = self.geometry.unit_bytes() + of(part.offset);
+            sink.take_metadata(of(part.at), &self.scratch[start..start + of(part.bytes)])
+        };
+        taken.map_err(|Fault| MediaError::HostMemory)
     }
 }
 

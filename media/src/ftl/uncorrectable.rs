@@ -7,9 +7,10 @@
 //! in its first sector lies in the first uncorrectable one.
 
 use super::cut::Tag;
+use super::damage::Finder;
 use super::write::{Part, Span};
 use super::{Ftl, HOST};
-use crate::store::{Store, StoreError};
+use crate::store::{Expected, Store, StoreError};
 use crate::unit::{Lba, PhysicalUnit};
 use crate::volume::{Fault, MediaError, Sink, Source};
 
@@ -46,6 +47,11 @@ impl Unit {
         Self { data, uncorrectable: vec![false; sectors] }
     }
 
+    /// Of which nothing is left.
+    pub(super) fn lost(bytes: usize) -> Self {
+        Self { data: vec![0; bytes], uncorrectable: vec![true; bytes / SECTOR] }
+    }
+
     /// From what lies in a slot, whatever that is.
     fn decode(data: Vec<u8>) -> Self {
         let mut unit = Self::whole(data);
@@ -75,7 +81,7 @@ impl Unit {
     }
 
     /// What lies in a slot for it, and whether any of it is uncorrectable.
-    fn encode(mut self) -> (Vec<u8>, bool) {
+    pub(super) fn encode(mut self) -> (Vec<u8>, bool) {
         let Some(first) = self.first_uncorrectable(0..self.uncorrectable.len()) else { return (self.data, false) };
         self.data.copy_within(..SECTOR, first * SECTOR);
         let mut head = [0; SECTOR];
@@ -118,15 +124,30 @@ impl<S: Store> Ftl<S> {
         self.write(span, &mut Nothing, tag)
     }
 
-    /// A unit at its place.
+    /// A unit at its place; nothing of it can be read where it is damaged there.
     ///
     /// # Errors
     /// Where the store fails.
-    pub(crate) fn load(&mut self, place: PhysicalUnit, uncorrectable: bool) -> Result<Unit, StoreError> {
-        let (line, slot) = (self.geometry.line_of(place), self.geometry.slot_of(place));
-        let mut data = vec![0; self.geometry.unit_bytes()];
-        self.nand.store.read(line, self.geometry.data_offset(slot), &mut data)?;
-        Ok(if uncorrectable { Unit::decode(data) } else { Unit::whole(data) })
+    pub(crate) fn load(&mut self, place: PhysicalUnit, expected: Expected, finder: Finder) -> Result<Unit, StoreError> {
+        match self.load_sound(place, expected, finder) {
+            Err(StoreError::Damaged(_)) => Ok(Unit::lost(self.geometry.unit_bytes())),
+            loaded => loaded,
+        }
+    }
+
+    /// A unit at its place; its metadata is left behind it in `scratch`.
+    ///
+    /// # Errors
+    /// Where the store fails, or the unit is damaged.
+    pub(crate) fn load_sound(
+        &mut self,
+        place: PhysicalUnit,
+        expected: Expected,
+        finder: Finder,
+    ) -> Result<Unit, StoreError> {
+        self.fetch(place, expected, finder)?;
+        let data = self.scratch[..self.geometry.unit_bytes()].to_vec();
+        Ok(if expected.uncorrectable { Unit::decode(data) } else { Unit::whole(data) })
     }
 
     /// Hands over a part of a unit that holds uncorrectable blocks.
@@ -139,7 +160,9 @@ impl<S: Store> Ftl<S> {
     ) -> Result<(), MediaError> {
         let place = self.map.get(part.unit).expect("what holds uncorrectable blocks lies somewhere");
         self.nand.time_read(self.geometry.data_offset(self.geometry.slot_of(place)), self.geometry.unit_bytes());
-        let unit = self.load(place, true).map_err(|_| MediaError::UnrecoveredRead { first: Lba(0) })?;
+        let expected = Expected { unit: part.unit, uncorrectable: true };
+        let first = Lba(part.at as u64 >> span.block_shift);
+        let unit = self.load(place, expected, Finder::Read).map_err(|_| MediaError::UnrecoveredRead { first })?;
         if let Some(sector) = unit.first_uncorrectable(sectors(&part)) {
             let byte = part.at + sector * SECTOR - part.offset;
             return Err(MediaError::UnrecoveredRead { first: Lba(byte as u64 >> span.block_shift) });
@@ -155,13 +178,16 @@ impl<S: Store> Ftl<S> {
     pub(super) fn stage_uncorrectable(&mut self, part: Part) -> Result<(), MediaError> {
         const FULL: MediaError = MediaError::WriteFailed { first: Lba(0) };
         let (line, slot) = (self.streams[HOST].line, self.streams[HOST].next - 1);
-        let written = self.load(self.geometry.physical(line, slot), false).map_err(|_| FULL)?;
-        let mut unit = match self.map.get(part.unit) {
-            Some(old) => self.load(old, self.map.is_uncorrectable(part.unit)).map_err(|_| FULL)?,
-            None => Unit::whole(vec![0; self.geometry.unit_bytes()]),
+        let mut unit = match self.map.look(part.unit) {
+            (Some(old), uncorrectable) => {
+                let expected = Expected { unit: part.unit, uncorrectable };
+                self.load(old, expected, Finder::Write).map_err(|_| FULL)?
+            }
+            (None, _) => Unit::whole(vec![0; self.geometry.unit_bytes()]),
         };
         let bytes = part.offset..part.offset + part.bytes;
-        unit.data[bytes.clone()].copy_from_slice(&written.data[bytes]);
+        let written = self.geometry.data_offset(slot) + part.offset;
+        self.nand.store.read(line, written, &mut unit.data[bytes]).map_err(|_| FULL)?;
         unit.uncorrectable[sectors(&part)].fill(self.tag.uncorrectable);
         let (data, uncorrectable) = unit.encode();
         self.nand.stage(line, self.geometry.data_offset(slot), data.len()).copy_from_slice(&data);

@@ -5,10 +5,11 @@
 //! open: a further part goes into the same slot, which is what makes small sequential writes cheap on a coarse unit.
 
 use super::cut::Tag;
+use super::damage::Finder;
 use super::{Ftl, HOST};
 use crate::journal::{Kind, Record};
 use crate::power::Step;
-use crate::store::Store;
+use crate::store::{Expected, Store, StoreError};
 use crate::unit::{Lba, LogicalUnit, PhysicalUnit, index, narrow};
 use crate::volume::{Fault, MediaError, Source};
 
@@ -188,7 +189,7 @@ impl<S: Store> Ftl<S> {
 
     /// Notes a staged unit that is a group of its own: its record and its sequence number.
     #[inline]
-    fn note_single(&mut self, slot: u32, unit: LogicalUnit, host_bytes: usize) {
+    pub(super) fn note_single(&mut self, slot: u32, unit: LogicalUnit, host_bytes: usize) {
         let frontier = &mut self.streams[HOST];
         frontier.records[slot as usize] = Record {
             sequence: self.sequence,
@@ -274,7 +275,7 @@ impl<S: Store> Ftl<S> {
             return Err(MediaError::WriteFailed { first: Lba(0) });
         };
         // Only now: opening a line may have moved the unit.
-        let (old, uncorrectable) = self.map.look(part.unit);
+        let (old, mut uncorrectable) = self.map.look(part.unit);
         self.note_part(self.sequence, part.offset, part.bytes);
         self.note(slot, part.unit, part.bytes, length);
         let line = self.streams[HOST].line;
@@ -283,13 +284,17 @@ impl<S: Store> Ftl<S> {
             Some(place) => {
                 let from = (self.geometry.line_of(place), self.geometry.slot_of(place));
                 self.nand.time_read(self.geometry.data_offset(from.1), self.geometry.unit_bytes());
-                self.copy_unit(from, (line, slot)).map_err(|_| MediaError::WriteFailed { first: Lba(0) })?;
+                match self.copy_unit(from, (line, slot), Expected { unit: part.unit, uncorrectable }) {
+                    Ok(()) => {}
+                    Err(StoreError::Damaged(_)) => {
+                        self.note_damage(part.unit, place, Finder::Write);
+                        self.blank(line, slot);
+                        uncorrectable = true;
+                    }
+                    Err(_) => return Err(MediaError::WriteFailed { first: Lba(0) }),
+                }
             }
-            None => {
-                self.nand.stage(line, start, self.geometry.unit_bytes()).fill(0);
-                let metadata = self.geometry.config.metadata_bytes_per_unit as usize;
-                self.nand.stage(line, self.geometry.metadata_offset(slot), metadata).fill(0);
-            }
+            None => self.blank(line, slot),
         }
         let memory = self.nand.stage(line, start + part.offset, part.bytes);
         source.fill(part.at, memory).map_err(|Fault| MediaError::HostMemory)?;
@@ -300,6 +305,12 @@ impl<S: Store> Ftl<S> {
             self.stage_uncorrectable(part)?;
         }
         Ok(1)
+    }
+
+    /// Clears a slot that is staged.
+    fn blank(&mut self, line: u32, slot: u32) {
+        self.nand.stage(line, self.geometry.data_offset(slot), self.geometry.unit_bytes()).fill(0);
+        self.blank_metadata(line, slot);
     }
 
     /// Lets the map show the units staged in `self.group`, from `first` on.
@@ -316,7 +327,7 @@ impl<S: Store> Ftl<S> {
 
     /// Lets the map show a unit at a new place.
     #[inline]
-    fn show(&mut self, unit: LogicalUnit, place: PhysicalUnit, sequence: u64) {
+    pub(super) fn show(&mut self, unit: LogicalUnit, place: PhysicalUnit, sequence: u64) {
         match self.map.set(unit, place) {
             Some(old) => self.lines.invalidate(self.geometry.line_of(old), sequence),
             None => self.mapped += 1,

@@ -10,7 +10,7 @@ use crate::geometry::Geometry;
 use crate::journal::{HeaderState, Kind, LineHeader, METADATA_PAGE, Record};
 use crate::ledger::Ledger;
 use crate::power::{Breaker, Step};
-use crate::store::{Store, StoreError};
+use crate::store::{Expected, Store, StoreError};
 use crate::unit::Nanoseconds;
 
 /// A page could not be programmed: the block in this plane has failed, and nothing more can be programmed in its line.
@@ -131,6 +131,24 @@ impl<S: Store> Nand<S> {
             return Ok(());
         }
         self.store.copy(from, to, bytes)
+    }
+
+    /// Copies a unit from a slot of a line to one of another: see [`Store::copy_unit`].
+    ///
+    /// # Errors
+    /// Where the store fails, or the unit is not what was written.
+    pub fn copy_unit(
+        &mut self,
+        from: (u32, u32),
+        to: (u32, u32),
+        expected: Expected,
+        geometry: &Geometry,
+        collected: bool,
+    ) -> Result<(), StoreError> {
+        if self.power.lost() {
+            return Ok(());
+        }
+        self.store.copy_unit(from, to, expected, geometry, collected)
     }
 
     /// Copies whole units of a line out of which they are moved: see [`Store::relocate`].

@@ -87,6 +87,8 @@ pub struct SsdConfig {
     pub rated_erases: u32,
     /// NAND times, or none: as fast as the machine allows.
     pub times: Option<NandTimes>,
+    /// How long a pass of the patrol takes; none without one. A store in memory needs none.
+    pub patrol: Option<Nanoseconds>,
     /// The promises that the drive breaks: none, unless somebody tests what stands above it.
     pub misbehaviour: Misbehaviour,
 }
@@ -102,6 +104,7 @@ impl Default for SsdConfig {
             power_atomic_bytes: 64 << 10,
             rated_erases: 3000,
             times: None,
+            patrol: None,
             misbehaviour: Misbehaviour::default(),
         }
     }

@@ -9,6 +9,7 @@ use super::saved::Saved;
 use super::{Ssd, Volume};
 use crate::ftl::Ftl;
 use crate::ftl::cut::Held;
+use crate::ftl::damage::Finder;
 use crate::ftl::write::Span;
 use crate::monitor::Monitor;
 use crate::nand::Nand;
@@ -17,7 +18,8 @@ use crate::power::{
     VolatileEntry,
 };
 use crate::recover::{Purpose, recover};
-use crate::store::{Store, StoreError};
+use crate::root::VolumeEntry;
+use crate::store::{Expected, Store, StoreError};
 use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
 use crate::volume::VolumeId;
 
@@ -27,6 +29,8 @@ pub(super) struct Backup {
     first_block: u64,
     span: Span,
     saved: Saved,
+    /// All of it could be read.
+    readable: bool,
     /// The most blocks that are written as one group.
     group_blocks: u64,
 }
@@ -36,6 +40,8 @@ pub(super) enum Remnant {
     /// Where and what, or nothing to make the blocks uncorrectable; and whether as one group.
     Write(Span, Option<Saved>, bool),
     Deallocation(Held),
+    /// What could not be read.
+    Unreadable,
 }
 
 /// What was volatile when power went, and how it can be divided.
@@ -68,6 +74,9 @@ impl Backup {
         if self.held.deallocates() {
             return Remnant::Deallocation(self.held.clone());
         }
+        if !self.readable {
+            return Remnant::Unreadable;
+        }
         let Span { block_shift, metadata_bytes, .. } = self.span;
         let (skip, blocks) = (index(disposal.range.start.0 - self.first_block), index(disposal.range.blocks));
         let (from, bytes) = (skip << block_shift, blocks << block_shift);
@@ -97,7 +106,15 @@ impl<S: Store> Ssd<S> {
     /// What would be lost if power went now and nothing of it survived, oldest first.
     #[must_use]
     pub fn volatile(&self) -> Vec<VolatileEntry> {
-        self.ftl.volatile().iter().map(|held| self.entry(held)).collect()
+        self.ftl.volatile().iter().filter(|held| self.is_of_host(held)).map(|held| self.entry(held)).collect()
+    }
+
+    /// Whether a volume has it: what a damaged map pointed at was given up without anybody's request.
+    fn is_of_host(&self, held: &Held) -> bool {
+        self.volumes.iter().any(|volume| {
+            let VolumeEntry { first_unit, units, .. } = volume.entry;
+            (first_unit..first_unit + units).contains(&held.first.0)
+        })
     }
 
     fn entry(&self, held: &Held) -> VolatileEntry {
@@ -106,7 +123,7 @@ impl<S: Store> Ssd<S> {
         let of = &self.volumes[volume];
         let byte = (u64::from(held.first.0 - of.entry.first_unit) << self.ftl.geometry.unit_shift) + held.offset as u64;
         let start = byte >> of.block_shift;
-        let blocks = ((held.bytes >> of.block_shift) as u64).min(of.shape.capacity_blocks - start);
+        let blocks = ((held.bytes >> of.block_shift) as u64).min(of.shape.capacity_blocks.saturating_sub(start));
         let range = LbaRange::new(Lba(start), blocks);
         VolatileEntry {
             mark: if held.tag.mark.queue() == 0 { Mark::NONE } else { held.tag.mark },
@@ -133,8 +150,16 @@ impl<S: Store> Ssd<S> {
         let remnants = loss.remnants(&disposals);
         if !remnants.is_empty() {
             let store = self.ftl.nand.store.take();
-            let (store, made) = self.repeat(store, remnants);
-            self.ftl.nand.store = store;
+            let made = match self.repeat(store, remnants) {
+                Ok((store, made)) => {
+                    self.ftl.nand.store = store;
+                    made
+                }
+                Err(error) => {
+                    self.beyond_recovery = Some(error);
+                    0
+                }
+            };
             lose_rest(&mut disposals, made);
         }
         let (step, mark) = (self.ftl.nand.power.tripped_at(), self.ftl.nand.power.tripped_in());
@@ -143,7 +168,8 @@ impl<S: Store> Ssd<S> {
 
     /// Cuts power if that did not happen before; returns what was volatile then. Only once: after that nothing is.
     pub(super) fn lose_power(&mut self, cut: &Cut) -> Loss {
-        let held = self.ftl.frozen.take().unwrap_or_else(|| self.ftl.volatile());
+        let mut held = self.ftl.frozen.take().unwrap_or_else(|| self.ftl.volatile());
+        held.retain(|held| self.is_of_host(held));
         self.ftl.frozen = Some(Vec::new());
         self.ftl.nand.power.cut();
         (self.staged_since, self.late_commit) = (None, None);
@@ -162,14 +188,17 @@ impl<S: Store> Ssd<S> {
     }
 
     /// Recovers quietly, makes the changes, and takes the store out again; says how many of them it could make.
-    fn repeat(&self, store: S, remnants: Vec<Remnant>) -> (S, usize) {
+    ///
+    /// # Errors
+    /// The store is not what was written any more.
+    fn repeat(&self, store: S, remnants: Vec<Remnant>) -> Result<(S, usize), StoreError> {
         let geometry = self.ftl.geometry.clone();
         let nand = Nand::new(&geometry, store, None);
         let (mut ftl, _) = recover(geometry, nand, self.config.tuning, self.ftl.limits, Purpose::Cut)
-            .unwrap_or_else(|error| panic!("the drive cannot recover from its own log: {error}"));
+            .inspect_err(|error| assert!(S::CHECKS, "the drive cannot recover from its own log: {error}"))?;
         let made = make(&mut ftl, remnants);
         ftl.nand.sync();
-        (ftl.nand.store, made)
+        Ok((ftl.nand.store, made))
     }
 
     /// Copies a held write out of the cache.
@@ -182,31 +211,24 @@ impl<S: Store> Ssd<S> {
         let mut saved = Saved::default();
         saved.extend(&Span { bytes, ..span });
         let (unit_bytes, of) = (self.ftl.geometry.unit_bytes(), |bytes: usize| (bytes >> block_shift) * metadata_bytes);
-        let mut done = 0;
+        let (mut done, mut readable) = (0, true);
         while done < bytes {
             let byte = held.offset + done;
             let (position, within) = (byte / unit_bytes, byte % unit_bytes);
             let count = (unit_bytes - within).min(bytes - done);
             let (place, uncorrectable) = held.places[position];
-            let (line, slot) = (self.ftl.geometry.line_of(place), self.ftl.geometry.slot_of(place));
-            let at =
-                (self.ftl.geometry.data_offset(slot) + within, self.ftl.geometry.metadata_offset(slot) + of(within));
-            let into = &mut saved.data[done..done + count];
-            let read = if uncorrectable {
-                let held = self.ftl.load(place, true);
-                held.map(|held| into.copy_from_slice(&held.data[within..within + count]))
-            } else {
-                self.ftl.nand.store.read(line, at.0, into)
+            let expected = Expected { unit: LogicalUnit(held.first.0 + narrow(position)), uncorrectable };
+            // A line that was closed may have left memory before all of it was committed.
+            let Ok(unit) = self.ftl.load_sound(place, expected, Finder::Collection) else {
+                readable = false;
+                break;
             };
-            let store = &mut self.ftl.nand.store;
-            let read = read.and_then(|()| match of(count) {
-                0 => Ok(()),
-                _ => store.read(line, at.1, &mut saved.metadata[of(done)..of(done + count)]),
-            });
-            read.expect("what is in the cache can be read");
+            saved.data[done..done + count].copy_from_slice(&unit.data[within..within + count]);
+            let metadata = &self.ftl.scratch[unit_bytes + of(within)..][..of(count)];
+            saved.metadata[of(done)..of(done + count)].copy_from_slice(metadata);
             done += count;
         }
-        Backup { held, first_block: entry.range.start.0, span, saved, group_blocks }
+        Backup { held, first_block: entry.range.start.0, span, saved, readable, group_blocks }
     }
 
     /// Brings power back: see [`Power::restore`].
@@ -218,6 +240,9 @@ impl<S: Store> Ssd<S> {
     /// Where power is there.
     pub fn restore(&mut self, arming: Option<Arming>) -> Result<RecoveryReport, StoreError> {
         assert!(self.ftl.nand.power.lost(), "power comes back only after it went");
+        if let Some(error) = &self.beyond_recovery {
+            return Err(error.clone());
+        }
         let faults = Monitor::faults(self);
         let store = self.ftl.nand.store.take();
         let power = self.ftl.nand.power.clone();
@@ -228,6 +253,8 @@ impl<S: Store> Ssd<S> {
         }
         let mut restored = opened?;
         restored.read_faults = std::mem::take(&mut self.read_faults);
+        restored.ftl.integrity = std::mem::take(&mut self.ftl.integrity);
+        restored.patrol = self.patrol;
         faults.programs.into_iter().for_each(|nth| restored.fail_program(nth));
         faults.erases.into_iter().for_each(|(nth, plane)| restored.fail_erase(nth, plane));
         for (volume, old) in restored.volumes.iter_mut().zip(&self.volumes) {
@@ -274,6 +301,7 @@ pub(super) fn make<S: Store>(ftl: &mut Ftl<S>, remnants: Vec<Remnant>) -> usize 
                 let tag = ftl.tag_of_request(grouped);
                 ftl.write(&span, &mut saved, tag).is_ok()
             }
+            Remnant::Unreadable => false,
             Remnant::Write(span, None, grouped) => ftl.write_uncorrectable(&span, grouped).is_ok(),
             Remnant::Deallocation(held) => {
                 ftl.deallocate(held.first, narrow(held.bytes >> ftl.geometry.unit_shift)).is_ok()

@@ -9,6 +9,7 @@ pub mod examine;
 pub mod images;
 mod misbehave;
 mod ordinary;
+mod patrol;
 mod pieces;
 mod request;
 mod saved;
@@ -17,6 +18,7 @@ use config::check_volume;
 pub use config::{CacheConfig, SsdConfig, VolumeConfig};
 pub use examine::Findings;
 pub use images::Images;
+pub use patrol::Patrol;
 
 use crate::fault::{NandFaults, ReadFaults};
 use crate::ftl::Ftl;
@@ -103,6 +105,9 @@ pub struct Ssd<S: Store> {
     warnings: Warnings,
     /// and how much of the store's present trouble is in it.
     troubles: u64,
+    /// Power went, and what the store holds is not what was written.
+    beyond_recovery: Option<StoreError>,
+    patrol: Patrol,
     /// The store says that the end was orderly.
     at_rest: bool,
 }
@@ -186,6 +191,8 @@ impl<S: Store> Ssd<S> {
             stuck: None,
             warnings: Warnings::default(),
             troubles: 0,
+            beyond_recovery: None,
+            patrol: Patrol::default(),
             at_rest: false,
         };
         ssd.read_volumes();
@@ -417,6 +424,7 @@ impl<S: Store> Media for Ssd<S> {
             reads: counters.host_reads,
             writes: counters.host_writes,
             media_errors: counters.media_errors,
+            damage_found: self.ftl.integrity.total() + self.ftl.integrity.map_pages,
             percentage_used,
             available_spare_percent: u8::try_from(available_spare_percent).unwrap_or(100),
             programmed_bytes: ledger.programs,
@@ -463,6 +471,7 @@ impl<S: Store> Media for Ssd<S> {
         self.destage_old();
         self.collect_synced();
         self.heed_store();
+        self.go_on_patrol();
         if self.ftl.nand.power.lost() && !(self.pending.is_empty() && self.waiting.is_empty()) {
             self.fail_all_pending();
         }
@@ -491,7 +500,8 @@ impl<S: Store> Media for Ssd<S> {
         let age_max = self.config.cache.age_max;
         let destage = self.staged_since.map(|since| since.plus(age_max)).filter(|due| due.0 != u64::MAX);
         // What waits for the host's disk has no time: the store's waker says when to look again.
-        Nanoseconds::earliest(Nanoseconds::earliest(due, destage), self.late_commit)
+        let soon = Nanoseconds::earliest(Nanoseconds::earliest(due, destage), self.late_commit);
+        Nanoseconds::earliest(soon, self.patrol_due())
     }
 
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {

@@ -12,7 +12,8 @@ use rustix::io::Errno;
 
 use crate::geometry::Geometry;
 use crate::journal::{LineHeader, Record};
-use crate::unit::PhysicalUnit;
+use crate::power::mutation::{Mutation, mutated};
+use crate::unit::{LogicalUnit, PhysicalUnit};
 use crate::warning::WarningKind;
 
 /// Why a store could not do something.
@@ -89,10 +90,22 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+/// What the map says of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// The unit that lies there.
+    pub unit: LogicalUnit,
+    /// It holds uncorrectable blocks.
+    pub uncorrectable: bool,
+}
+
 /// Where NAND bytes lie. Offsets are bytes in a line: data first, then the units' metadata.
 pub trait Store {
     /// Units lie where they are staged, and nobody looks at them soon: they are not written to a disk.
     const STAYS: bool = false;
+
+    /// What is read may not be what was written, because others reach it: whole units are read, and checked.
+    const CHECKS: bool = false;
 
     /// The memory in which bytes of an open line are put together, which are not programmed yet: as many of `bytes` as lie in one
     /// piece. Bytes of one unit, and of one unit's metadata, always do.
@@ -146,6 +159,48 @@ pub trait Store {
     /// Where the disk fails.
     fn relocate(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
         self.copy(from, to, bytes)
+    }
+
+    /// Copies a unit (staged or programmed) out whole, its data and then its metadata, by line and slot. Where it does not lie in memory it
+    /// is checked.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where it is not what was written, or not the unit that is expected; and where the disk fails.
+    fn read_unit(
+        &mut self,
+        at: (u32, u32),
+        expected: Expected,
+        geometry: &Geometry,
+        into: &mut [u8],
+    ) -> Result<(), StoreError> {
+        let _ = expected;
+        let (data, metadata) = into.split_at_mut(geometry.unit_bytes());
+        self.read(at.0, geometry.data_offset(at.1), data)?;
+        if metadata.is_empty() { Ok(()) } else { self.read(at.0, geometry.metadata_offset(at.1), metadata) }
+    }
+
+    /// Copies a unit that [`Store::read_unit`] would read into the staging memory of another line. Its neighbours
+    /// follow where it is `collected`.
+    ///
+    /// # Errors
+    /// As [`Store::read_unit`]; what is staged is then anything.
+    fn copy_unit(
+        &mut self,
+        from: (u32, u32),
+        to: (u32, u32),
+        expected: Expected,
+        geometry: &Geometry,
+        collected: bool,
+    ) -> Result<(), StoreError> {
+        let _ = (expected, collected);
+        let places = (geometry.data_offset(from.1), geometry.data_offset(to.1));
+        self.copy((from.0, places.0), (to.0, places.1), geometry.unit_bytes())?;
+        let metadata = geometry.config.metadata_bytes_per_unit as usize;
+        if metadata == 0 || mutated(Mutation::MovedMetadata) {
+            return Ok(());
+        }
+        let places = (geometry.metadata_offset(from.1), geometry.metadata_offset(to.1));
+        self.copy((from.0, places.0), (to.0, places.1), metadata)
     }
 
     /// Makes a staged page part of the log: slots from `first_slot` on, one record each.

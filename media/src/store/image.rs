@@ -13,7 +13,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::backing::{Store, StoreError, Trouble};
+use super::backing::{Expected, Store, StoreError, Trouble};
+use super::checked::RecordPages;
 use super::disk::Disk;
 use super::header::ImageHeader;
 use super::places::{PAGE, Places};
@@ -26,7 +27,7 @@ use crate::unit::narrow;
 /// No metadata region is larger: the map of the largest media takes two times 16 GiB.
 const MOST_METADATA: u64 = 1 << 40;
 /// How much of a line is read at a time while its units are moved elsewhere.
-const WINDOW_BYTES: usize = 256 << 10;
+pub(super) const WINDOW_BYTES: usize = 256 << 10;
 
 /// What a store may keep for the sake of speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +47,10 @@ impl Default for Habits {
 
 /// A store on a disk.
 pub struct ImageStore<D: Disk> {
-    disk: D,
+    pub(super) disk: D,
     habits: Habits,
-    lines: Vec<Option<Box<StagedLine>>>,
-    opened: Vec<u64>,
+    pub(super) lines: Vec<Option<Box<StagedLine>>>,
+    pub(super) opened: Vec<u64>,
     /// By line: new data waits until so many turns are durable.
     settled_at: Vec<u64>,
     /// Closed lines in memory, oldest first.
@@ -57,12 +58,13 @@ pub struct ImageStore<D: Disk> {
     /// Erased lines whose room was not given back, oldest first.
     erased: VecDeque<u32>,
     durable_turns: u64,
-    window: Window,
-    scratch: Vec<u8>,
+    pub(super) window: Window,
+    pub(super) record_pages: RecordPages,
+    pub(super) scratch: Vec<u8>,
     /// Segments of data to stage in again: taking and clearing memory costs as much as filling it.
     pool: Vec<Bytes>,
     header: ImageHeader,
-    places: Places,
+    pub(super) places: Places,
 }
 
 impl<D: Disk> ImageStore<D> {
@@ -122,6 +124,7 @@ impl<D: Disk> ImageStore<D> {
             erased: VecDeque::new(),
             durable_turns: 0,
             window: Window::default(),
+            record_pages: RecordPages::default(),
             scratch: Vec::new(),
             pool: Vec::new(),
             header,
@@ -190,8 +193,15 @@ impl<D: Disk> ImageStore<D> {
             }
             let staged = staged.take();
             self.recycle(staged);
+            self.forget_read(line);
             self.closed.pop_front();
         }
+    }
+
+    /// Forgets what was read of a line's bytes on the disk, which are others now.
+    fn forget_read(&mut self, line: u32) {
+        self.window.forget(line);
+        self.record_pages.forget(line);
     }
 
     /// Keeps the memory of a line's data, as much as a line in each stream needs.
@@ -260,25 +270,46 @@ impl<D: Disk> ImageStore<D> {
         Ok(())
     }
 
-    /// Copies bytes of a line that lies on the disk alone, by way of what was read ahead: what is collected is read in order.
-    fn copy_from_window(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
-        let mut window = std::mem::take(&mut self.window);
-        if window.get(from, bytes).is_none() {
-            let end = self.places.area_end(from.1);
-            window.bytes.resize(WINDOW_BYTES.max(bytes).min(end - from.1), 0);
-            (window.line, window.offset) = from;
-            let read = self.disk.read(self.places.byte_at(from.0, from.1), &mut window.bytes);
-            // Nothing may be taken from a window that was not filled: it is put back only when it is.
-            read?;
+    /// Reads bytes of a line that lies on the disk alone, and what follows them: what is collected is read in order.
+    pub(super) fn fill_window(&mut self, from: (u32, usize), bytes: usize) -> Result<(), StoreError> {
+        if self.window.get(from, bytes).is_some() {
+            return Ok(());
         }
-        let source = window.get(from, bytes).expect("it was just read");
-        self.stage_bytes(to.0, to.1, source);
+        // Nothing may be taken from a window that was not filled: it is put back only when it is.
+        let mut window = std::mem::take(&mut self.window);
+        let end = self.places.area_end(from.1);
+        window.bytes.resize(WINDOW_BYTES.max(bytes).min(end - from.1), 0);
+        (window.line, window.offset) = from;
+        self.disk.read(self.places.byte_at(from.0, from.1), &mut window.bytes)?;
         self.window = window;
         Ok(())
     }
 }
 
 impl<D: Disk> Store for ImageStore<D> {
+    const CHECKS: bool = true;
+
+    fn read_unit(
+        &mut self,
+        at: (u32, u32),
+        expected: Expected,
+        geometry: &Geometry,
+        into: &mut [u8],
+    ) -> Result<(), StoreError> {
+        self.read_checked(at, expected, geometry, into, false)
+    }
+
+    fn copy_unit(
+        &mut self,
+        from: (u32, u32),
+        to: (u32, u32),
+        expected: Expected,
+        geometry: &Geometry,
+        collected: bool,
+    ) -> Result<(), StoreError> {
+        self.copy_checked(from, to, expected, geometry, collected)
+    }
+
     fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8] {
         if bytes == 0 {
             return &mut [];
@@ -322,9 +353,6 @@ impl<D: Disk> Store for ImageStore<D> {
     }
 
     fn copy(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
-        if bytes <= WINDOW_BYTES && from.0 != to.0 && self.lines[from.0 as usize].is_none() {
-            return self.copy_from_window(from, to, bytes);
-        }
         // By way of a buffer: source and target may lie in one segment.
         let mut buffer = std::mem::take(&mut self.scratch);
         buffer.resize(buffer.len().max(bytes), 0);
@@ -396,7 +424,7 @@ impl<D: Disk> Store for ImageStore<D> {
         self.recycle(staged);
         self.opened[line as usize] = 0;
         self.closed.retain(|&closed| closed != line);
-        self.window.forget(line);
+        self.forget_read(line);
         // What was moved out of the line must be durable before that is said and the line is written again.
         let bytes = Arc::new(header.encode(line));
         let claim = Operation::Claim { offset: self.places.line_at(line), bytes, opens: false };
@@ -459,6 +487,7 @@ impl<D: Disk> Store for ImageStore<D> {
             erased: VecDeque::new(),
             durable_turns: 0,
             window: Window::default(),
+            record_pages: RecordPages::default(),
             scratch: Vec::new(),
             pool: Vec::new(),
             header: self.header.clone(),

@@ -2,6 +2,7 @@
 //! media of its own without any NAND, for tests of what stands above the seam.
 
 pub mod backing;
+mod checked;
 pub mod disk;
 pub mod file;
 pub mod fork;
@@ -18,7 +19,7 @@ pub mod schedule;
 mod staging;
 pub mod twin;
 
-pub use backing::{Store, StoreError, Trouble};
+pub use backing::{Expected, Store, StoreError, Trouble};
 pub use file::{FileDisk, FileOptions, inspect_file};
 pub use fork::ForkStore;
 pub use image::{Habits, ImageStore};
