@@ -64,6 +64,19 @@ pub trait GuestMemory {
     /// [`DmaFault`] if it cannot be written or is not aligned.
     fn store_u32(&self, address: u64, value: u32) -> Result<(), DmaFault>;
 
+    /// Replaces a naturally aligned 32-bit little-endian number by `new` if it is `current`, and returns what was there: one atomic
+    /// operation where somebody else may write at the same time. What is here does for memory that nobody else has.
+    ///
+    /// # Errors
+    /// [`DmaFault`] if it cannot be read and written or is not aligned.
+    fn exchange_u32(&self, address: u64, current: u32, new: u32) -> Result<u32, DmaFault> {
+        let found = self.load_u32(address)?;
+        if found == current {
+            self.store_u32(address, new)?;
+        }
+        Ok(found)
+    }
+
     /// One store of a naturally aligned 64-bit little-endian number, with release ordering: what was written before is visible to
     /// whoever sees this number.
     ///

@@ -1,6 +1,8 @@
 //! Doorbells: where the host says how far it has come. They arrive as register writes, in a page that both sides share, or in the
 //! shadow buffers of Doorbell Buffer Config (NVMe Base 2.1 section 5.2.5). A doorbell moves a tail or a head and nothing else happens.
 
+mod admin;
+
 use std::sync::atomic::{Ordering, fence};
 
 use nvme_spec::log::Event;
@@ -8,6 +10,8 @@ use nvme_spec::log::Event;
 use crate::arbiter::Arbiter;
 use crate::dma::{DoorbellPage, GuestMemory};
 use crate::queue::{BadDoorbell, Queues};
+
+use admin::{Place, Seen, Ways};
 
 /// The shadow buffers of the host: one page of doorbells, one of event indexes.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +32,8 @@ pub(crate) struct Doorbells {
     fresh: Vec<u16>,
     /// Doorbells that are looked at: of queues that exist, or did; ascending.
     watched: Vec<u16>,
+    /// The ways to the doorbells of the admin queue, while they have shadows.
+    admin: [Ways; ADMIN.len()],
 }
 
 /// The doorbells of the admin queue.
@@ -48,7 +54,14 @@ impl Doorbells {
     /// For queues 0 to `count - 1`.
     pub(crate) fn new(count: u16) -> Self {
         let seen = vec![0; 2 * usize::from(count)];
-        Self { shadow: None, page_seen: seen.clone(), shadow_seen: seen, fresh: Vec::new(), watched: ADMIN.into() }
+        Self {
+            shadow: None,
+            page_seen: seen.clone(),
+            shadow_seen: seen,
+            fresh: Vec::new(),
+            watched: ADMIN.into(),
+            admin: [Ways::default(); ADMIN.len()],
+        }
     }
 
     /// Drops the shadow buffers and forgets what was seen; the shared page is cleared.
@@ -91,16 +104,52 @@ impl Doorbells {
         }
     }
 
-    /// Uses shadow buffers from now on (both page aligned).
-    pub(crate) fn set_shadow(&mut self, doorbells: u64, event_indexes: u64) {
+    /// Uses shadow buffers from now on (both page aligned). What is in them counts for nothing yet: the entries of queues that exist
+    /// begin where their doorbells are, so that every later value is seen to be another one.
+    pub(crate) fn set_shadow<M: GuestMemory>(
+        &mut self,
+        memory: &M,
+        queues: &Queues,
+        doorbells: u64,
+        event_indexes: u64,
+    ) {
         self.shadow = Some(Shadow { doorbells, event_indexes });
         self.shadow_seen.fill(0);
+        for &index in &self.watched {
+            let Some(Place { position, .. }) = place(queues, index) else { continue };
+            // A buffer that is gone again has nothing new in it either.
+            let _ = memory.store_u32(entry_address(doorbells, index), position.into());
+            self.shadow_seen[usize::from(index)] = position.into();
+            if let Some(ways) = self.admin.get_mut(usize::from(index)) {
+                *ways = Ways::at(position);
+            }
+        }
     }
 
     /// Whether a register write to an I/O doorbell is only a nudge: with shadow buffers the value is there, and the register's may be
     /// older.
     pub(crate) fn is_nudge(&self, index: u16) -> bool {
         self.shadow.is_some() && index >= FIRST_IO_INDEX
+    }
+
+    /// The host wrote a register that is more than a nudge.
+    pub(crate) fn register_written(
+        &mut self,
+        queues: &mut Queues,
+        arbiter: &mut Arbiter,
+        index: u16,
+        value: u32,
+    ) -> Result<(), Event> {
+        let ways = self.admin.get_mut(usize::from(index)).filter(|_| self.shadow.is_some());
+        let (Some(ways), Some(place)) = (ways, place(queues, index)) else {
+            return ring(queues, arbiter, index, value);
+        };
+        let low = nvme_spec::command::low16(value);
+        if ways.register_is_new(place, low) {
+            ring(queues, arbiter, index, value)?;
+            ways.moved_by_register(low);
+        }
+        Ok(())
     }
 
     /// Looks at the shared page and the shadow buffers of every queue that exists. `event` is told of doorbells that cannot be.
@@ -130,7 +179,6 @@ impl Doorbells {
             }
         }
         if let Some(shadow) = self.shadow {
-            // The admin queue keeps its registers: drivers do not maintain its shadow (B56).
             for &index in self.watched.iter().filter(|&&index| index >= FIRST_IO_INDEX) {
                 let seen = &mut self.shadow_seen[usize::from(index)];
                 // A shadow buffer that is gone for the moment says nothing; it is looked at again in the next step.
@@ -142,37 +190,96 @@ impl Doorbells {
                 }
             }
         }
+        moved | self.poll_admin_shadow(memory, queues, arbiter, event)
+    }
+
+    /// The shadows of the admin queue. What came by its registers is carried into them, so that a host that goes over to them finds there
+    /// what it would have written, and whatever it writes then is another value.
+    fn poll_admin_shadow<M: GuestMemory>(
+        &mut self,
+        memory: &M,
+        queues: &mut Queues,
+        arbiter: &mut Arbiter,
+        event: &mut dyn FnMut(Event),
+    ) -> bool {
+        let Some(shadow) = self.shadow else { return false };
+        let mut moved = false;
+        for (index, ways) in ADMIN.into_iter().zip(&mut self.admin) {
+            let address = entry_address(shadow.doorbells, index);
+            let (Some(place), Ok(mut value)) = (place(queues, index), memory.load_u32(address)) else { continue };
+            let mut seen = ways.look(place, value);
+            // Where the host comes first with another value, that is looked at.
+            while seen == Seen::Behind {
+                match memory.exchange_u32(address, value, place.position.into()) {
+                    Ok(found) if found == value => {
+                        ways.carried(place);
+                        break;
+                    }
+                    Ok(found) => value = found,
+                    Err(_) => break,
+                }
+                seen = ways.look(place, value);
+            }
+            if let Seen::Moved(value) = seen {
+                moved = true;
+                ring(queues, arbiter, index, value).unwrap_or_else(&mut *event);
+            }
+        }
         moved
     }
 
     /// Asks the host to ring when it has something new, before the device sleeps: the event index of each queue is brought up to
     /// date. While the device is awake the indexes stay behind, and the host stays silent. The host's next change after this is either seen
     /// by a poll that follows, or announced. Heads of completion queues are asked for only with `heads`.
-    pub(crate) fn arm<M: GuestMemory>(&self, memory: &M, queues: &Queues, heads: bool) {
-        let Some(shadow) = self.shadow else { return };
-        for id in 1..queues.count() {
-            let tail = queues.submission(id).map(|queue| (tail_index(id), queue.tail()));
-            let head = queues.completion(id).filter(|_| heads).map(|queue| (head_index(id), queue.head()));
-            for (index, value) in [tail, head].into_iter().flatten() {
-                // A buffer that is gone leaves the host to ring as it likes.
-                let _ = memory.store_u32(entry_address(shadow.event_indexes, index), value);
+    pub(crate) fn arm<M: GuestMemory>(&mut self, memory: &M, queues: &Queues, heads: bool) {
+        if self.shadow.is_none() {
+            return;
+        }
+        for id in 0..queues.count() {
+            if let Some(queue) = queues.submission(id) {
+                self.ask_for(memory, tail_index(id), queue.tail());
+            }
+            if let Some(queue) = queues.completion(id).filter(|_| heads) {
+                self.ask_for(memory, head_index(id), queue.head());
             }
         }
         publish_indexes();
     }
 
+    /// Asks the host to ring when it moves a doorbell from `position` on.
+    fn ask_for<M: GuestMemory>(&mut self, memory: &M, index: u16, position: u32) {
+        let Some(shadow) = self.shadow else { return };
+        if let Some(ways) = self.admin.get_mut(usize::from(index)) {
+            ways.event = nvme_spec::command::low16(position);
+        }
+        // A buffer that is gone leaves the host to ring as it likes.
+        let _ = memory.store_u32(entry_address(shadow.event_indexes, index), position);
+    }
+
     /// Asks the host to ring for every head of a completion queue that it moves: what the interrupt pin needs. A guest ends the pin's
     /// interrupt by an access to the device, and a head that moves in memory alone is none. To be called before the pin is asserted.
-    pub(crate) fn announce_heads<M: GuestMemory>(&self, memory: &M, queues: &Queues) {
-        let Some(shadow) = self.shadow else { return };
-        for id in 1..queues.count() {
+    pub(crate) fn announce_heads<M: GuestMemory>(&mut self, memory: &M, queues: &Queues) {
+        if self.shadow.is_none() {
+            return;
+        }
+        for id in 0..queues.count() {
             if let Some(queue) = queues.completion(id) {
-                // A buffer that is gone leaves the host to ring as it likes.
-                let _ = memory.store_u32(entry_address(shadow.event_indexes, head_index(id)), queue.head());
+                self.ask_for(memory, head_index(id), queue.head());
             }
         }
         publish_indexes();
     }
+}
+
+/// Where a doorbell stands; `None` where its queue is not there.
+fn place(queues: &Queues, index: u16) -> Option<Place> {
+    let id = index / 2;
+    let (position, entries) = if index.is_multiple_of(2) {
+        queues.submission(id).map(|queue| (queue.tail(), queue.entries()))?
+    } else {
+        queues.completion(id).map(|queue| (queue.head(), queue.entries()))?
+    };
+    Some(Place { position: nvme_spec::command::low16(position), entries })
 }
 
 /// Whether the queue of a doorbell is still there.

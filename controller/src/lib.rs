@@ -227,7 +227,7 @@ impl Controller {
         if !self.registers.is_running() || self.doorbells.is_nudge(index) {
             return;
         }
-        if let Err(event) = doorbell::ring(&mut self.queues, &mut self.arbiter, index, value) {
+        if let Err(event) = self.doorbells.register_written(&mut self.queues, &mut self.arbiter, index, value) {
             self.bad_doorbell(event);
         }
         self.reached(Step::DoorbellSeen);

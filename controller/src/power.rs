@@ -168,6 +168,10 @@ impl<M: GuestMemory> GuestMemory for Powered<'_, M> {
         self.reach(address)?.store_u32(address, value)
     }
 
+    fn exchange_u32(&self, address: u64, current: u32, new: u32) -> Result<u32, DmaFault> {
+        self.reach(address)?.exchange_u32(address, current, new)
+    }
+
     #[inline]
     fn store_u64(&self, address: u64, value: u64) -> Result<(), DmaFault> {
         self.reach(address)?.store_u64(address, value)

@@ -183,7 +183,7 @@ fn a_bad_second_page_is_no_success() {
 /// B71: a command that the media has is aborted with Command Abort Requested, and its completion is written before the Abort's.
 #[test]
 fn an_aborted_command_is_answered_before_the_abort() {
-    let mut host = Build::default().host();
+    let mut host = Build::default().with_registers().host();
     slow_down(&host, Nanoseconds(1_000_000));
     let kept = host.submit(1, flush()).expect("submitted");
     let cid = host.submit(1, flush()).expect("submitted");

@@ -238,7 +238,7 @@ fn judge(host: &TestHost, history: &History, command: &UnderWay, buffer: u64, pr
 }
 
 fn build(device: DeviceOptions, namespace: NamespaceOptions) -> Build {
-    Build { device, namespaces: vec![(512, BLOCKS)], identities: vec![namespace], ..Build::default() }
+    Build { device, namespaces: vec![(512, BLOCKS)], identities: vec![namespace], ..Build::default() }.over_memory()
 }
 
 fn seeded(number: u64) -> DeviceOptions {

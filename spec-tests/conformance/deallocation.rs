@@ -12,8 +12,12 @@ use zerocopy::IntoBytes;
 
 use crate::verbs::{TestHost, Verbs, bare, pattern, with_prp};
 
+fn build(blocks: u64) -> Build {
+    Build { namespaces: vec![(512, blocks)], ..Build::default() }
+}
+
 fn small(blocks: u64) -> TestHost {
-    Build { namespaces: vec![(512, blocks)], ..Build::default() }.host()
+    build(blocks).host()
 }
 
 fn fill(host: &mut TestHost, blocks: usize) -> Vec<u8> {
@@ -55,7 +59,7 @@ fn bounded(what: impl FnOnce()) {
 #[test]
 fn write_zeroes_leaves_zeroes_and_nothing_else() {
     for deallocate in [false, true] {
-        let mut host = small(64);
+        let mut host = build(64).over_memory().host();
         let mut data = fill(&mut host, 64);
         assert_eq!(host.write_zeroes(1, 10, 20, deallocate).expect("answered"), Status::SUCCESS);
         data[10 * 512..30 * 512].fill(0);
@@ -110,7 +114,7 @@ fn the_largest_write_zeroes_is_bounded() {
 /// B142: NR is zero-based, lengths are not: n + 1 ranges are deallocated, each of its blocks and no more.
 #[test]
 fn deallocation_takes_each_range_and_no_more() {
-    let mut host = small(64);
+    let mut host = build(64).over_memory().host();
     let mut data = fill(&mut host, 64);
     let ranges = [range(3, 1), range(10, 5), range(12, 8), range(63, 1), range(0, 0), range(40, 10)];
     // The last range is not counted by NR.

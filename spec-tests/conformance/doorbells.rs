@@ -5,7 +5,7 @@ use controller::config::{DeviceOptions, Doorbells};
 use media::Nanoseconds;
 use nvme_host::admin::{LogArguments, admin_command};
 use nvme_host::doorbell::Doorbell;
-use nvme_host::{Host, Port};
+use nvme_host::{AdminDoorbells, Host, Port, Setup};
 use nvme_spec::log::LogId;
 use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::{Command, Status};
@@ -41,7 +41,7 @@ fn event_of(host: &mut Host<Rig>, ring: impl FnOnce(&mut Host<Rig>)) -> Option<u
 /// B47: a doorbell of a queue that does not exist is reported as Write to Invalid Doorbell Register, and does nothing else.
 #[test]
 fn doorbells_of_queues_that_do_not_exist_are_reported() {
-    let mut host = Build::default().host();
+    let mut host = Build::default().with_registers().host();
     for qid in [2, 64, 65, 100, 511] {
         for doorbell in [Doorbell::SubmissionTail(qid), Doorbell::CompletionHead(qid)] {
             for value in [0, 1, 0xffff] {
@@ -56,7 +56,7 @@ fn doorbells_of_queues_that_do_not_exist_are_reported() {
 /// B47, B74: without a request outstanding nothing is reported at once; the event waits for one.
 #[test]
 fn a_bad_doorbell_waits_for_a_request() {
-    let mut host = Build::default().host();
+    let mut host = Build::default().with_registers().host();
     host.write_doorbell(Doorbell::SubmissionTail(9), 1);
     host.port_mut().settle();
     assert!(host.reap(0).is_none());
@@ -68,7 +68,7 @@ fn a_bad_doorbell_waits_for_a_request() {
 /// queue stays as it is.
 #[test]
 fn values_that_cannot_be_are_reported_and_change_nothing() {
-    let mut host = Build::default().host();
+    let mut host = Build::default().with_registers().host();
     host.create_queue_pair(2, 5, None).expect("a queue pair");
     for _ in 0..3 {
         let cid = host.submit(2, flush()).expect("submitted");
@@ -122,7 +122,7 @@ fn every_tail_comes_to_an_end() {
 /// B50: bits 31:16 of a doorbell are ignored.
 #[test]
 fn the_upper_half_of_a_doorbell_is_ignored() {
-    let mut host = Build::default().host();
+    let mut host = Build::default().with_registers().host();
     for round in 1..=40_u32 {
         let cid = host.submit_quietly(1, flush()).expect("submitted");
         host.write_doorbell(Doorbell::SubmissionTail(1), 0xabcd_0000 | round);
@@ -179,9 +179,13 @@ fn a_bad_value_in_the_page_is_reported_once() {
     assert_eq!(host.flush(1), Ok(Status::SUCCESS));
 }
 
-/// A rig that counts register writes to I/O doorbells.
+const FIRST_DOORBELL: u64 = 0x1000;
+const FIRST_IO_DOORBELL: u64 = 0x1008;
+
+/// A rig that counts register writes to doorbells, from one on.
 struct Counting {
     rig: Rig,
+    counted_from: u64,
     rung: usize,
 }
 
@@ -191,7 +195,7 @@ impl Port for Counting {
     }
 
     fn register_write(&mut self, offset: u64, from: &[u8]) {
-        self.rung += usize::from(from.len() == 4 && offset >= 0x1008);
+        self.rung += usize::from(from.len() == 4 && offset >= self.counted_from);
         self.rig.register_write(offset, from);
     }
 
@@ -237,8 +241,9 @@ impl std::ops::DerefMut for Shadowed {
 }
 
 fn shadowed(slots: u32) -> Shadowed {
-    let build = Build::default();
-    let mut host = Host::enable(Counting { rig: build.rig(), rung: 0 }, build.setup).expect("enabled");
+    let build = Build::default().with_registers();
+    let mut host = Host::enable(Counting { rig: build.rig(), counted_from: FIRST_IO_DOORBELL, rung: 0 }, build.setup)
+        .expect("enabled");
     host.create_completion_queue(1, slots, Some(1)).expect("made");
     host.create_submission_queue(1, 64, 1, 0).expect("made");
     host.use_shadow_doorbells().expect("offered");
@@ -379,7 +384,7 @@ fn shadows_can_be_switched_on_under_load() {
 /// B56, E45: a reset ends the shadows: the buffers are not looked at any more, and registers count.
 #[test]
 fn shadows_do_not_survive_a_reset() {
-    let mut host = Build::default().host();
+    let mut host = Build::default().with_registers().host();
     host.use_shadow_doorbells().expect("offered");
     (0..9).for_each(|_| assert_eq!(host.flush(1), Ok(Status::SUCCESS)));
     host.start().expect("reset and enabled");
@@ -405,4 +410,108 @@ fn queues_come_and_go_under_shadows() {
         host.create_queue_pair(1, entries, None).expect("made again");
     }
     assert!(host.surprises().is_empty());
+}
+
+/// A host whose admin queue has shadows too, and how it moves them.
+fn admin_shadowed(admin_doorbells: AdminDoorbells, admin_entries: u16) -> Shadowed {
+    let build = Build::default().with_registers();
+    let setup = Setup { shadow_doorbells: true, admin_doorbells, admin_entries, ..build.setup.clone() };
+    let counting = Counting { rig: build.rig(), counted_from: FIRST_DOORBELL, rung: 0 };
+    Shadowed(Host::enable(counting, setup).expect("enabled"))
+}
+
+fn keep_alive(host: &mut Shadowed) -> u16 {
+    host.submit(0, admin_command(AdminOpcode::KEEP_ALIVE)).expect("submitted")
+}
+
+/// B56: a host that moves the doorbells of the admin queue in the shadow buffer is served: a device that sleeps is rung, and one that is
+/// awake sees what nobody rings for, over many rounds of the queue.
+#[test]
+fn the_admin_queue_is_served_by_its_shadows() {
+    for entries in [2, 3, 32] {
+        let mut host = admin_shadowed(AdminDoorbells::Shadows, entries);
+        host.rung();
+        for round in 0..100 {
+            assert!(host.settle_and_arm(), "nothing to do");
+            let cid = keep_alive(&mut host);
+            assert_eq!(host.rung(), 1, "the tail, in round {round}");
+            host.wait(0, cid).expect("answered");
+            host.rung();
+            let cid = keep_alive(&mut host);
+            assert!(host.rung() == 0 || entries == 2, "it is awake, in round {round}");
+            host.wait(0, cid).expect("answered");
+            host.rung();
+        }
+        assert!(host.surprises().is_empty());
+    }
+}
+
+/// B56: a host that keeps to the registers of the admin queue finds what it wrote in the buffer, and may go over to that at any position
+/// and come back.
+#[test]
+fn the_admin_queue_may_change_its_way_at_every_position() {
+    for entries in [2, 3, 8] {
+        for habit in [AdminDoorbells::Registers, AdminDoorbells::Shadows, AdminDoorbells::Alternating] {
+            let mut host = admin_shadowed(habit, entries);
+            for round in 0..200 {
+                let batch = 1 + round % (usize::from(entries) - 1);
+                let cids: Vec<u16> = (0..batch).map(|_| keep_alive(&mut host)).collect();
+                if round % 3 == 0 {
+                    host.settle_and_arm();
+                }
+                for cid in cids {
+                    let answer =
+                        host.wait(0, cid).unwrap_or_else(|error| panic!("{habit:?}, {entries}, {round}: {error}"));
+                    assert_eq!(answer.status(), Status::SUCCESS);
+                }
+            }
+            assert!(host.surprises().is_empty());
+        }
+    }
+}
+
+/// B56: a register of the admin queue that is written late says what the shadow has said before, and brings nothing back.
+#[test]
+fn a_late_register_of_the_admin_queue_brings_nothing_back() {
+    let mut host = admin_shadowed(AdminDoorbells::Shadows, 32);
+    for _ in 0..100 {
+        assert!(host.settle_and_arm(), "nothing to do");
+        let told = host.submission_queue(0).expect("there").tail_told;
+        // The shadow is seen before the register arrives.
+        let shadow = host.shadow_doorbell(Doorbell::SubmissionTail(0)).expect("it has one");
+        let first = host.submit_quietly(0, admin_command(AdminOpcode::KEEP_ALIVE)).expect("submitted");
+        let late = host.submission_queue(0).expect("there").tail;
+        let second = host.submit_quietly(0, admin_command(AdminOpcode::KEEP_ALIVE)).expect("submitted");
+        host.port_mut().memory_write(shadow, &u32::from(late).to_le_bytes());
+        host.port_mut().rig.settle();
+        host.ring(0).expect("rung");
+        host.port_mut().rig.settle();
+        assert_ne!(told, late);
+        host.write_doorbell(Doorbell::SubmissionTail(0), late.into());
+        for cid in [first, second] {
+            assert_eq!(host.wait(0, cid).expect("answered").status(), Status::SUCCESS);
+        }
+        host.port_mut().rig.settle();
+        assert!(host.reap(0).is_none(), "no entry was taken twice");
+    }
+    assert!(host.surprises().is_empty());
+}
+
+/// B56: shadows begin where the doorbells are, be it the last position of a queue, so that every move from there on is seen.
+#[test]
+fn shadows_begin_at_every_position() {
+    for habit in [AdminDoorbells::Registers, AdminDoorbells::Shadows] {
+        for before in 0..9 {
+            let build = Build::default().with_registers();
+            let setup = Setup { admin_entries: 4, admin_doorbells: habit, ..build.setup.clone() };
+            let mut host = Host::enable(build.rig(), setup).expect("enabled");
+            host.create_queue_pair(1, 4, None).expect("a queue pair");
+            (0..before).for_each(|_| assert_eq!(host.flush(1), Ok(Status::SUCCESS)));
+            (0..before).for_each(|_| assert!(host.admin(admin_command(AdminOpcode::KEEP_ALIVE)).is_ok()));
+            host.use_shadow_doorbells().expect("offered");
+            (0..9).for_each(|_| assert_eq!(host.flush(1), Ok(Status::SUCCESS), "after {before}"));
+            (0..9).for_each(|_| assert!(host.admin(admin_command(AdminOpcode::KEEP_ALIVE)).is_ok(), "after {before}"));
+            assert!(host.surprises().is_empty());
+        }
+    }
 }

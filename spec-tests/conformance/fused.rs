@@ -269,7 +269,7 @@ fn no_read_sees_half_of_a_pair() {
             NamespaceOptions { atomic_nawun: Some(3), atomic_nawupf: Some(0), ..NamespaceOptions::default() },
         ),
     ] {
-        let mut host = Build { device, identities: vec![namespace], ..build() }.host();
+        let mut host = Build { device, identities: vec![namespace], ..build() }.over_memory().host();
         host.create_queue_pair(2, 64, Some(2)).expect("room");
         let buffers = [0, 1, 0].map(|byte| page(&mut host, byte));
         let [mut old, mut new, seen] = buffers;

@@ -107,7 +107,7 @@ fn a_segment_that_leads_to_itself_is_left_soon() {
 /// B184, E48: and so are the ranges of Dataset Management: what was checked is what is done.
 #[test]
 fn ranges_that_change_after_they_were_read_are_not_read_again() {
-    let mut host = Build { namespaces: vec![(512, 64)], ..Build::default() }.host();
+    let mut host = Build { namespaces: vec![(512, 64)], ..Build::default() }.over_memory().host();
     host.write(1, 0, &[1; 64 * 512], false).expect("answered");
     let buffer = host.allocate(4096).expect("room");
     let range =

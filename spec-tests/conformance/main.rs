@@ -32,4 +32,5 @@ mod sgl;
 mod shutdown;
 mod support;
 mod uncorrectable;
+mod variants;
 mod verbs;

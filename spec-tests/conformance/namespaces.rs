@@ -28,7 +28,7 @@ const COMMANDS: [NvmOpcode; 6] = [
 /// B105: NSZE ≥ NCAP ≥ NUSE at every moment, and without thin provisioning NCAP is NSZE.
 #[test]
 fn sizes_are_in_order_while_blocks_come_and_go() {
-    let mut host = Build { namespaces: vec![(512, 64)], ..Build::default() }.host();
+    let mut host = Build { namespaces: vec![(512, 64)], ..Build::default() }.over_memory().host();
     let used = |host: &mut TestHost| {
         let identify = host.identify_namespace(1).expect("active");
         assert_eq!((identify.nsze.get(), identify.ncap.get(), identify.nsfeat & 1), (64, 64, 0));

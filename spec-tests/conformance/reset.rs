@@ -278,7 +278,7 @@ fn ten_thousand_random_toggles_of_enable_end_where_the_last_one_says() {
 /// B20 (ours): an admin queue whose memory is gone for more than two seconds is fatal: CFS, no more accesses; EN = 0 clears it.
 #[test]
 fn an_admin_queue_without_memory_becomes_fatal_after_two_seconds() {
-    let mut host = Build::default().host();
+    let mut host = Build::default().with_registers().host();
     let mapped = host.port_mut().memory.unmap_all();
     host.submit(0, admin_command(AdminOpcode::KEEP_ALIVE)).expect("submitted");
     host.port_mut().settle();

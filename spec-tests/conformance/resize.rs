@@ -259,6 +259,7 @@ fn power_that_goes_meanwhile_leaves_one_of_both_sizes() {
                 assert_eq!(write(&mut host, lba, 7), Status::SUCCESS);
             }
             assert_eq!(host.flush(1).expect("carried"), Status::SUCCESS);
+            host.port_mut().settle();
             let cut = Cut { policy: policy.clone(), ..Cut::default() };
             host.port_mut().controller.crash_arm(Arming::AnyStep(nth), cut);
             host.port_mut().controller.resize(1, 101).expect("begun");

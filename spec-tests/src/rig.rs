@@ -14,6 +14,7 @@ use nvme_host::{Host, Port, Setup};
 
 use crate::memory::{TestMemory, TestPage};
 use crate::slow_media::{Behaviour, SlowMedia};
+use crate::variant::Variant;
 
 /// Guest memory of a rig: 64 MiB from 1 MiB on.
 pub const MEMORY: std::ops::Range<u64> = 0x10_0000..0x410_0000;
@@ -43,6 +44,8 @@ pub struct Build {
     pub device: DeviceOptions,
     /// Block size in bytes and capacity in blocks of each namespace.
     pub namespaces: Vec<(u32, u64)>,
+    /// What the parts are that are not named here.
+    pub variant: Variant,
     /// A drive with a flash translation layer behind the namespaces, instead of plain memory; its volumes are then the namespaces.
     pub drive: Option<SsdConfig>,
     /// As many blocks as each namespace may have on that drive; its capacity where the list is shorter.
@@ -71,6 +74,7 @@ impl Default for Build {
         Self {
             device: DeviceOptions::default(),
             namespaces: vec![(512, 16 << 11)],
+            variant: Variant::chosen(),
             drive: None,
             room: Vec::new(),
             faults: DriveFaults::default(),
@@ -81,6 +85,18 @@ impl Default for Build {
 }
 
 impl Build {
+    /// The same over plain memory in every variant: for what a drive does otherwise.
+    #[must_use]
+    pub fn over_memory(self) -> Self {
+        Self { variant: self.variant.without_drive(), ..self }
+    }
+
+    /// The same with a host that keeps to registers in every variant: for what a register does.
+    #[must_use]
+    pub fn with_registers(self) -> Self {
+        Self { variant: self.variant.without_shadows(), ..self }
+    }
+
     /// The rig alone, as at power-on.
     ///
     /// # Panics
@@ -90,7 +106,7 @@ impl Build {
         let mut identities = self.identities.clone();
         identities.resize(self.namespaces.len(), NamespaceOptions::default());
         let config = Config::check(&self.device, &identities).expect("the test's options are possible");
-        let (media, behaviour) = SlowMedia::new(self.media());
+        let (media, behaviour) = SlowMedia::new(self.media(), self.variant.fast);
         let mapped = config.doorbells == Doorbells::Mapped;
         let mut controller = Controller::new(config, Box::new(media));
         controller.set_bus_master(true);
@@ -106,13 +122,14 @@ impl Build {
     }
 
     fn media(&self) -> Box<dyn Media> {
-        let Some(drive) = &self.drive else { return Box::new(RamMedia::new(&self.namespaces)) };
+        let drive = self.drive.clone().or_else(|| self.variant.drive(&self.namespaces));
+        let Some(drive) = drive else { return Box::new(RamMedia::new(&self.namespaces)) };
         let volume = |(index, &(block_bytes, capacity_blocks)): (usize, &(u32, u64))| {
             let metadata_bytes = self.identities.get(index).map_or(0, |options| u32::from(options.ms));
             let room = self.room.get(index).copied().unwrap_or(capacity_blocks);
             VolumeConfig::new(block_bytes, metadata_bytes, capacity_blocks).with_room(room)
         };
-        let drive = SsdConfig { volumes: self.namespaces.iter().enumerate().map(volume).collect(), ..drive.clone() };
+        let drive = SsdConfig { volumes: self.namespaces.iter().enumerate().map(volume).collect(), ..drive };
         let geometry = drive.checked().expect("the test's drive is possible");
         let mut ssd = Ssd::create(drive, MemoryStore::new(&geometry)).expect("a new drive");
         for &(nsid, lba, bits) in &self.faults.flipped {
@@ -130,7 +147,7 @@ impl Build {
     /// A host that has enabled the rig's controller and has only admin queues.
     #[must_use]
     pub fn admin_host(&self) -> Host<Rig> {
-        Host::enable(self.rig(), self.setup.clone()).expect("the controller comes up")
+        Host::enable(self.rig(), self.variant.setup(self.setup.clone())).expect("the controller comes up")
     }
 
     /// A host with one I/O queue pair besides, of 64 entries, on vector 1.

@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use media::power::Mark;
 use media::power::{Arming, Breaker, Cut, CutReport, Power, PowerAtomicity, RecoveryReport};
+use media::volume::{Ordinary, Sinks};
 use media::{
     Fault, Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Source, Submitted, Token, VolumeId,
     VolumeShape, Warnings,
@@ -47,6 +49,8 @@ pub struct Behaviour {
     pub failure: Option<MediaError>,
     /// The volatile cache's switch; `None` is no cache.
     pub cache: Option<bool>,
+    /// How many requests took the fast path.
+    pub fast: u64,
     /// What was asked, in order.
     pub asked: Vec<Asked>,
     /// With a latency, a write is seen by half while it is pending: its first blocks at once, the others when it is done. A read in
@@ -76,6 +80,10 @@ const REST_TOKEN: Token = Token(u64::MAX - 2);
 /// See the file's text.
 pub struct SlowMedia {
     inner: Box<dyn Media>,
+    /// Whether ordinary requests go by the media's fast path while it does as it likes.
+    fast: bool,
+    /// The time of the fast path.
+    now: Nanoseconds,
     breaker: Breaker,
     misbehaviour: Vec<&'static str>,
     behaviour: Rc<RefCell<Behaviour>>,
@@ -91,7 +99,7 @@ pub struct SlowMedia {
 impl SlowMedia {
     /// A media over memory, and the handle to its behaviour.
     #[must_use]
-    pub fn new(mut inner: Box<dyn Media>) -> (Self, Rc<RefCell<Behaviour>>) {
+    pub fn new(mut inner: Box<dyn Media>, fast: bool) -> (Self, Rc<RefCell<Behaviour>>) {
         let behaviour = Rc::new(RefCell::new(Behaviour::default()));
         let breaker = inner.power().map(|power| power.breaker()).unwrap_or_default();
         let misbehaviour = inner.power().map(|power| power.misbehaviour()).unwrap_or_default();
@@ -99,6 +107,8 @@ impl SlowMedia {
         (
             Self {
                 inner,
+                fast,
+                now: Nanoseconds(0),
                 breaker,
                 misbehaviour,
                 behaviour: Rc::clone(&behaviour),
@@ -212,6 +222,14 @@ impl Media for SlowMedia {
         self.after(now, token, submitted, None)
     }
 
+    fn ordinary(&mut self, now: Nanoseconds) -> Option<&mut dyn Ordinary> {
+        self.now = now;
+        let behaviour = self.behaviour.borrow();
+        let usual = behaviour.latency.is_none() && behaviour.failure.is_none() && behaviour.cache.is_none();
+        drop(behaviour);
+        if self.fast && usual && self.inner.ordinary(now).is_some() { Some(self) } else { None }
+    }
+
     fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {
         self.warnings.clone_from(&self.behaviour.borrow().warnings);
         self.inner.poll(now, outcome);
@@ -239,7 +257,32 @@ impl Media for SlowMedia {
     }
 }
 
+/// What the media does by itself, noted as any other request.
+impl Ordinary for SlowMedia {
+    fn read(&mut self, reads: &[(VolumeId, LbaRange)], into: &mut dyn Sinks) -> (usize, Option<MediaError>) {
+        let (done, failed) = self.short().read(reads, into);
+        let asked = done + usize::from(failed.is_some());
+        let mut behaviour = self.behaviour.borrow_mut();
+        behaviour.asked.extend(std::iter::repeat_n(Asked::Read(false), asked));
+        behaviour.fast += asked as u64;
+        drop(behaviour);
+        (done, failed)
+    }
+
+    fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome> {
+        let outcome = self.short().write(mark, volume, range, from)?;
+        let mut behaviour = self.behaviour.borrow_mut();
+        behaviour.asked.push(Asked::Write(false));
+        behaviour.fast += 1;
+        Some(outcome)
+    }
+}
+
 impl SlowMedia {
+    fn short(&mut self) -> &mut dyn Ordinary {
+        self.inner.ordinary(self.now).expect("asked for only where the media under it has it")
+    }
+
     fn supply(&mut self) -> &mut dyn Power {
         self.inner.power().expect("asked for only where the media under it has it")
     }

@@ -167,6 +167,17 @@ impl Mapping {
         })
     }
 
+    /// Replaces `current` by `new`; what was found. `offset` is a multiple of 4.
+    pub(crate) fn exchange_u32(&self, offset: usize, current: u32, new: u32) -> Result<u32, Lost> {
+        let number = self.aligned::<u32>(offset, Access::BOTH);
+        self.guarded(|| {
+            // SAFETY: as in `load_u32`, with the range found writable too.
+            let number = unsafe { AtomicU32::from_ptr(number) };
+            let found = number.compare_exchange(current.to_le(), new.to_le(), Ordering::AcqRel, Ordering::Acquire);
+            u32::from_le(found.unwrap_or_else(|other| other))
+        })
+    }
+
     /// Stores with release ordering. `offset` is a multiple of 8.
     #[inline]
     pub(crate) fn store_u64(&self, offset: usize, value: u64) -> Result<(), Lost> {
@@ -300,7 +311,7 @@ mod tests {
 
     #[test]
     fn stores_atomics_and_writes_survive_the_loss_too() {
-        for access in 0..6 {
+        for access in 0..7 {
             let short = file(4096);
             let mapping = whole(&short, 4096, Access::BOTH);
             ftruncate(&short, 0).expect("cut");
@@ -309,6 +320,7 @@ mod tests {
                 5 => mapping.read_far(0, &mut [0; 4096]).expect("it lies inside"),
                 1 => mapping.load_u32(8).map(|_| ()),
                 2 => mapping.store_u32(8, 1),
+                6 => mapping.exchange_u32(8, 0, 1).map(|_| ()),
                 3 => mapping.store_pairs(16, &[[1, 2]]),
                 _ => mapping.store_u64(8, 1),
             };
@@ -328,6 +340,9 @@ mod tests {
         assert_eq!(bytes, [1, 2, 3, 4, 1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(other.load_u32(4), Ok(0x0403_0201));
         one.store_u16(2, 0x0201).expect("store");
+        assert_eq!(one.exchange_u32(4, 1, 9), Ok(0x0403_0201), "something else is there");
+        assert_eq!(one.exchange_u32(4, 0x0403_0201, 9), Ok(0x0403_0201));
+        assert_eq!(other.load_u32(4), Ok(9));
         assert_eq!((other.load_u16(2), other.load_u32(0)), (Ok(0x0201), Ok(0x0201_0000)));
         one.store_pairs(16, &[[1_u64.to_le(), 2_u64.to_le()], [3_u64.to_le(), 4_u64.to_le()]]).expect("store");
         assert_eq!((other.load_u32(24), other.load_u32(32), other.load_u32(40)), (Ok(2), Ok(3), Ok(4)));

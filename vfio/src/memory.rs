@@ -355,6 +355,10 @@ impl GuestMemory for Memory {
         self.number::<4, _>(address, Access::WRITE, |mapping, offset| mapping.store_u32(offset, value))
     }
 
+    fn exchange_u32(&self, address: u64, current: u32, new: u32) -> Result<u32, DmaFault> {
+        self.number::<4, _>(address, Access::BOTH, |mapping, offset| mapping.exchange_u32(offset, current, new))
+    }
+
     fn store_u64(&self, address: u64, value: u64) -> Result<(), DmaFault> {
         self.number::<8, _>(address, Access::WRITE, |mapping, offset| mapping.store_u64(offset, value))
     }

@@ -217,6 +217,17 @@ impl GuestMemory for Reach {
         self.guest.table.store_u32(address, value)
     }
 
+    fn exchange_u32(&self, address: u64, current: u32, new: u32) -> Result<u32, DmaFault> {
+        if !is_ours(address) {
+            return self.guest.table.exchange_u32(address, current, new);
+        }
+        let found = self.load_u32(address)?;
+        if found == current {
+            self.store_u32(address, new)?;
+        }
+        Ok(found)
+    }
+
     fn store_u64(&self, address: u64, value: u64) -> Result<(), DmaFault> {
         if is_ours(address) {
             return self.window.write(address, &value.to_le_bytes());

@@ -8,6 +8,7 @@ use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::{COMMAND_BYTES, COMPLETION_BYTES, Command, Completion, IDENTIFY_BYTES};
 use zerocopy::FromBytes;
 
+use crate::bring_up::AdminDoorbells;
 use crate::doorbell::{Doorbell, Shadow};
 use crate::host::{Host, HostError};
 use crate::port::Port;
@@ -290,21 +291,32 @@ impl<P: Port> Host<P> {
         self.submit(0, admin_command(AdminOpcode::ASYNCHRONOUS_EVENT_REQUEST))
     }
 
-    /// Doorbell Buffer Config: from now on the doorbells of I/O queues go through shadows. Queues that exist keep their positions.
+    /// Whether Identify Controller offers Doorbell Buffer Config (OACS).
+    pub(crate) fn offers_shadow_doorbells(&mut self) -> Result<bool, HostError> {
+        Ok(self.identify_controller()?.oacs.get() & identify::OACS_DOORBELL_BUFFER != 0)
+    }
+
+    /// Doorbell Buffer Config: from now on the doorbells of I/O queues go through shadows, and those of the admin queue as
+    /// [`AdminDoorbells`](crate::AdminDoorbells) says. Queues that exist keep their positions, which the controller puts there.
     ///
     /// # Errors
     /// [`HostError::Refused`], [`HostError::OutOfMemory`] and those of [`Host::execute`].
     pub fn use_shadow_doorbells(&mut self) -> Result<(), HostError> {
         let page = self.memory.page_bytes();
         let shadow = Shadow { doorbells: self.allocate_zeroed(page)?, event_indices: self.allocate_zeroed(page)? };
-        let told: Vec<(Doorbell, u16)> = (self.submission.iter())
-            .map(|(&sqid, queue)| (Doorbell::SubmissionTail(sqid), queue.tail_told))
-            .chain(self.completion.iter().map(|(&cqid, queue)| (Doorbell::CompletionHead(cqid), queue.head_told)))
-            .collect();
-        for (doorbell, position) in told {
-            let place = shadow.doorbells + doorbell.offset(self.capabilities.doorbell_stride());
-            self.port.memory_write(place, &u32::from(position).to_le_bytes());
+        // Some drivers put the positions of their queues there, others leave zeroes to the controller.
+        if self.setup.admin_doorbells == AdminDoorbells::Registers {
+            let told: Vec<(Doorbell, u16)> = (self.submission.iter())
+                .map(|(&sqid, queue)| (Doorbell::SubmissionTail(sqid), queue.tail_told))
+                .chain(self.completion.iter().map(|(&cqid, queue)| (Doorbell::CompletionHead(cqid), queue.head_told)))
+                .collect();
+            for (doorbell, position) in told {
+                let place = shadow.doorbells + doorbell.offset(self.capabilities.doorbell_stride());
+                self.port.memory_write(place, &u32::from(position).to_le_bytes());
+            }
         }
+        // Buffers from before count until this command is done, and which of its doorbells come before or after that nobody knows.
+        self.shadow = None;
         self.admin(Command {
             prp1: shadow.doorbells.into(),
             prp2: shadow.event_indices.into(),

@@ -9,6 +9,18 @@ use crate::host::{Awaited, Host, HostError};
 use crate::port::Port;
 use crate::queue::{CompletionQueue, SubmissionQueue, entries_z};
 
+/// How a host moves the doorbells of the admin queue after Doorbell Buffer Config.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AdminDoorbells {
+    /// By register alone, as Linux does: the admin queue is used before the buffers are known and after they are forgotten.
+    #[default]
+    Registers,
+    /// By their shadows, as those of every other queue, as libvfn does.
+    Shadows,
+    /// Some moves in one way, some in the other.
+    Alternating,
+}
+
 /// How a host wants its controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setup {
@@ -22,6 +34,10 @@ pub struct Setup {
     pub command_set: u8,
     /// CC.AMS: 0 is round robin, 1 weighted round robin with urgent class.
     pub arbitration: u8,
+    /// Whether the doorbells get shadows as soon as the controller is up, where it offers them.
+    pub shadow_doorbells: bool,
+    /// How the admin queue's doorbells are moved while they have shadows.
+    pub admin_doorbells: AdminDoorbells,
     /// How many times a wait lets the device run before it gives up.
     pub relax_max: u32,
 }
@@ -30,7 +46,16 @@ impl Setup {
     /// Admin queues of 32 entries, 4 KiB pages, the NVM command set, and waits that nobody reaches by accident.
     #[must_use]
     pub const fn new(memory: Range<u64>) -> Self {
-        Self { memory, admin_entries: 32, page_shift: 12, command_set: 0, arbitration: 0, relax_max: 100_000 }
+        Self {
+            memory,
+            admin_entries: 32,
+            page_shift: 12,
+            command_set: 0,
+            arbitration: 0,
+            shadow_doorbells: false,
+            admin_doorbells: AdminDoorbells::Registers,
+            relax_max: 100_000,
+        }
     }
 
     /// Size of a page in bytes.
@@ -86,7 +111,7 @@ impl<P: Port> Host<P> {
     ///
     /// # Errors
     /// [`HostError::Unsupported`] if CAP does not allow the setup, [`HostError::Fatal`], [`HostError::TimedOut`],
-    /// [`HostError::OutOfMemory`].
+    /// [`HostError::OutOfMemory`]; with [`Setup::shadow_doorbells`] those of [`Host::use_shadow_doorbells`].
     pub fn start(&mut self) -> Result<(), HostError> {
         if let Some(what) = self.setup.unsupported(self.capabilities) {
             return Err(HostError::Unsupported(what));
@@ -94,7 +119,11 @@ impl<P: Port> Host<P> {
         self.disable()?;
         self.place_admin_queues()?;
         self.port.register_write_32(register::CC, self.setup.configuration().0);
-        self.wait_ready(true)
+        self.wait_ready(true)?;
+        if self.setup.shadow_doorbells && self.offers_shadow_doorbells()? {
+            self.use_shadow_doorbells()?;
+        }
+        Ok(())
     }
 
     /// Tells the controller where the admin queues are.

@@ -9,7 +9,7 @@ use nvme_spec::{COMPLETION_BYTES, Command, Completion, Status};
 use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::bring_up::Setup;
+use crate::bring_up::{AdminDoorbells, Setup};
 use crate::doorbell::{Doorbell, Shadow, need_event};
 use crate::memory::Memory;
 use crate::port::Port;
@@ -86,6 +86,8 @@ pub struct Host<P> {
     pub(crate) submission: BTreeMap<u16, SubmissionQueue>,
     pub(crate) completion: BTreeMap<u16, CompletionQueue>,
     pub(crate) shadow: Option<Shadow>,
+    /// How many times a doorbell of the admin queue was moved while it had a shadow.
+    admin_moves: u32,
     /// Bytes of a logical block, of the namespaces that were asked.
     pub(crate) block_bytes: BTreeMap<u32, usize>,
     /// The queue that the I/O helpers use.
@@ -108,6 +110,7 @@ impl<P: Port> Host<P> {
             submission: BTreeMap::new(),
             completion: BTreeMap::new(),
             shadow: None,
+            admin_moves: 0,
             block_bytes: BTreeMap::new(),
             io_queue: 1,
             arrived: VecDeque::new(),
@@ -204,7 +207,7 @@ impl<P: Port> Host<P> {
         let old = std::mem::replace(&mut queue.tail_told, queue.tail);
         let new = queue.tail;
         if old != new {
-            self.tell(Doorbell::SubmissionTail(sqid), old, new);
+            self.tell(Doorbell::SubmissionTail(sqid), new);
         }
         Ok(())
     }
@@ -218,7 +221,7 @@ impl<P: Port> Host<P> {
         let old = std::mem::replace(&mut queue.head_told, queue.head);
         let new = queue.head;
         if old != new {
-            self.tell(Doorbell::CompletionHead(cqid), old, new);
+            self.tell(Doorbell::CompletionHead(cqid), new);
         }
         Ok(())
     }
@@ -228,24 +231,45 @@ impl<P: Port> Host<P> {
         self.port.register_write_32(doorbell.register(self.capabilities.doorbell_stride()), value);
     }
 
+    /// Guest address of the shadow of a doorbell, while there are shadows.
+    #[must_use]
+    pub fn shadow_doorbell(&self, doorbell: Doorbell) -> Option<u64> {
+        self.shadow.map(|shadow| shadow.doorbells + doorbell.offset(self.capabilities.doorbell_stride()))
+    }
+
     /// Moves a doorbell: through its shadow if it has one, and through the register unless the controller said that it looks anyway.
-    fn tell(&mut self, doorbell: Doorbell, old: u16, new: u16) {
-        // The admin queue keeps its registers, as in Linux: it is used before the buffers are known and after they are forgotten.
+    fn tell(&mut self, doorbell: Doorbell, new: u16) {
         if let Some(shadow) = self.shadow
-            && doorbell.queue() != 0
+            && (doorbell.queue() != 0 || self.moves_admin_shadow())
         {
             let offset = doorbell.offset(self.capabilities.doorbell_stride());
+            // What was there tells where the doorbell was, as in other drivers.
+            let mut old = [0; 2];
+            self.port.memory_read(shadow.doorbells + offset, &mut old);
             self.port.memory_write(shadow.doorbells + offset, &u32::from(new).to_le_bytes());
             // The controller stores the event index and then loads the shadow; we store the shadow and then load the event index.
             // Only a full fence between store and load keeps both from missing the other.
             fence(Ordering::SeqCst);
             let mut event = [0; 2];
             self.port.memory_read(shadow.event_indices + offset, &mut event);
-            if !need_event(u16::from_le_bytes(event), new, old) {
+            if !need_event(u16::from_le_bytes(event), new, u16::from_le_bytes(old)) {
                 return;
             }
         }
         self.write_doorbell(doorbell, new.into());
+    }
+
+    /// Whether the next move of a doorbell of the admin queue goes through its shadow.
+    fn moves_admin_shadow(&mut self) -> bool {
+        match self.setup.admin_doorbells {
+            AdminDoorbells::Registers => false,
+            AdminDoorbells::Shadows => true,
+            AdminDoorbells::Alternating => {
+                // Runs of five: some begin in the middle of a queue, and each kind follows each.
+                self.admin_moves = self.admin_moves.wrapping_add(1);
+                (self.admin_moves / 5).is_multiple_of(2)
+            }
+        }
     }
 
     /// The next completion of a completion queue, if there is one, with the head told to the controller.

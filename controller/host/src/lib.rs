@@ -22,7 +22,7 @@ pub mod queue;
 pub mod sgl;
 pub mod transfer;
 
-pub use bring_up::{Setup, Shutdown};
+pub use bring_up::{AdminDoorbells, Setup, Shutdown};
 pub use host::{Host, HostError};
 pub use memory::Memory;
 pub use port::Port;

@@ -23,7 +23,7 @@ pub(super) fn configure<M: GuestMemory>(
     if !memory.is_mapped(doorbells, page) || !memory.is_mapped(event_indexes, page) {
         return Err(Status::DATA_TRANSFER_ERROR);
     }
-    controller.doorbells.set_shadow(doorbells, event_indexes);
+    controller.doorbells.set_shadow(memory, &controller.queues, doorbells, event_indexes);
     controller.doorbells.arm(memory, &controller.queues, true);
     Ok(Done::Now(0))
 }

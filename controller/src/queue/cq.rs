@@ -60,6 +60,10 @@ impl CompletionQueue {
         self.head
     }
 
+    pub(crate) fn entries(&self) -> u32 {
+        self.entries
+    }
+
     /// What there is to see of it, under its identifier.
     pub(crate) fn state(&self, id: u16) -> CompletionQueueState {
         let Self { base, entries, head, tail, phase, reserved, .. } = *self;

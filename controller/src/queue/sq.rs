@@ -49,6 +49,10 @@ impl SubmissionQueue {
         self.tail
     }
 
+    pub(crate) fn entries(&self) -> u32 {
+        self.entries
+    }
+
     /// What there is to see of it, under its identifier.
     pub(crate) fn state(&self, id: u16) -> SubmissionQueueState {
         let Self { base, entries, head, tail, cqid, .. } = *self;
