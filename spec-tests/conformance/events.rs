@@ -51,7 +51,7 @@ fn as_many_requests_wait_as_identify_says() {
     for aerl in [0, 3, 100] {
         let device = DeviceOptions { aerl, ..DeviceOptions::default() };
         let setup = Setup { admin_entries: 256, ..Build::default().setup };
-        let mut host = Build { device, setup, ..Build::default() }.admin_host();
+        let mut host = Build { device, setup, ..Build::default() }.with_registers().admin_host();
         assert_eq!(host.identify_controller().expect("identified").aerl_z, aerl);
         let cids: Vec<u16> = (0..=aerl).map(|_| request(&mut host).0).collect();
         for _ in 0..3 {
@@ -82,7 +82,7 @@ fn requests_end_with_a_reset() {
 /// B74: events that nobody waits for are kept, each kind once, and reported in turn.
 #[test]
 fn events_wait_for_requests() {
-    let mut host = Build::default().admin_host();
+    let mut host = Build::default().with_registers().admin_host();
     for _ in 0..1000 {
         ring_nothing(&mut host);
     }
@@ -101,7 +101,7 @@ fn events_wait_for_requests() {
 /// another page, or one that failed does not count.
 #[test]
 fn a_reported_type_is_silent_until_its_log_is_read() {
-    let mut host = Build::default().admin_host();
+    let mut host = Build::default().with_registers().admin_host();
     ring_nothing(&mut host);
     assert_eq!(request(&mut host).1, Some(INVALID_REGISTER));
     ring_too_far(&mut host);
@@ -123,7 +123,7 @@ fn a_reported_type_is_silent_until_its_log_is_read() {
 /// B75: other types are heard meanwhile.
 #[test]
 fn types_are_masked_one_by_one() {
-    let mut host = Build::default().admin_host();
+    let mut host = Build::default().with_registers().admin_host();
     ring_nothing(&mut host);
     assert_eq!(request(&mut host).1, Some(INVALID_REGISTER));
     host.set_feature(FeatureId::ASYNCHRONOUS_EVENTS, WARNING_TEMPERATURE.into()).expect("set");
@@ -198,7 +198,7 @@ fn an_event_that_is_switched_on_late_is_reported() {
 /// B74: an event does not need a completion slot that is taken: it waits for one.
 #[test]
 fn an_event_waits_for_a_completion_slot() {
-    let mut host = Build::default().admin_host();
+    let mut host = Build::default().with_registers().admin_host();
     let (cid, _) = request(&mut host);
     host.admin(admin_command(AdminOpcode::KEEP_ALIVE)).expect("answered");
     for _ in 0..31 {
@@ -212,4 +212,36 @@ fn an_event_waits_for_a_completion_slot() {
     }
     assert_eq!(answers.len(), 32);
     assert!(answers.contains(&(cid, Status::SUCCESS)));
+}
+
+/// B74: a queue without places takes nothing from an event that a request waits for; only what meets none is dropped.
+#[test]
+fn an_event_that_meets_a_request_needs_no_place_in_the_queue() {
+    for aer_max_queued in [0, 1] {
+        let device = DeviceOptions { aer_max_queued, ..DeviceOptions::default() };
+        let mut host = Build { device, ..Build::default() }.with_registers().admin_host();
+        for _ in 0..3 {
+            let (cid, none) = request(&mut host);
+            assert_eq!(none, None);
+            ring_nothing(&mut host);
+            assert_eq!(reported(&mut host, cid), Some(INVALID_REGISTER), "{aer_max_queued} places");
+            read_log(&mut host, LogId::ERROR, false);
+        }
+        // Nobody waits: as many are kept as there are places.
+        ring_nothing(&mut host);
+        ring_too_far(&mut host);
+        let (cid, first) = request(&mut host);
+        assert_eq!(first.is_some(), aer_max_queued == 1);
+        read_log(&mut host, LogId::ERROR, false);
+        let waiting = if first.is_some() { request(&mut host) } else { (cid, None) };
+        assert_eq!(waiting.1, None, "the second found no place");
+        // Its type is silent until the log is read: so it would have to wait, with or without a request.
+        ring_too_far(&mut host);
+        assert_eq!(reported(&mut host, waiting.0), Some(INVALID_VALUE));
+        let (silent, none) = request(&mut host);
+        ring_nothing(&mut host);
+        assert_eq!((none, reported(&mut host, silent)), (None, None), "masked");
+        read_log(&mut host, LogId::ERROR, false);
+        assert_eq!(reported(&mut host, silent), (aer_max_queued == 1).then_some(INVALID_REGISTER));
+    }
 }

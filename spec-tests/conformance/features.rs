@@ -63,7 +63,7 @@ fn mandatory_features_can_be_got_and_set() {
 #[test]
 fn supported_features_are_those_that_are_answered() {
     for cache in [None, Some(true)] {
-        let mut host = Build::default().admin_host();
+        let mut host = Build::default().over_memory().admin_host();
         host.port_mut().behaviour.borrow_mut().cache = cache;
         let page = host.get_log(LogId::FEATURE_EFFECTS, FEATURE_EFFECTS_BYTES, LogArguments::default()).expect("there");
         for (fid, dword) in (0..=u8::MAX).zip(page.as_chunks::<4>().0) {
@@ -116,20 +116,91 @@ fn a_feature_of_a_namespace_wants_a_namespace_that_is_there() {
     let mut host = build.admin_host();
     let feature = FeatureId::ERROR_RECOVERY;
     for (nsid, expected) in
-        [(1, Status::SUCCESS), (3, Status::SUCCESS), (0, Status::INVALID_NAMESPACE), (2, Status::INVALID_FIELD)]
+        [(1, Status::SUCCESS), (3, Status::SUCCESS), (2, Status::INVALID_FIELD), (4, Status::INVALID_NAMESPACE)]
     {
         assert_eq!(get(&mut host, nsid, feature, select::CURRENT).0, expected, "get, NSID {nsid}");
         assert_eq!(set(&mut host, nsid, feature, 0), expected, "set, NSID {nsid}");
     }
-    assert_eq!(get(&mut host, 4, feature, select::CURRENT).0, Status::INVALID_NAMESPACE);
-    assert_eq!(set(&mut host, 4, feature, 0), Status::INVALID_NAMESPACE);
-    assert_eq!(get(&mut host, NSID_ALL, feature, select::CURRENT).0, Status::INVALID_NAMESPACE);
+    assert_eq!(set(&mut host, 0, feature, 0), Status::INVALID_NAMESPACE);
     assert_eq!(get(&mut host, 1, feature, select::CAPABILITIES).1 & 0b10, 0b10);
     // Each namespace has its own, and the broadcast sets all.
     assert_eq!(set(&mut host, 1, feature, 7), Status::SUCCESS);
     assert_eq!(get(&mut host, 3, feature, select::CURRENT).1, 0);
     assert_eq!(set(&mut host, NSID_ALL, feature, 9), Status::SUCCESS);
     assert_eq!([1, 3].map(|nsid| get(&mut host, nsid, feature, select::CURRENT).1), [9, 9]);
+    // Who asks without a namespace, or for all, is answered from the first (SPDK does).
+    assert_eq!(set(&mut host, 1, feature, 5), Status::SUCCESS);
+    for nsid in [0, NSID_ALL] {
+        assert_eq!(get(&mut host, nsid, feature, select::CURRENT), (Status::SUCCESS, 5), "NSID {nsid:#x}");
+        assert_eq!(get(&mut host, nsid, feature, select::DEFAULT), (Status::SUCCESS, 0), "NSID {nsid:#x}");
+    }
+}
+
+/// Of every feature that is a dword: which bits are kept, and which are refused. All others are ignored.
+const BITS: [(FeatureId, u32, u32, u32); 9] = [
+    (FeatureId::ARBITRATION, 0, 0xffff_ff07, 0),
+    // There is one power state; the workload hint is the host's own.
+    (FeatureId::POWER_MANAGEMENT, 0, 0x0000_00e0, 0x0000_001f),
+    // Sensors that are not there, and reserved types. Bit 20 alone is another threshold, and has a test of its own.
+    (FeatureId::TEMPERATURE_THRESHOLD, 0, 0x0000_ffff, 0x002f_0000),
+    // Deallocated blocks are no errors here.
+    (FeatureId::ERROR_RECOVERY, 1, 0x0000_ffff, 0x0001_0000),
+    (FeatureId::VOLATILE_WRITE_CACHE, 0, 0x0000_0001, 0),
+    (FeatureId::INTERRUPT_COALESCING, 0, 0x0000_ffff, 0),
+    (FeatureId::WRITE_ATOMICITY, 0, 0x0000_0001, 0),
+    (FeatureId::ASYNCHRONOUS_EVENTS, 0, 0x0000_01ff, 0),
+    (FeatureId::KEEP_ALIVE_TIMER, 0, 0xffff_ffff, 0),
+];
+
+/// B93, B97, B12: bit for bit of every feature: what Set accepts, Get gives back; what it does not keep is ignored in every case, and what
+/// it refuses changes nothing; a controller reset brings the default back, which no Set moves.
+#[test]
+fn every_bit_of_every_feature_is_kept_or_ignored_or_refused() {
+    for (feature, nsid, kept, refused) in BITS {
+        let mut host = cached();
+        let default = get(&mut host, nsid, feature, select::DEFAULT).1;
+        for bit in (0..32).filter(|bit| (feature, *bit) != (FeatureId::TEMPERATURE_THRESHOLD, 20)) {
+            for value in [1 << bit, default & kept | 1 << bit, default & kept & !(1 << bit)] {
+                let before = get(&mut host, nsid, feature, select::CURRENT).1;
+                let (status, after) = match value & refused {
+                    0 => (Status::SUCCESS, value & kept),
+                    _ => (Status::INVALID_FIELD, before),
+                };
+                assert_eq!(set(&mut host, nsid, feature, value), status, "{feature:?} {value:#x}");
+                let now = get(&mut host, nsid, feature, select::CURRENT);
+                assert_eq!(now, (Status::SUCCESS, after), "{feature:?} {value:#x}");
+                for other in [select::DEFAULT, select::SAVED] {
+                    assert_eq!(get(&mut host, nsid, feature, other).1, default, "{feature:?} {value:#x}");
+                }
+            }
+        }
+        if feature != FeatureId::KEEP_ALIVE_TIMER {
+            host.start().expect("comes up again");
+            assert_eq!(get(&mut host, nsid, feature, select::CURRENT).1, default, "{feature:?} after a reset");
+        }
+    }
+    let others = [FeatureId::NUMBER_OF_QUEUES, FeatureId::INTERRUPT_VECTOR, FeatureId::HOST_BEHAVIOR];
+    let in_table = |fid: u8| BITS.iter().any(|(feature, ..)| feature.0 == fid) || others.contains(&FeatureId(fid));
+    assert!(ALL.into_iter().all(in_table), "a feature that this test or one of its own does not know");
+}
+
+/// B104: the same of Host Behavior Support, whose value is data.
+#[test]
+fn every_bit_of_host_behavior_is_kept_or_ignored_or_refused() {
+    let mut host = Build::default().admin_host();
+    for byte in 0..HOST_BEHAVIOR_BYTES {
+        for bit in 0..8 {
+            let mut data = [0; HOST_BEHAVIOR_BYTES];
+            data[byte] = 1 << bit;
+            let set = host.set_feature_data(FeatureId::HOST_BEHAVIOR, 0, &data);
+            let kept = host.get_feature_data(FeatureId::HOST_BEHAVIOR, select::CURRENT, 512).expect("there").1;
+            match (byte, bit) {
+                (0..4, 0) | (4, 2..=4) => assert!(set.is_ok() && kept == data, "byte {byte} bit {bit}"),
+                (0..4, _) => assert!(set.is_err() && kept != data, "byte {byte} bit {bit}"),
+                _ => assert!(set.is_ok() && kept == [0; HOST_BEHAVIOR_BYTES], "byte {byte} bit {bit}"),
+            }
+        }
+    }
 }
 
 /// B97, B93, B100: what is set comes back; the default does not move, and what would be restored is the default.
@@ -185,7 +256,7 @@ fn a_controller_reset_restores_the_defaults() {
 /// B99: without a cache there is no such feature, and Identify says so.
 #[test]
 fn without_a_cache_there_is_no_cache_feature() {
-    let mut host = Build::default().admin_host();
+    let mut host = Build::default().over_memory().admin_host();
     assert_eq!(host.identify_controller().expect("mandatory").vwc & 1, 0);
     assert_eq!(get(&mut host, 0, FeatureId::VOLATILE_WRITE_CACHE, select::CURRENT).0, Status::INVALID_FIELD);
     assert_eq!(set(&mut host, 0, FeatureId::VOLATILE_WRITE_CACHE, 1), Status::INVALID_FIELD);
@@ -270,9 +341,16 @@ fn over_and_under_thresholds_are_kept_apart() {
     assert_eq!(set(&mut host, 0, FeatureId::TEMPERATURE_THRESHOLD, 400), Status::SUCCESS);
     assert_eq!(set(&mut host, 0, FeatureId::TEMPERATURE_THRESHOLD, UNDER | 200), Status::SUCCESS);
     assert_eq!([0, UNDER].map(|dword| threshold(&mut host, dword).1), [400, 200]);
-    // A sensor that is not there moves nothing of the composite temperature.
-    assert_eq!(set(&mut host, 0, FeatureId::TEMPERATURE_THRESHOLD, 1 << 16 | 300), Status::SUCCESS);
-    assert_eq!(threshold(&mut host, 0).1, 400);
+    // The threshold of a sensor that is not there cannot be set, and moves nothing of the composite temperature.
+    for sensor in 1..=8 {
+        assert_eq!(set(&mut host, 0, FeatureId::TEMPERATURE_THRESHOLD, sensor << 16 | 300), Status::INVALID_FIELD);
+        assert_eq!(threshold(&mut host, sensor << 16), (Status::SUCCESS, 0));
+    }
+    assert_eq!([0, UNDER].map(|dword| threshold(&mut host, dword).1), [400, 200]);
+    // All sensors: the composite temperature is one.
+    assert_eq!(set(&mut host, 0, FeatureId::TEMPERATURE_THRESHOLD, 0xf << 16 | 350), Status::SUCCESS);
+    assert_eq!(threshold(&mut host, 0).1, 350);
+    assert_eq!(threshold(&mut host, 0xf << 16).0, Status::INVALID_FIELD, "all of them have no one value");
 }
 
 /// B103: reserved threshold types are refused, by Get and by Set.

@@ -109,9 +109,8 @@ fn supported_io_opcodes_are_those_that_are_carried_out() {
         let marked = supported[COMMAND_EFFECTS_IO_OFFSET / 4 + usize::from(opcode)] & effects::SUPPORTED != 0;
         let expected = match NvmOpcode(opcode) {
             _ if !marked => Status::INVALID_OPCODE,
-            // What the sweep made uncorrectable it cannot read, and block 0 it cannot copy to itself.
+            // What the sweep made uncorrectable it cannot read.
             NvmOpcode::COMPARE | NvmOpcode::VERIFY if uncorrectable => Status::UNRECOVERED_READ,
-            NvmOpcode::COPY => Status::OVERLAPPING_RANGE,
             _ => Status::SUCCESS,
         };
         uncorrectable |= opcode == NvmOpcode::WRITE_UNCORRECTABLE.0;
@@ -346,7 +345,7 @@ fn the_error_log_honours_the_offset() {
 /// B88: an error without a command has FFFFh as its identifiers.
 #[test]
 fn an_error_of_no_command_names_none() {
-    let mut host = Build::default().host();
+    let mut host = Build::default().with_registers().host();
     host.write_doorbell(Doorbell::SubmissionTail(40), 1);
     host.port_mut().settle();
     let entries = host.error_log();
@@ -402,4 +401,48 @@ fn reading_a_page_does_not_change_it() {
         let (first, second) = (read(&mut host).expect("supported"), read(&mut host).expect("supported"));
         assert!(first == second, "{log:?}");
     }
+}
+
+/// A host that asks for what is not there is told so, and the error log, which operators watch, holds nothing of it: of Identify, every
+/// structure and command set; every log page; every feature, got and set. What is wrong about what is there goes on being an error.
+#[test]
+fn probes_leave_nothing_in_the_error_log() {
+    let mut host = Build::default().admin_host();
+    let buffer = host.allocate(4096).expect("room");
+    let mut refused = 0;
+    for named in 0..=u32::from(u8::MAX) {
+        for (opcode, command_set) in [
+            (AdminOpcode::IDENTIFY, 0),
+            (AdminOpcode::IDENTIFY, 2),
+            (AdminOpcode::GET_LOG_PAGE, 0),
+            (AdminOpcode::GET_FEATURES, 0),
+            (AdminOpcode::SET_FEATURES, 0),
+        ] {
+            let command = Command {
+                nsid: 1.into(),
+                cdw10: named.into(),
+                cdw11: (command_set << 24).into(),
+                ..with_prp(admin(opcode, 0), buffer, 0)
+            };
+            // These are there, and want no namespace or a group.
+            let want_more = match opcode {
+                AdminOpcode::SET_FEATURES => matches!(named, 0x01 | 0x02 | 0x04 | 0x06..=0x0b | 0x0f | 0x16),
+                AdminOpcode::GET_LOG_PAGE => matches!(named, 0x02 | 0x09),
+                _ => false,
+            };
+            if want_more {
+                continue;
+            }
+            let status = host.admin_answer(command).status();
+            let absent = [Status::INVALID_FIELD, Status::INVALID_LOG_PAGE].contains(&bare(status));
+            refused += usize::from(absent);
+            assert!(absent || status.is_success(), "{opcode:?} {named:#x}: {status:?}");
+            assert!(!status.more(), "{opcode:?} {named:#x}: the log has nothing of it");
+        }
+    }
+    assert!(refused > 5 * 200, "{refused}");
+    assert_eq!((host.error_log().len(), host.smart().error_log_entries.get()), (0, 0));
+    let bad_offset = LogArguments { offset: 2, ..LogArguments::default() };
+    assert_eq!(host.log_status(LogId::ERROR, 64, bad_offset), Status::INVALID_FIELD);
+    assert_eq!(host.error_log().len(), 1, "this page is there");
 }

@@ -54,9 +54,13 @@ impl Events {
     }
 
     /// Something happened. It waits for a request and for its type to be unmasked; the same event twice in the queue says no more than
-    /// once, so a host that floods us with errors fills nothing (B74).
+    /// once, so a host that floods us with errors fills nothing (B74). An event for which a request waits already is about to be
+    /// reported, and takes no place that the queue would have to have.
     pub(crate) fn raise(&mut self, event: Event) {
-        if self.queued.len() < self.queued_max && !self.queued.contains(&event) {
+        let about_to_be_reported = self.queued.iter().filter(|event| !self.is_masked(**event)).count();
+        let meets = !self.is_masked(event) && about_to_be_reported < self.requests.len();
+        let waiting = self.queued.len() - about_to_be_reported.min(self.requests.len());
+        if (meets || waiting < self.queued_max) && !self.queued.contains(&event) {
             self.queued.push_back(event);
         }
     }

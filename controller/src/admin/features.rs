@@ -20,10 +20,17 @@ use crate::outcome;
 /// Dword 10 bit 31 of Set Features: save the value.
 const SAVE: u32 = 1 << 31;
 
+/// Host Behavior Support, byte 4: formats 2h to 4h of Copy descriptors.
+const COPY_FORMATS: u8 = 0b1_1100;
+/// Power Management, dword 11 bits 7:5.
+const WORKLOAD_HINT: u32 = 0b111 << 5;
+
 /// The values in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Features {
     pub(crate) arbitration: u32,
+    /// What the host says of its load; nothing here depends on it.
+    workload_hint: u32,
     temperature_over_kelvins: u16,
     temperature_under_kelvins: u16,
     /// Ascending by namespace; one that is not here has the default.
@@ -45,6 +52,7 @@ impl Features {
         Self {
             // A burst of eight commands.
             arbitration: 3,
+            workload_hint: 0,
             temperature_over_kelvins: WARNING_KELVINS,
             temperature_under_kelvins: 0,
             error_recovery: Vec::new(),
@@ -119,10 +127,16 @@ impl Controller {
 /// Get Features.
 pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<Done, Status> {
     let (feature, of_namespace) = controller.feature(command)?;
-    let nsid = command.nsid.get();
+    // Hosts ask without naming a namespace, or naming all, and have always been answered: from the first.
+    let first = controller.namespaces.iter().next().map(|namespace| namespace.identity.nsid);
+    let nsid = match command.nsid.get() {
+        0 | NSID_ALL if of_namespace => first.ok_or(Status::INVALID_NAMESPACE)?,
+        nsid => nsid,
+    };
     if of_namespace {
         controller.namespaces.resolve(nsid)?;
     }
+    let command = &Command { nsid: nsid.into(), ..*command };
     let defaults = Features::new(&controller.config);
     match command.cdw10.get() >> 8 & 0x7 {
         select::CURRENT => {}
@@ -193,12 +207,13 @@ fn default<M: GuestMemory>(
 fn value(features: &Features, command: &Command, feature: FeatureId) -> Result<u32, Status> {
     Ok(match feature {
         FeatureId::ARBITRATION => features.arbitration,
-        // There is one power state.
-        FeatureId::POWER_MANAGEMENT => 0,
+        // There is one power state, number 0.
+        FeatureId::POWER_MANAGEMENT => features.workload_hint,
         FeatureId::TEMPERATURE_THRESHOLD => match threshold(command)? {
             Threshold::Over => features.temperature_over_kelvins.into(),
             Threshold::Under => features.temperature_under_kelvins.into(),
             Threshold::NoSensor => 0,
+            Threshold::Every => return Err(Status::INVALID_FIELD),
         },
         FeatureId::ERROR_RECOVERY => {
             let nsid = command.nsid.get();
@@ -234,7 +249,7 @@ pub(super) fn set<M: GuestMemory>(
     match feature {
         FeatureId::ARBITRATION => controller.features.arbitration = value & 0xffff_ff07,
         FeatureId::POWER_MANAGEMENT if value & 0x1f != 0 => return Err(Status::INVALID_FIELD),
-        FeatureId::POWER_MANAGEMENT => {}
+        FeatureId::POWER_MANAGEMENT => controller.features.workload_hint = value & WORKLOAD_HINT,
         FeatureId::TEMPERATURE_THRESHOLD => set_temperature(controller, command)?,
         FeatureId::ERROR_RECOVERY => set_error_recovery(controller, nsid, value)?,
         FeatureId::VOLATILE_WRITE_CACHE => return set_write_cache(controller, value & 1 != 0, token),
@@ -267,28 +282,29 @@ pub(super) fn set<M: GuestMemory>(
 enum Threshold {
     Over,
     Under,
-    /// A sensor that we do not have, or all of those.
+    /// A sensor that we do not have.
     NoSensor,
+    /// All of them, the composite temperature among them: only to be set.
+    Every,
 }
 
 fn threshold(command: &Command) -> Result<Threshold, Status> {
     let dword = command.cdw11.get();
-    let composite = dword >> 16 & 0xf == 0;
-    match dword >> 20 & 0x3 {
-        0 if composite => Ok(Threshold::Over),
-        1 if composite => Ok(Threshold::Under),
-        0 | 1 => Ok(Threshold::NoSensor),
+    match (dword >> 16 & 0xf, dword >> 20 & 0x3) {
+        (0, 0) => Ok(Threshold::Over),
+        (0, 1) => Ok(Threshold::Under),
+        (1..=8, 0 | 1) => Ok(Threshold::NoSensor),
+        (0xf, 0 | 1) => Ok(Threshold::Every),
         _ => Err(Status::INVALID_FIELD),
     }
 }
 
+/// The threshold of a sensor that is not there cannot be kept, and who sets one is told so.
 fn set_temperature(controller: &mut Controller, command: &Command) -> Result<(), Status> {
     let kelvins = low16(command.cdw11.get());
-    // Sensor Fh stands for all of them, the composite temperature among them.
-    let all = command.cdw11.get() >> 16 & 0xf == 0xf;
     let under = command.cdw11.get() >> 20 & 0x3 == 1;
     match threshold(command)? {
-        Threshold::NoSensor if !all => {}
+        Threshold::NoSensor => return Err(Status::INVALID_FIELD),
         _ if under => controller.features.temperature_under_kelvins = kelvins,
         _ => controller.features.temperature_over_kelvins = kelvins,
     }
@@ -346,11 +362,13 @@ fn set_queues(controller: &mut Controller, value: u32) -> Result<Done, Status> {
 fn set_host_behavior<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<(), Status> {
     let mut bytes = [0; HOST_BEHAVIOR_BYTES];
     controller.receive(memory, command, &mut bytes)?;
-    // Base 2.1 section 5.1.25.1.14: the first three bytes are switches.
-    if bytes[..3].iter().any(|switch| *switch > 1) {
+    // Base 2.1 section 5.1.25.1.14: the first four bytes are switches, and the next two enable formats of Copy descriptors. What the
+    // host understands is its own to say: a format that it enables and that we do not offer is not offered all the same.
+    if bytes[..4].iter().any(|switch| *switch > 1) {
         return Err(Status::INVALID_FIELD);
     }
-    bytes[4..].fill(0);
+    bytes[4] &= COPY_FORMATS;
+    bytes[5..].fill(0);
     controller.features.host_behavior = bytes;
     Ok(())
 }

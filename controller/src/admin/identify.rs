@@ -22,6 +22,8 @@ pub(crate) type Page = [u8; IDENTIFY_BYTES];
 const ACL_Z: u8 = 3;
 /// The organizationally unique identifier that we use: a locally administered one, since nobody assigned us any.
 const IEEE_LOCAL: [u8; 3] = [0x00, 0xb0, 0x02];
+/// The longest write that we recommend: many hosts send no longer one, whatever MDTS says.
+const OPTIMAL_BYTES_MAX: usize = 128 << 10;
 /// The NVM command set among the command sets.
 const CSI_NVM: u8 = 0;
 
@@ -48,6 +50,25 @@ fn page(controller: &Controller, command: &Command) -> Result<Page, Status> {
         Cns::COMMAND_SET_CONTROLLER => nvm_only(command_set).map(|()| command_set_controller(controller.config.mdts)),
         Cns::COMMAND_SET_ACTIVE_NAMESPACES => nvm_only(command_set).and_then(|()| active(controller, nsid)),
         _ => Err(Status::INVALID_FIELD),
+    }
+}
+
+/// Whether there is such a structure here, whatever else the command says.
+pub(super) fn is_offered(command: &Command) -> bool {
+    let [cns, ..] = command.cdw10.get().to_le_bytes();
+    let [.., command_set] = command.cdw11.get().to_le_bytes();
+    match Cns(cns) {
+        Cns::COMMAND_SET_NAMESPACE | Cns::COMMAND_SET_CONTROLLER | Cns::COMMAND_SET_ACTIVE_NAMESPACES => {
+            nvm_only(command_set).is_ok()
+        }
+        Cns::NAMESPACE
+        | Cns::CONTROLLER
+        | Cns::ACTIVE_NAMESPACES
+        | Cns::NAMESPACE_DESCRIPTORS
+        | Cns::INDEPENDENT_NAMESPACE
+        | Cns::ENDURANCE_GROUPS
+        | Cns::COMMAND_SETS => true,
+        _ => false,
     }
 }
 
@@ -226,7 +247,9 @@ impl Hints {
         if unit > limit || shape.optimal_blocks <= 1 {
             return None;
         }
-        let stripe = shape.optimal_blocks.min(limit) / unit * unit;
+        // Above this, hosts would have to split what they are told to prefer (B176).
+        let usual = u32::try_from(OPTIMAL_BYTES_MAX >> namespace.block_shift()).ok()?.max(unit);
+        let stripe = shape.optimal_blocks.min(limit).min(usual) / unit * unit;
         let zero_based = |blocks: u32| u16::try_from(blocks - 1).ok();
         Some(Self { unit_z: zero_based(unit)?, stripe_z: zero_based(stripe)? })
     }

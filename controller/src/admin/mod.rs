@@ -11,6 +11,8 @@ pub(crate) mod logs;
 pub(crate) mod queues;
 
 use media::Token;
+use nvme_spec::feature::FeatureId;
+use nvme_spec::log::LogId;
 use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::{Command, Status};
 
@@ -66,6 +68,17 @@ impl Controller {
     pub(crate) fn supports(&self, opcode: AdminOpcode) -> bool {
         let offered = opcode != AdminOpcode::DOORBELL_BUFFER_CONFIG || self.config.shadow_doorbells;
         crate::effects::ADMIN.contains(&opcode) && offered
+    }
+
+    /// Whether the command asks for a structure, page or feature that does not exist here: the way in which hosts find out.
+    pub(crate) fn is_probe(&self, command: &Command) -> bool {
+        let [named, ..] = command.cdw10.get().to_le_bytes();
+        match AdminOpcode(command.opcode) {
+            AdminOpcode::IDENTIFY => !identify::is_offered(command),
+            AdminOpcode::GET_LOG_PAGE => !crate::effects::LOGS.contains(&LogId(named)),
+            AdminOpcode::GET_FEATURES | AdminOpcode::SET_FEATURES => !self.has_feature(FeatureId(named)),
+            _ => false,
+        }
     }
 
     /// Hands `bytes` to the host where the command's data pointer says.
