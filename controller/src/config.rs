@@ -267,6 +267,34 @@ impl Config {
         self.namespaces[namespace].atomics.resolve(self.atomics, power_atomic_blocks)
     }
 
+    /// Whether a command can carry a block of a namespace, of so many bytes and with so many of metadata: otherwise nothing could ever be
+    /// read or written. A transfer counts metadata that lies among the data, and no other (NVMe Base 2.1 section 5.1.13.2.1, MDTS).
+    ///
+    /// # Errors
+    /// It cannot; the larger of what each of both options would have to be.
+    ///
+    /// # Panics
+    /// If there is no such namespace.
+    pub fn carries(&self, namespace: usize, block_bytes: u32, metadata_bytes: u32) -> Result<(), ConfigError> {
+        let NamespaceConfig { nsid, extended_metadata, .. } = self.namespaces[namespace];
+        let among = if extended_metadata { metadata_bytes } else { 0 };
+        let bytes = u64::from(block_bytes) + u64::from(among);
+        if bytes <= self.transfer_bytes_max() as u64 {
+            return Ok(());
+        }
+        let enough = bytes.div_ceil(4096).next_power_of_two().trailing_zeros();
+        let (with, without) = match among {
+            0 => (String::new(), ""),
+            _ => (format!(" and ms={among} with mset=1"), ", or mset=0"),
+        };
+        let remedy = format!(
+            "a command carries at most {} bytes then, and a block of namespace {nsid} with lba={block_bytes}{with} has {bytes}: \
+             give mdts={enough} or more, or a smaller lba{without}",
+            self.transfer_bytes_max()
+        );
+        Err(refuse("mdts", self.mdts, remedy))
+    }
+
     /// How many blocks of a namespace the media must be able to commit as one, and whether more would be of use: without a word of
     /// the user on it the media may choose.
     ///

@@ -91,8 +91,16 @@ impl Settings {
         let mut media = media.check(volumes, existing.as_ref(), atomic_bytes)?;
         media.identity = identity.kept();
         let settings = Self { controller, media, device };
+        settings.check_blocks().map_err(|error| placed(&error, &places))?;
         settings.check_atomics().map_err(|error| placed(&error, &places))?;
         Ok(settings)
+    }
+
+    /// Whether commands carry what the namespaces consist of.
+    fn check_blocks(&self) -> Result<(), ConfigError> {
+        let mut volumes = self.volumes().iter().enumerate();
+        volumes
+            .try_for_each(|(index, volume)| self.controller.carries(index, volume.block_bytes, volume.metadata_bytes))
     }
 
     /// Whether the log commits what the namespaces promise: its lines may be too short for it.

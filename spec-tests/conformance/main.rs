@@ -22,6 +22,7 @@ mod media_faults;
 mod metadata;
 mod model;
 mod namespaces;
+mod options;
 mod power;
 mod prp;
 mod queues;

@@ -158,12 +158,15 @@ impl Atomics {
             let remedy = format!("NAWUPF is at most NAWUN ({RULES}): give at most {normal_z}, or more atomic.nawun");
             return Err(refuse("atomic.nawupf", power_fail_z, remedy));
         }
-        for (option, boundary_z, unit_z) in [
-            ("atomic.nabsn", self.nabsn_z, normal_z.max(controller.awun_z)),
-            ("atomic.nabspf", self.nabspf_z, power_fail_z.max(controller.awupf_z)),
+        for (option, boundary_z, unit_z, name) in [
+            ("atomic.nabsn", self.nabsn_z, normal_z.max(controller.awun_z), "NAWUN and AWUN"),
+            ("atomic.nabspf", self.nabspf_z, power_fail_z.max(controller.awupf_z), "NAWUPF and AWUPF"),
         ] {
             if boundary_z != 0 && boundary_z < unit_z {
-                let remedy = format!("a boundary holds the atomic unit ({RULES}): give 0, or at least {unit_z}");
+                let without = if self.multiple { ", or atomic.mam off" } else { "" };
+                let remedy = format!(
+                    "a boundary holds the atomic unit, {name} ({RULES}): give 0, or at least {unit_z}{without}"
+                );
                 return Err(refuse(option, boundary_z, remedy));
             }
         }
@@ -172,16 +175,22 @@ impl Atomics {
             let remedy = format!("NABO is at most NABSN and NABSPF ({RULES}): give at most {offset_most}");
             return Err(refuse("atomic.nabo", self.nabo, remedy));
         }
-        self.check_multiple(normal_z, power_fail_z)
+        self.check_multiple(normal_z, power_fail_z, most_z)
     }
 
     /// In Multiple Atomicity Mode the boundaries are the units, in normal operation as after a loss of power (B162).
-    fn check_multiple(&self, normal_z: u16, power_fail_z: u16) -> Result<(), ConfigError> {
+    fn check_multiple(&self, normal_z: u16, power_fail_z: u16, most_z: u16) -> Result<(), ConfigError> {
         let sizes = [self.nabsn_z, self.nabspf_z, normal_z, power_fail_z];
         if self.multiple && (self.nabsn_z == 0 || sizes.iter().any(|size_z| *size_z != self.nabsn_z)) {
+            // Where one block is all that is committed, there is no size to give.
+            let give = if most_z == 0 {
+                "a smaller lba, of which the media commits more than one at a time"
+            } else {
+                "one of them"
+            };
             let remedy = format!(
                 "nabsn={}, nabspf={}, nawun={normal_z} and nawupf={power_fail_z} must be the same and above 0 ({RULES}.5): \
-                 give one of them, or off",
+                 give {give}, or off",
                 self.nabsn_z, self.nabspf_z
             );
             return Err(refuse("atomic.mam", "on", remedy));

@@ -266,3 +266,27 @@ fn a_file_that_exists_decides_what_was_not_given_and_contradicts_what_differs() 
     std::fs::write(&path, b"something else").expect("written");
     assert!(refusal("", &[]).contains("this is not a brownout media file"), "{}", refusal("", &[]));
 }
+
+/// MDTS and the size of a block are possible one by one; together they must let a command carry a block.
+#[test]
+fn a_command_must_carry_a_block() {
+    let shifts = |lba: u32| (0..=9).filter(move |mdts| *mdts == 0 || 4096_u32 << mdts >= lba);
+    for lba in [512, 4096, 8192, 16384, 32768, 65536] {
+        for mdts in 0..=9 {
+            let read = Settings::read(&given(&format!("mdts={mdts}"), &[&format!("lba={lba}")]));
+            assert_eq!(read.is_ok(), shifts(lba).any(|enough| enough == mdts), "mdts={mdts}, lba={lba}");
+        }
+    }
+    assert_eq!(
+        refusal("mdts=1", &["lba=64KiB"]),
+        "--device mdts=1: a command carries at most 8192 bytes then, and a block of namespace 1 with lba=65536 has 65536: give mdts=4 or \
+         more, or a smaller lba"
+    );
+    assert_eq!(
+        refusal("mdts=4", &["lba=512", "lba=64KiB,ms=64,mset=1"]),
+        "--device mdts=4: a command carries at most 65536 bytes then, and a block of namespace 2 with lba=65536 and ms=64 with mset=1 has \
+         65600: give mdts=5 or more, or a smaller lba, or mset=0"
+    );
+    assert!(Settings::read(&given("mdts=4", &["lba=64KiB,ms=64,mset=0"])).is_ok(), "metadata in a buffer of its own");
+    assert!(Settings::read(&given("mdts=5", &["lba=64KiB,ms=64,mset=1"])).is_ok());
+}
