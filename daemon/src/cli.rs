@@ -80,14 +80,31 @@ impl From<DeviceArguments> for Given {
     }
 }
 
+/// A number for an option that takes any.
+///
+/// # Errors
+/// What would do.
+pub fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "give a whole number from 0 to 18446744073709551615".to_owned())
+}
+
+/// A number for an option that counts.
+///
+/// # Errors
+/// What would do.
+pub fn count(text: &str) -> Result<u64, String> {
+    number(text).ok().filter(|count| *count > 0).ok_or_else(|| "give a whole number from 1 up".to_owned())
+}
+
 /// `brownout serve`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("front").required(true).multiple(true)))]
 pub struct Serve {
     /// Be an NVMe device (vfio-user) for QEMU 10.1 or later
-    #[arg(long, value_name = "PATH", required_unless_present = "vhost_user")]
+    #[arg(long, value_name = "PATH", group = "front")]
     pub socket: Option<PathBuf>,
     /// Be a virtio disk (vhost-user) for any QEMU
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", group = "front")]
     pub vhost_user: Option<PathBuf>,
     /// The control socket (QMP), for `brownout ctl`
     #[arg(long, value_name = "PATH")]
@@ -185,7 +202,7 @@ pub struct Waf {
     #[arg(long, value_name = "SIZE", requires = "numbers", conflicts_with_all = ["coarse", "theory", "sd_card"])]
     pub drive: Option<Bytes>,
     /// Where an experiment's chance begins [default: 1]
-    #[arg(long, value_name = "N", requires = "experiment")]
+    #[arg(long, value_name = "N", requires = "experiment", value_parser = number)]
     pub seed: Option<u64>,
     /// A small experiment, in seconds, without bars
     #[arg(long, requires = "experiment")]

@@ -13,6 +13,7 @@ use media::fault::Misbehaviour;
 use media::power::Step;
 use oracle::simulator::Policy;
 
+use crate::cli::{count, number};
 use crate::failure::Failure;
 
 /// What the help ends with.
@@ -29,10 +30,10 @@ pub struct Arguments {
     #[arg(long, group = "where", conflicts_with = "runs")]
     guest: bool,
     /// So many cuts at the least
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = count)]
     cuts: u64,
     /// The first drive; the next ones count on from it
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = number)]
     seed: u64,
     /// Cut at these steps only: flush-synced,line-erased,...
     #[arg(long, value_name = "STEP,...", value_delimiter = ',', hide_possible_values = true, value_parser = steps())]
@@ -45,7 +46,7 @@ pub struct Arguments {
         value_parser = PossibleValuesParser::new(Misbehaviour::NAMES))]
     misbehave: Vec<String>,
     /// Run each drive so often, to the same end
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
     runs: u64,
     /// Of N shards the I-th, from 1
     #[arg(long, value_name = "I/N", default_value = "1/1", value_parser = shard)]

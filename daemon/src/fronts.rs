@@ -30,6 +30,14 @@ pub struct Places {
     pub control: Option<PathBuf>,
 }
 
+impl Places {
+    /// Those that there are, by the options that name them.
+    pub fn by_option(&self) -> Vec<(&'static str, PathBuf)> {
+        let all = [("--socket", &self.socket), ("--vhost-user", &self.vhost_user), ("--control", &self.control)];
+        all.into_iter().filter_map(|(option, place)| Some((option, place.clone()?))).collect()
+    }
+}
+
 /// The servers, and the controller for as long as no vhost-user client has it.
 pub struct Fronts {
     vfio: Option<vfio::Server>,

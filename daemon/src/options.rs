@@ -3,6 +3,7 @@
 //!
 //! [`words`] reads text and TOML into named words, [`typed`] turns words into structures, and this file puts them together.
 
+mod effect;
 mod error;
 mod identity;
 mod media;
@@ -17,13 +18,14 @@ use std::path::{Path, PathBuf};
 
 use ::media::ssd::VolumeConfig;
 use controller::config::{Config, ConfigError, DeviceOptions};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use error::OptionError;
 use identity::Identity;
 pub use media::MediaSettings;
 use media::{MediaWords, PrintedMedia};
 pub use media_words::HostCache;
+use media_words::Store;
 use namespaces::NamespaceWords;
 pub use size::Bytes;
 use typed::Reader;
@@ -42,8 +44,27 @@ pub struct Given {
     pub store: Option<PathBuf>,
     /// Each `--namespace`.
     pub namespaces: Vec<String>,
-    /// A socket at which the device is to be had: the name of a drive that has no other.
-    pub place: Option<PathBuf>,
+    /// The sockets that are made, by their options. The first is one at which the device is to be had, and names a drive that has no
+    /// other name.
+    pub sockets: Vec<(&'static str, PathBuf)>,
+}
+
+impl Given {
+    /// Refuses a path that is given for two things.
+    fn distinct(&self, store: Option<&Store>) -> Result<(), OptionError> {
+        let full = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let file = store.and_then(|store| if let Store::File(path) = store { Some(("the media", path)) } else { None });
+        let mut seen: Vec<(&str, PathBuf)> = Vec::new();
+        let sockets = self.sockets.iter().map(|(option, path)| (*option, path));
+        for (option, path) in self.file.iter().map(|path| ("--config", path)).chain(file).chain(sockets) {
+            if let Some((other, _)) = seen.iter().find(|(_, known)| *known == full(path)) {
+                let remedy = format!("{other} has this path already: give another one");
+                return Err(OptionError::new(option, path.display().to_string(), remedy));
+            }
+            seen.push((option, full(path)));
+        }
+        Ok(())
+    }
 }
 
 /// The configuration after every check.
@@ -62,6 +83,7 @@ impl Settings {
     /// # Errors
     /// The first option that cannot be.
     pub fn read(given: &Given) -> Result<Self, OptionError> {
+        given.distinct(None)?;
         let file = given.file.as_deref().map(read_file).transpose()?.unwrap_or_default();
         let device = Words::from_text("--device", Some("nvme"), given.device.as_deref().unwrap_or_default())?;
         let device = file.device.overridden_by(device);
@@ -73,14 +95,22 @@ impl Settings {
         };
         let places = places(std::iter::once(&device).chain(&namespaces));
 
+        let words = device.clone();
         let mut device = read_alone::<DeviceOptions>(device)?;
+        effect::check_device(&device, &words)?;
         let mut media = MediaWords { given: media.by_name.clone(), options: read_alone(media)? };
         media.place(given.store.as_deref())?;
         let mut namespaces =
             namespaces.into_iter().map(NamespaceWords::read).collect::<Result<Vec<_>, OptionError>>()?;
         namespaces.iter().try_for_each(|namespace| namespace.move_to_media(&mut media))?;
+        given.distinct(media.options.store.as_ref())?;
+        effect::check_media(&media)?;
         let existing = media.existing()?;
-        let identity = Identity::of(media.options.store.as_ref(), existing.as_ref(), given.place.as_deref());
+        let identity = Identity::of(
+            media.options.store.as_ref(),
+            existing.as_ref(),
+            given.sockets.first().map(|(_, path)| path.as_path()),
+        );
         if let Some(serial) = identity.serial().filter(|_| !places.contains_key("serial")) {
             device.serial = serial;
         }
@@ -114,7 +144,12 @@ impl Settings {
     /// The configuration as TOML that `--config` reads back.
     pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
         let subnqn = String::from_utf8_lossy(&self.controller.subnqn).trim_end_matches('\0').to_owned();
-        let device = DeviceOptions { mdts: self.controller.mdts, subnqn, ..self.device.clone() };
+        let device = DeviceOptions {
+            mdts: self.controller.mdts,
+            dbcs: self.controller.shadow_doorbells,
+            subnqn,
+            ..self.device.clone()
+        };
         let namespace =
             self.volumes().iter().zip(&self.controller.namespaces).map(|(volume, identity)| PrintedNamespace {
                 size: Bytes(volume.capacity_blocks * u64::from(volume.block_bytes)),
@@ -186,33 +221,38 @@ struct FileWords {
     namespaces: Vec<Words>,
 }
 
-/// The tables of a configuration file, before their words are looked at.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct FileTables {
-    device: toml::Table,
-    media: toml::Table,
-    namespace: Vec<toml::Table>,
-}
-
 fn read_file(path: &Path) -> Result<FileWords, OptionError> {
     let place = path.display().to_string();
     let refuse = |remedy: String| OptionError::new("--config", &place, remedy);
     let text =
         std::fs::read_to_string(path).map_err(|error| refuse(format!("give a file that can be read: {error}")))?;
-    let tables: FileTables = toml::from_str(&text).map_err(|error| {
+    let tables: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         refuse(format!("give TOML with [device], [media] and [[namespace]]: {}", error.to_string().trim_end()))
     })?;
-    let namespaces = tables
-        .namespace
-        .iter()
-        .enumerate()
-        .map(|(index, table)| Words::from_table(&format!("{place} [[namespace]] {}", index + 1), table));
-    Ok(FileWords {
-        device: Words::from_table(&format!("{place} [device]"), &tables.device)?,
-        media: Words::from_table(&format!("{place} [media]"), &tables.media)?,
-        namespaces: namespaces.collect::<Result<_, _>>()?,
-    })
+    let mut words = FileWords::default();
+    for (name, value) in &tables {
+        let in_file = format!("{place} [{name}]");
+        match (name.as_str(), value) {
+            ("device", toml::Value::Table(table)) => words.device = Words::from_table(&in_file, table)?,
+            ("media", toml::Value::Table(table)) => words.media = Words::from_table(&in_file, table)?,
+            ("namespace", toml::Value::Array(tables)) => words.namespaces = namespaces_of(&place, tables)?,
+            ("device" | "media", _) => {
+                return Err(refuse(format!("{name} is a table: give [{name}] and options below it")));
+            }
+            ("namespace", _) => return Err(refuse("namespaces are a list: give [[namespace]], once for each".into())),
+            _ => return Err(refuse(format!("there is no [{name}]: give [device], [media] or [[namespace]]"))),
+        }
+    }
+    Ok(words)
+}
+
+fn namespaces_of(place: &str, tables: &[toml::Value]) -> Result<Vec<Words>, OptionError> {
+    let words = tables.iter().enumerate().map(|(index, table)| {
+        let place = format!("{place} [[namespace]] {}", index + 1);
+        let refuse = || OptionError::new(&place, table.to_string(), "give [[namespace]] and options below it");
+        Words::from_table(&place, table.as_table().ok_or_else(refuse)?)
+    });
+    words.collect()
 }
 
 /// The longest write that must be whole or undone after a loss of power: what was asked for, and where nothing was, what drives have.

@@ -27,7 +27,9 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
     // Only we may enter the folder, and so only our child reaches the device.
     let folder = Builder::new().prefix("brownout-").tempdir().context("cannot make a folder for the socket")?;
     let socket = folder.path().join("cntrl");
-    let settings = Settings::read(&Given { place: Some(socket.clone()), ..device.into() })?;
+    let sockets = [("its own socket", Some(socket.clone())), ("--control", control.clone())];
+    let sockets = sockets.into_iter().filter_map(|(option, path)| Some((option, path?))).collect();
+    let settings = Settings::read(&Given { sockets, ..device.into() })?;
     if front == Front::VhostUser {
         check_disk(&settings)?;
     }

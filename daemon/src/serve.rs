@@ -23,13 +23,8 @@ const SOCKET_PATH_BYTES: usize = 107;
 pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     let cli::Serve { socket, vhost_user, control, device } = arguments;
     let places = Places { socket, vhost_user, control };
-    for (option, place) in
-        [("--socket", &places.socket), ("--vhost-user", &places.vhost_user), ("--control", &places.control)]
-    {
-        place.as_deref().map_or(Ok(()), |place| check_socket(option, place))?;
-    }
-    let place = places.socket.clone().or_else(|| places.vhost_user.clone());
-    let settings = Settings::read(&Given { place, ..device.into() })?;
+    places.by_option().iter().try_for_each(|(option, place)| check_socket(option, place))?;
+    let settings = Settings::read(&Given { sockets: places.by_option(), ..device.into() })?;
     if places.vhost_user.is_some() {
         check_disk(&settings)?;
     }

@@ -16,6 +16,8 @@ const OLDEST: (u32, u32) = (10, 1);
 const OLDEST_VHOST: (u32, u32) = (2, 12);
 const INSTALL: &str = "install QEMU 10.1 or later (on Debian 13: apt install -t trixie-backports qemu-system-x86; `make guest` \
                        unpacks one without installing it), or name one with --qemu PATH or BROWNOUT_QEMU";
+const INSTALL_VHOST: &str =
+    "install QEMU 2.12 or later (apt install qemu-system-x86), or name one with --qemu PATH or BROWNOUT_QEMU";
 
 /// Where to look: the parts of this process's surroundings that decide it.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +77,7 @@ impl Search {
     pub fn find(&self) -> anyhow::Result<Qemu> {
         if let Some(program) = &self.named {
             return check(program, self.front)
-                .with_context(|| format!("{} cannot carry the device: {INSTALL}", program.display()));
+                .with_context(|| format!("{} cannot carry the device: {}", program.display(), install(self.front)));
         }
         let mut refused = String::new();
         for program in self.candidates() {
@@ -84,7 +86,15 @@ impl Search {
                 Err(error) => write!(refused, "\n  {}: {error:#}", program.display())?,
             }
         }
-        bail!("no {PROGRAM} that can carry the device: {INSTALL}{refused}")
+        bail!("no {PROGRAM} that can carry the device: {}{refused}", install(self.front))
+    }
+}
+
+/// What to do about a QEMU that will not do.
+const fn install(front: Front) -> &'static str {
+    match front {
+        Front::VfioUser => INSTALL,
+        Front::VhostUser => INSTALL_VHOST,
     }
 }
 

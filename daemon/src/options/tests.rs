@@ -84,7 +84,7 @@ fn a_refusal_of_a_file_names_the_file() {
         refusal("[[namespace]]\nlba = 1"),
         "/drive.toml [[namespace]] 1 lba=1: give a power of two from 512 to 65536"
     );
-    assert!(refusal("[drive]\n").contains("unknown field `drive`"));
+    assert!(refusal("[drive]\n").contains("there is no [drive]: give [device], [media] or [[namespace]]"));
     assert!(
         refusal("device").starts_with("--config /drive.toml: give TOML with [device], [media] and [[namespace]]: ")
     );
@@ -174,17 +174,45 @@ fn media_refusal(text: &str, namespaces: &[&str]) -> String {
 
 #[test]
 fn the_words_of_the_media_reach_the_drive() {
-    let text = "iu=16KiB,op=12.5%,gc=fifo,vwc=off,plp=on,cache=unsafe,cache_size=2MiB,cache_age=30s,open_units=1,timing=tlc,\
+    let text = "iu=16KiB,op=12.5%,store=file:/nowhere/disk,gc=fifo,vwc=on,plp=on,cache=unsafe,cache_size=2MiB,cache_age=30s,\
+                open_units=1,timing=tlc,\
                 channels=2,dies=1,planes=1,pages=32,page_size=8KiB,bad_blocks=3";
     let settings = Settings::read(&media(text, &["size=64MiB,lba=4KiB"])).expect("legal").media;
     let (geometry, cache) = (&settings.ssd.geometry, &settings.ssd.cache);
     assert_eq!((geometry.unit_bytes, geometry.spare_per_million_of_user), (16384, 125_000));
     assert_eq!((geometry.channels, geometry.pages_per_block, geometry.page_bytes), (2, 32, 8192));
     assert_eq!(geometry.factory_bad_blocks, 3);
-    assert_eq!((cache.present, cache.capacitors, cache.bytes, cache.open_units), (false, true, 2 << 20, 1));
+    assert_eq!((cache.present, cache.capacitors, cache.bytes, cache.open_units), (true, true, 2 << 20, 1));
     assert_eq!(cache.age_max, ::media::Nanoseconds(30_000_000_000));
     assert_eq!(settings.cache, HostCache::Unsafe);
     assert_eq!(settings.ssd.times, Some(::media::nand::timing::NandTimes::TLC));
+}
+
+#[test]
+fn options_without_effect_are_refused_and_defaults_that_are_printed_are_not() {
+    let seed = refusal("interleave_seed=7", &[]);
+    assert!(seed.starts_with("--device interleave_seed=7: it has no effect without interleave=seeded"), "{seed}");
+    assert!(refusal("doorbells=mapped,dbcs=on", &[]).starts_with("--device dbcs=on: with doorbells=mapped"));
+    assert!(media_refusal("vwc=off,plp=on", &[]).starts_with("--media plp=on: without a volatile write cache"));
+    assert!(media_refusal("cache=unsafe", &[]).starts_with("--media cache=unsafe: a drive in memory"));
+    for device in ["interleave_seed=0", "doorbells=mapped,dbcs=off", "interleave=seeded"] {
+        Settings::read(&given(device, &[])).expect(device);
+    }
+    for words in ["vwc=off,plp=off", "vwc=off", "plp=on", "cache=writeback,store=ram"] {
+        Settings::read(&media(words, &[])).expect(words);
+    }
+}
+
+#[test]
+fn one_path_is_given_for_one_thing() {
+    let sockets = |one: &str, other: &str| vec![("--socket", one.into()), ("--control", other.into())];
+    let twice = Given { sockets: sockets("a", "./a"), ..Given::default() };
+    let refused = |given: &Given| Settings::read(given).expect_err("one path twice").to_string();
+    assert_eq!(refused(&twice), "--control ./a: --socket has this path already: give another one");
+    let media = Given { sockets: sockets("a", "b"), ..media("store=file:b", &[]) };
+    assert_eq!(refused(&media), "--control b: the media has this path already: give another one");
+    let file = Given { file: Some("b".into()), sockets: sockets("a", "b"), ..Given::default() };
+    assert_eq!(refused(&file), "--control b: --config has this path already: give another one");
 }
 
 #[test]
@@ -251,7 +279,7 @@ fn a_file_that_exists_decides_what_was_not_given_and_contradicts_what_differs() 
     // Such a file is from before files had identities; it is known by its place.
     let serial = |settings: Settings| settings.controller.serial;
     let known = serial(Settings::read(&media(&store, &[])).expect("legal"));
-    let elsewhere = Given { place: Some("/run/other.sock".into()), ..media(&store, &[]) };
+    let elsewhere = Given { sockets: vec![("--socket", "/run/other.sock".into())], ..media(&store, &[]) };
     assert_eq!(known, serial(Settings::read(&elsewhere).expect("legal")));
     assert!(known.starts_with(b"brownout-") && known != serial(Settings::read(&media("", &[])).expect("legal")));
     let refusal = |words: &str, namespaces: &[&str]| {

@@ -3,6 +3,7 @@
 //! A structure takes the words that are its fields and leaves the others, so several structures may share one list of words; what
 //! nobody took at the end is unknown. (serde's own `flatten` cannot refuse unknown names.)
 
+use controller::config::{IO_QUEUE_PAIRS_MAX, MDTS_MAX, METADATA_REMEDY, VECTORS_MAX};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor, value::StrDeserializer};
 use serde::forward_to_deserialize_any;
 
@@ -92,14 +93,42 @@ impl<'de> de::MapAccess<'de> for FieldReader<'_> {
             return Err(de::Error::custom("a value was asked for before its name"));
         };
         let option = format!("{name}={}", word.text);
-        seed.deserialize(ValueReader { text: word.text })
-            .map_err(|error| OptionError::new(word.place, option, error.remedy))
+        seed.deserialize(ValueReader { name, text: word.text })
+            .map_err(|error| OptionError::new(word.place, option, remedy_of_value(name).unwrap_or(error.remedy)))
     }
 }
 
 /// Reads one value.
 struct ValueReader {
+    name: &'static str,
     text: String,
+}
+
+/// What would do where the type of a value cannot say it.
+fn remedy_of_value(name: &str) -> Option<String> {
+    let digits = "give 32 hexadecimal digits, such as 00112233-4455-6677-8899-aabbccddeeff";
+    match name {
+        "uuid" => Some(digits.to_owned()),
+        "ms" => Some(METADATA_REMEDY.to_owned()),
+        _ => None,
+    }
+}
+
+/// The numbers that an option takes, where they are not all that its type holds.
+fn range_of(name: &str, largest: u64) -> (u64, u64) {
+    match name {
+        "mdts" => (0, MDTS_MAX.into()),
+        "max_ioqpairs" => (1, IO_QUEUE_PAIRS_MAX.into()),
+        "msix_qsize" => (0, VECTORS_MAX.into()),
+        "mqes" => (1, largest),
+        "nsid" => (1, 1024),
+        "mset" => (0, 1),
+        "channels" | "dies" => (1, 256),
+        "planes" => (1, 16),
+        "pages" => (1, 65536),
+        "open_units" => (1, 1024),
+        _ => (0, largest),
+    }
 }
 
 impl ValueReader {
@@ -109,10 +138,10 @@ impl ValueReader {
             Some(digits) => u64::from_str_radix(digits, 16),
             None => self.text.parse(),
         };
-        number
-            .ok()
-            .and_then(|number| T::try_from(number).ok())
-            .ok_or_else(|| de::Error::custom(format!("give a whole number from 0 to {largest}, decimal or with 0x")))
+        number.ok().and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+            let (least, most) = range_of(self.name, largest);
+            de::Error::custom(format!("give a whole number from {least} to {most}, decimal or with 0x"))
+        })
     }
 }
 

@@ -29,10 +29,15 @@ impl Words {
     pub fn from_text(place: &str, driver: Option<&str>, text: &str) -> Result<Self, OptionError> {
         let mut words = Self::default();
         for (index, item) in split_at_commas(text).into_iter().enumerate() {
-            if item.is_empty() || (index == 0 && Some(item.as_str()) == driver) {
+            if text.is_empty() || (index == 0 && Some(item.as_str()) == driver) {
                 continue;
             }
-            let Some((name, value)) = item.split_once('=') else {
+            if item.is_empty() {
+                let remedy =
+                    "there is nothing before or behind a comma: leave the comma out, or double one inside a value";
+                return Err(OptionError::new(place, text, remedy));
+            }
+            let Some((name, value)) = item.split_once('=').filter(|(name, _)| !name.is_empty()) else {
                 return Err(OptionError::new(place, item, "give NAME=VALUE"));
             };
             let word = Word { text: value.to_owned(), place: place.to_owned() };
@@ -116,6 +121,12 @@ mod tests {
         let refusal = |text| Words::from_text("--device", Some("nvme"), text).expect_err(text).to_string();
         assert_eq!(refusal("nvme,serial"), "--device serial: give NAME=VALUE");
         assert_eq!(refusal("serial=a,nvme"), "--device nvme: give NAME=VALUE");
+        assert_eq!(refusal("=5"), "--device =5: give NAME=VALUE");
+        for text in ["serial=a,", ",serial=a", ",", "nvme,", "nvme,,,serial=a"] {
+            let remedy = refusal(text);
+            assert!(remedy.starts_with("--device ") && !remedy.contains("known are"), "{remedy}");
+        }
+        assert!(refusal("serial=a,").contains("leave the comma out"));
         assert_eq!(refusal("mdts=5,mdts=6"), "--device mdts=6: mdts is given twice: give it once");
     }
 

@@ -90,6 +90,11 @@ fn refusal(nsid: u32, error: ResizeError, device: &Device<'_>) -> Refusal {
                  size_max has room to grow"
             )
         }
+        ResizeError::NoSuchNamespace(_) => {
+            let namespaces = &device.controller.config().namespaces;
+            let known: Vec<String> = namespaces.iter().map(|namespace| namespace.nsid.to_string()).collect();
+            format!("nsid={nsid}: the namespaces are {}", known.join(", "))
+        }
         ResizeError::NoPower => "power is off: `power-restore` brings it back".to_owned(),
         other => other.to_string(),
     })
