@@ -10,7 +10,7 @@ use std::num::NonZeroU64;
 use std::path::Path;
 
 use anyhow::Context as _;
-use traces::plot::{Format, PlotError};
+use traces::plot::{COLOURS_MAX, Format, PlotError};
 use traces::waf::{Grid, IndirectionUnit, Write, figure};
 
 use crate::cli;
@@ -76,6 +76,14 @@ fn costs(units: &[IndirectionUnit], offset: Bytes, length: Bytes) -> Result<Stri
 }
 
 fn draw(path: &Path, units: &[IndirectionUnit], grid: Grid, length_max: Bytes) -> Result<String, Failure> {
+    let twice = units.iter().enumerate().find(|(index, unit)| units[..*index].contains(unit));
+    if let Some((_, unit)) = twice {
+        return Err(OptionError::new("--iu", Bytes(unit.bytes()).to_string(), "it is given twice: give it once").into());
+    }
+    if units.len() > COLOURS_MAX {
+        let remedy = format!("give at most {COLOURS_MAX}: no more are told apart in one figure");
+        return Err(OptionError::new("--iu", format!("given {} times", units.len()), remedy).into());
+    }
     let file = FigureFile::new(path)?;
     check_length_max(length_max, grid)?;
     file.write(|format| figure(units, grid, length_max.0).render(format))

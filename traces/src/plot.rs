@@ -18,3 +18,8 @@ pub use axis::{Axis, Numbers, Scale, bytes_text};
 pub use bars::{BarChart, Group};
 pub use canvas::{Format, HEIGHT, PlotError, WIDTH};
 pub use lines::{Line, LineChart, Stroke};
+
+/// What the axis of every figure of write amplification says.
+pub const AMPLIFICATION: &str = "write amplification (NAND bytes ÷ host bytes)";
+/// As many lines as are told apart by colour.
+pub const COLOURS_MAX: usize = canvas::COLOURS.len();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
-use traces::plot::{Axis, BarChart, Format, Group, HEIGHT, Line, LineChart, Numbers, Scale, Stroke, WIDTH};
+use traces::plot::{Axis, BarChart, COLOURS_MAX, Format, Group, HEIGHT, Line, LineChart, Numbers, Scale, Stroke, WIDTH};
 use traces::waf::{Grid, IndirectionUnit, figure};
 
 fn waf_figure() -> LineChart {
@@ -59,12 +59,13 @@ fn decode(file: &[u8]) -> (u32, u32, BTreeMap<[u8; 3], usize>) {
 fn the_waf_figure_has_its_labels_and_two_lines_for_each_unit() {
     let svg = svg(waf_figure().render(Format::Svg).expect("a figure"));
     let texts = texts(&svg);
-    let octaves = ["4K", "8K", "16K", "32K", "64K", "128K", "256K", "512K", "1M"];
-    let names = ["IU 16K, worst", "IU 16K, mean", "IU 4K, worst", "IU 4K, mean", "IU 64K, worst", "IU 64K, mean"];
-    for label in octaves.iter().chain(&names).chain(&["I/O length", "WAF", "0", "16"]) {
-        assert_eq!(texts.iter().filter(|text| text == label).count(), 1, "{label} in {texts:?}");
+    let octaves = ["4KiB", "8KiB", "16KiB", "32KiB", "64KiB", "128KiB", "256KiB", "512KiB", "1MiB"];
+    let names = ["16KiB", "4KiB", "64KiB"].map(|unit| [format!("IU {unit}, worst offset"), format!("IU {unit}, mean of all")]);
+    let axes = ["length of the write", "write amplification (NAND bytes ÷ host bytes)", "1", "16"].map(str::to_owned);
+    for label in octaves.map(str::to_owned).iter().chain(names.as_flattened()).chain(&axes) {
+        assert_eq!(texts.iter().filter(|text| *text == label).count(), 1, "{label} in {texts:?}");
     }
-    assert!(texts[0].starts_with("Write amplification"), "{texts:?}");
+    assert!(texts[0].contains("indirection unit (IU)"), "{texts:?}");
     // A solid line is one element with all 256 lengths; a dash of a broken one has a few.
     let solid = svg.split("<polyline ").filter(|element| element.matches(',').count() >= 256);
     assert_eq!(solid.count(), 3);
@@ -74,10 +75,30 @@ fn the_waf_figure_has_its_labels_and_two_lines_for_each_unit() {
 }
 
 #[test]
-fn an_axis_turns_logarithmic_when_the_lower_curves_would_lie_flat() {
-    let unit = IndirectionUnit::new(64 << 10).expect("a power of two");
-    let scale = |grid: u64| figure(&[unit], Grid::new(grid).expect("a power of two"), 1 << 20).y.scale;
-    assert_eq!((scale(4096), scale(512)), (Scale::Linear, Scale::Log2));
+fn write_amplification_has_a_logarithmic_axis_always() {
+    let scale = |unit: u64, grid: u64| {
+        let unit = IndirectionUnit::new(unit << 10).expect("a power of two");
+        figure(&[unit], Grid::new(grid).expect("a power of two"), 1 << 20).y.scale
+    };
+    assert_eq!([scale(4, 4096), scale(64, 4096), scale(64, 512)], [Scale::Log2; 3]);
+}
+
+/// As many as have a colour: each unit has one of its own, and no two kinds of marks look alike.
+#[test]
+fn no_two_units_share_a_colour_and_no_two_marks_look_alike() {
+    let units: Vec<_> = (0..COLOURS_MAX).map(|power| IndirectionUnit::new(512 << power).expect("a power of two")).collect();
+    let chart = figure(&units, Grid::new(65536).expect("a power of two"), 1 << 20);
+    assert_eq!(chart.lines.len(), 2 * COLOURS_MAX);
+    let drawn = svg(chart.render(Format::Svg).expect("a figure"));
+    assert_eq!(strokes(&drawn).len(), COLOURS_MAX, "{:?}", strokes(&drawn));
+    let marks = |stroke| {
+        let axis = || Axis { label: String::new(), scale: Scale::Linear, numbers: Numbers::Plain };
+        let line = Line { name: "marks".to_owned(), colour: 1, stroke, points: vec![(1.0, 1.0), (2.0, 2.0)] };
+        svg(LineChart { title: String::new(), x: axis(), y: axis(), lines: vec![line] }.render(Format::Svg).expect("drawn"))
+    };
+    assert!(marks(Stroke::Triangles).matches("<polygon").count() >= 3, "two marks and the sample");
+    assert!(marks(Stroke::Rings).matches("<circle").count() >= 3);
+    assert!(!marks(Stroke::Crosses).contains("<polygon") && !marks(Stroke::Crosses).contains("<circle"));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use media::unit::Nanoseconds;
 
 use super::drive::{Drive, volume};
 use super::{Size, verdict};
-use crate::plot::{Axis, BarChart, Group, Numbers, Scale};
+use crate::plot::{AMPLIFICATION, Axis, BarChart, Group, Numbers, Scale};
 
 const ALLOCATION_UNIT: u32 = 4 << 20;
 const BLOCK: u32 = 4096;
@@ -163,12 +163,8 @@ impl Table {
             values: pair.iter().map(|(_, cost)| cost.programmed).collect(),
         };
         BarChart {
-            title: "What small writes cost on an SD card: 4K writes, allocation units of 4M".to_owned(),
-            y: Axis {
-                label: "bytes programmed per byte written".to_owned(),
-                scale: Scale::Log10,
-                numbers: Numbers::Plain,
-            },
+            title: "What small writes cost on an SD card: writes of 4KiB, allocation units of 4MiB".to_owned(),
+            y: Axis { label: AMPLIFICATION.to_owned(), scale: Scale::Log10, numbers: Numbers::Plain },
             series: OPEN_UNITS.map(|open| format!("{open} open unit{}", if open == 1 { "" } else { "s" })).to_vec(),
             groups: self.costs.chunks(OPEN_UNITS.len()).map(group).collect(),
         }

@@ -20,7 +20,7 @@ use media::power::Random;
 
 use super::drive::{Drive, Pattern, plain};
 use super::{Size, verdict};
-use crate::plot::{Axis, Line, LineChart, Numbers, Scale, Stroke};
+use crate::plot::{AMPLIFICATION, Axis, Line, LineChart, Numbers, Scale, Stroke};
 
 /// The four points: spare ÷ user in parts per thousand, and lines of user data such that the spare is whole lines.
 const POINTS: [(u32, u32); 4] = [(70, 1000), (125, 1056), (250, 1052), (280, 1050)];
@@ -218,14 +218,14 @@ impl Table {
         let line = |name: &str, colour, stroke, points| Line { name: name.to_owned(), colour, stroke, points };
         LineChart {
             title: "Write amplification of garbage collection, measured and by theory".to_owned(),
-            x: Axis { label: "spare ÷ user, percent".to_owned(), scale: Scale::Linear, numbers: Numbers::Plain },
-            y: Axis { label: "WAF".to_owned(), scale: Scale::Linear, numbers: Numbers::Plain },
+            x: Axis { label: "over-provisioning (spare ÷ user capacity), percent".to_owned(), scale: Scale::Linear, numbers: Numbers::Plain },
+            y: Axis { label: AMPLIFICATION.to_owned(), scale: Scale::Log2, numbers: Numbers::Plain },
             lines: vec![
                 line("uniform, FIFO", 1, Stroke::Rings, measured(|row| row.fifo)),
                 line("uniform, greedy", 0, Stroke::Crosses, measured(|row| row.greedy)),
                 line("uniform, theory", 6, Stroke::Solid, theory(|spare| closed_form(1.0 + spare))),
-                line("90/10, cost-benefit", 2, Stroke::Rings, measured(|row| row.skewed)),
-                line("90/10, two ideal pools", 2, Stroke::Dashed, theory(separated_pools)),
+                line("90/10, cost-benefit", 2, Stroke::Triangles, measured(|row| row.skewed)),
+                line("90/10, two ideal pools", 3, Stroke::Dashed, theory(separated_pools)),
             ],
         }
     }

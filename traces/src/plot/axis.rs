@@ -27,7 +27,7 @@ pub enum Scale {
 pub enum Numbers {
     /// 0.5, 20, 3000.
     Plain,
-    /// 512, 4K, 1M: bytes in powers of 1024.
+    /// 512, 4KiB, 1MiB: bytes in powers of 1024.
     Bytes,
 }
 
@@ -36,9 +36,7 @@ pub enum Numbers {
 pub(super) enum Span {
     /// The data, no more: what lies left and right of it was not measured.
     Data,
-    /// From zero, or a whole power below, to a labelled value above, so that heights compare.
-    Base,
-    /// As `Base`, and so far below on a logarithmic axis that the lowest bar can be seen.
+    /// From zero, or so far below on a logarithmic axis that the lowest bar or line can be seen, to a labelled value above.
     Feet,
 }
 
@@ -108,7 +106,7 @@ impl Ruler {
             Span::Feet if axis.scale != Scale::Linear => {
                 (((lowest / step).ceil() - 1.0) * step, (highest / step).ceil() * step)
             }
-            Span::Base | Span::Feet => ((lowest / step).floor() * step, (highest / step).ceil() * step),
+            Span::Feet => ((lowest / step).floor() * step, (highest / step).ceil() * step),
         };
         if begin >= end {
             end = begin + step;
@@ -166,8 +164,7 @@ impl Numbers {
         match self {
             Self::Plain => trimmed(value),
             Self::Bytes => {
-                let units = [(50, "P"), (40, "T"), (30, "G"), (20, "M"), (10, "K")];
-                let unit = units.into_iter().map(|(shift, unit)| (f64::from(shift).exp2(), unit));
+                let unit = UNITS.into_iter().map(|(shift, unit)| (f64::from(shift).exp2(), unit));
                 let fitting = unit.into_iter().find(|(size, _)| value.abs() >= *size);
                 fitting.map_or_else(|| trimmed(value), |(size, unit)| trimmed(value / size) + unit)
             }
@@ -186,10 +183,12 @@ fn trimmed(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// A size as the labels of a figure have it: 512, 4K, 1M. Exact, whatever it takes: 3000 stays 3000.
+/// Units of bytes, largest first, by the power of two.
+const UNITS: [(u32, &str); 5] = [(50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+
+/// A size as the labels of a figure have it: 512, 4KiB, 1MiB. Exact, whatever it takes: 3000 stays 3000.
 pub fn bytes_text(bytes: u64) -> String {
-    let units = [(50, "P"), (40, "T"), (30, "G"), (20, "M"), (10, "K")];
-    let whole = units.into_iter().find(|(shift, _)| bytes != 0 && bytes.trailing_zeros() >= *shift);
+    let whole = UNITS.into_iter().find(|(shift, _)| bytes != 0 && bytes.trailing_zeros() >= *shift);
     whole.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
 }
 
@@ -208,27 +207,27 @@ mod tests {
     #[test]
     fn a_log2_axis_of_bytes_is_labelled_at_powers_of_two() {
         let axis = axis(Scale::Log2, Numbers::Bytes);
-        let octaves = ["4K", "8K", "16K", "32K", "64K", "128K", "256K", "512K", "1M"];
+        let octaves = ["4KiB", "8KiB", "16KiB", "32KiB", "64KiB", "128KiB", "256KiB", "512KiB", "1MiB"];
         assert_eq!(labels(&axis, Span::Data, &[4096.0, 1_048_576.0]), octaves);
         assert_eq!(
             labels(&axis, Span::Data, &[512.0, 2f64.powi(30)]),
-            ["512", "4K", "32K", "256K", "2M", "16M", "128M", "1G"]
+            ["512", "4KiB", "32KiB", "256KiB", "2MiB", "16MiB", "128MiB", "1GiB"]
         );
-        assert_eq!(labels(&axis, Span::Data, &[3000.0, 9000.0]), ["4K", "8K"]);
+        assert_eq!(labels(&axis, Span::Data, &[3000.0, 9000.0]), ["4KiB", "8KiB"]);
     }
 
     #[test]
     fn a_base_reaches_from_zero_or_a_power_to_a_label_above() {
         let linear = axis(Scale::Linear, Numbers::Plain);
-        assert_eq!(labels(&linear, Span::Base, &[1.0, 4.0]), ["0", "0.5", "1", "1.5", "2", "2.5", "3", "3.5", "4"]);
-        assert_eq!(labels(&linear, Span::Base, &[16.0]), ["0", "2", "4", "6", "8", "10", "12", "14", "16"]);
-        assert_eq!(labels(&linear, Span::Base, &[-3.0, -1.0]).first().map(String::as_str), Some("-3"));
-        assert_eq!(labels(&linear, Span::Base, &[0.0]), ["0", "1"]);
-        assert_eq!(labels(&axis(Scale::Log2, Numbers::Plain), Span::Base, &[1.0, 100.0]).last().unwrap(), "128");
-        let decades = labels(&axis(Scale::Log10, Numbers::Plain), Span::Base, &[0.5, 2000.0]);
+        assert_eq!(labels(&linear, Span::Feet, &[1.0, 4.0]), ["0", "0.5", "1", "1.5", "2", "2.5", "3", "3.5", "4"]);
+        assert_eq!(labels(&linear, Span::Feet, &[16.0]), ["0", "2", "4", "6", "8", "10", "12", "14", "16"]);
+        assert_eq!(labels(&linear, Span::Feet, &[-3.0, -1.0]).first().map(String::as_str), Some("-3"));
+        assert_eq!(labels(&linear, Span::Feet, &[0.0]), ["0", "1"]);
+        assert_eq!(labels(&axis(Scale::Log2, Numbers::Plain), Span::Feet, &[1.0, 100.0]).last().unwrap(), "128");
+        let decades = labels(&axis(Scale::Log10, Numbers::Plain), Span::Feet, &[0.5, 2000.0]);
         assert_eq!(decades, ["0.1", "1", "10", "100", "1000", "10000"]);
-        let bytes = labels(&axis(Scale::Linear, Numbers::Bytes), Span::Base, &[3.0 * 2f64.powi(20)]);
-        assert_eq!((bytes[1].as_str(), bytes.last().unwrap().as_str()), ("512K", "3M"));
+        let bytes = labels(&axis(Scale::Linear, Numbers::Bytes), Span::Feet, &[3.0 * 2f64.powi(20)]);
+        assert_eq!((bytes[1].as_str(), bytes.last().unwrap().as_str()), ("512KiB", "3MiB"));
     }
 
     #[test]
@@ -242,7 +241,7 @@ mod tests {
     #[test]
     fn the_first_and_last_tick_of_a_base_are_its_ends() {
         for highest in [0.3, 0.7, 1.1, 17.0, 99.0, 12_345.0] {
-            let ruler = Ruler::fit(&axis(Scale::Linear, Numbers::Plain), Span::Base, [highest].into_iter());
+            let ruler = Ruler::fit(&axis(Scale::Linear, Numbers::Plain), Span::Feet, [highest].into_iter());
             let last = ruler.ticks.last().expect("ticks").place;
             assert!((last - ruler.end).abs() < 1e-6 && ruler.begin == 0.0 && ruler.end >= highest, "{ruler:?}");
         }
@@ -257,6 +256,6 @@ mod tests {
     #[test]
     fn sizes_are_written_exactly() {
         let written = [0, 512, 3000, 4096, 6144, 1 << 20, 3 << 40].map(bytes_text);
-        assert_eq!(written, ["0", "512", "3000", "4K", "6K", "1M", "3T"]);
+        assert_eq!(written, ["0", "512", "3000", "4KiB", "6KiB", "1MiB", "3TiB"]);
     }
 }

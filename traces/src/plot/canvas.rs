@@ -24,7 +24,7 @@ const FONT: &str = "sans-serif";
 pub(super) const BYTES_PER_PIXEL: usize = 3;
 
 /// Told apart by most people, whatever colours they see (Okabe and Ito, 2008), dark enough for thin lines.
-const COLOURS: [RGBColor; 7] = [
+pub const COLOURS: [RGBColor; 14] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -32,6 +32,14 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
     RGBColor(0, 0, 0),
+    // The first seven again, so much darker or lighter that they are others.
+    RGBColor(0, 52, 92),
+    RGBColor(120, 46, 0),
+    RGBColor(0, 84, 60),
+    RGBColor(118, 44, 88),
+    RGBColor(128, 86, 0),
+    RGBColor(176, 222, 246),
+    RGBColor(140, 140, 140),
 ];
 
 /// What a figure is written as.

@@ -6,7 +6,7 @@ use plotters::chart::{ChartBuilder, ChartContext};
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::coord::types::RangedCoordf64;
-use plotters::element::{Circle, Cross, DashedPathElement, PathElement, Rectangle, Text};
+use plotters::element::{Circle, Cross, DashedPathElement, PathElement, Rectangle, Text, TriangleMarker};
 use plotters::prelude::{Cartesian2d, DrawingArea, DrawingBackend, RGBColor};
 use plotters::style::Color as _;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -84,6 +84,8 @@ pub(super) enum Sample {
     Ring,
     /// A cross.
     Cross,
+    /// A triangle.
+    Triangle,
     /// A bar.
     Filled,
 }
@@ -139,6 +141,10 @@ impl Frame<'_> {
                 }
                 Sample::Ring => side.draw(&Circle::new((i32::midpoint(left, right), top), MARK_PIXELS, stroke))?,
                 Sample::Cross => side.draw(&Cross::new((i32::midpoint(left, right), top), MARK_PIXELS, stroke))?,
+                Sample::Triangle => {
+                    let middle = (i32::midpoint(left, right), top);
+                    side.draw(&TriangleMarker::new(middle, MARK_PIXELS, entry.colour.filled()))?;
+                }
                 Sample::Filled => {
                     side.draw(&Rectangle::new([(left, top - 6), (right, top + 6)], entry.colour.filled()))?;
                 }

@@ -1,6 +1,6 @@
 //! A chart of lines.
 
-use plotters::element::{Circle, Cross};
+use plotters::element::{Circle, Cross, TriangleMarker};
 use plotters::prelude::DrawingBackend;
 use plotters::series::{DashedLineSeries, LineSeries};
 use plotters::style::Color as _;
@@ -27,7 +27,7 @@ pub struct LineChart {
 pub struct Line {
     /// What the legend says.
     pub name: String,
-    /// Lines that belong together share a colour; there are seven.
+    /// Lines that belong together share a colour; there are [`super::COLOURS_MAX`].
     pub colour: usize,
     /// How it is drawn.
     pub stroke: Stroke,
@@ -46,6 +46,8 @@ pub enum Stroke {
     Rings,
     /// As rings, but crosses: two that lie on each other can be told apart.
     Crosses,
+    /// As rings, but filled triangles.
+    Triangles,
 }
 
 impl LineChart {
@@ -65,7 +67,7 @@ impl Draw for LineChart {
     fn draw<DB: DrawingBackend>(&self, area: &Area<DB>) -> Result<(), PlotError> {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let x = Ruler::fit(&self.x, Span::Data, points().map(|point| point.0));
-        let y = Ruler::fit(&self.y, Span::Base, points().map(|point| point.1));
+        let y = Ruler::fit(&self.y, Span::Feet, points().map(|point| point.1));
         let legend: Vec<Entry<'_>> = self.lines.iter().map(Line::entry).collect();
         let frame = Frame { title: &self.title, x: &x, y: &y, x_grid: true, legend: &legend };
         let mut field = frame.draw(area)?;
@@ -91,6 +93,10 @@ impl Line {
                 field.draw_series(DashedLineSeries::new(places, DASH_PIXELS.0, DASH_PIXELS.1, stroke))?
             }
             Stroke::Rings => field.draw_series(places.map(|place| Circle::new(place, MARK_PIXELS, stroke)))?,
+            Stroke::Triangles => {
+                let filled = colour(self.colour).filled();
+                field.draw_series(places.map(|place| TriangleMarker::new(place, MARK_PIXELS, filled)))?
+            }
             Stroke::Crosses => field.draw_series(places.map(|place| Cross::new(place, MARK_PIXELS, stroke)))?,
         };
         Ok(())
@@ -102,6 +108,7 @@ impl Line {
             Stroke::Dashed => Sample::Dashed,
             Stroke::Rings => Sample::Ring,
             Stroke::Crosses => Sample::Cross,
+            Stroke::Triangles => Sample::Triangle,
         };
         Entry { name: &self.name, colour: colour(self.colour), sample }
     }
