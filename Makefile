@@ -21,8 +21,6 @@ help: ## this list
 
 demo: ## build, boot a guest on a RAM-backed drive, watch it do verified I/O, and cut the power of another
 	@.ci/prepare
-	@spec-tests/guest/assets >/dev/null
-	cargo build --release --locked --package daemon
 	@spec-tests/guest/demo
 
 test: ## all tests, guests included; installs what it needs
