@@ -27,8 +27,9 @@ fn small_drives_come_near_theory_and_repeat_from_their_seed() {
 fn the_figure_of_theory_has_its_points_over_its_curves() {
     let table = theory::Table::new(Size::Coarse, &theory_results(1));
     let svg = String::from_utf8(table.figure().render(Format::Svg).expect("a figure")).expect("SVG is text");
-    // Two series of rings and a sample of each in the legend.
-    assert_eq!(svg.matches("<circle ").count(), 2 * (4 + 1));
+    // A series of rings and one of triangles, and a sample of each in the legend.
+    assert_eq!(svg.matches("<circle ").count(), 4 + 1);
+    assert_eq!(svg.matches("<polygon ").count(), 4 + 1);
     for name in ["uniform, FIFO", "uniform, greedy", "uniform, theory", "90/10, cost-benefit", "90/10, two ideal pools"]
     {
         assert_eq!(svg.matches(name).count(), 1, "{name}");

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
-use traces::plot::{Axis, BarChart, COLOURS_MAX, Format, Group, HEIGHT, Line, LineChart, Numbers, Scale, Stroke, WIDTH};
+use traces::plot::{
+    Axis, BarChart, COLOURS_MAX, Format, Group, HEIGHT, Line, LineChart, Numbers, Scale, Stroke, WIDTH,
+};
 use traces::waf::{Grid, IndirectionUnit, figure};
 
 fn waf_figure() -> LineChart {
@@ -60,7 +62,8 @@ fn the_waf_figure_has_its_labels_and_two_lines_for_each_unit() {
     let svg = svg(waf_figure().render(Format::Svg).expect("a figure"));
     let texts = texts(&svg);
     let octaves = ["4KiB", "8KiB", "16KiB", "32KiB", "64KiB", "128KiB", "256KiB", "512KiB", "1MiB"];
-    let names = ["16KiB", "4KiB", "64KiB"].map(|unit| [format!("IU {unit}, worst offset"), format!("IU {unit}, mean of all")]);
+    let names =
+        ["16KiB", "4KiB", "64KiB"].map(|unit| [format!("IU {unit}, worst offset"), format!("IU {unit}, mean of all")]);
     let axes = ["length of the write", "write amplification (NAND bytes ÷ host bytes)", "1", "16"].map(str::to_owned);
     for label in octaves.map(str::to_owned).iter().chain(names.as_flattened()).chain(&axes) {
         assert_eq!(texts.iter().filter(|text| *text == label).count(), 1, "{label} in {texts:?}");
@@ -86,7 +89,8 @@ fn write_amplification_has_a_logarithmic_axis_always() {
 /// As many as have a colour: each unit has one of its own, and no two kinds of marks look alike.
 #[test]
 fn no_two_units_share_a_colour_and_no_two_marks_look_alike() {
-    let units: Vec<_> = (0..COLOURS_MAX).map(|power| IndirectionUnit::new(512 << power).expect("a power of two")).collect();
+    let units: Vec<_> =
+        (0..COLOURS_MAX).map(|power| IndirectionUnit::new(512 << power).expect("a power of two")).collect();
     let chart = figure(&units, Grid::new(65536).expect("a power of two"), 1 << 20);
     assert_eq!(chart.lines.len(), 2 * COLOURS_MAX);
     let drawn = svg(chart.render(Format::Svg).expect("a figure"));
@@ -94,7 +98,9 @@ fn no_two_units_share_a_colour_and_no_two_marks_look_alike() {
     let marks = |stroke| {
         let axis = || Axis { label: String::new(), scale: Scale::Linear, numbers: Numbers::Plain };
         let line = Line { name: "marks".to_owned(), colour: 1, stroke, points: vec![(1.0, 1.0), (2.0, 2.0)] };
-        svg(LineChart { title: String::new(), x: axis(), y: axis(), lines: vec![line] }.render(Format::Svg).expect("drawn"))
+        svg(LineChart { title: String::new(), x: axis(), y: axis(), lines: vec![line] }
+            .render(Format::Svg)
+            .expect("drawn"))
     };
     assert!(marks(Stroke::Triangles).matches("<polygon").count() >= 3, "two marks and the sample");
     assert!(marks(Stroke::Rings).matches("<circle").count() >= 3);

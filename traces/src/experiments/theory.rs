@@ -218,7 +218,11 @@ impl Table {
         let line = |name: &str, colour, stroke, points| Line { name: name.to_owned(), colour, stroke, points };
         LineChart {
             title: "Write amplification of garbage collection, measured and by theory".to_owned(),
-            x: Axis { label: "over-provisioning (spare ÷ user capacity), percent".to_owned(), scale: Scale::Linear, numbers: Numbers::Plain },
+            x: Axis {
+                label: "over-provisioning (spare ÷ user capacity), percent".to_owned(),
+                scale: Scale::Linear,
+                numbers: Numbers::Plain,
+            },
             y: Axis { label: AMPLIFICATION.to_owned(), scale: Scale::Log2, numbers: Numbers::Plain },
             lines: vec![
                 line("uniform, FIFO", 1, Stroke::Rings, measured(|row| row.fifo)),
