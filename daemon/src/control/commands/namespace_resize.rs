@@ -93,7 +93,7 @@ fn refusal(nsid: u32, error: ResizeError, device: &Device<'_>) -> Refusal {
         ResizeError::NoSuchNamespace(_) => {
             let namespaces = &device.controller.config().namespaces;
             let known: Vec<String> = namespaces.iter().map(|namespace| namespace.nsid.to_string()).collect();
-            format!("nsid={nsid}: the namespaces are {}", known.join(", "))
+            format!("there is no namespace {nsid}: the namespaces are {}", known.join(", "))
         }
         ResizeError::NoPower => "power is off: `power-restore` brings it back".to_owned(),
         other => other.to_string(),
