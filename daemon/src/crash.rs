@@ -1,6 +1,7 @@
 //! `brownout crash`: power is cut again and again, and what is left is judged by the oracle. One module for each way to do it:
 //! [`in_process`] needs no guest, [`guest`] boots them. What is asked for is read here; what came of it is written by [`report`].
 
+mod bounds;
 mod guest;
 mod in_process;
 mod report;
@@ -9,12 +10,18 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{ArgGroup, Args};
+use media::Nanoseconds;
 use media::fault::Misbehaviour;
 use media::power::Step;
 use oracle::simulator::Policy;
 
 use crate::cli::{count, number};
 use crate::failure::Failure;
+
+/// Cuts of a campaign of which nothing is said.
+const CUTS: u64 = 10_000;
+/// More than there is time for.
+const CUTS_WITHOUT_END: u64 = 1 << 40;
 
 /// What the help ends with.
 pub const AFTER: &str = "Example:\n  brownout crash --in-process --cuts 100000 --seed 1";
@@ -29,17 +36,28 @@ pub struct Arguments {
     /// Linux guests, in a checkout after make guest
     #[arg(long, group = "where", conflicts_with = "runs")]
     guest: bool,
-    /// So many cuts at the least
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = count)]
-    cuts: u64,
-    /// The first drive; the next ones count on from it
+    /// So many cuts at the least [default: 10000]
+    #[arg(long, value_name = "N", value_parser = count)]
+    cuts: Option<u64>,
+    /// No longer than this: 90s, 10m, 2h
+    #[arg(long = "for", value_name = "TIME", value_parser = bounds::duration)]
+    time: Option<Nanoseconds>,
+    /// With --guest: this cut only, by its number in a report
+    #[arg(long, value_name = "CUT", hide_short_help = true, requires = "guest", conflicts_with_all = ["cuts", "shard"],
+        value_parser = clap::value_parser!(u32).range(1..))]
+    only: Option<u32>,
+    /// Of 100 guest points to meet [default: 80]
+    #[arg(long, value_name = "PERCENT", requires = "guest", default_value_t = 80, hide_default_value = true,
+        value_parser = clap::value_parser!(u8).range(0..=100))]
+    min_met: u8,
+    /// The first drive; others count on
     #[arg(long, value_name = "S", default_value_t = 1, value_parser = number)]
     seed: u64,
     /// Cut at these steps only: flush-synced,line-erased,...
     #[arg(long, value_name = "STEP,...", value_delimiter = ',', hide_possible_values = true, value_parser = steps())]
     points: Vec<Step>,
-    /// What the cache leaves behind [default: all of them]
-    #[arg(long, value_parser = policies())]
+    /// none-survive, all-survive, random [default: all]
+    #[arg(long, hide_possible_values = true, value_parser = policies())]
     policy: Option<Policy>,
     /// Promises to break, as in --media; joined by +
     #[arg(long, value_name = "MODE", value_delimiter = '+', hide_possible_values = true,
@@ -60,6 +78,13 @@ pub struct Arguments {
     /// The same for who reads JUnit
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// How many cuts were asked for.
+    fn cuts(&self) -> u64 {
+        self.cuts.unwrap_or(if self.time.is_some() { CUTS_WITHOUT_END } else { CUTS })
+    }
 }
 
 fn steps() -> impl clap::builder::TypedValueParser<Value = Step> {
@@ -83,7 +108,8 @@ fn shard(text: &str) -> Result<(u64, u64), String> {
     }
 }
 
-/// Runs the campaign that was asked for; returns the exit code: 0 where nothing illegal was found, 1 where something was.
+/// Runs the campaign that was asked for; returns the exit code: 0 where nothing illegal was found, 1 where something was, 130 where it was
+/// told to end before.
 ///
 /// # Errors
 /// A report that cannot be written.

@@ -17,12 +17,13 @@ use anyhow::Context as _;
 use guest_harness::{Brownout, Device, Guest, Kernel, Machine, scripts};
 use media::Nanoseconds;
 use oracle::checker::unsafe_shutdowns;
+use oracle::verdict::Violation;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::Arguments;
+use super::bounds::{Bounds, INTERRUPTED};
 use super::report::Report;
-use crate::clock::Clock;
 use crate::ctl::client::Client;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -36,10 +37,16 @@ const NAMESPACES: [&str; 3] = [
     "size=16MiB,lba=4KiB,atomic.nawupf=3",
     "size=64MiB,lba=4KiB,atomic.nawupf=3",
 ];
+/// Which of them has the slots.
+const SLOTS_NAMESPACE: u32 = 2;
 /// A guest that takes longer is stuck.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// A point that was not reached by then is not going to be.
-const POINT_PATIENCE: Nanoseconds = Nanoseconds(5_000_000_000);
+/// How often to look whether the guest makes progress, while a point is waited for.
+const LOOK_EVERY: Nanoseconds = Nanoseconds(2_000_000_000);
+/// A guest whose writes do not go on for so many looks does nothing any more: the point is not going to be met.
+const LOOKS_WITHOUT_PROGRESS: u32 = 30;
+/// A point that was not met by so many writes is not going to be: any of those that are planned comes within some thousands.
+const WRITES_MAX: u64 = 60_000;
 /// What was cut has been told by then.
 const EVENT_PATIENCE: Nanoseconds = Nanoseconds(60_000_000_000);
 
@@ -49,25 +56,18 @@ const EVENT_PATIENCE: Nanoseconds = Nanoseconds(60_000_000_000);
 /// No guest can be had, or one does not do what it is told; a report cannot be written.
 pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let mut report = Report::create(arguments.json.as_deref(), arguments.junit.as_deref())?;
-    let clock = Clock::new();
-    let mut progress = Progress::new("cutting the power of guests");
-    let passes = passes(arguments.cuts, arguments.shard);
-    let wanted = u32::try_from(passes.clone().count()).unwrap_or(u32::MAX);
-    let mut bench = Bench::start(arguments)?;
+    let mut bounds = Bounds::new(arguments.time)?;
     let mut tally = Tally::default();
-    for (done, pass) in (0..).zip(passes) {
-        progress.at(done, wanted);
-        let plan = Plan::new(arguments.seed, pass, &arguments.points, arguments.policy);
-        let outcome = bench.cut(&plan).with_context(|| format!("cut {pass} of seed {}", arguments.seed))?;
-        report::cut(&mut report, &plan, &outcome)?;
-        tally.count(&plan, &outcome);
-        if tally.illegal() > 0 && !arguments.keep_going {
-            break;
-        }
+    let ended = cut_all(arguments, &mut bounds, &mut report, &mut tally);
+    // Who ends us may have ended the drive and the guest as well: the cut at hand came to nothing, the others count.
+    let stopped = bounds.over() && bounds.interrupted();
+    if stopped {
+        tally.interrupt();
+    } else if let Err(error) = &ended {
+        tally.fail(&format!("{error:#}"));
     }
-    bench.end()?;
-    progress.at(wanted, wanted);
-    let time = clock.now();
+    tally.demand(arguments.min_met);
+    let time = bounds.elapsed();
     report.line(|| tally.json(arguments.seed, time))?;
     let misbehave = arguments.misbehave.join(", ");
     let promised = if misbehave.is_empty() {
@@ -76,7 +76,33 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
         format!("the drive broke promises as it was told to: {misbehave}\n")
     };
     report.close(&tally.xml(arguments.seed, time), &format!("{promised}{}", tally.text(arguments.seed, time)))?;
-    Ok(u8::from(tally.illegal() > 0))
+    if !stopped {
+        ended?;
+    }
+    Ok(match tally.has_failed() {
+        true => 1,
+        false if stopped => INTERRUPTED,
+        false => 0,
+    })
+}
+
+/// Makes the cuts, as many as there is time for.
+fn cut_all(arguments: &Arguments, bounds: &mut Bounds, report: &mut Report, tally: &mut Tally) -> anyhow::Result<()> {
+    let mut progress = Progress::new("cutting the power of guests");
+    let passes = arguments.only.map_or_else(|| passes(arguments.cuts(), arguments.shard), |only| only..=only);
+    let wanted = u64::from(passes.end() - passes.start()) + 1;
+    let mut bench = Bench::start(arguments)?;
+    for (done, pass) in (0..).zip(passes) {
+        progress.within(done, wanted, bounds.elapsed(), arguments.time);
+        let plan = Plan::new(arguments.seed, pass, &arguments.points, arguments.policy);
+        let outcome = bench.cut(&plan).with_context(|| format!("cut {pass} of seed {}", arguments.seed))?;
+        report::cut(report, &plan, &outcome)?;
+        tally.count(&plan, &outcome);
+        if bounds.over() || (tally.illegal() > 0 && !arguments.keep_going) {
+            break;
+        }
+    }
+    bench.end()
 }
 
 /// The cuts of the `shard`-th of `of` shards, numbered from 1: neighbours, since every second one is of the other file system, and every
@@ -161,8 +187,9 @@ impl Bench {
             found.push_str(&self.tell("repair", "repaired")?);
         }
         let mut illegal = told(&did, &found);
-        illegal
-            .extend(self.slots.pass(plan.pass, &did, &found, plan.kill).err().map(|violation| violation.to_string()));
+        // The oracle knows the slots as the only namespace; to everybody else they are in the second.
+        let of_slots = self.slots.pass(plan.pass, &did, &found, plan.kill).err();
+        illegal.extend(of_slots.map(|violation| Violation { nsid: SLOTS_NAMESPACE, ..violation }.to_string()));
         if !again {
             let counted = unsafe_shutdowns(before, self.unsafe_shutdowns()?, false);
             illegal.extend(counted.err().map(|violation| violation.to_string()));
@@ -183,10 +210,33 @@ impl Bench {
         log["smart"]["unsafe-shutdowns"].as_u64().context("the drive counts its unsafe shutdowns")
     }
 
+    /// How many writes of the guest the drive has carried out.
+    fn writes(&mut self) -> anyhow::Result<u64> {
+        let log = self.orders.execute("query-log", &json!({}))?;
+        log["smart"]["host-write-commands"].as_u64().context("the drive counts what it writes")
+    }
+
+    /// Waits until the point that was chosen is met, for as long as the guest goes on writing, however slowly that is. False if it was not.
+    fn meets_point(&mut self) -> anyhow::Result<bool> {
+        let (begun, mut before, mut looks) = (self.writes()?, 0, 0);
+        while looks < LOOKS_WITHOUT_PROGRESS {
+            if self.events.event_within("POWER_CUT", LOOK_EVERY)?.is_some() {
+                return Ok(true);
+            }
+            let writes = self.writes()?.saturating_sub(begun);
+            if writes > WRITES_MAX {
+                break;
+            }
+            looks = if writes > before { 0 } else { looks + 1 };
+            before = writes;
+        }
+        Ok(false)
+    }
+
     /// Waits for the point that was chosen, and cuts where it does not come. Returns the drive's report.
     fn lose_power(&mut self, plan: &Plan) -> anyhow::Result<Value> {
         self.orders.execute("crash-arm", &plan.arming())?;
-        if self.events.event_within("POWER_CUT", POINT_PATIENCE)?.is_none() {
+        if !self.meets_point()? {
             // If the point comes just now, neither of these is done; the event says that power is gone.
             let _ = self.orders.execute("crash-disarm", &json!({}));
             let _ = self.orders.execute("power-cut", &plan.policy);

@@ -13,8 +13,8 @@ use media::power::Step;
 use oracle::simulator::{Campaign, Judged, Tally, Wishes};
 
 use super::Arguments;
+use super::bounds::{Bounds, INTERRUPTED};
 use super::report::{Report, Shrunk};
-use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::progress::Progress;
 
@@ -31,12 +31,12 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let mut report = Report::create(arguments.json.as_deref(), arguments.junit.as_deref())?;
     let jobs = thread::available_parallelism().map_or(1, usize::from);
     silence_drives();
-    let clock = Clock::new();
+    let mut bounds = Bounds::new(arguments.time)?;
     let mut progress = Progress::new("cutting power");
     let mut shrunk: Vec<Shrunk> = Vec::new();
     let tally = side_by_side(&campaign, jobs, |tally, judged| {
         let wanted = u32::try_from(campaign.cuts_wanted()).unwrap_or(u32::MAX);
-        progress.at(u32::try_from(tally.cuts).unwrap_or(u32::MAX).min(wanted), wanted);
+        progress.within(tally.cuts, u64::from(wanted), bounds.elapsed(), arguments.time);
         let mut smaller = None;
         if let Err(failure) = &judged.outcome
             && shrunk.iter().all(|before| before.failure.violation.rule != failure.violation.rule)
@@ -47,11 +47,13 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
             shrunk.push(Shrunk { seed: judged.seed, failure, history: history.to_string(), again });
             smaller = shrunk.last();
         }
-        report.drive(judged, smaller)
+        report.drive(judged, smaller)?;
+        Ok(!bounds.over())
     })?;
-    let missed = missed(&campaign, &tally);
-    report.end(&campaign, &tally, &shrunk, &missed, clock.now())?;
-    Ok(u8::from(tally.illegal > 0 || !missed.is_empty()))
+    let missed = if bounds.interrupted() { Vec::new() } else { missed(&campaign, &tally) };
+    report.end(&campaign, &tally, &shrunk, &missed, bounds.elapsed(), bounds.interrupted())?;
+    let failed = tally.illegal > 0 || !missed.is_empty();
+    Ok(if bounds.interrupted() && !failed { INTERRUPTED } else { u8::from(failed) })
 }
 
 fn campaign(arguments: &Arguments) -> Campaign {
@@ -61,7 +63,7 @@ fn campaign(arguments: &Arguments) -> Campaign {
     }
     Campaign {
         seed: arguments.seed,
-        cuts: arguments.cuts,
+        cuts: arguments.cuts(),
         shard: arguments.shard,
         runs: arguments.runs,
         wishes: Wishes { points: arguments.points.clone(), policy: arguments.policy, misbehaviour },
@@ -114,11 +116,11 @@ fn in_drives_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// Runs the drives of a campaign, `jobs` at a time; `each` sees them in order.
+/// Runs the drives of a campaign, `jobs` at a time; `each` sees them in order, until it says that it has seen enough.
 fn side_by_side(
     campaign: &Campaign,
     jobs: usize,
-    mut each: impl FnMut(&Tally, &Judged) -> anyhow::Result<()>,
+    mut each: impl FnMut(&Tally, &Judged) -> anyhow::Result<bool>,
 ) -> anyhow::Result<Tally> {
     let (next, over) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
@@ -152,7 +154,7 @@ fn judge(campaign: &Campaign, next: &AtomicU64, over: &AtomicBool, judged: &Sync
 fn in_order(
     campaign: &Campaign,
     judged: &Receiver<(u64, Judged)>,
-    each: &mut impl FnMut(&Tally, &Judged) -> anyhow::Result<()>,
+    each: &mut impl FnMut(&Tally, &Judged) -> anyhow::Result<bool>,
 ) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
     let mut early = BTreeMap::new();
@@ -162,8 +164,7 @@ fn in_order(
         while let Some(judged) = early.remove(&number) {
             number += 1;
             let goes_on = campaign.count(&mut tally, &judged);
-            each(&tally, &judged)?;
-            if !goes_on {
+            if !each(&tally, &judged)? || !goes_on {
                 return Ok(tally);
             }
         }
@@ -187,11 +188,22 @@ mod tests {
             let mut seeds = Vec::new();
             let tally = side_by_side(&campaign, jobs, |_, judged| {
                 seeds.push(judged.seed);
-                Ok(())
+                Ok(true)
             });
             assert_eq!(tally.expect("nothing to write"), alone);
             assert!(seeds.iter().copied().eq(1..=alone.drives), "{seeds:?}");
         }
+    }
+
+    #[test]
+    fn a_campaign_that_is_told_to_end_has_counted_what_it_saw() {
+        let mut seen = 0;
+        let tally = side_by_side(&campaign(1, 1_000_000), 2, |_, _| {
+            seen += 1;
+            Ok(seen < 3)
+        });
+        let tally = tally.expect("nothing to write");
+        assert_eq!((tally.drives, seen, tally.illegal), (3, 3, 0));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -10,6 +10,10 @@ use media::Nanoseconds;
 use media::power::Step;
 use oracle::simulator::{Campaign, Counts, Failure, Judged, Tally};
 use serde_json::{Value, json};
+
+/// What the JUnit file says until there is more to say.
+const UNFINISHED: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"brownout crash\" tests=\"1\" failures=\"1\">\n  \
+    <testcase classname=\"campaign\" name=\"end\"><failure message=\"the campaign did not end\"/></testcase>\n</testsuite>\n";
 
 /// A drive that broke a rule, and the shortest history found that still does.
 pub struct Shrunk {
@@ -22,7 +26,7 @@ pub struct Shrunk {
 
 /// Where the reports go.
 pub struct Report {
-    json: Option<(PathBuf, BufWriter<File>)>,
+    json: Option<(PathBuf, File)>,
     junit: Option<(PathBuf, File)>,
 }
 
@@ -33,8 +37,10 @@ impl Report {
             let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
             anyhow::Ok((path.to_owned(), file))
         };
-        let json = json.map(make).transpose()?.map(|(path, file)| (path, BufWriter::new(file)));
-        Ok(Self { json, junit: junit.map(make).transpose()? })
+        let mut report = Self { json: json.map(make).transpose()?, junit: junit.map(make).transpose()? };
+        // Who kills the campaign finds no empty file, which might be taken for a success.
+        report.junit(UNFINISHED)?;
+        Ok(report)
     }
 
     /// One more drive.
@@ -52,10 +58,18 @@ impl Report {
         })
     }
 
-    /// A line of JSON, if somebody wants it.
+    /// Puts this into the JUnit file, if somebody wants it, in place of what is there.
+    fn junit(&mut self, xml: &str) -> anyhow::Result<()> {
+        let Some((path, file)) = &mut self.junit else { return Ok(()) };
+        let written = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(xml.as_bytes()));
+        written.with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// A line of JSON, if somebody wants it; whole in the file, whatever becomes of us.
     pub fn line(&mut self, value: impl FnOnce() -> Value) -> anyhow::Result<()> {
         let Some((path, file)) = &mut self.json else { return Ok(()) };
-        writeln!(file, "{}", value()).with_context(|| format!("cannot write {}", path.display()))
+        let line = format!("{}\n", value());
+        file.write_all(line.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// All drives.
@@ -66,28 +80,28 @@ impl Report {
         shrunk: &[Shrunk],
         missed: &[&str],
         time: Nanoseconds,
+        interrupted: bool,
     ) -> anyhow::Result<()> {
         self.line(|| {
             let steps: serde_json::Map<_, _> =
                 tally.counts.at.iter().map(|(step, cuts)| (step.name().to_owned(), json!(cuts))).collect();
             json!({
                 "seed": campaign.seed, "shard": [campaign.shard.0 + 1, campaign.shard.1], "drives": tally.drives,
-                "cuts": tally.cuts, "illegal": tally.illegal, "missed": missed, "nanoseconds": time.0,
+                "cuts": tally.cuts, "illegal": tally.illegal, "missed": missed, "nanoseconds": time.0, "interrupted": interrupted,
                 "did": of_counts(&tally.counts), "steps": steps,
             })
         })?;
         let xml = junit(campaign, tally, shrunk, missed, time);
-        self.close(&xml, &for_people(campaign, tally, shrunk, missed, time))
+        let mut text = for_people(campaign, tally, shrunk, missed, time);
+        if interrupted {
+            let _ = writeln!(text, "interrupted after {} cuts", tally.cuts);
+        }
+        self.close(&xml, &text)
     }
 
     /// Nothing more comes: `xml` for who reads JUnit, and `text` for people.
     pub fn close(mut self, xml: &str, text: &str) -> anyhow::Result<()> {
-        if let Some((path, mut file)) = self.json.take() {
-            file.flush().with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        if let Some((path, mut file)) = self.junit.take() {
-            file.write_all(xml.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
-        }
+        self.junit(xml)?;
         io::stdout().write_all(text.as_bytes()).context("cannot say what came out")
     }
 }
@@ -128,6 +142,9 @@ fn for_people(campaign: &Campaign, tally: &Tally, shrunk: &[Shrunk], missed: &[&
     let _ = writeln!(text, "{images} images judged, {commands} commands; of those that were answered:");
     let ends: Vec<_> = counts.outcomes.iter().map(|(outcome, times)| format!("{} {times}", outcome.name())).collect();
     let _ = writeln!(text, "{}", ends.join(", "));
+    if campaign.runs > 1 && *illegal == 0 {
+        let _ = writeln!(text, "each drive ran {} times, and all runs agreed", campaign.runs);
+    }
     if !missed.is_empty() {
         let _ = writeln!(text, "power never went at {}", missed.join(", "));
     }
@@ -214,6 +231,29 @@ mod tests {
             }
         });
         (campaign, tally, shrunk)
+    }
+
+    #[test]
+    fn reports_are_whole_at_any_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (json, junit) = (folder.path().join("json"), folder.path().join("junit"));
+        let read = |path: &Path| std::fs::read_to_string(path).expect("it is there");
+        let mut report = Report::create(Some(&json), Some(&junit)).expect("files");
+        assert!(read(&junit).contains("did not end") && read(&junit).ends_with("</testsuite>\n"));
+        report.line(|| json!({ "cut": 1 })).expect("a line");
+        assert_eq!(read(&json), "{\"cut\":1}\n");
+        report.close("<testsuite/>\n", "").expect("an end");
+        assert_eq!(read(&junit), "<testsuite/>\n");
+    }
+
+    #[test]
+    fn runs_that_agreed_are_told() {
+        let mut campaign = broken().0;
+        campaign.wishes = Wishes::default();
+        let text = |campaign: &Campaign| for_people(campaign, &Tally::default(), &[], &[], Nanoseconds(1));
+        assert!(!text(&campaign).contains("agreed"));
+        campaign.runs = 1000;
+        assert!(text(&campaign).contains("each drive ran 1000 times, and all runs agreed"));
     }
 
     #[test]

@@ -33,6 +33,13 @@ pub struct Tally {
     steps: BTreeMap<String, u64>,
     file_systems: BTreeMap<&'static str, u64>,
     illegal: Vec<(u32, Vec<String>)>,
+    /// Cuts at the point that was chosen.
+    met: u64,
+    /// Cuts with something that was not durable.
+    at_stake: u64,
+    interrupted: bool,
+    /// What is wrong with the campaign itself.
+    failed: Vec<String>,
 }
 
 impl Tally {
@@ -42,12 +49,37 @@ impl Tally {
         self.again += u64::from(outcome.again);
         self.boots += u64::from(plan.kill);
         self.not_durable += outcome.not_durable as u64;
+        self.met += u64::from(outcome.step.is_some());
+        self.at_stake += u64::from(outcome.not_durable > 0);
         let step = outcome.step.clone().unwrap_or_else(|| "at once".to_owned());
         *self.steps.entry(step).or_default() += 1;
         *self.file_systems.entry(plan.file_system).or_default() += 1;
         if !outcome.illegal.is_empty() {
             self.illegal.push((plan.pass, outcome.illegal.clone()));
         }
+    }
+
+    /// It was told to end.
+    pub fn interrupt(&mut self) {
+        self.interrupted = true;
+    }
+
+    /// It could not go on.
+    pub fn fail(&mut self, why: &str) {
+        self.failed.push(why.to_owned());
+    }
+
+    /// Of a hundred points so many must have been met: a cut at another moment, with nothing in the cache, shows nothing.
+    pub fn demand(&mut self, percent: u8) {
+        if self.met * 100 < self.cuts * u64::from(percent) {
+            let Self { met, cuts, .. } = self;
+            self.failed.push(format!("{met} of {cuts} points were met, and --min-met asks for {percent} %"));
+        }
+    }
+
+    /// Whether something was wrong after a cut, or with the campaign.
+    pub fn has_failed(&self) -> bool {
+        !self.illegal.is_empty() || !self.failed.is_empty()
     }
 
     /// So many cuts after which something was wrong.
@@ -72,8 +104,16 @@ impl Tally {
             text,
             "{boots} machines killed and booted again, the others went on; {again} cuts again in recovery"
         );
-        let _ = writeln!(text, "{not_durable} writes were not durable when power went");
+        let Self { met, at_stake, .. } = self;
+        let _ = writeln!(text, "{met} of {cuts} points met; at the others power went at once");
+        let _ = writeln!(text, "{not_durable} writes were not durable when power went, at {at_stake} of {cuts} cuts");
         let _ = writeln!(text, "at {}", steps.join(", "));
+        for failed in &self.failed {
+            let _ = writeln!(text, "FAILED: {failed}");
+        }
+        if self.interrupted {
+            let _ = writeln!(text, "interrupted after {cuts} cuts");
+        }
         let _ = writeln!(text, "{} illegal", self.illegal.len());
         text
     }
@@ -91,7 +131,14 @@ impl Tally {
                 format!("<testcase classname=\"cut\" name=\"{pass}\"><failure message=\"{message}\"/></testcase>");
             let _ = writeln!(cases, "  {case}");
         }
-        let (tests, failures) = (self.steps.len() + self.illegal.len(), self.illegal.len());
+        for failed in &self.failed {
+            let message = escape(failed);
+            let case =
+                format!("<testcase classname=\"campaign\" name=\"end\"><failure message=\"{message}\"/></testcase>");
+            let _ = writeln!(cases, "  {case}");
+        }
+        let failures = self.illegal.len() + self.failed.len();
+        let tests = self.steps.len() + failures;
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"brownout crash --guest, seed {seed}\" \
              tests=\"{tests}\" failures=\"{failures}\" time=\"{}\">\n{cases}</testsuite>\n",
@@ -104,6 +151,7 @@ impl Tally {
     pub fn json(&self, seed: u64, time: Nanoseconds) -> Value {
         json!({
             "seed": seed, "cuts": self.cuts, "boots": self.boots, "again": self.again, "illegal": self.illegal.len(),
+            "met": self.met, "at-stake": self.at_stake, "interrupted": self.interrupted, "failed": self.failed,
             "not-durable": self.not_durable, "steps": self.steps, "file-systems": self.file_systems, "nanoseconds": time.0,
         })
     }
@@ -126,6 +174,35 @@ pub fn cut(report: &mut Report, plan: &Plan, outcome: &Outcome) -> anyhow::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn points_that_were_not_met_fail_a_campaign_below_a_share() {
+        let plan = Plan::new(1, 10, &[], None);
+        let outcome = |met: bool, not_durable| Outcome {
+            step: met.then(|| "group-staged".into()),
+            not_durable,
+            again: false,
+            illegal: Vec::new(),
+            evidence: Value::Null,
+        };
+        let mut tally = Tally::default();
+        (0..10).for_each(|n| tally.count(&plan, &outcome(n < 8, usize::from(n < 7))));
+        tally.demand(80);
+        assert!(!tally.has_failed());
+        let text = tally.text(1, Nanoseconds(0));
+        assert!(text.contains("8 of 10 points met") && text.contains("at 7 of 10 cuts"), "{text}");
+        tally.demand(81);
+        assert!(tally.has_failed());
+        let wrong = "8 of 10 points were met, and --min-met asks for 81 %";
+        assert!(tally.text(1, Nanoseconds(0)).contains(wrong) && tally.xml(1, Nanoseconds(0)).contains(wrong));
+        assert!(tally.xml(1, Nanoseconds(0)).contains("failures=\"1\""));
+        tally.interrupt();
+        assert!(tally.text(1, Nanoseconds(0)).contains("interrupted after 10 cuts"));
+        assert_eq!(tally.json(1, Nanoseconds(0))["met"], 8);
+        let mut none = Tally::default();
+        none.demand(100);
+        assert!(!none.has_failed(), "of no points none was missed");
+    }
 
     #[test]
     fn what_was_wrong_is_in_every_report() {
