@@ -8,6 +8,7 @@
 mod coarse;
 mod pieces;
 mod ranges;
+mod slices;
 
 use std::collections::VecDeque;
 
@@ -16,6 +17,7 @@ use media::{LbaRange, Token, VolumeId};
 use coarse::Coarse;
 pub(crate) use pieces::{Dice, Pieces, Units};
 use ranges::RangeSet;
+pub(crate) use slices::{Slices, distinct};
 
 /// What a command holds while it is under way.
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +52,10 @@ struct Entry {
     rest: Vec<LbaRange>,
     /// The last of those that it waits for, until that one leaves.
     waits_for: Option<Token>,
-    /// Who has this one for `waits_for`.
+    /// Who has this one for `waits_for`, and some who had and have left since.
     waiters: Vec<Token>,
+    /// How many of them have left.
+    left: usize,
 }
 
 impl Entry {
@@ -75,8 +79,10 @@ pub(crate) struct Order {
     count: usize,
     /// The serial number of the next range.
     serial: u64,
-    /// Commands whose waiting is over.
+    /// Commands whom nobody is known to hold up, in turn. Some may have left since: those that are meant are marked in `marked`.
     ready: VecDeque<Token>,
+    /// By token.
+    marked: Vec<bool>,
 }
 
 impl Order {
@@ -98,7 +104,7 @@ impl Order {
         all.all(|(n, range)| last_before(held, *range, n < claim.exclusive, u64::MAX).is_none())
     }
 
-    /// A command holds its ranges from now on. `true` if it may start; otherwise [`Self::next_ready`] names it when it may.
+    /// A command holds its ranges from now on. `true` if it may start; otherwise [`Self::try_ready`] names it when it may.
     pub(crate) fn enter(&mut self, token: Token, claim: &Claim<'_>) -> bool {
         let Some((first, rest)) = claim.ranges.split_first() else { return true };
         let entry = Entry {
@@ -109,6 +115,7 @@ impl Order {
             rest: rest.to_vec(),
             waits_for: None,
             waiters: Vec::new(),
+            left: 0,
         };
         self.serial += claim.ranges.len() as u64;
         if self.held.len() <= index(claim.volume) {
@@ -138,13 +145,35 @@ impl Order {
             held.set(exclusive).remove(range, serial);
             self.coarse.remove(entry.volume, range);
         }
-        self.ready.retain(|other| *other != token);
-        if let Some(other) = entry.waits_for.and_then(|other| self.entries[place(other)].as_mut()) {
-            other.waiters.retain(|waiter| *waiter != token);
+        if let Some(marked) = self.marked.get_mut(place(token)) {
+            *marked = false;
         }
+        if let Some(other) = entry.waits_for {
+            self.one_left(other);
+        }
+        // Thousands may have waited: whom they have to wait for now each of them asks when its turn has come.
         for waiter in entry.waiters {
-            if !self.wait(waiter) {
-                self.ready.push_back(waiter);
+            if let Some(waiting) = self.entries[place(waiter)].as_mut().filter(|other| other.waits_for == Some(token)) {
+                waiting.waits_for = None;
+                self.make_ready(waiter);
+            }
+        }
+    }
+
+    /// One of those that waited for a command is gone. Those are forgotten together, once they are many.
+    fn one_left(&mut self, token: Token) {
+        let Some(entry) = &mut self.entries[place(token)] else { return };
+        entry.left += 1;
+        if entry.left > 16 && entry.left > entry.waiters.len() / 2 {
+            let mut waiters = std::mem::take(&mut entry.waiters);
+            entry.left = 0;
+            let waits =
+                |waiter: &Token| self.entries[place(*waiter)].as_ref().is_some_and(|it| it.waits_for == Some(token));
+            waiters.retain(waits);
+            waiters.sort_unstable();
+            waiters.dedup();
+            if let Some(entry) = &mut self.entries[place(token)] {
+                entry.waiters = waiters;
             }
         }
     }
@@ -165,17 +194,26 @@ impl Order {
         true
     }
 
-    /// The next command whose waiting is over, once.
-    pub(crate) fn next_ready(&mut self) -> Option<Token> {
-        self.ready.pop_front()
+    /// Looks at the next command that may be ready: the command if its waiting is over.
+    pub(crate) fn try_ready(&mut self) -> Option<Token> {
+        loop {
+            let token = self.ready.pop_front()?;
+            if std::mem::take(&mut self.marked[place(token)]) {
+                return (!self.wait(token)).then_some(token);
+            }
+        }
     }
 
     /// A command that holds its ranges goes on at the next opportunity.
     pub(crate) fn make_ready(&mut self, token: Token) {
+        if self.marked.len() <= place(token) {
+            self.marked.resize(place(token) + 1, false);
+        }
+        self.marked[place(token)] = true;
         self.ready.push_back(token);
     }
 
-    /// Whether [`Self::next_ready`] has something to say.
+    /// Whether [`Self::try_ready`] has something to look at.
     pub(crate) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
@@ -261,10 +299,10 @@ mod tests {
         assert!(!order.has_ready());
         order.make_ready(Token(0));
         assert!(order.has_ready());
-        assert_eq!((order.next_ready(), order.next_ready(), order.has_ready()), (Some(Token(0)), None, false));
+        assert_eq!((order.try_ready(), order.try_ready(), order.has_ready()), (Some(Token(0)), None, false));
         order.make_ready(Token(0));
         order.leave(Token(0));
-        assert_eq!((order.next_ready(), order.next_ready()), (Some(Token(1)), None), "the other's turn has come");
+        assert_eq!((order.try_ready(), order.try_ready()), (Some(Token(1)), None), "the other's turn has come");
         assert!(order.enter(Token(2), &Claim { ranges: &[], ..claim }), "who wants nothing waits for nobody");
         order.clear();
         assert!(order.is_idle() && order.enter(Token(1), &claim), "everybody is forgotten");
@@ -309,7 +347,9 @@ mod tests {
                         }
                     }
                 }
-                running.extend(std::iter::from_fn(|| order.next_ready()));
+                while order.has_ready() {
+                    running.extend(order.try_ready());
+                }
                 for (index, command) in list.iter().enumerate() {
                     let held_up = list[..index].iter().any(|earlier| conflict(earlier, command));
                     prop_assert_eq!(running.contains(&command.0), !held_up, "{:?} in {:?}", command, list);

@@ -3,6 +3,7 @@
 use media::{LbaRange, Token};
 use nvme_spec::Command;
 
+use crate::atomic::Slices;
 use crate::command::IoCommand;
 use crate::queue::Permit;
 
@@ -48,12 +49,25 @@ pub(crate) struct Parked {
     pub(crate) piece: Option<LbaRange>,
     /// The pieces that follow; the last is the next.
     pub(crate) left: Vec<LbaRange>,
+    /// The slices that follow, of a command that holds its blocks until all are done.
+    pub(crate) slices: Slices,
+    /// It is its turn to do the next slice.
+    pub(crate) in_turn: bool,
     pub(crate) fused: Fused,
 }
 
 impl Parked {
     pub(crate) fn new(command: IoCommand) -> Self {
-        Self { command, at_media: false, listed: Vec::new(), piece: None, left: Vec::new(), fused: Fused::No }
+        Self {
+            command,
+            at_media: false,
+            listed: Vec::new(),
+            piece: None,
+            left: Vec::new(),
+            slices: Slices::default(),
+            in_turn: false,
+            fused: Fused::No,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod admin;
 mod arbiter;
 mod atomic;
 pub mod bar;
+mod budget;
 mod command;
 pub mod config;
 pub mod dma;
@@ -39,6 +40,8 @@ mod state;
 mod turn;
 mod warning;
 
+use std::collections::VecDeque;
+
 use media::power::{Mark, Step};
 use media::{LbaRange, Media, Request, Submitted, Token, VolumeId};
 use nvme_spec::log::Event;
@@ -51,6 +54,7 @@ use admin::features::Features;
 use arbiter::Arbiter;
 use atomic::{Dice, Order};
 use bar::Target;
+use budget::{Budget, Still};
 use command::IoCommand;
 use config::Config;
 use dma::{DoorbellPage, GuestMemory, Segment};
@@ -62,18 +66,19 @@ use namespace::Namespaces;
 use power::{Powered, Supply};
 use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
 use resize::{RESIZE_TOKEN, Resizing};
+use short::Then;
 use state::{Registers, Reset, Shutdown};
 use warning::WarningsSeen;
 
+pub use budget::Clock;
 pub use irq::{Effect, InterruptMode};
 /// The time that [`Controller::step`] is told.
 pub use media::Nanoseconds;
 
-/// How much one step does at the most, so that a step has an end: a command counts for one, and its data for one in
-/// [`PIECES_PER_WORK`] pieces of guest memory. A host can describe half a megabyte one byte at a time.
-const WORK_PER_STEP: usize = 256;
-/// See [`WORK_PER_STEP`].
+/// A command's data counts as another one for so many pieces of guest memory: a host can describe half a megabyte one byte at a time.
 const PIECES_PER_WORK: usize = 64;
+/// And for so many bytes.
+const BYTES_PER_WORK: usize = 64 << 10;
 /// The token of the flush that a shutdown makes; no command has it.
 const SHUTDOWN_TOKEN: Token = Token(u64::MAX);
 
@@ -102,6 +107,9 @@ pub struct Controller {
     order: Order,
     /// Commands that go to the media piece by piece and have no piece there.
     scattered: Vec<Token>,
+    /// Commands that go to the media slice by slice and have no slice there, in turn. Some may have left since: those that are meant
+    /// know it.
+    sliced: VecDeque<Token>,
     /// In which order pieces go, if writes above the atomic unit fall apart.
     dice: Option<Dice>,
     interrupts: Interrupts,
@@ -152,6 +160,7 @@ impl Controller {
             in_flight: InFlightTable::default(),
             order: Order::default(),
             scattered: Vec::new(),
+            sliced: VecDeque::new(),
             dice: config.interleave.map(|seed| Dice::new(seed.into())),
             interrupts: Interrupts::new(config.vectors),
             events: Events::new(usize::from(config.aerl_z) + 1, config.events_kept),
@@ -272,12 +281,23 @@ impl Controller {
     }
 
     /// Works for a while: resets and enables as asked, takes commands, finishes commands, says what to interrupt. Without power it does
-    /// nothing; and where power goes during it, nothing reaches the host from that moment on.
+    /// nothing; and where power goes during it, nothing reaches the host from that moment on. Time stands still meanwhile.
     pub fn step<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, page: Option<&dyn DoorbellPage>) -> Progress {
+        self.step_by(now, &Still(now), memory, page)
+    }
+
+    /// The same from `now` on, with a clock that shows how time passes: a step ends after about a millisecond, whatever the host asks for.
+    pub fn step_by<M: GuestMemory>(
+        &mut self,
+        now: Nanoseconds,
+        clock: &dyn Clock,
+        memory: &M,
+        page: Option<&dyn DoorbellPage>,
+    ) -> Progress {
         let breaker = self.supply.breaker.clone();
         let mut worked = false;
         if !breaker.lost() {
-            worked = self.work(now, &Powered { memory, breaker: &breaker }, page);
+            worked = self.work(now, clock, &Powered { memory, breaker: &breaker }, page);
             self.notice_power();
         }
         if breaker.lost() {
@@ -290,20 +310,26 @@ impl Controller {
 
     fn work<M: GuestMemory>(
         &mut self,
-        now: Nanoseconds,
+        mut now: Nanoseconds,
+        clock: &dyn Clock,
         memory: &Powered<'_, M>,
         page: Option<&dyn DoorbellPage>,
     ) -> bool {
         self.health.now = now;
         let mut worked = self.change_state(page);
         worked |= self.finish(now);
-        worked |= self.go_on_resizing(now);
+        worked |= self.go_on_resizing(now, &mut Budget::new(clock, now));
         if self.registers.is_running() && self.bus_master {
             self.check_keep_alive(now);
             self.notice_new_memory(memory);
             worked |= self.poll_doorbells(memory, page);
-            worked |= self.take_commands(now, memory);
-            worked |= self.go_on(now, memory);
+            let mut budget = Budget::new(clock, now);
+            self.take_commands(now, &mut budget, memory);
+            worked |= budget.worked();
+            let mut rest = Budget::new(clock, budget.latest());
+            worked |= self.go_on(now, &mut rest, memory);
+            // The host hears of it now, not when the step began.
+            now = rest.latest();
             self.doorbells.clear_fresh(page);
             self.report_events();
             worked |= self.publish(now, memory);
@@ -381,6 +407,7 @@ impl Controller {
         }
         self.order.clear();
         self.scattered.clear();
+        self.sliced.clear();
         self.media.cancel(SHUTDOWN_TOKEN);
         self.restore_write_cache();
         self.queues.clear();
@@ -457,18 +484,25 @@ impl Controller {
         moved
     }
 
-    /// Takes commands in turn from the queues that have some, up to a bound.
-    fn take_commands<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &Powered<'_, M>) -> bool {
-        let mut done = 0;
+    /// Takes commands in turn from the queues that have some, as long as the budget lasts.
+    fn take_commands<M: GuestMemory>(&mut self, now: Nanoseconds, budget: &mut Budget<'_>, memory: &Powered<'_, M>) {
         let burst = self.features.burst();
         if !self.registers.is_running() {
-            return false;
+            return;
         }
-        while done < WORK_PER_STEP {
+        loop {
+            let left = budget.left();
+            if left == 0 {
+                break;
+            }
             // Power stays on the short way.
-            let (short, next) = self.take_short(now, memory.memory, burst, WORK_PER_STEP - done);
-            done += short;
-            let Some(id) = next else { break };
+            let (short, next) = self.take_short(now, memory.memory, burst, [budget.until_look(), left]);
+            budget.spend(short);
+            let id = match next {
+                Then::Nothing => break,
+                Then::Look => continue,
+                Then::Long(id) => id,
+            };
             if id != 0 && self.resizing.holds_back() {
                 self.arbiter.block(id);
                 continue;
@@ -477,7 +511,7 @@ impl Controller {
                 Take::Command(permit, first) if id != 0 && turn::begins_pair(first) => {
                     let first = *first;
                     match self.take_pair(memory, permit, &first) {
-                        Ok(()) => done += 2,
+                        Ok(()) => budget.spend_long(2),
                         Err(by) => self.hold_back(id, &by),
                     }
                 }
@@ -494,7 +528,9 @@ impl Controller {
                         let command = IoCommand::parse(command);
                         self.execute_io(now, memory, permit, command, origin);
                     }
-                    done += 1 + self.segments.len() / PIECES_PER_WORK;
+                    let work = self.work_of_data();
+                    self.arbiter.took(work);
+                    budget.spend_long(work);
                 }
                 Take::Empty => self.arbiter.idle(id),
                 Take::Blocked(by) => self.hold_back(id, &by),
@@ -505,7 +541,12 @@ impl Controller {
             }
         }
         self.supply.breaker.work_on(Mark::NONE);
-        done > 0
+    }
+
+    /// What the command that was just begun counts for.
+    fn work_of_data(&self) -> usize {
+        let bytes: usize = self.segments.iter().map(|segment| segment.length).sum();
+        1 + self.segments.len() / PIECES_PER_WORK + bytes / BYTES_PER_WORK
     }
 
     /// A queue is not asked again until what holds it back is over.

@@ -6,11 +6,14 @@
 
 use std::collections::BTreeSet;
 
-use media::{MediaError, Nanoseconds, Outcome, Request, Submitted, Token, VolumeId};
+use media::{Lba, LbaRange, MediaError, Nanoseconds, Outcome, Request, Submitted, Token, VolumeId, VolumeShape};
 use nvme_spec::log::{CHANGED_NAMESPACES_BYTES, Event};
 use thiserror::Error;
 
 use crate::Controller;
+use crate::atomic::Slices;
+use crate::budget::Budget;
+use crate::turn::FORGOTTEN_UNITS;
 
 /// No command has this token.
 pub(crate) const RESIZE_TOKEN: Token = Token(u64::MAX - 3);
@@ -41,12 +44,14 @@ pub enum ResizeError {
 }
 
 /// One that was begun.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct UnderWay {
     nsid: u32,
     volume: VolumeId,
     blocks: u64,
     at_media: bool,
+    /// What a smaller size drops, so far as it was not dropped yet.
+    dropping: Option<Slices>,
 }
 
 /// The state of resizing.
@@ -97,7 +102,7 @@ impl Controller {
             return Err(ResizeError::Size { blocks, most });
         }
         let volume = namespace.volume;
-        self.resizing.under_way = Some(UnderWay { nsid, volume, blocks, at_media: false });
+        self.resizing.under_way = Some(UnderWay { nsid, volume, blocks, at_media: false, dropping: None });
         self.resizing.ended = None;
         Ok(())
     }
@@ -114,24 +119,43 @@ impl Controller {
         Some(self.resizing.ended.take().unwrap_or(Err(ResizeError::NoPower)))
     }
 
-    /// Hands the resize to the media when nothing else is under way.
-    pub(crate) fn go_on_resizing(&mut self, now: Nanoseconds) -> bool {
-        let quiet = self.in_flight.len() == 0;
-        let Some(resize) = self.resizing.under_way.as_mut().filter(|resize| quiet && !resize.at_media) else {
-            return false;
-        };
-        resize.at_media = true;
-        let (volume, blocks) = (resize.volume, resize.blocks);
-        match self.media.submit(now, RESIZE_TOKEN, volume, Request::Resize { blocks }) {
-            Submitted::Pending => {}
-            Submitted::Done(outcome) => self.end_resize(outcome),
+    /// Hands the resize to the media when nothing else is under way: first what a smaller size drops, slice by slice, because that may be
+    /// most of a large drive.
+    pub(crate) fn go_on_resizing(&mut self, now: Nanoseconds, budget: &mut Budget<'_>) -> bool {
+        while budget.left() > 0 {
+            let quiet = self.in_flight.len() == 0;
+            let Some(resize) = self.resizing.under_way.as_mut().filter(|resize| quiet && !resize.at_media) else {
+                break;
+            };
+            resize.at_media = true;
+            let (volume, blocks) = (resize.volume, resize.blocks);
+            let shape = self.media.shape(volume).expect("a volume stays");
+            let dropping = resize.dropping.get_or_insert_with(|| dropped(&shape, blocks));
+            dropping.pass_over(|range| self.media.next_allocated(volume, range));
+            let submitted = match dropping.next() {
+                Some(slice) => self.media.submit(now, RESIZE_TOKEN, volume, Request::Deallocate { ranges: &[slice] }),
+                None => {
+                    resize.dropping = None;
+                    self.media.submit(now, RESIZE_TOKEN, volume, Request::Resize { blocks })
+                }
+            };
+            if let Submitted::Done(outcome) = submitted {
+                self.end_resize(outcome);
+            }
+            budget.spend_long(16);
         }
-        true
+        budget.worked()
     }
 
-    /// The media is done: the namespace is as the media says now, also where it failed on the way.
+    /// The media is done with what it had of a resize.
     pub(crate) fn end_resize(&mut self, outcome: Outcome) {
+        let Some(resize) = &mut self.resizing.under_way else { return };
+        if outcome.is_ok() && resize.dropping.is_some() {
+            resize.at_media = false;
+            return;
+        }
         let Some(resize) = self.resizing.under_way.take() else { return };
+        // The namespace is as the media says now, also where it failed on the way.
         self.resizing.ended = Some(outcome.map_err(|error| match error {
             MediaError::PowerLost => ResizeError::NoPower,
             other => ResizeError::Media(other),
@@ -146,4 +170,12 @@ impl Controller {
             }
         }
     }
+}
+
+/// The blocks that a volume of another size has no longer, where they are so many that the media should not drop them at once.
+fn dropped(shape: &VolumeShape, blocks: u64) -> Slices {
+    let range = LbaRange::new(Lba(blocks), shape.capacity_blocks.saturating_sub(blocks));
+    let step = u64::from(shape.preferred_blocks);
+    let at_once = u64::from(FORGOTTEN_UNITS) * step;
+    if range.blocks <= at_once { Slices::default() } else { Slices::new(vec![range], at_once, step) }
 }

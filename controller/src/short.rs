@@ -28,17 +28,27 @@ struct Plain {
     data: Segment,
 }
 
+/// What comes after some commands that went the short way.
+pub(crate) enum Then {
+    /// No queue has any.
+    Nothing,
+    /// More of them, once the clock was looked at.
+    Look,
+    /// It is this queue's turn, whose next command goes the long way.
+    Long(u16),
+}
+
 impl Controller {
-    /// Carries out commands in turn from the I/O queues, `most` at most, until none is left or the next one cannot go the short way:
-    /// how many it was, and the queue whose turn is then.
+    /// Carries out commands in turn from the I/O queues, until none is left, the next one cannot go the short way, or about `enough` were
+    /// done, and `most` at most: how many it was, and what comes then.
     #[inline(never)]
     pub(crate) fn take_short<M: GuestMemory>(
         &mut self,
         now: Nanoseconds,
         memory: &M,
         burst: u32,
-        most: usize,
-    ) -> (usize, Option<u16>) {
+        [enough, most]: [usize; 2],
+    ) -> (usize, Then) {
         let alone = self.order.is_idle();
         let page_bytes = 1 << self.registers.page_shift();
         let special = self.dice.is_some()
@@ -47,18 +57,18 @@ impl Controller {
             || self.resizing.holds_back()
             || page_bytes > self.transfer_bytes_max as u64;
         let mut done = 0;
-        while done < most {
-            let Some(id) = self.arbiter.next(burst) else { return (done, None) };
+        while done < enough.min(most) {
+            let Some(id) = self.arbiter.next(burst) else { return (done, Then::Nothing) };
             if special || id == 0 {
-                return (done, Some(id));
+                return (done, Then::Long(id));
             }
             let taken = self.take_from(now, memory, id, most - done, alone, page_bytes);
             if taken == 0 {
-                return (done, Some(id));
+                return (done, Then::Long(id));
             }
             done += taken;
         }
-        (done, None)
+        (done, Then::Look)
     }
 
     /// The same from one queue; how many it was.

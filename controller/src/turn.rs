@@ -8,14 +8,25 @@ use nvme_spec::command::fuse;
 use nvme_spec::{Command, Status};
 
 use crate::admin::Done;
-use crate::atomic::{Claim, Pieces};
+use crate::atomic::{Claim, Pieces, Slices, distinct};
+use crate::budget::Budget;
 use crate::command::IoCommand;
 use crate::dma::GuestMemory;
 use crate::inflight::{Fused, InFlight, Origin, Parked};
 use crate::namespace::Namespace;
 use crate::queue::{Blocked, Permit};
 use crate::state::Shutdown;
-use crate::{Controller, WORK_PER_STEP, io, outcome};
+use crate::{Controller, io, outcome};
+
+/// Units of a slice where units leave the map: a few hundred microseconds if each of them is there.
+pub(crate) const FORGOTTEN_UNITS: u32 = 16_384;
+/// Units of a slice where each is written.
+const WRITTEN_UNITS: u32 = 128;
+/// A Dataset Management of more ranges goes range by range: each may have two edges that are written.
+const RANGES_AT_ONCE: usize = 32;
+/// What a slice counts for where time stands still.
+const WORK_PER_SLICE: usize = 16;
+const WORK_PER_WRITTEN_SLICE: usize = 64;
 
 impl Controller {
     /// A command of an I/O queue that was just taken: it goes to the media at once unless another one has its blocks.
@@ -119,31 +130,37 @@ impl Controller {
         claim.is_none_or(|claim| self.order.enter(token, &claim))
     }
 
-    /// What is kept of a command that must wait or go to the media in pieces; `None` if it does neither.
+    /// What is kept of a command that must wait or go to the media in pieces or slices; `None` if it does none of it.
     fn park(&mut self, nsid: u32, command: &IoCommand, token: Token) -> Option<Box<Parked>> {
         let mut single = [LbaRange::default()];
         let claim = io::claim(&self.namespaces, nsid, command, None, &self.listed, &mut single)?;
         let free = self.order.is_free(&claim);
-        let (listed, long) = (command.lists_ranges(), self.is_long(nsid, command));
-        if free && (listed || (self.dice.is_none() && !long)) {
-            return None;
-        }
         let (range, exclusive) = (*claim.ranges.first()?, claim.exclusive != 0);
-        let left = if listed { Vec::new() } else { self.pieces(nsid, range, exclusive, long) };
-        if !left.is_empty() {
-            self.scattered.push(token);
-        } else if free {
-            return None;
+        let listed = command.lists_ranges();
+        let mut parked = Parked::new(*command);
+        if listed || self.dice.is_none() {
+            parked.slices = self.slices(nsid, command, range);
         } else {
-            let _ = self.enter(token, nsid, command, None);
+            parked.left = self.pieces(nsid, range, exclusive);
         }
-        let listed = if listed { self.listed.clone() } else { Vec::new() };
-        Some(Box::new(Parked { left, listed, ..Parked::new(*command) }))
+        let sliced = !parked.slices.is_empty();
+        if !parked.left.is_empty() {
+            self.scattered.push(token);
+        } else if free && !sliced {
+            return None;
+        } else if self.enter(token, nsid, command, None) {
+            parked.in_turn = true;
+            self.sliced.push_back(token);
+        }
+        if listed && !sliced {
+            parked.listed = self.listed.clone();
+        }
+        Some(Box::new(parked))
     }
 
     /// What a command falls apart into, in the order in which that happens; nothing if it stays whole.
-    fn pieces(&mut self, nsid: u32, range: LbaRange, exclusive: bool, long: bool) -> Vec<LbaRange> {
-        let Some(namespace) = self.namespaces.get(nsid).filter(|_| long || self.dice.is_some()) else {
+    fn pieces(&mut self, nsid: u32, range: LbaRange, exclusive: bool) -> Vec<LbaRange> {
+        let (Some(namespace), Some(dice)) = (self.namespaces.get(nsid), self.dice.as_mut()) else {
             return Vec::new();
         };
         let atomics = self.config.atomics;
@@ -162,48 +179,88 @@ impl Controller {
             return Vec::new();
         }
         let mut split = units.split(range, pieces);
-        match &mut self.dice {
-            Some(dice) => dice.shuffle(&mut split),
-            // The last is the next.
-            None => split.reverse(),
-        }
+        dice.shuffle(&mut split);
         split
     }
 
-    /// Whether a command goes to the media piece by piece because it would hold everybody up, where nothing promises that it is atomic: a
-    /// Write Uncorrectable above what WUSL recommends. No data moves, but units are written.
+    /// Whether a command would hold everybody up if the media had all of it at once. No data moves, so nothing else limits it.
     fn is_long(&self, nsid: u32, command: &IoCommand) -> bool {
-        let IoCommand::WriteUncorrectable { blocks } = command else { return false };
-        let shift = self.namespaces.get(nsid).map_or(0, Namespace::block_shift);
-        u64::from(blocks.count) << shift > self.transfer_bytes_max as u64
+        let blocks = match command {
+            IoCommand::WriteUncorrectable { blocks } | IoCommand::WriteZeroes { blocks, .. } => u64::from(blocks.count),
+            IoCommand::DatasetManagement { deallocate: true, .. } if self.listed.len() > RANGES_AT_ONCE => return true,
+            IoCommand::DatasetManagement { deallocate: true, .. } => {
+                self.listed.iter().fold(0, |sum: u64, range| sum.saturating_add(range.blocks))
+            }
+            _ => return false,
+        };
+        self.namespaces.get(nsid).is_some_and(|namespace| blocks > slice_blocks(namespace, command))
     }
 
-    /// Lets those go on whose waiting is over, and some of those that go piece by piece. `true` if somebody did or will.
-    pub(crate) fn go_on<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) -> bool {
-        let mut done = self.scatter(now, memory);
-        while done < WORK_PER_STEP
-            && let Some(token) = self.order.next_ready()
-        {
-            self.resume(now, memory, token);
-            done += 1;
+    /// The slices of a long command; none where it goes to the media as a whole. Meanwhile it holds all of its blocks, so that it is as
+    /// atomic to other commands as any. What survives a loss of power as a whole is never cut: for a Write Zeroes or Write Uncorrectable
+    /// that is what [`Units`](crate::atomic::Units) says, and of a Dataset Management each range that is no longer than a slice.
+    fn slices(&self, nsid: u32, command: &IoCommand, range: LbaRange) -> Slices {
+        let Some(namespace) = self.namespaces.get(nsid).filter(|_| self.is_long(nsid, command)) else {
+            return Slices::default();
+        };
+        let (blocks, step) = (slice_blocks(namespace, command), namespace.shape.preferred_blocks.into());
+        if command.lists_ranges() {
+            return Slices::new(distinct(&self.listed), blocks, step);
         }
-        self.supply.breaker.work_on(Mark::NONE);
-        done > 0 || self.order.has_ready() || !self.scattered.is_empty()
+        let units = namespace.units(self.config.atomics, true);
+        match units.of_write(range) {
+            Pieces::Whole => Slices::default(),
+            // The media writes each window by itself.
+            Pieces::Windows => Slices::of_windows(range, u64::from(WRITTEN_UNITS) * step, units),
+            Pieces::Blocks => Slices::new(vec![range], blocks, step),
+        }
     }
 
-    /// Each command that goes piece by piece does its next one, or with dice tosses a coin for it, so that others come between.
-    fn scatter<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) -> usize {
+    /// Lets those go on whose waiting is over, and some of those that go slice by slice or piece by piece. `true` if somebody did or will.
+    pub(crate) fn go_on<M: GuestMemory>(&mut self, now: Nanoseconds, budget: &mut Budget<'_>, memory: &M) -> bool {
+        self.scatter(now, budget, memory);
+        while budget.left() > 0 && self.order.has_ready() {
+            match self.order.try_ready() {
+                Some(token) => {
+                    self.resume(now, memory, token);
+                    budget.spend_long(1);
+                }
+                None => budget.spend(1),
+            }
+        }
+        self.slice(now, budget, memory);
+        self.supply.breaker.work_on(Mark::NONE);
+        budget.worked() || self.order.has_ready() || !self.scattered.is_empty() || !self.sliced.is_empty()
+    }
+
+    /// Commands do their next slices in turn: one at least, however busy the queues are.
+    fn slice<M: GuestMemory>(&mut self, now: Nanoseconds, budget: &mut Budget<'_>, memory: &M) {
+        let mut any = false;
+        while (!any || budget.left() > 0)
+            && let Some(token) = self.sliced.pop_front()
+        {
+            let parked = self.in_flight.get_mut(token).and_then(|command| command.parked.as_mut());
+            let Some(parked) = parked.filter(|parked| parked.in_turn) else { continue };
+            parked.in_turn = false;
+            let writes = matches!(parked.command, IoCommand::WriteUncorrectable { .. });
+            self.resume(now, memory, token);
+            budget.spend_long(if writes { WORK_PER_WRITTEN_SLICE } else { WORK_PER_SLICE });
+            any = true;
+        }
+    }
+
+    /// Each command that goes piece by piece does its next one, or tosses a coin for it, so that others come between.
+    fn scatter<M: GuestMemory>(&mut self, now: Nanoseconds, budget: &mut Budget<'_>, memory: &M) {
         let mut turns = std::mem::take(&mut self.scattered);
         if let Some(dice) = &mut self.dice {
             dice.shuffle(&mut turns);
         }
-        let mut done = 0;
         for token in turns {
-            if done == WORK_PER_STEP || self.dice.as_mut().is_some_and(|dice| dice.coin()) {
+            if budget.left() == 0 || self.dice.as_mut().is_some_and(|dice| dice.coin()) {
                 self.scattered.push(token);
                 continue;
             }
-            done += 1;
+            budget.spend_long(1);
             let Some(InFlight { origin, parked: Some(parked), .. }) = self.in_flight.get_mut(token) else { continue };
             parked.piece = parked.left.pop();
             let (nsid, command, piece) = (origin.nsid, parked.command, parked.piece);
@@ -211,7 +268,6 @@ impl Controller {
                 self.resume(now, memory, token);
             }
         }
-        done
     }
 
     /// A command that waited goes to the media, or the next piece of it does; of a fused pair the Compare first.
@@ -221,8 +277,19 @@ impl Controller {
         if let Fused::Write { compare: Some(compare) } = parked.fused {
             return self.resume(now, memory, compare);
         }
-        let (again, piece) = (parked.command, parked.piece);
         self.listed.clone_from(&parked.listed);
+        if parked.command.lists_ranges()
+            && !parked.slices.is_empty()
+            && let Some(volume) = self.namespaces.get(origin.nsid).map(|namespace| namespace.volume)
+            && !parked.slices.pass_over(|range| self.media.next_allocated(volume, range))
+        {
+            return self.piece_done(token, Ok(0));
+        }
+        if let Some(slice) = parked.slices.next() {
+            parked.piece = Some(slice);
+            self.listed.push(slice);
+        }
+        let (again, piece) = (parked.command, parked.piece);
         self.supply.work_on(&command.permit);
         let result = if self.registers.shutdown == Shutdown::No {
             self.start(now, memory, &again, token, &mut origin, piece)
@@ -244,6 +311,10 @@ impl Controller {
     pub(crate) fn piece_done(&mut self, token: Token, result: Result<u32, Status>) {
         let parked = self.in_flight.get_mut(token).and_then(|command| command.parked.as_mut());
         match parked {
+            Some(parked) if result.is_ok() && !parked.slices.is_empty() => {
+                (parked.at_media, parked.in_turn) = (false, true);
+                self.sliced.push_back(token);
+            }
             Some(parked) if result.is_ok() && !parked.left.is_empty() => {
                 parked.at_media = false;
                 self.order.leave(token);
@@ -285,7 +356,9 @@ impl Controller {
             Some(Fused::Write { compare: Some(compare) }) => Some(compare),
             _ => None,
         };
-        self.scattered.retain(|other| *other != token);
+        if self.dice.is_some() {
+            self.scattered.retain(|other| *other != token);
+        }
         if let Some(compare) = compare {
             self.part(compare);
             self.withdraw(compare, partner_status(status));
@@ -375,6 +448,15 @@ impl Controller {
             Err(failed(Status::ATOMIC_UNIT_EXCEEDED))
         }
     }
+}
+
+/// How many blocks of a command go to the media at once.
+fn slice_blocks(namespace: &Namespace, command: &IoCommand) -> u64 {
+    let units = match command {
+        IoCommand::WriteUncorrectable { .. } => WRITTEN_UNITS,
+        _ => FORGOTTEN_UNITS,
+    };
+    u64::from(units) * u64::from(namespace.shape.preferred_blocks)
 }
 
 /// How the other of a fused pair ends when one of them ended with `status`.

@@ -31,8 +31,8 @@ pub trait Drive {
     /// The transport cannot go on. A peer that misbehaves or leaves is no such error.
     fn service(&mut self) -> io::Result<bool>;
 
-    /// One step of the controller, and the delivery of its effects.
-    fn step(&mut self, now: Nanoseconds) -> Turn;
+    /// One step of the controller from `now` on, and the delivery of its effects; the clock says when it has taken long enough.
+    fn step(&mut self, now: Nanoseconds, clock: &dyn controller::Clock) -> Turn;
 
     /// Before the loop sleeps: asks the guest to ring for whatever it does from now on. False if there is work already: the loop then
     /// steps again instead. (While it steps, a guest with shadow doorbells does not ring.)
@@ -68,10 +68,7 @@ pub struct Woken {
 }
 
 /// The clock and the waiting: the real ones, or those of a test.
-pub trait Host {
-    /// The time.
-    fn now(&self) -> Nanoseconds;
-
+pub trait Host: controller::Clock {
     /// Waits for the descriptor, for the order to stop, or for so much time to pass; without `limit` for ever.
     ///
     /// # Errors
@@ -129,7 +126,7 @@ pub fn run(drive: &mut impl Drive, host: &mut impl Host, policy: Policy) -> io::
             worked = more_messages;
             now = host.now();
         }
-        let turn = drive.step(now);
+        let turn = drive.step(now, host);
         // A step may take longer than the loop spins: what counts is when its work ended, not when it began.
         now = host.now();
         let worked = worked || turn.worked;
@@ -171,11 +168,13 @@ impl System {
     }
 }
 
-impl Host for System {
+impl controller::Clock for System {
     fn now(&self) -> Nanoseconds {
         self.clock.now()
     }
+}
 
+impl Host for System {
     fn wait(&mut self, device: BorrowedFd<'_>, limit: Option<Nanoseconds>) -> io::Result<Woken> {
         let stop = self.stop.as_fd();
         let mut watched = [PollFd::new(&stop, PollFlags::IN), PollFd::new(&device, PollFlags::IN)];

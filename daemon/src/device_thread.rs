@@ -86,7 +86,7 @@ mod tests {
             Err(io::Error::other("the socket broke"))
         }
 
-        fn step(&mut self, _now: Nanoseconds) -> Turn {
+        fn step(&mut self, _now: Nanoseconds, _clock: &dyn controller::Clock) -> Turn {
             Turn::default()
         }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use controller::config::{Config, Doorbells};
 use controller::dma::DoorbellPage;
-use controller::{Controller, Effect};
+use controller::{Clock, Controller, Effect};
 use media::Nanoseconds;
 use vfio::ServerConfig;
 
@@ -145,9 +145,14 @@ impl Fronts {
     }
 
     /// One step of the controller, and the delivery of its effects; `reported` hears of events that the host was told of.
-    pub fn step(&mut self, now: Nanoseconds, mut reported: impl FnMut(nvme_spec::log::Event)) -> Turn {
+    pub fn step(
+        &mut self,
+        now: Nanoseconds,
+        clock: &dyn Clock,
+        mut reported: impl FnMut(nvme_spec::log::Event),
+    ) -> Turn {
         self.lend(now);
-        let turn = self.turn(now);
+        let turn = self.turn(now, clock);
         let Self { vfio, vhost, controller, .. } = self;
         let mut lent = vhost.as_mut().and_then(vhost::Server::controller);
         let Some(controller) = controller.as_deref_mut().or(lent.as_deref_mut()) else { return turn };
@@ -165,15 +170,15 @@ impl Fronts {
         turn
     }
 
-    fn turn(&mut self, now: Nanoseconds) -> Turn {
+    fn turn(&mut self, now: Nanoseconds, clock: &dyn Clock) -> Turn {
         let Some(controller) = &mut self.controller else {
-            let step = self.vhost.as_mut().map(|server| server.step(now)).unwrap_or_default();
+            let step = self.vhost.as_mut().map(|server| server.step_by(now, clock)).unwrap_or_default();
             self.controller = step.released;
             return Turn { worked: step.worked, next_event: step.next_event };
         };
         let page = self.vfio.as_ref().and_then(vfio::Server::doorbells).map(|page| page as &dyn DoorbellPage);
         let memory = self.vfio.as_ref().map_or(&self.no_memory, vfio::Server::memory);
-        let progress = controller.step(now, memory, page);
+        let progress = controller.step_by(now, clock, memory, page);
         Turn { worked: progress.worked, next_event: progress.next_event }
     }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use anyhow::Context;
-use controller::Controller;
+use controller::{Clock, Controller};
 use media::Nanoseconds;
 
 use crate::control::{Desk, Device, Watcher};
@@ -30,6 +30,9 @@ pub fn open(settings: Settings, places: &Places) -> anyhow::Result<Wired> {
     let fronts = Fronts::open(controller, places, &watch)?;
     Ok(Wired { fronts, watch, settings, control, warnings: WarningLog::default(), heard: true })
 }
+
+/// After so long no further order is carried out before the guest has its turn.
+const ORDERS_TIME: Nanoseconds = Nanoseconds(500_000);
 
 /// The control socket, and what its peers were told last.
 struct Control {
@@ -59,8 +62,9 @@ pub struct Wired {
 }
 
 impl Wired {
-    /// Carries out what the control socket's peers ordered.
-    fn obey(&mut self, now: Nanoseconds) -> bool {
+    /// Carries out what the control socket's peers ordered, in their turn and for as long as a guest may wait: the rest comes after the
+    /// step that follows.
+    fn obey(&mut self, now: Nanoseconds, clock: &dyn Clock) -> bool {
         let control = self.control.as_mut().filter(|control| control.rung || control.desk.waits());
         let Some(control) = control else { return false };
         control.rung = false;
@@ -72,6 +76,10 @@ impl Wired {
             obeyed = true;
             let Control { desk, watcher, .. } = &mut *control;
             watcher.look(now, device.controller, device.client_connected, true, |event| desk.happened(event));
+            if clock.now() >= now.plus(ORDERS_TIME) {
+                control.rung = true;
+                break;
+            }
         }
         obeyed
     }
@@ -88,10 +96,12 @@ impl Drive for Wired {
         Ok(self.fronts.service()? || heard)
     }
 
-    fn step(&mut self, now: Nanoseconds) -> Turn {
-        let obeyed = self.obey(now);
+    fn step(&mut self, now: Nanoseconds, clock: &dyn Clock) -> Turn {
+        let obeyed = self.obey(now, clock);
+        // An order may take its time: a drive recovers when its power comes back.
+        let now = if obeyed { clock.now() } else { now };
         let Self { fronts, control, .. } = self;
-        let turn = fronts.step(now, |event| {
+        let turn = fronts.step(now, clock, |event| {
             if let Some(control) = control {
                 control.desk.happened(event.into());
             }

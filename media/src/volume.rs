@@ -317,6 +317,12 @@ pub trait Media {
     /// How many blocks of the volume hold data (were written and not deallocated since); 0 if there is no such volume.
     fn allocated_blocks(&self, volume: VolumeId) -> u64;
 
+    /// The first block of a range that may hold data, if there is one: what a deallocation of the range need not begin before.
+    fn next_allocated(&self, volume: VolumeId, range: LbaRange) -> Option<Lba> {
+        let _ = volume;
+        Some(range.start)
+    }
+
     /// The media's life so far.
     fn health(&self) -> Health;
 

@@ -9,6 +9,7 @@ mod copy;
 mod deallocation;
 mod doorbells;
 mod events;
+mod fairness;
 mod fast_path;
 mod features;
 mod fused;

@@ -168,6 +168,10 @@ impl Media for SlowMedia {
         self.inner.allocated_blocks(volume)
     }
 
+    fn next_allocated(&self, volume: VolumeId, range: LbaRange) -> Option<Lba> {
+        self.inner.next_allocated(volume, range)
+    }
+
     fn health(&self) -> Health {
         let health = self.inner.health();
         let degraded = health.degraded || self.warnings.standing().next().is_some();

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use controller::dma::GuestMemory;
-use controller::{Controller, Nanoseconds};
+use controller::{Clock, Controller, Nanoseconds};
 use nvme_host::admin::LogArguments;
 use nvme_host::{Host, HostError, Piece, Setup};
 use nvme_spec::Command;
@@ -56,6 +56,12 @@ pub struct Port {
 }
 
 impl Port {
+    /// One step of the controller, by the clock; whether it did anything, and when it will have something to do.
+    fn step_by(&mut self, clock: &dyn Clock) -> (bool, Option<Nanoseconds>) {
+        let progress = self.controller.step_by(self.now, clock, &self.memory, None);
+        (progress.worked, progress.next_event)
+    }
+
     /// One step of the controller; whether it did anything, and when it will have something to do.
     pub fn step(&mut self) -> (bool, Option<Nanoseconds>) {
         let progress = self.controller.step(self.now, &self.memory, None);
@@ -232,10 +238,10 @@ impl Disk {
     }
 
     /// One step of the controller.
-    pub fn step(&mut self, now: Nanoseconds) -> (bool, Option<Nanoseconds>) {
+    pub fn step(&mut self, now: Nanoseconds, clock: &dyn Clock) -> (bool, Option<Nanoseconds>) {
         let port = self.host.port_mut();
         port.now = now;
-        port.step()
+        port.step_by(clock)
     }
 
     /// Makes the queue pair of a ring, if it is not there.

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use controller::{Controller, Nanoseconds};
+use controller::{Clock, Controller, Nanoseconds};
 use rust_vmm_vhost::vhost_user::{BackendReqHandler, Error};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
@@ -230,8 +230,19 @@ impl Server {
         Ok(())
     }
 
-    /// Answers messages and works on the rings.
+    /// Answers messages and works on the rings, while time stands still.
     pub fn step(&mut self, now: Nanoseconds) -> Step {
+        struct Still(Nanoseconds);
+        impl Clock for Still {
+            fn now(&self) -> Nanoseconds {
+                self.0
+            }
+        }
+        self.step_by(now, &Still(now))
+    }
+
+    /// Answers messages and works on the rings, from `now` on and for about as long as [`Controller::step_by`].
+    pub fn step_by(&mut self, now: Nanoseconds, clock: &dyn Clock) -> Step {
         let Some(client) = &mut self.client else { return Step::default() };
         let (answered, ending) = client.converse();
         if let Some(why) = ending {
@@ -241,7 +252,7 @@ impl Server {
             let released = self.client.take().map(|client| Box::new(client.leave()));
             return Step { worked: true, next_event: None, released };
         }
-        let (worked, next_event) = client.session().run(now);
+        let (worked, next_event) = client.session().run(now, clock);
         Step { worked: worked || answered, next_event, released: None }
     }
 

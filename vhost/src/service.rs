@@ -1,7 +1,7 @@
 //! The rings at work: heads are taken and become requests, requests come back and the driver is told.
 
-use controller::Nanoseconds;
 use controller::dma::GuestMemory;
+use controller::{Clock, Nanoseconds};
 use tracing::{debug, warn};
 
 use crate::disk::Finished;
@@ -13,19 +13,26 @@ use crate::{chain, channel};
 
 /// How many chains are taken of a ring in a step.
 const TAKEN_PER_STEP: usize = 64;
+/// How many buffers of chains are looked at in a step, of all rings together: a guest may make each chain as long as one can be.
+const BUFFERS_PER_STEP: usize = 8192;
+/// What a chain counts for besides.
+const BUFFERS_PER_CHAIN: usize = 8;
 
 impl Session {
     /// Everything that can be done now: whether anything was, and when there will be more.
-    pub(crate) fn run(&mut self, now: Nanoseconds) -> (bool, Option<Nanoseconds>) {
+    pub(crate) fn run(&mut self, now: Nanoseconds, clock: &dyn Clock) -> (bool, Option<Nanoseconds>) {
         let mut worked = self.notice_power();
         if !self.dead {
             worked |= self.keep_cache();
-            for index in 0..self.rings.len() {
+            let mut left = BUFFERS_PER_STEP;
+            // Each ring is the first in its turn, because the last may find nothing left.
+            self.first_ring = (self.first_ring + 1) % self.rings.len().max(1);
+            for index in (self.first_ring..self.rings.len()).chain(0..self.first_ring) {
                 self.start_if_due(index);
-                worked |= self.process_queue(index);
+                worked |= self.process_queue(index, &mut left);
             }
         }
-        let (stepped, next_event) = self.disk.step(now);
+        let (stepped, next_event) = self.disk.step(now, clock);
         worked |= stepped;
         if !self.dead && self.disk.is_alive() {
             worked |= self.notice_size();
@@ -124,21 +131,23 @@ impl Session {
         state.ring = Some(ring);
     }
 
-    /// Takes what the driver has made available, as far as there is room.
-    fn process_queue(&mut self, index: usize) -> bool {
+    /// Takes what the driver has made available, as far as there is room and `left` allows.
+    fn process_queue(&mut self, index: usize, left: &mut usize) -> bool {
         if !self.rings[index].runs() {
             return false;
         }
         let mut worked = false;
         for _ in 0..TAKEN_PER_STEP {
-            if !self.disk.has_room(index) || !self.disk.switched() {
+            if *left == 0 || !self.disk.has_room(index) || !self.disk.switched() {
                 break;
             }
             match self.next_head(index) {
                 Ok(None) => break,
                 Ok(Some(head)) => {
                     worked = true;
-                    if let Err(error) = self.take(index, head) {
+                    let taken = self.take(index, head);
+                    *left = left.saturating_sub(BUFFERS_PER_CHAIN + self.buffers.len());
+                    if let Err(error) = taken {
                         self.break_ring(index, &*error);
                         return true;
                     }

@@ -63,6 +63,8 @@ pub(crate) struct Session {
     pub(crate) acknowledged: u64,
     owned: bool,
     pub(crate) rings: Vec<RingState>,
+    /// The ring whose turn it is to be served first.
+    pub(crate) first_ring: usize,
     pub(crate) inflight: Option<Inflight>,
     epoll: Arc<OwnedFd>,
     /// What the configuration space says of the write cache.
@@ -97,6 +99,7 @@ impl Session {
             acknowledged: 0,
             owned: false,
             rings: std::iter::repeat_with(RingState::default).take(rings.into()).collect(),
+            first_ring: 0,
             inflight: None,
             epoll,
             writeback,

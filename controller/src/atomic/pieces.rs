@@ -33,8 +33,15 @@ pub(crate) enum Pieces {
 }
 
 impl Units {
+    /// The last boundary at or before a block, if there is one.
+    pub(super) fn boundary_before(&self, lba: u64) -> Option<u64> {
+        let size = u64::from(self.boundary_blocks);
+        let beyond = lba.checked_sub(self.offset).filter(|_| size != 0)?;
+        Some(self.offset + beyond / size * size)
+    }
+
     /// The first boundary behind a block.
-    fn next_boundary(&self, lba: u64) -> u64 {
+    pub(super) fn next_boundary(&self, lba: u64) -> u64 {
         let size = u64::from(self.boundary_blocks);
         match lba.checked_sub(self.offset) {
             _ if size == 0 => u64::MAX,

@@ -43,9 +43,9 @@ pub use qmp_capabilities::QmpCapabilities;
 /// All commands, in the order in which they are listed.
 pub const COMMANDS: [Row; 20] = [
     row::<QmpCapabilities>(),
-    row::<query_version::QueryVersion>(),
-    row::<query_commands::QueryCommands>(),
-    row::<query_schema::QuerySchema>(),
+    row_told::<query_version::QueryVersion>(),
+    row_told::<query_commands::QueryCommands>(),
+    row_told::<query_schema::QuerySchema>(),
     row::<query_status::QueryStatus>(),
     row::<query_controller::QueryController>(),
     row::<query_queues::QueryQueues>(),
@@ -113,6 +113,21 @@ pub trait Execute: DeserializeOwned + JsonSchema + Send + 'static {
     fn execute(self, device: &mut Device<'_>) -> Result<Self::Answer, Refusal>;
 }
 
+/// A command that asks for nothing that the device knows: the thread of the control socket answers it, so that no guest waits meanwhile.
+pub trait Tell: DeserializeOwned + JsonSchema + Send + 'static {
+    /// How it is called.
+    const NAME: &'static str;
+
+    /// What comes back.
+    type Answer: Serialize + JsonSchema;
+
+    /// Says it, as a [`Tell::Answer`].
+    ///
+    /// # Errors
+    /// Why not.
+    fn tell(self) -> Result<Value, Refusal>;
+}
+
 /// A command that takes its time: it is begun, and asked after each step of the device whether it has ended. Meanwhile the device and
 /// the other peers go on.
 pub trait Begin: DeserializeOwned + JsonSchema + Send + 'static {
@@ -136,8 +151,16 @@ pub trait Begin: DeserializeOwned + JsonSchema + Send + 'static {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Nothing {}
 
-/// A command whose arguments are right: ready for the device's thread, which calls it until it has an answer.
-pub type Prepared = Box<dyn FnMut(&mut Device<'_>) -> Option<Result<Value, Refusal>> + Send>;
+/// A command whose arguments are right.
+pub enum Prepared {
+    /// It is ready for the device's thread.
+    Deed(Deed),
+    /// It is answered.
+    Told(Result<Value, Refusal>),
+}
+
+/// What the device's thread is to call until it has an answer.
+pub type Deed = Box<dyn FnMut(&mut Device<'_>) -> Option<Result<Value, Refusal>> + Send>;
 
 /// A command as the table has it.
 pub struct Row {
@@ -152,6 +175,10 @@ pub struct Row {
 
 const fn row<C: Execute>() -> Row {
     Row { name: C::NAME, arguments: read_schema::<C>, answer: written_schema::<C::Answer>, prepare: prepare_as::<C> }
+}
+
+const fn row_told<C: Tell>() -> Row {
+    Row { name: C::NAME, arguments: read_schema::<C>, answer: written_schema::<C::Answer>, prepare: prepare_told::<C> }
 }
 
 const fn row_begun<C: Begin>() -> Row {
@@ -237,23 +264,27 @@ fn in_words(why: &str) -> String {
 
 fn prepare_as<C: Execute>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {
     let mut command = Some(read::<C>(arguments)?);
-    Ok(Box::new(move |device| {
+    Ok(Prepared::Deed(Box::new(move |device| {
         let command = command.take().expect("whatever was answered is not called again");
         Some(command.execute(device).map(|answer| json(&answer)))
-    }))
+    })))
+}
+
+fn prepare_told<C: Tell>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {
+    read::<C>(arguments).map(|command| Prepared::Told(command.tell()))
 }
 
 fn prepare_begun<C: Begin>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {
     let command = read::<C>(arguments)?;
     let mut begun = false;
-    Ok(Box::new(move |device| {
+    Ok(Prepared::Deed(Box::new(move |device| {
         if !std::mem::replace(&mut begun, true)
             && let Err(refusal) = command.begin(device)
         {
             return Some(Err(refusal));
         }
         command.ended(device).map(|ended| ended.map(|answer| json(&answer)))
-    }))
+    })))
 }
 
 fn json(answer: &impl Serialize) -> Value {

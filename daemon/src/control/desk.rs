@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use vfio::socket::{Access, listen_at};
 
-use super::commands::{Device, Prepared, Refusal};
+use super::commands::{Deed, Device, Refusal};
 use super::event::Event;
 use super::server::Server;
 use crate::clock::since_1970;
@@ -27,7 +27,7 @@ pub struct Order {
     /// The peer's name for it.
     pub id: Option<Value>,
     /// What to do.
-    pub command: Prepared,
+    pub command: Deed,
 }
 
 /// What the peers are to hear.

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value};
 
-use super::commands;
+use super::commands::{self, Deed, Prepared, Refusal};
 use super::desk::{News, Order, PeerId};
 use super::message::{self, ProtocolError, Request};
 use super::peer::Peer;
@@ -106,8 +106,7 @@ impl Server {
                 Ok(News::Answer { peer, id, result }) => {
                     if let Some(peer) = self.peers.get_mut(&peer) {
                         peer.waits = false;
-                        let result = result.map_err(|refusal| ProtocolError::generic(refusal.to_string()));
-                        peer.send(&message::answer(id, result));
+                        peer.send(&message::answer(id, result.map_err(|refusal| generic(&refusal))));
                     }
                 }
                 Ok(News::Happened(event, when)) => {
@@ -162,7 +161,9 @@ impl Server {
                 Err((id, error)) => (id, Err(error)),
             };
             match found {
-                Ok(Found::Done) => peer.send(&message::answer(name, Ok(Value::Object(Map::new())))),
+                Ok(Found::Answer(result)) => {
+                    peer.send(&message::answer(name, result.map_err(|refusal| generic(&refusal))))
+                }
                 Ok(Found::Command(command)) => {
                     peer.waits = true;
                     // Without a device there is nobody to answer, and the end is near.
@@ -177,10 +178,14 @@ impl Server {
 
 /// What a request comes to.
 enum Found {
-    /// It was about the connection, and is done.
-    Done,
+    /// It is answered: it was about the connection, or about this program.
+    Answer(Result<Value, Refusal>),
     /// The device is to do it.
-    Command(commands::Prepared),
+    Command(Deed),
+}
+
+fn generic(refusal: &Refusal) -> ProtocolError {
+    ProtocolError::generic(refusal.to_string())
 }
 
 /// The order of things that the protocol wants: capabilities first and once, then commands.
@@ -189,12 +194,15 @@ fn find(negotiated: &mut bool, name: &str, arguments: Map<String, Value>) -> Res
         ("qmp_capabilities", false) => {
             commands::read::<commands::QmpCapabilities>(arguments)?;
             *negotiated = true;
-            Ok(Found::Done)
+            Ok(Found::Answer(Ok(Value::Object(Map::new()))))
         }
         ("qmp_capabilities", true) => Err(ProtocolError::not_found("capabilities were negotiated already")),
         (_, false) => Err(ProtocolError::not_found(format!(
             "`{name}` comes after the negotiation of capabilities: execute `qmp_capabilities` first"
         ))),
-        (_, true) => commands::prepare(name, arguments).map(Found::Command),
+        (_, true) => commands::prepare(name, arguments).map(|prepared| match prepared {
+            Prepared::Deed(deed) => Found::Command(deed),
+            Prepared::Told(answer) => Found::Answer(answer),
+        }),
     }
 }

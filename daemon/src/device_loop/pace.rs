@@ -14,6 +14,8 @@ pub struct Policy {
     /// How many steps may pass, while spinning, without a look at the transport. At least 1. (A look is a system call, which takes as long
     /// as a command at queue depth 1 does.)
     pub steps_per_look: u32,
+    /// How long may pass without one: steps may be long, and whoever gives orders, or tells the loop to end, waits for the look.
+    pub look_within: Nanoseconds,
     /// The longest nap: it bounds what an idle guest costs. (A wake-up may cost 25 microseconds of a processor where the host is itself a
     /// virtual machine: at a nap of 1 ms that was 2.4 % of it.)
     pub nap_longest: Nanoseconds,
@@ -28,6 +30,7 @@ impl Policy {
             spin: Nanoseconds(200_000),
             give_way: count < 4,
             steps_per_look: 16,
+            look_within: Nanoseconds(1_000_000),
             nap_longest: Nanoseconds(4_000_000),
             worth_sleeping: Nanoseconds(5_000),
         }
@@ -56,13 +59,15 @@ pub struct Pace {
     policy: Policy,
     last_work: Nanoseconds,
     steps: u32,
+    /// When the transport was looked at last; nothing before the first step after a sleep, which ends with a look.
+    last_look: Option<Nanoseconds>,
 }
 
 impl Pace {
     /// A loop that begins at `now`.
     pub const fn new(policy: Policy, now: Nanoseconds) -> Self {
         assert!(policy.steps_per_look > 0, "a loop that never looks at its transport hears nothing");
-        Self { policy, last_work: now, steps: 0 }
+        Self { policy, last_work: now, steps: 0, last_look: Some(now) }
     }
 
     /// Decides, after a turn at `now` that worked or did not.
@@ -74,13 +79,14 @@ impl Pace {
         let spinning = now < self.last_work.plus(self.policy.spin);
         if worked || spinning || due_in.is_some_and(|time| time < self.policy.worth_sleeping) {
             self.steps += 1;
-            if self.steps < self.policy.steps_per_look {
+            let last_look = *self.last_look.get_or_insert(now);
+            if self.steps < self.policy.steps_per_look && now < last_look.plus(self.policy.look_within) {
                 return Next::Step;
             }
-            self.steps = 0;
+            (self.steps, self.last_look) = (0, Some(now));
             return Next::Look;
         }
-        self.steps = 0;
+        (self.steps, self.last_look) = (0, None);
         if !polled {
             return Next::Sleep(due_in);
         }

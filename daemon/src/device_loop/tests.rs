@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use controller::Clock as _;
+
 use super::*;
 
 const MICROSECOND: u64 = 1_000;
@@ -43,11 +45,13 @@ struct FakeHost {
     end: u64,
 }
 
-impl Host for FakeHost {
+impl controller::Clock for FakeHost {
     fn now(&self) -> Nanoseconds {
         Nanoseconds(self.world.now.get())
     }
+}
 
+impl Host for FakeHost {
     fn wait(&mut self, _device: BorrowedFd<'_>, limit: Option<Nanoseconds>) -> io::Result<Woken> {
         let world = &self.world;
         increment(&world.waits);
@@ -102,7 +106,7 @@ impl Drive for FakeDrive {
         Ok(due.is_some())
     }
 
-    fn step(&mut self, now: Nanoseconds) -> Turn {
+    fn step(&mut self, now: Nanoseconds, _clock: &dyn controller::Clock) -> Turn {
         let world = &self.world;
         increment(&world.steps);
         let since = increment(&world.steps_since_look);
@@ -212,6 +216,17 @@ fn endless_work_does_not_shut_out_the_transport_or_the_order_to_stop() {
     assert_eq!(drive.world.steps_since_look_max.get(), 16);
     assert_eq!(drive.world.sleeps.get(), 0);
     assert_eq!(drive.world.gave_way.get(), 0, "a loop with work gives nothing away");
+}
+
+#[test]
+fn however_long_steps_are_the_transport_is_looked_at_within_two_milliseconds() {
+    let drive = play(8, 100 * MILLISECOND, |drive| {
+        drive.busy_until = u64::MAX;
+        drive.step_takes = 700 * MICROSECOND;
+    });
+    assert_eq!(drive.world.steps_since_look_max.get(), 2);
+    let (waits, steps) = (drive.world.waits.get(), drive.world.steps.get());
+    assert!(waits * 2 >= steps, "{waits} looks in {steps} steps");
 }
 
 #[test]

@@ -81,6 +81,16 @@ impl<S: Store> Ftl<S> {
         }
     }
 
+    /// Does so much for the checkpoint that is under way, or begun now, that it completes within so many calls, whatever has changed; with
+    /// another one begun in the meantime within three times as many.
+    pub(crate) fn hurry_checkpoint(&mut self, calls: u64) {
+        if self.checkpoint.begun.is_none() {
+            self.begin_checkpoint();
+        }
+        let share = self.checkpoint.map_pages / calls.max(1) + 1;
+        self.checkpoint_pages(PAGES_PER_STEP + crate::unit::index(share));
+    }
+
     /// Puts the next checkpoint an interval behind the last one.
     pub(crate) fn schedule_checkpoint(&mut self) {
         self.checkpoint.next_at = self.checkpoint.basis.horizon + self.checkpoint_interval();

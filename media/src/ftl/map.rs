@@ -139,6 +139,27 @@ impl Map {
         None
     }
 
+    /// The first unit at or after `from`, below `end`, that is mapped.
+    #[must_use]
+    pub fn next_mapped(&self, from: u32, end: u32) -> Option<u32> {
+        /// Entries that are looked at together.
+        const RUN: u32 = 16;
+        let mut unit = self.next_used(from, end)?;
+        while unit < end {
+            let behind = (unit / RUN + 1) * RUN;
+            let run = &self.bytes.as_chunks::<ENTRY>().0[unit as usize..behind.min(end) as usize];
+            if let Some(n) = run.iter().position(|entry| *entry != [0; ENTRY]) {
+                return Some(unit + narrow(n));
+            }
+            unit = behind;
+            // A page in which nothing is left is passed over.
+            if unit.is_multiple_of(narrow(ENTRIES_PER_PAGE)) {
+                unit = self.next_used(unit, end)?;
+            }
+        }
+        None
+    }
+
     /// How many pages the map has.
     #[must_use]
     pub fn pages(&self) -> usize {

@@ -20,11 +20,12 @@ impl<S: Store> Ftl<S> {
         let (mut unit, end) = (first.0, first.0 + units);
         assert!(end <= self.geometry.user_units, "the caller checked the range");
         let before = self.mapped;
-        while let Some(used) = self.map.next_used(unit, end) {
+        while let Some(used) = self.map.next_mapped(unit, end) {
             if let Some(old) = self.map.clear(LogicalUnit(used)) {
                 self.lines.invalidate(self.geometry.line_of(old), sequence);
                 self.mapped -= 1;
             }
+            // Most pages have nothing more, and then the rest of them need not be looked at.
             unit = used + 1;
         }
         // Where nothing was mapped there is nothing to make durable: what unmapped it has its own entry.
@@ -37,21 +38,36 @@ impl<S: Store> Ftl<S> {
         Ok(())
     }
 
+    /// The first unit from `first` on, and before `end`, that is mapped.
+    #[must_use]
+    pub fn first_mapped(&self, first: u32, end: u32) -> Option<u32> {
+        self.map.next_mapped(first, end)
+    }
+
     /// How many of a range's units are mapped. As slow as the range has map entries.
     #[must_use]
     pub fn mapped_units(&self, first: u32, units: u32) -> u64 {
         let (mut unit, end, mut count) = (first, first + units, 0);
-        while let Some(used) = self.map.next_used(unit, end) {
-            count += u64::from(self.map.get(LogicalUnit(used)).is_some());
+        while let Some(used) = self.map.next_mapped(unit, end) {
+            count += 1;
             unit = used + 1;
         }
         count
     }
 
+    /// The entries that replay needs, those that are not written yet, and one more.
+    fn journal_needed(&self) -> u64 {
+        self.journal_used() + self.deallocations.len() as u64 + 1
+    }
+
+    /// Half of the journal in advance a checkpoint begins that frees it, of which each deallocation does its share: all of a large map at
+    /// once would hold everybody up.
     fn make_journal_room(&mut self) -> Result<(), NoRoom> {
-        while !self.read_only
-            && self.journal_used() + self.deallocations.len() as u64 + 1 >= self.layout.journal_entries
-        {
+        let entries = self.layout.journal_entries;
+        if !self.read_only && self.journal_needed() > entries / 2 {
+            self.hurry_checkpoint(entries / 4);
+        }
+        while !self.read_only && self.journal_needed() >= entries {
             self.checkpoint_now();
         }
         if self.read_only { Err(NoRoom) } else { Ok(()) }

@@ -1,7 +1,7 @@
 //! The solid-state drive: volumes over one translation layer, and the answers to requests. Owns which volume lies where, the write
 //! cache's switch, and outcomes that are not due yet. Knows nothing of NVMe or virtio.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 pub mod config;
 mod cut;
@@ -78,9 +78,16 @@ struct Volume {
 }
 
 struct Waiting {
-    ticket: u64,
     ready: Nanoseconds,
     token: Token,
+}
+
+/// Where a request waits.
+enum Place {
+    /// In `pending`, under its time and its number.
+    Due(Nanoseconds, u64),
+    /// In `waiting`, under its ticket and its number.
+    Ticket(u64, u64),
 }
 
 /// A drive over a store.
@@ -91,7 +98,10 @@ pub struct Ssd<S: Store> {
     cache_enabled: bool,
     read_faults: ReadFaults,
     pending: BTreeMap<(Nanoseconds, u64), (Token, Outcome)>,
-    waiting: VecDeque<Waiting>,
+    /// By ticket and number.
+    waiting: BTreeMap<(u64, u64), Waiting>,
+    /// Where those of both are.
+    places: BTreeMap<Token, Place>,
     ordinal: u64,
     staged_since: Option<Nanoseconds>,
     /// When a promise is kept that was answered before: a misbehaving drive.
@@ -182,7 +192,8 @@ impl<S: Store> Ssd<S> {
             volumes: Vec::new(),
             read_faults: ReadFaults::default(),
             pending: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            places: BTreeMap::new(),
             ordinal: 0,
             staged_since: None,
             late_commit: None,
@@ -395,6 +406,17 @@ impl<S: Store> Media for Ssd<S> {
         blocks.min(volume.shape.capacity_blocks)
     }
 
+    fn next_allocated(&self, volume: VolumeId, range: LbaRange) -> Option<Lba> {
+        let volume = self.volumes.get(volume.0 as usize)?;
+        let per_unit = u64::from(volume.shape.preferred_blocks);
+        let unit =
+            |block: u64| volume.entry.first_unit + narrow(index(block.min(volume.shape.capacity_blocks) / per_unit));
+        let end = range.start.0.saturating_add(range.blocks).saturating_add(per_unit - 1);
+        let found =
+            self.ftl.first_mapped(unit(range.start.0), unit(end).min(volume.entry.first_unit + volume.entry.units))?;
+        Some(Lba((u64::from(found - volume.entry.first_unit) * per_unit).max(range.start.0)))
+    }
+
     fn write_cache(&self) -> Option<bool> {
         self.config.cache.present.then_some(self.cache_enabled)
     }
@@ -480,15 +502,17 @@ impl<S: Store> Media for Ssd<S> {
                 return;
             }
             let (token, ended) = entry.remove();
+            self.places.remove(&token);
             outcome(token, ended);
         }
     }
 
     fn cancel(&mut self, token: Token) -> bool {
-        let before = self.pending.len() + self.waiting.len();
-        self.pending.retain(|_, (pending, _)| *pending != token);
-        self.waiting.retain(|waiting| waiting.token != token);
-        self.pending.len() + self.waiting.len() < before
+        match self.places.remove(&token) {
+            Some(Place::Due(time, ordinal)) => self.pending.remove(&(time, ordinal)).is_some(),
+            Some(Place::Ticket(ticket, ordinal)) => self.waiting.remove(&(ticket, ordinal)).is_some(),
+            None => false,
+        }
     }
 
     fn power(&mut self) -> Option<&mut dyn Power> {

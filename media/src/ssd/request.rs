@@ -2,7 +2,7 @@
 //! outcome is due. Does not know how outcomes are delivered.
 
 use super::saved::Saved;
-use super::{Ssd, Waiting};
+use super::{Place, Ssd, Waiting};
 use crate::fault::ReadVerdict;
 use crate::ftl::write::Span;
 use crate::power::Step;
@@ -465,6 +465,7 @@ impl<S: Store> Ssd<S> {
     fn pend(&mut self, time: Nanoseconds, token: Token, outcome: Outcome) -> Submitted {
         self.ordinal += 1;
         self.pending.insert((time, self.ordinal), (token, outcome));
+        self.places.insert(token, Place::Due(time, self.ordinal));
         Submitted::Pending
     }
 
@@ -483,7 +484,9 @@ impl<S: Store> Ssd<S> {
             Ok(done) if done >= ticket && ready <= self.now => Submitted::Done(Ok(())),
             Ok(done) if done >= ticket => self.pend(ready, token, Ok(())),
             Ok(_) => {
-                self.waiting.push_back(Waiting { ticket, ready, token });
+                self.ordinal += 1;
+                self.waiting.insert((ticket, self.ordinal), Waiting { ready, token });
+                self.places.insert(token, Place::Ticket(ticket, self.ordinal));
                 Submitted::Pending
             }
             Err(error) => {
@@ -503,7 +506,8 @@ impl<S: Store> Ssd<S> {
             Err(error) => (u64::MAX, Some(of_store(&error))),
         };
         self.stuck = failed.or(self.stuck);
-        while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.ticket <= done) {
+        while let Some(first) = self.waiting.first_entry().filter(|first| first.key().0 <= done) {
+            let waiting = first.remove();
             self.pend(waiting.ready, waiting.token, failed.map_or(Ok(()), Err));
         }
     }
@@ -522,7 +526,7 @@ impl<S: Store> Ssd<S> {
     /// Without power nothing pending ends well.
     pub(super) fn fail_all_pending(&mut self) {
         let tokens: Vec<_> = self.pending.values().map(|(token, _)| *token).collect();
-        let waiting = self.waiting.drain(..).map(|waiting| waiting.token);
+        let waiting = std::mem::take(&mut self.waiting).into_values().map(|waiting| waiting.token);
         let all: Vec<_> = tokens.into_iter().chain(waiting).collect();
         self.pending.clear();
         for token in all {

@@ -93,6 +93,14 @@ impl Media for RamMedia {
         self.volume(volume).map_or(0, |volume| volume.allocated_blocks)
     }
 
+    fn next_allocated(&self, volume: VolumeId, range: LbaRange) -> Option<Lba> {
+        let volume = self.volume(volume).filter(|_| range.blocks > 0)?;
+        let per_chunk = volume.blocks_per_chunk();
+        let last = (range.start.0.saturating_add(range.blocks) - 1) / per_chunk;
+        let (chunk, _) = volume.chunks.range(range.start.0 / per_chunk..=last).next()?;
+        Some(Lba((chunk * per_chunk).max(range.start.0)))
+    }
+
     fn health(&self) -> Health {
         self.health
     }

@@ -2,8 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{COMMANDS, Device, Execute, Refusal};
+use super::{COMMANDS, Refusal, Tell, json};
 
 /// The names of all commands.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -17,11 +18,12 @@ pub struct Name {
     name: &'static str,
 }
 
-impl Execute for QueryCommands {
+impl Tell for QueryCommands {
     const NAME: &'static str = "query-commands";
     type Answer = Vec<Name>;
 
-    fn execute(self, _device: &mut Device<'_>) -> Result<Vec<Name>, Refusal> {
-        Ok(COMMANDS.iter().map(|row| Name { name: row.name }).collect())
+    fn tell(self) -> Result<Value, Refusal> {
+        let names: Vec<Name> = COMMANDS.iter().map(|row| Name { name: row.name }).collect();
+        Ok(json(&names))
     }
 }

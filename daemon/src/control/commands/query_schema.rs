@@ -1,9 +1,12 @@
 //! `query-schema`: what is described is what the code reads and writes, because it comes from the same types.
 
+use std::sync::LazyLock;
+
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{COMMANDS, Device, Execute, Refusal, no_such_command, written_schema};
+use super::{COMMANDS, Refusal, Tell, json, no_such_command, written_schema};
 use crate::control::Event;
 
 /// What every command takes and gives, and every event, as JSON Schema.
@@ -33,20 +36,42 @@ pub struct CommandDescription {
     returns: Schema,
 }
 
-impl Execute for QuerySchema {
+/// All of it, which is the same each time.
+static WHOLE: LazyLock<Value> = LazyLock::new(|| describe(|_| true));
+
+fn describe(wanted: impl Fn(&str) -> bool) -> Value {
+    let described = COMMANDS.iter().filter(|row| wanted(row.name)).map(|row| CommandDescription {
+        name: row.name,
+        arguments: (row.arguments)(),
+        returns: (row.answer)(),
+    });
+    json(&Description { commands: described.collect(), events: written_schema::<Event>() })
+}
+
+impl Tell for QuerySchema {
     const NAME: &'static str = "query-schema";
     type Answer = Description;
 
-    fn execute(self, _device: &mut Device<'_>) -> Result<Description, Refusal> {
-        let wanted = |name: &str| self.command.as_deref().is_none_or(|command| command == name);
-        let commands: Vec<CommandDescription> = COMMANDS
-            .iter()
-            .filter(|row| wanted(row.name))
-            .map(|row| CommandDescription { name: row.name, arguments: (row.arguments)(), returns: (row.answer)() })
-            .collect();
+    fn tell(self) -> Result<Value, Refusal> {
         match self.command {
-            Some(name) if commands.is_empty() => Err(Refusal::new(no_such_command(&name))),
-            _ => Ok(Description { commands, events: written_schema::<Event>() }),
+            None => Ok(WHOLE.clone()),
+            Some(name) if COMMANDS.iter().any(|row| row.name == name) => Ok(describe(|command| command == name)),
+            Some(name) => Err(Refusal::new(no_such_command(&name))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Map;
+
+    use crate::control::commands::{Prepared, prepare};
+
+    #[test]
+    fn what_asks_for_nothing_that_the_device_knows_is_answered_without_it() {
+        for name in ["query-schema", "query-commands", "query-version"] {
+            assert!(matches!(prepare(name, Map::new()), Ok(Prepared::Told(Ok(_)))), "{name}");
+        }
+        assert!(matches!(prepare("query-status", Map::new()), Ok(Prepared::Deed(_))));
     }
 }

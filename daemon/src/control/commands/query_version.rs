@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Device, Execute, Refusal};
+use super::{Refusal, Tell};
 use crate::control::message;
 
 /// The version of this program, in the form that clients of QMP expect.
@@ -12,11 +12,11 @@ use crate::control::message;
 #[serde(deny_unknown_fields)]
 pub struct QueryVersion {}
 
-impl Execute for QueryVersion {
+impl Tell for QueryVersion {
     const NAME: &'static str = "query-version";
     type Answer = Value;
 
-    fn execute(self, _device: &mut Device<'_>) -> Result<Value, Refusal> {
+    fn tell(self) -> Result<Value, Refusal> {
         Ok(message::version())
     }
 }
