@@ -12,6 +12,7 @@ use crate::options::{Bytes, Given};
 const AFTER: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --namespace size=1GiB,lba=4096";
 const AFTER_SERVE: &str = "Example:\n  brownout serve --socket disk.sock --namespace size=1GiB,lba=4KiB";
 const AFTER_MEDIA: &str = "Example:\n  brownout media check disk.img";
+const AFTER_SCRUB: &str = "Example:\n  brownout media scrub disk.img";
 const AFTER_CREATE: &str = "Example:\n  brownout media create disk.img --media iu=16KiB --namespace size=64GiB";
 const AFTER_DUMP: &str = "Example:\n  brownout media dump disk.img --lines";
 const AFTER_QEMU: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --append quiet -- -smp 2";
@@ -225,9 +226,12 @@ pub enum MediaVerb {
     /// Say what a media file is, without recovering it
     #[command(after_help = "Example:\n  brownout media info disk.img")]
     Info(MediaFile),
-    /// Recover in memory and read everything; the file stays as it is. Exit code 1 if it is damaged
+    /// Recover in memory, check lines, map and ledger, then scrub; the file stays as it is. Exit code 1 if it is damaged
     #[command(after_help = AFTER_MEDIA)]
     Check(MediaFile),
+    /// Read everything, as the patrol of a running drive does, and name what is lost by namespace and block. Exit code 1 if anything is
+    #[command(after_help = AFTER_SCRUB)]
+    Scrub(MediaFile),
     /// List what is inside, recovered in memory
     #[command(after_help = AFTER_DUMP)]
     Dump(MediaDump),

@@ -27,6 +27,7 @@ pub fn media(verb: MediaVerb) -> Result<(), Failure> {
         MediaVerb::Create(arguments) => make(arguments),
         MediaVerb::Info(arguments) => say(&describe(&read(&arguments.file)?)),
         MediaVerb::Check(arguments) => check(&arguments.file),
+        MediaVerb::Scrub(arguments) => scrub(&arguments.file),
         MediaVerb::Dump(arguments) => dump(arguments),
     }
 }
@@ -122,32 +123,61 @@ fn check(file: &Path) -> Result<(), Failure> {
         drive.ftl().assert_invariants();
         Ok(())
     })?;
+    let findings = read_everything(&mut drive)?;
+    let text = structure(&drive) + &losses(&drive, &findings, NAMED);
+    conclude(file, &findings, text)
+}
+
+fn scrub(file: &Path) -> Result<(), Failure> {
+    let mut drive = recover(file)?;
+    let findings = read_everything(&mut drive)?;
+    let text = losses(&drive, &findings, usize::MAX);
+    conclude(file, &findings, text)
+}
+
+fn read_everything<S: Store>(drive: &mut Ssd<S>) -> anyhow::Result<Findings> {
     let mut progress = Progress::new("reading");
-    let findings = guarded(|| Ok(drive.examine(&mut |done, all| progress.at(done, all))?))?;
-    say(&verdict(&drive, &findings))?;
+    guarded(|| Ok(drive.examine(&mut |done, all| progress.at(done, all))?))
+}
+
+fn conclude(file: &Path, findings: &Findings, text: String) -> Result<(), Failure> {
+    say(&(text + if findings.sound() { "sound\n" } else { "damaged\n" }))?;
     if !findings.sound() {
         return Err(anyhow!("{} is damaged", file.display()).into());
     }
     Ok(())
 }
 
-/// What a check found, in lines.
-fn verdict<S: Store>(drive: &Ssd<S>, findings: &Findings) -> String {
+/// The damaged units, in lines, by what of them a host sees.
+fn losses<S: Store>(drive: &Ssd<S>, findings: &Findings, named: usize) -> String {
+    let mut text = format!("units: {} mapped, {} damaged\n", findings.mapped, findings.damaged.len());
+    for &(unit, line, slot) in findings.damaged.iter().take(named) {
+        let place = format!("unit {} at line {line} slot {slot}", unit.0);
+        let _ = match drive.blocks_of(unit) {
+            Some((volume, range)) if range.blocks > 0 => {
+                let (first, last) = (range.start.0, range.start.0 + range.blocks - 1);
+                writeln!(text, "damaged: namespace {} blocks {first} to {last} ({place})", volume.0 + 1)
+            }
+            _ => writeln!(text, "damaged: {place}, of no namespace"),
+        };
+    }
+    if findings.damaged.len() > named {
+        let _ = writeln!(text, "and {} more: media scrub names all", findings.damaged.len() - named);
+    }
+    text
+}
+
+/// What recovery found, the ledger and the lines, in lines.
+fn structure<S: Store>(drive: &Ssd<S>) -> String {
     let status = drive.status();
     let (ledger, found) = (&status.ledger, &status.recovery);
     let mut text = format!(
-        "last end: {}; replayed {}, given up {}, torn {}\nunits: {} mapped, {} with their record, {} damaged\n",
+        "last end: {}; replayed {}, given up {}, torn {}\n",
         if found.clean { "clean" } else { "unclean" },
         found.replayed,
         found.given_up,
         found.torn,
-        findings.mapped,
-        findings.recorded,
-        findings.damaged.len(),
     );
-    for (unit, line, slot) in findings.damaged.iter().take(NAMED) {
-        let _ = writeln!(text, "damaged: unit {} at line {line} slot {slot}", unit.0);
-    }
     let _ = writeln!(
         text,
         "ledger: {} programmed = {} host + {} fill + {} collected + {} wear + {} padding + {} metadata: {}",
@@ -167,8 +197,7 @@ fn verdict<S: Store>(drive: &Ssd<S>, findings: &Findings) -> String {
         "lines: {lines}, {free} free; erases {} to {}; bad blocks: {}",
         erases.least, erases.most, status.bad_blocks
     );
-    let verdict = if findings.sound() { "sound" } else { "damaged" };
-    text + verdict + "\n"
+    text
 }
 
 fn dump(arguments: MediaDump) -> Result<(), Failure> {

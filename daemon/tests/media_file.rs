@@ -4,6 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use media::ssd::{Ssd, SsdConfig, VolumeConfig};
+use media::store::{FileOptions, FileStore, inspect};
+use media::volume::{Fault, Media as _, Request, Source, Token, VolumeId};
+use media::{Lba, LbaRange, Nanoseconds};
+
 const BROWNOUT: &str = env!("CARGO_BIN_EXE_brownout");
 
 fn media(arguments: &[&str]) -> Output {
@@ -107,4 +112,64 @@ fn a_new_file_is_its_owners_alone() {
         let permissions = fs::metadata(&disk).expect("the file").permissions();
         assert_eq!(permissions.mode() & 0o777, mode, "umask {umask}");
     }
+}
+
+/// Data that is found again in the file.
+struct Marked;
+
+const MARK: &[u8; 16] = b"lost and found: ";
+
+impl Source for Marked {
+    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        for (n, block) in (offset as u64 / 4096..).zip(into.chunks_mut(4096)) {
+            block.fill(7);
+            block[..16].copy_from_slice(MARK);
+            block[16..24].copy_from_slice(&n.to_le_bytes());
+        }
+        Ok(())
+    }
+}
+
+/// Writes the first blocks of a file's namespace, each with its number in it.
+fn write_blocks(path: &str, blocks: u64) {
+    let there = inspect(Path::new(path)).expect("a media file");
+    let volume = there.root.volumes[0];
+    let volumes = vec![VolumeConfig::new(volume.block_bytes, volume.metadata_bytes, volume.capacity_blocks)];
+    let config = SsdConfig { geometry: there.geometry, volumes, ..SsdConfig::default() };
+    let geometry = config.checked().expect("its own geometry");
+    let store = FileStore::open_file(Path::new(path), &geometry, FileOptions::default()).expect("opened");
+    let mut drive = Ssd::open(config, store).expect("recovered");
+    let range = LbaRange::new(Lba(0), blocks);
+    drive.submit(Nanoseconds(0), Token(0), VolumeId(0), Request::Write { range, from: &mut Marked, force: false });
+    let ticket = drive.shutdown();
+    while !drive.synced(ticket).expect("the disk works") {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn scrub_and_check_name_the_blocks_that_are_not_what_was_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = path(folder.path());
+    succeeds(&["create", &disk, "--media", "iu=8KiB", "--namespace", "size=16MiB,lba=4KiB"]);
+    write_blocks(&disk, 64);
+    let sound = succeeds(&["scrub", &disk]);
+    assert_eq!(sound, "units: 32 mapped, 0 damaged\nsound\n");
+    let mut bytes = fs::read(&disk).expect("the file");
+    for block in [10_u64, 41] {
+        let mark = [MARK.as_slice(), &block.to_le_bytes()].concat();
+        let at = bytes.windows(mark.len()).position(|window| window == mark).expect("it was written");
+        bytes[at + 1000] ^= 0x10;
+    }
+    fs::write(&disk, &bytes).expect("written");
+    for verb in ["scrub", "check"] {
+        let output = media(&[verb, &disk]);
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for blocks in ["10 to 11", "40 to 41"] {
+            assert!(said.contains(&format!("damaged: namespace 1 blocks {blocks} (unit ")), "{verb}: {said}");
+        }
+        assert!(said.contains("units: 32 mapped, 2 damaged\n") && said.ends_with("damaged\n"), "{verb}: {said}");
+    }
+    assert!(fs::read(&disk).expect("the file") == bytes, "looking changes nothing");
 }

@@ -15,7 +15,7 @@ use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::ImageStore;
 use media::testing::OpenDisk;
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source};
-use media::{Lba, LbaRange, Nanoseconds};
+use media::{Lba, LbaRange, Nanoseconds, WarningKind};
 use settled::submit_to;
 
 type Drive = Ssd<ImageStore<OpenDisk>>;
@@ -208,6 +208,8 @@ fn a_flipped_bit_is_an_unrecovered_read_of_its_unit_alone_until_it_is_overwritte
         assert_eq!(drive.health().media_errors, 2, "two commands failed");
         let told: Vec<_> = drive.ftl().damaged_units().map(|(damaged, _)| damaged.0).collect();
         assert_eq!((told, drive.health().damage_found), (vec![unit], 1));
+        assert_eq!(warned(&mut drive), Some((true, 1)), "found once, told once");
+        assert!(drive.health().degraded);
         // A longer read fails with the first such block, and a copy of it is no copy.
         let mut all = Bytes(vec![0; 6 * BLOCK]);
         let range = LbaRange::new(Lba(first.saturating_sub(1)), 6.min(BLOCKS - first));
@@ -316,6 +318,7 @@ fn the_patrol_finds_what_nobody_reads() {
     assert!(end > Nanoseconds(period.0 / 2), "a pass took {end:?}");
     assert_eq!(drive.ftl().integrity.found, [0, 0, 0, 3]);
     assert_eq!(drive.health().media_errors, 3);
+    assert_eq!(warned(&mut drive), Some((true, 3)));
     let lost: Vec<u64> = units.iter().flat_map(|unit| [u64::from(*unit) * 2, u64::from(*unit) * 2 + 1]).collect();
     assert_eq!(host.lost(&mut drive), lost);
     // The map: its page in the store is damaged, and the drive is none the worse for it, now and after a restart.
@@ -325,11 +328,46 @@ fn the_patrol_finds_what_nobody_reads() {
     let end = pass(&mut drive, end);
     pass(&mut drive, end);
     assert_eq!(drive.ftl().integrity.map_pages, 2, "once in each pass until it is written again");
+    assert_eq!(warned(&mut drive), Some((true, 5)), "a pass that met damage does not end the warning");
     host.use_it(&mut drive, 700);
     assert_eq!(submit_to(&mut drive, 0, Request::Quiesce), Ok(()));
     let mut drive = reopened(drive, &disk, 0);
     let left = host.lost(&mut drive);
     assert!(left.iter().all(|lba| lost.contains(lba)), "{left:?} of {lost:?}");
+}
+
+/// What the drive says of damage: whether it stands, and how much it is.
+fn warned(drive: &mut Drive) -> Option<(bool, u64)> {
+    drive.poll(Nanoseconds(0), &mut |_, _| panic!("nothing is owed"));
+    let told = drive.warnings().all().iter().find(|warning| warning.kind == WarningKind::MediaDamaged);
+    told.map(|warning| (warning.stands(), warning.count))
+}
+
+/// Damage that was overwritten is over once the patrol has read everything and met none.
+#[test]
+fn the_warning_of_damage_is_over_after_a_pass_that_meets_none() {
+    let (drive, disk, mut host, geometry) = used(0, 5);
+    drop(drive);
+    let disk = OpenDisk::holding(disk.bytes().clone());
+    let config = SsdConfig { patrol: Some(Nanoseconds(1_000_000_000)), ..config(0) };
+    let mut drive = Ssd::open(config, ImageStore::open(&geometry, disk.clone()).unwrap()).unwrap();
+    let unit = on_disk(&drive, &host);
+    disk.bytes()[places(&drive, &geometry, unit).0] ^= 1;
+    let mut now = Nanoseconds(1);
+    let mut passes = |drive: &mut Drive, count: u64| {
+        let wanted = drive.patrol().unwrap().0.passes + count;
+        while drive.patrol().unwrap().0.passes < wanted {
+            drive.poll(now, &mut |_, _| panic!("nobody asked for anything"));
+            now = now.max(drive.next_event().expect("the patrol goes on"));
+        }
+    };
+    passes(&mut drive, 3);
+    assert_eq!(warned(&mut drive), Some((true, 1)), "it lies there still, and counts once");
+    assert_eq!(host.write(&mut drive, u64::from(unit) * PER_UNIT, PER_UNIT), Ok(()));
+    passes(&mut drive, 2);
+    assert_eq!(warned(&mut drive), Some((false, 1)));
+    assert!(!drive.health().degraded);
+    assert_eq!(host.lost(&mut drive), [0; 0]);
 }
 
 fn layout(geometry: &Geometry) -> Layout {
@@ -340,4 +378,94 @@ fn inspect_root(disk: &OpenDisk, geometry: &Geometry) -> Root {
     let at = |generation| 4096 + usize::try_from(layout(geometry).root_at(generation)).unwrap();
     let roots = [0, 1].map(|generation| Root::decode(&disk.bytes()[at(generation)..]));
     roots.into_iter().flatten().max_by_key(|root| root.generation).expect("a root")
+}
+
+/// How many files were damaged, and what came of it.
+#[derive(Debug, Default)]
+struct Tally {
+    refused: u64,
+    lost: u64,
+    harmless: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    Flip,
+    Truncate,
+    Overwrite,
+}
+
+impl Harm {
+    fn come(self, bytes: &mut Vec<u8>, random: &mut Random) {
+        let length = bytes.len() as u64;
+        let from = usize::try_from(random.below(length)).unwrap();
+        match self {
+            Self::Flip => bytes[from] ^= 1 << random.below(8),
+            Self::Truncate => bytes.truncate(from),
+            Self::Overwrite => {
+                let end = bytes.len().min(from + 1 + usize::try_from(random.below(64 << 10)).unwrap());
+                let zeroes = random.below(2) == 0;
+                bytes[from..end].fill_with(|| if zeroes { 0 } else { random.draw().to_le_bytes()[0] });
+            }
+        }
+    }
+}
+
+/// What came to rest in order is damaged and then opened, or opened and then damaged while it is in use. Every block that can be read is
+/// what was written, and whatever cannot be is told of.
+fn harmed(rest: &[u8], host: &Host, (harm, running): (Harm, bool), seed: u64, tally: &mut Tally) {
+    let (mut random, mut host) = (Random::new(seed), host.clone());
+    host.random = Random::new(!seed);
+    let disk = OpenDisk::holding(rest.to_vec());
+    if !running {
+        harm.come(&mut disk.bytes(), &mut random);
+    }
+    let config = config(host.metadata);
+    let geometry = config.checked().unwrap();
+    let Ok(mut drive) = ImageStore::open(&geometry, disk.clone()).and_then(|store| Ssd::open(config, store)) else {
+        assert!(!running, "nobody has touched it");
+        tally.refused += 1;
+        return;
+    };
+    if running {
+        host.use_it(&mut drive, 20);
+        harm.come(&mut disk.bytes(), &mut random);
+        host.use_it(&mut drive, 20);
+    }
+    let lost = host.lost(&mut drive).len() as u64;
+    let told = warned(&mut drive).filter(|(stands, _)| *stands).map_or(0, |(_, count)| count);
+    assert!(told * PER_UNIT >= lost, "{lost} blocks are lost, and {told} units were told of");
+    assert_eq!(told, drive.health().damage_found);
+    *(if lost == 0 { &mut tally.harmless } else { &mut tally.lost }) += 1;
+}
+
+fn harm_many(cases: [(Harm, u64); 3]) {
+    for metadata in [0, 8] {
+        let (mut drive, disk, host, _) = used(metadata, 6);
+        drive.shutdown();
+        let rest = disk.bytes().clone();
+        for (running, (harm, count)) in [false, true].into_iter().flat_map(|running| cases.map(|case| (running, case))) {
+            let mut tally = Tally::default();
+            for seed in (0..count).filter(|seed| (seed % 2 == 0) == (metadata == 0)) {
+                let how = (harm, running);
+                let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    harmed(&rest, &host, how, seed, &mut tally);
+                }));
+                assert!(ended.is_ok(), "{harm:?}, running {running}, metadata {metadata}, seed {seed}");
+            }
+            println!("{harm:?}, running {running}, metadata {metadata}: {tally:?}, 0 wrong blocks");
+            assert!(tally.lost + tally.refused > 0, "none of them met anything");
+        }
+    }
+}
+
+#[test]
+fn no_block_is_wrong_in_a_file_that_was_damaged_anywhere() {
+    harm_many([(Harm::Flip, 300), (Harm::Truncate, 30), (Harm::Overwrite, 30)]);
+}
+
+#[test]
+#[ignore = "minutes"]
+fn no_block_is_wrong_in_many_files_that_were_damaged_anywhere() {
+    harm_many([(Harm::Flip, 10_000), (Harm::Truncate, 1_000), (Harm::Overwrite, 1_000)]);
 }

@@ -66,7 +66,8 @@ impl Watcher {
                 tell(after);
             }
         }
-        self.stale |= worked;
+        // What the patrol finds is nobody's work.
+        self.stale |= worked || controller.media_warnings().changes() != self.changes;
         if self.stale && now >= self.media_due {
             self.stale = false;
             self.media_due = now.plus(MEDIA_INTERVAL);

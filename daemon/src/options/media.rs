@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use media::Nanoseconds;
 use media::geometry::{ConfigError, Geometry, GeometryConfig};
 use media::nand::timing::NandTimes;
 use media::ssd::{CacheConfig, SsdConfig, VolumeConfig};
@@ -11,7 +12,7 @@ use media::store::{Inspection, inspect};
 use serde::Serialize;
 
 use super::error::OptionError;
-use super::media_words::{Age, Collection, HostCache, MediaOptions, Misbehaving, Part, Share, Store};
+use super::media_words::{Age, Collection, HostCache, MediaOptions, Misbehaving, Part, Patrol, Share, Store};
 use super::size::Bytes;
 use super::words::Word;
 
@@ -43,6 +44,7 @@ pub struct MediaSettings {
     /// What its file keeps to be told from others.
     pub identity: [u8; 16],
     timing: Part,
+    patrol: Patrol,
     exists: bool,
 }
 
@@ -104,12 +106,14 @@ impl MediaWords {
             None => self.new_geometry(&volumes)?,
         };
         let timing = self.options.timing.unwrap_or_default();
+        let patrol = self.options.patrol.unwrap_or_default();
         let mut ssd = SsdConfig {
             power_atomic_bytes: u32::try_from(power_atomic_bytes(&geometry, atomic_bytes)).unwrap_or(u32::MAX),
             geometry,
             volumes,
             cache: self.cache()?,
             times: timing.times(),
+            patrol: patrol.0.map(|seconds| Nanoseconds(u64::from(seconds) * 1_000_000_000)),
             misbehaviour: self.options.misbehave.map(|given| given.0).unwrap_or_default(),
             ..SsdConfig::default()
         };
@@ -121,6 +125,7 @@ impl MediaWords {
             cache: self.options.cache.unwrap_or_default(),
             identity: [0; 16],
             timing,
+            patrol,
             exists: file.is_some(),
         })
     }
@@ -308,6 +313,7 @@ impl MediaSettings {
             pages: geometry.pages_per_block,
             page_size: bytes(geometry.page_bytes),
             bad_blocks: geometry.factory_bad_blocks,
+            patrol: self.patrol,
             misbehave: Some(Misbehaving(self.ssd.misbehaviour)).filter(|of| !of.0.names().is_empty()),
         }
     }
@@ -371,6 +377,7 @@ pub struct PrintedMedia {
     pages: u32,
     page_size: Bytes,
     bad_blocks: u32,
+    patrol: Patrol,
     #[serde(skip_serializing_if = "Option::is_none")]
     misbehave: Option<Misbehaving>,
 }

@@ -48,8 +48,50 @@ pub struct MediaOptions {
     pub page_size: Option<Bytes>,
     /// Blocks that are bad at birth.
     pub bad_blocks: Option<u32>,
+    /// How long a pass of the patrol takes.
+    pub patrol: Option<Patrol>,
     /// Promises that the drive breaks.
     pub misbehave: Option<Misbehaving>,
+}
+
+/// How long the background reading of everything in a file takes, in seconds; `off` for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Patrol(pub Option<u32>);
+
+impl Default for Patrol {
+    /// A week.
+    fn default() -> Self {
+        Self(Some(7 * 86_400))
+    }
+}
+
+/// Units of time, the largest first.
+const PERIODS: [(&str, u32); 4] = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
+
+impl TryFrom<String> for Patrol {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const REMEDY: &str = "give off, or a period of 1s to 365d such as 7d, 12h, 30min or 90s";
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let with_unit = PERIODS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
+        let (digits, seconds) = with_unit.ok_or(REMEDY)?;
+        let whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let count: u32 = digits.parse().ok().filter(|_| whole).ok_or(REMEDY)?;
+        let period = count.checked_mul(*seconds).filter(|period| (1..=365 * 86_400).contains(period));
+        period.map(|period| Self(Some(period))).ok_or(REMEDY)
+    }
+}
+
+impl From<Patrol> for String {
+    fn from(patrol: Patrol) -> Self {
+        let Some(period) = patrol.0 else { return "off".to_owned() };
+        let (unit, seconds) = PERIODS.into_iter().find(|(_, seconds)| period % seconds == 0).unwrap_or(("s", 1));
+        format!("{}{unit}", period / seconds)
+    }
 }
 
 /// The promises that a drive breaks, for testing what stands above it: their names, joined by `+`.
@@ -295,6 +337,18 @@ mod tests {
         assert_eq!(Age::try_from("none".to_owned()).map(String::from), Ok("none".to_owned()));
         for text in ["", "s", "100", "0s", "-1s", "1.5s", "1441min", "99999999999999999999s", "1h", "never"] {
             assert!(Age::try_from(text.to_owned()).is_err_and(|remedy| remedy.contains("or none")), "{text}");
+        }
+    }
+
+    #[test]
+    fn patrols_are_off_or_a_period_and_read_back_as_themselves() {
+        for (text, period) in [("off", None), ("7d", Some(604_800)), ("90min", Some(5400)), ("1s", Some(1))] {
+            assert_eq!(Patrol::try_from(text.to_owned()), Ok(Patrol(period)));
+            assert_eq!(String::from(Patrol(period)), text);
+        }
+        assert_eq!(String::from(Patrol::default()), "7d");
+        for text in ["", "d", "7", "0s", "366d", "-1h", "+1h", "1.5h", "7 d", "30m", "99999999999d", "7w", "é"] {
+            assert!(Patrol::try_from(text.to_owned()).is_err(), "{text}");
         }
     }
 

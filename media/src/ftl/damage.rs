@@ -44,6 +44,12 @@ impl Integrity {
         self.found.iter().sum()
     }
 
+    /// Everything found: damaged units, and pages of the map as often as they were met.
+    #[must_use]
+    pub fn all(&self) -> u64 {
+        self.total() + self.map_pages
+    }
+
     /// Notes a find; `true` where it is a new one.
     fn note(&mut self, unit: LogicalUnit, place: PhysicalUnit, finder: Finder) -> bool {
         if self.places.get(&unit.0) == Some(&place) {

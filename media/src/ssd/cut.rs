@@ -262,6 +262,7 @@ impl<S: Store> Ssd<S> {
         }
         restored.now = Nanoseconds(self.now.0);
         (restored.warnings, restored.troubles) = (std::mem::take(&mut self.warnings), self.troubles);
+        restored.damage_told = self.damage_told;
         *self = restored;
         Ok(self.recovery)
     }

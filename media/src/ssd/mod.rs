@@ -115,6 +115,8 @@ pub struct Ssd<S: Store> {
     warnings: Warnings,
     /// and how much of the store's present trouble is in it.
     troubles: u64,
+    /// What was found damaged is in it, up to this count.
+    damage_told: u64,
     /// Power went, and what the store holds is not what was written.
     beyond_recovery: Option<StoreError>,
     patrol: Patrol,
@@ -202,6 +204,7 @@ impl<S: Store> Ssd<S> {
             stuck: None,
             warnings: Warnings::default(),
             troubles: 0,
+            damage_told: 0,
             beyond_recovery: None,
             patrol: Patrol::default(),
             at_rest: false,
@@ -446,7 +449,7 @@ impl<S: Store> Media for Ssd<S> {
             reads: counters.host_reads,
             writes: counters.host_writes,
             media_errors: counters.media_errors,
-            damage_found: self.ftl.integrity.total() + self.ftl.integrity.map_pages,
+            damage_found: self.ftl.integrity.all(),
             percentage_used,
             available_spare_percent: u8::try_from(available_spare_percent).unwrap_or(100),
             programmed_bytes: ledger.programs,
@@ -494,6 +497,7 @@ impl<S: Store> Media for Ssd<S> {
         self.collect_synced();
         self.heed_store();
         self.go_on_patrol();
+        self.heed_damage();
         if self.ftl.nand.power.lost() && !(self.pending.is_empty() && self.waiting.is_empty()) {
             self.fail_all_pending();
         }

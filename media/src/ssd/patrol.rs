@@ -5,6 +5,7 @@ use super::Ssd;
 use crate::store::{Store, StoreError};
 use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds};
 use crate::volume::VolumeId;
+use crate::warning::WarningKind;
 
 /// Units read at a time: about a millisecond where each has to come from an SSD.
 const UNITS_PER_STEP: u32 = 16;
@@ -21,6 +22,8 @@ pub struct Patrol {
     due: Option<Nanoseconds>,
     /// The root that counted at the last step: what it names is on the disk by now.
     generation: u64,
+    /// What had been found when this pass began.
+    found_before: u64,
     /// Passes that were finished.
     pub passes: u64,
 }
@@ -81,10 +84,39 @@ impl<S: Store> Ssd<S> {
         }
         self.patrol.next = end;
         if end == units + self.ftl.map_pages() {
-            self.patrol.next = 0;
-            self.patrol.passes += 1;
+            self.end_patrol_pass();
         }
         Ok(())
+    }
+
+    /// A whole pass that met no damage ends the warning of it.
+    fn end_patrol_pass(&mut self) {
+        self.patrol.next = 0;
+        self.patrol.passes += 1;
+        let found = self.ftl.integrity.all();
+        if found == self.patrol.found_before && self.ftl.damaged_units().next().is_none() {
+            self.warnings.end(WarningKind::MediaDamaged, self.now);
+        }
+        self.patrol.found_before = found;
+    }
+
+    /// Warns of what was found to be damaged since it was last looked at.
+    #[inline]
+    pub(super) fn heed_damage(&mut self) {
+        if S::CHECKS && self.ftl.integrity.all() != self.damage_told {
+            self.warn_of_damage();
+        }
+    }
+
+    #[cold]
+    fn warn_of_damage(&mut self) {
+        let (units, pages) = (self.ftl.integrity.total(), self.ftl.integrity.map_pages);
+        let new = self.ftl.integrity.all() - std::mem::replace(&mut self.damage_told, units + pages);
+        let detail = format!(
+            "what lies in the media file is not what was written: {units} indirection units and {pages} pages of the map so far; \
+             query-media says where"
+        );
+        self.warnings.meet_times(WarningKind::MediaDamaged, new, self.now, detail);
     }
 
     /// The blocks of a unit: nothing where no volume has it.

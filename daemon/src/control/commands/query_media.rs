@@ -2,6 +2,7 @@
 
 use media::geometry::Geometry;
 use media::ledger::Ledger as BytesProgrammed;
+use media::monitor::Monitor;
 use media::power::RecoveryReport;
 use media::root::Counters as LifeCounters;
 use schemars::JsonSchema;
@@ -45,6 +46,77 @@ pub struct Media {
     /// What is wrong, and of what is over the last of each kind.
     warnings: Vec<WarningState>,
     recovery: Recovery,
+    integrity: Integrity,
+}
+
+/// What was found not to be what was written, since the process began. A store in memory is not looked at.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct Integrity {
+    /// Indirection units found damaged that still are: nobody wrote them since.
+    damaged_units: u64,
+    /// The first of them, by namespace and block.
+    damaged: Vec<Damaged>,
+    /// Damaged units found by reads of the host,
+    found_by_reads: u64,
+    /// by writes of a part of them,
+    found_by_writes: u64,
+    /// by collection, which leaves their blocks uncorrectable,
+    found_by_collection: u64,
+    /// and by the patrol.
+    found_by_patrol: u64,
+    /// Pages of the map that were damaged on the host's disk, and are written again.
+    damaged_map_pages: u64,
+    patrol: Option<Patrol>,
+}
+
+/// Blocks that cannot be read.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct Damaged {
+    nsid: u32,
+    lba: u64,
+    blocks: u64,
+}
+
+/// The background reading of everything that lies in the file.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct Patrol {
+    /// How long a pass takes at the shortest.
+    period_seconds: u64,
+    /// Passes finished since the process began.
+    passes: u64,
+    /// How far the pass at hand has come.
+    progress_percent: u8,
+}
+
+/// How many damaged units are named.
+const NAMED: usize = 32;
+
+fn integrity(monitor: &dyn Monitor) -> Integrity {
+    let report = monitor.integrity();
+    let [found_by_reads, found_by_writes, found_by_collection, found_by_patrol] = report.integrity.found;
+    let period = monitor.config().patrol;
+    let damaged = report.damaged.iter().take(NAMED).map(|(volume, range)| Damaged {
+        nsid: volume.0 + 1,
+        lba: range.start.0,
+        blocks: range.blocks,
+    });
+    Integrity {
+        damaged_units: report.damaged_units,
+        damaged: damaged.collect(),
+        found_by_reads,
+        found_by_writes,
+        found_by_collection,
+        found_by_patrol,
+        damaged_map_pages: report.integrity.map_pages,
+        patrol: report.patrol.zip(period).map(|((patrol, progress_percent), period)| Patrol {
+            period_seconds: period.0 / 1_000_000_000,
+            passes: patrol.passes,
+            progress_percent,
+        }),
+    }
 }
 
 /// The shape of the NAND.
@@ -171,6 +243,7 @@ impl Execute for QueryMedia {
         let cache_enabled = device.controller.media().write_cache() == Some(true);
         let monitor = device.monitor()?;
         let status = monitor.status();
+        let integrity = integrity(monitor);
         let cache = monitor.config().cache;
         Ok(Media {
             store,
@@ -202,6 +275,7 @@ impl Execute for QueryMedia {
             read_only: status.read_only,
             warnings,
             recovery: Recovery::of(&status.recovery),
+            integrity,
         })
     }
 }
