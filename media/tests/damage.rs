@@ -444,7 +444,8 @@ fn harm_many(cases: [(Harm, u64); 3]) {
         let (mut drive, disk, host, _) = used(metadata, 6);
         drive.shutdown();
         let rest = disk.bytes().clone();
-        for (running, (harm, count)) in [false, true].into_iter().flat_map(|running| cases.map(|case| (running, case))) {
+        let ways = [false, true].into_iter().flat_map(|running| cases.map(|case| (running, case)));
+        for (running, (harm, count)) in ways {
             let mut tally = Tally::default();
             for seed in (0..count).filter(|seed| (seed % 2 == 0) == (metadata == 0)) {
                 let how = (harm, running);
