@@ -162,7 +162,7 @@ impl Server {
             };
             match found {
                 Ok(Found::Answer(result)) => {
-                    peer.send(&message::answer(name, result.map_err(|refusal| generic(&refusal))))
+                    peer.send(&message::answer(name, result.map_err(|refusal| generic(&refusal))));
                 }
                 Ok(Found::Command(command)) => {
                     peer.waits = true;
