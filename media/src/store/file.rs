@@ -3,7 +3,7 @@
 //! microsecond, and what is not takes as long as the host's disk does, with everything else of the drive waiting behind it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,15 +11,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
-use rustix::io::{Errno, pwritev};
+use rustix::fs::{Advice, fadvise};
+use rustix::io::Errno;
 
 use super::backing::{StoreError, Trouble};
 use super::disk::Disk;
 use super::header::ImageHeader;
 use super::image::{Habits, ImageStore};
 use super::kept::Kept;
-use super::schedule::{Bytes, Done, Operation, Platter, Schedule};
+use super::platter::FilePlatter;
+use super::schedule::{Done, Operation, Schedule};
 use crate::geometry::{Geometry, GeometryConfig};
 use crate::journal::METADATA_PAGE;
 use crate::root::Layout;
@@ -38,8 +39,6 @@ const RETRY_MOST: Duration = Duration::from_millis(800);
 const OPENING_SYNCS: u32 = 3;
 /// A new file is its owner's alone; a stricter umask makes it stricter.
 const NEW_FILE_MODE: u32 = 0o600;
-/// Pieces that the system takes in one write.
-const PIECES: usize = 1024;
 
 /// How a file is used.
 pub struct FileOptions {
@@ -148,7 +147,7 @@ impl ImageStore<FileDisk> {
     ) -> Result<Self, StoreError> {
         lock(file, path)?;
         let (habits, cache_unsafe, identity) = (options.habits, options.cache_unsafe, options.identity);
-        let disk = FileDisk::new(file.try_clone().map_err(|error| failed("use", path, &error))?, options);
+        let disk = FileDisk::new(file.try_clone().map_err(|error| failed("use", path, &error))?, true, options);
         let mut store = Self::create_named(geometry, metadata_bytes(geometry, journal_entries), identity, disk);
         store.set_habits(habits);
         file.set_len(store.image_bytes()).map_err(|error| failed("extend", path, &error))?;
@@ -172,7 +171,7 @@ impl ImageStore<FileDisk> {
             read_the_disk(&file).map_err(|error| failed("sync", path, &error))?;
         }
         let habits = options.habits;
-        let mut store = Self::open(geometry, FileDisk::new(file, options))?;
+        let mut store = Self::open(geometry, FileDisk::new(file, false, options))?;
         store.set_habits(habits);
         store.check_length(length)?;
         Ok(store)
@@ -245,10 +244,11 @@ pub(super) fn read_at(file: &File, offset: u64, into: &mut [u8]) -> io::Result<(
 }
 
 impl FileDisk {
-    fn new(file: File, options: FileOptions) -> Self {
+    fn new(file: File, new: bool, options: FileOptions) -> Self {
         let (file, shared) = (Arc::new(file), Arc::new(Shared::default()));
         shared.lock().idle = true;
-        let worker = Worker { file: Arc::clone(&file), shared: Arc::clone(&shared), options };
+        let platter = FilePlatter { file: Arc::clone(&file), cache_unsafe: options.cache_unsafe };
+        let worker = Worker { platter, new, shared: Arc::clone(&shared), options };
         let thread = std::thread::spawn(move || worker.run());
         Self { file: Some(file), thread: Some(thread), shared, tickets: 0, turns: 0, over: None }
     }
@@ -364,17 +364,20 @@ impl Disk for FileDisk {
 }
 
 struct Worker {
-    file: Arc<File>,
+    platter: FilePlatter,
+    /// Nothing durable is in it yet.
+    new: bool,
     shared: Arc<Shared>,
     options: FileOptions,
 }
 
 impl Worker {
     fn run(mut self) {
-        let (mut schedule, mut pause) = (Schedule::default(), RETRY);
+        let mut schedule = if self.new { Schedule::of_new_disk() } else { Schedule::default() };
+        let mut pause = RETRY;
         while self.receive(&mut schedule) {
             let before = schedule.done();
-            match schedule.step(&mut self) {
+            match schedule.step(&mut self.platter) {
                 Ok(written) => {
                     if !schedule.failing() {
                         pause = RETRY;
@@ -463,70 +466,6 @@ impl Worker {
     fn wake(&self) {
         if let Some(wake) = &self.options.waker {
             wake();
-        }
-    }
-}
-
-fn of_system(doing: &str, error: Errno) -> StoreError {
-    StoreError::of_system(doing, &error.into())
-}
-
-/// How many of the first writes lie one behind the other, as many as the system takes at once.
-fn run_length(writes: &[(u64, Bytes)]) -> usize {
-    let adjoin = |pair: &[(u64, Bytes)]| pair[0].0 + pair[0].1.len() as u64 == pair[1].0;
-    1 + writes.windows(2).take(PIECES - 1).take_while(|pair| adjoin(pair)).count()
-}
-
-/// Writes neighbours in as few calls as the system needs.
-fn write_run(file: &File, run: &[(u64, Bytes)]) -> Result<(), Errno> {
-    let mut slices: Vec<IoSlice<'_>> = run.iter().map(|(_, bytes)| IoSlice::new(bytes)).collect();
-    let mut slices = &mut slices[..];
-    let mut offset = run[0].0;
-    while !slices.is_empty() {
-        match pwritev(file, slices, offset) {
-            Ok(0) if slices.iter().all(|slice| slice.is_empty()) => return Ok(()),
-            Ok(0) => return Err(Errno::IO),
-            Ok(count) => {
-                offset += count as u64;
-                IoSlice::advance_slices(&mut slices, count);
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-impl Platter for Worker {
-    /// All of them, in the order of their places: neighbours become one write.
-    fn choose(&mut self, free: &mut Vec<(u64, Bytes)>) -> Vec<(u64, Bytes)> {
-        let mut all = std::mem::take(free);
-        all.sort_by_key(|&(offset, _)| offset);
-        all
-    }
-
-    fn write(&mut self, mut writes: &[(u64, Bytes)]) -> Result<(), StoreError> {
-        while !writes.is_empty() {
-            let (run, rest) = writes.split_at(run_length(writes));
-            write_run(&self.file, run).map_err(|error| of_system("cannot write the media file", error))?;
-            writes = rest;
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), StoreError> {
-        if self.options.cache_unsafe {
-            return Ok(());
-        }
-        self.file.sync_data().map_err(|error| StoreError::of_system("cannot sync the media file", &error))
-    }
-
-    fn discard(&mut self, offset: u64, bytes: u64) -> Result<(), StoreError> {
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match fallocate(&self.file, flags, offset, bytes) {
-            // A file system without holes keeps the room.
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            Err(error) => Err(of_system("cannot give room of the media file back", error)),
         }
     }
 }

@@ -14,6 +14,7 @@ mod kept;
 pub mod memory;
 pub mod overlay;
 mod places;
+mod platter;
 mod ram;
 pub mod schedule;
 mod staging;

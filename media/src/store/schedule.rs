@@ -6,9 +6,9 @@
 //! is not durable yet. Claims that follow each other without that share one sync.
 //!
 //! A sync that fails leaves pages of which nobody can say whether they are on the disk, and which the system takes for clean: the next
-//! sync would succeed without them. So what was written since the last good sync is kept, and after any failure it is written again and
-//! synced before anything else is done. A loss of the host meanwhile leaves what one at the time of the failure could have left: any of
-//! the newest bytes of each place, or what was there at the last good sync.
+//! sync would succeed without them. So what was written since the last good sync is kept, and after any failure it is written again,
+//! synced and read back before anything else is done. A loss of the host meanwhile leaves what one at the time of the failure could have
+//! left: any of the newest bytes of each place, what was there at the last good sync, or, claims apart, a hole.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,12 +22,16 @@ pub type Bytes = Arc<Vec<u8>>;
 /// So many bytes are kept for the case that a sync fails; then there is one, whether a promise needs it or not.
 const KEPT_BYTES: usize = 64 << 20;
 
+/// So many of the newest bytes that a sync covered are kept for a while: a disk may tell too late that it lost them.
+const PAST_BYTES: usize = 16 << 20;
+
 /// What a disk is called to do.
 #[derive(Clone, Debug)]
 pub enum Operation {
     /// A write that may reach the disk before or after anything else.
     Free(u64, Bytes),
-    /// A write after everything that took its turn before.
+    /// A write after everything that took its turn before. What is in the place is needed no more, as with free writes: until it is
+    /// durable, a failure may leave zeroes there.
     Turn(u64, Bytes),
     /// As [`Operation::Turn`], once everything called before is durable. Adjoining claims are not ordered among themselves.
     Claim {
@@ -81,6 +85,61 @@ pub trait Platter {
     /// # Errors
     /// Where it could not.
     fn discard(&mut self, offset: u64, bytes: u64) -> Result<(), StoreError>;
+
+    /// Makes durable what was written since the last good sync, although nothing is to be believed of that: neither what the system
+    /// holds for clean nor where it believes bytes to lie.
+    ///
+    /// # Errors
+    /// Where it could not; it is asked again.
+    fn renew(&mut self, since: &Since) -> Result<(), StoreError> {
+        self.write(&since.past.writes())?;
+        self.write(&since.kept.writes())?;
+        self.sync()
+    }
+}
+
+/// What was done since the last sync that succeeded.
+#[derive(Clone, Debug, Default)]
+pub struct Since {
+    /// What was written.
+    pub kept: Kept,
+    /// Whose room was given back: offsets and bytes.
+    pub discarded: Vec<(u64, u64)>,
+    /// What was written shortly before, and synced well: a disk may have said so of what it lost. Nothing of it is in `kept`.
+    pub past: Kept,
+    /// The places of `past`, oldest first.
+    order: VecDeque<(u64, u64)>,
+}
+
+impl Since {
+    fn write(&mut self, offset: u64, bytes: &Bytes, in_place: bool) {
+        self.past.forget(offset, bytes.len() as u64);
+        self.kept.write(offset, bytes, in_place);
+    }
+
+    fn discard(&mut self, offset: u64, bytes: u64) {
+        self.past.forget(offset, bytes);
+        self.kept.forget(offset, bytes);
+        if self.discarded.last() != Some(&(offset, bytes)) {
+            self.discarded.push((offset, bytes));
+        }
+    }
+
+    /// Everything is durable, as far as the disk says. Copies are kept, since lines wait for their memory.
+    fn synced(&mut self) {
+        let writes = self.kept.writes();
+        self.kept.clear();
+        self.discarded.clear();
+        for (offset, bytes) in &writes {
+            self.past.write(*offset, &Bytes::new(bytes.to_vec()), true);
+            self.order.push_back((*offset, bytes.len() as u64));
+            while self.past.bytes() > PAST_BYTES
+                && let Some((offset, bytes)) = self.order.pop_front()
+            {
+                self.past.forget(offset, bytes);
+            }
+        }
+    }
 }
 
 /// How far a disk has come.
@@ -105,9 +164,11 @@ pub struct Schedule {
     dirty: bool,
     /// and anything that a claim would be about.
     claimed_dirty: bool,
-    /// What was written since then.
-    kept: Kept,
-    /// Something failed, and `kept` was not written again and synced since.
+    /// What was done since then.
+    since: Since,
+    /// No sync of a new disk succeeded yet: nothing in it is needed, claims included.
+    unborn: bool,
+    /// Something failed, and what was done since the last good sync was not renewed.
     distrusted: bool,
     /// What failed last and was not done since.
     failing: Option<Failing>,
@@ -122,6 +183,12 @@ enum Failing {
 }
 
 impl Schedule {
+    /// Of a disk on which nothing durable is yet.
+    #[must_use]
+    pub fn of_new_disk() -> Self {
+        Self { unborn: true, ..Self::default() }
+    }
+
     /// Takes an operation in.
     pub fn accept(&mut self, operation: Operation) {
         match operation {
@@ -151,13 +218,13 @@ impl Schedule {
     /// What is written and not known to be durable, and what is still to be written.
     #[must_use]
     pub fn undurable(&self) -> Kept {
-        let mut all = self.kept.clone();
+        let mut all = self.since.kept.clone();
         for (offset, bytes) in self.chosen.iter().chain(&self.free) {
-            all.write(*offset, bytes);
+            all.write(*offset, bytes, false);
         }
         for turn in &self.turns {
             if let Operation::Turn(offset, bytes) | Operation::Claim { offset, bytes, .. } = turn {
-                all.write(*offset, bytes);
+                all.write(*offset, bytes, matches!(turn, Operation::Claim { .. }));
             }
         }
         all
@@ -176,7 +243,9 @@ impl Schedule {
     pub fn step(&mut self, platter: &mut impl Platter) -> Result<usize, StoreError> {
         let tried = if self.chosen.is_empty() && self.free.is_empty() { Failing::Turn } else { Failing::Chosen };
         if self.distrusted {
-            self.write_again(platter)?;
+            platter.renew(&self.since)?;
+            self.synced();
+            self.distrusted = false;
             if self.idle() {
                 self.failing = None;
             }
@@ -194,24 +263,20 @@ impl Schedule {
         done
     }
 
-    /// Nothing that was written since the last good sync is believed: pages of it are clean that did not reach the disk.
-    fn write_again(&mut self, platter: &mut impl Platter) -> Result<(), StoreError> {
-        platter.write(&self.kept.writes())?;
-        self.sync(platter)?;
-        self.distrusted = false;
+    fn sync(&mut self, platter: &mut impl Platter) -> Result<(), StoreError> {
+        platter.sync()?;
+        self.synced();
         Ok(())
     }
 
-    fn sync(&mut self, platter: &mut impl Platter) -> Result<(), StoreError> {
-        platter.sync()?;
-        (self.dirty, self.claimed_dirty) = (false, false);
-        self.kept.clear();
+    fn synced(&mut self) {
+        (self.dirty, self.claimed_dirty, self.unborn) = (false, false, false);
+        self.since.synced();
         self.done.durable_turns = self.taken;
-        Ok(())
     }
 
     fn go_on(&mut self, platter: &mut impl Platter) -> Result<usize, StoreError> {
-        if self.kept.bytes() > KEPT_BYTES {
+        if self.since.kept.bytes() > KEPT_BYTES {
             self.sync(platter)?;
         }
         if self.chosen.is_empty() && !self.free.is_empty() {
@@ -221,14 +286,13 @@ impl Schedule {
         if self.chosen.is_empty() {
             return self.turn(platter);
         }
+        // Also what fails half-way is not to be believed.
+        for (offset, bytes) in &self.chosen {
+            self.since.write(*offset, bytes, false);
+        }
         platter.write(&self.chosen)?;
         (self.dirty, self.claimed_dirty) = (true, true);
-        let mut written = 0;
-        for (offset, bytes) in self.chosen.drain(..) {
-            written += bytes.len();
-            self.kept.write(offset, &bytes);
-        }
-        Ok(written)
+        Ok(self.chosen.drain(..).map(|(_, bytes)| bytes.len()).sum())
     }
 
     /// Does the next turn, or the sync that it needs. All free writes that were called before it are written.
@@ -249,14 +313,15 @@ impl Schedule {
         match next {
             Operation::Free(..) => unreachable!("a free write takes no turn"),
             Operation::Turn(offset, bytes) | Operation::Claim { offset, bytes, .. } => {
+                let in_place = matches!(next, Operation::Claim { .. }) && !self.unborn;
+                self.since.write(*offset, bytes, in_place);
                 platter.write(&[(*offset, Arc::clone(bytes))])?;
-                self.kept.write(*offset, bytes);
                 self.claimed_dirty |= !matches!(next, Operation::Claim { opens: false, .. });
                 self.dirty = true;
             }
             Operation::Discard(offset, bytes) => {
+                self.since.discard(*offset, *bytes);
                 platter.discard(*offset, *bytes)?;
-                self.kept.forget(*offset, *bytes);
                 self.dirty = true;
             }
             Operation::Barrier => {}
@@ -379,11 +444,11 @@ mod tests {
             Operation::Turn(3, one()),
         ];
         let orders = [
-            (1, "sync 1 2 discard 9 sync 3"),
-            (2, "1 1 sync 2 discard 9 sync 3"),
+            (1, "1 sync 1 2 discard 9 sync 3"),
+            (2, "1 1 2 sync 2 discard 9 sync 3"),
             (3, "1 2 1 2 sync discard 9 sync 3"),
             (4, "1 2 discard 9 1 2 sync 3"),
-            (5, "1 2 discard 9 sync sync 3"),
+            (5, "1 2 discard 9 sync 1 2 3 sync 3"),
         ];
         for (fails, expected) in orders {
             let mut schedule = Schedule::default();
@@ -402,6 +467,48 @@ mod tests {
         }
     }
 
+    /// Notes what a renewal is about.
+    #[derive(Default)]
+    struct Renewing(Vec<(u64, u64)>, Vec<(u64, u64)>, u32);
+
+    impl Platter for Renewing {
+        fn choose(&mut self, free: &mut Vec<(u64, Bytes)>) -> Vec<(u64, Bytes)> {
+            std::mem::take(free)
+        }
+        fn write(&mut self, _writes: &[(u64, Bytes)]) -> Result<(), StoreError> {
+            Ok(())
+        }
+        fn sync(&mut self) -> Result<(), StoreError> {
+            self.2 += 1;
+            if self.2 == 2 { Err(StoreError::Failed("meant to".into())) } else { Ok(()) }
+        }
+        fn discard(&mut self, _offset: u64, _bytes: u64) -> Result<(), StoreError> {
+            Ok(())
+        }
+        fn renew(&mut self, since: &Since) -> Result<(), StoreError> {
+            let places = |kept: &Kept| kept.writes().iter().map(|(at, bytes)| (*at, bytes.len() as u64)).collect();
+            (self.0, self.1) = (places(&since.past), places(&since.kept));
+            assert_eq!(since.discarded, [(30, 10)]);
+            Ok(())
+        }
+    }
+
+    /// A disk may say of what it lost that it is durable: what was synced shortly before is renewed too, where it was not overwritten or
+    /// discarded since.
+    #[test]
+    fn what_was_synced_shortly_before_a_failure_is_not_believed_either() {
+        let (mut schedule, mut platter) = (Schedule::default(), Renewing::default());
+        let turn = |offset, count| Operation::Turn(offset, Bytes::new(vec![1; count]));
+        let mut operations = vec![turn(0, 10), turn(20, 20), Operation::Sync(1), turn(5, 5)];
+        operations.extend([Operation::Discard(30, 10), Operation::Sync(2)]);
+        operations.into_iter().for_each(|operation| schedule.accept(operation));
+        let mut failures = 0;
+        while !schedule.idle() {
+            failures += u32::from(schedule.step(&mut platter).is_err());
+        }
+        assert_eq!((failures, platter.0, platter.1), (1, vec![(0, 5), (20, 10)], vec![(5, 5)]));
+    }
+
     #[test]
     fn what_is_kept_for_a_sync_that_may_fail_is_bounded() {
         let (mut schedule, mut paper) = (Schedule::default(), Paper::default());
@@ -410,7 +517,8 @@ mod tests {
             while !schedule.idle() {
                 schedule.step(&mut paper).unwrap();
             }
-            assert!(schedule.kept.bytes() <= KEPT_BYTES + (1 << 20));
+            assert!(schedule.since.kept.bytes() <= KEPT_BYTES + (1 << 20));
+            assert!(schedule.since.past.bytes() <= PAST_BYTES);
         }
         assert_eq!(paper.0.iter().filter(|done| *done == "sync").count(), 3);
     }

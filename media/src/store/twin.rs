@@ -1,19 +1,23 @@
 //! A disk in memory that fails as a host's disk may: what was written after the last sync is there or not, write by write, and a
 //! write may be torn between sectors. It may also have errors, as Linux tells them: a sector that could not be written is clean
-//! afterwards, reads as it was written or as the disk has it, and no later sync speaks of it again. For tests and the simulator;
-//! everything it decides comes from a seed.
+//! afterwards, reads as it was written or as the disk has it, and no later sync speaks of it again; and where a block that was a hole
+//! lies may not have been written down, so that nothing reaches it until it is made a hole again. For tests and the simulator; everything
+//! it decides comes from a seed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::backing::{StoreError, Trouble};
 use super::disk::Disk;
 use super::kept::Kept;
-use super::schedule::{Bytes, Done, Operation, Platter, Schedule};
+use super::schedule::{Bytes, Done, Operation, Platter, Schedule, Since};
 use crate::power::Random;
 use crate::unit::index;
 
 /// Bytes that a disk writes wholly or not at all.
 const SECTOR: usize = 512;
+/// Bytes of a block, which is allocated as a whole.
+const BLOCK: usize = 4096;
 
 /// The disk: the schedule that a file follows too, and below it a platter that forgets.
 pub struct TwinDisk {
@@ -34,6 +38,8 @@ struct Memory {
     durable: Vec<u8>,
     visible: Vec<u8>,
     unsynced: Vec<(u64, Vec<u8>)>,
+    /// Blocks of which the system believes that it is known where they lie.
+    astray: BTreeSet<usize>,
     order: Random,
     errors: Option<Errors>,
 }
@@ -66,12 +72,46 @@ impl Memory {
         self.durable.resize(self.durable.len().max(self.visible.len()), 0);
         while at < end {
             let next = end.min((at / SECTOR + 1) * SECTOR);
-            match errors.as_mut().map_or(0, |errors| errors.random.below(4)) {
+            let fate = errors.as_mut().map_or(0, |errors| errors.random.below(4));
+            if fate > 1 && errors.as_mut().is_some_and(|errors| errors.random.below(4) == 0) {
+                self.lead_astray(at / BLOCK);
+            }
+            match fate {
+                0 | 1 if self.astray.contains(&(at / BLOCK)) => {}
                 0 | 1 => self.durable[at..next].copy_from_slice(&self.visible[at..next]),
                 2 => {}
                 _ => self.visible[at..next].copy_from_slice(&self.durable[at..next]),
             }
             at = next;
+        }
+    }
+
+    /// A block that was a hole, and of which it was not written down where it lies.
+    fn lead_astray(&mut self, block: usize) {
+        let end = self.durable.len().min((block + 1) * BLOCK);
+        if self.durable[block * BLOCK..end].iter().all(|byte| *byte == 0) {
+            self.astray.insert(block);
+        }
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) {
+        into.fill(0);
+        let from = self.visible.get(index(offset)..).unwrap_or_default();
+        let count = from.len().min(into.len());
+        into[..count].copy_from_slice(&from[..count]);
+    }
+
+    /// What is clean of this is read from the disk from now on.
+    fn drop_cache(&mut self, since: &Since) {
+        self.durable.resize(self.durable.len().max(self.visible.len()), 0);
+        for (offset, bytes) in since.kept.writes() {
+            let range = index(offset)..self.visible.len().min(index(offset) + bytes.len());
+            if !range.is_empty() {
+                self.visible[range.clone()].copy_from_slice(&self.durable[range]);
+            }
+        }
+        for (offset, bytes) in &self.unsynced {
+            apply(&mut self.visible, *offset, bytes);
         }
     }
 
@@ -123,7 +163,30 @@ impl Platter for Memory {
     }
 
     fn discard(&mut self, offset: u64, bytes: u64) -> Result<(), StoreError> {
-        self.write(&[(offset, Arc::new(vec![0; index(bytes)]))])
+        self.write(&[(offset, Arc::new(vec![0; index(bytes)]))])?;
+        let whole = index(offset).div_ceil(BLOCK)..index(offset + bytes) / BLOCK;
+        self.astray.retain(|block| !whole.contains(block));
+        Ok(())
+    }
+
+    /// As a file does.
+    fn renew(&mut self, since: &Since) -> Result<(), StoreError> {
+        self.drop_cache(since);
+        let blocks = since.kept.renewable(BLOCK as u64, |offset, into| {
+            self.read(offset, into);
+            Ok(())
+        })?;
+        for (offset, bytes) in blocks.iter().chain(&since.discarded) {
+            self.discard(*offset, *bytes)?;
+        }
+        self.write(&since.past.writes())?;
+        self.write(&since.kept.writes())?;
+        self.sync()?;
+        self.drop_cache(since);
+        since.kept.compare(|offset, into| {
+            self.read(offset, into);
+            Ok(())
+        })
     }
 }
 
@@ -133,8 +196,15 @@ impl TwinDisk {
     pub fn new(seed: u64) -> Self {
         let order = Random::new(seed ^ 1);
         Self {
-            schedule: Schedule::default(),
-            platter: Memory { durable: Vec::new(), visible: Vec::new(), unsynced: Vec::new(), order, errors: None },
+            schedule: Schedule::of_new_disk(),
+            platter: Memory {
+                durable: Vec::new(),
+                visible: Vec::new(),
+                unsynced: Vec::new(),
+                astray: BTreeSet::new(),
+                order,
+                errors: None,
+            },
             turns: 0,
             tickets: 0,
             pace: Random::new(seed),
@@ -202,6 +272,8 @@ impl TwinDisk {
             self.platter.write_back(offset, bytes.len(), None);
         }
         self.platter.visible.clone_from(&self.platter.durable);
+        // The file system is mounted again: it believes what is written.
+        self.platter.astray.clear();
         (self.turns, self.tickets, self.trouble, self.over) = (0, 0, None, None);
     }
 }
@@ -253,10 +325,7 @@ impl Disk for TwinDisk {
     }
 
     fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
-        into.fill(0);
-        let from = self.platter.visible.get(index(offset)..).unwrap_or_default();
-        let count = from.len().min(into.len());
-        into[..count].copy_from_slice(&from[..count]);
+        self.platter.read(offset, into);
         if let Some((ticket, over)) = &self.over {
             if self.schedule.done().ticket < *ticket {
                 over.lay_over(offset, into);

@@ -1,0 +1,156 @@
+//! What is done to a file so that its bytes are on the disk, and what after the system failed to bring them there. Owns the file's
+//! descriptor; does not know in which order it is asked, or what the bytes mean.
+
+use std::fs::File;
+use std::io::IoSlice;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+
+use rustix::fs::{Advice, FallocateFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fadvise, fallocate, futimens};
+use rustix::io::{Errno, pwritev};
+
+use super::backing::StoreError;
+use super::file::read_at;
+use super::schedule::{Bytes, Platter, Since};
+use crate::journal::METADATA_PAGE;
+
+/// Pieces that the system takes in one write.
+const PIECES: usize = 1024;
+/// So much room is taken and given back at a time where a hole is made again.
+const HOLE_BYTES: usize = 1 << 20;
+/// No file system's blocks are taken to be larger.
+const MOST_BLOCK_BYTES: u64 = 1 << 20;
+
+/// A file that is written, and synced unless nobody wants it.
+pub(super) struct FilePlatter {
+    pub(super) file: Arc<File>,
+    pub(super) cache_unsafe: bool,
+}
+
+fn of_system(doing: &str, error: Errno) -> StoreError {
+    StoreError::of_system(doing, &error.into())
+}
+
+/// How many of the first writes lie one behind the other, as many as the system takes at once.
+fn run_length(writes: &[(u64, Bytes)]) -> usize {
+    let adjoin = |pair: &[(u64, Bytes)]| pair[0].0 + pair[0].1.len() as u64 == pair[1].0;
+    1 + writes.windows(2).take(PIECES - 1).take_while(|pair| adjoin(pair)).count()
+}
+
+/// Writes neighbours in as few calls as the system needs.
+fn write_run(file: &File, run: &[(u64, Bytes)]) -> Result<(), Errno> {
+    let mut slices: Vec<IoSlice<'_>> = run.iter().map(|(_, bytes)| IoSlice::new(bytes)).collect();
+    let mut slices = &mut slices[..];
+    let mut offset = run[0].0;
+    while !slices.is_empty() {
+        match pwritev(file, slices, offset) {
+            Ok(0) if slices.iter().all(|slice| slice.is_empty()) => return Ok(()),
+            Ok(0) => return Err(Errno::IO),
+            Ok(count) => {
+                offset += count as u64;
+                IoSlice::advance_slices(&mut slices, count);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+impl FilePlatter {
+    /// Lets go of what the system holds for clean: what is read from now on is what the disk has.
+    fn drop_cache(&self) -> Result<(), StoreError> {
+        fadvise(&*self.file, 0, None, Advice::DontNeed)
+            .map_err(|error| of_system("cannot drop what is cached of the media file", error))
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
+        read_at(&self.file, offset, into).map_err(|error| StoreError::of_system("cannot read the media file", &error))
+    }
+
+    /// The file system's block, within which it cannot make a hole, or ours if that is larger.
+    fn block_bytes(&self) -> Result<u64, StoreError> {
+        let known =
+            self.file.metadata().map_err(|error| StoreError::of_system("cannot examine the media file", &error))?;
+        let block = known.blksize().min(MOST_BLOCK_BYTES);
+        Ok(block.max(METADATA_PAGE as u64).next_power_of_two())
+    }
+
+    /// Makes a hole where one may be already, and has the file system write down that it is one.
+    fn discard_again(&mut self, offset: u64, bytes: u64) -> Result<(), StoreError> {
+        for at in (offset..offset + bytes).step_by(HOLE_BYTES) {
+            let count = (HOLE_BYTES as u64).min(offset + bytes - at);
+            match fallocate(&self.file, FallocateFlags::KEEP_SIZE, at, count) {
+                Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.discard(at, count)?,
+                Err(error) => return Err(of_system("cannot make a hole in the media file again", error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Syncs with everything that the file system knows of the file, which is changed so that it is written.
+    fn sync_all(&self) -> Result<(), StoreError> {
+        let (keep, now) = (Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, Timespec { tv_sec: 0, tv_nsec: UTIME_NOW });
+        futimens(&self.file, &Timestamps { last_access: keep, last_modification: now })
+            .map_err(|error| of_system("cannot touch the media file", error))?;
+        self.file.sync_all().map_err(|error| StoreError::of_system("cannot sync the media file", &error))
+    }
+}
+
+impl Platter for FilePlatter {
+    /// All of them, in the order of their places: neighbours become one write.
+    fn choose(&mut self, free: &mut Vec<(u64, Bytes)>) -> Vec<(u64, Bytes)> {
+        let mut all = std::mem::take(free);
+        all.sort_by_key(|&(offset, _)| offset);
+        all
+    }
+
+    fn write(&mut self, mut writes: &[(u64, Bytes)]) -> Result<(), StoreError> {
+        while !writes.is_empty() {
+            let (run, rest) = writes.split_at(run_length(writes));
+            write_run(&self.file, run).map_err(|error| of_system("cannot write the media file", error))?;
+            writes = rest;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        if self.cache_unsafe {
+            return Ok(());
+        }
+        self.file.sync_data().map_err(|error| StoreError::of_system("cannot sync the media file", &error))
+    }
+
+    fn discard(&mut self, offset: u64, bytes: u64) -> Result<(), StoreError> {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match fallocate(&self.file, flags, offset, bytes) {
+            // A file system without holes keeps the room.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(of_system("cannot give room of the media file back", error)),
+        }
+    }
+
+    /// ext4 without a journal, whose device failed, has lost which blocks are the file's as well as their bytes, holds both for clean, and
+    /// does not write the former again because the latter are. So what is fresh becomes a hole first, and is allocated anew. A loop
+    /// device, of a write for which there was room in part, says that it was done: so what was synced shortly before is written again too.
+    fn renew(&mut self, since: &Since) -> Result<(), StoreError> {
+        let writes = since.kept.writes();
+        if self.cache_unsafe {
+            return self.write(&writes);
+        }
+        self.drop_cache()?;
+        let block = self.block_bytes()?;
+        for (offset, bytes) in since.kept.renewable(block, |offset, into| self.read(offset, into))? {
+            self.discard(offset, bytes)?;
+        }
+        for (offset, bytes) in &since.discarded {
+            self.discard_again(*offset, *bytes)?;
+        }
+        self.write(&since.past.writes())?;
+        self.write(&writes)?;
+        self.sync_all()?;
+        self.drop_cache()?;
+        since.past.compare(|offset, into| self.read(offset, into))?;
+        since.kept.compare(|offset, into| self.read(offset, into))
+    }
+}
