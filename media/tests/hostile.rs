@@ -379,3 +379,14 @@ fn fill_by_map(image: &mut [u8], places: &Places, geometry: &Geometry, line: u32
     image[start..start + root.len()].copy_from_slice(&root);
     held
 }
+
+/// An image that claims to be giant is refused before memory is taken for its lines: here a hundred gigabytes.
+#[test]
+fn a_giant_image_on_a_small_disk_is_refused_before_it_takes_memory() {
+    let mut geometry = config().checked().unwrap();
+    let disk = OpenDisk::default();
+    drop(ImageStore::create(&geometry, 1 << 20, disk.clone()));
+    geometry.lines = u32::MAX;
+    let refused = ImageStore::open_whole(&geometry, disk, 1 << 30).err().expect("it does not fit");
+    assert!(refused.to_string().contains("the file is cut off: 1073741824 bytes of"), "{refused}");
+}

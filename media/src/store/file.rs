@@ -171,9 +171,8 @@ impl ImageStore<FileDisk> {
             read_the_disk(&file).map_err(|error| failed("sync", path, &error))?;
         }
         let habits = options.habits;
-        let mut store = Self::open(geometry, FileDisk::new(file, false, options))?;
+        let mut store = Self::open_whole(geometry, FileDisk::new(file, false, options), length)?;
         store.set_habits(habits);
-        store.check_length(length)?;
         Ok(store)
     }
 }

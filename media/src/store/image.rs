@@ -85,11 +85,19 @@ impl<D: Disk> ImageStore<D> {
         store
     }
 
-    /// Opens the image on a disk.
+    /// Opens the image on a disk that has no end.
     ///
     /// # Errors
     /// Where it is not one, is damaged, or has another geometry than `geometry` asks for.
-    pub fn open(geometry: &Geometry, mut disk: D) -> Result<Self, StoreError> {
+    pub fn open(geometry: &Geometry, disk: D) -> Result<Self, StoreError> {
+        Self::open_whole(geometry, disk, u64::MAX)
+    }
+
+    /// Opens the image on a disk of `length` bytes. No memory is taken for what the image claims to be before it is known to fit.
+    ///
+    /// # Errors
+    /// Where it is not one, is damaged or cut off, or has another geometry than `geometry` asks for.
+    pub fn open_whole(geometry: &Geometry, mut disk: D, length: u64) -> Result<Self, StoreError> {
         let header = Self::read_header(&mut disk)?;
         if header.geometry != geometry.config {
             let what = format!("the file was made with another geometry: {:?}", header.geometry);
@@ -97,6 +105,10 @@ impl<D: Disk> ImageStore<D> {
         }
         if header.metadata_bytes > MOST_METADATA {
             return Err(StoreError::Damaged(format!("{} bytes of metadata are beyond reason", header.metadata_bytes)));
+        }
+        let wanted = Places::new(geometry, header.metadata_bytes).line_at(geometry.lines);
+        if length < wanted {
+            return Err(StoreError::Damaged(format!("the file is cut off: {length} bytes of {wanted}")));
         }
         Ok(Self::over(geometry, header, disk))
     }
@@ -141,18 +153,6 @@ impl<D: Disk> ImageStore<D> {
     #[must_use]
     pub fn image_bytes(&self) -> u64 {
         self.places.line_at(narrow(self.lines.len()))
-    }
-
-    /// Refuses a disk of `length` bytes that does not hold the whole image.
-    ///
-    /// # Errors
-    /// Where it is too short.
-    pub fn check_length(&self, length: u64) -> Result<(), StoreError> {
-        let wanted = self.image_bytes();
-        if length >= wanted {
-            return Ok(());
-        }
-        Err(StoreError::Damaged(format!("the file is cut off: {length} bytes of {wanted}")))
     }
 
     /// Bytes of the metadata region.

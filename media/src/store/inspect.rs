@@ -36,6 +36,11 @@ pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
     let geometry = Geometry::new(header.geometry.clone()).map_err(|error| StoreError::Damaged(error.0))?;
     // Where the roots lie depends on nothing that the header does not say.
     let layout = Layout::new(geometry.user_units, geometry.blocks(), 0);
+    let length = file.metadata().map_err(|error| failed("examine", path, &error))?.len();
+    let wanted = METADATA_PAGE as u64 + layout.root_at(0).max(layout.root_at(1)) + layout.root_bytes;
+    if length < wanted {
+        return Err(StoreError::Damaged(format!("the file is cut off: {length} bytes of at least {wanted}")));
+    }
     let mut newest: Option<Root> = None;
     for generation in 0..2 {
         let bytes = read(METADATA_PAGE as u64 + layout.root_at(generation), index(layout.root_bytes))?;

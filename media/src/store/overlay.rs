@@ -36,9 +36,7 @@ impl ImageStore<OverlayDisk> {
         read_the_disk(&file).map_err(|error| failed("sync", path, &error))?;
         let length = file.metadata().map_err(|error| failed("examine", path, &error))?.len();
         let disk = OverlayDisk { file: Some(file), pages: BTreeMap::new(), progress: AtOnce::default() };
-        let store = Self::open(geometry, disk)?;
-        store.check_length(length)?;
-        Ok(store)
+        Self::open_whole(geometry, disk, length)
     }
 }
 
