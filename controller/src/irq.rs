@@ -174,6 +174,22 @@ impl Interrupts {
         self.mode = mode;
     }
 
+    /// The way to the host was closed, and what was sent meanwhile may never have arrived: each vector is sent again, at once and whatever
+    /// an earlier message waits for, whose queues hold entries that the host has not taken.
+    pub(crate) fn send_again(&mut self, now: Nanoseconds, unseen: impl Fn(Option<u16>) -> u32) {
+        for index in (0_u16..).take(self.vectors.len()) {
+            if unseen(Some(index)) > 0 {
+                self.pending.insert(index);
+                let vector = &mut self.vectors[usize::from(index)];
+                if vector.pending == 0 {
+                    vector.since = now;
+                }
+                (vector.pending, vector.urgent) = (vector.pending.max(1), true);
+                vector.unanswered = None;
+            }
+        }
+    }
+
     /// Which vectors a completion queue may name (B35): those of the table, also while messages are off. A host that polls never switches
     /// them on, and numbers its queues all the same.
     pub(crate) fn check_vector(&self, vector: u16) -> Result<(), Status> {

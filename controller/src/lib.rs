@@ -120,6 +120,8 @@ pub struct Controller {
     /// When the host must have shown that it lives, if it set a timer.
     keep_alive: Option<Nanoseconds>,
     bus_master: bool,
+    /// Messages may have been lost: see [`Controller::send_messages_again`].
+    send_again: bool,
     /// The media was asked to come to rest and has not answered.
     quiescing: bool,
     /// Completion queues with answers to write.
@@ -169,6 +171,7 @@ impl Controller {
             warnings_seen: WarningsSeen::default(),
             keep_alive: None,
             bus_master: false,
+            send_again: false,
             quiescing: false,
             unpublished: IdSet::default(),
             memory_generation: 0,
@@ -254,13 +257,25 @@ impl Controller {
     }
 
     /// PCI command register, bus master: without it nothing in guest memory is touched and nothing is interrupted (B21).
+    ///
+    /// A host that switches it off does so before we hear of it, and a message that was on its way then is lost (PCI Local Bus 3.0 section
+    /// 6.8.3.4: a message is a memory write). So the step after it was switched on tells of all entries that the host has not taken.
     pub fn set_bus_master(&mut self, enabled: bool) {
+        self.send_again |= enabled && !self.bus_master;
         self.bus_master = enabled;
     }
 
-    /// The host's choice between messages and the pin.
+    /// The host's choice between messages and the pin. What happened while messages were off, no message told of; what the pin told of, the
+    /// host may not have looked at.
     pub fn set_interrupt_mode(&mut self, mode: InterruptMode) {
+        self.send_again |= mode == InterruptMode::MsiX && self.interrupts.mode() != mode;
         self.interrupts.set_mode(mode);
+    }
+
+    /// Messages may have been lost on their way to the host, or withheld: the next step sends each again whose queues hold entries that the
+    /// host has not taken.
+    pub fn send_messages_again(&mut self) {
+        self.send_again = true;
     }
 
     /// The level of INTx after the last step.
@@ -666,6 +681,9 @@ impl Controller {
         let before = self.effects.len();
         let queues = &self.queues;
         let unseen = |vector: Option<u16>| queues.completions_of(vector).map(CompletionQueue::unseen).sum();
+        if std::mem::take(&mut self.send_again) {
+            self.interrupts.send_again(now, unseen);
+        }
         self.interrupts.deliver(now, unseen, &mut self.effects);
         self.raise_until_lost(before);
     }

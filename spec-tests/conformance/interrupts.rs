@@ -368,3 +368,48 @@ fn vectors_that_do_not_exist_cannot_be_configured() {
     }
     host.set_feature(FeatureId::INTERRUPT_VECTOR, 64).expect("the last vector");
 }
+
+/// The switches on the way of a message, from which a host turns one off and on again.
+const SWITCHES: [fn(&mut controller::Controller); 3] = [
+    |controller| {
+        controller.set_bus_master(false);
+        controller.set_bus_master(true);
+    },
+    |controller| {
+        controller.set_interrupt_mode(InterruptMode::Pin);
+        controller.set_interrupt_mode(InterruptMode::MsiX);
+    },
+    controller::Controller::send_messages_again,
+];
+
+/// A message that was sent just before the host heard of it was lost on its way: when the way is open again, each vector is sent once more
+/// whose queues hold entries that the host has not taken, at once, whatever waits for an answer to the lost message, and no other.
+#[test]
+fn a_message_that_met_a_closed_way_is_sent_again() {
+    for switch in SWITCHES {
+        let mut host = Build::default().host();
+        host.create_queue_pair(2, 64, Some(7)).expect("a queue pair");
+        host.create_queue_pair(3, 64, None).expect("a queue pair without interrupts");
+        host.port_mut().take_vectors();
+        for qid in [1, 2, 3] {
+            host.submit(qid, flush()).expect("submitted");
+        }
+        host.port_mut().settle();
+        assert_eq!(host.port_mut().take_vectors(), [1, 7]);
+        assert_eq!(reap_all(&mut host, 2).len(), 1);
+        for _ in 0..2 {
+            switch(&mut host.port_mut().controller);
+            host.port_mut().settle();
+            assert_eq!(host.port_mut().take_vectors(), [1], "lost, and for all that we know lost again");
+        }
+        host.port_mut().settle();
+        assert_eq!(host.port_mut().take_vectors(), [0_u16; 0], "once for each time");
+        assert_eq!(reap_all(&mut host, 1).len(), 1);
+        switch(&mut host.port_mut().controller);
+        host.port_mut().settle();
+        assert_eq!(host.port_mut().take_vectors(), [0_u16; 0], "nothing is owed");
+        host.submit(1, flush()).expect("submitted");
+        host.port_mut().settle();
+        assert_eq!(host.port_mut().take_vectors(), [1], "and what comes next is told as ever");
+    }
+}

@@ -22,6 +22,9 @@ pub trait Device {
 
     /// Which kind of interrupt the host wants.
     fn set_interrupt_mode(&mut self, mode: InterruptMode);
+
+    /// The host has unmasked all MSI-X vectors together: messages that were sent before may never have reached it.
+    fn send_messages_again(&mut self);
 }
 
 impl Device for Controller {
@@ -43,5 +46,9 @@ impl Device for Controller {
 
     fn set_interrupt_mode(&mut self, mode: InterruptMode) {
         Self::set_interrupt_mode(self, mode);
+    }
+
+    fn send_messages_again(&mut self) {
+        Self::send_messages_again(self);
     }
 }

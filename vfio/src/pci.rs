@@ -69,6 +69,8 @@ pub struct Effects {
     pub interrupt_mode: Option<InterruptMode>,
     /// Whether the pin may be used changed.
     pub pin_enabled: Option<bool>,
+    /// The mask of all MSI-X vectors went: what was sent under it may be lost.
+    pub messages_unmasked: bool,
     /// A Function Level Reset was asked for. The space is already back at its initial state; the device has to follow, and the
     /// other effects say what changed by that.
     pub function_reset: bool,
@@ -227,6 +229,7 @@ impl ConfigSpace {
             bus_master: awake && command & COMMAND_BUS_MASTER != 0,
             mode: if messages { InterruptMode::MsiX } else { InterruptMode::Pin },
             pin: !messages && command & COMMAND_PIN_OFF == 0,
+            masked: self.vectors > 0 && self.get16(MSIX_CONTROL) & MSIX_FUNCTION_MASK != 0,
         }
     }
 }
@@ -237,6 +240,7 @@ struct Switches {
     bus_master: bool,
     mode: InterruptMode,
     pin: bool,
+    masked: bool,
 }
 
 impl Switches {
@@ -245,6 +249,7 @@ impl Switches {
             bus_master: (self.bus_master != after.bus_master).then_some(after.bus_master),
             interrupt_mode: (self.mode != after.mode).then_some(after.mode),
             pin_enabled: (self.pin != after.pin).then_some(after.pin),
+            messages_unmasked: self.masked && !after.masked,
             function_reset: false,
         }
     }
@@ -313,6 +318,9 @@ mod tests {
         let messages = space.write(MSIX_CONTROL, &0x8000_u16.to_le_bytes());
         assert_eq!(messages.interrupt_mode, Some(InterruptMode::MsiX));
         assert_eq!(space.get16(MSIX_CONTROL), 0x8003, "the table size cannot be written");
+        assert_eq!(space.write(MSIX_CONTROL + 1, &[0xc0]), Effects::default());
+        let unmasked = space.write(MSIX_CONTROL + 1, &[0x80]);
+        assert_eq!(unmasked, Effects { messages_unmasked: true, ..Effects::default() });
         assert_eq!(space.write(POWER_CONTROL, &[3]).bus_master, Some(false), "D3hot ends DMA");
         assert_eq!(space.write(POWER_CONTROL, &[1]), Effects::default(), "there is no D1");
         assert_eq!(space.bytes[POWER_CONTROL], 0x0b);

@@ -319,6 +319,9 @@ impl Session {
         if let Some(mode) = effects.interrupt_mode {
             device.set_interrupt_mode(mode);
         }
+        if effects.messages_unmasked {
+            device.send_messages_again();
+        }
     }
 
     /// A read that lies in one of BAR0's parts.

@@ -25,6 +25,8 @@ pub struct ToyDevice {
     pub writes: usize,
     /// The last that was said.
     pub bus_master: bool,
+    /// How often it was told to send its messages again.
+    pub sent_again: u32,
     /// The last that was said.
     pub mode: InterruptMode,
     /// What it answers.
@@ -38,6 +40,7 @@ impl Default for ToyDevice {
             resets: 0,
             writes: 0,
             bus_master: false,
+            sent_again: 0,
             mode: InterruptMode::Pin,
             pin: false,
         };
@@ -83,6 +86,10 @@ impl Device for ToyDevice {
 
     fn set_interrupt_mode(&mut self, mode: InterruptMode) {
         self.mode = mode;
+    }
+
+    fn send_messages_again(&mut self) {
+        self.sent_again += 1;
     }
 }
 
