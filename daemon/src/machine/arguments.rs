@@ -13,6 +13,10 @@ use crate::options::{Bytes, OptionError};
 /// Guest memory where nothing is said.
 pub const MACHINE_MEMORY: Bytes = Bytes::mib(1024);
 
+/// How long QEMU waits for an answer of the device, in milliseconds, before it takes it for dead for good. QEMU's own 5 s are over when
+/// somebody stops the process for a moment, or the host swaps. A process that is stuck ends itself long before this.
+const MESSAGE_TIMEOUT_MS: u32 = 120_000;
+
 /// How the device is plugged in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Front {
@@ -107,6 +111,7 @@ impl Machine {
             Front::VfioUser => {
                 let device = json!({
                     "driver": "vfio-user-pci", "id": "brownout", "bus": "brownout-port", "socket": {"type": "unix", "path": socket},
+                    "x-msg-timeout": MESSAGE_TIMEOUT_MS,
                 });
                 // A port of its own: the device is then a PCI Express endpoint, as a real drive is.
                 let port = "pcie-root-port,id=brownout-port,chassis=1,slot=1".to_owned();
@@ -180,6 +185,7 @@ mod tests {
         let device: serde_json::Value = serde_json::from_str(&words[expected.len()]).expect("JSON");
         assert_eq!(device["driver"], "vfio-user-pci");
         assert_eq!(device["bus"], "brownout-port");
+        assert_eq!(device["x-msg-timeout"], 120_000, "QEMU's own limit is 5 s");
         assert_eq!(device["socket"], json!({"type": "unix", "path": "/run/a \"b\".sock"}));
         assert_eq!(words[expected.len() + 1..], ["-accel", "tcg"]);
     }
