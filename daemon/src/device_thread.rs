@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow};
 
 use crate::clock::Clock;
 use crate::device_loop::{self, Drive, Policy, System};
+use crate::watchdog::{self, Leash, Patience, Told};
 
 /// A device that is being attended to.
 pub struct DeviceThread {
@@ -27,17 +28,29 @@ impl DeviceThread {
         stop: UnixStream,
         make: impl FnOnce() -> anyhow::Result<D> + Send + 'static,
     ) -> anyhow::Result<Self> {
+        Self::start_watched(stop, Patience::REAL, watchdog::end_process, make)
+    }
+
+    /// The same with another watchdog: how patient it is, and what it does about a device that is stuck.
+    ///
+    /// # Errors
+    /// As [`DeviceThread::start`].
+    pub fn start_watched<D: Drive>(
+        stop: UnixStream,
+        patience: Patience,
+        end: impl FnOnce(&str) + Send + 'static,
+        make: impl FnOnce() -> anyhow::Result<D> + Send + 'static,
+    ) -> anyhow::Result<Self> {
         let (alive, held) = UnixStream::pair().context("cannot watch the device's thread")?;
         let (tell, told) = mpsc::sync_channel(1);
         let body = move || {
             let _held = held;
-            let mut drive = match make() {
-                Ok(drive) => drive,
-                Err(error) => return Err(error),
-            };
+            let told_too = stop.try_clone().context("cannot listen for the order to stop")?;
+            let leash = Leash::start(told_too, patience, end).context("cannot watch the device's thread")?;
+            let mut drive = Told::new(make()?, leash.pulse());
             // The receiver waits until this message or the end of this thread.
             tell.send(()).context("nobody waits for the device")?;
-            let mut system = System::new(Clock::new(), stop);
+            let mut system = Told::new(System::new(Clock::new(), stop), leash.pulse());
             let ran = device_loop::run(&mut drive, &mut system, Policy::for_this_machine());
             // Also where the transport broke: what was accepted is kept.
             let rested = device_loop::bring_to_rest(&mut drive, &mut system);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::crash_point::RecoveryStep;
 use super::query_media::Recovery;
 use super::{Device, Execute, Refusal};
+use crate::watchdog::{self, Place};
 
 /// Brings power back: the media recovers, and the controller is as at power-on.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -27,7 +28,8 @@ impl Execute for PowerRestore {
 
     fn execute(self, device: &mut Device<'_>) -> Result<Restored, Refusal> {
         let arming = self.at.map(RecoveryStep::arming).transpose()?;
-        let found = device.controller.power_restore(arming).map_err(Refusal::new)?;
+        let found =
+            watchdog::during(Place::PowerRestore, || device.controller.power_restore(arming)).map_err(Refusal::new)?;
         Ok(Restored { recovery: Recovery::of(&found) })
     }
 }
