@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::crash;
 use crate::machine::Front;
@@ -110,8 +110,30 @@ pub struct Serve {
     /// The control socket (QMP), for `brownout ctl`
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
+    /// Where guest memory may lie: memfd, /dev/shm and hugetlbfs (memory), or local disks too (files)
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true, hide_default_value = true)]
+    pub guest_memory: GuestMemory,
     #[command(flatten)]
     pub device: DeviceArguments,
+}
+
+/// Where the memory of a guest may lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum GuestMemory {
+    /// In memory with a descriptor.
+    #[default]
+    Memory,
+    /// In files on local disks too.
+    Files,
+}
+
+impl From<GuestMemory> for vfio::GuestFiles {
+    fn from(place: GuestMemory) -> Self {
+        match place {
+            GuestMemory::Memory => Self::Memory,
+            GuestMemory::Files => Self::LocalDisk,
+        }
+    }
 }
 
 /// `brownout qemu`.

@@ -28,6 +28,8 @@ pub struct Places {
     pub vhost_user: Option<PathBuf>,
     /// For orders.
     pub control: Option<PathBuf>,
+    /// What a guest's memory may lie in.
+    pub guest_files: vfio::GuestFiles,
 }
 
 impl Places {
@@ -84,12 +86,13 @@ impl Fronts {
         let config = controller.config();
         // The virtio disk is the first namespace.
         let nsid = config.namespaces.first().map_or(1, |namespace| namespace.nsid);
-        let function = function(config);
+        let function = ServerConfig { guest_files: places.guest_files, ..function(config) };
         let vfio = places.socket.as_ref().map(|path| {
             vfio::Server::bind(path, &function).with_context(|| format!("cannot listen at {}", path.display()))
         });
         let vhost = places.vhost_user.as_ref().map(|path| {
-            vhost::Server::bind(path, nsid).with_context(|| format!("cannot listen at {}", path.display()))
+            vhost::Server::bind(path, nsid, places.guest_files)
+                .with_context(|| format!("cannot listen at {}", path.display()))
         });
         let (vfio, vhost) = (vfio.transpose()?, vhost.transpose()?);
         let descriptors = [vfio.as_ref().map(|server| server.as_fd()), vhost.as_ref().map(|server| server.as_fd())];
@@ -230,7 +233,7 @@ mod tests {
             Self(testing::Running::start("size=16MiB", |folder| Places {
                 socket: Some(folder.join("nvme.sock")),
                 vhost_user: Some(folder.join("disk.sock")),
-                control: None,
+                ..Places::default()
             }))
         }
 

@@ -44,7 +44,7 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
         Front::VfioUser => (Some(socket), None),
         Front::VhostUser => (None, Some(socket)),
     };
-    let places = Places { socket, vhost_user, control };
+    let places = Places { socket, vhost_user, control, ..Places::default() };
     let device = DeviceThread::start(stop, move || wiring::open(settings, &places))?;
     tracing::info!(program = %qemu.program.display(), version = qemu.version, "starting QEMU");
     tracing::debug!(?arguments);

@@ -21,8 +21,8 @@ const SOCKET_PATH_BYTES: usize = 107;
 /// # Errors
 /// A wrong option, or a device that cannot be made or breaks.
 pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
-    let cli::Serve { socket, vhost_user, control, device } = arguments;
-    let places = Places { socket, vhost_user, control };
+    let cli::Serve { socket, vhost_user, control, guest_memory, device } = arguments;
+    let places = Places { socket, vhost_user, control, guest_files: guest_memory.into() };
     places.by_option().iter().try_for_each(|(option, place)| check_socket(option, place))?;
     let settings = Settings::read(&Given { sockets: places.by_option(), ..device.into() })?;
     if places.vhost_user.is_some() {

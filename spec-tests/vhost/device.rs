@@ -12,6 +12,7 @@ use controller::{Controller, Nanoseconds};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use spec_tests::rig::{Build, STEP};
 use spec_tests::slow_media::Behaviour;
+use vfio::GuestFiles;
 use vhost::Server;
 
 /// What lives in the device's thread.
@@ -34,7 +35,7 @@ impl World {
         if let Some(controller) = lent {
             self.controller = Some(Box::new(controller));
         }
-        self.server = Some(Server::bind(&self.path, 1).expect("the socket"));
+        self.server = Some(Server::bind(&self.path, 1, GuestFiles::Memory).expect("the socket"));
     }
 
     /// Does something to the controller, wherever it is.
@@ -136,7 +137,7 @@ impl Device {
         let (ready, listening) = channel();
         let body = move || {
             let rig = build.rig();
-            let server = Server::bind(&path, 1).expect("a socket");
+            let server = Server::bind(&path, 1, GuestFiles::Memory).expect("a socket");
             ready.send(()).expect("the test waits");
             attend(
                 World {

@@ -276,3 +276,34 @@ fn garbage_ends_the_client_and_half_a_message_waits_without_stopping_the_device(
     drop(stream);
     works(&device.path());
 }
+
+/// Memory is what the kernel alone serves: whoever brings a device, a pipe, a connection or a file on a disk loses the device before any of
+/// them is asked anything, and the next client has it.
+#[test]
+fn descriptors_that_are_no_memory_end_the_client() {
+    let device = Device::start(Build::default());
+    let disk = tempfile::tempfile().expect("a file");
+    disk.set_len(0x1000).expect("its length");
+    let (pipe, _writer) = std::io::pipe().expect("a pipe");
+    let zero = std::fs::File::open("/dev/zero").expect("opened");
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
+    // Where the folder for temporary files lies in memory, a file there is memory.
+    let disk_is_memory = rustix::fs::fcntl_get_seals(&disk).is_ok();
+    let mut harmful = vec![pipe.as_raw_fd(), zero.as_raw_fd(), udp.as_raw_fd()];
+    harmful.extend((!disk_is_memory).then_some(disk.as_raw_fd()));
+    for descriptor in harmful {
+        let frontend = Frontend::connect(device.path(), 1).expect("a connection");
+        let _ = frontend.get_features().expect("features");
+        let region = VhostUserMemoryRegionInfo {
+            guest_phys_addr: GUEST,
+            memory_size: 0x1000,
+            userspace_addr: USER,
+            mmap_offset: 0,
+            mmap_handle: descriptor,
+        };
+        let _ = frontend.set_mem_table(&[region]);
+        assert!(frontend.get_features().is_err(), "descriptor {descriptor}: the client is gone");
+        drop(frontend);
+        works(&device.path());
+    }
+}

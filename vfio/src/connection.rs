@@ -14,6 +14,8 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 
+use crate::Vetting;
+use crate::descriptor;
 use crate::message::{DESCRIPTORS_MAX, Decoder, Frame, Header, Step};
 use crate::watch::Watched;
 
@@ -31,6 +33,8 @@ pub(crate) enum Ending {
     LostFraming(Header),
     /// It sends requests and does not read replies.
     Deaf,
+    /// It, or others before it, handed over descriptors that cannot be closed.
+    Choking,
 }
 
 impl fmt::Display for Ending {
@@ -41,6 +45,7 @@ impl fmt::Display for Ending {
             Self::LostFraming(header) => {
                 write!(formatter, "it sent a message of {} bytes, which none has", header.size)
             }
+            Self::Choking => formatter.write_str("descriptors that came cannot be closed"),
             Self::Deaf => write!(formatter, "it left {OUTPUT_BYTES_MAX} bytes of replies unread"),
         }
     }
@@ -50,7 +55,7 @@ impl fmt::Display for Ending {
 #[derive(Debug, Default)]
 pub(crate) struct Descriptors {
     pub(crate) all: Vec<OwnedFd>,
-    /// More came than may, or than we could take: some are closed already, and the message cannot be trusted.
+    /// More came than may, or than we could take, or such as nobody may touch: some are closed already, and the message cannot be trusted.
     pub(crate) incomplete: bool,
 }
 
@@ -114,14 +119,14 @@ impl Connection {
     }
 
     /// The next message; `None` if there is no whole one and nothing more to read.
-    pub(crate) fn next(&mut self) -> Result<Option<Incoming>, Ending> {
+    pub(crate) fn next(&mut self, vetting: &Vetting) -> Result<Option<Incoming>, Ending> {
         loop {
             match self.decoder.step() {
                 Step::Message(frame) => return Ok(Some(Incoming::Message(frame, self.descriptors_of(&frame)))),
                 Step::Oversize(header) => return Ok(Some(Incoming::Oversize(header))),
                 Step::Broken(header) => return Err(Ending::LostFraming(header)),
                 Step::Need(_) if self.drained => return Ok(None),
-                Step::Need(_) => self.receive()?,
+                Step::Need(_) => self.receive(vetting)?,
             }
         }
     }
@@ -131,8 +136,13 @@ impl Connection {
         self.decoder.payload(frame)
     }
 
+    /// Ends the connection.
+    pub(crate) fn hang_up(self) {
+        self.stream.into_descriptor().into_iter().for_each(descriptor::hang_up);
+    }
+
     /// Reads once.
-    fn receive(&mut self) -> Result<(), Ending> {
+    fn receive(&mut self, vetting: &Vetting) -> Result<(), Ending> {
         let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut room);
         let space = self.decoder.space();
@@ -149,12 +159,20 @@ impl Connection {
             Err(error) => return Err(Ending::Failed(error.into())),
         };
         let mut all = Vec::new();
+        let mut incomplete = received.flags.contains(ReturnFlags::CTRUNC);
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(rights) = message {
-                all.extend(rights);
+                for descriptor in rights {
+                    match vetting.admit(descriptor) {
+                        Some(descriptor) => all.push(descriptor),
+                        None => incomplete = true,
+                    }
+                }
             }
         }
-        let incomplete = received.flags.contains(ReturnFlags::CTRUNC);
+        if incomplete && descriptor::is_choked() {
+            return Err(Ending::Choking);
+        }
         // The kernel ends a read after the piece that brought descriptors, whether there is more or not.
         self.drained = received.bytes < asked && all.is_empty() && !incomplete;
         self.decoder.filled(received.bytes);

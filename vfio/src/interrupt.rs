@@ -6,11 +6,9 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_getfl, fstat};
-use rustix::io::{Errno as SystemErrno, read, write};
 use tracing::debug;
 
+use crate::event;
 use crate::limit::Limit;
 use crate::message::{Action, Errno, InterruptData, SetInterrupts};
 use crate::watch::Watched;
@@ -27,11 +25,7 @@ pub(crate) const UNMASK_TOKEN: u64 = 2;
 
 /// Where one interrupt goes.
 #[derive(Debug)]
-pub struct Signal {
-    descriptor: OwnedFd,
-    /// Whether a write returns at once even if the client has filled the counter up.
-    nonblocking: bool,
-}
+pub struct Signal(OwnedFd);
 
 impl Signal {
     /// Takes an event descriptor. Files, pipes and sockets are refused: a write to them could block, or tell the client more than
@@ -40,28 +34,13 @@ impl Signal {
     /// # Errors
     /// It is no event descriptor.
     pub fn new(descriptor: OwnedFd) -> Result<Self, Errno> {
-        const TYPE_BITS: u32 = 0o170_000;
-        let status = fstat(&descriptor).map_err(|_| Errno::INVAL)?;
-        let flags = fcntl_getfl(&descriptor).map_err(|_| Errno::INVAL)?;
-        // Event descriptors are anonymous inodes, which have no file type.
-        if status.st_mode & TYPE_BITS != 0 {
-            return Err(Errno::INVAL);
-        }
-        Ok(Self { descriptor, nonblocking: flags.contains(OFlags::NONBLOCK) })
+        if event::is_event(descriptor.as_fd()) { Ok(Self(descriptor)) } else { Err(Errno::INVAL) }
     }
 
-    /// Adds one to the counter. A full counter needs nothing: the client has not looked at it since.
+    /// Adds one to the counter, and waits for nobody. A full counter needs nothing: the client has not looked at it since.
     pub fn raise(&self) {
-        if self.nonblocking || ready(&self.descriptor, PollFlags::OUT) {
-            let _ = write(&self.descriptor, &1_u64.to_ne_bytes());
-        }
+        event::raise(self.0.as_fd());
     }
-}
-
-fn ready(descriptor: &impl AsFd, wanted: PollFlags) -> bool {
-    let mut descriptors = [PollFd::new(descriptor, wanted)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut descriptors, Some(&now)).is_ok_and(|count| count == 1) && descriptors[0].revents().contains(wanted)
 }
 
 /// One MSI-X vector.
@@ -167,14 +146,11 @@ impl Interrupts {
 
     /// The pin's unmask descriptor is readable.
     pub(crate) fn unmask_by_descriptor(&mut self) {
-        let Some(unmask) = &self.pin.unmask else { return };
-        let mut counter = [0; 8];
-        let outcome = if ready(unmask, PollFlags::IN) { read(unmask, &mut counter) } else { Err(SystemErrno::AGAIN) };
-        match outcome {
-            Ok(8) => self.pin.masked = false,
-            Err(SystemErrno::AGAIN | SystemErrno::INTR) => {}
-            // Not an event descriptor after all: without this it would stay readable for ever.
-            _ => self.pin.unmask = None,
+        match self.pin.unmask.as_ref().map(|unmask| event::take(unmask.as_fd())) {
+            Some(Ok(Some(_))) => self.pin.masked = false,
+            Some(Ok(None)) | None => {}
+            // A kernel that cannot read it without waiting (before 5.10): without this it would stay readable for ever.
+            Some(Err(_)) => self.pin.unmask = None,
         }
     }
 
@@ -221,7 +197,7 @@ impl Interrupts {
                 let signal = descriptor.map(Signal::new).transpose()?;
                 self.pin.unmask = None;
                 if let Some(signal) = signal {
-                    let watched = Watched::new(&self.epoll, signal.descriptor, UNMASK_TOKEN);
+                    let watched = Watched::new(&self.epoll, signal.0, UNMASK_TOKEN);
                     self.pin.unmask = Some(watched.map_err(|_| Errno::INVAL)?);
                 }
             }

@@ -10,17 +10,21 @@
 //! | [`server`] | the listener, the life of a client | layouts |
 //! | `session` | what each command does | sockets |
 //! | [`memory`] | the table from guest address to mapping | sockets, commands |
-//! | `mapping` | the only `unsafe`: shared memory, and the guard against files that shrink | guest addresses |
+//! | `mapping` | shared memory, and the guard against files that shrink (`unsafe`) | guest addresses |
+//! | [`descriptor`] | which descriptors of a peer may be touched at all; closing the others | what they are for |
+//! | `event` | raising an event descriptor without waiting (`unsafe`: system calls) | interrupts |
 //! | [`page`] | the doorbell page that the guest stores to | who reads it |
 //! | [`pci`] | the 4 KiB of configuration space, as a value | everything else |
 //! | [`interrupt`] | event descriptors, masks, the pin's level semantics | why there is an interrupt |
 //!
-//! Nothing here starts a thread, reads a clock or blocks: the daemon's loop calls [`Server::service`] when [`Server`]'s descriptor
+//! Nothing here reads a clock or blocks, and one thread alone is started, for closing what cannot be closed without waiting: the daemon's loop calls [`Server::service`] when [`Server`]'s descriptor
 //! is readable, or whenever it likes. Whatever a client sends ends in a reply, in an error reply, or in the end of that client; the
 //! server then frees all that the client brought and listens again.
 
 mod connection;
+pub mod descriptor;
 mod device;
+mod event;
 pub mod interrupt;
 mod limit;
 mod mapping;
@@ -35,6 +39,7 @@ pub mod socket;
 pub mod testing;
 mod watch;
 
+pub use descriptor::{GuestFiles, Vetting};
 pub use device::{Device, InterruptMode};
 pub use interrupt::Signal;
 pub use limit::Limit;

@@ -284,8 +284,8 @@ fn check(request: &DmaMap) -> Result<(u64, Access), Errno> {
     Ok((last, access))
 }
 
-/// A file that is shorter than the range would be memory that is not there (SPDK without single-file segments sends such). What has
-/// no length of its own, a device, is left to the kernel to judge.
+/// A file that is shorter than the range would be memory that is not there (SPDK without single-file segments sends such). The descriptor
+/// was vetted: that of an unknown file would not be asked anything.
 fn file_part(request: &DmaMap, file: &OwnedFd) -> Result<FilePart, Errno> {
     if !request.offset.is_multiple_of(PAGE_BYTES) {
         return Err(Errno::INVAL);
@@ -295,7 +295,6 @@ fn file_part(request: &DmaMap, file: &OwnedFd) -> Result<FilePart, Errno> {
     let plausible = match FileType::from_raw_mode(status.st_mode) {
         // The rest of a file's last page is there as well.
         FileType::RegularFile => request.offset + request.length <= length.next_multiple_of(PAGE_BYTES),
-        FileType::CharacterDevice => true,
         _ => false,
     };
     if !plausible {

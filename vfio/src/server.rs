@@ -12,13 +12,14 @@ use rustix::net::SocketFlags;
 use tracing::{info, warn};
 
 use crate::connection::{Connection, Ending, Incoming};
+use crate::descriptor::{hang_up, is_choked};
 use crate::interrupt::UNMASK_TOKEN;
 use crate::limit::Limit;
 use crate::pci::VECTORS_MAX;
 use crate::session::Session;
-use crate::socket::{Access, SocketFile, listen_at};
+use crate::socket::{SocketFile, listen_at};
 use crate::watch::Watched;
-use crate::{Device, Memory, Page};
+use crate::{Device, GuestFiles, Memory, Page, Vetting};
 
 const LISTENER_TOKEN: u64 = 0;
 const CLIENT_TOKEN: u64 = 1;
@@ -55,6 +56,8 @@ pub struct ServerConfig {
     pub vectors: u16,
     /// How doorbells arrive.
     pub doorbells: Doorbells,
+    /// What a guest's memory may lie in.
+    pub guest_files: GuestFiles,
 }
 
 impl Default for ServerConfig {
@@ -68,6 +71,7 @@ impl Default for ServerConfig {
             class: 0x01_0802,
             vectors: 65,
             doorbells: Doorbells::Trapped,
+            guest_files: GuestFiles::Memory,
         }
     }
 }
@@ -90,6 +94,7 @@ pub struct Server {
     listener: Watched,
     connection: Option<Connection>,
     session: Session,
+    vetting: Vetting,
     comings: Limit,
     goings: Limit,
     refusals: Limit,
@@ -115,7 +120,8 @@ impl Server {
         }
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
         let session = Session::new(config, Arc::clone(&epoll))?;
-        let (listener, socket_file) = listen_at(path, Access::Umask)?;
+        let vetting = Vetting::new(config.guest_files)?;
+        let (listener, socket_file) = listen_at(path)?;
         let listener = Watched::new(&epoll, listener.into(), LISTENER_TOKEN)?;
         Ok(Self {
             socket_file,
@@ -123,6 +129,7 @@ impl Server {
             listener,
             connection: None,
             session,
+            vetting,
             comings: Limit::default(),
             goings: Limit::default(),
             refusals: Limit::default(),
@@ -177,7 +184,7 @@ impl Server {
             if ready.client {
                 connection.readable();
             }
-            if let Err(ending) = converse(connection, &mut self.session, device, budget, &mut progress) {
+            if let Err(ending) = converse(connection, &self.vetting, &mut self.session, device, budget, &mut progress) {
                 self.end(device, &ending);
                 progress.client_changed = true;
             }
@@ -204,6 +211,7 @@ impl Server {
             if let Some(times) = self.refusals.admit() {
                 warn!(process, times, "refused a client: {why}");
             }
+            hang_up(stream);
         }
         Ok(any)
     }
@@ -258,6 +266,14 @@ impl Server {
             if let Some(times) = self.refusals.admit() {
                 warn!(process, times, "refused a second client: a device has one at a time");
             }
+            hang_up(stream);
+            return Ok(false);
+        }
+        if is_choked() {
+            if let Some(times) = self.refusals.admit() {
+                warn!(process, times, "refused a client: descriptors of others before it cannot be closed");
+            }
+            hang_up(stream);
             return Ok(false);
         }
         self.connection = Some(Connection::new(&self.epoll, stream, CLIENT_TOKEN)?);
@@ -268,11 +284,19 @@ impl Server {
     }
 
     fn end(&mut self, device: &mut dyn Device, ending: &Ending) {
-        self.connection = None;
+        if let Some(connection) = self.connection.take() {
+            connection.hang_up();
+        }
         self.session.forget_client(device);
         if let Some(times) = self.goings.admit() {
             info!(why = %ending, times, "client gone, listening again");
         }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.connection.take().into_iter().for_each(Connection::hang_up);
     }
 }
 
@@ -292,6 +316,7 @@ struct Ready {
 /// Answers messages until there is none or the budget is used up.
 fn converse(
     connection: &mut Connection,
+    vetting: &Vetting,
     session: &mut Session,
     device: &mut dyn Device,
     budget: usize,
@@ -299,7 +324,7 @@ fn converse(
 ) -> Result<(), Ending> {
     connection.resume()?;
     while progress.messages < budget {
-        let answer = match connection.next()? {
+        let answer = match connection.next(vetting)? {
             None => return Ok(()),
             Some(Incoming::Oversize(header)) => session.refuse_oversize(&header),
             Some(Incoming::Message(frame, descriptors)) => {

@@ -37,6 +37,12 @@ impl Watched {
         Ok(Self { epoll: Arc::clone(epoll), descriptor, token })
     }
 
+    /// Watches no longer, and gives the descriptor back: another one of the same file, if the system has any left.
+    #[must_use]
+    pub fn into_descriptor(self) -> Option<OwnedFd> {
+        self.descriptor.try_clone().ok()
+    }
+
     /// Asks for writability too, or no longer.
     pub(crate) fn want_output(&self, wanted: bool) -> io::Result<()> {
         let flags = if wanted { epoll::EventFlags::IN | epoll::EventFlags::OUT } else { epoll::EventFlags::IN };

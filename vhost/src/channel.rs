@@ -4,10 +4,11 @@
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg, send};
 
 /// VHOST_USER_BACKEND_CONFIG_CHANGE_MSG.
 const CONFIG_CHANGE: u32 = 2;
@@ -16,18 +17,35 @@ const VERSION: u32 = 1;
 /// Code, flags, and that nothing follows.
 pub(crate) const CONFIG_CHANGED: [[u8; 4]; 3] = [CONFIG_CHANGE.to_le_bytes(), VERSION.to_le_bytes(), [0; 4]];
 
-/// A copy of the descriptor that comes with the message at the head of a stream, which stays where it is.
-pub(crate) fn peek(stream: &UnixStream) -> io::Result<Option<UnixStream>> {
-    let mut byte = [0];
-    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// The most descriptors that a message can bring (Linux: `SCM_MAX_FD`): none is overlooked.
+const DESCRIPTORS_MAX: usize = 253;
+
+/// What comes with the message at the head of a stream, which stays where it is.
+pub(crate) struct Brought {
+    /// A copy of each descriptor.
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// Whether there may be more: the message came in pieces, or we have no descriptors left.
+    pub(crate) more: bool,
+}
+
+/// Copies of the descriptors that come with the message of so many bytes, all of which has arrived.
+pub(crate) fn peek(stream: &UnixStream, message_bytes: usize) -> io::Result<Brought> {
+    let mut bytes = vec![0; message_bytes];
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut room);
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    recvmsg(stream, &mut [IoSliceMut::new(&mut byte)], &mut control, flags)?;
-    let descriptors = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-        _ => None,
-    });
-    Ok(descriptors.flatten().next().map(UnixStream::from))
+    let seen = recvmsg(stream, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags)?;
+    let descriptors: Vec<OwnedFd> = control
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    // A look ends behind the piece that brought descriptors: what follows in this message may bring others.
+    let more = seen.flags.contains(ReturnFlags::CTRUNC) || !descriptors.is_empty() && seen.bytes < message_bytes;
+    Ok(Brought { descriptors, more })
 }
 
 /// Tells the client that the configuration space changed; `false` if it has no room for that now.

@@ -15,8 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags, recv};
 use tracing::{info, warn};
-use vfio::socket::{Access, SocketFile, listen_at};
-use vfio::{Limit, Watched};
+use vfio::descriptor::{discard, hang_up, is_choked, is_unix_socket};
+use vfio::socket::{SocketFile, listen_at};
+use vfio::{GuestFiles, Limit, Vetting, Watched};
 
 use crate::disk::Disk;
 use crate::session::Session;
@@ -63,6 +64,7 @@ pub struct Server {
     /// Accepted, and not yet given the device.
     waiting: Option<UnixStream>,
     client: Option<Client>,
+    vetting: Vetting,
     comings: Limit,
     goings: Limit,
     refusals: Limit,
@@ -100,7 +102,7 @@ enum Head {
     /// Nothing, or a part of a message.
     Nothing,
     /// A message, all of it, with room for an answer.
-    Message { code: u32, body: [u8; BODY_BYTES] },
+    Message { code: u32, bytes: usize, body: [u8; BODY_BYTES] },
     /// The end.
     Closed,
 }
@@ -112,16 +114,17 @@ struct Peer {
 }
 
 impl Server {
-    /// Listens at `path`, for clients that want namespace `nsid`.
+    /// Listens at `path`, for clients that want namespace `nsid`, and whose guest's memory lies in `files`.
     ///
     /// # Errors
-    /// As [`listen_at`].
-    pub fn bind(path: impl AsRef<Path>, nsid: u32) -> io::Result<Self> {
+    /// As [`listen_at`] and [`Vetting::new`].
+    pub fn bind(path: impl AsRef<Path>, nsid: u32, files: GuestFiles) -> io::Result<Self> {
+        let vetting = Vetting::new(files)?;
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
-        let (listener, socket_file) = listen_at(path.as_ref(), Access::Umask)?;
+        let (listener, socket_file) = listen_at(path.as_ref())?;
         let listener = Watched::new(&epoll, listener.into(), LISTENER_TOKEN)?;
         let (comings, goings, refusals) = Default::default();
-        Ok(Self { socket_file, epoll, listener, nsid, waiting: None, client: None, comings, goings, refusals })
+        Ok(Self { socket_file, epoll, listener, nsid, waiting: None, client: None, vetting, comings, goings, refusals })
     }
 
     /// Where it listens.
@@ -182,23 +185,26 @@ impl Server {
         let stays = |stream: &UnixStream| matches!(state_of_peer(stream), Ok(Peer { gone: false, .. }));
         let others = [self.waiting.as_ref(), self.client.as_ref().map(|client| &client.stream)];
         if others.into_iter().flatten().any(stays) {
-            self.refuse_stream(&stream, "a device has one client at a time");
+            self.refuse_stream(stream, "a device has one client at a time");
+        } else if is_choked() {
+            self.refuse_stream(stream, "descriptors of others before it cannot be closed");
         } else {
-            self.waiting = Some(stream);
+            self.waiting.replace(stream).into_iter().for_each(hang_up);
         }
     }
 
     /// Closes the connection that waits, and says why: the protocol has no words for it.
     pub fn refuse(&mut self, why: &str) {
         if let Some(stream) = self.waiting.take() {
-            self.refuse_stream(&stream, why);
+            self.refuse_stream(stream, why);
         }
     }
 
-    fn refuse_stream(&self, stream: &UnixStream, why: &str) {
+    fn refuse_stream(&self, stream: UnixStream, why: &str) {
         if let Some(times) = self.refusals.admit() {
-            warn!(socket = %self.path().display(), process = process_of(stream), times, "refused a client: {why}");
+            warn!(socket = %self.path().display(), process = process_of(&stream), times, "refused a client: {why}");
         }
+        hang_up(stream);
     }
 
     /// Gives the device to the client that waits for it.
@@ -211,7 +217,7 @@ impl Server {
         let disk = match Disk::start(controller, self.nsid, rings, now) {
             Ok(disk) => disk,
             Err((controller, error)) => {
-                self.refuse_stream(&stream, &error.to_string());
+                self.refuse_stream(stream, &error.to_string());
                 return Err(controller);
             }
         };
@@ -244,7 +250,7 @@ impl Server {
     /// Answers messages and works on the rings, from `now` on and for about as long as [`Controller::step_by`].
     pub fn step_by(&mut self, now: Nanoseconds, clock: &dyn Clock) -> Step {
         let Some(client) = &mut self.client else { return Step::default() };
-        let (answered, ending) = client.converse();
+        let (answered, ending) = client.converse(&self.vetting);
         if let Some(why) = ending {
             if let Some(times) = self.goings.admit() {
                 info!(socket = %self.socket_file.path().display(), why, times, "client gone, listening again");
@@ -331,37 +337,66 @@ impl Client {
     }
 
     fn leave(self) -> Controller {
-        let Self { handler, session, .. } = self;
+        let Self { stream, handler, session, .. } = self;
+        // The handler and what watches have copies of both sockets: ours are the last, and closed when that can be done.
         drop(handler);
+        drop(self._watched);
+        hang_up(stream);
         let session = Arc::into_inner(session).expect("the request handler held the only other one");
-        session.into_inner().unwrap_or_else(PoisonError::into_inner).disk.stop()
+        let mut session = session.into_inner().unwrap_or_else(PoisonError::into_inner);
+        session.channel.take().into_iter().for_each(discard);
+        session.disk.stop()
     }
 
     /// Answers messages that are there: whether there were any, and why the client is gone, if it is.
-    fn converse(&mut self) -> (bool, Option<String>) {
+    fn converse(&mut self, vetting: &Vetting) -> (bool, Option<String>) {
         for count in 0..MESSAGES_PER_STEP {
-            let (code, body) = match self.head() {
+            let (code, bytes, body) = match self.head() {
                 Ok(Head::Nothing) => return (count > 0, None),
                 Ok(Head::Closed) => return (true, Some("it closed the connection".to_owned())),
-                Ok(Head::Message { code, body }) => (code, body),
+                Ok(Head::Message { code, bytes, body }) => (code, bytes, body),
                 Err(error) => return (true, Some(format!("its socket failed: {error}"))),
             };
             if !self.is_ready_for(code, &body) {
                 return (count > 0, None);
             }
-            let channel = match code {
-                code::SET_BACKEND_REQ_FD => channel::peek(&self.stream).ok().flatten(),
-                _ => None,
+            let channel = match self.vet(vetting, code, bytes) {
+                Ok(channel) => channel,
+                Err(why) => return (true, Some(why)),
             };
             match self.handler.handle_request() {
                 // The handler has found that it is a socket, and that there may be one.
-                Ok(()) if channel.is_some() => self.session().channel = channel,
+                Ok(()) if channel.is_some() => {
+                    let before = std::mem::replace(&mut self.session().channel, channel);
+                    before.into_iter().for_each(discard);
+                }
                 Ok(()) => {}
                 Err(Error::Disconnected) => return (true, Some("it closed the connection".to_owned())),
                 Err(error) => return (true, Some(format!("its message {code} cannot be: {error}"))),
             }
         }
         (true, None)
+    }
+
+    /// Judges what comes with the message at the head of the stream before the handler takes it, which closes what it cannot use, and asks
+    /// files what they are: either may last as long as whoever serves the file likes. A copy of the channel, if it brings that; or why the
+    /// client cannot stay.
+    fn vet(&self, vetting: &Vetting, code: u32, bytes: usize) -> Result<Option<UnixStream>, String> {
+        let brought = channel::peek(&self.stream, bytes).map_err(|error| format!("its socket failed: {error}"))?;
+        let mut channel = None;
+        let mut harmless = !brought.more;
+        for descriptor in brought.descriptors {
+            if code == code::SET_BACKEND_REQ_FD && channel.is_none() && is_unix_socket(descriptor.as_fd()) {
+                channel = Some(UnixStream::from(descriptor));
+            } else {
+                harmless &= vetting.admit(descriptor).is_some();
+            }
+        }
+        if harmless {
+            return Ok(channel);
+        }
+        channel.into_iter().for_each(discard);
+        Err(format!("its message {code} brings a descriptor that the device could be held up by"))
     }
 
     /// Looks at the next message without taking it.
@@ -386,7 +421,7 @@ impl Client {
             _ => return Ok(Head::Nothing),
         }
         let body = body.try_into().expect("as many bytes as follow the header");
-        Ok(Head::Message { code: number(0), body })
+        Ok(Head::Message { code: number(0), bytes: HEADER_BYTES + length as usize, body })
     }
 
     /// Whether a message can be handled now. One that stops a ring waits for the requests of that ring; one that says how writes are

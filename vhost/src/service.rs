@@ -4,6 +4,8 @@ use controller::dma::GuestMemory;
 use controller::{Clock, Nanoseconds};
 use tracing::{debug, warn};
 
+use vfio::descriptor::discard;
+
 use crate::disk::Finished;
 use crate::request::{self, Refusal};
 use crate::ring::Ring;
@@ -73,7 +75,7 @@ impl Session {
                 Ok(told) => self.untold = !told,
                 Err(error) => {
                     debug!(%error, "the client has given up its channel");
-                    self.channel = None;
+                    self.channel.take().into_iter().for_each(discard);
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use rust_vmm_vhost::vhost_user::message::{
     VhostUserSingleMemoryRegion, VhostUserVringAddrFlags, VhostUserVringState,
 };
 use rust_vmm_vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
+use vfio::descriptor::is_event;
 use vfio::{Signal, Watched};
 
 use crate::disk::Disk;
@@ -263,6 +264,9 @@ impl VhostUserBackendReqHandlerMut for Session {
     }
 
     fn set_vring_kick(&mut self, index: u8, file: Option<File>) -> Result<()> {
+        if file.as_ref().is_some_and(|file| !is_event(file.as_fd())) {
+            return Err(Error::InvalidParam);
+        }
         let epoll = Arc::clone(&self.epoll);
         let state = self.ring(index.into())?;
         // The old one first: a descriptor is watched once.

@@ -8,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use serde_json::Value;
-use vfio::socket::{Access, listen_at};
+use vfio::socket::listen_at;
 
 use super::commands::{Deed, Device, Refusal};
 use super::event::Event;
@@ -62,7 +62,7 @@ impl Desk {
     /// # Errors
     /// The path cannot be a socket of ours, or the system has no more descriptors.
     pub fn open(path: &Path, wake: Box<dyn Fn() + Send>) -> io::Result<Self> {
-        let (listener, file) = listen_at(path, Access::Owner)?;
+        let (listener, file) = listen_at(path)?;
         let watch = Watch::new()?;
         let wake_server = watch.waker();
         let (order, orders) = channel();

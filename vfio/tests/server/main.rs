@@ -7,4 +7,5 @@ mod interrupts;
 mod memory;
 mod random;
 mod socket;
+mod stalling;
 mod table;

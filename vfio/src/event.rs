@@ -1,0 +1,227 @@
+//! Event descriptors of a peer, raised by a call that cannot wait.
+//!
+//! A write to an event descriptor waits while its counter is full, unless the open file says O_NONBLOCK; the peer shares the open file, may
+//! clear the flag and fill the counter at any moment, and no check before the write is worth anything. The kernel's own devices do not
+//! write: they signal, and a full counter stays full. Asynchronous I/O does the same for us: an order that is carried out at once (a read
+//! of `/dev/null`) signals the descriptor that it names.
+#![expect(
+    unsafe_code,
+    reason = "no wrapper of these three system calls is at hand; pointers go to values on the stack only"
+)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::write;
+use tracing::warn;
+
+/// How many orders may have ended of which nobody has heard, and after how many we hear of them.
+const ORDERS: u32 = 128;
+const ORDERS_PER_LOOK: u32 = 32;
+
+/// Read, at a place, so many bytes (Linux: `IOCB_CMD_PREAD`).
+const READ: u16 = 0;
+/// The order names a descriptor to signal (Linux: `IOCB_FLAG_RESFD`).
+const SIGNALS: u32 = 1;
+
+/// An order, as Linux lays it out (`struct iocb`). Key and flags trade places where numbers are big-endian; both are zero.
+#[repr(C)]
+#[derive(Default)]
+struct Order {
+    data: u64,
+    key_and_flags: u64,
+    operation: u16,
+    priority: i16,
+    descriptor: u32,
+    buffer: u64,
+    bytes: u64,
+    offset: i64,
+    reserved: u64,
+    flags: u32,
+    signalled: u32,
+}
+const _: () = assert!(size_of::<Order>() == 64);
+
+/// What tells of an order that has ended (`struct io_event`).
+type Ended = [u64; 4];
+
+struct Signaller {
+    context: libc::c_ulong,
+    /// `/dev/null` to read, which is done at once, and the same to write only, whose read is refused.
+    null: File,
+    unreadable: File,
+    orders: AtomicU32,
+}
+
+/// Made once, before the process gives up the right to open files.
+static SIGNALLER: OnceLock<Option<Signaller>> = OnceLock::new();
+
+fn signaller() -> Option<&'static Signaller> {
+    SIGNALLER
+        .get_or_init(|| {
+            Signaller::new()
+                .inspect_err(|error| {
+                    warn!(%error, "no asynchronous I/O here: a client that works at it can hold the device up until the watchdog ends it");
+                })
+                .ok()
+        })
+        .as_ref()
+}
+
+/// Makes ready what raising needs, so that it is there when no file can be opened any more.
+pub(crate) fn prepare() {
+    let _ = signaller();
+}
+
+/// Whether this is an event descriptor. The question waits for nobody, whatever it is.
+pub(crate) fn is_event(descriptor: BorrowedFd<'_>) -> bool {
+    match signaller() {
+        // The kernel looks at the descriptor to signal before it finds that the order is impossible.
+        Some(signaller) => signaller.submit(&signaller.unreadable, descriptor) == Err(libc::EBADF),
+        None => name_of(descriptor).is_some_and(|name| name == b"anon_inode:[eventfd]"),
+    }
+}
+
+/// What the kernel calls a descriptor's file: nobody is asked for it but the kernel.
+pub(crate) fn name_of(descriptor: BorrowedFd<'_>) -> Option<Vec<u8>> {
+    let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+    rustix::fs::readlink(path, Vec::new()).ok().map(std::ffi::CString::into_bytes)
+}
+
+/// Adds one to the counter. A full counter needs nothing: the peer has not looked at it since.
+pub(crate) fn raise(descriptor: BorrowedFd<'_>) {
+    match signaller() {
+        Some(signaller) => signaller.raise(descriptor),
+        None => {
+            let mut watched = [PollFd::new(&descriptor, PollFlags::OUT)];
+            if poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(1) {
+                let _ = write(descriptor, &1_u64.to_ne_bytes());
+            }
+        }
+    }
+}
+
+impl Signaller {
+    fn new() -> io::Result<Self> {
+        let null = File::open("/dev/null")?;
+        let unreadable = File::options().write(true).open("/dev/null")?;
+        let mut context: libc::c_ulong = 0;
+        // SAFETY: the kernel writes one number to where the pointer points, which is a live local of that type.
+        match unsafe { libc::syscall(libc::SYS_io_setup, ORDERS, &raw mut context) } {
+            0 => Ok(Self { context, null, unreadable, orders: AtomicU32::new(0) }),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    fn raise(&self, descriptor: BorrowedFd<'_>) {
+        if (self.orders.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(ORDERS_PER_LOOK) {
+            self.hear();
+        }
+        if self.submit(&self.null, descriptor) == Err(libc::EAGAIN) {
+            // Other threads were quicker than we.
+            self.hear();
+            let _ = self.submit(&self.null, descriptor);
+        }
+    }
+
+    /// Orders a read of nothing that signals `signalled`; or why that cannot be.
+    fn submit(&self, from: &File, signalled: BorrowedFd<'_>) -> Result<(), i32> {
+        let number = |descriptor: i32| u32::try_from(descriptor).unwrap_or(u32::MAX);
+        let order = Order {
+            operation: READ,
+            descriptor: number(from.as_raw_fd()),
+            flags: SIGNALS,
+            signalled: number(signalled.as_raw_fd()),
+            ..Order::default()
+        };
+        let orders = [&raw const order];
+        // SAFETY: one pointer to one order, both live during the call; the kernel copies the order, which names no buffer (it reads 0
+        // bytes), and writes nothing but its key.
+        match unsafe { libc::syscall(libc::SYS_io_submit, self.context, 1_i64, orders.as_ptr()) } {
+            1 => Ok(()),
+            _ => Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)),
+        }
+    }
+
+    /// Makes room for as many orders as have ended.
+    fn hear(&self) {
+        let mut ended: [Ended; ORDERS as usize] = [[0; 4]; ORDERS as usize];
+        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the kernel writes at most as many events as the array has room for, and reads a time that lives during the call.
+        let _ = unsafe {
+            libc::syscall(
+                libc::SYS_io_getevents,
+                self.context,
+                0_i64,
+                i64::from(ORDERS),
+                ptr::from_mut(&mut ended),
+                &raw const now,
+            )
+        };
+    }
+}
+
+/// Takes what a peer has counted up, without waiting; `None` if that is nothing.
+///
+/// # Errors
+/// It cannot be read so.
+pub(crate) fn take(descriptor: BorrowedFd<'_>) -> rustix::io::Result<Option<u64>> {
+    let mut counter = [0; 8];
+    let mut room = [io::IoSliceMut::new(&mut counter)];
+    match rustix::io::preadv2(descriptor, &mut room, u64::MAX, rustix::io::ReadWriteFlags::NOWAIT) {
+        Ok(8) => Ok(Some(u64::from_ne_bytes(counter))),
+        Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use rustix::event::{EventfdFlags, eventfd};
+    use rustix::fs::{MemfdFlags, memfd_create};
+
+    use super::*;
+
+    /// The counter is full and nothing says O_NONBLOCK: a write would wait for ever. Many more than the kernel keeps room for.
+    #[test]
+    fn raising_a_full_counter_returns() {
+        let event = eventfd(0, EventfdFlags::CLOEXEC).expect("an event descriptor");
+        write(&event, &(u64::MAX - 1).to_ne_bytes()).expect("filled");
+        for _ in 0..10 * ORDERS {
+            raise(event.as_fd());
+        }
+        assert_eq!(take(event.as_fd()), Ok(Some(u64::MAX)), "full, and no further");
+        assert_eq!(take(event.as_fd()), Ok(None), "and then empty, which is not waited for either");
+    }
+
+    #[test]
+    fn every_raise_counts_on_every_thread() {
+        let event = eventfd(0, EventfdFlags::CLOEXEC).expect("an event descriptor");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1000).for_each(|_| raise(event.as_fd())));
+            }
+        });
+        assert_eq!(take(event.as_fd()), Ok(Some(4000)));
+    }
+
+    #[test]
+    fn asking_what_a_descriptor_is_raises_nothing() {
+        let event = eventfd(0, EventfdFlags::CLOEXEC).expect("an event descriptor");
+        assert!(is_event(event.as_fd()));
+        assert_eq!(take(event.as_fd()), Ok(None));
+        let (stream, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let memory = memfd_create("[eventfd]", MemfdFlags::CLOEXEC).expect("memfd");
+        let file = File::open("/dev/null").expect("opened");
+        for other in [stream.as_fd(), memory.as_fd(), file.as_fd()] {
+            assert!(!is_event(other), "{other:?}");
+        }
+    }
+}
