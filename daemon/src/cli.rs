@@ -8,6 +8,7 @@ use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use crate::crash;
 use crate::machine::Front;
 use crate::options::{Bytes, Given};
+use crate::sandbox::Sandbox;
 
 const AFTER: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --namespace size=1GiB,lba=4096";
 const AFTER_SERVE: &str = "Example:\n  brownout serve --socket disk.sock --namespace size=1GiB,lba=4KiB";
@@ -113,6 +114,9 @@ pub struct Serve {
     /// Where guest memory may lie: memfd, /dev/shm and hugetlbfs (memory), or local disks too (files)
     #[arg(long, value_enum, default_value_t, hide_possible_values = true, hide_default_value = true)]
     pub guest_memory: GuestMemory,
+    /// Give up all rights that a drive does not need (on), or keep them (off)
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true, hide_default_value = true)]
+    pub sandbox: Sandbox,
     #[command(flatten)]
     pub device: DeviceArguments,
 }

@@ -23,6 +23,7 @@ mod open_media;
 mod options;
 mod progress;
 mod run_qemu;
+mod sandbox;
 mod serve;
 mod stop;
 #[cfg(test)]

@@ -10,8 +10,9 @@ use crate::device_thread::DeviceThread;
 use crate::failure::Failure;
 use crate::machine::{Front, MACHINE_MEMORY, Machine, shell_line};
 use crate::options::{Given, OptionError, Settings};
+use crate::sandbox::Sandbox;
 use crate::wiring::Places;
-use crate::{cli, stop, wiring};
+use crate::{cli, sandbox, stop, wiring};
 
 /// The longest path that a socket's address holds, with the zero byte that ends it.
 const SOCKET_PATH_BYTES: usize = 107;
@@ -21,7 +22,7 @@ const SOCKET_PATH_BYTES: usize = 107;
 /// # Errors
 /// A wrong option, or a device that cannot be made or breaks.
 pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
-    let cli::Serve { socket, vhost_user, control, guest_memory, device } = arguments;
+    let cli::Serve { socket, vhost_user, control, guest_memory, sandbox, device } = arguments;
     let places = Places { socket, vhost_user, control, guest_files: guest_memory.into() };
     places.by_option().iter().try_for_each(|(option, place)| check_socket(option, place))?;
     let settings = Settings::read(&Given { sockets: places.by_option(), ..device.into() })?;
@@ -33,6 +34,10 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
 
     let ready: Vec<_> =
         [&places.socket, &places.vhost_user].into_iter().flatten().map(|at| at.display().to_string()).collect();
+    if sandbox == Sandbox::On {
+        let active = sandbox::enter(&places, settings.media.file())?;
+        tracing::info!("confined: {active}");
+    }
     let device = DeviceThread::start(signals, move || wiring::open(settings, &places))?;
     // Standard output is a file for --config, to its last line; what is for people alone goes to standard error.
     write!(io::stdout(), "{configuration}")

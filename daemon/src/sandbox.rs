@@ -1,0 +1,237 @@
+//! What the process gives up once it knows what it will need: files and folders besides its own (Landlock), system calls that a drive has no
+//! use for (seccomp), and more rights than it has (no_new_privs). Entered before there is a second thread, so that every thread inherits it.
+//! A call that is refused fails as if the right were missing, and ends nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
+    RulesetCreatedAttr as _, RulesetStatus, Scope, path_beneath_rules,
+};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+
+use crate::wiring::Places;
+
+/// Whether the process confines itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Sandbox {
+    /// As far as the kernel lets it.
+    #[default]
+    On,
+    /// Not at all: for tools that attach to it, and kernels that break.
+    Off,
+}
+
+/// The newest Landlock that we know. An older kernel enforces what it has.
+const LANDLOCK: ABI = ABI::V6;
+
+/// What no drive calls: other programs, other processes, mounts, modules, the clock of the machine, kernel interfaces with a past.
+const REFUSED: &[libc::c_long] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_kill,
+    libc::SYS_kcmp,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_fsopen,
+    libc::SYS_fsmount,
+    libc::SYS_fsconfig,
+    libc::SYS_fspick,
+    libc::SYS_mount_setattr,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_setns,
+    libc::SYS_unshare,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
+    libc::SYS_personality,
+    libc::SYS_fanotify_init,
+    libc::SYS_open_by_handle_at,
+];
+
+/// Gives up what is not needed to serve at these places with this media file, for this thread and those that it makes. What is in force, in
+/// words for the operator.
+///
+/// # Errors
+/// A place has no folder, or the kernel refuses a filter that it says it has.
+pub fn enter(places: &Places, media: Option<&Path>) -> anyhow::Result<String> {
+    rustix::thread::set_no_new_privs(true).context("cannot give up new privileges")?;
+    let files = restrict_files(places, media).context("cannot restrict files (--sandbox off does without)")?;
+    let calls = match restrict_calls().context("cannot restrict system calls (--sandbox off does without)")? {
+        true => "system calls: seccomp",
+        false => "system calls: no filter for this processor",
+    };
+    Ok(format!("{files}; {calls}; no new privileges"))
+}
+
+fn restrict_files(places: &Places, media: Option<&Path>) -> anyhow::Result<&'static str> {
+    let reading = AccessFs::ReadFile | AccessFs::ReadDir;
+    let sockets = [&places.socket, &places.vhost_user, &places.control].into_iter().flatten();
+    let sockets: Vec<PathBuf> = sockets.map(|path| folder_of(path)).collect();
+    let media: Vec<PathBuf> = media.into_iter().flat_map(|path| folders_of_file(path)).collect();
+    let in_media = reading | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
+    let status = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(LANDLOCK))?
+        .handle_access(AccessNet::from_all(LANDLOCK))?
+        .scope(Scope::Signal)?
+        .create()?
+        // What the system tells of itself, and the folder of a program that shall say where it panicked.
+        .add_rules(path_beneath_rules(["/proc", "/sys"], reading))?
+        .add_rules(path_beneath_rules(std::env::current_exe(), reading))?
+        .add_rules(path_beneath_rules(["/dev/null"], AccessFs::ReadFile | AccessFs::WriteFile))?
+        .add_rules(path_beneath_rules(sockets, AccessFs::MakeSock | AccessFs::RemoveFile))?
+        .add_rules(path_beneath_rules(media, BitFlags::from(in_media)))?
+        .restrict_self()?;
+    Ok(match status.ruleset {
+        RulesetStatus::FullyEnforced => "files and network: Landlock",
+        RulesetStatus::PartiallyEnforced => "files: Landlock, as far as this kernel has it",
+        RulesetStatus::NotEnforced => "files: this kernel has no Landlock",
+    })
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+}
+
+/// The folder in which a file is named, and that in which it lies if the name is a link.
+fn folders_of_file(path: &Path) -> Vec<PathBuf> {
+    let target = path.canonicalize().ok().map(|path| folder_of(&path));
+    [Some(folder_of(path)), target].into_iter().flatten().collect()
+}
+
+/// Refuses the calls with EPERM; false where the filter's language does not know this processor.
+fn restrict_calls() -> anyhow::Result<bool> {
+    let Ok(processor) = std::env::consts::ARCH.try_into() else { return Ok(false) };
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = REFUSED.iter().map(|&call| (call, Vec::new())).collect();
+    // Sockets of this machine are made by path; any other kind leads out of it.
+    let unix = u64::try_from(libc::AF_UNIX)?;
+    let other = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, unix)?;
+    rules.insert(libc::SYS_socket, vec![SeccompRule::new(vec![other])?]);
+    let refusal = SeccompAction::Errno(u32::try_from(libc::EPERM)?);
+    let program: BpfProgram = SeccompFilter::new(rules, SeccompAction::Allow, refusal, processor)?.try_into()?;
+    seccompiler::apply_filter(&program)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{ErrorKind, Read as _, Write as _};
+    use std::net::{TcpListener, UdpSocket};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::process::Command;
+
+    use super::*;
+
+    /// This test's program is started once more, to run the test below alone: what a process gave up it does not get back.
+    fn confined(name: &str) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let output = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
+            .env(FOLDER, folder.path())
+            .output()
+            .expect("started");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    const FOLDER: &str = "BROWNOUT_CONFINED_FOLDER";
+
+    #[test]
+    fn a_confined_process_does_what_a_drive_does_and_nothing_else() {
+        confined("sandbox::tests::inside");
+    }
+
+    /// Every attempt in a thread that is made after, as the device's is.
+    #[test]
+    #[ignore = "not a test by itself: gives up the rights of its process"]
+    fn inside() {
+        let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+        let places = Places { socket: Some(folder.join("drive.sock")), ..Places::default() };
+        let media = folder.join("media");
+        std::fs::create_dir(&media).expect("a folder");
+        let active = enter(&places, Some(&media.join("disk.img"))).expect("confined");
+        std::thread::spawn(move || {
+            drive_works(&folder, &media);
+            let files = active.contains("Landlock") && !active.contains("no Landlock");
+            others_are_refused(files, active.contains("seccomp"));
+        })
+        .join()
+        .expect("all as it should be");
+    }
+
+    fn drive_works(folder: &Path, media: &Path) {
+        let mut image = File::create_new(media.join("disk.img")).expect("a media file is made");
+        image.write_all(&[1; 4096]).and_then(|()| image.sync_data()).expect("written");
+        image.set_len(1 << 20).expect("longer");
+        File::open(media).and_then(|folder| folder.sync_all()).expect("its folder is synced");
+        std::fs::remove_file(media.join("disk.img")).expect("removed");
+        let path = folder.join("drive.sock");
+        let listener = UnixListener::bind(&path).expect("a socket is made");
+        let mut client = UnixStream::connect(&path).expect("somebody listens");
+        client.write_all(&[7]).expect("sent");
+        let mut byte = [0];
+        listener.accept().expect("a client").0.read_exact(&mut byte).expect("received");
+        std::fs::remove_file(&path).expect("removed");
+        std::thread::available_parallelism().expect("counted");
+        File::open("/proc/self/status").expect("what the system tells");
+    }
+
+    fn others_are_refused(files: bool, calls: bool) {
+        let refused = |outcome: std::io::Result<()>, what: &str| {
+            assert_eq!(outcome.expect_err(what).kind(), ErrorKind::PermissionDenied, "{what}");
+        };
+        if files {
+            refused(File::open("/etc/passwd").map(|_| ()), "another file");
+            refused(File::create("/tmp/brownout-outside").map(|_| ()), "a file in another folder");
+            refused(std::fs::read_dir("/").map(|_| ()), "another folder");
+        }
+        if calls {
+            refused(Command::new("/bin/true").status().map(|_| ()), "a program");
+            refused(TcpListener::bind("127.0.0.1:0").map(|_| ()), "a network");
+            refused(UdpSocket::bind("127.0.0.1:0").map(|_| ()), "a network");
+            let parent = rustix::process::getppid().expect("there is one");
+            let signal = rustix::process::kill_process(parent, rustix::process::Signal::URG);
+            assert_eq!(signal, Err(rustix::io::Errno::PERM), "another process");
+            let handle = rustix::process::pidfd_open(parent, rustix::process::PidfdFlags::empty());
+            assert_eq!(handle.map(|_| ()), Err(rustix::io::Errno::PERM), "another process");
+        }
+    }
+}
