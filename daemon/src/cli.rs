@@ -111,11 +111,25 @@ pub struct Serve {
     /// The control socket (QMP), for `brownout ctl`
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
-    /// Where guest memory may lie: memfd, /dev/shm and hugetlbfs (memory), or local disks too (files)
-    #[arg(long, value_enum, default_value_t, hide_possible_values = true, hide_default_value = true)]
+    /// memory (default), or files: on local disks too
+    #[arg(
+        long,
+        value_name = "KIND",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     pub guest_memory: GuestMemory,
-    /// Give up all rights that a drive does not need (on), or keep them (off)
-    #[arg(long, value_enum, default_value_t, hide_possible_values = true, hide_default_value = true)]
+    /// Give up rights: on (default), or off
+    #[arg(
+        long,
+        value_name = "WORD",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     pub sandbox: Sandbox,
     #[command(flatten)]
     pub device: DeviceArguments,

@@ -29,28 +29,33 @@ pub enum GuestFiles {
 /// File systems whose files come from a disk of this host. Network file systems, overlays and those that a process serves are not here.
 const LOCAL_FILE_SYSTEMS: [&str; 8] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "bcachefs", "zfs"];
 
-/// Descriptors that wait to be closed. At so many, somebody hands them over who does not let us close them.
+/// Descriptors of unknown kinds that wait to be closed. At so many, somebody hands them over who does not let us close them.
 const WAITING_MAX: usize = 16;
 static WAITING: AtomicUsize = AtomicUsize::new(0);
-static CLOSER: OnceLock<Sender<OwnedFd>> = OnceLock::new();
+static CLOSER: OnceLock<Sender<(OwnedFd, bool)>> = OnceLock::new();
 
 /// Closes a descriptor of a peer, and waits for nobody: the last close of a file may take as long as whoever serves it likes, that of a
 /// connection as long as it lingers, and that of a socket as long as what was sent into it and never received.
 pub fn discard(descriptor: impl Into<OwnedFd>) {
+    close_later(descriptor.into(), false);
+}
+
+/// `unknown` descriptors are counted: those of clients that come and go are not, however many wait at a time.
+fn close_later(descriptor: OwnedFd, unknown: bool) {
     let closer = CLOSER.get_or_init(|| {
-        let (closer, closing) = channel::<OwnedFd>();
+        let (closer, closing) = channel::<(OwnedFd, bool)>();
         let body = move || {
-            for descriptor in closing {
+            for (descriptor, unknown) in closing {
                 drop(descriptor);
-                WAITING.fetch_sub(1, Ordering::Relaxed);
+                WAITING.fetch_sub(usize::from(unknown), Ordering::Relaxed);
             }
         };
         // Without the thread everything is kept open, up to the limit.
         let _ = std::thread::Builder::new().name("closer".to_owned()).spawn(body);
         closer
     });
-    WAITING.fetch_add(1, Ordering::Relaxed);
-    if let Err(SendError(descriptor)) = closer.send(descriptor.into()) {
+    WAITING.fetch_add(usize::from(unknown), Ordering::Relaxed);
+    if let Err(SendError((descriptor, _))) = closer.send((descriptor, unknown)) {
         let _ = descriptor.into_raw_fd();
     }
 }
@@ -106,7 +111,7 @@ impl Vetting {
                  --guest-memory files), interrupts are event descriptors"
             );
         }
-        discard(descriptor);
+        close_later(descriptor, true);
         None
     }
 
