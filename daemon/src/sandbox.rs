@@ -1,6 +1,6 @@
-//! What the process gives up once it knows what it will need: files and folders besides its own (Landlock), system calls that a drive has no
-//! use for (seccomp), and more rights than it has (no_new_privs). Entered before there is a second thread, so that every thread inherits it.
-//! A call that is refused fails as if the right were missing, and ends nothing.
+//! What the process gives up once it knows what it will need: files and folders besides its own (Landlock), system calls that a drive has
+//! no use for (seccomp), and more rights than it has (no_new_privs). Entered before there is a second thread, so that every thread inherits
+//! it. A call that is refused fails as if the right were missing, and ends nothing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::ValueEnum;
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
-    RulesetCreatedAttr as _, RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
+    RulesetStatus, Scope, path_beneath_rules,
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -103,7 +103,7 @@ fn restrict_files(places: &Places, media: Option<&Path>) -> anyhow::Result<&'sta
     let reading = AccessFs::ReadFile | AccessFs::ReadDir;
     let sockets = [&places.socket, &places.vhost_user, &places.control].into_iter().flatten();
     let sockets: Vec<PathBuf> = sockets.map(|path| folder_of(path)).collect();
-    let media: Vec<PathBuf> = media.into_iter().flat_map(|path| folders_of_file(path)).collect();
+    let media: Vec<PathBuf> = media.into_iter().flat_map(folders_of_file).collect();
     let in_media = reading | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -116,7 +116,7 @@ fn restrict_files(places: &Places, media: Option<&Path>) -> anyhow::Result<&'sta
         .add_rules(path_beneath_rules(std::env::current_exe(), reading))?
         .add_rules(path_beneath_rules(["/dev/null"], AccessFs::ReadFile | AccessFs::WriteFile))?
         .add_rules(path_beneath_rules(sockets, AccessFs::MakeSock | AccessFs::RemoveFile))?
-        .add_rules(path_beneath_rules(media, BitFlags::from(in_media)))?
+        .add_rules(path_beneath_rules(media, in_media))?
         .restrict_self()?;
     Ok(match status.ruleset {
         RulesetStatus::FullyEnforced => "files and network: Landlock",

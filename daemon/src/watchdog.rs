@@ -312,8 +312,8 @@ fn message(why: &str, system_call: Option<&std::fs::File>) -> String {
     let call = text.split(' ').next().and_then(|word| word.trim().parse::<i64>().ok());
     let kernel = call.map(|number| format!(" (waiting in system call {number})")).unwrap_or_default();
     format!(
-        "brownout: {why}{kernel}; this process ends, which is a loss of power: what a Flush or a FUA write promised is kept, writes after the \
-         last of them may be lost, and the next start recovers\n"
+        "brownout: {why}{kernel}; this process ends, which is a loss of power: what a Flush or a FUA write promised is kept, writes after \
+         the last of them may be lost, and the next start recovers\n"
     )
 }
 

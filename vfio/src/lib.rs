@@ -17,9 +17,9 @@
 //! | [`pci`] | the 4 KiB of configuration space, as a value | everything else |
 //! | [`interrupt`] | event descriptors, masks, the pin's level semantics | why there is an interrupt |
 //!
-//! Nothing here reads a clock or blocks, and one thread alone is started, for closing what cannot be closed without waiting: the daemon's loop calls [`Server::service`] when [`Server`]'s descriptor
-//! is readable, or whenever it likes. Whatever a client sends ends in a reply, in an error reply, or in the end of that client; the
-//! server then frees all that the client brought and listens again.
+//! Nothing here reads a clock or blocks, and one thread alone is started, for closing what cannot be closed without waiting: the daemon's
+//! loop calls [`Server::service`] when [`Server`]'s descriptor is readable, or whenever it likes. Whatever a client sends ends in a reply,
+//! in an error reply, or in the end of that client; the server then frees all that the client brought and listens again.
 
 mod connection;
 pub mod descriptor;

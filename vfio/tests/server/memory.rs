@@ -164,7 +164,7 @@ fn what_is_no_memory_is_refused() {
     assert_eq!(client.map(3, 0, 0, PAGE, Some(&reader.into())), Err(Errno::INVAL));
     let null = std::fs::File::open("/dev/null").expect("open").into();
     assert!(client.map(3, 0, 0, PAGE, Some(&null)).is_err());
-    let memory = crate::common::memory_file(PAGE);
+    let memory = memory_file(PAGE);
     let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&memory));
     let read_only: OwnedFd = std::fs::File::open(again).expect("open").into();
     assert_eq!(client.map(3, 0, 0, PAGE, Some(&read_only)), Err(Errno(13)), "a file that may not be written");

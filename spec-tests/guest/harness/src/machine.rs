@@ -297,7 +297,8 @@ impl Machine {
     }
 }
 
-/// `-device` must be JSON for this device: the socket is an object, which the comma form cannot say. The rest is what `brownout serve` prints.
+/// `-device` must be JSON for this device: the socket is an object, which the comma form cannot say. The rest is what
+/// `brownout serve` prints.
 fn vfio_user_device(index: usize, socket: &str) -> String {
     format!(
         r#"{{"driver":"vfio-user-pci","id":"device{index}","bus":"port{index}","socket":{{"type":"unix","path":{}}},"x-msg-timeout":120000}}"#,
@@ -368,7 +369,10 @@ mod tests {
     fn the_vfio_user_device_is_json_with_its_socket_quoted() {
         assert_eq!(
             vfio_user_device(0, "/tmp/a \"b\"/s"),
-            r#"{"driver":"vfio-user-pci","id":"device0","bus":"port0","socket":{"type":"unix","path":"/tmp/a \"b\"/s"},"x-msg-timeout":120000}"#
+            concat!(
+                r#"{"driver":"vfio-user-pci","id":"device0","bus":"port0","#,
+                r#""socket":{"type":"unix","path":"/tmp/a \"b\"/s"},"x-msg-timeout":120000}"#
+            )
         );
     }
 
