@@ -131,6 +131,9 @@ pub struct Serve {
         hide_default_value = true
     )]
     pub sandbox: Sandbox,
+    /// As root: open all, then be this user
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
     #[command(flatten)]
     pub device: DeviceArguments,
 }

@@ -28,6 +28,7 @@ mod serve;
 mod stop;
 #[cfg(test)]
 mod testing;
+mod user;
 mod waf;
 mod warning_log;
 mod watch;

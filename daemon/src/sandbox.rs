@@ -1,21 +1,18 @@
-//! What the process gives up once it knows what it will need: files and folders besides its own (Landlock), system calls that a drive has
-//! no use for (seccomp), and more rights than it has (no_new_privs). Entered before there is a second thread, so that every thread inherits
-//! it. A call that is refused fails as if the right were missing, and ends nothing.
+//! What the process gives up once it knows what it will need: files and folders besides its own (Landlock), system calls besides those of a
+//! drive (seccomp), and more rights than it has (no_new_privs). Entered before there is a second thread, so that every thread inherits it.
+//! A call that is refused fails as if the right were missing, and ends nothing.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::wiring::Places;
 use anyhow::Context;
 use clap::ValueEnum;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
     RulesetStatus, Scope, path_beneath_rules,
 };
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
 
-use crate::wiring::Places;
+mod calls;
 
 /// Whether the process confines itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -30,70 +27,17 @@ pub enum Sandbox {
 /// The newest Landlock that we know. An older kernel enforces what it has.
 const LANDLOCK: ABI = ABI::V6;
 
-/// What no drive calls: other programs, other processes, mounts, modules, the clock of the machine, kernel interfaces with a past.
-const REFUSED: &[libc::c_long] = &[
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_pidfd_open,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_pidfd_send_signal,
-    libc::SYS_kill,
-    libc::SYS_kcmp,
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    libc::SYS_fsopen,
-    libc::SYS_fsmount,
-    libc::SYS_fsconfig,
-    libc::SYS_fspick,
-    libc::SYS_mount_setattr,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_setns,
-    libc::SYS_unshare,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_kexec_load,
-    libc::SYS_reboot,
-    libc::SYS_swapon,
-    libc::SYS_swapoff,
-    libc::SYS_bpf,
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_keyctl,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_acct,
-    libc::SYS_quotactl,
-    libc::SYS_sethostname,
-    libc::SYS_setdomainname,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_adjtimex,
-    libc::SYS_clock_adjtime,
-    libc::SYS_personality,
-    libc::SYS_fanotify_init,
-    libc::SYS_open_by_handle_at,
-];
-
 /// Gives up what is not needed to serve at these places with this media file, for this thread and those that it makes. What is in force, in
-/// words for the operator.
+/// words for the operator. `becomes_user` leaves the calls by which root becomes another user.
 ///
 /// # Errors
 /// A place has no folder, or the kernel refuses a filter that it says it has.
-pub fn enter(places: &Places, media: Option<&Path>) -> anyhow::Result<String> {
+pub fn enter(places: &Places, media: Option<&Path>, becomes_user: bool) -> anyhow::Result<String> {
     rustix::thread::set_no_new_privs(true).context("cannot give up new privileges")?;
     let files = restrict_files(places, media).context("cannot restrict files (--sandbox off does without)")?;
-    let calls = match restrict_calls().context("cannot restrict system calls (--sandbox off does without)")? {
-        true => "system calls: seccomp",
+    let more = if becomes_user { calls::TO_BECOME_A_USER } else { &[] };
+    let calls = match calls::restrict(more).context("cannot restrict system calls (--sandbox off does without)")? {
+        true => "system calls: a drive's own (seccomp)",
         false => "system calls: no filter for this processor",
     };
     Ok(format!("{files}; {calls}; no new privileges"))
@@ -101,8 +45,7 @@ pub fn enter(places: &Places, media: Option<&Path>) -> anyhow::Result<String> {
 
 fn restrict_files(places: &Places, media: Option<&Path>) -> anyhow::Result<&'static str> {
     let reading = AccessFs::ReadFile | AccessFs::ReadDir;
-    let sockets = [&places.socket, &places.vhost_user, &places.control].into_iter().flatten();
-    let sockets: Vec<PathBuf> = sockets.map(|path| folder_of(path)).collect();
+    let sockets: Vec<PathBuf> = places.by_option().iter().map(|(_, path)| folder_of(path)).collect();
     let media: Vec<PathBuf> = media.into_iter().flat_map(folders_of_file).collect();
     let in_media = reading | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
     let status = Ruleset::default()
@@ -133,20 +76,6 @@ fn folder_of(path: &Path) -> PathBuf {
 fn folders_of_file(path: &Path) -> Vec<PathBuf> {
     let target = path.canonicalize().ok().map(|path| folder_of(&path));
     [Some(folder_of(path)), target].into_iter().flatten().collect()
-}
-
-/// Refuses the calls with EPERM; false where the filter's language does not know this processor.
-fn restrict_calls() -> anyhow::Result<bool> {
-    let Ok(processor) = std::env::consts::ARCH.try_into() else { return Ok(false) };
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = REFUSED.iter().map(|&call| (call, Vec::new())).collect();
-    // Sockets of this machine are made by path; any other kind leads out of it.
-    let unix = u64::try_from(libc::AF_UNIX)?;
-    let other = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, unix)?;
-    rules.insert(libc::SYS_socket, vec![SeccompRule::new(vec![other])?]);
-    let refusal = SeccompAction::Errno(u32::try_from(libc::EPERM)?);
-    let program: BpfProgram = SeccompFilter::new(rules, SeccompAction::Allow, refusal, processor)?.try_into()?;
-    seccompiler::apply_filter(&program)?;
-    Ok(true)
 }
 
 #[cfg(test)]
@@ -187,7 +116,7 @@ mod tests {
         let places = Places { socket: Some(folder.join("drive.sock")), ..Places::default() };
         let media = folder.join("media");
         std::fs::create_dir(&media).expect("a folder");
-        let active = enter(&places, Some(&media.join("disk.img"))).expect("confined");
+        let active = enter(&places, Some(&media.join("disk.img")), false).expect("confined");
         std::thread::spawn(move || {
             drive_works(&folder, &media);
             let files = active.contains("Landlock") && !active.contains("no Landlock");

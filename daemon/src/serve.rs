@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::machine::{Front, MACHINE_MEMORY, Machine, shell_line};
 use crate::options::{Given, OptionError, Settings};
 use crate::sandbox::Sandbox;
+use crate::user::Identity;
 use crate::wiring::Places;
 use crate::{cli, sandbox, stop, wiring};
 
@@ -22,23 +23,28 @@ const SOCKET_PATH_BYTES: usize = 107;
 /// # Errors
 /// A wrong option, or a device that cannot be made or breaks.
 pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
-    let cli::Serve { socket, vhost_user, control, guest_memory, sandbox, device } = arguments;
+    let cli::Serve { socket, vhost_user, control, guest_memory, sandbox, user, device } = arguments;
     let places = Places { socket, vhost_user, control, guest_files: guest_memory.into() };
     places.by_option().iter().try_for_each(|(option, place)| check_socket(option, place))?;
     let settings = Settings::read(&Given { sockets: places.by_option(), ..device.into() })?;
     if places.vhost_user.is_some() {
         check_disk(&settings)?;
     }
+    let user = user.as_deref().map(Identity::look_up).transpose()?;
     let (configuration, machines) = (configuration(&settings)?, machines(&places)?);
     let signals = stop::on_signals().context("cannot listen for signals")?;
 
     let ready: Vec<_> =
         [&places.socket, &places.vhost_user].into_iter().flatten().map(|at| at.display().to_string()).collect();
     if sandbox == Sandbox::On {
-        let active = sandbox::enter(&places, settings.media.file())?;
+        let active = sandbox::enter(&places, settings.media.file(), user.is_some())?;
         tracing::info!("confined: {active}");
     }
-    let device = DeviceThread::start(signals, move || wiring::open(settings, &places))?;
+    let device = DeviceThread::start(signals, move || {
+        let wired = wiring::open(settings, &places)?;
+        user.map_or(Ok(()), |user| user.assume(&places))?;
+        Ok(wired)
+    })?;
     // Standard output is a file for --config, to its last line; what is for people alone goes to standard error.
     write!(io::stdout(), "{configuration}")
         .and_then(|()| write!(io::stderr(), "{machines}"))

@@ -1,0 +1,171 @@
+//! A drive that has given up its rights does all that a drive does. (The other tests of the program serve confined too: it is the default.)
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const BROWNOUT: &str = env!("CARGO_BIN_EXE_brownout");
+
+/// A drive in a file, killed when dropped.
+struct Served {
+    daemon: Child,
+    said: BufReader<ChildStdout>,
+    control: PathBuf,
+}
+
+impl Served {
+    fn start(folder: &TempDir, more: &[&str]) -> Self {
+        let mut daemon = Command::new(BROWNOUT)
+            .args(["serve", "--socket", "nvme.sock", "--vhost-user", "disk.sock", "--control", "control.sock"])
+            .args(["--namespace", "size=16MiB,size_max=32MiB", "--media", "store=file:disk.img"])
+            .args(more)
+            .current_dir(folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let said = BufReader::new(daemon.stdout.take().expect("a pipe"));
+        let mut served = Self { daemon, said, control: folder.path().join("control.sock") };
+        loop {
+            let mut line = String::new();
+            if served.said.read_line(&mut line).expect("text") == 0 {
+                panic!("the drive ended before it was ready: {}", served.errors());
+            }
+            if line.starts_with("# ready: ") {
+                return served;
+            }
+        }
+    }
+
+    fn errors(&mut self) -> String {
+        let mut text = String::new();
+        self.daemon.stderr.take().expect("a pipe").read_to_string(&mut text).expect("text");
+        text
+    }
+
+    fn ctl(&self, arguments: &[&str]) -> Value {
+        let output = Command::new(BROWNOUT).arg("ctl").arg(&self.control).args(arguments).output();
+        let Output { status, stdout, stderr } = output.expect("the program starts");
+        assert!(status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&stderr));
+        serde_json::from_slice(&stdout).expect("JSON")
+    }
+
+    /// A line of what the system says of each thread.
+    fn of_each_thread(&self, name: &str) -> Vec<String> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.daemon.id())).expect("threads");
+        let mut lines = Vec::new();
+        for thread in threads {
+            let text = fs::read_to_string(thread.expect("a thread").path().join("status")).expect("its status");
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("it is told");
+            lines.push(line.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
+        assert!(lines.len() > 2, "the device, its watchdog, its file's");
+        lines
+    }
+
+    /// Orderly, with what it said to people.
+    fn end(mut self) -> String {
+        let id = Pid::from_child(&self.daemon);
+        kill_process(id, Signal::TERM).expect("told to end");
+        let errors = self.errors();
+        assert_eq!(self.daemon.wait().expect("it ends").code(), Some(0), "{errors}");
+        errors
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+/// Every kind of order, among them those that remake the drive or reach its file.
+fn take_orders(served: &Served) {
+    for query in ["query-status", "query-media", "query-controller", "query-namespaces", "query-queues", "query-faults"]
+    {
+        served.ctl(&[query]);
+    }
+    served.ctl(&["namespace-resize", "nsid=1", "size=32MiB"]);
+    served.ctl(&["fault-add", "kind=unrecovered-read", "nsid=1", "lba=0", "blocks=8"]);
+    for _ in 0..3 {
+        served.ctl(&["power-cut"]);
+        served.ctl(&["power-restore"]);
+    }
+    // As the next start expects it.
+    served.ctl(&["namespace-resize", "nsid=1", "size=16MiB"]);
+    served.ctl(&["query-schema"]);
+}
+
+#[test]
+fn a_confined_drive_takes_every_order_and_its_file_is_sound() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for _ in 0..2 {
+        let served = Served::start(&folder, &[]);
+        for (name, value) in [("NoNewPrivs:", "1"), ("Seccomp:", "2")] {
+            assert!(served.of_each_thread(name).iter().all(|of_thread| of_thread == value), "{name}");
+        }
+        take_orders(&served);
+        let errors = served.end();
+        assert!(
+            errors.contains("confined: ") && !errors.contains("denied") && !errors.contains("not permitted"),
+            "{errors}"
+        );
+        for socket in ["nvme.sock", "disk.sock", "control.sock"] {
+            assert!(!folder.path().join(socket).exists(), "{socket} is removed");
+        }
+    }
+    let check = Command::new(BROWNOUT).args(["media", "check"]).arg(folder.path().join("disk.img")).output();
+    assert!(check.expect("the program starts").status.success());
+}
+
+#[test]
+fn a_drive_that_root_starts_becomes_another_user_for_good() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: only root can become another user");
+        return;
+    }
+    const NOBODY: u32 = 65534;
+    let folder = tempfile::tempdir().expect("a folder");
+    chown(folder.path(), Some(NOBODY), None).expect("a folder of that user");
+    for sandbox in ["on", "off"] {
+        let served = Served::start(&folder, &["--user", "nobody", "--sandbox", sandbox]);
+        let identity = [NOBODY; 4].map(|id| id.to_string()).join(" ");
+        assert!(served.of_each_thread("Uid:").iter().all(|user| *user == identity), "every thread is that user's");
+        assert!(served.of_each_thread("Gid:").iter().all(|group| *group == identity));
+        for rights in ["CapPrm:", "CapEff:"] {
+            assert!(served.of_each_thread(rights).iter().all(|set| set.trim_matches('0').is_empty()), "{rights}");
+        }
+        assert!(served.of_each_thread("Groups:").iter().all(|groups| !groups.split(' ').any(|group| group == "0")));
+        for socket in ["nvme.sock", "disk.sock", "control.sock"] {
+            let metadata = fs::symlink_metadata(folder.path().join(socket)).expect("a socket");
+            assert_eq!((metadata.uid(), metadata.permissions().mode() & 0o777), (NOBODY, 0o600), "{socket}");
+        }
+        let image = fs::metadata(folder.path().join("disk.img")).expect("the file");
+        assert_eq!(image.uid(), 0, "what was opened by root stays root's");
+        take_orders(&served);
+        let errors = served.end();
+        assert!(errors.contains("gave root up"), "{errors}");
+        assert!(!folder.path().join("nvme.sock").exists(), "the folder is theirs");
+    }
+}
+
+#[test]
+fn a_user_who_does_not_exist_is_wrong_use_and_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = Command::new(BROWNOUT)
+        .args(["serve", "--socket", "nvme.sock", "--media", "store=file:disk.img", "--user", "nobody-of-this-name"])
+        .current_dir(folder.path())
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with("brownout: --user nobody-of-this-name: there is no such user"), "{said}");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+}
