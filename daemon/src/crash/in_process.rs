@@ -75,8 +75,9 @@ fn campaign(arguments: &Arguments) -> Campaign {
 fn missed(campaign: &Campaign, tally: &Tally) -> Vec<&'static str> {
     let points = &campaign.wishes.points;
     let wanted = if points.is_empty() { Step::ALL } else { points };
-    let long_enough = tally.cuts >= CUTS_TO_MEET_ALL && tally.illegal == 0;
-    if long_enough { tally.counts.at.missed(wanted) } else { Vec::new() }
+    // Where one of these steps only was to be cut at, none at all is not enough, however short the campaign.
+    let long_enough = tally.cuts >= CUTS_TO_MEET_ALL || (tally.cuts == 0 && !points.is_empty());
+    if long_enough && tally.illegal == 0 { tally.counts.at.missed(wanted) } else { Vec::new() }
 }
 
 /// The command that runs this drive, and no other, again.
@@ -222,5 +223,6 @@ mod tests {
         of_one.wishes.points = vec![Step::FlushSynced];
         assert_eq!(missed(&of_one, &long), ["flush-synced"]);
         assert!(missed(&of_one, &Tally { cuts: CUTS_TO_MEET_ALL - 1, ..Tally::default() }).is_empty());
+        assert_eq!(missed(&of_one, &Tally::default()), ["flush-synced"]);
     }
 }

@@ -110,7 +110,7 @@ fn of_counts(counts: &Counts) -> Value {
     let ends: serde_json::Map<_, _> =
         counts.outcomes.iter().map(|(outcome, times)| (outcome.name().to_owned(), json!(times))).collect();
     json!({
-        "cuts": counts.cuts, "images": counts.images, "commands": counts.commands, "ends": ends,
+        "cuts": counts.cuts, "unmet": counts.unmet, "images": counts.images, "commands": counts.commands, "ends": ends,
         "fingerprint": counts.fingerprint.to_string(),
     })
 }
@@ -138,6 +138,10 @@ fn for_people(campaign: &Campaign, tally: &Tally, shrunk: &[Shrunk], missed: &[&
     let _ =
         writeln!(text, "{cuts} cuts of {drives} drives from seed {} on, {} a second", campaign.seed, rate(*cuts, time));
     let _ = writeln!(text, "{at_steps} at {met} of {} named steps; least often {}", Step::ALL.len(), least(counts));
+    if counts.unmet > 0 {
+        let _ =
+            writeln!(text, "not cut: {} runs of the host did not come to the step, and ended in order", counts.unmet);
+    }
     let (images, commands) = (counts.images, counts.commands);
     let _ = writeln!(text, "{images} images judged, {commands} commands; of those that were answered:");
     let ends: Vec<_> = counts.outcomes.iter().map(|(outcome, times)| format!("{} {times}", outcome.name())).collect();

@@ -11,6 +11,7 @@ mod cores;
 mod daemon;
 mod device_cost;
 mod drive;
+mod fairness;
 mod flat_memory;
 mod growth;
 mod guest;
@@ -60,6 +61,8 @@ enum Bench {
     Growth(growth::Options),
     /// How long power needs to come back, over the size of the media.
     Recovery(recovery::Options),
+    /// How long a Read of another queue, an order and SIGTERM wait while a queue is full of long commands.
+    Fairness(fairness::Options),
     /// fio in an emulated guest, beside QEMU's own controller.
     Guest(guest::Options),
 }
@@ -75,6 +78,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Bench::Sustained(options) => sustained::run(&options),
         Bench::Growth(options) => growth::run(&options),
         Bench::Recovery(options) => recovery::run(&options),
+        Bench::Fairness(options) => fairness::run(&options),
         Bench::Guest(options) => guest::run(&options),
     }?;
     Ok(ExitCode::from(u8::from(!held)))

@@ -125,6 +125,8 @@ pub enum Operation {
 pub struct Pass {
     /// Where power goes; at the end of the operations if it does not go before.
     pub arming: Option<Arming>,
+    /// Power goes where it is armed and nowhere else: a host that comes to the end shuts down, and only losses at a step are counted.
+    pub armed_only: bool,
     /// What the host does.
     pub operations: Vec<Operation>,
     /// What the volatile cache leaves behind.
@@ -215,6 +217,8 @@ impl fmt::Write for Fingerprint {
 pub struct Counts {
     /// Losses of power, those during recovery included.
     pub cuts: u64,
+    /// Passes that were to lose power at a step only, and did not come to it.
+    pub unmet: u64,
     /// Those that came at an armed step, by step.
     pub at: AtSteps,
     /// Images that were judged.
@@ -231,6 +235,7 @@ impl Counts {
     /// Adds another's.
     pub fn add(&mut self, other: &Self) {
         self.cuts += other.cuts;
+        self.unmet += other.unmet;
         self.images += other.images;
         self.commands += other.commands;
         self.outcomes.add(&other.outcomes);

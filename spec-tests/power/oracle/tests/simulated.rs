@@ -57,6 +57,19 @@ fn an_honest_drive_shows_nothing_illegal_wherever_its_power_goes() {
 }
 
 #[test]
+fn power_goes_at_the_steps_that_were_asked_for_and_nowhere_else() {
+    for points in [vec![Step::LineErased], vec![Step::FlushSynced, Step::RecoveryDone]] {
+        let wishes = Wishes { points: points.clone(), ..Wishes::default() };
+        let campaign = Campaign { seed: 1, cuts: 50, shard: (0, 1), runs: 1, wishes, keep_going: false };
+        let tally = campaign.run(|judged| assert!(judged.outcome.is_ok(), "{judged:?}"));
+        let at: Vec<_> = tally.counts.at.iter().filter(|(_, cuts)| *cuts > 0).collect();
+        assert!(at.iter().map(|(step, _)| *step).eq(points), "{at:?}");
+        assert_eq!(at.iter().map(|(_, cuts)| cuts).sum::<u64>(), tally.cuts);
+        assert!(tally.cuts >= 50 && tally.counts.unmet > 0, "{tally:?}");
+    }
+}
+
+#[test]
 fn a_seed_does_the_same_every_time() {
     for (seed, times) in [(1, 1000), (2, 20), (3, 20), (4, 20)] {
         let scenario = scenario(seed, &Wishes::default());

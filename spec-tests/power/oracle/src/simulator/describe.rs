@@ -63,6 +63,9 @@ impl Display for Pass {
             Some(arming) => write!(formatter, "armed {arming:?}")?,
             None => write!(formatter, "not armed")?,
         }
+        if self.armed_only {
+            write!(formatter, ", and shut down if power has not gone then")?;
+        }
         let mut name = 0;
         for operation in &self.operations {
             let commands = operation.commands();

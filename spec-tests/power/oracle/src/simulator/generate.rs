@@ -35,7 +35,8 @@ const MATCHED: [NvmOpcode; 8] = [
 /// What is asked of every scenario of a campaign.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wishes {
-    /// Where power goes: any of these steps; anywhere if there are none.
+    /// Where power goes: any of these steps and nowhere else; anywhere if there are none. What a drive recovers from before a step of
+    /// recovery is not counted.
     pub points: Vec<Step>,
     /// What the cache leaves behind, if it is always chosen the same way.
     pub policy: Option<Policy>,
@@ -162,7 +163,8 @@ impl Dice {
             operations.extend((1..=queues).map(|queue| Operation::Ring { queue }));
             operations.extend([Operation::Finish, Operation::Shutdown { abrupt: self.chance(2) }]);
         } else if self.chance(20) {
-            operations.push(Operation::AskShutdown);
+            // Where power goes at a step only, the host waits for the end of it.
+            operations.extend(wishes.points.is_empty().then_some(Operation::AskShutdown));
         } else if shape.cached && self.chance(12) {
             operations.extend([Operation::Finish, Operation::SetCache(false)]);
         }
@@ -170,10 +172,14 @@ impl Dice {
         let (arming, recoveries) = match self.point(wishes) {
             None => (self.arming(shape), (0..self.below(16).saturating_sub(13)).map(|_| self.recovery()).collect()),
             Some(step) if step.is_of_recovery() => (None, vec![Arming::Hit(step, 1)]),
-            Some(step) => (Some(Arming::Hit(step, 1 + self.below(8))), Vec::new()),
+            Some(step) => {
+                let within = 1 + self.below(8);
+                (Some(Arming::Hit(step, 1 + self.below(within))), Vec::new())
+            }
         };
         let (cut, disk_seed) = (self.cut(wishes), self.0.draw());
-        Pass { arming, operations, cut, disk_seed, recoveries, look_again }
+        let armed_only = !wishes.points.is_empty();
+        Pass { arming, armed_only, operations, cut, disk_seed, recoveries, look_again }
     }
 
     fn cut(&mut self, wishes: &Wishes) -> Cut {
@@ -231,6 +237,7 @@ impl Dice {
             let write = Operation::Queue { queue: 1, verb: Verb::Write, nsid, blocks, force: true };
             Pass {
                 arming: (!last).then_some(Arming::Hit(step, nth)),
+                armed_only: false,
                 operations: vec![write, Operation::Ring { queue: 1 }, Operation::Finish],
                 cut: dice.cut(wishes),
                 disk_seed: dice.0.draw(),

@@ -95,6 +95,7 @@ impl<'a> Bench<'a> {
             session.machine().arm(arming, &pass.cut);
         }
         let ended = operate(&mut session, &mut history, &self.drive, &pass.operations);
+        let ended = ended.and_then(|()| self.end_in_order(&mut session, &mut history, pass));
         if let Err(Stop::Broken(violation)) = ended {
             return Err(violation);
         }
@@ -107,7 +108,7 @@ impl<'a> Bench<'a> {
         session.seen.0.hash(&mut self.counts.fingerprint);
         let mut machine = session.into_machine();
         let report = machine.cut(&pass.cut);
-        self.note(&report);
+        self.note(pass, &report);
         let mut session = self.restore(machine, pass, &pass.recoveries)?;
         self.image = self.look_through_damage(&mut session, &history)?;
         self.image.hash(&mut self.counts.fingerprint);
@@ -136,13 +137,17 @@ impl<'a> Bench<'a> {
         let mut disk_seed = pass.disk_seed;
         loop {
             self.drive.set_disk_seed(disk_seed);
-            let restored = machine.restore(armings.next().flatten());
+            let arming = armings.next().flatten();
+            let restored = machine.restore(arming);
             if let Some(error) = self.drive.unrecoverable() {
                 return Err(recovery(error));
             }
             match restored {
-                Ok(()) => break,
-                Err(report) => self.note(&report),
+                Ok(()) => {
+                    self.counts.unmet += u64::from(pass.armed_only && arming.is_some());
+                    break;
+                }
+                Err(report) => self.note(pass, &report),
             }
             disk_seed = disk_seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
         }
@@ -150,9 +155,27 @@ impl<'a> Bench<'a> {
         session.map_err(|stop| failed(stop, "as the controller came back"))
     }
 
+    /// Shuts down where power was to go at a step and has not gone, unless it goes on the way.
+    fn end_in_order(&mut self, session: &mut Session, history: &mut History, pass: &Pass) -> Result<(), Stop> {
+        if !pass.armed_only || pass.arming.is_none() || session.machine().lost() {
+            return Ok(());
+        }
+        if End::of(history) == End::Unsafe {
+            for queue in 1..=self.scenario.device.max_ioqpairs {
+                session.ring(history, queue)?;
+            }
+            session.finish(history)?;
+            session.shutdown(history, false)?;
+        }
+        self.counts.unmet += u64::from(!session.machine().lost());
+        Ok(())
+    }
+
     /// Counts a loss of power.
-    fn note(&mut self, report: &PowerReport) {
-        self.counts.cuts += 1;
+    fn note(&mut self, pass: &Pass, report: &PowerReport) {
+        if report.step.is_some() || !pass.armed_only {
+            self.counts.cuts += 1;
+        }
         if let Some(step) = report.step.and_then(Step::named) {
             self.counts.at.count(step);
         }
