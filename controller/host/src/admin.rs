@@ -297,7 +297,7 @@ impl<P: Port> Host<P> {
     }
 
     /// Doorbell Buffer Config: from now on the doorbells of I/O queues go through shadows, and those of the admin queue as
-    /// [`AdminDoorbells`](crate::AdminDoorbells) says. Queues that exist keep their positions, which the controller puts there.
+    /// [`AdminDoorbells`] says. Queues that exist keep their positions, which the controller puts there.
     ///
     /// # Errors
     /// [`HostError::Refused`], [`HostError::OutOfMemory`] and those of [`Host::execute`].
