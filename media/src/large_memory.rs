@@ -1,7 +1,7 @@
 //! Memory that is large and looked into anywhere: one mapping of zeroes, in huge pages where the system gives them, so that a look
 //! costs no walk through page tables. Knows nothing of what lies in it.
 
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 
 use memmap2::{Advice, MmapMut, MmapOptions};
 
@@ -21,6 +21,16 @@ impl LargeMemory {
         // A system without huge pages has ordinary ones, which do as well.
         let _ = mapping.advise(Advice::HugePage);
         Self(mapping)
+    }
+}
+
+impl LargeMemory {
+    /// Says whether a part shall lie in huge pages. Where a part of a huge page was given back, it must not: the system would fill it up
+    /// again.
+    pub fn prefer_huge_pages(&self, part: Range<usize>, huge: bool) {
+        let advice = if huge { Advice::HugePage } else { Advice::NoHugePage };
+        // Advice: nothing but memory depends on it.
+        let _ = self.0.advise_range(advice, part.start, part.len());
     }
 }
 

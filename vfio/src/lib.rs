@@ -10,7 +10,7 @@
 //! | [`server`] | the listener, the life of a client | layouts |
 //! | `session` | what each command does | sockets |
 //! | [`memory`] | the table from guest address to mapping | sockets, commands |
-//! | `mapping` | the only `unsafe`: shared memory, and the guard against files that shrink | guest addresses |
+//! | `mapping` | the only `unsafe`: shared memory, the guard against files that shrink, giving memory back | guest addresses |
 //! | [`page`] | the doorbell page that the guest stores to | who reads it |
 //! | [`pci`] | the 4 KiB of configuration space, as a value | everything else |
 //! | [`interrupt`] | event descriptors, masks, the pin's level semantics | why there is an interrupt |
@@ -38,6 +38,7 @@ mod watch;
 pub use device::{Device, InterruptMode};
 pub use interrupt::Signal;
 pub use limit::Limit;
+pub use mapping::give_back;
 pub use memory::Memory;
 pub use page::Page;
 pub use server::{Doorbells, Progress, Server, ServerConfig};

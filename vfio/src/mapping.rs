@@ -9,6 +9,7 @@
 )]
 
 mod caches;
+mod give_back;
 mod guard;
 
 use std::cell::Cell;
@@ -18,6 +19,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 pub(crate) use caches::{bring_near, settle};
+pub use give_back::give_back;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 const _: () = assert!(size_of::<usize>() == size_of::<u64>(), "guest addresses and lengths are converted both ways");

@@ -125,7 +125,7 @@ impl<S: Store> Ftl<S> {
         let opened = self.nand.write_header(line, header);
         self.streams[stream].opened = opened;
         let entry = self.lines.get_mut(line);
-        (entry.opened, entry.used, entry.last_sequence, entry.invalidated) = (opened, 0, 0, 0);
+        (entry.opened, entry.used, entry.last_sequence, entry.invalidated, entry.forgotten) = (opened, 0, 0, 0, 0);
         self.reached(Step::LineOpened);
         Some(())
     }
@@ -160,6 +160,9 @@ impl<S: Store> Ftl<S> {
         let (line, used, opened) = self.detach_line(stream);
         self.write_closed(stream, line, used, opened);
         self.reached(Step::LineClosed);
+        if stream == HOST {
+            self.forget_at_line_end();
+        }
     }
 
     /// Takes a stream off its line; returns the line, how far it was programmed, and when it was opened.
@@ -277,6 +280,7 @@ impl<S: Store> Ftl<S> {
         self.journal_through(u64::MAX);
         let all = self.nand.power.lost() || !self.has_uncommitted();
         assert!(all || self.read_only, "a commit commits everything");
+        self.superseded.committed();
     }
 
     /// Whether anything of the host's is not committed.
@@ -317,13 +321,13 @@ impl<S: Store> Ftl<S> {
         frontier.tags[slot as usize] = frontier.tags[old_slot as usize];
         frontier.next += 1;
         frontier.staged_total += 1;
+        let (from, to) = (self.geometry.physical(old_line, old_slot), self.geometry.physical(frontier.line, slot));
         let (record, line) = (frontier.records[slot as usize], frontier.line);
         let expected = Expected { unit: LogicalUnit(record.logical), uncorrectable: record.uncorrectable };
         // Padding has no data.
         if record.kind.holds_unit() && self.copy_unit((old_line, old_slot), (line, slot), expected).is_err() {
             self.read_only = true;
         }
-        let (from, to) = (self.geometry.physical(old_line, old_slot), self.geometry.physical(line, slot));
         if let Some(place) = self.group.iter_mut().find(|place| **place == from) {
             *place = to;
         }

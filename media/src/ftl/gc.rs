@@ -17,7 +17,8 @@ use crate::journal::{HeaderState, Kind, LineHeader, Record};
 use crate::power::Step;
 use crate::power::mutation::{Mutation, mutated};
 use crate::store::{Expected, Store, StoreError};
-use crate::unit::{LogicalUnit, index, narrow};
+use crate::unit::{Lba, LogicalUnit, index, narrow};
+use crate::volume::MediaError;
 
 /// Free lines that host writes leave to the collector: one to move units to, one in case that a block of it fails.
 const FLOOR_LINES: u32 = 2;
@@ -99,17 +100,34 @@ impl Collector {
     }
 }
 
-/// There is no line left to write to.
+/// Why nothing more can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoRoom;
+pub enum NoRoom {
+    /// There is no line left to write to.
+    Lines,
+    /// The store has no memory for more units than it holds.
+    Memory,
+}
+
+impl From<NoRoom> for MediaError {
+    fn from(no_room: NoRoom) -> Self {
+        match no_room {
+            NoRoom::Lines => Self::WriteFailed { first: Lba(0) },
+            NoRoom::Memory => Self::NoSpace,
+        }
+    }
+}
 
 impl<S: Store> Ftl<S> {
-    /// Makes room for a group of units: pays for collection, and collects whole lines where that was not enough.
+    /// Makes room for a group of units from `first` on: pays for collection, and collects whole lines where that was not enough.
     ///
     /// # Errors
     /// [`NoRoom`] where nothing can be collected any more.
     #[inline]
-    pub(crate) fn make_room(&mut self, units: u32) -> Result<(), NoRoom> {
+    pub(crate) fn make_room(&mut self, first: LogicalUnit, units: u32) -> Result<(), NoRoom> {
+        if S::STAYS && self.memory_reserve != 0 && self.nand.store.room() < units as usize + self.memory_reserve {
+            self.make_memory_room(first, units)?;
+        }
         // While no line is collected and enough are free there is nothing to pay.
         if self.collector.victim.is_some() || self.lines.free() + self.lines.drained() < self.tuning.reserve_lines {
             self.pay(units);
@@ -117,16 +135,40 @@ impl<S: Store> Ftl<S> {
         if !self.needs_line(units) && !self.read_only { Ok(()) } else { self.make_room_for_line(units) }
     }
 
+    /// Memory runs short: what was overwritten may take some of it until that is committed. A reserve is kept for what replaces other
+    /// units, so that a host can go on, and make room.
+    #[cold]
+    fn make_memory_room(&mut self, first: LogicalUnit, units: u32) -> Result<(), NoRoom> {
+        let replaces = (first.0..first.0 + units).all(|unit| self.map.get(LogicalUnit(unit)).is_some());
+        let kept = if replaces { self.geometry.units_per_program as usize } else { self.memory_reserve };
+        let wanted = units as usize + kept;
+        if self.nand.store.room() < wanted {
+            self.commit();
+            self.release_drained();
+            self.forget_all();
+        }
+        let fits = self.nand.store.room() >= wanted;
+        if !replaces {
+            self.memory_full = !fits;
+        }
+        if fits { Ok(()) } else { Err(NoRoom::Memory) }
+    }
+
     #[inline(never)]
     fn make_room_for_line(&mut self, units: u32) -> Result<(), NoRoom> {
+        if S::STAYS && !self.read_only {
+            // What is known of an empty line takes memory too.
+            self.trimmed = true;
+            self.release_empty();
+        }
         let mut rounds = 4 * self.geometry.lines;
         while self.needs_line(units) && self.lines.free() <= FLOOR_LINES {
-            rounds = rounds.checked_sub(1).ok_or(NoRoom)?;
+            rounds = rounds.checked_sub(1).ok_or(NoRoom::Lines)?;
             if !self.collect_line() {
-                return Err(NoRoom);
+                return Err(NoRoom::Lines);
             }
         }
-        if self.read_only { Err(NoRoom) } else { Ok(()) }
+        if self.read_only { Err(NoRoom::Lines) } else { Ok(()) }
     }
 
     #[inline]

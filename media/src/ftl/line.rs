@@ -56,6 +56,8 @@ pub struct Line {
     pub invalidated: u64,
     /// The number of moved units staged when it was drained: it must stay until they are programmed.
     pub moved: u64,
+    /// Programmed slots whose data the store has forgotten, or that never had any.
+    pub forgotten: u32,
 }
 
 /// How much the choice of a victim cares for wear: a line that lags behind the most worn one counts for more.

@@ -14,6 +14,7 @@ pub mod line;
 pub mod map;
 mod patrol;
 pub mod read;
+mod superseded;
 pub mod trim;
 pub mod uncorrectable;
 pub mod write;
@@ -25,6 +26,7 @@ use checkpoint::Checkpoint;
 use gc::{Collector, Tuning};
 use line::{LineState, Lines};
 use map::Map;
+use superseded::Superseded;
 use write::OpenUnit;
 
 use crate::geometry::Geometry;
@@ -46,6 +48,14 @@ pub struct CacheLimits {
     pub staged_units: u32,
     /// Partly written units that are kept open for further parts.
     pub open_units: usize,
+}
+
+impl CacheLimits {
+    /// Units that a host may write over others when memory is full: what may be staged, a group, and some to work with.
+    pub(crate) fn memory_reserve(&self, geometry: &Geometry) -> usize {
+        let line = geometry.units_per_line as usize;
+        (self.staged_units as usize).min(line) + line + 2 * geometry.units_per_program as usize
+    }
 }
 
 /// The flash translation layer over a store.
@@ -72,6 +82,11 @@ pub struct Ftl<S: Store> {
     pub(crate) limits: CacheLimits,
     pub(crate) open_units: Vec<OpenUnit>,
     pub(crate) checkpoint: Checkpoint,
+    pub(crate) superseded: Superseded,
+    /// Units of a store's memory that are kept for what replaces others, where there may be less memory than room on the drive.
+    pub(crate) memory_reserve: usize,
+    /// The last unit that was to be new did not fit it.
+    pub(crate) memory_full: bool,
     pub(crate) group: Vec<PhysicalUnit>,
     /// Those units of the group that hold uncorrectable blocks.
     pub(crate) uncorrectable: Vec<LogicalUnit>,
@@ -119,6 +134,9 @@ impl<S: Store> Ftl<S> {
             tuning,
             limits,
             open_units: Vec::with_capacity(limits.open_units + 1),
+            superseded: Superseded::default(),
+            memory_full: false,
+            memory_reserve: nand.store.limit().map_or(0, |most| limits.memory_reserve(&geometry).max(most / 16)),
             group: Vec::with_capacity(geometry.units_per_line as usize),
             uncorrectable: Vec::new(),
             scratch: Vec::new(),

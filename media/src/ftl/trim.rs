@@ -34,6 +34,7 @@ impl<S: Store> Ftl<S> {
             self.deallocations.push_back((Deallocation { sequence, first: first.0, units }, tag));
             self.sequence += 1;
             self.trimmed = true;
+            self.superseded.deallocated();
         }
         Ok(())
     }
@@ -70,7 +71,7 @@ impl<S: Store> Ftl<S> {
         while !self.read_only && self.journal_needed() >= entries {
             self.checkpoint_now();
         }
-        if self.read_only { Err(NoRoom) } else { Ok(()) }
+        if self.read_only { Err(NoRoom::Lines) } else { Ok(()) }
     }
 
     /// Entries of the journal that replay would need.

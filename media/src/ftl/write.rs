@@ -98,7 +98,7 @@ impl<S: Store> Ftl<S> {
     #[inline]
     fn write_unit(&mut self, unit: LogicalUnit, source: &mut dyn Source) -> Result<(), MediaError> {
         const FULL: MediaError = MediaError::WriteFailed { first: Lba(0) };
-        self.make_room(1).map_err(|_| FULL)?;
+        self.make_room(unit, 1)?;
         let slot = self.take_slot(HOST).ok_or(FULL)?;
         let (line, bytes, sequence) = (self.streams[HOST].line, self.geometry.unit_bytes(), self.sequence);
         self.note_single(slot, unit, bytes);
@@ -126,7 +126,7 @@ impl<S: Store> Ftl<S> {
             // Room is made for at most a line at a time.
             let chunk = CHUNK_UNITS.min(self.geometry.units_per_line as usize);
             let count = if grouped { units } else { chunk.min(units - first) };
-            self.make_room(narrow(count)).map_err(|_| MediaError::WriteFailed { first: Lba(0) })?;
+            self.make_room(LogicalUnit(span.first.0 + narrow(first)), narrow(count))?;
             self.stage_group(span, first..first + count, source, grouped)?;
             self.destage(self.limits.staged_units);
             self.checkpoint_step();

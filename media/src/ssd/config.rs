@@ -146,6 +146,16 @@ impl SsdConfig {
         Ok(geometry)
     }
 
+    /// The least memory for units and their metadata that a drive of this shape can work with.
+    ///
+    /// # Errors
+    /// The first rule that the configuration breaks.
+    pub fn memory_min(&self) -> Result<u64, ConfigError> {
+        let geometry = self.checked()?;
+        let unit = geometry.unit_bytes() + geometry.config.metadata_bytes_per_unit as usize;
+        Ok(2 * self.limits(&geometry).memory_reserve(&geometry) as u64 * unit as u64)
+    }
+
     pub(super) fn limits(&self, geometry: &Geometry) -> CacheLimits {
         let open = narrow(index(u64::from(self.cache.open_units)));
         let units = u32::try_from(self.cache.bytes >> geometry.unit_shift).unwrap_or(u32::MAX);

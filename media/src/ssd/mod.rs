@@ -64,6 +64,8 @@ pub struct SsdStatus {
     pub spare_per_million_of_user: u64,
     /// Nothing can be written any more.
     pub read_only: bool,
+    /// The store had no memory for the last unit that was to be new.
+    pub memory_full: bool,
     /// What the last recovery found.
     pub recovery: RecoveryReport,
 }
@@ -115,6 +117,8 @@ pub struct Ssd<S: Store> {
     warnings: Warnings,
     /// and how much of the store's present trouble is in it.
     troubles: u64,
+    /// The warning that memory is full stands.
+    memory_warned: bool,
     /// Power went, and what the store holds is not what was written.
     beyond_recovery: Option<StoreError>,
     patrol: Patrol,
@@ -202,6 +206,7 @@ impl<S: Store> Ssd<S> {
             stuck: None,
             warnings: Warnings::default(),
             troubles: 0,
+            memory_warned: false,
             beyond_recovery: None,
             patrol: Patrol::default(),
             at_rest: false,
@@ -304,6 +309,7 @@ impl<S: Store> Ssd<S> {
             staged_units: self.ftl.streams[crate::ftl::HOST].staged(),
             spare_per_million_of_user: self.ftl.geometry.spare_per_million_of_user(),
             read_only: self.ftl.read_only,
+            memory_full: self.ftl.is_memory_full(),
             recovery: self.recovery,
         }
     }
@@ -316,7 +322,7 @@ impl<S: Store> Ssd<S> {
     /// Notes what the store has to say of what it lies on.
     fn heed_store(&mut self) {
         if S::STAYS {
-            return;
+            return self.heed_memory();
         }
         let trouble = self.ftl.nand.store.trouble();
         if trouble.is_none() && self.troubles == 0 {
@@ -334,6 +340,22 @@ impl<S: Store> Ssd<S> {
             self.warnings.meet_times(trouble.error.warning(), more, self.now, trouble.error.to_string());
         }
         self.troubles = times;
+    }
+
+    /// Notes that `memory_max` is met, or that it is over.
+    #[inline]
+    fn heed_memory(&mut self) {
+        if self.ftl.memory_reserve == 0 || self.ftl.is_memory_full() == self.memory_warned {
+            return;
+        }
+        self.memory_warned = !self.memory_warned;
+        if self.memory_warned {
+            let detail =
+                "the drive holds as much data as memory_max allows: writes of new blocks end with Capacity Exceeded";
+            self.warnings.meet(WarningKind::MemoryFull, self.now, detail);
+        } else {
+            self.warnings.end(WarningKind::MemoryFull, self.now);
+        }
     }
 
     /// Shuts the drive down in order: everything is durable and the store says so when the returned ticket is synced (at once for a
@@ -491,6 +513,7 @@ impl<S: Store> Media for Ssd<S> {
         self.ftl.nand.now = now;
         self.commit_late();
         self.destage_old();
+        self.tidy_up();
         self.collect_synced();
         self.heed_store();
         self.go_on_patrol();
@@ -525,7 +548,8 @@ impl<S: Store> Media for Ssd<S> {
         let destage = self.staged_since.map(|since| since.plus(age_max)).filter(|due| due.0 != u64::MAX);
         // What waits for the host's disk has no time: the store's waker says when to look again.
         let soon = Nanoseconds::earliest(Nanoseconds::earliest(due, destage), self.late_commit);
-        Nanoseconds::earliest(soon, self.patrol_due())
+        let tidy = self.has_memory_to_tidy().then_some(self.now);
+        Nanoseconds::earliest(soon, Nanoseconds::earliest(self.patrol_due(), tidy))
     }
 
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {

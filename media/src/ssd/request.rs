@@ -523,6 +523,20 @@ impl<S: Store> Ssd<S> {
         }
     }
 
+    /// Gives memory back that nothing needs any more, a little at a time.
+    #[inline]
+    pub(super) fn tidy_up(&mut self) {
+        if self.has_memory_to_tidy() {
+            self.ftl.tidy_memory();
+        }
+    }
+
+    /// Whether there may be memory that nothing needs any more.
+    #[inline]
+    pub(super) const fn has_memory_to_tidy(&self) -> bool {
+        self.ftl.superseded.due
+    }
+
     /// Without power nothing pending ends well.
     pub(super) fn fail_all_pending(&mut self) {
         let tokens: Vec<_> = self.pending.values().map(|(token, _)| *token).collect();

@@ -101,7 +101,8 @@ pub struct Expected {
 
 /// Where NAND bytes lie. Offsets are bytes in a line: data first, then the units' metadata.
 pub trait Store {
-    /// Units lie where they are staged, and nobody looks at them soon: they are not written to a disk.
+    /// Units lie where they are staged, and nobody looks at them soon: they are not written to a disk. Each takes memory until it is
+    /// forgotten.
     const STAYS: bool = false;
 
     /// What is read may not be what was written, because others reach it: whole units are read, and checked.
@@ -212,6 +213,40 @@ pub trait Store {
     /// Forgets everything in a line and writes its header. Everything done before is durable before anything of the erase is, and the
     /// erase before anything that the line is written with next.
     fn erase(&mut self, line: u32, header: &LineHeader);
+
+    /// Nobody will read these units any more, whatever becomes of power: a store may give their room away. Those that there are not are
+    /// passed over.
+    fn forget(&mut self, places: &[PhysicalUnit]) {
+        let _ = places;
+    }
+
+    /// The same of all units but those whose bits are set.
+    fn forget_others(&mut self, kept: &[u64]) {
+        let _ = kept;
+    }
+
+    /// How many more units can be staged.
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+
+    /// How many units it holds at the most, if it may run out of room before their lines are full.
+    fn limit(&self) -> Option<usize> {
+        None
+    }
+
+    /// How many units' memory is taken.
+    fn held(&self) -> usize {
+        0
+    }
+
+    /// Whether there is memory to give back to the system.
+    fn excessive(&self) -> bool {
+        false
+    }
+
+    /// Gives some of it back.
+    fn give_back(&mut self) {}
 
     /// A line's header.
     ///

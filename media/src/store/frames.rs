@@ -1,10 +1,12 @@
 //! Owns which piece of memory, a *frame*, stands behind each slot of a store in memory. A unit that is moved takes its frame along
-//! instead of being copied: until the line that it was moved out of is erased, both slots have it. Knows no bytes.
+//! instead of being copied: until the line that it was moved out of is erased, both slots have it. A frame that no slot has any more is
+//! taken before one that was never touched, so that no more memory is touched than slots had frames at one time; where far fewer have
+//! one now, it says which frames to give back to the system. Knows no bytes.
 
 use std::ops::Range;
 
 use crate::large_memory::LargeMemory;
-use crate::unit::narrow;
+use crate::unit::{PhysicalUnit, narrow};
 
 /// Bytes of an entry.
 const ENTRY: usize = 4;
@@ -12,19 +14,33 @@ const ENTRY: usize = 4;
 const WORD: usize = 8;
 const WORD_BITS: usize = 8 * WORD;
 
-/// The frames behind the slots. There are as many as slots, so there is one for every slot that has none, or has one with others.
-/// Slots have the numbers of physical units, some of which may be no slot.
+/// Words of bits that are looked at together when memory is given back: with units of 4 KiB, a huge page.
+const REGION_WORDS: usize = 8;
+/// Frames of a region.
+pub(super) const REGION: usize = REGION_WORDS * WORD_BITS;
+/// Regions that are looked at in search of one with something to give back, at a time.
+const REGIONS_LOOKED_AT: usize = 4096;
+
+/// The frames behind the slots: as many as slots, or fewer, where callers see to it that those do. Slots have the numbers of physical
+/// units, some of which may be no slot.
 pub(super) struct Frames {
     /// For each slot its frame + 1, or 0.
     of_slots: LargeMemory,
     /// For each frame how many slots have it.
     holders: LargeMemory,
     frames: usize,
+    /// Frames that no slot has.
+    room: usize,
     /// Frames from here on were never in use: memory is taken only when none below is free.
     untouched: usize,
-    /// Frames below that which no slot has: a bit for each, and how many.
+    /// Frames below that which no slot has: a bit for each, and how many bits there are.
     free: LargeMemory,
     free_count: usize,
+    /// Those of them whose memory was given back to the system: they are taken when there are no others.
+    returned: LargeMemory,
+    returned_count: usize,
+    /// The region to look at next for something to give back.
+    next_region: usize,
     /// They are taken in rising order, so that what is written in order lies in order where there is room: what is left of a word of the
     /// bits, the frame that its first bit stands for, and which word is next.
     left: u64,
@@ -40,9 +56,13 @@ impl Frames {
             of_slots: LargeMemory::zeroed(numbers * ENTRY),
             holders: LargeMemory::zeroed(frames),
             frames,
+            room: frames,
             untouched: 0,
-            free: LargeMemory::zeroed(frames.div_ceil(WORD_BITS) * WORD),
+            free: LargeMemory::zeroed(frames.div_ceil(REGION) * REGION_WORDS * WORD),
             free_count: 0,
+            returned: LargeMemory::zeroed(frames.div_ceil(REGION) * REGION_WORDS * WORD),
+            returned_count: 0,
+            next_region: 0,
             left: 0,
             base: 0,
             next: 0,
@@ -79,29 +99,80 @@ impl Frames {
     /// A frame that no slot has.
     #[inline]
     fn take(&mut self) -> u32 {
-        if self.free_count == 0 {
-            assert!(self.untouched < self.frames, "a slot without a frame leaves one over");
-            self.untouched += 1;
-            return narrow(self.untouched - 1);
-        }
         if self.left == 0 {
             self.look();
         }
-        self.free_count -= 1;
+        self.room -= 1;
         let frame = self.base | self.left.trailing_zeros();
         self.left &= self.left.wrapping_sub(1);
         frame
     }
 
-    /// Takes the next word of bits that has any.
+    /// Takes the next word of bits that has any; a frame that was given back, or never touched, where none has.
     #[inline(never)]
     fn look(&mut self) {
-        let words = self.free.as_chunks_mut::<WORD>().0;
+        if self.free_count == 0 && self.returned_count == 0 {
+            assert!(self.untouched < self.frames, "a slot without a frame leaves one over");
+            self.base = narrow(self.untouched / WORD_BITS * WORD_BITS);
+            self.left = 1 << (self.untouched % WORD_BITS);
+            self.untouched += 1;
+            return;
+        }
+        let (bits, count) = match self.free_count {
+            0 => (&mut self.returned, &mut self.returned_count),
+            _ => (&mut self.free, &mut self.free_count),
+        };
+        let words = bits.as_chunks_mut::<WORD>().0;
         while self.left == 0 {
             let word = if self.next == words.len() { 0 } else { self.next };
             self.left = u64::from_le_bytes(std::mem::take(&mut words[word]));
             (self.base, self.next) = (narrow(word * WORD_BITS), word + 1);
         }
+        *count -= self.left.count_ones() as usize;
+    }
+
+    /// How many frames there are.
+    pub(super) const fn number(&self) -> usize {
+        self.frames
+    }
+
+    /// How many frames no slot has.
+    #[inline]
+    pub(super) const fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Whether so many more frames are touched than slots have that memory should be given back: more than a tenth, and than `slack`.
+    #[inline]
+    pub(super) const fn excessive(&self, slack: usize) -> bool {
+        self.free_count > slack + (self.frames - self.room) / 10
+    }
+
+    /// Takes the free frames of a region for given back: the first frame of the region, a bit for each frame to give back, and whether
+    /// nothing of the region is in use. `None` where none was found; others may be found by asking again.
+    pub(super) fn return_region(&mut self) -> Option<(usize, [u64; REGION_WORDS], bool)> {
+        let touched = self.untouched.div_ceil(REGION);
+        for _ in 0..touched.min(REGIONS_LOOKED_AT) {
+            let region = if self.next_region < touched { self.next_region } else { 0 };
+            self.next_region = region + 1;
+            let words = region * REGION_WORDS..(region + 1) * REGION_WORDS;
+            let free = &mut self.free.as_chunks_mut::<WORD>().0[words.clone()];
+            let returned = &mut self.returned.as_chunks_mut::<WORD>().0[words];
+            let (mut now, mut whole, mut count) = ([0; REGION_WORDS], true, 0);
+            for ((now, free), returned) in now.iter_mut().zip(free).zip(returned) {
+                *now = u64::from_le_bytes(std::mem::take(free));
+                let all = *now | u64::from_le_bytes(*returned);
+                *returned = all.to_le_bytes();
+                whole &= all == u64::MAX;
+                count += now.count_ones() as usize;
+            }
+            if count > 0 {
+                self.free_count -= count;
+                self.returned_count += count;
+                return Some((region * REGION, now, whole));
+            }
+        }
+        None
     }
 
     /// Gives the frame of a slot to another one too; `false` where it has none, or too many have it.
@@ -118,20 +189,55 @@ impl Frames {
 
     /// Slots have no frames any more.
     pub(super) fn release(&mut self, slots: Range<usize>) {
-        let (holders, bits) = (&mut self.holders[..], &mut self.free[..]);
-        let mut freed = 0;
         let entries = &mut self.of_slots.as_chunks_mut::<ENTRY>().0[slots];
-        for entry in &*entries {
-            let Some(frame) = (u32::from_le_bytes(*entry) as usize).checked_sub(1) else { continue };
-            holders[frame] -= 1;
-            if holders[frame] == 0 {
-                bits[frame / 8] |= 1 << (frame % 8);
-                freed += 1;
+        let (holders, free) = (&mut self.holders[..], &mut self.free[..]);
+        let mut freed = 0;
+        for entry in entries {
+            freed += let_go(entry, holders, free);
+        }
+        self.free_count += freed;
+        self.room += freed;
+    }
+
+    /// Slots here and there have no frames any more; those that there are not are passed over.
+    #[inline]
+    pub(super) fn release_each(&mut self, places: &[PhysicalUnit]) {
+        let entries = self.of_slots.as_chunks_mut::<ENTRY>().0;
+        let (holders, free) = (&mut self.holders[..], &mut self.free[..]);
+        let mut freed = 0;
+        for place in places {
+            if let Some(entry) = entries.get_mut(place.0 as usize) {
+                freed += let_go(entry, holders, free);
             }
         }
-        entries.fill([0; ENTRY]);
         self.free_count += freed;
+        self.room += freed;
     }
+
+    /// All slots but those whose bits are set have no frames any more.
+    pub(super) fn release_others(&mut self, kept: &[u64]) {
+        let entries = self.of_slots.as_chunks_mut::<ENTRY>().0;
+        let mut freed = 0;
+        for (slot, entry) in entries.iter_mut().enumerate() {
+            if kept[slot / WORD_BITS] >> (slot % WORD_BITS) & 1 == 0 {
+                freed += let_go(entry, &mut self.holders, &mut self.free);
+            }
+        }
+        self.free_count += freed;
+        self.room += freed;
+    }
+}
+
+/// A slot has no frame any more; returns how many frames nobody has since then.
+#[inline]
+fn let_go(entry: &mut [u8; ENTRY], holders: &mut [u8], free: &mut [u8]) -> usize {
+    let Some(frame) = (u32::from_le_bytes(std::mem::take(entry)) as usize).checked_sub(1) else { return 0 };
+    holders[frame] -= 1;
+    if holders[frame] != 0 {
+        return 0;
+    }
+    free[frame / 8] |= 1 << (frame % 8);
+    1
 }
 
 #[cfg(test)]
