@@ -19,7 +19,8 @@ fn run(name: &str, kernel: Kernel, script: &str) -> Result<GuestReport> {
     Ok(report)
 }
 
-/// D1, D2: the unit is the physical block and the smallest I/O, the stripe of 256 KiB the best one, 64 KiB are atomic without a boundary.
+/// D1, D2: the unit is the physical block and the smallest I/O, the best one is 128 KiB,
+/// which is as much of the stripe of 256 KiB as all hosts can send at a time; 64 KiB are atomic without a boundary.
 /// Discards are in whole units: newer kernels read that from the namespace, older ones raise it to the physical block.
 fn limits(name: &str, kernel: Kernel) -> Result<()> {
     let report = run(name, kernel, scripts::LIMITS)?;
@@ -28,7 +29,7 @@ fn limits(name: &str, kernel: Kernel) -> Result<()> {
         ("logical_block_size", "512"),
         ("physical_block_size", "16384"),
         ("minimum_io_size", "16384"),
-        ("optimal_io_size", "262144"),
+        ("optimal_io_size", "131072"),
         ("discard_granularity", "16384"),
         ("atomic_write_max_bytes", "65536"),
         ("atomic_write_unit_min_bytes", "512"),
