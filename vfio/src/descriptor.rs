@@ -40,9 +40,9 @@ pub fn discard(descriptor: impl Into<OwnedFd>) {
     close_later(descriptor.into(), false);
 }
 
-/// `unknown` descriptors are counted: those of clients that come and go are not, however many wait at a time.
-fn close_later(descriptor: OwnedFd, unknown: bool) {
-    let closer = CLOSER.get_or_init(|| {
+/// The thread that closes, which lives as long as the process.
+fn closer() -> &'static Sender<(OwnedFd, bool)> {
+    CLOSER.get_or_init(|| {
         let (closer, closing) = channel::<(OwnedFd, bool)>();
         let body = move || {
             for (descriptor, unknown) in closing {
@@ -53,7 +53,12 @@ fn close_later(descriptor: OwnedFd, unknown: bool) {
         // Without the thread everything is kept open, up to the limit.
         let _ = std::thread::Builder::new().name("closer".to_owned()).spawn(body);
         closer
-    });
+    })
+}
+
+/// `unknown` descriptors are counted: those of clients that come and go are not, however many wait at a time.
+fn close_later(descriptor: OwnedFd, unknown: bool) {
+    let closer = closer();
     WAITING.fetch_add(usize::from(unknown), Ordering::Relaxed);
     if let Err(SendError((descriptor, _))) = closer.send((descriptor, unknown)) {
         let _ = descriptor.into_raw_fd();
@@ -82,12 +87,13 @@ pub struct Vetting {
 }
 
 impl Vetting {
-    /// Opens what it will need, as long as files can be opened.
+    /// Opens and starts what it will need, as long as it can.
     ///
     /// # Errors
     /// The system does not tell which file systems are mounted, and files on disks are to be accepted.
     pub fn new(files: GuestFiles) -> io::Result<Self> {
         event::prepare();
+        closer();
         let mounts = match files {
             GuestFiles::Memory => None,
             GuestFiles::LocalDisk => Some(Mutex::new(File::open("/proc/self/mountinfo")?)),
