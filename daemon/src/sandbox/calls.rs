@@ -44,6 +44,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_fallocate,
     libc::SYS_fadvise64,
     libc::SYS_fsync,
+    libc::SYS_utimensat,
     libc::SYS_fdatasync,
     libc::SYS_flock,
     libc::SYS_fcntl,
