@@ -148,7 +148,7 @@ pub enum GuestMemory {
     Files,
 }
 
-impl From<GuestMemory> for vfio::GuestFiles {
+impl From<GuestMemory> for guest_memory::GuestFiles {
     fn from(place: GuestMemory) -> Self {
         match place {
             GuestMemory::Memory => Self::Memory,

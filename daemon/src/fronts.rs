@@ -29,7 +29,7 @@ pub struct Places {
     /// For orders.
     pub control: Option<PathBuf>,
     /// What a guest's memory may lie in.
-    pub guest_files: vfio::GuestFiles,
+    pub guest_files: guest_memory::GuestFiles,
 }
 
 impl Places {
@@ -46,7 +46,7 @@ pub struct Fronts {
     vhost: Option<vhost::Server>,
     controller: Option<Box<Controller>>,
     /// What a controller reaches that nobody has: nothing.
-    no_memory: vfio::Memory,
+    no_memory: guest_memory::Memory,
 }
 
 /// The controller, wherever it is.
@@ -99,7 +99,7 @@ impl Fronts {
         for descriptor in descriptors.into_iter().flatten() {
             watch.add(descriptor).context("cannot wait for the socket")?;
         }
-        let no_memory = vfio::Memory::default();
+        let no_memory = guest_memory::Memory::default();
         Ok(Self { vfio, vhost, controller: Some(Box::new(controller)), no_memory })
     }
 

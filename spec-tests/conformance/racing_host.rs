@@ -9,14 +9,13 @@ use std::thread;
 
 use controller::Effect;
 use controller::dma::GuestMemory as _;
+use guest_memory::{MapRequest, Memory, Permissions};
 use nvme_host::io::block_command;
 use nvme_host::{AdminDoorbells, Host, Port, Setup};
 use nvme_spec::opcode::NvmOpcode;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use spec_tests::rig::{Build, MEMORY, STEP};
 use spec_tests::variant::Variant;
-use vfio::Memory;
-use vfio::message::DmaMap;
 
 use crate::support::Random;
 use crate::verbs::with_prp;
@@ -33,7 +32,8 @@ type Interrupts = Arc<[AtomicU32; 2]>;
 fn mapped(file: OwnedFd) -> Memory {
     let mut memory = Memory::default();
     let bytes = MEMORY.end - MEMORY.start;
-    memory.map(&DmaMap { flags: 0b11, offset: 0, address: MEMORY.start, length: bytes }, Some(file)).expect("mapped");
+    let request = MapRequest { address: MEMORY.start, length: bytes, access: Permissions::ReadWrite, offset: 0 };
+    memory.map(&request, Some(file)).expect("mapped");
     memory
 }
 

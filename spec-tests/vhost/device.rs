@@ -9,10 +9,10 @@ use std::thread::JoinHandle;
 
 use controller::dma::DmaFault;
 use controller::{Controller, Nanoseconds};
+use guest_memory::GuestFiles;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use spec_tests::rig::{Build, STEP};
 use spec_tests::slow_media::Behaviour;
-use vfio::GuestFiles;
 use vhost::Server;
 
 /// What lives in the device's thread.

@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use guest_memory::{Vetting, descriptor};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno as SystemErrno;
 use rustix::net::{
@@ -14,8 +15,6 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 
-use crate::Vetting;
-use crate::descriptor;
 use crate::message::{DESCRIPTORS_MAX, Decoder, Frame, Header, Step};
 use crate::watch::Watched;
 

@@ -6,10 +6,9 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use guest_memory::{Limit, Signal, event};
 use tracing::debug;
 
-use crate::event;
-use crate::limit::Limit;
 use crate::message::{Action, Errno, InterruptData, SetInterrupts};
 use crate::watch::Watched;
 
@@ -24,23 +23,8 @@ pub const INDEX_MSIX: u32 = 2;
 pub(crate) const UNMASK_TOKEN: u64 = 2;
 
 /// Where one interrupt goes.
-#[derive(Debug)]
-pub struct Signal(OwnedFd);
-
-impl Signal {
-    /// Takes an event descriptor. Files, pipes and sockets are refused: a write to them could block, or tell the client more than
-    /// it should know.
-    ///
-    /// # Errors
-    /// It is no event descriptor.
-    pub fn new(descriptor: OwnedFd) -> Result<Self, Errno> {
-        if event::is_event(descriptor.as_fd()) { Ok(Self(descriptor)) } else { Err(Errno::INVAL) }
-    }
-
-    /// Adds one to the counter, and waits for nobody. A full counter needs nothing: the client has not looked at it since.
-    pub fn raise(&self) {
-        event::raise(self.0.as_fd());
-    }
+fn signal(descriptor: OwnedFd) -> Result<Signal, Errno> {
+    Signal::new(descriptor).ok_or(Errno::INVAL)
 }
 
 /// One MSI-X vector.
@@ -190,14 +174,14 @@ impl Interrupts {
         let descriptor = descriptors.pop();
         match (request.action, request.data) {
             (Action::Trigger, InterruptData::EventDescriptors) => {
-                self.pin.signal = descriptor.map(Signal::new).transpose()?;
+                self.pin.signal = descriptor.map(signal).transpose()?;
                 self.pin.masked = false;
             }
             (Action::Unmask, InterruptData::EventDescriptors) => {
-                let signal = descriptor.map(Signal::new).transpose()?;
+                let signal = descriptor.map(signal).transpose()?;
                 self.pin.unmask = None;
                 if let Some(signal) = signal {
-                    let watched = Watched::new(&self.epoll, signal.0, UNMASK_TOKEN);
+                    let watched = Watched::new(&self.epoll, signal.into(), UNMASK_TOKEN);
                     self.pin.unmask = Some(watched.map_err(|_| Errno::INVAL)?);
                 }
             }
@@ -225,7 +209,7 @@ impl Interrupts {
             if request.action != Action::Trigger {
                 return Err(Errno::NOTSUP);
             }
-            let signals: Vec<Signal> = descriptors.into_iter().map(Signal::new).collect::<Result<_, _>>()?;
+            let signals: Vec<Signal> = descriptors.into_iter().map(signal).collect::<Result<_, _>>()?;
             let mut signals = signals.into_iter();
             for vector in vectors {
                 vector.signal = signals.next();

@@ -9,26 +9,21 @@
 //! | `connection` | one client's socket: bytes and descriptors in, replies out, never blocking | what a message means |
 //! | [`server`] | the listener, the life of a client | layouts |
 //! | `session` | what each command does | sockets |
-//! | [`memory`] | the table from guest address to mapping | sockets, commands |
-//! | `mapping` | shared memory, and the guard against files that shrink (`unsafe`) | guest addresses |
-//! | [`descriptor`] | which descriptors of a peer may be touched at all; closing the others | what they are for |
-//! | `event` | raising an event descriptor without waiting (`unsafe`: system calls) | interrupts |
+//! | [`dma`] | DMA_MAP and DMA_UNMAP as changes of the table of guest memory | sockets |
 //! | [`page`] | the doorbell page that the guest stores to | who reads it |
 //! | [`pci`] | the 4 KiB of configuration space, as a value | everything else |
 //! | [`interrupt`] | event descriptors, masks, the pin's level semantics | why there is an interrupt |
 //!
-//! Nothing here reads a clock or blocks, and one thread alone is started, for closing what cannot be closed without waiting: the daemon's
-//! loop calls [`Server::service`] when [`Server`]'s descriptor is readable, or whenever it likes. Whatever a client sends ends in a reply,
-//! in an error reply, or in the end of that client; the server then frees all that the client brought and listens again.
+//! Guest memory and descriptors of a client are `guest-memory`'s. Nothing here reads a clock or blocks: the daemon's loop calls
+//! [`Server::service`] when [`Server`]'s descriptor is readable, or whenever it likes. Whatever a client sends ends in a reply, in an error
+//! reply, or in the end of that client; the server then frees all that the client brought and listens again.
+
+#![forbid(unsafe_code)]
 
 mod connection;
-pub mod descriptor;
 mod device;
-mod event;
+pub mod dma;
 pub mod interrupt;
-mod limit;
-mod mapping;
-pub mod memory;
 pub mod message;
 pub mod page;
 pub mod pci;
@@ -39,14 +34,7 @@ pub mod socket;
 pub mod testing;
 mod watch;
 
-pub use descriptor::{GuestFiles, Vetting};
 pub use device::{Device, InterruptMode};
-pub use interrupt::Signal;
-pub use limit::Limit;
-pub use memory::Memory;
 pub use page::Page;
 pub use server::{Doorbells, Progress, Server, ServerConfig};
 pub use watch::Watched;
-
-/// Bytes of a page, here and in the protocol: what DMA maps and mappable areas are multiples of.
-pub const PAGE_BYTES: u64 = 4096;

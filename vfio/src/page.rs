@@ -4,10 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use controller::dma::DoorbellPage;
+use guest_memory::{FilePart, Mapping, PAGE_BYTES, Permissions};
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create};
-
-use crate::PAGE_BYTES;
-use crate::mapping::{Access, FilePart, Mapping};
 
 /// Where the page lies: in BAR0, and so in the file too, because a client maps an area at the same offset in both.
 pub const PAGE_OFFSET: u64 = 0x1000;
@@ -42,7 +40,7 @@ impl Page {
         fallocate(&file, FallocateFlags::empty(), PAGE_OFFSET, PAGE_BYTES)?;
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         let part = FilePart { offset: PAGE_OFFSET, length: PAGE_BYTES, page_bytes: PAGE_BYTES };
-        let mapping = Mapping::new(file.as_fd(), &part, Access::BOTH)?;
+        let mapping = Mapping::new(file.as_fd(), &part, Permissions::ReadWrite)?;
         Ok(Self { file, mapping })
     }
 
@@ -68,10 +66,10 @@ impl AsFd for Page {
 impl DoorbellPage for Page {
     fn load(&self, index: usize) -> u32 {
         // The page cannot be lost: it was allocated, and its file is sealed.
-        self.mapping.load_u32(Self::offset(index)).unwrap_or(0)
+        u32::from_le(self.mapping.load(Self::offset(index)).unwrap_or(0))
     }
 
     fn store(&self, index: usize, value: u32) {
-        let _ = self.mapping.store_u32(Self::offset(index), value);
+        let _ = self.mapping.store(Self::offset(index), value.to_le());
     }
 }

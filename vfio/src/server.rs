@@ -6,20 +6,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
+use guest_memory::descriptor::{hang_up, is_choked};
+use guest_memory::{GuestFiles, Limit, Memory, Vetting};
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno as SystemErrno;
 use rustix::net::SocketFlags;
 use tracing::{info, warn};
 
 use crate::connection::{Connection, Ending, Incoming};
-use crate::descriptor::{hang_up, is_choked};
 use crate::interrupt::UNMASK_TOKEN;
-use crate::limit::Limit;
 use crate::pci::VECTORS_MAX;
 use crate::session::Session;
 use crate::socket::{SocketFile, listen_at};
 use crate::watch::Watched;
-use crate::{Device, GuestFiles, Memory, Page, Vetting};
+use crate::{Device, Page};
 
 const LISTENER_TOKEN: u64 = 0;
 const CLIENT_TOKEN: u64 = 1;

@@ -4,13 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use guest_memory::{Limit, Memory, PAGE_BYTES};
 use serde_json::Value;
 use tracing::debug;
 
 use crate::connection::Descriptors;
 use crate::interrupt::{INDEX_MSIX, INDEX_PIN, Interrupts};
-use crate::limit::Limit;
-use crate::memory::Memory;
 use crate::message::{
     Command, DmaMap, DmaUnmap, Errno, Header, RegionAccess, Reply, Request, SetInterrupts, TYPE_COMMAND,
     VERSION_REPLY_JSON, Version,
@@ -18,7 +17,7 @@ use crate::message::{
 use crate::page::{PAGE_OFFSET, Page};
 use crate::pci::{BAR0_BYTES, CONFIG_BYTES, ConfigSpace, Effects, MSIX_PENDING_OFFSET, MSIX_TABLE_OFFSET, VECTORS_MAX};
 use crate::server::{Doorbells, ServerConfig};
-use crate::{Device, InterruptMode, PAGE_BYTES};
+use crate::{Device, InterruptMode, dma};
 
 /// Region index of BAR0.
 const REGION_BAR0: u32 = 0;
@@ -224,13 +223,13 @@ impl Session {
         if all.len() > 1 {
             return Err(Errno::INVAL);
         }
-        self.memory.map(map, all.pop())?;
+        dma::map(&mut self.memory, map, all.pop())?;
         Ok(reply.into())
     }
 
     /// The reply echoes the request: rust-vmm's client waits for these bytes.
     fn dma_unmap(&mut self, unmap: &DmaUnmap, reply: Reply) -> Result<Answer, Errno> {
-        self.memory.unmap(unmap)?;
+        dma::unmap(&mut self.memory, unmap)?;
         Ok(reply.u32(unmap.argument_bytes).u32(unmap.flags).u64(unmap.address).u64(unmap.length).into())
     }
 

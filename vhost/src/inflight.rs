@@ -8,9 +8,9 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use controller::dma::{DmaFault, GuestMemory};
+use guest_memory::{MapRequest, Memory, PAGE_BYTES, Permissions};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use thiserror::Error;
-use vfio::message::DmaMap;
 
 use crate::ring::RING_SIZE_MAX;
 
@@ -76,7 +76,7 @@ impl From<DmaFault> for InflightError {
 /// The memory, mapped.
 #[derive(Debug)]
 pub struct Inflight {
-    memory: vfio::Memory,
+    memory: Memory,
     extent: Extent,
     /// What the next request of each queue is numbered.
     counters: Vec<u64>,
@@ -93,7 +93,7 @@ impl Inflight {
     /// # Errors
     /// [`InflightError`].
     pub fn make(queues: u16, queue_size: u16) -> Result<(Extent, OwnedFd), InflightError> {
-        let bytes = (u64::from(queues) * area_bytes(queue_size) + ALIGNMENT).next_multiple_of(vfio::PAGE_BYTES);
+        let bytes = (u64::from(queues) * area_bytes(queue_size) + ALIGNMENT).next_multiple_of(PAGE_BYTES);
         let extent = Extent { bytes, offset: 0, queues, queue_size };
         check(extent)?;
         let file = memfd_create("brownout-inflight", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
@@ -108,9 +108,9 @@ impl Inflight {
     /// [`InflightError`].
     pub fn open(extent: Extent, file: OwnedFd) -> Result<Self, InflightError> {
         check(extent)?;
-        let mut memory = vfio::Memory::default();
-        let length = extent.bytes.next_multiple_of(vfio::PAGE_BYTES);
-        let map = DmaMap { flags: 0b11, offset: extent.offset, address: 0, length };
+        let mut memory = Memory::default();
+        let length = extent.bytes.next_multiple_of(PAGE_BYTES);
+        let map = MapRequest { address: 0, length, access: Permissions::ReadWrite, offset: extent.offset };
         memory.map(&map, Some(file)).map_err(|_| InflightError::Extent(extent))?;
         Ok(Self { memory, extent, counters: vec![0; extent.queues.into()] })
     }
@@ -139,17 +139,17 @@ impl Inflight {
             return Err(nonsense("there is no room for it"));
         }
         let area = self.area(queue);
-        match self.memory.load_u16(area + VERSION_OFFSET)? {
+        match self.load_u16(area + VERSION_OFFSET)? {
             0 => {
-                self.memory.store_u16(area + USED_OFFSET, used)?;
-                self.memory.store_u16(area + SIZE_OFFSET, size)?;
-                self.memory.store_u16(area + VERSION_OFFSET, VERSION)?;
+                self.store_u16(area + USED_OFFSET, used)?;
+                self.store_u16(area + SIZE_OFFSET, size)?;
+                self.store_u16(area + VERSION_OFFSET, VERSION)?;
                 return Ok(Vec::new());
             }
             VERSION => {}
             _ => return Err(nonsense("another version")),
         }
-        if self.memory.load_u16(area + SIZE_OFFSET)? != size {
+        if self.load_u16(area + SIZE_OFFSET)? != size {
             return Err(nonsense("another size"));
         }
         self.strike_last_batch(queue, size, used)?;
@@ -170,11 +170,11 @@ impl Inflight {
     fn strike_last_batch(&self, queue: u16, size: u16, used: u16) -> Result<(), InflightError> {
         let nonsense = |what| InflightError::Nonsense { queue, what };
         let area = self.area(queue);
-        let batch = used.wrapping_sub(self.memory.load_u16(area + USED_OFFSET)?);
+        let batch = used.wrapping_sub(self.load_u16(area + USED_OFFSET)?);
         if batch > size {
             return Err(nonsense("the used ring went further than it can"));
         }
-        let mut head = self.memory.load_u16(area + LAST_HEAD_OFFSET)?;
+        let mut head = self.load_u16(area + LAST_HEAD_OFFSET)?;
         for _ in 0..batch {
             if head >= size {
                 return Err(nonsense("a head outside of the table"));
@@ -184,7 +184,7 @@ impl Inflight {
             self.memory.store_u64(state, word & !IN_FLIGHT)?;
             head = next_of(word);
         }
-        self.memory.store_u16(area + USED_OFFSET, used)?;
+        self.store_u16(area + USED_OFFSET, used)?;
         Ok(())
     }
 
@@ -208,9 +208,9 @@ impl Inflight {
     /// [`InflightError::Gone`].
     pub fn put(&self, queue: u16, head: u16) -> Result<(), InflightError> {
         let last = self.area(queue) + LAST_HEAD_OFFSET;
-        let next = self.memory.load_u16(last)?;
+        let next = self.load_u16(last)?;
         self.memory.store_u64(self.state(queue, head), IN_FLIGHT | u64::from(next) << 48)?;
-        Ok(self.memory.store_u16(last, head)?)
+        Ok(self.store_u16(last, head)?)
     }
 
     /// Strikes off what the driver has been told: the used ring stands at `used` now.
@@ -223,7 +223,7 @@ impl Inflight {
             let word = self.load_u64(state)?;
             self.memory.store_u64(state, word & !IN_FLIGHT)?;
         }
-        Ok(self.memory.store_u16(self.area(queue) + USED_OFFSET, used)?)
+        Ok(self.store_u16(self.area(queue) + USED_OFFSET, used)?)
     }
 
     /// Whether the driver left the write cache on; nothing if nobody noted it.
@@ -251,10 +251,16 @@ impl Inflight {
         (place + 8 <= self.extent.bytes).then_some(place)
     }
 
+    fn load_u16(&self, address: u64) -> Result<u16, DmaFault> {
+        self.memory.load(address)
+    }
+
+    fn store_u16(&self, address: u64, value: u16) -> Result<(), DmaFault> {
+        self.memory.store(address, value)
+    }
+
     fn load_u64(&self, address: u64) -> Result<u64, DmaFault> {
-        // Nobody else writes while we live, so two halves make a whole.
-        let [low, high] = [self.memory.load_u32(address)?, self.memory.load_u32(address + 4)?];
-        Ok(u64::from(low) | u64::from(high) << 32)
+        self.memory.load(address)
     }
 }
 

@@ -7,16 +7,13 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use controller::dma::{DmaFault, GuestMemory};
-use vfio::PAGE_BYTES;
-use vfio::message::{DmaMap, DmaUnmap};
+use guest_memory::{MapError, MapRequest, Memory, PAGE_BYTES, Permissions};
 use zerocopy::IntoBytes;
 
 /// Where guest addresses end and the window begins.
 pub const WINDOW_START: u64 = 1 << 62;
 /// How many regions a client may share.
 pub const REGIONS_MAX: usize = 509;
-/// DMA_MAP: the device may read and write.
-const READ_AND_WRITE: u32 = 0b11;
 
 /// Guest memory in which a virtqueue lies: it takes numbers of 16 bits.
 pub trait RingMemory: GuestMemory {
@@ -33,13 +30,13 @@ pub trait RingMemory: GuestMemory {
     fn store_u16(&self, address: u64, value: u16) -> Result<(), DmaFault>;
 }
 
-impl RingMemory for vfio::Memory {
+impl RingMemory for Memory {
     fn load_u16(&self, address: u64) -> Result<u16, DmaFault> {
-        Self::load_u16(self, address)
+        self.load(address).map(u16::from_le)
     }
 
     fn store_u16(&self, address: u64, value: u16) -> Result<(), DmaFault> {
-        Self::store_u16(self, address, value)
+        self.store(address, value.to_le())
     }
 }
 
@@ -65,9 +62,9 @@ pub enum RegionError {
     /// There are as many as there may be.
     #[error("there are {REGIONS_MAX} regions already")]
     TooMany,
-    /// It overlaps another, or its file cannot be mapped: the system's number.
-    #[error("a region cannot be mapped (error {0})")]
-    Refused(u32),
+    /// It overlaps another, or its file cannot be mapped.
+    #[error("a region cannot be mapped: {0}")]
+    Refused(#[from] MapError),
     /// There is no such region.
     #[error("there is no such region")]
     Unknown,
@@ -76,7 +73,7 @@ pub enum RegionError {
 /// The memory that the client shares.
 #[derive(Debug, Default)]
 pub struct Shared {
-    table: vfio::Memory,
+    table: Memory,
     regions: Vec<Region>,
 }
 
@@ -95,8 +92,9 @@ impl Shared {
         }
         // Rings of libblkio end within a page; what is mapped are whole ones.
         let length = region.length.next_multiple_of(PAGE_BYTES);
-        let map = DmaMap { flags: READ_AND_WRITE, offset: region.offset, address: region.guest, length };
-        self.table.map(&map, Some(file)).map_err(|error| RegionError::Refused(error.0))?;
+        let access = Permissions::ReadWrite;
+        let request = MapRequest { address: region.guest, length, access, offset: region.offset };
+        self.table.map(&request, Some(file))?;
         self.regions.push(region);
         Ok(())
     }
@@ -108,9 +106,7 @@ impl Shared {
     pub fn remove(&mut self, guest: u64, length: u64, user: u64) -> Result<(), RegionError> {
         let same = |region: &Region| (region.guest, region.length, region.user) == (guest, length, user);
         let index = self.regions.iter().position(same).ok_or(RegionError::Unknown)?;
-        let length = length.next_multiple_of(PAGE_BYTES);
-        let request = DmaUnmap { argument_bytes: 0, flags: 0, address: guest, length };
-        self.table.unmap(&request).map_err(|error| RegionError::Refused(error.0))?;
+        self.table.unmap(guest, length.next_multiple_of(PAGE_BYTES))?;
         self.regions.swap_remove(index);
         Ok(())
     }
@@ -130,7 +126,7 @@ impl Shared {
 
     /// The table, by guest address.
     #[must_use]
-    pub const fn table(&self) -> &vfio::Memory {
+    pub const fn table(&self) -> &Memory {
         &self.table
     }
 }
@@ -257,6 +253,7 @@ impl GuestMemory for Reach {
 #[cfg(test)]
 mod tests {
     use controller::dma::GuestMemory;
+    use guest_memory::MapError;
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
     use super::{Reach, Region, RegionError, Shared, WINDOW_START, Window};
@@ -272,7 +269,7 @@ mod tests {
         let mut guest = Shared::default();
         let region = Region { guest: 0x10_0000, length: 0x2000, user: 0x7000_0000, offset: 0x1000 };
         guest.add(region, file(0x3000)).expect("mapped");
-        assert_eq!(guest.add(region, file(0x3000)), Err(RegionError::Refused(17)));
+        assert_eq!(guest.add(region, file(0x3000)), Err(RegionError::Refused(MapError::Overlap)));
         assert_eq!(guest.guest_address(0x7000_1fff), Some(0x10_1fff));
         assert_eq!(guest.guest_address(0x7000_2000), None);
         let reach = Reach { guest, window: Window::new(0x1000) };
@@ -294,7 +291,7 @@ mod tests {
         guest.remove(0x10_0000, 15_120, 0x7000_0000).expect("gone");
         assert!(!guest.table().is_mapped(0x10_0000, 1));
         let longer = Region { length: 16_385, ..region };
-        assert_eq!(guest.add(longer, file(15_120)), Err(RegionError::Refused(22)));
+        assert_eq!(guest.add(longer, file(15_120)), Err(RegionError::Refused(MapError::Impossible)));
     }
 
     #[test]

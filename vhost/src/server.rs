@@ -10,14 +10,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use controller::{Clock, Controller, Nanoseconds};
+use guest_memory::descriptor::{discard, hang_up, is_choked, is_unix_socket};
+use guest_memory::{GuestFiles, Limit, Vetting};
 use rust_vmm_vhost::vhost_user::{BackendReqHandler, Error};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags, recv};
 use tracing::{info, warn};
-use vfio::descriptor::{discard, hang_up, is_choked, is_unix_socket};
+use vfio::Watched;
 use vfio::socket::{SocketFile, listen_at};
-use vfio::{GuestFiles, Limit, Vetting, Watched};
 
 use crate::disk::Disk;
 use crate::session::Session;

@@ -2,9 +2,8 @@
 
 use controller::dma::GuestMemory;
 use controller::{Clock, Nanoseconds};
+use guest_memory::descriptor::discard;
 use tracing::{debug, warn};
-
-use vfio::descriptor::discard;
 
 use crate::disk::Finished;
 use crate::request::{self, Refusal};

@@ -7,6 +7,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
+use guest_memory::event::is_event;
+use guest_memory::{Limit, Signal};
 use rust_vmm_vhost::VhostUserMemoryRegionBase;
 use rust_vmm_vhost::vhost_user::message::{
     VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags, VhostUserInflight,
@@ -14,8 +16,7 @@ use rust_vmm_vhost::vhost_user::message::{
     VhostUserSingleMemoryRegion, VhostUserVringAddrFlags, VhostUserVringState,
 };
 use rust_vmm_vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
-use vfio::descriptor::is_event;
-use vfio::{Signal, Watched};
+use vfio::Watched;
 
 use crate::disk::Disk;
 use crate::inflight::{self, Inflight};
@@ -82,8 +83,8 @@ pub(crate) struct Session {
     pub(crate) extent: Extent,
     pub(crate) buffers: Vec<crate::chain::Buffer>,
     pub(crate) done: Vec<crate::disk::Finished>,
-    pub(crate) breaks: vfio::Limit,
-    pub(crate) refusals: vfio::Limit,
+    pub(crate) breaks: Limit,
+    pub(crate) refusals: Limit,
 }
 
 fn refuse<T>(error: impl std::error::Error + Send + Sync + 'static) -> Result<T> {
@@ -111,8 +112,8 @@ impl Session {
             extent: Extent::default(),
             buffers: Vec::new(),
             done: Vec::new(),
-            breaks: vfio::Limit::default(),
-            refusals: vfio::Limit::default(),
+            breaks: Limit::default(),
+            refusals: Limit::default(),
         }
     }
 
@@ -421,5 +422,5 @@ impl VhostUserBackendReqHandlerMut for Session {
 
 /// A descriptor to write events to.
 fn signal(file: Option<File>) -> Result<Option<Signal>> {
-    file.map(|file| Signal::new(file.into()).map_err(|_| Error::InvalidParam)).transpose()
+    file.map(|file| Signal::new(file.into()).ok_or(Error::InvalidParam)).transpose()
 }

@@ -1,10 +1,10 @@
-//! Guest memory as the daemon has it: a memory file by way of the vfio-user server's table, and a page of doorbells that a client
+//! Guest memory as the daemon has it: a memory file by way of the table of both sockets, and a page of doorbells that a client
 //! could map.
 
 use controller::dma::GuestMemory as _;
+use guest_memory::{MapRequest, Memory, Permissions};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use vfio::message::DmaMap;
-use vfio::{Memory, Page};
+use vfio::Page;
 
 /// So many bytes from guest address 0 on, and the doorbells.
 ///
@@ -14,8 +14,8 @@ pub fn new(bytes: usize) -> anyhow::Result<(Memory, Page)> {
     let file = memfd_create("bench", MemfdFlags::CLOEXEC)?;
     ftruncate(&file, bytes as u64)?;
     let mut memory = Memory::default();
-    let request = DmaMap { flags: 0b11, offset: 0, address: 0, length: bytes as u64 };
-    memory.map(&request, Some(file)).map_err(|errno| anyhow::anyhow!("cannot be mapped: errno {}", errno.0))?;
+    let request = MapRequest { address: 0, length: bytes as u64, access: Permissions::ReadWrite, offset: 0 };
+    memory.map(&request, Some(file))?;
     anyhow::ensure!(memory.is_mapped(0, bytes as u64), "what was mapped is there");
     Ok((memory, Page::new()?))
 }

@@ -11,7 +11,8 @@ use mutants::Plan;
 use mutants::equivalent::Equivalents;
 
 /// Packages whose tests are run unless others are named: all that the mutated code is part of.
-const PACKAGES: &[&str] = &["controller", "media", "vfio", "vhost", "nvme-host", "oracle", "traces", "spec-tests"];
+const PACKAGES: &[&str] =
+    &["controller", "media", "guest-memory", "vfio", "vhost", "nvme-host", "oracle", "traces", "spec-tests"];
 /// Test binaries that say nothing of the code, or need a guest.
 const WITHOUT: &[&str] = &["spec-tests::guest", "spec-tests::tidy", "spec-tests::layout", "spec-tests::killed"];
 

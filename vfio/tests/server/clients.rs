@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use crate::common::{RawClient, Rig, access, event, memory_file, numbers, signals};
 use controller::dma::{DoorbellPage, GuestMemory};
-use rustix::mm::{MapFlags, ProtFlags};
+use guest_memory::{FilePart, Mapping, Permissions};
 use vfio::message::{Command, Errno, FLAG_NO_REPLY, Header};
 use vfio::{Doorbells, InterruptMode, ServerConfig};
 
@@ -249,14 +249,9 @@ fn the_page_is_mappable_where_the_capability_says() {
     let rig = Rig::new(Doorbells::Mapped);
     let mut client = rig.ready_client();
     let page = region_info(&mut client, 0, 64).expect("region").descriptors.pop().expect("descriptor");
-    #[expect(unsafe_code, reason = "a mapping is what this test is about")]
-    // SAFETY: a fresh mapping that nobody else points to; one aligned store inside of it.
-    unsafe {
-        let flags = ProtFlags::READ | ProtFlags::WRITE;
-        let base = rustix::mm::mmap(std::ptr::null_mut(), 4096, flags, MapFlags::SHARED, &page, 0x1000).expect("mmap");
-        base.cast::<u32>().add(1023).write_volatile(77);
-        rustix::mm::munmap(base, 4096).expect("munmap");
-    }
+    let part = FilePart { offset: 0x1000, length: 4096, page_bytes: 4096 };
+    let mapping = Mapping::new(page.as_fd(), &part, Permissions::ReadWrite).expect("mapped");
+    mapping.store(1023 * 4, 77_u32.to_le()).expect("stored");
     assert_eq!(rig.with(|server, _| server.doorbells().map(|page| page.load(1023))), Some(77));
 }
 

@@ -8,4 +8,3 @@ mod memory;
 mod random;
 mod socket;
 mod stalling;
-mod table;

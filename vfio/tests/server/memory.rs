@@ -3,10 +3,9 @@
 use std::os::fd::OwnedFd;
 
 use controller::dma::{DmaFault, GuestMemory};
-use proptest::prelude::*;
-use vfio::Doorbells;
-use vfio::Memory;
+use guest_memory::Memory;
 use vfio::message::{DmaMap, DmaUnmap, Errno};
+use vfio::{Doorbells, dma};
 
 use crate::common::{Rig, memory_file};
 
@@ -21,11 +20,11 @@ pub fn map(
     file: Option<&OwnedFd>,
 ) -> Result<(), Errno> {
     let file = file.map(|file| file.try_clone().expect("a descriptor"));
-    memory.map(&DmaMap { flags, offset, address, length }, file)
+    dma::map(memory, &DmaMap { flags, offset, address, length }, file)
 }
 
 pub fn unmap(memory: &mut Memory, flags: u32, address: u64, length: u64) -> Result<(), Errno> {
-    memory.unmap(&DmaUnmap { argument_bytes: 24, flags, address, length })
+    dma::unmap(memory, &DmaUnmap { argument_bytes: 24, flags, address, length })
 }
 
 /// E40.
@@ -135,25 +134,6 @@ fn a_file_that_is_cut_short_faults_and_the_rest_works() {
     assert_eq!(rig.with(|server, _| server.memory().write(0, &[1; 8192])), Ok(()));
 }
 
-/// QEMU with hugetlb=on: whole pages first, then pieces of them when firmware remaps low memory.
-#[test]
-fn pieces_of_huge_pages_can_be_mapped() {
-    let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::HUGETLB | rustix::fs::MemfdFlags::HUGE_2MB;
-    let Ok(file) = rustix::fs::memfd_create("huge", flags) else { return };
-    rustix::fs::ftruncate(&file, 4 << 20).expect("length");
-    let mut memory = Memory::default();
-    if map(&mut memory, 3, 0, 0, 4 << 20, Some(&file)) == Err(Errno::NOMEM) {
-        // This machine has no huge pages set aside; `Mapping` has a test that needs none.
-        return;
-    }
-    memory.write(0xc_0000, b"whole").expect("write");
-    memory.clear();
-    map(&mut memory, 3, 0xc_0000, 0xc_0000, 0x2_0000, Some(&file)).expect("a piece");
-    let mut into = [0; 5];
-    memory.read(0xc_0000, &mut into).expect("read");
-    assert_eq!(&into, b"whole");
-}
-
 #[test]
 fn what_is_no_memory_is_refused() {
     let rig = Rig::new(Doorbells::Trapped);
@@ -169,106 +149,4 @@ fn what_is_no_memory_is_refused() {
     let read_only: OwnedFd = std::fs::File::open(again).expect("open").into();
     assert_eq!(client.map(3, 0, 0, PAGE, Some(&read_only)), Err(Errno(13)), "a file that may not be written");
     assert_eq!(rig.with(|server, _| server.memory().extent()), (0, 0));
-}
-
-/// Sixty-five thousand small maps, as a guest with an IOMMU makes them, and one more.
-#[test]
-fn the_number_of_maps_is_bounded() {
-    let mut memory = Memory::default();
-    for page in 0..65_535 {
-        map(&mut memory, 3, 0, page * PAGE, PAGE, None).expect("map");
-    }
-    assert_eq!(map(&mut memory, 3, 0, 65_535 * PAGE, PAGE, None), Err(Errno::NOSPC));
-    assert_eq!(memory.extent(), (65_535, 0));
-    unmap(&mut memory, 0, 0, PAGE).expect("unmap");
-    map(&mut memory, 3, 0, 65_535 * PAGE, PAGE, None).expect("there is room for one again");
-}
-
-const PAGES: u64 = 24;
-
-#[derive(Clone, Debug)]
-enum Step {
-    Map { page: u64, count: u64, flags: u32 },
-    Unmap { page: u64, count: u64 },
-    Write { address: u64, length: usize },
-    Read { address: u64, length: usize },
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let range = || (0..PAGES, 1..6_u64);
-    let bytes = || (0..PAGES * PAGE, 1..3 * 4096_usize);
-    prop_oneof![
-        (range(), 1..4_u32).prop_map(|((page, count), flags)| Step::Map { page, count, flags }),
-        range().prop_map(|(page, count)| Step::Unmap { page, count }),
-        bytes().prop_map(|(address, length)| Step::Write { address, length }),
-        bytes().prop_map(|(address, length)| Step::Read { address, length }),
-    ]
-}
-
-/// What memory ought to be: for each page, the flags and the first page of the range that covers it.
-#[derive(Default)]
-struct Model {
-    pages: std::collections::BTreeMap<u64, (u32, u64, u64)>,
-    bytes: std::collections::BTreeMap<u64, u8>,
-}
-
-impl Model {
-    fn allows(&self, address: u64, length: usize, flag: u32) -> bool {
-        let last = (address + length as u64 - 1) / PAGE;
-        (address / PAGE..=last).all(|page| self.pages.get(&page).is_some_and(|(flags, ..)| flags & flag != 0))
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
-    /// The table against a map from page to permission; the file behind it is one, so that bytes survive unmapping.
-    #[test]
-    fn any_sequence_of_maps_and_accesses_matches_the_model(steps in proptest::collection::vec(step(), 1..60)) {
-        let file = memory_file((PAGES + 8) * PAGE);
-        let mut memory = Memory::default();
-        let mut model = Model::default();
-        for (number, step) in (1_u8..).zip(steps) {
-            match step {
-                Step::Map { page, count, flags } => {
-                    let free = (page..page + count).all(|page| !model.pages.contains_key(&page));
-                    let outcome = map(&mut memory, flags, page * PAGE, page * PAGE, count * PAGE, Some(&file));
-                    prop_assert_eq!(outcome, if free { Ok(()) } else { Err(Errno::EXIST) });
-                    if free {
-                        model.pages.extend((page..page + count).map(|at| (at, (flags, page, count))));
-                    }
-                }
-                Step::Unmap { page, count } => {
-                    let inside = page..page + count;
-                    let whole = inside.clone().filter_map(|at| model.pages.get(&at))
-                        .all(|(_, first, count)| inside.contains(first) && first + count <= inside.end);
-                    let outcome = unmap(&mut memory, 0, page * PAGE, count * PAGE);
-                    prop_assert_eq!(outcome, if whole { Ok(()) } else { Err(Errno::INVAL) });
-                    if whole {
-                        model.pages.retain(|at, _| !inside.contains(at));
-                    }
-                }
-                Step::Write { address, length } => {
-                    let allowed = model.allows(address, length, 2);
-                    // A fault may have moved some bytes, so only write what is allowed.
-                    if allowed {
-                        prop_assert_eq!(memory.write(address, &vec![number; length]), Ok(()));
-                        model.bytes.extend((address..address + length as u64).map(|at| (at, number)));
-                    } else if !model.allows(address, 1, 2) {
-                        prop_assert!(memory.write(address, &vec![number; length]).is_err());
-                    }
-                }
-                Step::Read { address, length } => {
-                    let mut into = vec![0; length];
-                    let outcome = memory.read(address, &mut into);
-                    prop_assert_eq!(outcome.is_ok(), model.allows(address, length, 1));
-                    if outcome.is_ok() {
-                        let expected: Vec<u8> = (address..address + length as u64)
-                            .map(|at| model.bytes.get(&at).copied().unwrap_or(0)).collect();
-                        prop_assert!(into == expected, "bytes differ");
-                    }
-                }
-            }
-        }
-    }
 }

@@ -5,10 +5,11 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command as Process};
 
+use guest_memory::GuestFiles;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use vfio::message::{Command, Errno};
-use vfio::{Doorbells, GuestFiles, ServerConfig};
+use vfio::{Doorbells, ServerConfig};
 
 use crate::common::{PATIENCE, RawClient, Rig, event, memory_file, numbers, pause, signals};
 

@@ -11,7 +11,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -79,7 +79,8 @@ pub(crate) fn prepare() {
 }
 
 /// Whether this is an event descriptor. The question waits for nobody, whatever it is.
-pub(crate) fn is_event(descriptor: BorrowedFd<'_>) -> bool {
+#[must_use]
+pub fn is_event(descriptor: BorrowedFd<'_>) -> bool {
     match signaller() {
         // The kernel looks at the descriptor to signal before it finds that the order is impossible.
         Some(signaller) => signaller.submit(&signaller.unreadable, descriptor) == Err(libc::EBADF),
@@ -94,7 +95,7 @@ pub(crate) fn name_of(descriptor: BorrowedFd<'_>) -> Option<Vec<u8>> {
 }
 
 /// Adds one to the counter. A full counter needs nothing: the peer has not looked at it since.
-pub(crate) fn raise(descriptor: BorrowedFd<'_>) {
+fn raise(descriptor: BorrowedFd<'_>) {
     match signaller() {
         Some(signaller) => signaller.raise(descriptor),
         None => {
@@ -166,11 +167,41 @@ impl Signaller {
     }
 }
 
+/// An event descriptor of a peer, to be raised.
+#[derive(Debug)]
+pub struct Signal(OwnedFd);
+
+impl Signal {
+    /// Takes an event descriptor. Files, pipes and sockets are refused: a write to them could block, or tell the client more than
+    /// it should know.
+    #[must_use]
+    pub fn new(descriptor: OwnedFd) -> Option<Self> {
+        is_event(descriptor.as_fd()).then_some(Self(descriptor))
+    }
+
+    /// Adds one to the counter, and waits for nobody. A full counter needs nothing: the client has not looked at it since.
+    pub fn raise(&self) {
+        raise(self.0.as_fd());
+    }
+}
+
+impl AsFd for Signal {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<Signal> for OwnedFd {
+    fn from(signal: Signal) -> Self {
+        signal.0
+    }
+}
+
 /// Takes what a peer has counted up, without waiting; `None` if that is nothing.
 ///
 /// # Errors
 /// It cannot be read so.
-pub(crate) fn take(descriptor: BorrowedFd<'_>) -> rustix::io::Result<Option<u64>> {
+pub fn take(descriptor: BorrowedFd<'_>) -> rustix::io::Result<Option<u64>> {
     let mut counter = [0; 8];
     let mut room = [io::IoSliceMut::new(&mut counter)];
     match rustix::io::preadv2(descriptor, &mut room, u64::MAX, rustix::io::ReadWriteFlags::NOWAIT) {
@@ -182,8 +213,6 @@ pub(crate) fn take(descriptor: BorrowedFd<'_>) -> rustix::io::Result<Option<u64>
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd as _;
-
     use rustix::event::{EventfdFlags, eventfd};
     use rustix::fs::{MemfdFlags, memfd_create};
 

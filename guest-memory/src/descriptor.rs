@@ -139,12 +139,6 @@ impl Vetting {
     }
 }
 
-/// Whether this is an event descriptor. The question waits for nobody, whatever it is.
-#[must_use]
-pub fn is_event(descriptor: BorrowedFd<'_>) -> bool {
-    event::is_event(descriptor)
-}
-
 /// Whether a descriptor is a unix socket: calls on it wait only as we ask for.
 #[must_use]
 pub fn is_unix_socket(descriptor: BorrowedFd<'_>) -> bool {

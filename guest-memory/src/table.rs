@@ -1,22 +1,26 @@
-//! Guest memory: a sorted table from guest address to mapping, fed by DMA_MAP and DMA_UNMAP.
+//! The table of guest memory: from guest address to mapping, in order. Whoever owns it changes it between two steps of the device.
 //!
 //! The device holds guest addresses only and looks them up at each access, so memory that goes away (firmware unmaps and remaps
 //! all low memory while queues are live) is a [`DmaFault`] until it is back, and never a dangling pointer.
+//!
+//! `vm-memory`'s own collection of regions is copied for each change, has no ranges that only the client can reach or that the device may
+//! only read, and no number that tells that it changed; a guest with an IOMMU changes a table of thousands for each command.
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use controller::dma::{DmaFault, GuestMemory};
 use rustix::fs::{FileType, fstat, fstatfs};
+use thiserror::Error;
 use tracing::warn;
+use vm_memory::{AtomicAccess, Permissions};
 
 use crate::PAGE_BYTES;
 use crate::limit::Limit;
-use crate::mapping::{self, Access, FilePart, Lost, Mapping};
-use crate::message::{DmaMap, DmaUnmap, Errno};
+use crate::mapping::{self, FilePart, Lost, Mapping, allows};
 
-/// How many ranges a client may map: the protocol's default.
+/// How many ranges a client may map: the default of vfio-user.
 pub const MAPS_MAX: usize = 65_535;
 /// How many of them may be shared memory. Linux gives a process 65530 mappings, and our own allocations need some.
 pub const SHARED_MAPS_MAX: usize = 32_768;
@@ -25,33 +29,57 @@ pub const SHARED_BYTES_MAX: u64 = 1 << 44;
 /// Bytes of the longest range.
 pub const RANGE_BYTES_MAX: u64 = 1 << 48;
 
-/// Flags of DMA_MAP: the device may read, the device may write.
-const MAP_READ: u32 = 1 << 0;
-const MAP_WRITE: u32 = 1 << 1;
-/// Flags of DMA_UNMAP: report dirty pages (not offered), unmap all.
-const UNMAP_DIRTY_BITMAP: u32 = 1 << 0;
-const UNMAP_ALL: u32 = 1 << 1;
-
 /// What fstatfs says of a file on hugetlbfs, memory files of huge pages included.
 const HUGETLBFS_MAGIC: rustix::fs::FsWord = 0x9584_58f6;
+
+/// A range of guest memory that a client shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapRequest {
+    /// Guest address: a multiple of [`PAGE_BYTES`].
+    pub address: u64,
+    /// Bytes: a multiple of [`PAGE_BYTES`], not 0.
+    pub length: u64,
+    /// What the device may do.
+    pub access: Permissions,
+    /// Where the range begins in its file: a multiple of [`PAGE_BYTES`].
+    pub offset: u64,
+}
+
+/// The table stays as it is: why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum MapError {
+    /// Not whole pages, empty, absurdly long, beyond the last address or for no use; a file that is none or is shorter; or a range to
+    /// take away that cuts another.
+    #[error("such a range cannot be")]
+    Impossible,
+    /// Some of it is mapped already.
+    #[error("a part of the range is mapped already")]
+    Overlap,
+    /// There are as many ranges, or as many bytes, as there may be.
+    #[error("there are as many ranges, or bytes of them, as there may be")]
+    Full,
+    /// The system does not map the file: its error number.
+    #[error("the file cannot be mapped: {}", io::Error::from_raw_os_error(*.0))]
+    System(i32),
+}
 
 #[derive(Debug)]
 struct Range {
     first: u64,
     /// Inclusive, so that a range may reach the last address.
     last: u64,
-    access: Access,
+    access: Permissions,
     /// None if the client sent no descriptor: there is something, but only the client can reach it.
     mapping: Option<Mapping>,
 }
 
-/// The table. Not shared between threads; moves between them.
+/// The table.
 #[derive(Debug, Default)]
 pub struct Memory {
     /// In ascending order, not overlapping.
     ranges: Vec<Range>,
     /// Index of the range that was found last: accesses come in runs.
-    recent: Cell<usize>,
+    recent: AtomicUsize,
     generation: u64,
     shared_bytes: u64,
     shared_maps: usize,
@@ -67,38 +95,40 @@ impl Memory {
         (self.ranges.len(), self.shared_bytes)
     }
 
-    /// DMA_MAP. The descriptor is closed in any case; the mapping keeps the file.
+    /// Adds a range: one that only the client can reach, if there is no file. The descriptor is closed in any case; the mapping keeps
+    /// the file.
     ///
     /// # Errors
-    /// The errno of the error reply; the table is unchanged.
-    pub fn map(&mut self, request: &DmaMap, descriptor: Option<OwnedFd>) -> Result<(), Errno> {
-        let (last, access) = check(request)?;
+    /// [`MapError`]; the table is unchanged.
+    pub fn map(&mut self, request: &MapRequest, file: Option<OwnedFd>) -> Result<(), MapError> {
+        let last = check(request).ok_or(MapError::Impossible)?;
         let index = self.ranges.partition_point(|range| range.last < request.address);
         if self.ranges.get(index).is_some_and(|range| range.first <= last) {
-            return Err(Errno::EXIST);
+            return Err(MapError::Overlap);
         }
         if self.ranges.len() >= MAPS_MAX {
-            return Err(Errno::NOSPC);
+            return Err(MapError::Full);
         }
-        let mapping = match descriptor {
-            Some(file) => Some(self.share(request, access, &file)?),
+        let mapping = match file {
+            Some(file) => Some(self.share(request, &file)?),
             None => {
                 self.note_unshared(request);
                 None
             }
         };
-        self.ranges.insert(index, Range { first: request.address, last, access, mapping });
+        self.ranges.insert(index, Range { first: request.address, last, access: request.access, mapping });
         self.generation += 1;
         Ok(())
     }
 
-    fn share(&mut self, request: &DmaMap, access: Access, file: &OwnedFd) -> Result<Mapping, Errno> {
+    fn share(&mut self, request: &MapRequest, file: &OwnedFd) -> Result<Mapping, MapError> {
         let total = self.shared_bytes.saturating_add(request.length);
         if self.shared_maps >= SHARED_MAPS_MAX || total > SHARED_BYTES_MAX {
-            return Err(Errno::NOSPC);
+            return Err(MapError::Full);
         }
-        let part = file_part(request, file)?;
-        let mapping = Mapping::new(file.as_fd(), &part, access).map_err(|error| errno(&error))?;
+        let part = file_part(request, file).ok_or(MapError::Impossible)?;
+        let mapping = Mapping::new(file.as_fd(), &part, request.access)
+            .map_err(|error| error.raw_os_error().map_or(MapError::Impossible, MapError::System))?;
         self.shared_bytes = total;
         self.shared_maps += 1;
         Ok(mapping)
@@ -106,35 +136,25 @@ impl Memory {
 
     /// Firmware flash, frame buffers and the registers of other devices come without a descriptor too, and need none. What begins
     /// at address 0 and may be written is the guest's main memory.
-    fn note_unshared(&self, request: &DmaMap) {
-        let is_main_memory = request.flags & MAP_WRITE != 0 && request.address == 0;
+    fn note_unshared(&self, request: &MapRequest) {
+        let is_main_memory = request.access.has_write() && request.address == 0;
         if is_main_memory && let Some(times) = self.unshared.admit() {
             warn!(bytes = request.length, times, "the guest's memory is not shared with us: is share=on missing?");
         }
     }
 
-    /// DMA_UNMAP: all ranges that lie inside the given one go. None inside is no error (an IOMMU's client unmaps more than it
-    /// mapped), one that is cut by its border is.
+    /// Takes away all ranges that lie inside the given one. None inside is no error (an IOMMU's client unmaps more than it mapped), one
+    /// that is cut by its border is.
     ///
     /// # Errors
-    /// The errno of the error reply; the table is unchanged.
-    pub fn unmap(&mut self, request: &DmaUnmap) -> Result<(), Errno> {
-        if request.flags & UNMAP_DIRTY_BITMAP != 0 || request.flags & !UNMAP_ALL != 0 {
-            return Err(Errno::INVAL);
-        }
-        if request.flags & UNMAP_ALL != 0 {
-            if request.address != 0 || request.length != 0 {
-                return Err(Errno::INVAL);
-            }
-            self.clear();
-            return Ok(());
-        }
-        let last = last_address(request.address, request.length).ok_or(Errno::INVAL)?;
-        let from = self.ranges.partition_point(|range| range.last < request.address);
+    /// [`MapError::Impossible`]; the table is unchanged.
+    pub fn unmap(&mut self, address: u64, length: u64) -> Result<(), MapError> {
+        let last = last_address(address, length).ok_or(MapError::Impossible)?;
+        let from = self.ranges.partition_point(|range| range.last < address);
         let to = self.ranges.partition_point(|range| range.first <= last);
-        let cut = |range: &Range| range.first < request.address || range.last > last;
+        let cut = |range: &Range| range.first < address || range.last > last;
         if self.ranges.get(from..to).is_none_or(|inside| inside.iter().any(cut)) {
-            return Err(Errno::INVAL);
+            return Err(MapError::Impossible);
         }
         for range in self.ranges.drain(from..to) {
             if range.mapping.is_some() {
@@ -149,7 +169,7 @@ impl Memory {
     /// Forgets and unmaps everything.
     pub fn clear(&mut self) {
         self.ranges = Vec::new();
-        self.recent.set(0);
+        self.recent = AtomicUsize::new(0);
         self.shared_bytes = 0;
         self.shared_maps = 0;
         self.generation += 1;
@@ -158,24 +178,24 @@ impl Memory {
     /// The mapping that was found last, and the offset that an address has in it: one beyond any mapping, where it lies before it.
     #[inline]
     fn in_recent(&self, address: u64) -> Option<(&Mapping, usize)> {
-        let range = self.ranges.get(self.recent.get())?;
+        let range = self.ranges.get(self.recent.load(Ordering::Relaxed))?;
         Some((range.mapping.as_ref()?, usize::try_from(address.wrapping_sub(range.first)).ok()?))
     }
 
     fn find(&self, address: u64) -> Option<&Range> {
         let holds = |range: &&Range| range.first <= address && address <= range.last;
-        if let Some(range) = self.ranges.get(self.recent.get()).filter(holds) {
+        if let Some(range) = self.ranges.get(self.recent.load(Ordering::Relaxed)).filter(holds) {
             return Some(range);
         }
         let index = self.ranges.partition_point(|range| range.last < address);
         let range = self.ranges.get(index).filter(holds)?;
-        self.recent.set(index);
+        self.recent.store(index, Ordering::Relaxed);
         Some(range)
     }
 
     /// The mapping at `address`, the offset into it, and how many bytes it has from there on.
-    fn locate(&self, address: u64, needed: Access) -> Option<(&Mapping, usize, usize)> {
-        let range = self.find(address).filter(|range| range.access.allows(needed))?;
+    fn locate(&self, address: u64, needed: Permissions) -> Option<(&Mapping, usize, usize)> {
+        let range = self.find(address).filter(|range| allows(range.access, needed))?;
         let Some(mapping) = &range.mapping else {
             if let Some(times) = self.unreachable.admit() {
                 warn!(
@@ -196,7 +216,7 @@ impl Memory {
         &self,
         address: u64,
         length: usize,
-        needed: Access,
+        needed: Permissions,
         mut copy: impl FnMut(&Mapping, usize, std::ops::Range<usize>) -> Result<(), Lost>,
     ) -> Result<(), DmaFault> {
         let fault = DmaFault { address };
@@ -222,20 +242,20 @@ impl Memory {
         if let Some(done) = recent {
             return done.map_err(|lost| self.report(address, lost));
         }
-        self.pieces(address, into.len(), Access::READ, |mapping, offset, part| {
+        self.pieces(address, into.len(), Permissions::Read, |mapping, offset, part| {
             read(mapping, offset, &mut into[part]).expect("a piece lies inside its mapping")
         })
     }
 
-    /// One aligned number of `N` bytes.
-    fn number<const N: u64, T>(
+    /// One aligned number.
+    fn number<T: AtomicAccess, R>(
         &self,
         address: u64,
-        needed: Access,
-        access: impl FnOnce(&Mapping, usize) -> Result<T, Lost>,
-    ) -> Result<T, DmaFault> {
+        needed: Permissions,
+        access: impl FnOnce(&Mapping, usize) -> Result<R, Lost>,
+    ) -> Result<R, DmaFault> {
         let fault = DmaFault { address };
-        if !address.is_multiple_of(N) {
+        if !address.is_multiple_of(size_of::<T>() as u64) {
             return Err(fault);
         }
         // Ranges are whole pages, so an aligned number lies in one of them.
@@ -243,20 +263,20 @@ impl Memory {
         access(mapping, offset).map_err(|lost| self.report(address, lost))
     }
 
-    /// One load of a naturally aligned 16-bit little-endian number, with acquire ordering.
+    /// One load of a naturally aligned number as it lies in memory, with acquire ordering.
     ///
     /// # Errors
     /// [`DmaFault`] if it cannot be read or is not aligned.
-    pub fn load_u16(&self, address: u64) -> Result<u16, DmaFault> {
-        self.number::<2, _>(address, Access::READ, Mapping::load_u16)
+    pub fn load<T: AtomicAccess>(&self, address: u64) -> Result<T, DmaFault> {
+        self.number::<T, _>(address, Permissions::Read, Mapping::load::<T>)
     }
 
-    /// One store of a naturally aligned 16-bit little-endian number, with release ordering.
+    /// One store of a naturally aligned number as it shall lie in memory, with release ordering.
     ///
     /// # Errors
     /// [`DmaFault`] if it cannot be written or is not aligned.
-    pub fn store_u16(&self, address: u64, value: u16) -> Result<(), DmaFault> {
-        self.number::<2, _>(address, Access::WRITE, |mapping, offset| mapping.store_u16(offset, value))
+    pub fn store<T: AtomicAccess>(&self, address: u64, value: T) -> Result<(), DmaFault> {
+        self.number::<T, _>(address, Permissions::Write, |mapping, offset| mapping.store(offset, value))
     }
 
     fn report(&self, address: u64, _: Lost) -> DmaFault {
@@ -273,45 +293,34 @@ fn last_address(address: u64, length: u64) -> Option<u64> {
     (whole && length > 0).then(|| address.checked_add(length - 1)).flatten()
 }
 
-fn check(request: &DmaMap) -> Result<(u64, Access), Errno> {
-    let last = last_address(request.address, request.length).ok_or(Errno::INVAL)?;
+/// The last address of a range that can be.
+fn check(request: &MapRequest) -> Option<u64> {
+    let last = last_address(request.address, request.length)?;
     let wraps = request.offset.checked_add(request.length).is_none();
-    let access = Access { read: request.flags & MAP_READ != 0, write: request.flags & MAP_WRITE != 0 };
-    let strange = request.flags & !(MAP_READ | MAP_WRITE) != 0 || !(access.read || access.write);
-    if wraps || strange || request.length > RANGE_BYTES_MAX {
-        return Err(Errno::INVAL);
-    }
-    Ok((last, access))
+    let possible = !wraps && request.access != Permissions::No && request.length <= RANGE_BYTES_MAX;
+    possible.then_some(last)
 }
 
 /// A file that is shorter than the range would be memory that is not there (SPDK without single-file segments sends such). The descriptor
 /// was vetted: that of an unknown file would not be asked anything.
-fn file_part(request: &DmaMap, file: &OwnedFd) -> Result<FilePart, Errno> {
+fn file_part(request: &MapRequest, file: &OwnedFd) -> Option<FilePart> {
     if !request.offset.is_multiple_of(PAGE_BYTES) {
-        return Err(Errno::INVAL);
+        return None;
     }
-    let status = fstat(file).map_err(|_| Errno::INVAL)?;
+    let status = fstat(file).ok()?;
     let length = u64::try_from(status.st_size).unwrap_or(0);
     let plausible = match FileType::from_raw_mode(status.st_mode) {
         // The rest of a file's last page is there as well.
         FileType::RegularFile => request.offset + request.length <= length.next_multiple_of(PAGE_BYTES),
         _ => false,
     };
-    if !plausible {
-        return Err(Errno::INVAL);
-    }
-    Ok(FilePart { offset: request.offset, length: request.length, page_bytes: page_bytes(file) })
+    plausible.then(|| FilePart { offset: request.offset, length: request.length, page_bytes: page_bytes(file) })
 }
 
 /// What a file is mapped in multiples of: huge pages if it consists of such.
 fn page_bytes(file: &OwnedFd) -> u64 {
     let huge = fstatfs(file).ok().filter(|status| status.f_type == HUGETLBFS_MAGIC);
     huge.and_then(|status| u64::try_from(status.f_bsize).ok()).map_or(PAGE_BYTES, |bytes| bytes.max(PAGE_BYTES))
-}
-
-fn errno(error: &io::Error) -> Errno {
-    let code = error.raw_os_error().and_then(|code| u32::try_from(code).ok());
-    code.map_or(Errno::INVAL, Errno)
 }
 
 impl GuestMemory for Memory {
@@ -341,25 +350,27 @@ impl GuestMemory for Memory {
         if let Some(written) = recent {
             return written.map_err(|lost| self.report(address, lost));
         }
-        self.pieces(address, from.len(), Access::WRITE, |mapping, offset, part| {
+        self.pieces(address, from.len(), Permissions::Write, |mapping, offset, part| {
             mapping.write(offset, &from[part]).expect("a piece lies inside its mapping")
         })
     }
 
     fn load_u32(&self, address: u64) -> Result<u32, DmaFault> {
-        self.number::<4, _>(address, Access::READ, Mapping::load_u32)
+        self.load(address).map(u32::from_le)
     }
 
     fn store_u32(&self, address: u64, value: u32) -> Result<(), DmaFault> {
-        self.number::<4, _>(address, Access::WRITE, |mapping, offset| mapping.store_u32(offset, value))
+        self.store(address, value.to_le())
     }
 
     fn exchange_u32(&self, address: u64, current: u32, new: u32) -> Result<u32, DmaFault> {
-        self.number::<4, _>(address, Access::BOTH, |mapping, offset| mapping.exchange_u32(offset, current, new))
+        let (current, new) = (current.to_le(), new.to_le());
+        let exchange = |mapping: &Mapping, offset| mapping.exchange_u32(offset, current, new);
+        self.number::<u32, _>(address, Permissions::ReadWrite, exchange).map(u32::from_le)
     }
 
     fn store_u64(&self, address: u64, value: u64) -> Result<(), DmaFault> {
-        self.number::<8, _>(address, Access::WRITE, |mapping, offset| mapping.store_u64(offset, value))
+        self.store(address, value.to_le())
     }
 
     fn store_pairs(&self, address: u64, pairs: &[[u64; 2]]) -> Result<(), DmaFault> {
@@ -367,7 +378,7 @@ impl GuestMemory for Memory {
             return Err(DmaFault { address });
         }
         // Ranges are whole pages, so a pair lies in one of them.
-        self.pieces(address, size_of_val(pairs), Access::WRITE, |mapping, offset, part| {
+        self.pieces(address, size_of_val(pairs), Permissions::Write, |mapping, offset, part| {
             mapping.store_pairs(offset, &pairs[part.start / 16..part.end / 16])
         })
     }
@@ -377,7 +388,8 @@ impl GuestMemory for Memory {
         let Some(last) = address.checked_add(last_z) else { return false };
         let mut at = address;
         loop {
-            let Some(range) = self.find(at).filter(|range| range.mapping.is_some() && range.access == Access::BOTH)
+            let Some(range) =
+                self.find(at).filter(|range| range.mapping.is_some() && range.access == Permissions::ReadWrite)
             else {
                 return false;
             };

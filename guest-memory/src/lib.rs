@@ -1,0 +1,31 @@
+//! Guest memory: what a virtual machine monitor shares with the device, over vfio-user and vhost-user alike. The regions, their bounds,
+//! copies and atomic accesses are `vm-memory`'s; what it lacks is here.
+//!
+//! | module | owns | must not know |
+//! |---|---|---|
+//! | [`table`] | the table from guest address to mapping, its limits and its generation | sockets, messages |
+//! | [`mapping`] | a part of a file, mapped; copies past the caches (`unsafe`) | guest addresses |
+//! | `mapping::rescue` | surviving a file that is cut short (`unsafe`: the handler of SIGBUS) | what is copied |
+//! | `mapping::caches` | copies past the processor's caches (`unsafe`: its instructions) | mappings |
+//! | [`descriptor`] | which descriptors of a peer may be touched at all; closing the others | what they are for |
+//! | [`event`] | raising an event descriptor without waiting (`unsafe`: system calls) | interrupts |
+//! | [`limit`] | how often something is said | what |
+//!
+//! Nothing here reads a clock or waits, and one thread alone is started, for closing what cannot be closed without waiting.
+
+pub mod descriptor;
+pub mod event;
+pub mod limit;
+pub mod mapping;
+pub mod table;
+
+pub use descriptor::{GuestFiles, Vetting};
+pub use event::Signal;
+pub use limit::Limit;
+pub use mapping::{FilePart, Lost, Mapping};
+pub use table::{MapError, MapRequest, Memory};
+/// What the device may do with a range.
+pub use vm_memory::Permissions;
+
+/// Bytes of a page: what ranges of guest memory are multiples of.
+pub const PAGE_BYTES: u64 = 4096;
