@@ -2,7 +2,7 @@
 //!
 //! The client changes its bytes at any time and may cut the file short underneath us. So nothing here forms a reference to bytes:
 //! `vm-memory` copies them and loads and stores numbers atomically, and each access is followed by a look whether the kernel had no page
-//! for it ([`rescue`]).
+//! for it (`rescue`).
 #![expect(
     unsafe_code,
     reason = "describing a mapping to vm-memory, and the one kind of copy that it does not have; nothing else in the crate may"
