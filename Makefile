@@ -21,7 +21,7 @@ help: ## this list
 
 demo: ## build, boot a guest on a RAM-backed drive, watch it do verified I/O, and cut the power of another
 	@.ci/prepare
-	@spec-tests/guest/demo
+	@campaign/guest/demo
 
 test: ## all tests, guests included; installs what it needs
 	@.ci/test
@@ -52,7 +52,7 @@ soak: ## the long versions of the tests
 	@.ci/test --soak
 
 guest: ## get QEMU 10.1 or later, kernels and initial file systems into the cache
-	@spec-tests/guest/assets
+	@campaign/guest/recipe/assets
 
 doc: ## the documentation of all crates, with warnings as errors
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked

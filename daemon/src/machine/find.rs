@@ -26,7 +26,7 @@ pub struct Search {
     pub named: Option<PathBuf>,
     /// The folders of `PATH`.
     pub folders: Vec<PathBuf>,
-    /// What `spec-tests/guest/assets` left behind: `KEY=VALUE` lines, one of which names a QEMU.
+    /// What `campaign/guest/recipe/assets` left behind: `KEY=VALUE` lines, one of which names a QEMU.
     pub assets: Option<PathBuf>,
     /// What it must be able to plug in.
     pub front: Front,

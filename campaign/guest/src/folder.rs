@@ -1,4 +1,4 @@
-//! The folder of one run: temporary while it goes well, kept under `target/guest-logs/` when it does not.
+//! The folder of one run: temporary while it goes well, kept under `guest-logs/` when it does not.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -34,7 +34,7 @@ impl RunFolder {
         self.folder.path()
     }
 
-    /// Copies the logs to `target/guest-logs/NAME-N` and says where, once; without effect the second time.
+    /// Copies the logs to `guest-logs/NAME-N`, in cargo's target folder or the current one, and says where, once; without effect the second time.
     pub fn keep(&self) {
         if self.kept.swap(true, Ordering::SeqCst) {
             return;
@@ -46,7 +46,7 @@ impl RunFolder {
     }
 
     fn copy_logs(&self) -> Result<PathBuf> {
-        let target = numbered_folder(&target_folder().join("guest-logs"), &self.name)?;
+        let target = numbered_folder(&logs_folder(), &self.name)?;
         for entry in fs::read_dir(self.path())? {
             let entry = entry?;
             let metadata = entry.metadata()?;
@@ -87,21 +87,15 @@ fn file_name(name: &str) -> String {
     name.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '_' { letter } else { '-' }).collect()
 }
 
-/// Cargo's target folder: as the environment says, or beside the nearest `Cargo.lock` above the crate under test.
-pub(crate) fn target_folder() -> PathBuf {
-    if let Some(folder) = std::env::var_os("CARGO_TARGET_DIR") {
-        return PathBuf::from(folder);
-    }
-    let start = manifest_folder();
-    start
-        .ancestors()
-        .find(|folder| folder.join("Cargo.lock").is_file())
-        .map_or_else(|| start.join("target"), |folder| folder.join("target"))
-}
-
-/// The folder of the crate whose tests are running; this crate's own when it was not cargo that started us.
-pub(crate) fn manifest_folder() -> PathBuf {
-    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
+/// In cargo's target folder where cargo runs the tests, or the environment names it; in the current folder otherwise.
+fn logs_folder() -> PathBuf {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let of_tests = || {
+        let manifest = variable("CARGO_MANIFEST_DIR")?;
+        let root = manifest.ancestors().find(|folder| folder.join("Cargo.lock").is_file())?;
+        Some(root.join("target"))
+    };
+    variable("CARGO_TARGET_DIR").or_else(of_tests).unwrap_or_default().join("guest-logs")
 }
 
 #[cfg(test)]

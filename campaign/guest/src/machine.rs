@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::archive::Archive;
-use crate::assets::{Assets, Kernel};
+use crate::assets::{Assets, Emulator, Kernel};
 use crate::clock;
 use crate::folder::RunFolder;
 use crate::guest::Guest;
@@ -59,16 +59,6 @@ pub enum Accelerator {
     Tcg,
     /// The kernel's virtual machine; not all machines that have `/dev/kvm` can boot a stock kernel on it.
     Kvm,
-}
-
-/// Which QEMU runs the machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Emulator {
-    /// The one that can be a vfio-user client.
-    #[default]
-    Newest,
-    /// Debian 12's own, which is too old for that.
-    Old,
 }
 
 impl Emulator {
@@ -268,7 +258,9 @@ impl Machine {
         match self.accelerator {
             // Of the models that the translator can do, an older one with a random number instruction boots fastest: fewer
             // features to set up, and nothing in the guest waits for entropy.
-            Accelerator::Tcg => add(&["-accel", self.emulator.translator(), "-cpu", self.emulator.translated_processor()]),
+            Accelerator::Tcg => {
+                add(&["-accel", self.emulator.translator(), "-cpu", self.emulator.translated_processor()])
+            }
             Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
         }
         add(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);

@@ -32,9 +32,9 @@ mod process;
 mod report;
 pub mod scripts;
 
-pub use assets::{Assets, Kernel};
+pub use assets::{Assets, Emulator, Kernel};
 pub use brownout::{Brownout, BrownoutBuilder};
 pub use folder::RunFolder;
 pub use guest::Guest;
-pub use machine::{Accelerator, Device, Emulator, Machine};
+pub use machine::{Accelerator, Device, Machine};
 pub use report::{GuestReport, KernelLine};

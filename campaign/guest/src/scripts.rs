@@ -2,33 +2,33 @@
 //! here they only get names.
 
 /// Functions that all scripts share; the harness puts it into every guest as `/lib.sh`.
-pub const LIBRARY: &str = include_str!("../../scripts/lib.sh");
+pub const LIBRARY: &str = include_str!("../scripts/lib.sh");
 /// fio with verification, at queue depths 1, 16 and 128, with 512-byte and 4-KiB blocks.
-pub const VERIFY: &str = include_str!("../../scripts/verify.sh");
+pub const VERIFY: &str = include_str!("../scripts/verify.sh");
 /// ext4 and XFS: made, filled, unmounted, compared, checked.
-pub const FILESYSTEMS: &str = include_str!("../../scripts/filesystems.sh");
+pub const FILESYSTEMS: &str = include_str!("../scripts/filesystems.sh");
 /// What a virtio disk says of itself and does, with places at which the test looks from outside.
-pub const DISK: &str = include_str!("../../scripts/disk.sh");
+pub const DISK: &str = include_str!("../scripts/disk.sh");
 /// XFS with 16-KiB blocks and sectors, on a namespace with 16-KiB logical blocks.
-pub const XFS16K: &str = include_str!("../../scripts/xfs16k.sh");
+pub const XFS16K: &str = include_str!("../scripts/xfs16k.sh");
 /// Fifty controller resets under a verifying load.
-pub const RESETS: &str = include_str!("../../scripts/resets.sh");
+pub const RESETS: &str = include_str!("../scripts/resets.sh");
 /// nvme-cli: identify, logs, features, registers, compare, write zeroes, deallocate, write uncorrectable, copy,
 /// flush.
-pub const TOOLS: &str = include_str!("../../scripts/tools.sh");
+pub const TOOLS: &str = include_str!("../scripts/tools.sh");
 /// The block queue's limits as KEY=VALUE lines.
-pub const LIMITS: &str = include_str!("../../scripts/limits.sh");
+pub const LIMITS: &str = include_str!("../scripts/limits.sh");
 /// Random small writes, and what the drive says they cost.
-pub const AMPLIFICATION: &str = include_str!("../../scripts/amplification.sh");
+pub const AMPLIFICATION: &str = include_str!("../scripts/amplification.sh");
 /// The guest's half of `brownout crash --guest`.
-pub const CAMPAIGN: &str = include_str!("../../scripts/campaign.sh");
+pub const CAMPAIGN: &str = include_str!("../scripts/campaign.sh");
 /// A drive that loses power under a driver that nobody warns.
-pub const POWERLESS: &str = include_str!("../../scripts/powerless.sh");
+pub const POWERLESS: &str = include_str!("../scripts/powerless.sh");
 /// The second act of `make demo`: what is written as power goes, and what another boot finds of it.
-pub const POWER_CUT: &str = include_str!("../../scripts/powercut.sh");
+pub const POWER_CUT: &str = include_str!("../scripts/powercut.sh");
 /// A block that cannot be read until it is written.
-pub const MEDIUM: &str = include_str!("../../scripts/medium.sh");
+pub const MEDIUM: &str = include_str!("../scripts/medium.sh");
 /// A disk that gets another size under a mounted file system.
-pub const RESIZE: &str = include_str!("../../scripts/resize.sh");
+pub const RESIZE: &str = include_str!("../scripts/resize.sh");
 /// What `make demo` shows.
-pub const DEMO: &str = include_str!("../../scripts/demo.sh");
+pub const DEMO: &str = include_str!("../scripts/demo.sh");

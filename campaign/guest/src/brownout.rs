@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::clock;
-use crate::folder::{RunFolder, manifest_folder, target_folder};
+use crate::folder::RunFolder;
 use crate::process::Process;
 
 const READY: &str = "ready";
@@ -29,7 +29,7 @@ pub struct BrownoutBuilder {
 }
 
 impl BrownoutBuilder {
-    /// The name of the run in `target/guest-logs`; without it, the name of the test.
+    /// The name of the run in `guest-logs`; without it, the name of the test.
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
@@ -266,17 +266,14 @@ fn binary() -> Result<PathBuf> {
         }
         bail!("BROWNOUT_BIN is {}, which is not a file", path.display());
     }
-    let mut targets = vec![target_folder()];
-    targets.extend(manifest_folder().ancestors().map(|folder| folder.join("target")));
-    for profile in ["release", "debug"] {
-        for target in &targets {
-            let path = target.join(profile).join("brownout");
-            if path.is_file() {
-                return Ok(path);
-            }
-        }
-    }
-    bail!("no brownout binary: build it (cargo build --release) or set BROWNOUT_BIN");
+    // Tests and examples lie in folders below the one where cargo puts programs.
+    let ourselves = std::env::current_exe().context("cannot tell where this program lies")?;
+    let profiles = ["release", "debug"].into_iter();
+    let mut places =
+        profiles.flat_map(|profile| ourselves.ancestors().map(move |folder| folder.join(profile).join("brownout")));
+    places
+        .find(|path| path.is_file())
+        .context("no brownout binary: build it (cargo build --release) or set BROWNOUT_BIN")
 }
 
 /// User plus system ticks from `/proc/PID/stat`. The name in parentheses may itself hold spaces and parentheses, so

@@ -2,8 +2,8 @@
 
 use controller::config::{Config, DeviceOptions, Interleave, NamespaceOptions};
 use media::Nanoseconds;
-use media::ftl::gc::Tuning;
-use media::ftl::line::VictimPolicy;
+use media::config::Tuning;
+use media::config::VictimPolicy;
 use media::geometry::GeometryConfig;
 use media::nand::timing::NandTimes;
 use media::ssd::{CacheConfig, SsdConfig, VolumeConfig};

@@ -1,14 +1,13 @@
-//! Where QEMU, the kernels and the initramfs images lie. The script `assets` beside this crate makes them; this file only
+//! Where QEMU, the kernels and the initramfs images lie. The script `recipe/assets` makes them; it is part of this program, which
 //! runs it and reads its answer.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
-
-use crate::machine::Emulator;
 
 /// Which stock kernel a guest boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,11 +30,25 @@ impl Kernel {
     }
 }
 
+/// Which QEMU runs the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Emulator {
+    /// The one that can be a vfio-user client.
+    #[default]
+    Newest,
+    /// Debian 12's own, which is too old for that.
+    Old,
+}
+
 /// Paths and versions of everything a guest is made of.
 #[derive(Clone, Debug)]
 pub struct Assets {
     values: BTreeMap<String, String>,
 }
+
+/// The files of the recipe.
+const RECIPE: [(&str, &str); 2] =
+    [("assets", include_str!("../recipe/assets")), ("init", include_str!("../recipe/init"))];
 
 // Loaded once per process: tests run side by side, and each of them asks. A failure is not kept, so that a machine
 // without network does not need a new process to try again.
@@ -51,16 +64,7 @@ impl Assets {
         if let Some(assets) = loaded.as_ref() {
             return Ok(assets.clone());
         }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets");
-        let output = Command::new(&script)
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .with_context(|| format!("cannot run {}", script.display()))?;
-        if !output.status.success() {
-            bail!("{} failed ({}); its messages are above", script.display(), output.status);
-        }
-        let assets = Self { values: parse_environment(&String::from_utf8_lossy(&output.stdout)) };
+        let assets = Self { values: parse_environment(&run_recipe()?) };
         assets.qemu()?;
         for kernel in Kernel::ALL {
             assets.kernel(kernel)?;
@@ -123,6 +127,21 @@ impl Assets {
         let value = self.value(key).with_context(|| format!("the assets script did not print {key}"))?;
         Ok(PathBuf::from(value))
     }
+}
+
+/// Runs the recipe, and returns what it printed.
+fn run_recipe() -> Result<String> {
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    for (name, text) in RECIPE {
+        fs::write(folder.path().join(name), text).context("cannot write the recipe of the guests")?;
+    }
+    let mut command = Command::new("bash");
+    command.arg(folder.path().join("assets")).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output().context("cannot run bash to fetch what guests are made of")?;
+    if !output.status.success() {
+        bail!("what guests are made of cannot be had ({}); its messages are above", output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Lines of the form `NAME=value`; anything else is passed over.
