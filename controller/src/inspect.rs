@@ -2,7 +2,6 @@
 //! from the same place. Changes nothing; what is broken on purpose is broken in the media, behind [`Controller::media`].
 
 use media::Media;
-use nvme_spec::feature::FeatureId;
 use nvme_spec::identify;
 use nvme_spec::log::{ErrorEntry, Smart};
 use nvme_spec::register::{Configuration, ControllerStatus};
@@ -11,6 +10,7 @@ use zerocopy::FromBytes;
 use crate::admin::{features, identify as pages, logs};
 use crate::{Controller, effects};
 
+pub use crate::admin::features::FeatureState;
 pub use crate::queue::{CompletionQueueState, SubmissionQueueState};
 
 /// Where a controller is in its life, as its host sees it.
@@ -22,19 +22,6 @@ pub struct LifeState {
     pub status: ControllerStatus,
     /// The host lets the function reach memory.
     pub bus_master: bool,
-}
-
-/// The value of a feature that is in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FeatureState {
-    /// Which feature.
-    pub id: FeatureId,
-    /// The namespace that it is of, if it is of one.
-    pub nsid: Option<u32>,
-    /// Command dword 11 that selects this value, where a feature has several.
-    pub selector: u32,
-    /// Completion dword 0 of Get Features; of a feature that is a data structure, its first four bytes.
-    pub value: u32,
 }
 
 impl Controller {

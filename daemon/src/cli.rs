@@ -7,6 +7,7 @@ use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::crash;
 use crate::machine::Front;
+use crate::number::number;
 use crate::options::{Bytes, Given};
 use crate::sandbox::Sandbox;
 
@@ -80,22 +81,6 @@ impl From<DeviceArguments> for Given {
         let DeviceArguments { config, device, media, namespace } = arguments;
         Self { file: config, device, media, namespaces: namespace, ..Self::default() }
     }
-}
-
-/// A number for an option that takes any.
-///
-/// # Errors
-/// What would do.
-pub fn number(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| "give a whole number from 0 to 18446744073709551615".to_owned())
-}
-
-/// A number for an option that counts.
-///
-/// # Errors
-/// What would do.
-pub fn count(text: &str) -> Result<u64, String> {
-    number(text).ok().filter(|count| *count > 0).ok_or_else(|| "give a whole number from 1 up".to_owned())
 }
 
 /// `brownout serve`.

@@ -1,7 +1,8 @@
 //! The control socket: QMP, the protocol of QEMU's monitor, for a device instead of a machine (QEMU 11.1, docs/interop/qmp-spec).
 //!
 //! Map: [`framing`] cuts what a peer sends into messages, [`message`] gives messages their form in both directions, `peer` is one
-//! connection with its bounds, `server` the thread that serves them all, [`desk`] what passes between that thread and the device's.
+//! connection with its bounds, `server` the thread that serves them all,
+//! [`dispatcher`] what hands orders over from that thread to the device's, and news back.
 //! A command is one file in [`commands`] and one row in its table; it runs on the device's thread, between two steps. [`watcher`] sees
 //! what becomes an event, and [`warnings`] is how peers read what is wrong with the media.
 //!
@@ -9,10 +10,11 @@
 //! right, one of each peer at a time, and it never waits for the thread that serves the peers.
 
 pub mod commands;
-pub mod desk;
+pub mod dispatcher;
 pub mod event;
 pub mod framing;
 pub mod message;
+mod order;
 mod peer;
 mod server;
 #[cfg(test)]
@@ -21,6 +23,6 @@ pub mod warnings;
 pub mod watcher;
 
 pub use commands::Device;
-pub use desk::Desk;
+pub use dispatcher::Dispatcher;
 pub use event::Event;
 pub use watcher::Watcher;

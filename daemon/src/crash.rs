@@ -15,8 +15,8 @@ use media::fault::Misbehaviour;
 use media::power::Step;
 use oracle::simulator::Policy;
 
-use crate::cli::{count, number};
 use crate::failure::Failure;
+use crate::number::{count, number};
 
 /// Cuts of a campaign of which nothing is said.
 const CUTS: u64 = 10_000;

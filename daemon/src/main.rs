@@ -19,6 +19,7 @@ mod fronts;
 mod logging;
 mod machine;
 mod media_file;
+mod number;
 mod open_media;
 mod options;
 mod progress;

@@ -8,7 +8,7 @@ use anyhow::Context;
 use controller::{Clock, Controller};
 use media::Nanoseconds;
 
-use crate::control::{Desk, Device, Watcher};
+use crate::control::{Device, Dispatcher, Watcher};
 use crate::device_loop::{Drive, Turn};
 use crate::fronts::Fronts;
 pub use crate::fronts::Places;
@@ -36,7 +36,7 @@ const ORDERS_TIME: Nanoseconds = Nanoseconds(500_000);
 
 /// The control socket, and what its peers were told last.
 struct Control {
-    desk: Desk,
+    dispatcher: Dispatcher,
     watcher: Watcher,
     /// The bell rang: there may be orders.
     rung: bool,
@@ -44,9 +44,9 @@ struct Control {
 
 impl Control {
     fn open(path: &Path, watch: &Watch, controller: &Controller) -> anyhow::Result<Self> {
-        let desk = Desk::open(path, watch.waker())
+        let dispatcher = Dispatcher::open(path, watch.waker())
             .with_context(|| format!("cannot listen at {} for control", path.display()))?;
-        Ok(Self { desk, watcher: Watcher::new(controller), rung: false })
+        Ok(Self { dispatcher, watcher: Watcher::new(controller), rung: false })
     }
 }
 
@@ -65,17 +65,17 @@ impl Wired {
     /// Carries out what the control socket's peers ordered, in their turn and for as long as a guest may wait: the rest comes after the
     /// step that follows.
     fn obey(&mut self, now: Nanoseconds, clock: &dyn Clock) -> bool {
-        let control = self.control.as_mut().filter(|control| control.rung || control.desk.waits());
+        let control = self.control.as_mut().filter(|control| control.rung || control.dispatcher.waits());
         let Some(control) = control else { return false };
         control.rung = false;
         let client_connected = self.fronts.client_connected();
         let mut controller = self.fronts.controller();
         let mut device = Device { controller: &mut controller, settings: &self.settings, now, client_connected };
         let mut obeyed = false;
-        while control.desk.attend(&mut device) {
+        while control.dispatcher.attend(&mut device) {
             obeyed = true;
-            let Control { desk, watcher, .. } = &mut *control;
-            watcher.look(now, device.controller, device.client_connected, true, |event| desk.happened(event));
+            let Control { dispatcher, watcher, .. } = &mut *control;
+            watcher.look(now, device.controller, device.client_connected, true, |event| dispatcher.happened(event));
             if clock.now() >= now.plus(ORDERS_TIME) {
                 control.rung = true;
                 break;
@@ -103,7 +103,7 @@ impl Drive for Wired {
         let Self { fronts, control, .. } = self;
         let turn = fronts.step(now, clock, |event| {
             if let Some(control) = control {
-                control.desk.happened(event.into());
+                control.dispatcher.happened(event.into());
             }
         });
         let worked = obeyed || turn.worked;
@@ -112,8 +112,8 @@ impl Drive for Wired {
         let controller = fronts.controller();
         self.warnings.look(now, controller.media_warnings());
         let mut due = self.warnings.due(controller.media_warnings());
-        if let Some(Control { desk, watcher, .. }) = control {
-            watcher.look(now, &controller, connected, worked || heard, |event| desk.happened(event));
+        if let Some(Control { dispatcher, watcher, .. }) = control {
+            watcher.look(now, &controller, connected, worked || heard, |event| dispatcher.happened(event));
             due = [due, watcher.due()].into_iter().flatten().min();
         }
         Turn { worked, next_event: [turn.next_event, due].into_iter().flatten().min() }

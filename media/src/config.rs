@@ -1,11 +1,9 @@
 //! What a drive is made from: checked once, and where the numbers that follow from it are derived.
 
 use crate::fault::Misbehaviour;
-use crate::ftl::CacheLimits;
-use crate::ftl::gc::{RESERVE_MIN, Tuning};
 use crate::geometry::{ConfigError, Geometry, GeometryConfig, require};
 use crate::nand::timing::NandTimes;
-use crate::unit::{Nanoseconds, index, narrow};
+use crate::unit::Nanoseconds;
 
 /// A volume to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +67,58 @@ impl Default for CacheConfig {
         }
     }
 }
+
+/// How the next line to collect is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VictimPolicy {
+    /// The line with the fewest valid units.
+    Greedy,
+    /// The line with the best (age × invalid) ÷ (2 × valid): hot lines get time to empty themselves.
+    #[default]
+    CostBenefit,
+    /// The line that was opened first. Bad, but its write amplification is known in closed form: the oracle for theory.
+    Fifo,
+}
+
+/// The knobs of collection, wear levelling and checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// How victims are chosen.
+    pub policy: VictimPolicy,
+    /// Collection works while fewer lines than this are free; at least 4, and fewer than the spare has beside the
+    /// two open lines.
+    pub reserve_lines: u32,
+    /// Static wear levelling works while the erase counts of two lines differ by more than this many, plus
+    pub wear_gap: u32,
+    /// this many parts per thousand of their mean.
+    pub wear_gap_per_thousand: u32,
+    /// How many times as much a victim counts under cost-benefit that lags by just that.
+    pub wear_strength: u32,
+    /// Entries of the journal's ring.
+    pub journal_entries: u64,
+    /// Units the host writes between two checkpoints; 0: a number in proportion to the map, such that checkpoints cost at most 3 %.
+    pub checkpoint_units: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            policy: VictimPolicy::CostBenefit,
+            reserve_lines: 5,
+            wear_gap: 4,
+            wear_gap_per_thousand: 100,
+            wear_strength: 4,
+            journal_entries: 16_384,
+            checkpoint_units: 0,
+        }
+    }
+}
+
+/// Free lines that host writes leave to the collector: one to move units to, one in case that a block of it fails.
+pub(crate) const FLOOR_LINES: u32 = 2;
+
+/// The least reserve: a collector that began when the host may take no line any more would be late always.
+pub(crate) const RESERVE_MIN: u32 = FLOOR_LINES + 2;
 
 /// Everything a drive is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,15 +195,9 @@ impl SsdConfig {
         require!(atomic_units <= most, "power_atomic_bytes may touch {atomic_units} units, and a line has {most}");
         Ok(geometry)
     }
-
-    pub(super) fn limits(&self, geometry: &Geometry) -> CacheLimits {
-        let open = narrow(index(u64::from(self.cache.open_units)));
-        let units = u32::try_from(self.cache.bytes >> geometry.unit_shift).unwrap_or(u32::MAX);
-        CacheLimits { staged_units: units.max(open), open_units: index(u64::from(self.cache.open_units)) }
-    }
 }
 
-pub(super) fn check_volume(number: usize, volume: &VolumeConfig, unit_bytes: u32) -> Result<(), ConfigError> {
+pub(crate) fn check_volume(number: usize, volume: &VolumeConfig, unit_bytes: u32) -> Result<(), ConfigError> {
     let block = volume.block_bytes;
     require!(block.is_power_of_two(), "volume {number}: block_bytes must be a power of two");
     require!((512..=65536).contains(&block), "volume {number}: block_bytes must be 512 to 65536, not {block}");

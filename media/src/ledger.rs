@@ -98,6 +98,90 @@ impl Ledger {
     }
 }
 
+/// Counters that live as long as the media does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Times the media was opened.
+    pub power_cycles: u64,
+    /// Times it was opened without a clean shutdown before.
+    pub unsafe_shutdowns: u64,
+    /// Bytes read by the host.
+    pub host_read_bytes: u64,
+    /// Bytes accepted from the host.
+    pub host_write_bytes: u64,
+    /// Read requests.
+    pub host_reads: u64,
+    /// Write requests.
+    pub host_writes: u64,
+    /// Requests that failed for the media's sake.
+    pub media_errors: u64,
+    /// Reads corrected within the error-correction budget.
+    pub corrected_reads: u64,
+    /// Programs that failed.
+    pub program_failures: u64,
+    /// Erases that failed.
+    pub erase_failures: u64,
+    /// Lines erased.
+    pub erases: u64,
+    /// Times a line was chosen as a victim by garbage collection.
+    pub victims: u64,
+}
+
+impl Counters {
+    /// The counters in the order in which they are stored.
+    #[must_use]
+    pub const fn to_words(self) -> [u64; 12] {
+        [
+            self.power_cycles,
+            self.unsafe_shutdowns,
+            self.host_read_bytes,
+            self.host_write_bytes,
+            self.host_reads,
+            self.host_writes,
+            self.media_errors,
+            self.corrected_reads,
+            self.program_failures,
+            self.erase_failures,
+            self.erases,
+            self.victims,
+        ]
+    }
+
+    /// The counters of stored numbers.
+    #[must_use]
+    pub const fn from_words(words: [u64; 12]) -> Self {
+        let [power_cycles, unsafe_shutdowns, host_read_bytes, host_write_bytes, host_reads, host_writes, ..] = words;
+        let [.., media_errors, corrected_reads, program_failures, erase_failures, erases, victims] = words;
+        Self {
+            power_cycles,
+            unsafe_shutdowns,
+            host_read_bytes,
+            host_write_bytes,
+            host_reads,
+            host_writes,
+            media_errors,
+            corrected_reads,
+            program_failures,
+            erase_failures,
+            erases,
+            victims,
+        }
+    }
+}
+
+/// How evenly lines are worn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EraseCounts {
+    /// The fewest erases of any line in use.
+    pub least: u32,
+    /// The most.
+    pub most: u32,
+    /// All together.
+    pub sum: u64,
+    /// Lines in use.
+    pub lines: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,29 +18,26 @@
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod config;
 pub mod fault;
 pub mod ftl;
 pub mod geometry;
 pub mod journal;
 mod large_memory;
 pub mod ledger;
-pub mod monitor;
 mod named;
 pub mod nand;
 pub mod plausible;
-pub mod power;
 pub mod recover;
 pub mod root;
+mod seam;
 pub mod ssd;
 pub mod store;
 pub mod testing;
-pub mod unit;
-pub mod volume;
-pub mod warning;
 
-pub use unit::{Lba, LbaRange, Nanoseconds};
+pub use seam::{monitor, power, unit, volume, warning};
+pub use unit::{Lba, LbaRange, Nanoseconds, VolumeId};
 pub use volume::{
-    EraseSpread, Fault, Health, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId,
-    VolumeShape,
+    EraseSpread, Fault, Health, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeShape,
 };
 pub use warning::{MediaWarning, WarningKind, Warnings};

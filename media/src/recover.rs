@@ -1,8 +1,8 @@
 //! Owns the way back: from the root, the map pages, the lines' headers and records, and the journal, to a translation layer that
 //! goes on where the log ended. Writes nothing but a root, at the very end, so that a loss of power on the way costs nothing.
 
+use crate::config::Tuning;
 use crate::ftl::checkpoint::Checkpoint;
-use crate::ftl::gc::Tuning;
 use crate::ftl::line::LineState;
 use crate::ftl::map::LineCount;
 use crate::ftl::{CacheLimits, Ftl, HOST, MOVED};

@@ -3,6 +3,7 @@
 
 use crate::codec::{Reader, Writer, checksum};
 use crate::journal::{ENTRIES_PER_PAGE, METADATA_PAGE, RECORD_BYTES};
+pub use crate::ledger::Counters;
 use crate::ledger::Ledger;
 
 /// Where a checkpoint began: what replay starts from.
@@ -20,77 +21,6 @@ pub struct Basis {
     pub homes: Vec<u64>,
     /// For each map page its [`crate::journal::map_page_checksum`], or 0 where it has no entries and was not written.
     pub sums: Vec<u64>,
-}
-
-/// Counters that live as long as the media does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Times the media was opened.
-    pub power_cycles: u64,
-    /// Times it was opened without a clean shutdown before.
-    pub unsafe_shutdowns: u64,
-    /// Bytes read by the host.
-    pub host_read_bytes: u64,
-    /// Bytes accepted from the host.
-    pub host_write_bytes: u64,
-    /// Read requests.
-    pub host_reads: u64,
-    /// Write requests.
-    pub host_writes: u64,
-    /// Requests that failed for the media's sake.
-    pub media_errors: u64,
-    /// Reads corrected within the error-correction budget.
-    pub corrected_reads: u64,
-    /// Programs that failed.
-    pub program_failures: u64,
-    /// Erases that failed.
-    pub erase_failures: u64,
-    /// Lines erased.
-    pub erases: u64,
-    /// Times a line was chosen as a victim by garbage collection.
-    pub victims: u64,
-}
-
-impl Counters {
-    /// The counters in the order in which they are stored.
-    #[must_use]
-    pub const fn to_words(self) -> [u64; 12] {
-        [
-            self.power_cycles,
-            self.unsafe_shutdowns,
-            self.host_read_bytes,
-            self.host_write_bytes,
-            self.host_reads,
-            self.host_writes,
-            self.media_errors,
-            self.corrected_reads,
-            self.program_failures,
-            self.erase_failures,
-            self.erases,
-            self.victims,
-        ]
-    }
-
-    /// The counters of stored numbers.
-    #[must_use]
-    pub const fn from_words(words: [u64; 12]) -> Self {
-        let [power_cycles, unsafe_shutdowns, host_read_bytes, host_write_bytes, host_reads, host_writes, ..] = words;
-        let [.., media_errors, corrected_reads, program_failures, erase_failures, erases, victims] = words;
-        Self {
-            power_cycles,
-            unsafe_shutdowns,
-            host_read_bytes,
-            host_write_bytes,
-            host_reads,
-            host_writes,
-            media_errors,
-            corrected_reads,
-            program_failures,
-            erase_failures,
-            erases,
-            victims,
-        }
-    }
 }
 
 /// A volume as the root keeps it.

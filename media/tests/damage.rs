@@ -7,7 +7,7 @@ mod bytes;
 mod settled;
 
 use bytes::Bytes;
-use media::ftl::gc::Tuning;
+use media::config::Tuning;
 use media::geometry::{Geometry, GeometryConfig};
 use media::power::Random;
 use media::root::{Layout, Root};
@@ -306,8 +306,8 @@ fn the_patrol_finds_what_nobody_reads() {
         disk.bytes()[places(&drive, &geometry, *unit).0 + 100] ^= 1;
     }
     let pass = |drive: &mut Drive, begun: Nanoseconds| {
-        let (passes, mut now) = (drive.patrol().unwrap().0.passes, begun);
-        while drive.patrol().unwrap().0.passes == passes {
+        let (passes, mut now) = (drive.patrol().unwrap().passes, begun);
+        while drive.patrol().unwrap().passes == passes {
             drive.poll(now, &mut |_, _| panic!("nobody asked for anything"));
             now = now.max(drive.next_event().expect("the patrol goes on"));
         }
@@ -355,8 +355,8 @@ fn the_warning_of_damage_is_over_after_a_pass_that_meets_none() {
     disk.bytes()[places(&drive, &geometry, unit).0] ^= 1;
     let mut now = Nanoseconds(1);
     let mut passes = |drive: &mut Drive, count: u64| {
-        let wanted = drive.patrol().unwrap().0.passes + count;
-        while drive.patrol().unwrap().0.passes < wanted {
+        let wanted = drive.patrol().unwrap().passes + count;
+        while drive.patrol().unwrap().passes < wanted {
             drive.poll(now, &mut |_, _| panic!("nobody asked for anything"));
             now = now.max(drive.next_event().expect("the patrol goes on"));
         }

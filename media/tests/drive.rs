@@ -3,8 +3,8 @@
 mod fill;
 
 use fill::Fill;
-use media::ftl::gc::Tuning;
-use media::ftl::line::VictimPolicy;
+use media::config::Tuning;
+use media::config::VictimPolicy;
 use media::ftl::write::unit_amplification;
 use media::geometry::GeometryConfig;
 use media::nand::timing::NandTimes;

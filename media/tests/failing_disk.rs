@@ -34,11 +34,11 @@ fn config() -> SsdConfig {
         },
         volumes: vec![VolumeConfig::new(4096, 0, BLOCKS)],
         cache: CacheConfig { bytes: 8 * BLOCK as u64, ..CacheConfig::default() },
-        tuning: media::ftl::gc::Tuning {
+        tuning: media::config::Tuning {
             reserve_lines: 4,
             journal_entries: 128,
             checkpoint_units: 100,
-            ..media::ftl::gc::Tuning::default()
+            ..media::config::Tuning::default()
         },
         power_atomic_bytes: 4 * 4096,
         ..SsdConfig::default()

@@ -33,11 +33,11 @@ fn config(random: &mut Random) -> SsdConfig {
         },
         volumes: vec![VolumeConfig::new(4096, 0, BLOCKS)],
         cache: CacheConfig { bytes: BLOCK as u64 * random.below(20), ..CacheConfig::default() },
-        tuning: media::ftl::gc::Tuning {
+        tuning: media::config::Tuning {
             reserve_lines: 4,
             journal_entries: 128,
             checkpoint_units: 50 + random.below(1000),
-            ..media::ftl::gc::Tuning::default()
+            ..media::config::Tuning::default()
         },
         power_atomic_bytes: 3 * 4096,
         ..SsdConfig::default()

@@ -35,7 +35,7 @@ fn config() -> SsdConfig {
         },
         volumes: vec![VolumeConfig::new(4096, 8, BLOCKS)],
         cache: CacheConfig { bytes: 32 << 10, ..CacheConfig::default() },
-        tuning: media::ftl::gc::Tuning { journal_entries: 128, ..media::ftl::gc::Tuning::default() },
+        tuning: media::config::Tuning { journal_entries: 128, ..media::config::Tuning::default() },
         power_atomic_bytes: 16 << 10,
         ..SsdConfig::default()
     }

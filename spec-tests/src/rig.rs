@@ -6,7 +6,6 @@ use std::rc::Rc;
 use controller::config::{Config, DeviceOptions, Doorbells, NamespaceOptions};
 use controller::dma::DoorbellPage;
 use controller::{Controller, Effect, InterruptMode, bar};
-use media::geometry::GeometryConfig;
 use media::ssd::{Ssd, SsdConfig, VolumeConfig};
 use media::store::{MemoryStore, RamMedia};
 use media::{Lba, Media, Nanoseconds, VolumeId};
@@ -15,27 +14,12 @@ use nvme_host::{Host, Port, Setup};
 use crate::memory::{TestMemory, TestPage};
 use crate::slow_media::{Behaviour, SlowMedia};
 use crate::variant::Variant;
+pub use crate::variant::small_drive;
 
 /// Guest memory of a rig: 64 MiB from 1 MiB on.
 pub const MEMORY: std::ops::Range<u64> = 0x10_0000..0x410_0000;
 /// How far time moves in one step of a rig.
 pub const STEP: Nanoseconds = Nanoseconds(1_000);
-
-/// A drive of so many bytes with few and short lines, so that little work meets all there is; it keeps 16 KiB together.
-#[must_use]
-pub fn small_drive(user_bytes: u64, unit_bytes: u32) -> SsdConfig {
-    let geometry = GeometryConfig {
-        user_bytes,
-        channels: 2,
-        dies_per_channel: 1,
-        planes_per_die: 1,
-        pages_per_block: 4,
-        unit_bytes,
-        spare_per_million_of_user: 250_000,
-        ..GeometryConfig::default()
-    };
-    SsdConfig { geometry, power_atomic_bytes: 16 << 10, ..SsdConfig::default() }
-}
 
 /// What a rig is made of. Change a field and call [`Build::rig`] or [`Build::host`].
 #[derive(Clone, Debug)]

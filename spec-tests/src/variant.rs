@@ -3,7 +3,7 @@
 use media::ssd::SsdConfig;
 use nvme_host::{AdminDoorbells, Setup};
 
-use crate::rig::small_drive;
+use media::geometry::GeometryConfig;
 
 /// The variable of the environment that names a [`Variant`]. Unset, rigs are the plain ones.
 pub const VARIABLE: &str = "RIG";
@@ -80,3 +80,19 @@ impl Variant {
 const DRIVE_BYTES_MIN: u64 = 4 << 20;
 /// Of a drive that holds more than this the tests would see only the map.
 const DRIVE_BYTES_MAX: u64 = 1 << 30;
+
+/// A drive of so many bytes with few and short lines, so that little work meets all there is; it keeps 16 KiB together.
+#[must_use]
+pub fn small_drive(user_bytes: u64, unit_bytes: u32) -> SsdConfig {
+    let geometry = GeometryConfig {
+        user_bytes,
+        channels: 2,
+        dies_per_channel: 1,
+        planes_per_die: 1,
+        pages_per_block: 4,
+        unit_bytes,
+        spare_per_million_of_user: 250_000,
+        ..GeometryConfig::default()
+    };
+    SsdConfig { geometry, power_atomic_bytes: 16 << 10, ..SsdConfig::default() }
+}

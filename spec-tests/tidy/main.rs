@@ -3,6 +3,7 @@
 //! breaks it. `cargo test -p spec-tests --test tidy -- --nocapture` prints the ten longest functions and files.
 
 mod arrows;
+mod circles;
 mod documents;
 mod inside;
 mod lengths;
@@ -61,6 +62,11 @@ fn the_tree_is_seen() {
 fn crates_know_only_what_the_table_allows() {
     let packages = arrows::packages_of(&TREE.root);
     expect_none([arrows::check_manifests(&packages), arrows::check_paths(&packages, &RUST)].concat());
+}
+
+#[test]
+fn files_do_not_import_each_other_in_a_loop() {
+    expect_none(circles::check(&RUST));
 }
 
 #[test]

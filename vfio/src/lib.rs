@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod config;
 mod connection;
 mod device;
 pub mod dma;
@@ -34,7 +35,8 @@ pub mod socket;
 pub mod testing;
 mod watch;
 
+pub use config::{Doorbells, ServerConfig};
 pub use device::{Device, InterruptMode};
 pub use page::Page;
-pub use server::{Doorbells, Progress, Server, ServerConfig};
+pub use server::{Progress, Server};
 pub use watch::Watched;

@@ -4,7 +4,7 @@
 //! chapter 3, NVMe over PCIe Transport 1.1 chapter 3 (what an NVMe function has). No extended capabilities are offered.
 
 use crate::InterruptMode;
-use crate::server::ServerConfig;
+use crate::config::ServerConfig;
 
 /// Bytes of the space.
 pub const CONFIG_BYTES: usize = 4096;

@@ -8,6 +8,7 @@ use guest_memory::{Limit, Memory, PAGE_BYTES};
 use serde_json::Value;
 use tracing::debug;
 
+use crate::config::{Doorbells, ServerConfig};
 use crate::connection::Descriptors;
 use crate::interrupt::{INDEX_MSIX, INDEX_PIN, Interrupts};
 use crate::message::{
@@ -16,7 +17,6 @@ use crate::message::{
 };
 use crate::page::{PAGE_OFFSET, Page};
 use crate::pci::{BAR0_BYTES, CONFIG_BYTES, ConfigSpace, Effects, MSIX_PENDING_OFFSET, MSIX_TABLE_OFFSET, VECTORS_MAX};
-use crate::server::{Doorbells, ServerConfig};
 use crate::{Device, InterruptMode, dma};
 
 /// Region index of BAR0.

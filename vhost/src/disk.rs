@@ -11,8 +11,8 @@ use nvme_host::{Host, HostError, Piece, Setup};
 use nvme_spec::Command;
 use nvme_spec::feature::{EVENT_NAMESPACE_ATTRIBUTE, FeatureId};
 use nvme_spec::log::{CHANGED_NAMESPACES_BYTES, LogId};
-use thiserror::Error;
 
+use crate::error::DiskError;
 use crate::geometry::Geometry;
 use crate::memory::{Reach, Shared, WINDOW_START, Window};
 use crate::outcome::{answer, worse};
@@ -28,22 +28,6 @@ const WINDOW_PER_QUEUE: usize = 2 << 20;
 const WINDOW_BYTES: usize = 1 << 20;
 /// How often the controller is stepped for an admin command; they need a few.
 const RELAX_MAX: u32 = 10_000;
-
-/// The controller cannot be a disk.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum DiskError {
-    /// It does not come up, or refuses what a host needs.
-    #[error("the controller does not come up: {0}")]
-    Host(#[from] HostError),
-    /// It has no such namespace, or one that virtio cannot carry.
-    #[error("namespace {nsid} cannot be a virtio disk: {why}")]
-    Namespace {
-        /// Which.
-        nsid: u32,
-        /// Why not.
-        why: &'static str,
-    },
-}
 
 /// The controller as the host reaches it.
 pub struct Port {

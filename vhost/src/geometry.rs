@@ -7,7 +7,7 @@ use nvme_spec::identify::{Cns, NSFEAT_OWN_ATOMICS, NSFEAT_PREFERRED_SIZES, Names
 use nvme_spec::log::{LogId, Smart, WARNING_READ_ONLY};
 use zerocopy::FromBytes;
 
-use crate::disk::DiskError;
+use crate::error::DiskError;
 use crate::request::Limits;
 use crate::wire::ID_BYTES;
 

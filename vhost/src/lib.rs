@@ -27,6 +27,7 @@
 pub mod chain;
 mod channel;
 pub mod disk;
+pub mod error;
 pub mod geometry;
 pub mod inflight;
 pub mod memory;

@@ -8,11 +8,11 @@ use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::{COMMAND_BYTES, COMPLETION_BYTES, Command, Completion, IDENTIFY_BYTES};
 use zerocopy::FromBytes;
 
-use crate::bring_up::AdminDoorbells;
 use crate::doorbell::{Doorbell, Shadow};
 use crate::host::{Host, HostError};
 use crate::port::Port;
 use crate::queue::{CompletionQueue, SubmissionQueue, entries_z};
+use crate::setup::AdminDoorbells;
 
 /// An admin command with nothing but an opcode.
 #[must_use]

@@ -9,12 +9,12 @@ use nvme_spec::{COMPLETION_BYTES, Command, Completion, Status};
 use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::bring_up::{AdminDoorbells, Setup};
 use crate::doorbell::{Doorbell, Shadow, need_event};
 use crate::memory::Memory;
 use crate::port::Port;
 use crate::prp::PrpError;
 use crate::queue::{CompletionQueue, SubmissionQueue};
+use crate::setup::{AdminDoorbells, Setup};
 
 /// Why the host could not go on. A failed I/O command is not among these: it is a [`Status`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

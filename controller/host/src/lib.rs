@@ -19,13 +19,15 @@ pub mod memory;
 pub mod port;
 pub mod prp;
 pub mod queue;
+pub mod setup;
 pub mod sgl;
 pub mod transfer;
 
-pub use bring_up::{AdminDoorbells, Setup, Shutdown};
+pub use bring_up::Shutdown;
 pub use host::{Host, HostError};
 pub use memory::Memory;
 pub use port::Port;
 pub use prp::{DataPointer, PrpList};
+pub use setup::{AdminDoorbells, Setup};
 pub use sgl::Piece;
 pub use transfer::{Mapping, SglMapping};

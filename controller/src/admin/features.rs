@@ -14,7 +14,6 @@ use crate::config::Config;
 use crate::dma::GuestMemory;
 use crate::effects::FEATURES;
 use crate::health::WARNING_KELVINS;
-use crate::inspect::FeatureState;
 use crate::outcome;
 
 /// Dword 10 bit 31 of Set Features: save the value.
@@ -166,6 +165,19 @@ fn current(controller: &Controller, command: &Command, feature: FeatureId) -> Re
         FeatureId::VOLATILE_WRITE_CACHE => Ok(u32::from(controller.media.write_cache() == Some(true))),
         _ => value(&controller.features, command, feature),
     }
+}
+
+/// The value of a feature that is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeatureState {
+    /// Which feature.
+    pub id: FeatureId,
+    /// The namespace that it is of, if it is of one.
+    pub nsid: Option<u32>,
+    /// Command dword 11 that selects this value, where a feature has several.
+    pub selector: u32,
+    /// Completion dword 0 of Get Features; of a feature that is a data structure, its first four bytes.
+    pub value: u32,
 }
 
 /// The values of a feature that are in force, for whoever is not the host.

@@ -1,52 +1,22 @@
-//! The desk between two threads: the one that serves the control socket hands commands over, the device's carries them out between
-//! two steps and hands back what came of them, and what happened meanwhile. Neither waits for the other.
+//! The dispatcher between two threads: the one that serves the control socket hands commands over, the device's carries them out
+//! between two steps and hands back what came of them, and what happened meanwhile. Neither waits for the other.
 
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
 
-use serde_json::Value;
 use vfio::socket::listen_at;
 
-use super::commands::{Deed, Device, Refusal};
+use super::commands::Device;
 use super::event::Event;
+use super::order::{News, Order};
 use super::server::Server;
 use crate::clock::since_1970;
 use crate::watch::Watch;
 
-/// Which peer of the socket; no number is used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PeerId(pub u64);
-
-/// A command to carry out.
-pub struct Order {
-    /// Who wants it.
-    pub peer: PeerId,
-    /// The peer's name for it.
-    pub id: Option<Value>,
-    /// What to do.
-    pub command: Deed,
-}
-
-/// What the peers are to hear.
-pub enum News {
-    /// What came of an order.
-    Answer {
-        /// Whose it was.
-        peer: PeerId,
-        /// The peer's name for it.
-        id: Option<Value>,
-        /// How it went.
-        result: Result<Value, Refusal>,
-    },
-    /// Something happened, at so much time since 1970.
-    Happened(Event, Duration),
-}
-
-/// The device's side of the desk, and with it the control socket: it is gone when this is dropped.
-pub struct Desk {
+/// The device's side, and with it the control socket: it is gone when this is dropped.
+pub struct Dispatcher {
     orders: Receiver<Order>,
     /// Those that were begun and have not ended.
     begun: Vec<Order>,
@@ -56,7 +26,7 @@ pub struct Desk {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Desk {
+impl Dispatcher {
     /// Listens at `path`, for this user only. `wake` rings for the device's thread.
     ///
     /// # Errors
@@ -120,7 +90,7 @@ impl Desk {
     }
 }
 
-impl Drop for Desk {
+impl Drop for Dispatcher {
     fn drop(&mut self) {
         self.news = None;
         (self.wake)();

@@ -10,8 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value};
 
 use super::commands::{self, Deed, Prepared, Refusal};
-use super::desk::{News, Order, PeerId};
 use super::message::{self, ProtocolError, Request};
+use super::order::{News, Order, PeerId};
 use super::peer::Peer;
 use crate::watch::Watch;
 

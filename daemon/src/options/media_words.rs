@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use media::Nanoseconds;
+use media::config::VictimPolicy;
 use media::fault::Misbehaviour;
-use media::ftl::line::VictimPolicy;
 use serde::{Deserialize, Serialize};
 
 use super::size::Bytes;

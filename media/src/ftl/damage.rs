@@ -9,71 +9,33 @@ use std::collections::BTreeMap;
 use super::cut::Tag;
 use super::uncorrectable::Unit;
 use super::{Ftl, HOST};
+use crate::monitor::Finder;
 use crate::store::{Expected, Store, StoreError};
 use crate::unit::{LogicalUnit, PhysicalUnit};
 
 /// Damaged units that are remembered one by one; beyond them a unit may be counted again.
 const REMEMBERED: usize = 1 << 16;
-/// Who came across a damaged unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finder {
-    /// A command that wanted its blocks.
-    Read,
-    /// A write of some of its blocks, which needs the others.
-    Write,
-    /// The collection of its line.
-    Collection,
-    /// The patrol, or whoever examines the drive.
-    Patrol,
-}
 
-/// What was found since the drive got power first in this process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Integrity {
-    /// Damaged units found, by [`Finder`]; each counts once while it lies where it was found.
-    pub found: [u64; 4],
-    /// Pages of the map in the store that were not what was written. The drive goes on from memory, and writes them again.
-    pub map_pages: u64,
-    places: BTreeMap<u32, PhysicalUnit>,
-}
-
-impl Integrity {
-    /// Damaged units found.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.found.iter().sum()
-    }
-
-    /// Everything found: damaged units, and pages of the map as often as they were met.
-    #[must_use]
-    pub fn all(&self) -> u64 {
-        self.total() + self.map_pages
-    }
-
-    /// Notes a find; `true` where it is a new one.
-    fn note(&mut self, unit: LogicalUnit, place: PhysicalUnit, finder: Finder) -> bool {
-        if self.places.get(&unit.0) == Some(&place) {
-            return false;
-        }
-        self.found[finder as usize] += 1;
-        if self.places.len() < REMEMBERED {
-            self.places.insert(unit.0, place);
-        }
-        true
-    }
-}
+/// Where the damaged units were found that are remembered.
+pub type Places = BTreeMap<u32, PhysicalUnit>;
 
 impl<S: Store> Ftl<S> {
     /// Damaged units found that still lie where they were found, and where that is.
     pub fn damaged_units(&self) -> impl Iterator<Item = (LogicalUnit, PhysicalUnit)> + '_ {
-        let known = self.integrity.places.iter().map(|(&unit, &place)| (LogicalUnit(unit), place));
+        let known = self.damaged_places.iter().map(|(&unit, &place)| (LogicalUnit(unit), place));
         known.filter(|&(unit, place)| self.map.get(unit) == Some(place))
     }
 
     /// Notes that a unit is damaged where it lies.
     #[cold]
     pub(crate) fn note_damage(&mut self, unit: LogicalUnit, place: PhysicalUnit, finder: Finder) {
-        let new = self.integrity.note(unit, place, finder);
+        let new = self.damaged_places.get(&unit.0) != Some(&place);
+        if new {
+            self.integrity.found[finder as usize] += 1;
+            if self.damaged_places.len() < REMEMBERED {
+                self.damaged_places.insert(unit.0, place);
+            }
+        }
         self.counters.media_errors += u64::from(new || finder == Finder::Read);
     }
 

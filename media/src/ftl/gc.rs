@@ -9,58 +9,20 @@
 //! *When a line may be erased.* A loss of power brings back the state that was committed. So a drained line waits until the units
 //! moved out of it are programmed, and until the changes that made its other units invalid are committed.
 
-use super::damage::Finder;
-use super::line::{EraseCounts, Evenness, LineState, VictimPolicy};
+use super::line::{Evenness, LineState};
 use super::{Ftl, HOST, MOVED};
+use crate::config::FLOOR_LINES;
 use crate::geometry::Geometry;
 use crate::journal::{HeaderState, Kind, LineHeader, Record};
+use crate::ledger::EraseCounts;
+use crate::monitor::Finder;
 use crate::power::Step;
 use crate::power::mutation::{Mutation, mutated};
 use crate::store::{Expected, Store, StoreError};
 use crate::unit::{LogicalUnit, index, narrow};
 
-/// Free lines that host writes leave to the collector: one to move units to, one in case that a block of it fails.
-const FLOOR_LINES: u32 = 2;
-
-/// The least reserve: a collector that began when the host may take no line any more would be late always.
-pub(crate) const RESERVE_MIN: u32 = FLOOR_LINES + 2;
-
 /// Lines that are erased at a time because they are empty: some milliseconds.
 const EMPTY_LINES: u32 = 1024;
-
-/// The knobs of collection, wear levelling and checkpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tuning {
-    /// How victims are chosen.
-    pub policy: VictimPolicy,
-    /// Collection works while fewer lines than this are free; at least 4, and fewer than the spare has beside the
-    /// two open lines.
-    pub reserve_lines: u32,
-    /// Static wear levelling works while the erase counts of two lines differ by more than this many, plus
-    pub wear_gap: u32,
-    /// this many parts per thousand of their mean.
-    pub wear_gap_per_thousand: u32,
-    /// How many times as much a victim counts under cost-benefit that lags by just that.
-    pub wear_strength: u32,
-    /// Entries of the journal's ring.
-    pub journal_entries: u64,
-    /// Units the host writes between two checkpoints; 0: a number in proportion to the map, such that checkpoints cost at most 3 %.
-    pub checkpoint_units: u64,
-}
-
-impl Default for Tuning {
-    fn default() -> Self {
-        Self {
-            policy: VictimPolicy::CostBenefit,
-            reserve_lines: 5,
-            wear_gap: 4,
-            wear_gap_per_thousand: 100,
-            wear_strength: 4,
-            journal_entries: 16_384,
-            checkpoint_units: 0,
-        }
-    }
-}
 
 /// The line being collected.
 pub struct Collector {

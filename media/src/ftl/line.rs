@@ -1,19 +1,9 @@
 //! Owns the lines' states: free, open, closed, drained, retired; how many valid units each holds; how worn it is. Chooses which free
 //! line to open and which closed line to collect. Knows neither the map nor what is stored.
 
+use crate::config::VictimPolicy;
 use crate::geometry::Geometry;
-
-/// How the next line to collect is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum VictimPolicy {
-    /// The line with the fewest valid units.
-    Greedy,
-    /// The line with the best (age × invalid) ÷ (2 × valid): hot lines get time to empty themselves.
-    #[default]
-    CostBenefit,
-    /// The line that was opened first. Bad, but its write amplification is known in closed form: the oracle for theory.
-    Fifo,
-}
+use crate::ledger::EraseCounts;
 
 /// What a line is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -223,19 +213,6 @@ impl Lines {
     pub fn memory_bytes(&self) -> usize {
         self.lines.len() * size_of::<Line>()
     }
-}
-
-/// How evenly lines are worn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EraseCounts {
-    /// The fewest erases of any line in use.
-    pub least: u32,
-    /// The most.
-    pub most: u32,
-    /// All together.
-    pub sum: u64,
-    /// Lines in use.
-    pub lines: u32,
 }
 
 #[cfg(test)]

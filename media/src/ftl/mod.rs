@@ -22,17 +22,19 @@ use std::collections::VecDeque;
 
 use alloc::Stream;
 use checkpoint::Checkpoint;
-use gc::{Collector, Tuning};
+use gc::Collector;
 use line::{LineState, Lines};
 use map::Map;
 use write::OpenUnit;
 
+use crate::config::{CacheConfig, Tuning};
 use crate::geometry::Geometry;
 use crate::journal::Deallocation;
+use crate::monitor::Integrity;
 use crate::nand::Nand;
 use crate::root::{Counters, Layout, VolumeEntry};
 use crate::store::Store;
-use crate::unit::{LogicalUnit, PhysicalUnit};
+use crate::unit::{LogicalUnit, PhysicalUnit, index, narrow};
 
 /// The stream of the host's own writes.
 pub const HOST: usize = 0;
@@ -46,6 +48,16 @@ pub struct CacheLimits {
     pub staged_units: u32,
     /// Partly written units that are kept open for further parts.
     pub open_units: usize,
+}
+
+impl CacheLimits {
+    /// Those of a cache, in units of a drive.
+    #[must_use]
+    pub fn new(cache: &CacheConfig, geometry: &Geometry) -> Self {
+        let open = narrow(index(u64::from(cache.open_units)));
+        let units = u32::try_from(cache.bytes >> geometry.unit_shift).unwrap_or(u32::MAX);
+        Self { staged_units: units.max(open), open_units: index(u64::from(cache.open_units)) }
+    }
 }
 
 /// The flash translation layer over a store.
@@ -89,7 +101,9 @@ pub struct Ftl<S: Store> {
     pub(crate) read_only: bool,
     pub(crate) mapped: u64,
     /// What was found to be damaged.
-    pub integrity: damage::Integrity,
+    pub integrity: Integrity,
+    /// Where.
+    pub(crate) damaged_places: damage::Places,
     /// Units were deallocated since lines were last looked through for empty ones.
     pub(crate) trimmed: bool,
     /// Counters of the media's life.
@@ -129,7 +143,8 @@ impl<S: Store> Ftl<S> {
             restages: 0,
             read_only: false,
             mapped: 0,
-            integrity: damage::Integrity::default(),
+            integrity: Integrity::default(),
+            damaged_places: damage::Places::new(),
             trimmed: false,
             counters: Counters::default(),
             volumes: Vec::new(),

@@ -2,8 +2,8 @@
 //! that is due.
 
 use super::Ftl;
-use super::damage::Finder;
 use crate::journal::{METADATA_PAGE, map_page_checksum};
+use crate::monitor::Finder;
 use crate::store::{Expected, Store, StoreError};
 use crate::unit::{LogicalUnit, narrow};
 

@@ -2,8 +2,8 @@
 //! handed over in one piece. Changes nothing but counters.
 
 use super::Ftl;
-use super::damage::Finder;
 use super::write::{Part, Span};
+use crate::monitor::Finder;
 use crate::store::{Expected, Store};
 use crate::unit::{Lba, LogicalUnit, PhysicalUnit, narrow};
 use crate::volume::{Fault, MediaError, Sink};

@@ -7,9 +7,9 @@
 //! in its first sector lies in the first uncorrectable one.
 
 use super::cut::Tag;
-use super::damage::Finder;
 use super::write::{Part, Span};
 use super::{Ftl, HOST};
+use crate::monitor::Finder;
 use crate::store::{Expected, Store, StoreError};
 use crate::unit::{Lba, PhysicalUnit};
 use crate::volume::{Fault, MediaError, Sink, Source};

@@ -5,9 +5,9 @@
 //! open: a further part goes into the same slot, which is what makes small sequential writes cheap on a coarse unit.
 
 use super::cut::Tag;
-use super::damage::Finder;
 use super::{Ftl, HOST};
 use crate::journal::{Kind, Record};
+use crate::monitor::Finder;
 use crate::power::Step;
 use crate::store::{Expected, Store, StoreError};
 use crate::unit::{Lba, LogicalUnit, PhysicalUnit, index, narrow};

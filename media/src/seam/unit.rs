@@ -22,6 +22,10 @@ impl Nanoseconds {
     }
 }
 
+/// Which volume of a media: the index given at its creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VolumeId(pub u32);
+
 /// A logical block address inside one volume.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lba(pub u64);

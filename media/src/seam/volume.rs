@@ -25,14 +25,11 @@
 
 use std::fmt;
 
-use crate::monitor::Monitor;
-use crate::power::{Mark, Power};
-use crate::unit::{Lba, LbaRange, Nanoseconds};
-use crate::warning::Warnings;
-
-/// Which volume of a media: the index given at its creation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct VolumeId(pub u32);
+use super::monitor::Monitor;
+use super::power::{Mark, Power};
+pub use super::unit::VolumeId;
+use super::unit::{Lba, LbaRange, Nanoseconds};
+use super::warning::Warnings;
 
 /// The caller's name for a pending request, handed back with its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,9 +9,8 @@ use super::saved::Saved;
 use super::{Ssd, Volume};
 use crate::ftl::Ftl;
 use crate::ftl::cut::Held;
-use crate::ftl::damage::Finder;
 use crate::ftl::write::Span;
-use crate::monitor::Monitor;
+use crate::monitor::{Finder, Monitor};
 use crate::nand::Nand;
 use crate::power::{
     Arming, Breaker, ChangeKind, Cut, CutPolicy, CutReport, Fate, Mark, Power, PowerAtomicity, Random, RecoveryReport,
@@ -254,6 +253,7 @@ impl<S: Store> Ssd<S> {
         let mut restored = opened?;
         restored.read_faults = std::mem::take(&mut self.read_faults);
         restored.ftl.integrity = std::mem::take(&mut self.ftl.integrity);
+        restored.ftl.damaged_places = std::mem::take(&mut self.ftl.damaged_places);
         restored.patrol = self.patrol;
         faults.programs.into_iter().for_each(|nth| restored.fail_program(nth));
         faults.erases.into_iter().for_each(|(nth, plane)| restored.fail_erase(nth, plane));

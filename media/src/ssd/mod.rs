@@ -3,70 +3,40 @@
 
 use std::collections::BTreeMap;
 
-pub mod config;
-mod cut;
+pub mod cut;
 pub mod examine;
 pub mod images;
 mod misbehave;
+mod monitor;
 mod ordinary;
 mod patrol;
 mod pieces;
 mod request;
 mod saved;
 
-use config::check_volume;
-pub use config::{CacheConfig, SsdConfig, VolumeConfig};
+use crate::config::check_volume;
+pub use crate::config::{CacheConfig, SsdConfig, VolumeConfig};
+pub use crate::monitor::SsdStatus;
 pub use examine::Findings;
 pub use images::Images;
-pub use patrol::Patrol;
+use patrol::Patrol;
 
 use crate::fault::{NandFaults, ReadFaults};
-use crate::ftl::Ftl;
-use crate::ftl::line::EraseCounts;
+use crate::ftl::{CacheLimits, Ftl};
 use crate::geometry::{ConfigError, require};
-use crate::ledger::Ledger;
 use crate::monitor::Monitor;
 use crate::nand::Nand;
 use crate::nand::timing::Timing;
 use crate::power::mutation::{Mutation, mutated};
 use crate::power::{Arming, Breaker, Power, PowerAtomicity, RecoveryReport, Step};
 use crate::recover::{Purpose, recover};
-use crate::root::{Counters, VolumeEntry};
+use crate::root::VolumeEntry;
 use crate::store::{Store, StoreError};
 use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
 use crate::volume::{
     EraseSpread, Health, Media, MediaError, Ordinary, Outcome, Request, Submitted, Token, VolumeId, VolumeShape,
 };
 use crate::warning::{WarningKind, Warnings};
-
-/// The state of a drive, for logs, monitors and tests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SsdStatus {
-    /// Bytes programmed, by reason.
-    pub ledger: Ledger,
-    /// Counters of the media's life.
-    pub counters: Counters,
-    /// Wear.
-    pub erase_counts: EraseCounts,
-    /// Mean erases as a percentage of what blocks are rated for; may exceed 100, stops at 255.
-    pub percentage_used: u8,
-    /// Replacement blocks left, in percent.
-    pub available_spare_percent: u32,
-    /// Blocks out of use.
-    pub bad_blocks: u32,
-    /// Lines: all, free.
-    pub lines: (u32, u32),
-    /// Units that hold data.
-    pub mapped_units: u64,
-    /// Units that wait in the volatile cache.
-    pub staged_units: u32,
-    /// Spare ÷ user as it stands, in parts per million.
-    pub spare_per_million_of_user: u64,
-    /// Nothing can be written any more.
-    pub read_only: bool,
-    /// What the last recovery found.
-    pub recovery: RecoveryReport,
-}
 
 struct Volume {
     entry: VolumeEntry,
@@ -131,7 +101,7 @@ impl<S: Store> Ssd<S> {
     /// The first rule that the configuration breaks.
     pub fn create(config: SsdConfig, store: S) -> Result<Self, ConfigError> {
         let geometry = config.checked()?;
-        let limits = config.limits(&geometry);
+        let limits = CacheLimits::new(&config.cache, &geometry);
         let timing = config.times.map(|times| Timing::new(&geometry, times));
         let nand = Nand::new(&geometry, store, timing);
         let mut ftl = Ftl::new(geometry, nand, config.tuning, limits);
@@ -172,7 +142,7 @@ impl<S: Store> Ssd<S> {
 
     fn open_with(config: SsdConfig, store: S, power: &Breaker, arming: Option<Arming>) -> Result<Self, StoreError> {
         let geometry = config.checked().map_err(|error| StoreError::Refused(error.0))?;
-        let limits = config.limits(&geometry);
+        let limits = CacheLimits::new(&config.cache, &geometry);
         let timing = config.times.map(|times| Timing::new(&geometry, times));
         let mut nand = Nand::new(&geometry, store, timing);
         nand.power = power.clone();

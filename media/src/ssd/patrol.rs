@@ -2,6 +2,7 @@
 //! disk, a few at a time, spread over the period that was asked for.
 
 use super::Ssd;
+use crate::monitor::PatrolReport;
 use crate::store::{Store, StoreError};
 use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds};
 use crate::volume::VolumeId;
@@ -15,8 +16,8 @@ const STEP_MIN: u64 = 10_000_000;
 const STEP_MAX: u64 = 60_000_000_000;
 
 /// How far the patrol has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Patrol {
+#[derive(Clone, Copy, Default)]
+pub(super) struct Patrol {
     /// The next unit; beyond the last one pages of the map follow.
     next: u32,
     due: Option<Nanoseconds>,
@@ -25,16 +26,17 @@ pub struct Patrol {
     /// What had been found when this pass began.
     found_before: u64,
     /// Passes that were finished.
-    pub passes: u64,
+    passes: u64,
 }
 
 impl<S: Store> Ssd<S> {
     /// How far the patrol has come; nothing where there is none.
     #[must_use]
-    pub fn patrol(&self) -> Option<(Patrol, u8)> {
+    pub fn patrol(&self) -> Option<PatrolReport> {
         let all = u64::from(self.ftl.geometry.user_units) + u64::from(self.ftl.map_pages());
         let done = u64::from(self.patrol.next) * 100 / all.max(1);
-        self.patrol_period().map(|_| (self.patrol, u8::try_from(done).unwrap_or(100)))
+        let (percent, passes) = (u8::try_from(done).unwrap_or(100), self.patrol.passes);
+        self.patrol_period().map(|_| PatrolReport { percent, passes })
     }
 
     fn patrol_period(&self) -> Option<Nanoseconds> {

@@ -5,51 +5,12 @@
 use super::backing::{Expected, Store, StoreError};
 use super::disk::Disk;
 use super::image::ImageStore;
+use super::record_pages::PER_PAGE;
 use super::staging::data_check;
 use crate::geometry::Geometry;
 use crate::journal::{METADATA_PAGE, RECORD_BYTES, Record};
 use crate::power::mutation::{Mutation, mutated};
 use crate::unit::narrow;
-
-/// Records of a page.
-const PER_PAGE: usize = METADATA_PAGE / RECORD_BYTES;
-/// Pages that stay in memory: 256 KiB.
-const KEPT: usize = 64;
-
-/// Pages of records that were read, one for each place in a table.
-#[derive(Default)]
-pub(super) struct RecordPages {
-    pages: Vec<Option<Page>>,
-}
-
-struct Page {
-    line: u32,
-    number: u32,
-    bytes: Box<[u8; METADATA_PAGE]>,
-}
-
-impl RecordPages {
-    const fn place(line: u32, number: u32) -> usize {
-        (line.wrapping_mul(37).wrapping_add(number)) as usize % KEPT
-    }
-
-    fn get(&self, line: u32, number: u32) -> Option<&[u8; METADATA_PAGE]> {
-        let page = self.pages.get(Self::place(line, number))?.as_ref()?;
-        (page.line == line && page.number == number).then_some(&*page.bytes)
-    }
-
-    fn keep(&mut self, line: u32, number: u32, bytes: Box<[u8; METADATA_PAGE]>) {
-        self.pages.resize_with(KEPT, || None);
-        self.pages[Self::place(line, number)] = Some(Page { line, number, bytes });
-    }
-
-    /// Forgets what was read of a line.
-    pub(super) fn forget(&mut self, line: u32) {
-        for page in &mut self.pages {
-            page.take_if(|page| page.line == line);
-        }
-    }
-}
 
 impl<D: Disk> ImageStore<D> {
     /// The record of a slot as it is on the disk.

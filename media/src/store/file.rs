@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,6 +20,7 @@ use super::header::ImageHeader;
 use super::image::{Habits, ImageStore};
 use super::kept::Kept;
 use super::platter::FilePlatter;
+pub(super) use super::platter::read_at;
 use super::schedule::{Done, Operation, Schedule};
 use crate::geometry::{Geometry, GeometryConfig};
 use crate::journal::METADATA_PAGE;
@@ -223,23 +224,6 @@ fn sync_folder(path: &Path) -> io::Result<()> {
         Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => Ok(()),
         other => other,
     }
-}
-
-/// Reads what is there, and zeroes behind the end.
-pub(super) fn read_at(file: &File, offset: u64, into: &mut [u8]) -> io::Result<()> {
-    let mut at = 0;
-    while at < into.len() {
-        match file.read_at(&mut into[at..], offset + at as u64) {
-            Ok(0) => {
-                into[at..].fill(0);
-                return Ok(());
-            }
-            Ok(count) => at += count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 impl FileDisk {

@@ -14,10 +14,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::backing::{Expected, Store, StoreError, Trouble};
-use super::checked::RecordPages;
 use super::disk::Disk;
 use super::header::ImageHeader;
 use super::places::{PAGE, Places};
+use super::record_pages::RecordPages;
 use super::schedule::{Bytes, Operation};
 use super::staging::{StagedLine, Window, blank_empty, data_check, encode_records};
 use crate::geometry::Geometry;

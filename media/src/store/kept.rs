@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::backing::StoreError;
-use super::schedule::Bytes;
 use crate::unit::index;
+
+/// Bytes to write, shared with whoever may still read them.
+pub type Bytes = Arc<Vec<u8>>;
 
 /// Writes that do not overlap, by place.
 #[derive(Clone, Debug, Default)]

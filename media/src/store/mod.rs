@@ -16,6 +16,7 @@ pub mod overlay;
 mod places;
 mod platter;
 mod ram;
+mod record_pages;
 pub mod schedule;
 mod staging;
 pub mod twin;

@@ -2,15 +2,14 @@
 //! descriptor; does not know in which order it is asked, or what the bytes mean.
 
 use std::fs::File;
-use std::io::IoSlice;
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, ErrorKind, IoSlice};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 use rustix::fs::{Advice, FallocateFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fadvise, fallocate, futimens};
 use rustix::io::{Errno, pwritev};
 
 use super::backing::StoreError;
-use super::file::read_at;
 use super::schedule::{Bytes, Platter, Since};
 use crate::journal::METADATA_PAGE;
 
@@ -153,4 +152,21 @@ impl Platter for FilePlatter {
         since.past.compare(|offset, into| self.read(offset, into))?;
         since.kept.compare(|offset, into| self.read(offset, into))
     }
+}
+
+/// Reads what is there, and zeroes behind the end.
+pub(super) fn read_at(file: &File, offset: u64, into: &mut [u8]) -> io::Result<()> {
+    let mut at = 0;
+    while at < into.len() {
+        match file.read_at(&mut into[at..], offset + at as u64) {
+            Ok(0) => {
+                into[at..].fill(0);
+                return Ok(());
+            }
+            Ok(count) => at += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

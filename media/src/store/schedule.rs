@@ -14,10 +14,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::backing::StoreError;
+pub use super::kept::Bytes;
 use super::kept::Kept;
-
-/// Bytes to write, shared with whoever may still read them.
-pub type Bytes = Arc<Vec<u8>>;
 
 /// So many bytes are kept for the case that a sync fails; then there is one, whether a promise needs it or not.
 const KEPT_BYTES: usize = 64 << 20;

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use super::choices::Choices;
 use super::disk::OpenDisk;
 use super::forge::{Forge, damage};
-use crate::ftl::gc::Tuning;
+use crate::config::Tuning;
 use crate::geometry::{Geometry, GeometryConfig};
 use crate::power::{Cut, CutPolicy, Random};
 use crate::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};

@@ -6,9 +6,9 @@ mod resize;
 
 use std::collections::BTreeMap;
 
+use media::config::Tuning;
+use media::config::VictimPolicy;
 use media::fault::CORRECTABLE_BITS;
-use media::ftl::gc::Tuning;
-use media::ftl::line::VictimPolicy;
 use media::geometry::{Geometry, GeometryConfig};
 use media::power::{Arming, Cut, CutPolicy, Random, Step};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};

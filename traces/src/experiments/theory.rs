@@ -14,8 +14,8 @@
 
 use std::fmt;
 
-use media::ftl::gc::Tuning;
-use media::ftl::line::VictimPolicy;
+use media::config::Tuning;
+use media::config::VictimPolicy;
 use media::power::Random;
 
 use super::drive::{Drive, Pattern, plain};

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use media::ftl::gc::Tuning;
-use media::ftl::line::EraseCounts;
+use media::config::Tuning;
+use media::ledger::EraseCounts;
 use media::power::Random;
 
 use super::drive::{Drive, Pattern, plain};

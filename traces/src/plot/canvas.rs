@@ -12,17 +12,10 @@ use plotters::style::{FontStyle, IntoFont as _, TextStyle, WHITE, register_font}
 use thiserror::Error;
 
 use super::pixels::{ENLARGED_BYTES, Enlarged, reduced};
-
-/// Width of a figure in pixels.
-pub const WIDTH: u32 = 1000;
-/// Height of a figure in pixels.
-pub const HEIGHT: u32 = 600;
+pub use super::pixels::{HEIGHT, WIDTH};
 
 /// A viewer of an SVG takes its own font of this name; in a PNG, and where widths are measured, it is the one that comes with us.
 const FONT: &str = "sans-serif";
-/// Red, green and blue.
-pub(super) const BYTES_PER_PIXEL: usize = 3;
-
 /// Told apart by most people, whatever colours they see (Okabe and Ito, 2008), dark enough for thin lines.
 pub const COLOURS: [RGBColor; 14] = [
     RGBColor(0, 114, 178),

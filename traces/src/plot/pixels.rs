@@ -6,7 +6,12 @@ use plotters::prelude::{BitMapBackend, DrawingBackend};
 use plotters_backend::text_anchor::{HPos, VPos};
 use plotters_backend::{BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingErrorKind};
 
-use super::canvas::{BYTES_PER_PIXEL, HEIGHT, WIDTH};
+/// Width of a figure in pixels.
+pub const WIDTH: u32 = 1000;
+/// Height of a figure in pixels.
+pub const HEIGHT: u32 = 600;
+/// Red, green and blue.
+pub(super) const BYTES_PER_PIXEL: usize = 3;
 
 /// How much larger it is drawn; odd, so that a pixel has a middle.
 const SCALE: u16 = 3;

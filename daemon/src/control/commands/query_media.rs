@@ -111,10 +111,10 @@ fn integrity(monitor: &dyn Monitor) -> Integrity {
         found_by_collection,
         found_by_patrol,
         damaged_map_pages: report.integrity.map_pages,
-        patrol: report.patrol.zip(period).map(|((patrol, progress_percent), period)| Patrol {
+        patrol: report.patrol.zip(period).map(|(patrol, period)| Patrol {
             period_seconds: period.0 / 1_000_000_000,
             passes: patrol.passes,
-            progress_percent,
+            progress_percent: patrol.percent,
         }),
     }
 }

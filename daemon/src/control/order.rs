@@ -1,0 +1,37 @@
+//! What passes between the thread that serves the control socket and the device's: orders one way, news the other.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::commands::{Deed, Refusal};
+use super::event::Event;
+
+/// Which peer of the socket; no number is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PeerId(pub u64);
+
+/// A command to carry out.
+pub struct Order {
+    /// Who wants it.
+    pub peer: PeerId,
+    /// The peer's name for it.
+    pub id: Option<Value>,
+    /// What to do.
+    pub command: Deed,
+}
+
+/// What the peers are to hear.
+pub enum News {
+    /// What came of an order.
+    Answer {
+        /// Whose it was.
+        peer: PeerId,
+        /// The peer's name for it.
+        id: Option<Value>,
+        /// How it went.
+        result: Result<Value, Refusal>,
+    },
+    /// Something happened, at so much time since 1970.
+    Happened(Event, Duration),
+}
