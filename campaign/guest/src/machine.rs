@@ -259,7 +259,7 @@ impl Machine {
             // Of the models that the translator can do, an older one with a random number instruction boots fastest: fewer
             // features to set up, and nothing in the guest waits for entropy.
             Accelerator::Tcg => {
-                add(&["-accel", self.emulator.translator(), "-cpu", self.emulator.translated_processor()])
+                add(&["-accel", self.emulator.translator(), "-cpu", self.emulator.translated_processor()]);
             }
             Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
         }
