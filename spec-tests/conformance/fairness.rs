@@ -7,6 +7,7 @@ use std::rc::Rc;
 use controller::config::{Config, DeviceOptions, NamespaceOptions};
 use controller::dma::{DmaFault, GuestMemory};
 use controller::{Clock, Controller, InterruptMode};
+use machine::SparseMemory;
 use media::{Health, Media, Nanoseconds, Outcome, Request, Submitted, Token, VolumeId, VolumeShape};
 use nvme_host::io::{block_command, nvm_command};
 use nvme_host::{Host, Port, Setup};
@@ -14,7 +15,6 @@ use nvme_spec::Command;
 use nvme_spec::command::{DATASET_DEALLOCATE, DatasetRange};
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::sgl::{SglDescriptor, SglType};
-use spec_tests::memory::TestMemory;
 use spec_tests::rig::MEMORY;
 use zerocopy::IntoBytes as _;
 
@@ -47,7 +47,7 @@ impl Clock for Time {
 
 /// Guest memory, each access to which takes 50 ns and a nanosecond for each four bytes.
 struct Slow {
-    memory: TestMemory,
+    memory: SparseMemory,
     time: Time,
 }
 
@@ -160,7 +160,7 @@ impl Device {
         let mut controller = Controller::new(config, Box::new(Priced { time: time.clone() }));
         controller.set_bus_master(true);
         controller.set_interrupt_mode(InterruptMode::MsiX);
-        let memory = Slow { memory: TestMemory::new(MEMORY), time: time.clone() };
+        let memory = Slow { memory: SparseMemory::new(MEMORY), time: time.clone() };
         Self { controller, memory, time, longest: 0 }
     }
 

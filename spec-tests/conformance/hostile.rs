@@ -21,7 +21,7 @@ fn race(host: &mut TestHost, sqid: u16, command: Command, watched: Option<u64>, 
     let queue = host.submission_queue(sqid).expect("the queue is there");
     let watched = watched.unwrap_or(queue.slot(queue.tail));
     let cid = host.submit(sqid, command).expect("room");
-    let rig = host.port_mut();
+    let rig = &mut host.port_mut().machine;
     let memory = RacingMemory::new(&rig.memory, watched, after);
     for _ in 0..4 {
         rig.controller.step(rig.now, &memory, None);

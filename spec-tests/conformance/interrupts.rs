@@ -95,7 +95,7 @@ fn a_message_waits_for_the_answer_to_the_last_one() {
     assert_eq!(after_one_more(&mut host), [1], "no message was open");
 
     assert_eq!(after_one_more(&mut host), [0_u16; 0]);
-    let rig = host.port_mut();
+    let rig = &mut host.port_mut().machine;
     let due = rig.controller.step(rig.now, &rig.memory, None).next_event.expect("a message waits");
     assert!((1..=200_000).contains(&(due.0 - rig.now.0)));
     rig.wait(Nanoseconds(due.0 - rig.now.0));
@@ -146,7 +146,7 @@ fn a_host_that_goes_on_submitting_is_told_once() {
 fn a_host_that_pauses_is_told() {
     let mut host = deep_host();
     assert_eq!(told_while_submitting(&mut host, 1, 2), [0_usize; 0]);
-    let rig = host.port_mut();
+    let rig = &mut host.port_mut().machine;
     let due = rig.controller.step(rig.now, &rig.memory, None).next_event.expect("a message waits");
     assert!((100_000..250_000).contains(&(due.0 - rig.now.0)), "a few times the gap of 40 µs: {}", due.0 - rig.now.0);
     rig.now = due;
@@ -329,7 +329,7 @@ fn coalescing_ends_with_the_time() {
         host.submit(1, flush()).expect("submitted");
         host.port_mut().settle();
         assert_eq!(host.port_mut().take_vectors(), [0u16; 0]);
-        let rig = host.port_mut();
+        let rig = &mut host.port_mut().machine;
         let due = rig.controller.step(rig.now, &rig.memory, None).next_event.expect("a message is held back");
         assert!(begin.0 < due.0 && due.0 <= begin.0 + MILLISECOND.0 + 10_000);
         rig.now = due;

@@ -70,7 +70,7 @@ fn without_power_nothing_answers_and_nothing_is_touched() {
     host.ring(1).expect("a store to nowhere");
     let rig = host.port_mut();
     assert!(!rig.step() && !rig.step());
-    assert_eq!(rig.controller.step(rig.now, &rig.memory, None).next_event, None);
+    assert_eq!(rig.machine.controller.step(rig.machine.now, &rig.machine.memory, None).next_event, None);
     assert!(rig.take_vectors().is_empty());
     assert!(guest_memory(rig) == before, "no completion and no data");
     assert!(!rig.controller.power_is_on());

@@ -49,7 +49,7 @@ fn run(build: &Build, memory: &Memory, accesses: &Receiver<Access>, interrupts: 
             carry_out(&mut rig, access);
         }
         rig.now = rig.now.plus(STEP);
-        let progress = rig.controller.step(rig.now, memory, None);
+        let progress = rig.machine.controller.step(rig.machine.now, memory, None);
         for effect in rig.controller.take_effects() {
             if let Effect::Message { vector } = effect {
                 interrupts[usize::from(vector)].fetch_add(1, Ordering::Release);

@@ -352,7 +352,7 @@ fn an_absence_that_is_over_is_forgotten() {
         host.port_mut().settle();
         host.port_mut().wait(Nanoseconds(3 * SECOND));
         host.port_mut().settle();
-        let rig = host.port_mut();
+        let rig = &mut host.port_mut().machine;
         let next = rig.controller.step(rig.now, &rig.memory, None).next_event;
         assert_eq!(next, None, "nothing is due, so nobody needs to wake");
         let mapped = host.port_mut().memory.unmap_all();

@@ -178,13 +178,20 @@ fn the_process_brings_the_media_to_rest_before_it_ends() {
     let mut host = Build::default().host();
     let rig = host.port_mut();
     rig.behaviour.borrow_mut().asked.clear();
-    assert_eq!(rig.controller.quiesce(rig.now), Some(Ok(())), "nothing to wait for");
+    assert_eq!(rig.machine.controller.quiesce(rig.machine.now), Some(Ok(())), "nothing to wait for");
     rig.behaviour.borrow_mut().latency = Some(Nanoseconds(1_000));
-    assert_eq!(rig.controller.quiesce(rig.now), None);
-    assert_eq!(rig.controller.quiesce(rig.now.plus(Nanoseconds(999))), None, "asked once and waited for");
-    assert_eq!(rig.controller.quiesce(rig.now.plus(Nanoseconds(1_000))), Some(Ok(())));
+    assert_eq!(rig.machine.controller.quiesce(rig.machine.now), None);
+    assert_eq!(
+        rig.machine.controller.quiesce(rig.machine.now.plus(Nanoseconds(999))),
+        None,
+        "asked once and waited for"
+    );
+    assert_eq!(rig.machine.controller.quiesce(rig.machine.now.plus(Nanoseconds(1_000))), Some(Ok(())));
     assert_eq!(rig.behaviour.borrow().asked, [Asked::Quiesce, Asked::Quiesce]);
     rig.behaviour.borrow_mut().failure = Some(MediaError::NoSpace);
-    assert_eq!(rig.controller.quiesce(rig.now), None);
-    assert_eq!(rig.controller.quiesce(rig.now.plus(Nanoseconds(1_000))), Some(Err(MediaError::NoSpace)));
+    assert_eq!(rig.machine.controller.quiesce(rig.machine.now), None);
+    assert_eq!(
+        rig.machine.controller.quiesce(rig.machine.now.plus(Nanoseconds(1_000))),
+        Some(Err(MediaError::NoSpace))
+    );
 }

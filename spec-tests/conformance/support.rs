@@ -4,13 +4,13 @@
 use std::cell::RefCell;
 
 use controller::dma::{DmaFault, DoorbellPage, GuestMemory};
+use machine::SparseMemory;
 use media::Nanoseconds;
 use nvme_host::admin::admin_command;
 use nvme_host::io::{block_command, nvm_command};
 use nvme_host::{Host, Port};
 use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
 use nvme_spec::{Command, Completion};
-use spec_tests::memory::TestMemory;
 use spec_tests::rig::Rig;
 
 /// SCT and SC of Successful Completion.
@@ -119,7 +119,7 @@ pub enum Access {
 
 /// The rig's memory, noting accesses in their order.
 struct Recorder<'a> {
-    inner: &'a TestMemory,
+    inner: &'a SparseMemory,
     accesses: RefCell<Vec<Access>>,
 }
 
@@ -166,6 +166,7 @@ impl GuestMemory for Recorder<'_> {
 
 /// One step of the device; returns what it did to guest memory.
 pub fn recorded_step(rig: &mut Rig) -> Vec<Access> {
+    let rig = &mut rig.machine;
     rig.now = rig.now.plus(spec_tests::rig::STEP);
     let recorder = Recorder { inner: &rig.memory, accesses: RefCell::default() };
     let page = rig.page.as_ref().map(|page| page as &dyn DoorbellPage);
@@ -177,6 +178,7 @@ pub fn recorded_step(rig: &mut Rig) -> Vec<Access> {
 
 /// The host's doorbell accepts what the device says in `arm`: whether the device may sleep now.
 pub fn arm(rig: &mut Rig) -> bool {
+    let rig = &mut rig.machine;
     let page = rig.page.as_ref().map(|page| page as &dyn DoorbellPage);
     rig.controller.arm(&rig.memory, page)
 }

@@ -3,7 +3,6 @@
 //! control socket) and `tidy` (arrows, names, lengths, text).
 
 pub mod golden;
-pub mod memory;
 pub mod qmp;
 pub mod racing;
 pub mod random;

@@ -5,12 +5,12 @@ use std::cell::Cell;
 
 use controller::dma::{DmaFault, GuestMemory};
 
-use crate::memory::TestMemory;
+use machine::SparseMemory;
 
 /// See the file's text.
 #[derive(Debug)]
 pub struct RacingMemory<'a> {
-    inner: &'a TestMemory,
+    inner: &'a SparseMemory,
     address: u64,
     /// What the range holds after its first read.
     after: &'a [u8],
@@ -20,7 +20,7 @@ pub struct RacingMemory<'a> {
 impl<'a> RacingMemory<'a> {
     /// Watches the bytes at `address` that `after` will replace.
     #[must_use]
-    pub const fn new(inner: &'a TestMemory, address: u64, after: &'a [u8]) -> Self {
+    pub const fn new(inner: &'a SparseMemory, address: u64, after: &'a [u8]) -> Self {
         Self { inner, address, after, reads: Cell::new(0) }
     }
 

@@ -1,17 +1,16 @@
-//! A controller, its guest memory and its time, joined so that a [`Host`] can drive them: the ground of every test in this process.
+//! A machine as tests want it, with a [`Host`] on it: over plain memory or over a drive, slow and failing where asked for.
 
 use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-use controller::config::{Config, DeviceOptions, Doorbells, NamespaceOptions};
-use controller::dma::DoorbellPage;
-use controller::{Controller, Effect, InterruptMode, bar};
+use controller::config::{Config, DeviceOptions, NamespaceOptions};
+use machine::{Machine, SparseMemory};
 use media::ssd::{Ssd, SsdConfig, VolumeConfig};
 use media::store::{MemoryStore, RamMedia};
 use media::{Lba, Media, Nanoseconds, VolumeId};
 use nvme_host::{Host, Port, Setup};
 
-use crate::memory::{TestMemory, TestPage};
 use crate::slow_media::{Behaviour, SlowMedia};
 use crate::variant::Variant;
 pub use crate::variant::small_drive;
@@ -91,18 +90,7 @@ impl Build {
         identities.resize(self.namespaces.len(), NamespaceOptions::default());
         let config = Config::check(&self.device, &identities).expect("the test's options are possible");
         let (media, behaviour) = SlowMedia::new(self.media(), self.variant.fast);
-        let mapped = config.doorbells == Doorbells::Mapped;
-        let mut controller = Controller::new(config, Box::new(media));
-        controller.set_bus_master(true);
-        controller.set_interrupt_mode(InterruptMode::MsiX);
-        Rig {
-            controller,
-            memory: TestMemory::new(MEMORY),
-            page: mapped.then(TestPage::default),
-            behaviour,
-            now: Nanoseconds(0),
-            effects: Vec::new(),
-        }
+        Rig { machine: Machine::over(config, Box::new(media), SparseMemory::new(MEMORY)), behaviour }
     }
 
     fn media(&self) -> Box<dyn Media> {
@@ -143,81 +131,43 @@ impl Build {
     }
 }
 
-/// A controller with everything that it needs, and a port to it.
+/// A machine whose media a test may slow down and look at.
 pub struct Rig {
-    /// The device.
-    pub controller: Controller,
-    /// The guest's memory.
-    pub memory: TestMemory,
-    /// The shared doorbell page, with `doorbells=mapped`.
-    pub page: Option<TestPage>,
+    /// The controller, its memory and its time.
+    pub machine: Machine,
     /// How the media behaves.
     pub behaviour: Rc<RefCell<Behaviour>>,
-    /// The time of the next step.
-    pub now: Nanoseconds,
-    /// Interrupts so far.
-    pub effects: Vec<Effect>,
 }
 
 impl Rig {
-    /// One step of the device; time moves by [`STEP`].
+    /// One step of the device; whether anything moved.
     pub fn step(&mut self) -> bool {
-        self.now = self.now.plus(STEP);
-        let page = self.page.as_ref().map(|page| page as &dyn DoorbellPage);
-        let progress = self.controller.step(self.now, &self.memory, page);
-        self.effects.extend(self.controller.take_effects());
-        progress.worked
-    }
-
-    /// So many steps.
-    pub fn run(&mut self, steps: u32) {
-        for _ in 0..steps {
-            self.step();
-        }
-    }
-
-    /// Steps until nothing moves, at most 10,000 times.
-    ///
-    /// # Panics
-    /// If something still moves then: the device does not come to rest.
-    pub fn settle(&mut self) {
-        for _ in 0..10_000 {
-            if !self.step() {
-                return;
-            }
-        }
-        panic!("the device does not come to rest");
-    }
-
-    /// Moves time without a step.
-    pub fn wait(&mut self, delta: Nanoseconds) {
-        self.now = self.now.plus(delta);
-    }
-
-    /// The vectors that were signalled, and forgets them.
-    pub fn take_vectors(&mut self) -> Vec<u16> {
-        let vector = |effect: Effect| match effect {
-            Effect::Message { vector } => Some(vector),
-            Effect::Pin { .. } | Effect::EventReported(_) => None,
-        };
-        std::mem::take(&mut self.effects).into_iter().filter_map(vector).collect()
+        self.machine.step().worked
     }
 }
 
+impl Deref for Rig {
+    type Target = Machine;
+
+    fn deref(&self) -> &Machine {
+        &self.machine
+    }
+}
+
+impl DerefMut for Rig {
+    fn deref_mut(&mut self) -> &mut Machine {
+        &mut self.machine
+    }
+}
+
+/// As the machine's own, but for time: a test moves it itself, and memory need not be mapped for the test to look at it.
 impl Port for Rig {
     fn register_read(&mut self, offset: u64, into: &mut [u8]) {
-        self.controller.bar_read(offset, into);
+        self.machine.register_read(offset, into);
     }
 
     fn register_write(&mut self, offset: u64, from: &[u8]) {
-        match (&self.page, <[u8; 4]>::try_from(from)) {
-            // A guest with the page mapped stores to it, and nobody is told.
-            (Some(page), Ok(value)) if (bar::DOORBELLS_OFFSET..bar::MSIX_TABLE_OFFSET).contains(&offset) => {
-                let index = usize::try_from((offset - bar::DOORBELLS_OFFSET) / 4).expect("a page has 1024 doorbells");
-                page.store(index, u32::from_le_bytes(value));
-            }
-            _ => self.controller.bar_write(offset, from),
-        }
+        self.machine.register_write(offset, from);
     }
 
     fn memory_read(&self, address: u64, into: &mut [u8]) {

@@ -18,7 +18,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("vfio", &["controller", "guest-memory"]),
     ("vhost", &["controller", "guest-memory", "nvme-host", "nvme-spec", "vfio"]),
     ("traces", &["nvme-host", "nvme-spec", "controller", "media"]),
-    ("oracle", &["nvme-host", "nvme-spec", "controller", "media"]),
+    ("machine", &["nvme-host", "controller", "media"]),
+    ("oracle", &["nvme-host", "nvme-spec", "controller", "media", "machine"]),
     (
         "daemon",
         &[
@@ -31,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "vhost",
             "traces",
             "oracle",
+            "machine",
             "guest-harness",
         ],
     ),
@@ -49,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "vfio",
             "vhost",
             "traces",
+            "machine",
             "spec-tests",
             "guest-harness",
         ],
@@ -65,6 +68,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "vhost",
             "traces",
             "oracle",
+            "machine",
             "daemon",
             "guest-harness",
         ],

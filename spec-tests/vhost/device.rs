@@ -142,7 +142,7 @@ impl Device {
             attend(
                 World {
                     server: Some(server),
-                    controller: Some(Box::new(rig.controller)),
+                    controller: Some(Box::new(rig.machine.controller)),
                     behaviour: rig.behaviour,
                     path,
                     now: Nanoseconds(0),

@@ -8,7 +8,6 @@ pub mod drive;
 pub mod generate;
 mod guess;
 pub mod host;
-pub mod machine;
 mod outcome;
 pub mod run;
 pub mod shrink;
@@ -17,6 +16,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use controller::config::{DeviceOptions, NamespaceOptions};
+use controller::dma::FlatMemory;
+use machine::Machine;
 use media::power::{Arming, Cut, Step};
 use media::ssd::SsdConfig;
 
@@ -30,6 +31,9 @@ pub use guess::Guess;
 pub use outcome::{Outcome, Outcomes};
 pub use run::{attempt, run};
 pub use shrink::shrink;
+
+/// The machine of a simulated drive.
+pub type FlatMachine = Machine<FlatMemory>;
 
 /// What the drive lies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::hash::Hash as _;
 
 use nvme_host::io::{block_command, copy_command, nvm_command};
 use nvme_host::queue::SubmissionQueue;
-use nvme_host::{Host, HostError, Mapping, Setup, Shutdown};
+use nvme_host::{Host, HostError, Mapping, Port as _, Setup, Shutdown};
 use nvme_spec::command::{DATASET_DEALLOCATE, DatasetRange, WRITE_ZEROES_DEALLOCATE, fuse};
 use nvme_spec::feature::{FeatureId, select};
 use nvme_spec::log::{LogId, Smart};
@@ -14,15 +14,16 @@ use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Command, Completion, NSID_ALL, Status, identify};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::machine::{MEMORY, Machine};
 use super::outcome::Outcomes;
-use super::{Fingerprint, Guess};
+use super::{Fingerprint, FlatMachine, Guess};
 use crate::checker::{Answer, Image, is_mixed, judge_answer};
 use crate::history::{CommandId, History, Verb};
 use crate::parameters::{Blocks, Fields, Parameters};
 use crate::stamp::{Found, Stamp};
 use crate::verdict::{Rule, Violation};
 
+/// Guest memory begins here and is so long.
+pub const MEMORY: std::ops::Range<u64> = 0..8 << 20;
 /// Force Unit Access: dword 12 bit 30.
 const FORCE_UNIT_ACCESS: u32 = 1 << 30;
 /// Entries of an I/O queue.
@@ -124,7 +125,7 @@ struct Sent {
 
 /// A host with its queues.
 pub struct Session {
-    host: Host<Machine>,
+    host: Host<FlatMachine>,
     queues: u16,
     known: Vec<Known>,
     sent: BTreeMap<(u16, u16), Sent>,
@@ -143,7 +144,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Stop::PowerLost`], or the controller does not come up.
-    pub fn start(machine: Machine, queues: u16, known: &[Known]) -> Result<Self, Stop> {
+    pub fn start(machine: FlatMachine, queues: u16, known: &[Known]) -> Result<Self, Stop> {
         let mut session = Self {
             host: Host::attach(machine, Setup::new(MEMORY.start + (1 << 12)..MEMORY.end)),
             queues,
@@ -160,12 +161,12 @@ impl Session {
 
     /// Gives the machine back.
     #[must_use]
-    pub fn into_machine(self) -> Machine {
+    pub fn into_machine(self) -> FlatMachine {
         self.host.into_port()
     }
 
     /// The machine, for time to pass.
-    pub const fn machine(&mut self) -> &mut Machine {
+    pub const fn machine(&mut self) -> &mut FlatMachine {
         self.host.port_mut()
     }
 
@@ -353,9 +354,7 @@ impl Session {
     /// # Errors
     /// [`Stop::PowerLost`], a command that failed, or a read that no conforming drive returns.
     pub fn step(&mut self, history: &mut History) -> Result<(), Stop> {
-        if let Some(due) = self.host.port_mut().step() {
-            self.host.port_mut().wait_until(due);
-        }
+        self.host.port_mut().relax();
         self.reap(history)?;
         if self.host.port().lost() { Err(Stop::PowerLost) } else { Ok(()) }
     }

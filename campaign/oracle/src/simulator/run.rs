@@ -5,13 +5,16 @@ use std::fmt::Write as _;
 use std::hash::Hash as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use controller::config::Config;
+use controller::dma::FlatMemory;
 use controller::power::PowerReport;
+use media::Nanoseconds;
 use media::power::{Arming, Step};
+use media::unit::index;
 
 use super::drive::SharedDrive;
-use super::host::{Known, Session, Stop};
-use super::machine::Machine;
-use super::{Counts, Failure, Ground, Operation, Pass, Scenario};
+use super::host::{Known, MEMORY, Session, Stop};
+use super::{Counts, Failure, FlatMachine, Ground, Operation, Pass, Scenario};
 use crate::checker::{Image, judge, judge_damage, unchanged, unsafe_shutdowns};
 use crate::history::{History, Namespace, Verb};
 use crate::parameters::Blocks;
@@ -38,8 +41,9 @@ struct Bench<'a> {
 pub fn run(scenario: &Scenario) -> Result<Counts, Box<Failure>> {
     let at = |pass: usize| move |violation: Violation| Box::new(Failure { pass, violation });
     let drive = SharedDrive::create(&scenario.drive, scenario.ground).expect("a scenario has a possible drive");
-    let machine =
-        Machine::new(&drive, &scenario.device, &scenario.namespaces).expect("a scenario has possible namespaces");
+    let config = Config::check(&scenario.device, &scenario.namespaces).expect("a scenario has possible namespaces");
+    let memory = FlatMemory::new(vec![0; index(MEMORY.end)]);
+    let machine = FlatMachine::over(config, Box::new(drive.clone()), memory);
     let (mut bench, mut session) = Bench::new(scenario, drive, machine).map_err(at(0))?;
     for (number, pass) in scenario.passes.iter().enumerate() {
         session = bench.pass(session, number, pass).map_err(at(number))?;
@@ -76,7 +80,7 @@ fn recovery(found: String) -> Violation {
 }
 
 impl<'a> Bench<'a> {
-    fn new(scenario: &'a Scenario, drive: SharedDrive, machine: Machine) -> Result<(Self, Session), Violation> {
+    fn new(scenario: &'a Scenario, drive: SharedDrive, machine: FlatMachine) -> Result<(Self, Session), Violation> {
         let session = Session::start(machine, scenario.device.max_ioqpairs, &[]);
         let mut session = session.map_err(|stop| failed(stop, "as a new drive was brought up"))?;
         let count = u32::try_from(scenario.namespaces.len()).expect("few namespaces");
@@ -132,7 +136,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Power comes back, and goes again at each arming that is reached.
-    fn restore(&mut self, mut machine: Machine, pass: &Pass, armings: &[Arming]) -> Result<Session, Violation> {
+    fn restore(&mut self, mut machine: FlatMachine, pass: &Pass, armings: &[Arming]) -> Result<Session, Violation> {
         let mut armings = armings.iter().copied().map(Some).chain([None]);
         let mut disk_seed = pass.disk_seed;
         loop {
@@ -270,7 +274,7 @@ fn operate(
                 }
             }
             Operation::Finish => session.finish(history)?,
-            Operation::Wait { nanoseconds } => session.machine().wait(nanoseconds),
+            Operation::Wait { nanoseconds } => session.machine().wait(Nanoseconds(nanoseconds)),
             Operation::SetCache(enabled) => session.set_cache(history, enabled)?,
             Operation::DisableNormal(disabled) => session.disable_normal(history, disabled)?,
             Operation::Damage { nsid, blocks } => {

@@ -1,4 +1,4 @@
-//! Guest memory for tests: safe, sparse, with holes that come and go.
+//! Guest memory that is safe, sparse, and has holes that come and go; and a page of doorbells that host and device share.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,17 +10,23 @@ const PAGE: usize = 4096;
 
 /// Memory of a guest, in pages that exist once they are touched. What lies outside the mapped ranges faults.
 #[derive(Debug, Default)]
-pub struct TestMemory {
+pub struct SparseMemory {
     pages: RefCell<BTreeMap<u64, Box<[u8; PAGE]>>>,
     mapped: Vec<Range<u64>>,
     generation: u64,
 }
 
-impl TestMemory {
+impl SparseMemory {
     /// Memory with one mapping.
     #[must_use]
     pub fn new(mapped: Range<u64>) -> Self {
         Self { mapped: vec![mapped], ..Self::default() }
+    }
+
+    /// The range that was mapped first; an empty one if none is.
+    #[must_use]
+    pub fn first_range(&self) -> Range<u64> {
+        self.mapped.first().cloned().unwrap_or_default()
     }
 
     /// Makes a range reachable. Its bytes are what they were when it was last reachable.
@@ -35,7 +41,7 @@ impl TestMemory {
         std::mem::take(&mut self.mapped)
     }
 
-    /// Copies out of memory whether it is mapped or not: how the test looks at what the device did.
+    /// Copies out of memory whether it is mapped or not: how a test looks at what the device did.
     pub fn peek(&self, address: u64, into: &mut [u8]) {
         let pages = self.pages.borrow();
         for (page, within, part) in pieces(address, into.len()) {
@@ -81,7 +87,7 @@ fn pieces(address: u64, length: usize) -> impl Iterator<Item = (u64, Range<usize
     })
 }
 
-impl GuestMemory for TestMemory {
+impl GuestMemory for SparseMemory {
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
         self.check(address, into.len() as u64, 1)?;
         self.peek(address, into);
@@ -124,15 +130,15 @@ impl GuestMemory for TestMemory {
 
 /// A page of doorbells that the host stores to without telling the device.
 #[derive(Debug)]
-pub struct TestPage(RefCell<Vec<u32>>);
+pub struct PlainPage(RefCell<Vec<u32>>);
 
-impl Default for TestPage {
+impl Default for PlainPage {
     fn default() -> Self {
         Self(RefCell::new(vec![0; 1024]))
     }
 }
 
-impl DoorbellPage for TestPage {
+impl DoorbellPage for PlainPage {
     fn load(&self, index: usize) -> u32 {
         self.0.borrow()[index]
     }

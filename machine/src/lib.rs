@@ -1,0 +1,222 @@
+//! A controller, its guest's memory and its time in one value ([`Machine`]): what a driver is tested against in its own process, without a
+//! socket, a thread or a clock. A [`Host`] drives it as a kernel's driver would; whoever tests a driver of their own gives it the machine's
+//! registers and memory through [`Port`].
+//!
+//! Everything is deterministic: time moves by [`Machine::step_time`] with each step of the device, and when nothing else is due.
+//!
+//! ```
+//! use machine::{Machine, MachineOptions};
+//!
+//! # fn main() -> Result<(), machine::MachineError> {
+//! let mut host = Machine::new(&MachineOptions::default())?.host()?;
+//! let blocks: Vec<u8> = (0..8192).map(|byte: u32| (byte % 251) as u8).collect();
+//! assert!(host.write(1, 10, &blocks, false)?.is_success());
+//! let (status, read) = host.read(1, 10, 2)?;
+//! assert!(status.is_success() && read == blocks);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Power is lost where a test wants it. A write that nobody flushed may be gone then, one that was forced may not:
+//!
+//! ```
+//! use machine::{Cut, Machine, MachineOptions};
+//!
+//! # fn main() -> Result<(), machine::MachineError> {
+//! let mut host = Machine::new(&MachineOptions::default())?.host()?;
+//! host.write(1, 0, &[1; 4096], true)?;
+//! host.write(1, 1, &[2; 4096], false)?;
+//!
+//! let report = host.port_mut().cut(&Cut::default());
+//! let lost = &report.not_durable[0];
+//! assert_eq!(report.not_durable.len(), 1, "the forced write was durable");
+//! assert!(lost.completed && lost.namespace == 1);
+//!
+//! host.port_mut().restore(None).expect("the drive recovers");
+//! host.start()?;
+//! host.create_queue_pair(1, 64, Some(1))?;
+//! assert_eq!(host.read(1, 0, 1)?.1, [1; 4096]);
+//! assert_eq!(host.read(1, 1, 1)?.1, [0; 4096], "it was in the volatile cache");
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod memory;
+mod options;
+
+use controller::config::{Config, Doorbells};
+use controller::dma::{DoorbellPage, GuestMemory};
+pub use controller::power::PowerReport;
+use controller::{Controller, Effect, InterruptMode, Progress, bar};
+pub use media::power::{Arming, Cut, CutPolicy, Profile};
+use media::{Media, Nanoseconds};
+use nvme_host::{Host, Port, Setup};
+
+pub use memory::{PlainPage, SparseMemory};
+pub use options::{MachineError, MachineNamespace, MachineOptions};
+
+/// How far time moves in a step, unless somebody says otherwise.
+const STEP: Nanoseconds = Nanoseconds(1_000);
+/// A device that still moves after so many steps does not come to an end.
+const SETTLE_STEPS_MAX: u32 = 10_000;
+
+/// A controller that was just given power, its guest's memory, and time.
+pub struct Machine<M = SparseMemory> {
+    /// The device.
+    pub controller: Controller,
+    /// The guest's memory.
+    pub memory: M,
+    /// The doorbell page that host and device share, with `doorbells=mapped`.
+    pub page: Option<PlainPage>,
+    /// The time of the last step.
+    pub now: Nanoseconds,
+    /// How far time moves in a step.
+    pub step_time: Nanoseconds,
+    /// Interrupts and events so far.
+    pub effects: Vec<Effect>,
+}
+
+impl Machine {
+    /// A machine over a new drive.
+    ///
+    /// # Errors
+    /// What of the options cannot be.
+    pub fn new(options: &MachineOptions) -> Result<Self, MachineError> {
+        let media = Box::new(options.drive()?);
+        Ok(Self::over(options.config()?, media, SparseMemory::new(options.memory.clone())))
+    }
+}
+
+impl<M: GuestMemory> Machine<M> {
+    /// A machine over any media and any memory. The host may reach memory, and messages (MSI-X) are enabled.
+    #[must_use]
+    pub fn over(config: Config, media: Box<dyn Media>, memory: M) -> Self {
+        let page = (config.doorbells == Doorbells::Mapped).then(PlainPage::default);
+        let mut controller = Controller::new(config, media);
+        controller.set_bus_master(true);
+        controller.set_interrupt_mode(InterruptMode::MsiX);
+        Self { controller, memory, page, now: Nanoseconds(0), step_time: STEP, effects: Vec::new() }
+    }
+
+    /// One step of the device, after time has moved by [`Machine::step_time`].
+    pub fn step(&mut self) -> Progress {
+        self.now = self.now.plus(self.step_time);
+        let page = self.page.as_ref().map(|page| page as &dyn DoorbellPage);
+        let progress = self.controller.step(self.now, &self.memory, page);
+        self.effects.extend(self.controller.take_effects());
+        progress
+    }
+
+    /// So many steps.
+    pub fn run(&mut self, steps: u32) {
+        for _ in 0..steps {
+            self.step();
+        }
+    }
+
+    /// Steps until nothing moves, at most 10,000 times.
+    ///
+    /// # Panics
+    /// If something still moves then.
+    pub fn settle(&mut self) {
+        assert!((0..SETTLE_STEPS_MAX).any(|_| !self.step().worked), "the device does not stop to move");
+    }
+
+    /// Moves time without a step.
+    pub fn wait(&mut self, delta: Nanoseconds) {
+        self.now = self.now.plus(delta);
+    }
+
+    /// Moves time to a moment; to none that is past.
+    pub fn wait_until(&mut self, time: Nanoseconds) {
+        self.now = self.now.max(time);
+    }
+
+    /// The vectors that were signalled, and forgets them.
+    pub fn take_vectors(&mut self) -> Vec<u16> {
+        let vector = |effect: Effect| match effect {
+            Effect::Message { vector } => Some(vector),
+            Effect::Pin { .. } | Effect::EventReported(_) => None,
+        };
+        std::mem::take(&mut self.effects).into_iter().filter_map(vector).collect()
+    }
+
+    /// Lets power go at a step, a command, or by chance; what is volatile is resolved as `cut` says.
+    pub fn arm(&mut self, arming: Arming, cut: &Cut) {
+        self.controller.crash_arm(arming, cut.clone());
+    }
+
+    /// Cuts power, if it did not go before; says what was not durable, and what became of it.
+    pub fn cut(&mut self, cut: &Cut) -> PowerReport {
+        self.controller.power_cut(cut)
+    }
+
+    /// Brings power back, with a crash point among the steps of recovery where one is given. Guest memory holds what it held; the host has
+    /// to bring the controller up again.
+    ///
+    /// # Errors
+    /// The report of the loss of power on the way.
+    ///
+    /// # Panics
+    /// If power is on, or the drive does not recover for another reason than that power went again.
+    pub fn restore(&mut self, arming: Option<Arming>) -> Result<(), PowerReport> {
+        let restored = self.controller.power_restore(arming);
+        assert_eq!(restored.is_ok(), self.controller.power_is_on(), "{restored:?}");
+        restored.map(drop).map_err(|why| self.controller.crash().cloned().expect(&why))
+    }
+
+    /// Whether power is lost.
+    #[must_use]
+    pub fn lost(&self) -> bool {
+        !self.controller.power_is_on()
+    }
+}
+
+impl Machine {
+    /// A host that has brought the controller up, with admin queues of 32 entries and an I/O queue pair of 64 on vector 1.
+    ///
+    /// # Errors
+    /// The controller does not come up with these options.
+    pub fn host(self) -> Result<Host<Self>, MachineError> {
+        let setup = Setup::new(self.memory.first_range());
+        let mut host = Host::enable(self, setup)?;
+        host.create_queue_pair(1, 64, Some(1))?;
+        Ok(host)
+    }
+}
+
+/// Registers and memory as a host reaches them. Where a host waits, the device steps; where nothing is due before some time, that is the
+/// time then. Without power nothing moves any more.
+impl<M: GuestMemory> Port for Machine<M> {
+    fn register_read(&mut self, offset: u64, into: &mut [u8]) {
+        self.controller.bar_read(offset, into);
+    }
+
+    fn register_write(&mut self, offset: u64, from: &[u8]) {
+        match (&self.page, <[u8; 4]>::try_from(from)) {
+            // A guest with the page mapped stores to it, and nobody is told.
+            (Some(page), Ok(value)) if (bar::DOORBELLS_OFFSET..bar::MSIX_TABLE_OFFSET).contains(&offset) => {
+                let index = usize::try_from((offset - bar::DOORBELLS_OFFSET) / 4).expect("a page has 1024 doorbells");
+                page.store(index, u32::from_le_bytes(value));
+            }
+            _ => self.controller.bar_write(offset, from),
+        }
+    }
+
+    fn memory_read(&self, address: u64, into: &mut [u8]) {
+        self.memory.read(address, into).expect("the host stays in the memory that it was given");
+    }
+
+    fn memory_write(&mut self, address: u64, from: &[u8]) {
+        self.memory.write(address, from).expect("the host stays in the memory that it was given");
+    }
+
+    fn relax(&mut self) -> bool {
+        if let Some(due) = self.step().next_event {
+            self.wait_until(due);
+        }
+        !self.lost()
+    }
+}
