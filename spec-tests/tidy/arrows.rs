@@ -160,8 +160,9 @@ pub fn check_paths(packages: &[Package], files: &[RustFile]) -> Vec<Violation> {
             let in_tests = file.is_test(path.line);
             let first = path.segments[0].as_str();
             let imported = packages.iter().find(|package| package.name.replace('-', "_") == first);
+            // Without a line in the manifest it is a module of the same name.
             if let Some(imported) = imported
-                && imported.name != owner.name
+                && owner.imports.iter().any(|(name, _)| *name == imported.name)
                 && !allowed(&owner.name, &imported.name, in_tests)
             {
                 let message = format!("{} may not import {}", owner.name, imported.name);
@@ -225,14 +226,14 @@ mod tests {
     #[test]
     fn an_arrow_is_found_in_the_code_of_the_innermost_member() {
         let packages = [
-            package("controller", "controller", &[]),
-            package("nvme-host", "controller/host", &[]),
+            package("controller", "controller", &[("nvme-host", true), ("media", false)]),
+            package("nvme-host", "controller/host", &[("media", false)]),
             package("media", "media", &[]),
         ];
         let files = [
             RustFile::parse("controller/src/a.rs", "use media::Lba;\nuse nvme_host::Port;").unwrap(),
             RustFile::parse("controller/host/src/a.rs", "fn f() -> media::Lba { 0 }").unwrap(),
-            RustFile::parse("media/src/lib.rs", "pub use unit::Lba;").unwrap(),
+            RustFile::parse("media/src/lib.rs", "mod controller; pub use unit::Lba; use controller::own;").unwrap(),
         ];
         let found: Vec<String> = check_paths(&packages, &files).iter().map(ToString::to_string).collect();
         let expected = [
