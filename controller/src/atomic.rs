@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use media::{LbaRange, Token, VolumeId};
 
 use coarse::Coarse;
-pub(crate) use pieces::{Dice, Pieces, Units};
+pub(crate) use pieces::{Pieces, Units};
 use ranges::RangeSet;
 pub(crate) use slices::{Slices, distinct};
 
@@ -276,7 +276,7 @@ mod tests {
         ]
     }
 
-    /// What the short way asks instead of taking its turn.
+    /// What the fast path asks instead of taking its turn.
     #[test]
     fn a_range_may_meet_what_is_held_there_and_nothing_far_away() {
         let mut order = Order::default();

@@ -4,7 +4,7 @@
 //! Map of the crate, in the order in which a command passes: [`bar`] and `doorbell` (where the host writes), `state` (CC and CSTS),
 //! `arbiter` and `queue` (a completion slot, then the entry), `command` (typed, or a status), `io` and `admin` (one file for each
 //! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and up again: `inflight`, `queue`,
-//! [`irq`](Effect). Commands over the same blocks take turns: `atomic` and `turn`.
+//! [`irq`](Effect). Overlapping commands: `atomic` and `scheduling`.
 //!
 //! What it does not implement yet: protection information, reservations, namespace management, Format, Sanitize, firmware download,
 //! weighted arbitration.
@@ -22,6 +22,7 @@ pub mod config;
 pub mod dma;
 mod doorbell;
 mod effects;
+mod fast_path;
 mod health;
 mod inflight;
 pub mod inspect;
@@ -32,17 +33,16 @@ mod outcome;
 pub mod power;
 mod prp;
 mod queue;
+mod quiesce;
 pub mod resize;
-mod rest;
+mod scheduling;
 mod sgl;
-mod short;
 mod state;
-mod turn;
 mod warning;
 
 use std::collections::VecDeque;
 
-use media::power::{Mark, Step};
+use media::power::{Mark, Random, Step};
 use media::{LbaRange, Media, Request, Submitted, Token, VolumeId};
 use nvme_spec::log::Event;
 use nvme_spec::{Command, Status, register};
@@ -52,13 +52,14 @@ use admin::Done;
 use admin::events::Events;
 use admin::features::Features;
 use arbiter::Arbiter;
-use atomic::{Dice, Order};
+use atomic::Order;
 use bar::Target;
 use budget::{Budget, Still};
 use command::IoCommand;
 use config::Config;
 use dma::{DoorbellPage, GuestMemory, Segment};
 use doorbell::Doorbells;
+use fast_path::Then;
 use health::Health;
 use inflight::{InFlight, InFlightTable, Origin};
 use irq::Interrupts;
@@ -66,7 +67,6 @@ use namespace::Namespaces;
 use power::{Powered, Supply};
 use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
 use resize::{RESIZE_TOKEN, Resizing};
-use short::Then;
 use state::{Registers, Reset, Shutdown};
 use warning::WarningsSeen;
 
@@ -111,7 +111,7 @@ pub struct Controller {
     /// know it.
     sliced: VecDeque<Token>,
     /// In which order pieces go, if writes above the atomic unit fall apart.
-    dice: Option<Dice>,
+    random: Option<Random>,
     interrupts: Interrupts,
     events: Events,
     features: Features,
@@ -122,7 +122,7 @@ pub struct Controller {
     bus_master: bool,
     /// Messages may have been lost: see [`Controller::send_messages_again`].
     send_again: bool,
-    /// The media was asked to come to rest and has not answered.
+    /// The media was asked to quiesce and has not answered.
     quiescing: bool,
     /// Completion queues with answers to write.
     unpublished: IdSet,
@@ -163,7 +163,7 @@ impl Controller {
             order: Order::default(),
             scattered: Vec::new(),
             sliced: VecDeque::new(),
-            dice: config.interleave.map(|seed| Dice::new(seed.into())),
+            random: config.interleave.map(|seed| Random::new(seed.into())),
             interrupts: Interrupts::new(config.vectors),
             events: Events::new(usize::from(config.aerl_z) + 1, config.events_kept),
             features: Features::new(&config),
@@ -510,7 +510,7 @@ impl Controller {
             if left == 0 {
                 break;
             }
-            // Power stays on the short way.
+            // Power stays on the fast path.
             let (short, next) = self.take_short(now, memory.memory, burst, [budget.until_look(), left]);
             budget.spend(short);
             let id = match next {
@@ -523,7 +523,7 @@ impl Controller {
                 continue;
             }
             match self.queues.take(id, memory) {
-                Take::Command(permit, first) if id != 0 && turn::begins_pair(first) => {
+                Take::Command(permit, first) if id != 0 && scheduling::begins_pair(first) => {
                     let first = *first;
                     match self.take_pair(memory, permit, &first) {
                         Ok(()) => budget.spend_long(2),

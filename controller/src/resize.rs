@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::Controller;
 use crate::atomic::Slices;
 use crate::budget::Budget;
-use crate::turn::FORGOTTEN_UNITS;
+use crate::scheduling::FORGOTTEN_UNITS;
 
 /// No command has this token.
 pub(crate) const RESIZE_TOKEN: Token = Token(u64::MAX - 3);

@@ -41,7 +41,7 @@ pub trait Drive {
     /// A descriptor that is readable while there are messages to handle.
     fn readiness(&self) -> BorrowedFd<'_>;
 
-    /// After the last step: brings the media to rest, so that the end of the process is an orderly one. Called until it returns
+    /// After the last step: quiesces the media, so that the end of the process is an orderly one. Called until it returns
     /// something; an error says why there is no rest.
     fn rest(&mut self, now: Nanoseconds) -> Option<Result<(), String>>;
 
@@ -84,10 +84,10 @@ pub trait Host: controller::Clock {
 
 /// How long an orderly end may take: less than what service managers grant (90 s), and enough for a slow disk with a full backlog.
 const REST_LIMIT: Nanoseconds = Nanoseconds(60_000_000_000);
-/// How long to wait between two looks at a media that comes to rest.
+/// How long to wait between two looks at a media that quiesces.
 const REST_PAUSE: Nanoseconds = Nanoseconds(1_000_000);
 
-/// Brings the media of a device to rest whose loop has ended.
+/// Quiesces the media of a device whose loop has ended.
 ///
 /// # Errors
 /// It refused, or took too long: the next start will find an unclean end, and recover.
@@ -99,7 +99,7 @@ pub fn bring_to_rest(drive: &mut impl Drive, host: &mut impl Host) -> io::Result
             return ended.map_err(io::Error::other);
         }
         if now > limit {
-            return Err(io::Error::other("the media did not come to rest in time"));
+            return Err(io::Error::other("the media did not quiesce in time"));
         }
         host.pause(REST_PAUSE);
     }

@@ -38,7 +38,7 @@ pub enum Place {
     PowerRestore,
     /// Asking the guest to ring.
     Arming,
-    /// Bringing the media to rest.
+    /// Quiescing the media.
     Rest,
     /// Nowhere: it has ended.
     Ended,
@@ -71,7 +71,7 @@ impl Place {
             Self::Step => "a step of the controller",
             Self::PowerRestore => "recovering after power-restore",
             Self::Arming => "asking the guest to ring",
-            Self::Rest => "bringing the media to rest",
+            Self::Rest => "quiescing the media",
             Self::Ended => "its end",
         }
     }

@@ -138,7 +138,7 @@ impl Drive for Wired {
             let standing: String =
                 controller.media_warnings().standing().map(|warning| format!(" ({})", warning.detail)).collect();
             format!(
-                "the media did not come to rest: {error}{standing}; what was written since the last flush that succeeded \
+                "the media did not quiesce: {error}{standing}; what was written since the last flush that succeeded \
                  may be lost"
             )
         }))

@@ -411,7 +411,7 @@ impl Harm {
     }
 }
 
-/// What came to rest in order is damaged and then opened, or opened and then damaged while it is in use. Every block that can be read is
+/// A file that was closed in order is damaged and then opened, or opened and then damaged while it is in use. Every block that can be read is
 /// what was written, and whatever cannot be is told of.
 fn harmed(rest: &[u8], host: &Host, (harm, running): (Harm, bool), seed: u64, tally: &mut Tally) {
     let (mut random, mut host) = (Random::new(seed), host.clone());

@@ -160,7 +160,7 @@ fn neighbouring_units_are_handed_over_in_one_piece() {
     assert_eq!(read(&mut ssd, 60, 20).0, [(0, 4 * 512, 9), (4 * 512, 16 * 512, 0)]);
 }
 
-/// The short way has one of its own for a whole unit.
+/// The fast path has one of its own for a whole unit.
 #[test]
 fn an_ordinary_write_puts_its_blocks_where_they_belong_whatever_part_of_units_they_are() {
     let mut config = config(16 << 10, 4096);

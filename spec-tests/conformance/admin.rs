@@ -11,11 +11,12 @@ use nvme_spec::log::{COMMAND_EFFECTS_BYTES, COMMAND_EFFECTS_IO_OFFSET, LogId};
 use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
 use nvme_spec::register::ControllerStatus;
 use nvme_spec::{Command, Status};
+use spec_tests::random::{Random, seed};
 use spec_tests::rig::{Build, Rig};
 
 use crate::support::{
-    Access, INVALID_FIELD, LAST_PAGE, NOWHERE, Random, SUCCESS, admin_kind, delete_queue, flush, reap_all,
-    recorded_step, slow_down,
+    Access, INVALID_FIELD, LAST_PAGE, NOWHERE, SUCCESS, admin_kind, delete_queue, flush, reap_all, recorded_step,
+    slow_down,
 };
 
 const INVALID_OPCODE: (u8, u8) = (0, 0x01);
@@ -245,7 +246,7 @@ fn an_abort_means_one_queue() {
 /// once, and an abort that says that it aborted has.
 #[test]
 fn a_storm_of_aborts_leaves_every_command_answered_once() {
-    let mut random = Random::seeded(72);
+    let mut random = Random::new(seed(72));
     let mut host = Build::default().host();
     slow_down(&host, Nanoseconds(8_000));
     for _ in 0..300 {

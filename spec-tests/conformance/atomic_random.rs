@@ -266,8 +266,8 @@ fn no_read_is_mixed_unless_it_is_asked_for() {
 fn writes_above_the_unit_are_seen_in_part_and_others_never() {
     let mut random = Random::new(seed(164));
     let own = NamespaceOptions { atomic_nawun: Some(3), ..NamespaceOptions::default() };
-    let controller = DeviceOptions { atomic_awun: 3, ..seeded(random.next()) };
-    for build in [build(seeded(random.next()), own), build(controller, NamespaceOptions::default())] {
+    let controller = DeviceOptions { atomic_awun: 3, ..seeded(random.draw()) };
+    for build in [build(seeded(random.draw()), own), build(controller, NamespaceOptions::default())] {
         let fitting = run(&build, 4, whole, &mut random, steps());
         assert!(fitting.reads > 1_000 && fitting.mixed == 0, "{fitting:?}");
         let larger = run(&build, LONGEST, up_to_four, &mut random, steps());
@@ -288,7 +288,7 @@ fn writes_across_a_boundary_are_seen_in_part_and_others_never() {
         atomic_nabo: 1,
         ..NamespaceOptions::default()
     };
-    let counts = run(&build(seeded(random.next()), namespace), 6, inside_windows, &mut random, steps());
+    let counts = run(&build(seeded(random.draw()), namespace), 6, inside_windows, &mut random, steps());
     println!("across boundaries: {counts:?}");
     assert!(counts.broken == 0 && counts.mixed > 20, "{counts:?}");
 }
@@ -297,7 +297,7 @@ fn writes_across_a_boundary_are_seen_in_part_and_others_never() {
 #[test]
 fn parts_between_boundaries_are_never_seen_in_part() {
     let mut random = Random::new(seed(162));
-    let device = DeviceOptions { atomic_dn: false, ..seeded(random.next()) };
+    let device = DeviceOptions { atomic_dn: false, ..seeded(random.draw()) };
     let namespace =
         NamespaceOptions { atomic_mam: true, atomic_nabsn: Some(5), atomic_nabo: 1, ..NamespaceOptions::default() };
     let build = Build {
@@ -321,11 +321,11 @@ fn parts_between_boundaries_are_never_seen_in_part() {
 #[test]
 fn disable_normal_leaves_the_power_fail_unit() {
     let mut random = Random::new(seed(165));
-    let device = DeviceOptions { atomic_dn: true, ..seeded(random.next()) };
+    let device = DeviceOptions { atomic_dn: true, ..seeded(random.draw()) };
     let namespace = NamespaceOptions { atomic_nawun: Some(15), atomic_nawupf: Some(0), ..NamespaceOptions::default() };
     let disabled = run(&build(device, namespace.clone()), 16, blocks, &mut random, steps());
     println!("Disable Normal: {disabled:?}");
     assert!(disabled.broken == 0 && disabled.mixed > 20, "{disabled:?}");
-    let enabled = run(&build(seeded(random.next()), namespace), 16, whole, &mut random, steps());
+    let enabled = run(&build(seeded(random.draw()), namespace), 16, whole, &mut random, steps());
     assert_eq!(enabled.mixed, 0, "{enabled:?}");
 }

@@ -104,7 +104,7 @@ impl Fuzz {
                 1 << 63,
                 0xfebf_0000,
             ]),
-            _ => 1 << 47 | self.random.next() & 0xffff_ffff_f000,
+            _ => 1 << 47 | self.random.draw() & 0xffff_ffff_f000,
         }
     }
 
@@ -148,18 +148,18 @@ impl Fuzz {
     }
 
     fn nsid(&mut self) -> u32 {
-        let odd = self.random.next_u32() | 1 << 31;
+        let odd = self.random.draw_u32() | 1 << 31;
         self.random.pick(&[1, 1, 1, 2, 2, 2, 0, 3, NSID_ALL, odd])
     }
 
     /// Any command, with pointers that stay in the arena or lead nowhere.
     fn any_command(&mut self) -> Command {
         let random = &mut self.random;
-        let flags = if random.one_in(16) { random.next_u8() } else { 0 };
-        let dwords = [0; 8].map(|_| if random.one_in(3) { random.next_u32() } else { random.next_u32() & 0xff });
+        let flags = if random.one_in(16) { random.draw_u8() } else { 0 };
+        let dwords = [0; 8].map(|_| if random.one_in(3) { random.draw_u32() } else { random.draw_u32() & 0xff });
         let [cdw2, cdw3, cdw10, cdw11, cdw12, cdw13, cdw14, cdw15] = dwords.map(Into::into);
         Command {
-            opcode: random.next_u8(),
+            opcode: random.draw_u8(),
             flags,
             nsid: self.nsid().into(),
             cdw2,
@@ -228,7 +228,7 @@ impl Fuzz {
         if !self.random.one_in(8) {
             command.opcode = self.random.pick(&known);
             let lba = match self.random.below(8) {
-                0 => self.random.next(),
+                0 => self.random.draw(),
                 1 => u64::MAX - self.random.below(300),
                 _ => self.random.below(2100),
             };
@@ -252,7 +252,7 @@ impl Fuzz {
         let all: Vec<(u64, u32)> = (0..count)
             .map(|_| {
                 let far = self.random.one_in(20);
-                (self.random.below(if far { u64::MAX } else { 260 }), self.random.next_u32() % 16)
+                (self.random.below(if far { u64::MAX } else { 260 }), self.random.draw_u32() % 16)
             })
             .collect();
         let list: Vec<DatasetRange> = (all.iter())
@@ -342,7 +342,7 @@ fn random_commands_are_each_answered_once_and_change_only_what_they_name() {
     let mut random = Random::new(seed(181));
     for case in 0..cases(24) {
         println!("case {case}");
-        let mut fuzz = Fuzz::new(Random::new(random.next()));
+        let mut fuzz = Fuzz::new(Random::new(random.draw()));
         let mut commands = 0;
         while commands < COMMANDS {
             if fuzz.random.one_in(4) {

@@ -9,10 +9,11 @@ use nvme_spec::feature::FeatureId;
 use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::register::ControllerStatus;
 use nvme_spec::{Command, Status};
+use spec_tests::random::{Random, seed};
 use spec_tests::rig::{Build, Rig};
 
 use crate::support::{
-    Access, CONTIGUOUS, INVALID_FIELD, INVALID_QUEUE_IDENTIFIER, LAST_PAGE, NOWHERE, Random, SUCCESS, admin_kind,
+    Access, CONTIGUOUS, INVALID_FIELD, INVALID_QUEUE_IDENTIFIER, LAST_PAGE, NOWHERE, SUCCESS, admin_kind,
     create_completion, create_submission, delete_queue, flush, queue_dword, reap_all, recorded_step, slow_down,
 };
 
@@ -416,7 +417,7 @@ fn random_command(random: &mut Random, buffer: u64) -> Command {
 /// B58, E16, E44: whatever an I/O command looks like, it is answered exactly once, in media that are fast, slow or failing.
 #[test]
 fn every_io_command_is_answered_exactly_once() {
-    let mut random = Random::seeded(58);
+    let mut random = Random::new(seed(58));
     let mut host: Host<Rig> = Build::default().host();
     // Reads land in a buffer of 2 MiB, more than any transfer.
     let buffer = host.allocate(2 << 20).expect("memory");

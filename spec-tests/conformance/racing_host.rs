@@ -17,8 +17,8 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use spec_tests::rig::{Build, MEMORY, STEP};
 use spec_tests::variant::Variant;
 
-use crate::support::Random;
 use crate::verbs::with_prp;
+use spec_tests::random::{Random, seed};
 
 /// What the host does to the device's registers.
 enum Access {
@@ -219,7 +219,7 @@ fn race(variant: Variant, rounds: u32) {
     host.create_queue_pair(1, 64, Some(1)).expect("room");
     let slot = |lba| Slot { buffer: host.allocate(BYTES).expect("room"), lba, version: 0, cid: None, writes: false };
     let slots = (0..).step_by(8).take(SLOTS).map(slot).collect();
-    let mut race = Race { host, slots, interrupts, random: Random::seeded(7) };
+    let mut race = Race { host, slots, interrupts, random: Random::new(seed(7)) };
     for round in 0..rounds {
         race.submit(round % 2 == 0);
         race.finish(round % 4 < 2);

@@ -9,9 +9,10 @@ use nvme_spec::feature::{FeatureId, select};
 use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::register::{self, Configuration, ControllerStatus};
 use nvme_spec::{Command, Status};
+use spec_tests::random::{Random, seed};
 use spec_tests::rig::{Build, MEMORY, Rig};
 
-use crate::support::{LAST_PAGE, NOWHERE, Random, flush, read_block, recorded_step, slow_down};
+use crate::support::{LAST_PAGE, NOWHERE, flush, read_block, recorded_step, slow_down};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -244,7 +245,7 @@ fn written_data_survives_every_reset() {
 /// B14 (ours): EN written at random, settled or not, with work under way or not: the last write wins, and the controller works.
 #[test]
 fn ten_thousand_random_toggles_of_enable_end_where_the_last_one_says() {
-    let mut random = Random::seeded(14);
+    let mut random = Random::new(seed(14));
     let mut host = Build::default().host();
     let configuration = host.port_mut().register_read_32(register::CC);
     let mut enabled = true;

@@ -172,7 +172,7 @@ fn shutdown_is_complete_within_the_time_that_identify_names() {
     assert!(host.port().now.0 - begin <= limit * 1000);
 }
 
-/// The process ends, and no host said so: the media is brought to rest, once, and says when and how that ended.
+/// The process ends, and no host said so: the media is quiesced, once, and says when and how that ended.
 #[test]
 fn the_process_brings_the_media_to_rest_before_it_ends() {
     let mut host = Build::default().host();

@@ -87,27 +87,6 @@ pub fn registers(rig: &mut Rig) -> Vec<u32> {
     (0..0x1000).step_by(4).map(|offset| rig.register_read_32(offset)).collect()
 }
 
-/// A number that looks random (splitmix64) and can be had again from its seed.
-pub struct Random(u64);
-
-impl Random {
-    /// From the environment's `SEED` or from `usual`; prints which, so that a failure can be replayed.
-    pub fn seeded(usual: u64) -> Self {
-        let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
-        println!("SEED={seed}");
-        Self(seed)
-    }
-
-    /// The next number below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ mixed >> 31) % bound
-    }
-}
-
 /// One access of the device to guest memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {

@@ -34,7 +34,7 @@ pub enum Asked {
     Flush(VolumeId),
     /// A flush of all volumes.
     FlushAll,
-    /// The same, to come to rest.
+    /// The same, to quiesce.
     Quiesce,
     /// The cache was switched.
     WriteCache(bool),

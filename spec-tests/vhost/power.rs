@@ -164,7 +164,7 @@ fn cut(random: &mut Random) -> Cut {
     let policy = match random.below(3) {
         0 => CutPolicy::NoneSurvive,
         1 => CutPolicy::AllSurvive,
-        _ => CutPolicy::Random(random.next()),
+        _ => CutPolicy::Random(random.draw()),
     };
     Cut { policy, tear: random.one_in(2), ..Cut::default() }
 }

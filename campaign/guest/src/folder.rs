@@ -34,7 +34,7 @@ impl RunFolder {
         self.folder.path()
     }
 
-    /// Copies the logs to `guest-logs/NAME-N`, in cargo's target folder or the current one, and says where, once; without effect the second time.
+    /// Copies the logs to `guest-logs/NAME-N`, in cargo's target folder or the current one, and says where; the second time it does nothing.
     pub fn keep(&self) {
         if self.kept.swap(true, Ordering::SeqCst) {
             return;

@@ -11,7 +11,7 @@ use crate::setup::Setup;
 /// The two kinds of shutdown that a host asks for with CC.SHN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
-    /// Everything is brought to rest.
+    /// Everything is quiesced.
     Normal,
     /// Power is about to go.
     Abrupt,

@@ -109,36 +109,6 @@ impl Units {
     }
 }
 
-/// Numbers that look random and repeat from their seed (SplitMix64: a counter, mixed).
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    /// One time in two.
-    pub(crate) fn coin(&mut self) -> bool {
-        self.next() & 1 == 0
-    }
-
-    /// Puts a list into another order.
-    pub(crate) fn shuffle<T>(&mut self, list: &mut [T]) {
-        for index in (1..list.len()).rev() {
-            let other = usize::try_from(self.next() % (index as u64 + 1)).expect("an index");
-            list.swap(index, other);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,33 +171,10 @@ mod tests {
     }
 
     #[test]
-    fn the_dice_are_split_mix_64() {
-        let mut dice = Dice::new(0);
-        let numbers = [dice.next(), dice.next(), dice.next()];
-        assert_eq!(numbers, [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f]);
-        let mut dice = Dice::new(0);
-        assert_eq!([dice.coin(), dice.coin(), dice.coin()], [false, true, false], "heads where a number is even");
-    }
-
-    #[test]
     fn edges_are_the_same_where_size_and_offset_are() {
         let units = Units { boundary_blocks: 6, offset: 5, ..PLAIN };
         assert!(units.has_edges_of(&Units { blocks: 9, multiple: true, ..units }));
         assert!(!units.has_edges_of(&Units { offset: 4, ..units }));
         assert!(!units.has_edges_of(&Units { boundary_blocks: 7, ..units }));
-    }
-
-    #[test]
-    fn dice_repeat_and_a_shuffle_loses_nothing() {
-        let shuffled = |seed| {
-            let mut list: Vec<_> = (0..20).collect();
-            Dice::new(seed).shuffle(&mut list);
-            list
-        };
-        assert_eq!(shuffled(7), shuffled(7));
-        assert_ne!(shuffled(7), shuffled(8));
-        let mut sorted = shuffled(7);
-        sorted.sort_unstable();
-        assert_eq!(sorted, (0..20).collect::<Vec<_>>());
     }
 }

@@ -1,5 +1,5 @@
 //! Write Uncorrectable (NVM Command Set 1.1 section 3.3.7): the blocks cannot be read until they are written again (B141). No data moves,
-//! so MDTS does not apply; what WUSL recommends is not exceeded by one request to the media (`turn` sees to that).
+//! so MDTS does not apply; what WUSL recommends is not exceeded by one request to the media (`scheduling` sees to that).
 
 use media::{Request, Submitted};
 use nvme_spec::Status;

@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(taken(&mut queue, &memory), [107, 100]);
     }
 
-    /// What the short way sees of a queue: commands that are looked at and then taken together.
+    /// What the fast path sees of a queue: commands that are looked at and then taken together.
     #[test]
     fn entries_taken_together_say_where_the_head_was_behind_each() {
         let memory = FlatMemory::new(vec![0; 8 * COMMAND_BYTES]);

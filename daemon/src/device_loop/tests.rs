@@ -90,7 +90,7 @@ struct FakeDrive {
     worked_at: Vec<u64>,
     /// Work that the guest leaves behind without ringing, just before the loop sleeps: so many times.
     unrung: u32,
-    /// When the media comes to rest, and how.
+    /// When the media quiesces, and how.
     rests: (u64, Result<(), String>),
 }
 
@@ -313,5 +313,5 @@ fn an_end_waits_for_the_media_to_rest_and_not_for_ever() {
     assert_eq!(ended, Ok(()));
     assert!((5 * SECOND..5 * SECOND + 2 * MILLISECOND).contains(&now));
     assert_eq!(end((0, Err("full".to_owned()))).0, Err("full".to_owned()));
-    assert_eq!(end((u64::MAX, Ok(()))).0, Err("the media did not come to rest in time".to_owned()));
+    assert_eq!(end((u64::MAX, Ok(()))).0, Err("the media did not quiesce in time".to_owned()));
 }

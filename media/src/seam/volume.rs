@@ -338,7 +338,7 @@ pub trait Media {
     /// Starts a request, and finishes it where that needs no waiting.
     fn submit(&mut self, now: Nanoseconds, token: Token, volume: VolumeId, request: Request<'_>) -> Submitted;
 
-    /// The short way for requests that need no waiting, for as long as nothing else is asked of the media; [`None`] where something
+    /// The fast path for requests that need no waiting, for as long as nothing else is asked of the media; [`None`] where something
     /// is the case of which each request must be told, or which counts each one: power lost, a crash point armed, faults to be met,
     /// time that passes.
     fn ordinary(&mut self, now: Nanoseconds) -> Option<&mut dyn Ordinary> {

@@ -1,4 +1,4 @@
-//! Owns the short way: reads of what lies in one unit, and writes within one group, while nothing is the case but the ordinary. It
+//! Owns the fast path: reads of what lies in one unit, and writes within one group, while nothing is the case but the ordinary. It
 //! does what `request` does for them and leaves out what can only be otherwise elsewhere.
 
 use super::Ssd;

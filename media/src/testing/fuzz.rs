@@ -94,7 +94,7 @@ fn use_it(drive: &mut Drive, random: &mut Random, requests: u64) {
     }
 }
 
-/// What images are forged from: one of a drive that was killed, one that was killed soon after it was opened, one that came to rest.
+/// What images are forged from: one of a drive that was killed, one that was killed soon after it was opened, one that was quiesced.
 struct Originals {
     geometry: Geometry,
     images: [Vec<u8>; 3],

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use controller::dma::{DoorbellPage, GuestMemory};
+use media::power::Random;
 use nvme_host::Host;
 use nvme_spec::opcode::NvmOpcode;
 
 use crate::drive::{Device, GUEST_BYTES, Written, drive};
 use crate::flat_memory::{FlatPage, HugeMemory, guest_memory};
-use crate::ring::{BATCH, Random, Ring, Work};
+use crate::ring::{BATCH, Ring, Work};
 use crate::shared_memory;
 use crate::stripped::Stripped;
 

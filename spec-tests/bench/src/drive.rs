@@ -6,6 +6,7 @@ use controller::config::{Config, DeviceOptions, Doorbells, NamespaceOptions};
 use controller::dma::{DoorbellPage, GuestMemory};
 use controller::{Controller, InterruptMode};
 use media::geometry::GeometryConfig;
+use media::power::Random;
 use media::ssd::{Ssd, SsdConfig, VolumeConfig};
 use media::store::MemoryStore;
 use media::volume::{Fault, Source};
@@ -15,7 +16,7 @@ use nvme_host::{Host, Port, Setup};
 use nvme_spec::log::{LogId, OcpSmart, Smart};
 use zerocopy::FromBytes;
 
-use crate::ring::{BATCH, QUEUE, Random, Ring, Work, stamp};
+use crate::ring::{BATCH, QUEUE, Ring, Work, stamp};
 
 /// Guest memory that the host half uses, from address 0 on.
 pub const GUEST_BYTES: usize = 64 << 20;

@@ -9,13 +9,14 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
+use media::power::Random;
 use nvme_spec::opcode::NvmOpcode;
 use serde::{Deserialize, Serialize};
 
 use crate::bars::Bar;
 use crate::callgrind::Profile;
 use crate::drive::{Device, GUEST_BYTES, drive};
-use crate::ring::{BATCH, Random, Work};
+use crate::ring::{BATCH, Work};
 use crate::{holding, shared_memory};
 
 /// Options of `bench instructions`.

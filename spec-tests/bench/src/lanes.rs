@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use controller::dma::GuestMemory as _;
+use media::power::Random;
 use media::ssd::Ssd;
 use media::store::Store;
 use nvme_host::Host;
@@ -14,7 +15,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 use crate::clock;
 use crate::drive::{Device, GUEST_BYTES};
 use crate::flat_memory::{FlatPage, HugeMemory, guest_memory};
-use crate::ring::{QUEUE, Random};
+use crate::ring::QUEUE;
 
 /// Entries of both queues of a pair.
 const ENTRIES: u16 = 256;

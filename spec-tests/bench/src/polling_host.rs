@@ -15,7 +15,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::clock;
 use crate::mapped_port::MappedPort;
-use crate::ring::Random;
+use media::power::Random;
 
 /// What a command names.
 const QUEUE: u16 = 1;

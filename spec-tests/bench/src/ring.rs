@@ -1,6 +1,7 @@
 //! The host's half of one queue pair, as lean as a host can be: it writes the entries of a batch, and looks at the answers.
 
 use controller::dma::GuestMemory;
+use media::power::Random;
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{COMMAND_BYTES, COMPLETION_BYTES, Command, Completion, Status};
 use zerocopy::{FromBytes, IntoBytes};
@@ -41,26 +42,6 @@ impl Work {
 pub fn stamp(first: u64, blocks: &mut [u8]) {
     for (lba, block) in (first..).zip(blocks.chunks_exact_mut(Work::BLOCK)) {
         block[..8].copy_from_slice(&lba.to_le_bytes());
-    }
-}
-
-/// Xorshift, 64 bits: which place is next.
-#[derive(Clone, Debug)]
-pub struct Random(u64);
-
-impl Random {
-    /// From a seed that is not 0.
-    #[must_use]
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// A number below `limit`.
-    pub const fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((self.0 as u128 * limit as u128) >> 64) as u64
     }
 }
 

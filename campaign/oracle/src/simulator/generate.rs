@@ -1,7 +1,9 @@
 //! Scenarios from seeds: small drives of every shape, and passes that mix what our contract asks for (C6): sizes around the atomic unit,
-//! starts around its edges, forced and flushed and toggled, many queues over few blocks. Owns the dice; runs nothing.
+//! starts around its edges, forced and flushed and toggled, many queues over few blocks. Owns the choices; runs nothing.
 
 mod device;
+
+use std::ops::{Deref, DerefMut};
 
 use controller::config::NamespaceOptions;
 use media::fault::Misbehaviour;
@@ -64,21 +66,21 @@ impl Policy {
 /// The scenario of a seed.
 #[must_use]
 pub fn scenario(seed: u64, wishes: &Wishes) -> Scenario {
-    let mut dice = Dice(Random::new(seed));
-    let mut drive = dice.drive();
+    let mut choices = Choices(Random::new(seed));
+    let mut drive = choices.drive();
     drive.misbehaviour = wishes.misbehaviour;
-    let (device, namespaces) = dice.device(&mut drive);
-    let ground = if dice.chance(4) { Ground::ForgetfulDisk(dice.0.draw()) } else { Ground::Memory };
+    let (device, namespaces) = choices.device(&mut drive);
+    let ground = if choices.one_in(4) { Ground::ForgetfulDisk(choices.draw()) } else { Ground::Memory };
     let queues = device.max_ioqpairs;
-    let count = 1 + dice.below(PASSES);
+    let count = 1 + choices.below(PASSES);
     let shape = Shape::of(&drive, &namespaces);
-    let mut passes: Vec<_> = (0..count).map(|_| dice.pass(&shape, queues, wishes)).collect();
-    if dice.chance(4) {
-        dice.fail_a_block(&mut passes, wishes);
+    let mut passes: Vec<_> = (0..count).map(|_| choices.pass(&shape, queues, wishes)).collect();
+    if choices.one_in(4) {
+        choices.fail_a_block(&mut passes, wishes);
     }
-    if wishes.points.is_empty() && dice.chance(6) {
-        let at = dice.index(passes.len());
-        let interrupted = dice.interrupted_again_and_again(&shape, wishes);
+    if wishes.points.is_empty() && choices.one_in(6) {
+        let at = choices.index(passes.len());
+        let interrupted = choices.interrupted_again_and_again(&shape, wishes);
         passes.splice(at..at, interrupted);
     }
     Scenario { drive, ground, device, namespaces, passes }
@@ -133,42 +135,40 @@ impl Shape {
     }
 }
 
-struct Dice(Random);
+/// What a scenario is made of, by chance.
+struct Choices(Random);
 
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0.below(limit)
+impl Deref for Choices {
+    type Target = Random;
+
+    fn deref(&self) -> &Random {
+        &self.0
     }
+}
 
-    /// True once in `times`.
-    fn chance(&mut self, times: u64) -> bool {
-        self.below(times) == 0
+impl DerefMut for Choices {
+    fn deref_mut(&mut self) -> &mut Random {
+        &mut self.0
     }
+}
 
-    fn index(&mut self, limit: usize) -> usize {
-        usize::try_from(self.below(limit as u64)).expect("an index")
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.index(from.len())]
-    }
-
+impl Choices {
     fn pass(&mut self, shape: &Shape, queues: u16, wishes: &Wishes) -> Pass {
         let mut operations = Vec::new();
-        let bursts = if self.chance(4) { 1 } else { 1 + self.below(6) };
+        let bursts = if self.one_in(4) { 1 } else { 1 + self.below(6) };
         for _ in 0..bursts {
             self.burst(shape, queues, &mut operations);
         }
-        if self.chance(12) {
+        if self.one_in(12) {
             operations.extend((1..=queues).map(|queue| Operation::Ring { queue }));
-            operations.extend([Operation::Finish, Operation::Shutdown { abrupt: self.chance(2) }]);
-        } else if self.chance(20) {
+            operations.extend([Operation::Finish, Operation::Shutdown { abrupt: self.one_in(2) }]);
+        } else if self.one_in(20) {
             // Where power goes at a step only, the host waits for the end of it.
             operations.extend(wishes.points.is_empty().then_some(Operation::AskShutdown));
-        } else if shape.cached && self.chance(12) {
+        } else if shape.cached && self.one_in(12) {
             operations.extend([Operation::Finish, Operation::SetCache(false)]);
         }
-        let look_again = self.chance(if shape.bytes > 256 << 10 { 16 } else { 6 });
+        let look_again = self.one_in(if shape.bytes > 256 << 10 { 16 } else { 6 });
         let (arming, recoveries) = match self.point(wishes) {
             None => (self.arming(shape), (0..self.below(16).saturating_sub(13)).map(|_| self.recovery()).collect()),
             Some(step) if step.is_of_recovery() => (None, vec![Arming::Hit(step, 1)]),
@@ -177,7 +177,7 @@ impl Dice {
                 (Some(Arming::Hit(step, 1 + self.below(within))), Vec::new())
             }
         };
-        let (cut, disk_seed) = (self.cut(wishes), self.0.draw());
+        let (cut, disk_seed) = (self.cut(wishes), self.draw());
         let armed_only = !wishes.points.is_empty();
         Pass { arming, armed_only, operations, cut, disk_seed, recoveries, look_again }
     }
@@ -186,9 +186,9 @@ impl Dice {
         let policy = match wishes.policy.unwrap_or_else(|| self.pick(&POLICIES)) {
             Policy::NoneSurvive => CutPolicy::NoneSurvive,
             Policy::AllSurvive => CutPolicy::AllSurvive,
-            Policy::Random => CutPolicy::Random(self.0.draw()),
+            Policy::Random => CutPolicy::Random(self.draw()),
         };
-        Cut { policy, tear: self.chance(2), profile: Profile::Strict }
+        Cut { policy, tear: self.one_in(2), profile: Profile::Strict }
     }
 
     /// One of the steps that were asked for, if any were.
@@ -199,7 +199,7 @@ impl Dice {
     fn arming(&mut self, shape: &Shape) -> Option<Arming> {
         Some(match self.below(18) {
             0 => return None,
-            1 => Arming::Rate { seed: self.0.draw(), one_in: 1 + self.below(200), steps: Steps::ALL },
+            1 => Arming::Rate { seed: self.draw(), one_in: 1 + self.below(200), steps: Steps::ALL },
             2 => Arming::IoCommand(1 + self.below(20)),
             3 => Arming::Program(1 + self.below(20)),
             4 => Arming::Journal(1 + self.below(3)),
@@ -231,16 +231,16 @@ impl Dice {
     fn interrupted_again_and_again(&mut self, shape: &Shape, wishes: &Wishes) -> Vec<Pass> {
         let step = self.pick(&[Step::PageProgrammed, Step::PageHalfProgrammed, Step::PageProgram]);
         let nth = 1 + self.below(2);
-        let pass = |dice: &mut Self, last: bool| {
-            let (nsid, near) = dice.place(shape);
-            let blocks = dice.blocks(shape.namespaces[nsid as usize - 1], near);
+        let pass = |choices: &mut Self, last: bool| {
+            let (nsid, near) = choices.place(shape);
+            let blocks = choices.blocks(shape.namespaces[nsid as usize - 1], near);
             let write = Operation::Queue { queue: 1, verb: Verb::Write, nsid, blocks, force: true };
             Pass {
                 arming: (!last).then_some(Arming::Hit(step, nth)),
                 armed_only: false,
                 operations: vec![write, Operation::Ring { queue: 1 }, Operation::Finish],
-                cut: dice.cut(wishes),
-                disk_seed: dice.0.draw(),
+                cut: choices.cut(wishes),
+                disk_seed: choices.draw(),
                 recoveries: Vec::new(),
                 look_again: false,
             }
@@ -253,10 +253,10 @@ impl Dice {
         let number = self.index(passes.len());
         let operations = &mut passes[number].operations;
         let nth = 1 + self.below(20);
-        let fault = if self.chance(2) { Operation::FailProgram { nth } } else { Operation::FailErase { nth } };
+        let fault = if self.one_in(2) { Operation::FailProgram { nth } } else { Operation::FailErase { nth } };
         operations.insert(self.index(operations.len()), fault);
         for pass in &mut passes[number..] {
-            if wishes.points.is_empty() && self.chance(3) {
+            if wishes.points.is_empty() && self.one_in(3) {
                 pass.arming = Some(Arming::Hit(Step::BlockRetired, 1));
             }
         }
@@ -265,15 +265,15 @@ impl Dice {
     /// A few commands together, their doorbells in any order or never, and some time for the device.
     fn burst(&mut self, shape: &Shape, queues: u16, operations: &mut Vec<Operation>) {
         let focus = self.place(shape);
-        if self.chance(12) {
+        if self.one_in(12) {
             self.read_what_grew_old(shape, queues, focus, operations);
             return;
         }
-        if self.chance(24) {
+        if self.one_in(24) {
             self.read_beside_a_write(shape, queues, focus, operations);
             return;
         }
-        if self.chance(40) {
+        if self.one_in(40) {
             let (nsid, near) = focus;
             let blocks = self.blocks(shape.namespaces[nsid as usize - 1], near);
             operations.push(Operation::Damage { nsid, blocks });
@@ -288,9 +288,9 @@ impl Dice {
             0..=4 => operations.push(Operation::Run { steps: 1 + u32::try_from(self.below(3)).expect("few") }),
             5..=7 => operations.push(Operation::Finish),
             8 => operations.push(Operation::Wait { nanoseconds: self.below(200_000) }),
-            _ if shape.cached && self.chance(2) => operations.push(Operation::SetCache(self.chance(2))),
-            _ if self.chance(4) => operations.push(Operation::Reset),
-            _ if self.chance(3) => operations.push(Operation::DisableNormal(self.chance(2))),
+            _ if shape.cached && self.one_in(2) => operations.push(Operation::SetCache(self.one_in(2))),
+            _ if self.one_in(4) => operations.push(Operation::Reset),
+            _ if self.one_in(3) => operations.push(Operation::DisableNormal(self.one_in(2))),
             _ => {}
         }
     }
@@ -340,18 +340,18 @@ impl Dice {
         let NamespaceShape { blocks, edges: (first, size), .. } =
             shape.namespaces[usize::try_from(namespace).expect("few")];
         let block = self.below(blocks);
-        let block = if self.chance(2) { (block / size * size + first).min(blocks - 1) } else { block };
+        let block = if self.one_in(2) { (block / size * size + first).min(blocks - 1) } else { block };
         (u32::try_from(namespace).expect("few") + 1, block)
     }
 
     fn command(&mut self, shape: &Shape, queues: u16, focus: (u32, u64)) -> Operation {
-        let (nsid, near) = if self.chance(4) { self.place(shape) } else { focus };
+        let (nsid, near) = if self.one_in(4) { self.place(shape) } else { focus };
         let queue = self.queue(queues);
-        let force = self.chance(6);
+        let force = self.one_in(6);
         let verb = match self.below(52) {
             0..=23 => Verb::Write,
             24..=30 => Verb::Read,
-            31 | 32 => Verb::Zeroes { deallocate: self.chance(2) },
+            31 | 32 => Verb::Zeroes { deallocate: self.one_in(2) },
             33 => Verb::Deallocate,
             34 => Verb::FlushAll,
             35..=40 => Verb::Flush,
@@ -362,7 +362,7 @@ impl Dice {
                 let shape = shape.namespaces[nsid as usize - 1];
                 let (blocks, guess) = (self.compared(shape, near), self.guess(shape));
                 let write = kind > 44;
-                return Operation::Compare { queue, nsid, blocks, force: force && self.chance(3), guess, write };
+                return Operation::Compare { queue, nsid, blocks, force: force && self.one_in(3), guess, write };
             }
         };
         let blocks = match verb {
@@ -377,7 +377,7 @@ impl Dice {
             force: match verb {
                 Verb::Deallocate | Verb::Uncorrectable | Verb::Flush | Verb::FlushAll => false,
                 // What is forced makes everything durable, and hides what other commands should have.
-                Verb::Verify => force && self.chance(3),
+                Verb::Verify => force && self.one_in(3),
                 _ => force,
             },
         }
@@ -404,7 +404,7 @@ impl Dice {
     /// Blocks for a Compare or a pair, most of them few: what is too much is refused.
     fn compared(&mut self, shape: NamespaceShape, near: u64) -> Blocks {
         let blocks = self.blocks(shape, near);
-        let most = if self.chance(4) { u64::MAX } else { self.pick(&[1, shape.atomic, shape.normal]) };
+        let most = if self.one_in(4) { u64::MAX } else { self.pick(&[1, shape.atomic, shape.normal]) };
         Blocks::new(blocks.start, blocks.count().min(most))
     }
 
@@ -413,7 +413,7 @@ impl Dice {
         match self.below(8) {
             0..=3 => Guess::Answered,
             4..=6 => Guess::Queued,
-            _ if shape.metadata && self.chance(2) => Guess::Metadata { block: self.below(64) },
+            _ if shape.metadata && self.one_in(2) => Guess::Metadata { block: self.below(64) },
             _ => Guess::Never { block: self.below(64) },
         }
     }

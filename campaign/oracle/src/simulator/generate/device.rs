@@ -1,4 +1,4 @@
-//! Drives, controllers and namespaces from dice: of every shape, and with every kind of promise (C6 of our contract).
+//! Drives, controllers and namespaces by chance: of every shape, and with every kind of promise (C6 of our contract).
 
 use controller::config::{Config, DeviceOptions, Interleave, NamespaceOptions};
 use media::Nanoseconds;
@@ -8,14 +8,14 @@ use media::geometry::GeometryConfig;
 use media::nand::timing::NandTimes;
 use media::ssd::{CacheConfig, SsdConfig, VolumeConfig};
 
-use super::Dice;
+use super::Choices;
 
-impl Dice {
+impl Choices {
     /// What the controller and the namespaces are told; metadata is as large in the drive's volumes.
     pub(super) fn device(&mut self, drive: &mut SsdConfig) -> (DeviceOptions, Vec<NamespaceOptions>) {
         let mut device = DeviceOptions { max_ioqpairs: self.pick(&[1, 2, 2, 3]), ..DeviceOptions::default() };
-        device.atomic_dn = self.chance(4);
-        if self.chance(if device.atomic_dn { 2 } else { 3 }) {
+        device.atomic_dn = self.one_in(4);
+        if self.one_in(if device.atomic_dn { 2 } else { 3 }) {
             device.interleave = Interleave::Seeded;
             device.interleave_seed = u32::try_from(self.below(1 << 32)).expect("32 bits");
         }
@@ -24,11 +24,11 @@ impl Dice {
         for (volume, options) in drive.volumes.iter().zip(&mut promised) {
             self.promises((drive.power_atomic_bytes / volume.block_bytes).max(1), options);
         }
-        if self.chance(8) {
+        if self.one_in(8) {
             device.atomic_awupf = self.pick(&[0, 1, 2]);
             device.atomic_awun = device.atomic_awupf + self.pick(&[0, 1, 5]);
         }
-        if self.chance(6) {
+        if self.one_in(6) {
             device.atomic_acwu = self.pick(&[1, 3, 7]);
         }
         if possible(drive, &device, &promised) {
@@ -40,7 +40,7 @@ impl Dice {
     fn metadata(&mut self, volume: &mut VolumeConfig) -> NamespaceOptions {
         volume.metadata_bytes = self.pick(&[0, 0, 0, 8, 16, 64]);
         let ms = u16::try_from(volume.metadata_bytes).expect("at most 64");
-        NamespaceOptions { ms, mset: u8::from(self.chance(2)), ..NamespaceOptions::default() }
+        NamespaceOptions { ms, mset: u8::from(self.one_in(2)), ..NamespaceOptions::default() }
     }
 
     /// Units and boundaries of a namespace whose drive keeps so many blocks together.
@@ -53,7 +53,7 @@ impl Dice {
             // A boundary as large as the unit, or of any size above it.
             1..=3 => {
                 (options.atomic_nawupf, options.atomic_nabspf) = (Some(raw), Some(wider));
-                if self.chance(2) {
+                if self.one_in(2) {
                     options.atomic_nawun = Some(raw);
                     options.atomic_nabsn = Some(wider);
                     options.atomic_nabo = u16::try_from(self.below(u64::from(wider) + 1)).expect("below a u16");
@@ -69,7 +69,7 @@ impl Dice {
             6 | 7 => (options.atomic_nawupf, options.atomic_nawun) = (Some(raw), Some(wider)),
             _ => {}
         }
-        if self.chance(6) {
+        if self.one_in(6) {
             options.atomic_nacwu = Some(raw + self.pick(&[0, 1, 3]));
         }
     }
@@ -130,18 +130,18 @@ impl Dice {
     /// None, switched off, or on; of a few units.
     fn cache(&mut self, unit_bytes: u32) -> CacheConfig {
         CacheConfig {
-            present: !self.chance(6),
-            enabled: !self.chance(5),
+            present: !self.one_in(6),
+            enabled: !self.one_in(5),
             bytes: u64::from(unit_bytes) * self.below(24),
             open_units: u32::try_from(self.below(3)).expect("below 3"),
             age_max: Nanoseconds(self.pick(&[10_000, 100_000, 100_000_000])),
-            capacitors: self.chance(12),
+            capacitors: self.one_in(12),
         }
     }
 
     fn times(&mut self) -> Option<NandTimes> {
         let times = NandTimes { read_ns: 2_000, program_ns: 9_000, erase_ns: 30_000, channel_bytes_per_us: 4_000 };
-        self.chance(4).then_some(times)
+        self.one_in(4).then_some(times)
     }
 }
 

@@ -62,7 +62,7 @@ impl Controller {
             let nsid = origin.nsid;
             io::list(&mut self.context(now, memory, token, origin, None), nsid, command)?;
         }
-        let alone = self.order.is_idle() && self.dice.is_none() && !self.is_long(origin.nsid, command);
+        let alone = self.order.is_idle() && self.random.is_none() && !self.is_long(origin.nsid, command);
         if !alone && let Some(parked) = self.park(origin.nsid, command, token) {
             return Ok(Done::Waits(parked));
         }
@@ -138,7 +138,7 @@ impl Controller {
         let (range, exclusive) = (*claim.ranges.first()?, claim.exclusive != 0);
         let listed = command.lists_ranges();
         let mut parked = Parked::new(*command);
-        if listed || self.dice.is_none() {
+        if listed || self.random.is_none() {
             parked.slices = self.slices(nsid, command, range);
         } else {
             parked.left = self.pieces(nsid, range, exclusive);
@@ -160,7 +160,7 @@ impl Controller {
 
     /// What a command falls apart into, in the order in which that happens; nothing if it stays whole.
     fn pieces(&mut self, nsid: u32, range: LbaRange, exclusive: bool) -> Vec<LbaRange> {
-        let (Some(namespace), Some(dice)) = (self.namespaces.get(nsid), self.dice.as_mut()) else {
+        let (Some(namespace), Some(random)) = (self.namespaces.get(nsid), self.random.as_mut()) else {
             return Vec::new();
         };
         let atomics = self.config.atomics;
@@ -179,7 +179,7 @@ impl Controller {
             return Vec::new();
         }
         let mut split = units.split(range, pieces);
-        dice.shuffle(&mut split);
+        random.shuffle(&mut split);
         split
     }
 
@@ -252,11 +252,11 @@ impl Controller {
     /// Each command that goes piece by piece does its next one, or tosses a coin for it, so that others come between.
     fn scatter<M: GuestMemory>(&mut self, now: Nanoseconds, budget: &mut Budget<'_>, memory: &M) {
         let mut turns = std::mem::take(&mut self.scattered);
-        if let Some(dice) = &mut self.dice {
-            dice.shuffle(&mut turns);
+        if let Some(random) = &mut self.random {
+            random.shuffle(&mut turns);
         }
         for token in turns {
-            if budget.left() == 0 || self.dice.as_mut().is_some_and(|dice| dice.coin()) {
+            if budget.left() == 0 || self.random.as_mut().is_some_and(|random| random.coin()) {
                 self.scattered.push(token);
                 continue;
             }
@@ -356,7 +356,7 @@ impl Controller {
             Some(Fused::Write { compare: Some(compare) }) => Some(compare),
             _ => None,
         };
-        if self.dice.is_some() {
+        if self.random.is_some() {
             self.scattered.retain(|other| *other != token);
         }
         if let Some(compare) = compare {

@@ -1,7 +1,7 @@
-//! The short way: Reads and Writes of one piece of guest memory behind their first PRP entry, taken many at a time from one queue
+//! The fast path: Reads and Writes of one piece of guest memory behind their first PRP entry, taken many at a time from one queue
 //! where nobody is met who holds the same blocks, and while no crash point is armed. Nearly all commands are such, and the media
 //! answers most of them at once; nothing is kept of those. Whatever else a command is or needs, a refusal included, it stays in its
-//! queue for the long way (`turn`).
+//! queue for the scheduled path (`scheduling`).
 
 use std::hint::black_box;
 
@@ -20,7 +20,7 @@ use crate::queue::Permit;
 use crate::state::Shutdown;
 use crate::{Controller, outcome};
 
-/// A command that can go the short way.
+/// A command that can go the fast path.
 struct Plain {
     volume: VolumeId,
     writes: bool,
@@ -28,18 +28,18 @@ struct Plain {
     data: Segment,
 }
 
-/// What comes after some commands that went the short way.
+/// What comes after some commands that went the fast path.
 pub(crate) enum Then {
     /// No queue has any.
     Nothing,
     /// More of them, once the clock was looked at.
     Look,
-    /// It is this queue's turn, whose next command goes the long way.
+    /// It is this queue's turn, whose next command goes the scheduled path.
     Long(u16),
 }
 
 impl Controller {
-    /// Carries out commands in turn from the I/O queues, until none is left, the next one cannot go the short way, or about `enough` were
+    /// Carries out commands in turn from the I/O queues, until none is left, the next one cannot go the fast path, or about `enough` were
     /// done, and `most` at most: how many it was, and what comes then.
     #[inline(never)]
     pub(crate) fn take_short<M: GuestMemory>(
@@ -51,7 +51,7 @@ impl Controller {
     ) -> (usize, Then) {
         let alone = self.order.is_idle();
         let page_bytes = 1 << self.registers.page_shift();
-        let special = self.dice.is_some()
+        let special = self.random.is_some()
             || self.supply.breaker.attentive()
             || self.registers.shutdown != Shutdown::No
             || self.resizing.holds_back()
@@ -166,7 +166,7 @@ impl<M: GuestMemory> Sinks for Pieces<'_, M> {
     }
 }
 
-/// What an entry asks for, if it can go the short way. Whether its blocks are there the media says.
+/// What an entry asks for, if it can go the fast path. Whether its blocks are there the media says.
 #[inline]
 fn plain(namespaces: &Namespaces, entry: &Command, page_bytes: u64) -> Option<Plain> {
     const WRITE: u16 = NvmOpcode::WRITE.0 as u16;
