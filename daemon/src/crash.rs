@@ -4,6 +4,7 @@
 mod bounds;
 mod guest;
 mod in_process;
+mod junit;
 mod report;
 
 use std::path::PathBuf;

@@ -136,8 +136,8 @@ fn scrub(file: &Path) -> Result<(), Failure> {
 }
 
 fn read_everything<S: Store>(drive: &mut Ssd<S>) -> anyhow::Result<Findings> {
-    let mut progress = Progress::new("reading");
-    guarded(|| Ok(drive.examine(&mut |done, all| progress.at(done, all))?))
+    let progress = Progress::new("reading", "units");
+    guarded(|| Ok(drive.examine(&mut |done, all| progress.at(done.into(), all.into()))?))
 }
 
 fn conclude(file: &Path, findings: &Findings, text: String) -> Result<(), Failure> {

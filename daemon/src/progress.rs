@@ -1,73 +1,50 @@
-//! How far long work has come: a line that changes on a terminal, a line for each tenth in a pipe. To stderr, as all messages.
+//! How far long work has come, how fast it goes, and how long it will take: a line that changes on a terminal, nothing in a pipe. To
+//! standard error, as all messages.
 
-use std::io::{self, IsTerminal as _, Write as _};
-
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use media::Nanoseconds;
 
-/// The progress of one piece of work.
+/// The progress of one piece of work. Its line goes when it is dropped.
 pub struct Progress {
-    what: &'static str,
-    terminal: bool,
-    shown: Option<u64>,
+    bar: ProgressBar,
 }
 
 impl Progress {
-    /// Work that is called `what`.
-    pub fn new(what: &'static str) -> Self {
-        Self { what, terminal: io::stderr().is_terminal(), shown: None }
+    /// Work that is called `what`, which is counted in `unit`s.
+    pub fn new(what: &'static str, unit: &str) -> Self {
+        // Twice a second: a campaign counts to some thousands meanwhile. Where standard error is no terminal it draws nothing.
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(2));
+        let template =
+            format!("{{msg}}: {{percent}} % [{{bar:20}}] {{pos}} of {{len}} {unit}, {{per_sec}}, {{eta}} left");
+        let style = ProgressStyle::with_template(&template).expect("a template that a test has tried");
+        bar.set_style(style.progress_chars("=> "));
+        bar.set_message(what);
+        Self { bar }
     }
 
     /// So much of so much is done.
-    pub fn at(&mut self, done: u32, all: u32) {
-        let percent = u64::from(done) * 100 / u64::from(all.max(1));
-        if let Some(line) = self.line(percent) {
-            // Whether anybody sees it does not matter to the work.
-            let _ = io::stderr().write_all(line.as_bytes());
-        }
+    pub fn at(&self, done: u64, all: u64) {
+        self.bar.set_length(all);
+        self.bar.set_position(done);
     }
 
-    /// So much of so much is done after so long; with `limit` it ends then at the latest. Says how fast it goes, and how long it will take.
-    pub fn within(&mut self, done: u64, all: u64, elapsed: Nanoseconds, limit: Option<Nanoseconds>) {
-        let part = |done: u64, all: u64| done.min(all) * 1_000_000 / all.max(1);
-        let of_time = limit.map_or(0, |limit| part(elapsed.0 / 1_000_000, limit.0 / 1_000_000));
-        let millionths = part(done, all).max(of_time);
-        if let Some(line) = self.line_with(millionths / 10_000, &pace(done, millionths, elapsed)) {
-            let _ = io::stderr().write_all(line.as_bytes());
-        }
-    }
-
-    /// What to say at so many percent, if anything.
-    fn line(&mut self, percent: u64) -> Option<String> {
-        self.line_with(percent, "")
-    }
-
-    fn line_with(&mut self, percent: u64, pace: &str) -> Option<String> {
-        let step = if self.terminal { percent } else { percent / 10 * 10 };
-        if self.shown.replace(step) == Some(step) {
-            return None;
-        }
-        let end = if !self.terminal || percent == 100 { "\n" } else { "" };
-        let start = if self.terminal { "\r" } else { "" };
-        Some(format!("{start}{}: {step} %{pace}{end}", self.what))
+    /// So much of so much is done after so long; with `limit` it ends then at the latest, with as much as can be done until then.
+    pub fn within(&self, done: u64, all: u64, elapsed: Nanoseconds, limit: Option<Nanoseconds>) {
+        let until_limit = limit.map(|limit| expected(done, elapsed, limit));
+        self.at(done, until_limit.unwrap_or(all).min(all));
     }
 }
 
-/// How fast it goes, and how long it will take if it goes on like that.
-fn pace(done: u64, millionths: u64, elapsed: Nanoseconds) -> String {
-    if done == 0 || millionths == 0 || elapsed.0 == 0 {
-        return String::new();
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
-    let per_minute = u128::from(done) * 60_000_000_000 / u128::from(elapsed.0);
-    let rate =
-        if per_minute < 600 { format!("{per_minute} a minute") } else { format!("{} a second", per_minute / 60) };
-    let left = u128::from(elapsed.0) * u128::from(1_000_000 - millionths) / u128::from(millionths) / 1_000_000_000;
-    let left = match left {
-        0..120 => format!("{left} s"),
-        120..7200 => format!("{} min", left / 60),
-        _ => format!("{} h", left / 3600),
-    };
-    // A shorter line that follows on a terminal leaves nothing of a longer one.
-    format!(", {rate}, {left} left  ")
+}
+
+/// How much will be done by `limit` at the pace so far; at least what is done.
+fn expected(done: u64, elapsed: Nanoseconds, limit: Nanoseconds) -> u64 {
+    let by_then = u128::from(done) * u128::from(limit.0) / u128::from(elapsed.0.max(1));
+    u64::try_from(by_then).unwrap_or(u64::MAX).max(done)
 }
 
 #[cfg(test)]
@@ -75,22 +52,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pace_is_told_in_units_that_can_be_read() {
-        assert_eq!(pace(0, 0, Nanoseconds(5)), "");
-        assert_eq!(pace(5, 100_000, Nanoseconds(60_000_000_000)), ", 5 a minute, 9 min left  ");
-        assert_eq!(pace(5000, 500_000, Nanoseconds(10_000_000_000)), ", 500 a second, 10 s left  ");
-        assert_eq!(pace(1, 1000, Nanoseconds(60_000_000_000)), ", 1 a minute, 16 h left  ");
-    }
+    fn a_limit_in_time_is_an_end_that_can_be_foreseen() {
+        let seconds = |seconds: u64| Nanoseconds(seconds * 1_000_000_000);
+        assert_eq!(expected(50, seconds(10), seconds(60)), 300);
+        assert_eq!(expected(50, seconds(61), seconds(60)), 50, "as much as is done");
+        assert_eq!(expected(0, seconds(0), seconds(60)), 0);
 
-    #[test]
-    fn a_pipe_gets_eleven_lines_and_a_terminal_one_that_changes() {
-        let said = |terminal| {
-            let mut progress = Progress { what: "reading", terminal, shown: None };
-            (0..=1000).filter_map(|n| progress.line(n / 10)).collect::<Vec<_>>()
-        };
-        assert_eq!((said(false).len(), said(true).len()), (11, 101));
-        assert_eq!(said(false)[1], "reading: 10 %\n");
-        assert_eq!(said(true).last().map(String::as_str), Some("\rreading: 100 %\n"));
-        assert_eq!(said(true).concat().matches('\n').count(), 1);
+        let progress = Progress::new("cutting power", "cuts");
+        progress.within(50, 1000, seconds(10), Some(seconds(60)));
+        assert_eq!((progress.bar.position(), progress.bar.length()), (50, Some(300)));
+        progress.within(60, 100, seconds(11), Some(seconds(60)));
+        assert_eq!((progress.bar.position(), progress.bar.length()), (60, Some(100)), "it is over before");
+        progress.within(70, 100, seconds(12), None);
+        assert_eq!((progress.bar.position(), progress.bar.length()), (70, Some(100)));
     }
 }

@@ -88,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
 
 /// Makes the cuts, as many as there is time for.
 fn cut_all(arguments: &Arguments, bounds: &mut Bounds, report: &mut Report, tally: &mut Tally) -> anyhow::Result<()> {
-    let mut progress = Progress::new("cutting the power of guests");
+    let progress = Progress::new("cutting the power of guests", "cuts");
     let passes = arguments.only.map_or_else(|| passes(arguments.cuts(), arguments.shard), |only| only..=only);
     let wanted = u64::from(passes.end() - passes.start()) + 1;
     let mut bench = Bench::start(arguments)?;

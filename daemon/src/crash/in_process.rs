@@ -32,7 +32,7 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let jobs = thread::available_parallelism().map_or(1, usize::from);
     silence_drives();
     let mut bounds = Bounds::new(arguments.time)?;
-    let mut progress = Progress::new("cutting power");
+    let progress = Progress::new("cutting power", "cuts");
     let mut shrunk: Vec<Shrunk> = Vec::new();
     let tally = side_by_side(&campaign, jobs, |tally, judged| {
         let wanted = u32::try_from(campaign.cuts_wanted()).unwrap_or(u32::MAX);

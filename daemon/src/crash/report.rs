@@ -11,9 +11,7 @@ use media::power::Step;
 use oracle::simulator::{Campaign, Counts, Failure, Judged, Tally};
 use serde_json::{Value, json};
 
-/// What the JUnit file says until there is more to say.
-const UNFINISHED: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"brownout crash\" tests=\"1\" failures=\"1\">\n  \
-    <testcase classname=\"campaign\" name=\"end\"><failure message=\"the campaign did not end\"/></testcase>\n</testsuite>\n";
+use super::junit::{Suite, unfinished};
 
 /// A drive that broke a rule, and the shortest history found that still does.
 pub struct Shrunk {
@@ -39,7 +37,7 @@ impl Report {
         };
         let mut report = Self { json: json.map(make).transpose()?, junit: junit.map(make).transpose()? };
         // Who kills the campaign finds no empty file, which might be taken for a success.
-        report.junit(UNFINISHED)?;
+        report.junit(&unfinished())?;
         Ok(report)
     }
 
@@ -169,51 +167,19 @@ fn rate(count: u64, time: Nanoseconds) -> u128 {
 
 /// A test case for each step that could be met, and one for each drive that broke a rule of its own.
 fn junit(campaign: &Campaign, tally: &Tally, shrunk: &[Shrunk], missed: &[&str], time: Nanoseconds) -> String {
-    let mut cases = String::new();
-    let (mut tests, mut failures) = (0, 0);
+    let mut suite = Suite::new("crash", campaign.seed, time);
     for (step, cuts) in tally.counts.at.iter() {
-        let inside = if missed.contains(&step.name()) {
-            failures += 1;
-            "<failure message=\"power never went here\"/>"
-        } else if cuts == 0 {
-            "<skipped/>"
-        } else {
-            ""
-        };
-        tests += 1;
-        let _ = writeln!(cases, "  <testcase classname=\"step\" name=\"{}\">{inside}</testcase>", step.name());
-    }
-    for Shrunk { seed, failure, history, again } in shrunk {
-        (tests, failures) = (tests + 1, failures + 1);
-        let (message, body) = (escape(&failure.to_string()), escape(&format!("{history}\nagain: {again}")));
-        let _ = writeln!(
-            cases,
-            "  <testcase classname=\"drive\" name=\"seed {seed}\"><failure message=\"{message}\">{body}</failure></testcase>"
-        );
-    }
-    let seconds = time.0 / 1_000_000_000;
-    format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"brownout crash, seed {}\" tests=\"{tests}\" \
-         failures=\"{failures}\" time=\"{seconds}\">\n{cases}</testsuite>\n",
-        campaign.seed
-    )
-}
-
-/// The text as XML has it inside quotes.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\n' => escaped.push('\n'),
-            other if other.is_control() => escaped.push('?'),
-            other => escaped.push(other),
+        match step.name() {
+            name if missed.contains(&name) => suite.failed("step", name, "power never went here", None),
+            name if cuts == 0 => suite.skipped("step", name),
+            name => suite.passed("step", name),
         }
     }
-    escaped
+    for Shrunk { seed, failure, history, again } in shrunk {
+        let details = format!("{history}\nagain: {again}");
+        suite.failed("drive", &format!("seed {seed}"), &failure.to_string(), Some(&details));
+    }
+    suite.xml()
 }
 
 #[cfg(test)]
@@ -243,7 +209,7 @@ mod tests {
         let (json, junit) = (folder.path().join("json"), folder.path().join("junit"));
         let read = |path: &Path| std::fs::read_to_string(path).expect("it is there");
         let mut report = Report::create(Some(&json), Some(&junit)).expect("files");
-        assert!(read(&junit).contains("did not end") && read(&junit).ends_with("</testsuite>\n"));
+        assert!(read(&junit).contains("did not end") && read(&junit).trim_end().ends_with("</testsuites>"));
         report.line(|| json!({ "cut": 1 })).expect("a line");
         assert_eq!(read(&json), "{\"cut\":1}\n");
         report.close("<testsuite/>\n", "").expect("an end");

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use media::Nanoseconds;
 use serde_json::{Value, json};
 
-use super::super::report::{Report, escape};
+use super::super::junit::Suite;
+use super::super::report::Report;
 use super::plan::Plan;
 
 /// One cut, and what was wrong afterwards.
@@ -121,29 +122,17 @@ impl Tally {
     /// For who reads JUnit: a test case for each step, and one for each cut after which something was wrong.
     #[must_use]
     pub fn xml(&self, seed: u64, time: Nanoseconds) -> String {
-        let mut cases = String::new();
+        let mut suite = Suite::new("crash --guest", seed, time);
         for step in self.steps.keys() {
-            let _ = writeln!(cases, "  <testcase classname=\"step\" name=\"{step}\"/>");
+            suite.passed("step", step);
         }
         for (pass, illegal) in &self.illegal {
-            let message = escape(&illegal.join("; "));
-            let case =
-                format!("<testcase classname=\"cut\" name=\"{pass}\"><failure message=\"{message}\"/></testcase>");
-            let _ = writeln!(cases, "  {case}");
+            suite.failed("cut", &pass.to_string(), &illegal.join("; "), None);
         }
         for failed in &self.failed {
-            let message = escape(failed);
-            let case =
-                format!("<testcase classname=\"campaign\" name=\"end\"><failure message=\"{message}\"/></testcase>");
-            let _ = writeln!(cases, "  {case}");
+            suite.failed("campaign", "end", failed, None);
         }
-        let failures = self.illegal.len() + self.failed.len();
-        let tests = self.steps.len() + failures;
-        format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"brownout crash --guest, seed {seed}\" \
-             tests=\"{tests}\" failures=\"{failures}\" time=\"{}\">\n{cases}</testsuite>\n",
-            time.0 / 1_000_000_000
-        )
+        suite.xml()
     }
 
     /// One value for all.
@@ -222,7 +211,8 @@ mod tests {
         let text = tally.text(1, Nanoseconds(0));
         assert!(text.starts_with("ILLEGAL, cut 10: torn <1>\n2 cuts") && text.ends_with("1 illegal\n"), "{text}");
         assert!(text.contains("2 machines killed"), "{text}");
-        assert!(tally.xml(1, Nanoseconds(0)).contains("tests=\"2\" failures=\"1\""));
+        let xml = tally.xml(1, Nanoseconds(0));
+        assert!(xml.contains("tests=\"2\"") && xml.contains("failures=\"1\""), "{xml}");
         assert!(tally.xml(1, Nanoseconds(0)).contains("torn &lt;1&gt;"));
         assert_eq!(tally.json(1, Nanoseconds(0))["steps"]["group-staged"], 2);
     }
