@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use media::Media;
+use media::needs::{Needs, Part};
 use media::ssd::Ssd;
 use media::store::{FileOptions, FileStore, MemoryStore, OverlayStore, Store};
 
 use crate::clock::Clock;
-use crate::options::{HostCache, MediaSettings};
+use crate::options::{About, HostCache, MediaSettings};
 
 /// Makes or opens the media. `waker` is called when the host's disk has done what somebody may be waiting for.
 ///
@@ -19,12 +20,34 @@ pub fn open_media(settings: &MediaSettings, waker: Box<dyn Fn() + Send>) -> anyh
         tracing::warn!(misbehave = name, "this drive breaks a promise, as it was told to: what it holds is not safe");
     }
     let Some(path) = settings.file() else {
-        let store = MemoryStore::new(&settings.geometry());
+        check_memory(settings, &Needs::in_memory(&settings.geometry()))?;
+        let store = MemoryStore::new(&settings.geometry())?;
         return Ok(Box::new(Ssd::create(settings.ssd.clone(), store)?));
     };
     let options = file_options(settings, Some(waker));
     let drive = if settings.exists() { open(settings, path, options) } else { create(settings, path, options) };
     Ok(Box::new(drive?))
+}
+
+/// Asks for all the memory that the drive will need, before anything is made or opened.
+///
+/// # Errors
+/// The system does not give it: for what, which options decide that, and what would do.
+fn check_memory(settings: &MediaSettings, needs: &Needs) -> anyhow::Result<()> {
+    let Err(lack) = needs.probe() else { return Ok(()) };
+    let (options, remedy) = settings.sizes_of(lack.part);
+    let (what, of) = match lack.part {
+        Part::Data => ("what is written to it", lack.bytes),
+        Part::Map => ("its map", lack.bytes),
+        Part::Lines => ("its lines", lack.bytes),
+        Part::OpenLines => ("its open lines", lack.bytes),
+    };
+    bail!(
+        "{options}: the drive needs {} of memory, {} of it for {what}, and the system does not give it: {remedy}, \
+         or give the process more memory (ulimit -v, vm.overcommit_memory)",
+        About(lack.bytes_of_all),
+        About(of)
+    );
 }
 
 /// How the settings want a file to be used.
@@ -39,6 +62,7 @@ pub fn file_options(settings: &MediaSettings, waker: Option<Box<dyn Fn() + Send>
 /// There is a file already, or no room for this one.
 pub fn create(settings: &MediaSettings, path: &Path, options: FileOptions) -> anyhow::Result<Ssd<FileStore>> {
     let geometry = settings.geometry();
+    check_memory(settings, &Needs::in_file(&geometry))?;
     let store = FileStore::create_file(path, &geometry, settings.ssd.tuning.journal_entries, options)?;
     let made = Ssd::create(settings.ssd.clone(), store).map_err(anyhow::Error::from).and_then(|mut drive| {
         drive.store().disk().settle()?;
@@ -55,8 +79,10 @@ pub fn create(settings: &MediaSettings, path: &Path, options: FileOptions) -> an
 
 fn open(settings: &MediaSettings, path: &Path, options: FileOptions) -> anyhow::Result<Ssd<FileStore>> {
     let clock = Clock::new();
-    let store = FileStore::open_file(path, &settings.geometry(), options)
-        .with_context(|| format!("cannot use {}", path.display()))?;
+    let geometry = settings.geometry();
+    check_memory(settings, &Needs::in_file(&geometry))?;
+    let store =
+        FileStore::open_file(path, &geometry, options).with_context(|| format!("cannot use {}", path.display()))?;
     let drive = Ssd::open(settings.ssd.clone(), store).with_context(|| format!("cannot recover {}", path.display()))?;
     report(&drive, path, &clock);
     Ok(drive)
@@ -68,7 +94,9 @@ fn open(settings: &MediaSettings, path: &Path, options: FileOptions) -> anyhow::
 /// The file cannot be read, is in use, or cannot be recovered.
 pub fn look_at(settings: &MediaSettings, path: &Path) -> anyhow::Result<Ssd<OverlayStore>> {
     let clock = Clock::new();
-    let store = OverlayStore::open_overlay(path, &settings.geometry())?;
+    let geometry = settings.geometry();
+    check_memory(settings, &Needs::in_file(&geometry))?;
+    let store = OverlayStore::open_overlay(path, &geometry)?;
     let drive = Ssd::open(settings.ssd.clone(), store).context("it cannot be recovered")?;
     report(&drive, path, &clock);
     Ok(drive)

@@ -27,7 +27,7 @@ use media::{MediaWords, PrintedMedia};
 pub use media_words::HostCache;
 use media_words::Store;
 use namespaces::NamespaceWords;
-pub use size::Bytes;
+pub use size::{About, Bytes};
 use typed::Reader;
 use words::Words;
 

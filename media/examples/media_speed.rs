@@ -125,7 +125,7 @@ fn main() {
     let geometry: Geometry = config.checked().expect("the configuration is sound");
     println!("{mib} MiB, {} lines of {} units", geometry.lines, geometry.units_per_line);
     match arguments.next() {
-        None => measure(Ssd::create(config, MemoryStore::new(&geometry)).expect("sound")),
+        None => measure(Ssd::create(config, MemoryStore::new(&geometry).expect("memory")).expect("sound")),
         Some(path) => {
             let entries = config.tuning.journal_entries;
             let cache_unsafe = arguments.next().is_some_and(|word| word == "unsafe");

@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use crate::large_memory::OutOfMemory;
 use crate::unit::{LogicalUnit, PhysicalUnit, index};
 
 /// A geometry or a configuration that cannot be built, with the rule that it breaks.
@@ -20,6 +21,12 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+impl From<OutOfMemory> for ConfigError {
+    fn from(lack: OutOfMemory) -> Self {
+        Self(lack.to_string())
+    }
+}
 
 /// Returns a [`ConfigError`] with the formatted rule unless the condition holds.
 macro_rules! require {
@@ -173,6 +180,12 @@ impl Geometry {
             ("pages_per_block", config.pages_per_block, 65536),
         ] {
             require!((1..=most).contains(&number), "{name} must be 1 to {most}, not {number}");
+        }
+        for (name, number, most) in [
+            ("replacement_blocks_per_plane", config.replacement_blocks_per_plane, 4096),
+            ("factory_bad_blocks", config.factory_bad_blocks, 65536),
+        ] {
+            require!(number <= most, "{name} must be at most {most}, not {number}");
         }
         require!(config.page_bytes.is_power_of_two(), "page_bytes must be a power of two");
         require!((512..=1 << 20).contains(&config.page_bytes), "page_bytes must be 512 to 1 MiB");

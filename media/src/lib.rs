@@ -12,7 +12,7 @@
 //! requests, outcomes. [`ftl`] is the flash translation layer: map, lines, frontiers, collection, checkpoints. [`nand`] keeps the rules
 //! of the array, its times and its wear; [`ledger`] counts every byte programmed. [`journal`] and [`root`] are what the log says about
 //! itself, [`recover`] is the way back from it. [`power`] cuts, [`mod@fault`] breaks,
-//! [`monitor`] looks on, [`warning`] is what a drive has to say by itself. [`named!`] makes lists of what has a name outside. [`store`]
+//! [`needs`] is the memory that all that takes, [`monitor`] looks on, [`warning`] is what a drive has to say by itself. [`named!`] makes lists of what has a name outside. [`store`]
 //! is where bytes lie: in memory, in a file.
 
 #![forbid(unsafe_code)]
@@ -27,6 +27,7 @@ mod large_memory;
 pub mod ledger;
 mod named;
 pub mod nand;
+pub mod needs;
 pub mod plausible;
 pub mod recover;
 pub mod root;

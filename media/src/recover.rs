@@ -10,6 +10,7 @@ use crate::geometry::Geometry;
 use crate::journal::{
     Deallocation, ENTRIES_PER_PAGE, HeaderState, Kind, LineHeader, RECORD_BYTES, Record, map_page_checksum,
 };
+use crate::large_memory::{filled, room};
 use crate::ledger::Ledger;
 use crate::nand::Nand;
 use crate::nand::array::count;
@@ -87,7 +88,7 @@ pub fn recover<S: Store>(
     limits: CacheLimits,
     purpose: Purpose,
 ) -> Result<(Ftl<S>, RecoveryReport), StoreError> {
-    let mut ftl = Ftl::new(geometry, nand, tuning, limits);
+    let mut ftl = Ftl::new(geometry, nand, tuning, limits)?;
     let (room, needed) = (ftl.nand.store.metadata_room(), ftl.layout.bytes);
     if room < needed {
         return Err(StoreError::Damaged(format!(
@@ -142,7 +143,7 @@ pub fn recover<S: Store>(
 
 fn read_root<S: Store>(ftl: &mut Ftl<S>) -> Result<Root, StoreError> {
     let mut newest: Option<Root> = None;
-    let mut bytes = vec![0; index(ftl.layout.root_bytes)];
+    let mut bytes = filled(0, index(ftl.layout.root_bytes))?;
     for generation in 0..2 {
         ftl.nand.store.read_metadata(ftl.layout.root_at(generation), &mut bytes)?;
         if let Some(root) = Root::decode(&bytes)
@@ -163,7 +164,7 @@ fn apply_root<S: Store>(ftl: &mut Ftl<S>, root: &Root) -> Result<(), StoreError>
         return Err(StoreError::Damaged("the root does not fit the geometry".into()));
     };
     ftl.nand.blocks = blocks;
-    ftl.checkpoint = Checkpoint::new(&ftl.layout);
+    ftl.checkpoint = Checkpoint::new(&ftl.layout)?;
     ftl.checkpoint.basis = root.basis.clone();
     ftl.checkpoint.generation = root.generation;
     ftl.schedule_checkpoint();
@@ -175,7 +176,10 @@ fn apply_root<S: Store>(ftl: &mut Ftl<S>, root: &Root) -> Result<(), StoreError>
 }
 
 fn read_headers<S: Store>(ftl: &mut Ftl<S>) -> Result<Vec<LineHeader>, StoreError> {
-    let headers: Vec<_> = (0..ftl.geometry.lines).map(|line| ftl.nand.store.header(line)).collect::<Result<_, _>>()?;
+    let mut headers = room(ftl.geometry.lines as usize)?;
+    for line in 0..ftl.geometry.lines {
+        headers.push(ftl.nand.store.header(line)?);
+    }
     for (line, header) in (0..).zip(&headers) {
         check_header(&ftl.geometry, line, header)?;
     }
@@ -460,7 +464,7 @@ fn restore_frontier<S: Store>(ftl: &mut Ftl<S>, stream: usize, line: u32, opened
 /// Counts each line's valid units.
 fn recount<S: Store>(ftl: &mut Ftl<S>) -> Result<(), StoreError> {
     let full = LineCount { slots: ftl.geometry.units_per_line, valid: 0 };
-    let mut lines = vec![full; ftl.geometry.lines as usize];
+    let mut lines = filled(full, ftl.geometry.lines as usize)?;
     // Nothing lies in a slot that is still to be programmed.
     for stream in &ftl.streams {
         if let Some(line) = lines.get_mut(stream.line as usize) {

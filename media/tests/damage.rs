@@ -167,7 +167,7 @@ fn used(metadata: u32, seed: u64) -> (Drive, OpenDisk, Host, Geometry) {
     let config = config(metadata);
     let geometry = config.checked().unwrap();
     let disk = OpenDisk::default();
-    let mut drive = Ssd::create(config, ImageStore::create(&geometry, 1 << 20, disk.clone())).unwrap();
+    let mut drive = Ssd::create(config, ImageStore::create(&geometry, 1 << 20, disk.clone()).unwrap()).unwrap();
     let mut host = Host::new(metadata, seed);
     host.use_it(&mut drive, 1500);
     assert_eq!(submit_to(&mut drive, 0, Request::Flush), Ok(()));

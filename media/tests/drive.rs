@@ -51,7 +51,7 @@ fn config(unit_bytes: u32, block_bytes: u32) -> SsdConfig {
 
 fn drive(config: &SsdConfig) -> Ssd<MemoryStore> {
     let geometry = config.checked().unwrap();
-    Ssd::create(config.clone(), MemoryStore::new(&geometry)).unwrap()
+    Ssd::create(config.clone(), MemoryStore::new(&geometry).unwrap()).unwrap()
 }
 
 fn submit<S: Store>(ssd: &mut Ssd<S>, request: Request<'_>) -> Outcome {
@@ -459,7 +459,8 @@ fn every_named_step_of_normal_work_can_be_reached() {
 fn a_full_disk_is_an_outcome_and_everything_goes_on_when_there_is_room_again() {
     let config = config(4096, 4096);
     let geometry = config.checked().unwrap();
-    let mut ssd = Ssd::create(config.clone(), ImageStore::create(&geometry, 4 << 20, TwinDisk::new(1))).unwrap();
+    let mut ssd =
+        Ssd::create(config.clone(), ImageStore::create(&geometry, 4 << 20, TwinDisk::new(1)).unwrap()).unwrap();
     let settle = |ssd: &mut Ssd<ImageStore<TwinDisk>>, submitted| match submitted {
         Submitted::Done(outcome) => outcome,
         Submitted::Pending => {
@@ -499,7 +500,7 @@ fn a_forced_read_waits_for_the_disk_also_where_the_cache_is_empty() {
     let geometry = config.checked().unwrap();
     let old = Nanoseconds(config.cache.age_max.0 + 1);
     for seed in 0..40 {
-        let store = ImageStore::create(&geometry, 4 << 20, TwinDisk::new(seed));
+        let store = ImageStore::create(&geometry, 4 << 20, TwinDisk::new(seed)).unwrap();
         let mut ssd = Ssd::create(config.clone(), store).unwrap();
         let settle = |ssd: &mut Ssd<ImageStore<TwinDisk>>, submitted| {
             let mut ended = if let Submitted::Done(outcome) = submitted { Some(outcome) } else { None };
@@ -535,7 +536,7 @@ fn what_one_recovery_did_not_find_the_next_one_does_not_find_either() {
     let line = u64::from(geometry.units_per_line);
     let mut lost = 0;
     for seed in 0..200 {
-        let store = ImageStore::create(&geometry, 4 << 20, TwinDisk::new(seed));
+        let store = ImageStore::create(&geometry, 4 << 20, TwinDisk::new(seed)).unwrap();
         let mut ssd = Ssd::create(config.clone(), store).unwrap();
         let write = |ssd: &mut Ssd<ImageStore<TwinDisk>>, first, blocks, force| {
             let request = Request::Write { range: LbaRange::new(Lba(first), blocks), from: &mut Fill(7), force };

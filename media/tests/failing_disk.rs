@@ -95,7 +95,8 @@ impl History {
     fn new(seed: u64) -> Self {
         let config = config();
         let geometry = config.checked().expect("a legal drive");
-        let drive = Ssd::create(config, ImageStore::create(&geometry, 4 << 20, TwinDisk::new(seed))).expect("a drive");
+        let drive =
+            Ssd::create(config, ImageStore::create(&geometry, 4 << 20, TwinDisk::new(seed)).unwrap()).expect("a drive");
         let block = Block { running: vec![(0, 0)], promised: vec![(0, 0)] };
         let blocks = vec![block; usize::try_from(BLOCKS).expect("few")];
         let mut history = Self { seed, random: Random::new(seed), drive, blocks, order: 0, flushes: 0, failures: 0 };

@@ -149,7 +149,7 @@ impl Story {
 fn run(seed: u64) -> bool {
     let mut random = Random::new(seed);
     let config = config(&mut random);
-    let ssd = Ssd::create(config.clone(), MemoryStore::new(&config.checked().unwrap())).unwrap();
+    let ssd = Ssd::create(config.clone(), MemoryStore::new(&config.checked().unwrap()).unwrap()).unwrap();
     let mut story = Story { ssd, versions: vec![vec![0]; 256], writes: 0, refused: 0 };
     for lba in 0..BLOCKS {
         story.change(LbaRange::new(Lba(lba), 1), false, false);

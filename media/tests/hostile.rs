@@ -94,7 +94,7 @@ fn valid_image() -> (Vec<u8>, Geometry) {
     let config = config();
     let geometry = config.checked().unwrap();
     let disk = OpenDisk::default();
-    let mut ssd = Ssd::create(config, ImageStore::create(&geometry, 1 << 20, disk.clone())).unwrap();
+    let mut ssd = Ssd::create(config, ImageStore::create(&geometry, 1 << 20, disk.clone()).unwrap()).unwrap();
     use_it(&mut ssd, &mut Random::new(1), 3000);
     ssd.fail_program(1);
     use_it(&mut ssd, &mut Random::new(2), 200);
@@ -385,7 +385,7 @@ fn fill_by_map(image: &mut [u8], places: &Places, geometry: &Geometry, line: u32
 fn a_giant_image_on_a_small_disk_is_refused_before_it_takes_memory() {
     let mut geometry = config().checked().unwrap();
     let disk = OpenDisk::default();
-    drop(ImageStore::create(&geometry, 1 << 20, disk.clone()));
+    drop(ImageStore::create(&geometry, 1 << 20, disk.clone()).unwrap());
     geometry.lines = u32::MAX;
     let refused = ImageStore::open_whole(&geometry, disk, 1 << 30).err().expect("it does not fit");
     assert!(refused.to_string().contains("the file is cut off: 1073741824 bytes of"), "{refused}");

@@ -13,12 +13,12 @@ use media::store::{ImageStore, MemoryStore, TwinDisk};
 use proptest::prelude::*;
 
 fn memory(geometry: &media::geometry::Geometry) -> MemoryStore {
-    MemoryStore::new(geometry)
+    MemoryStore::new(geometry).unwrap()
 }
 
 fn twin(geometry: &media::geometry::Geometry) -> ImageStore<TwinDisk> {
     // Larger than any metadata region of these small drives.
-    ImageStore::create(geometry, 4 << 20, TwinDisk::new(geometry.config.user_bytes))
+    ImageStore::create(geometry, 4 << 20, TwinDisk::new(geometry.config.user_bytes)).unwrap()
 }
 
 fn run_on_a_failing_disk(seed: u64, steps: u64) {

@@ -46,7 +46,7 @@ fn config(unit_bytes: u32, open_units: u32) -> SsdConfig {
 }
 
 fn drive(config: &SsdConfig) -> Ssd<MemoryStore> {
-    Ssd::create(config.clone(), MemoryStore::new(&config.checked().unwrap())).unwrap()
+    Ssd::create(config.clone(), MemoryStore::new(&config.checked().unwrap()).unwrap()).unwrap()
 }
 
 fn submit<S: Store>(ssd: &mut Ssd<S>, now: u64, request: Request<'_>) -> Outcome {

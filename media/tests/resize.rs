@@ -34,7 +34,7 @@ fn config(unit_bytes: u32) -> SsdConfig {
 }
 
 fn drive(config: &SsdConfig) -> Ssd<MemoryStore> {
-    Ssd::create(config.clone(), MemoryStore::new(&config.checked().unwrap())).unwrap()
+    Ssd::create(config.clone(), MemoryStore::new(&config.checked().unwrap()).unwrap()).unwrap()
 }
 
 fn submit<S: Store>(ssd: &mut Ssd<S>, request: Request<'_>) -> Outcome {

@@ -103,7 +103,7 @@ impl Build {
         };
         let drive = SsdConfig { volumes: self.namespaces.iter().enumerate().map(volume).collect(), ..drive };
         let geometry = drive.checked().expect("the test's drive is possible");
-        let mut ssd = Ssd::create(drive, MemoryStore::new(&geometry)).expect("a new drive");
+        let mut ssd = Ssd::create(drive, MemoryStore::new(&geometry).expect("memory")).expect("a new drive");
         for &(nsid, lba, bits) in &self.faults.flipped {
             ssd.read_faults().set(VolumeId(nsid - 1), Lba(lba), bits);
         }

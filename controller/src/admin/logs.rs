@@ -36,10 +36,8 @@ pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, comma
     if offset > page.len() {
         return Err(Status::INVALID_FIELD);
     }
-    let mut bytes = vec![0; length];
     let part = &page[offset..page.len().min(offset.saturating_add(length))];
-    bytes[..part.len()].copy_from_slice(part);
-    controller.send(memory, command, &bytes)?;
+    controller.send_padded(memory, command, part, length)?;
     // Only a page that was read makes its events heard again (B75).
     if command.cdw10.get() & RETAIN_EVENT == 0 {
         controller.events.log_read(identifier);

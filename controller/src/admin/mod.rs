@@ -10,6 +10,7 @@ pub(crate) mod keep_alive;
 pub(crate) mod logs;
 pub(crate) mod queues;
 
+use media::Sink as _;
 use media::Token;
 use nvme_spec::feature::FeatureId;
 use nvme_spec::log::LogId;
@@ -83,9 +84,25 @@ impl Controller {
 
     /// Hands `bytes` to the host where the command's data pointer says.
     fn send<M: GuestMemory>(&mut self, memory: &M, command: &Command, bytes: &[u8]) -> Result<(), Status> {
-        self.resolve(memory, command, bytes.len())?;
+        self.send_padded(memory, command, bytes, bytes.len())
+    }
+
+    /// The same, and zeroes behind it up to `length`.
+    fn send_padded<M: GuestMemory>(
+        &mut self,
+        memory: &M,
+        command: &Command,
+        bytes: &[u8],
+        length: usize,
+    ) -> Result<(), Status> {
+        const ZEROES: [u8; 4096] = [0; 4096];
+        self.resolve(memory, command, length)?;
         let mut into = Transfer::new(memory, &self.segments);
-        media::Sink::take(&mut into, 0, bytes).map_err(|_| Status::DATA_TRANSFER_ERROR)
+        let mut send = |at, bytes: &[u8]| into.take(at, bytes).map_err(|_| Status::DATA_TRANSFER_ERROR);
+        send(0, bytes)?;
+        (bytes.len()..length)
+            .step_by(ZEROES.len())
+            .try_for_each(|at| send(at, &ZEROES[..ZEROES.len().min(length - at)]))
     }
 
     /// Takes `bytes` from the host, from where the command's data pointer says.

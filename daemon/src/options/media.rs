@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use media::Nanoseconds;
 use media::geometry::{ConfigError, Geometry, GeometryConfig};
 use media::nand::timing::NandTimes;
+use media::needs::Part as Needed;
 use media::ssd::{CacheConfig, SsdConfig, VolumeConfig};
 use media::store::{Inspection, inspect};
 use serde::Serialize;
@@ -289,6 +290,44 @@ impl MediaSettings {
             Store::Ram => None,
             Store::File(path) => Some(path),
         }
+    }
+
+    /// The options that decide how much memory a part of the drive needs, with their values, and what would make it less.
+    pub fn sizes_of(&self, part: Needed) -> (String, &'static str) {
+        let geometry = &self.ssd.geometry;
+        let iu = Bytes(geometry.unit_bytes.into());
+        let sizes: u64 =
+            self.ssd.volumes.iter().map(|volume| volume.capacity_blocks_max * u64::from(volume.block_bytes)).sum();
+        let size = Bytes(sizes);
+        let file = self.file().map_or_else(String::new, |path| format!("{}: ", path.display()));
+        let (options, remedy) = match part {
+            Needed::Data => {
+                let op = Share(geometry.spare_per_million_of_user);
+                (
+                    format!("--namespace size={size} --media op={op}"),
+                    "give a smaller size or size_max, less op, or --media store=file:PATH",
+                )
+            }
+            Needed::Map => {
+                (format!("--namespace size={size} --media iu={iu}"), "give a larger iu, or a smaller size or size_max")
+            }
+            Needed::Lines | Needed::OpenLines => {
+                let GeometryConfig { channels, dies_per_channel, planes_per_die, pages_per_block, .. } = geometry;
+                let page = Bytes(geometry.page_bytes.into());
+                let options = format!(
+                    "--namespace size={size} --media iu={iu},channels={channels},dies={dies_per_channel},planes={planes_per_die},\
+                     pages={pages_per_block},page_size={page}"
+                );
+                let remedy = if part == Needed::Lines {
+                    "give more pages, for fewer and longer lines, or a smaller size"
+                } else {
+                    "give fewer channels, dies, planes or pages, for shorter lines, or a larger iu"
+                };
+                (options, remedy)
+            }
+        };
+        // What a file was made with it keeps.
+        if self.exists { (format!("{file}{options}"), "make another file that needs less") } else { (options, remedy) }
     }
 
     /// As a table that [`MediaOptions`] reads back.

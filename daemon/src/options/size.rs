@@ -57,6 +57,25 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// A number of bytes for people: the largest unit of which there is one, and its tenths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct About(pub u64);
+
+impl fmt::Display for About {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(60, "EiB"), (50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+        match units.into_iter().find(|(shift, _)| self.0 >> shift != 0) {
+            Some((shift, unit)) => {
+                // Rounded down, so that nothing looks like more than it is.
+                let tenths = ((self.0 >> (shift - 10)) * 10) >> 10;
+                let part = if tenths.is_multiple_of(10) { String::new() } else { format!(".{}", tenths % 10) };
+                write!(formatter, "{}{part}{unit}", tenths / 10)
+            }
+            None => write!(formatter, "{} bytes", self.0),
+        }
+    }
+}
+
 impl From<Bytes> for String {
     fn from(bytes: Bytes) -> Self {
         bytes.to_string()
@@ -96,6 +115,16 @@ mod tests {
             assert!(remedy.contains("512MiB"), "{text}: {remedy}");
         }
         assert_eq!("16EiB".parse::<Bytes>(), Err("give a size below 16 EiB".to_owned()));
+    }
+
+    #[test]
+    fn sizes_for_people_have_one_digit_behind_the_point() {
+        let cases =
+            [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5KiB"), (1 << 50, "1PiB"), ((1 << 30) - 1, "1023.9MiB")];
+        for (bytes, text) in cases {
+            assert_eq!(About(bytes).to_string(), text);
+        }
+        assert_eq!(About(u64::MAX).to_string(), "15.9EiB");
     }
 
     #[test]

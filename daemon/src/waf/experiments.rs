@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
+use anyhow::anyhow;
 use traces::experiments::{Size, card, grid, maps, recovery, theory, wear};
 
 use super::{FigureFile, say};
@@ -104,9 +105,12 @@ impl<'a> Experiment<'a> {
     }
 
     fn recovery(&self, progress: &Progress, drive: Bytes) -> Result<bool, Failure> {
-        let remedy = "give 4KiB or more, as far as a map of units of 4KiB goes: 16TiB at most";
+        let remedy = "give 4KiB or more, as far as a map of units of 4KiB goes: 7TiB at most";
         let case = recovery::full_drive(drive.0);
         let case = case.ok_or_else(|| OptionError::new("--drive", drive.to_string(), remedy))?;
+        if let Err(lack) = case.needs().probe() {
+            return Err(anyhow!("--drive {drive}: {lack}: give a smaller drive; 1TiB takes 16 GiB").into());
+        }
         say(&format!("seed {}\n{}\n", self.seed, recovery::HEAD))?;
         self.recover(progress, case)
     }

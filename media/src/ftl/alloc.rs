@@ -6,6 +6,7 @@ use super::line::LineState;
 use super::{Ftl, HOST};
 use crate::geometry::Geometry;
 use crate::journal::{HeaderState, Kind, LineHeader, Record};
+use crate::large_memory::{OutOfMemory, filled};
 use crate::power::Step;
 use crate::power::mutation::{Mutation, mutated};
 use crate::store::{Expected, Store, StoreError};
@@ -38,21 +39,29 @@ pub struct Stream {
 
 impl Stream {
     /// A stream without a line.
-    #[must_use]
-    pub fn new(geometry: &Geometry) -> Self {
+    ///
+    /// # Errors
+    /// Where the system has no memory for what is kept of each unit of a line.
+    pub fn new(geometry: &Geometry) -> Result<Self, OutOfMemory> {
         let units = geometry.units_per_line as usize;
-        Self {
+        Ok(Self {
             line: NO_LINE,
             next: 0,
             programmed: 0,
             resumed: 0,
             opened: 0,
-            records: vec![Record::default(); units],
-            tags: vec![Tag::default(); units],
+            records: filled(Record::default(), units)?,
+            tags: filled(Tag::default(), units)?,
             carried: Vec::new(),
             staged_total: 0,
             programmed_total: 0,
-        }
+        })
+    }
+
+    /// Bytes of memory that a stream takes over lines of so many units.
+    #[must_use]
+    pub(crate) const fn bytes_for(units: usize) -> usize {
+        units * (size_of::<Record>() + size_of::<Tag>())
     }
 
     /// Staged slots.

@@ -9,6 +9,7 @@
 
 use super::{Ftl, HOST, MOVED};
 use crate::journal::{METADATA_PAGE, map_page_checksum};
+use crate::large_memory::{OutOfMemory, filled};
 use crate::ledger::Ledger;
 use crate::power::Step;
 use crate::root::{Basis, Layout, Root};
@@ -38,17 +39,19 @@ struct Progress {
 
 impl Checkpoint {
     /// No checkpoint yet: the map is empty at the start of the log.
-    #[must_use]
-    pub fn new(layout: &Layout) -> Self {
-        let homes = vec![0; crate::unit::index(layout.map_pages.div_ceil(64))];
-        let sums = vec![0; crate::unit::index(layout.map_pages)];
-        Self {
+    ///
+    /// # Errors
+    /// Where the system has no memory for what is kept of each page of the map.
+    pub fn new(layout: &Layout) -> Result<Self, OutOfMemory> {
+        let homes = filled(0, crate::unit::index(layout.map_pages.div_ceil(64)))?;
+        let sums = filled(0, crate::unit::index(layout.map_pages))?;
+        Ok(Self {
             basis: Basis { homes, sums, ..Basis::default() },
             generation: 0,
             begun: None,
             next_at: 0,
             map_pages: layout.map_pages,
-        }
+        })
     }
 
     pub(crate) fn journal_begin(&self) -> u64 {

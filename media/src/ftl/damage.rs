@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::cut::Tag;
 use super::uncorrectable::Unit;
 use super::{Ftl, HOST};
+use crate::large_memory::grow;
 use crate::monitor::Finder;
 use crate::store::{Expected, Store, StoreError};
 use crate::unit::{LogicalUnit, PhysicalUnit};
@@ -46,9 +47,7 @@ impl<S: Store> Ftl<S> {
     pub(crate) fn fetch(&mut self, place: PhysicalUnit, expected: Expected, finder: Finder) -> Result<(), StoreError> {
         let at = (self.geometry.line_of(place), self.geometry.slot_of(place));
         let bytes = self.geometry.unit_bytes() + self.geometry.config.metadata_bytes_per_unit as usize;
-        if self.scratch.len() < bytes {
-            self.scratch.resize(bytes, 0);
-        }
+        grow(&mut self.scratch, bytes)?;
         let read = self.nand.store.read_unit(at, expected, &self.geometry, &mut self.scratch[..bytes]);
         if let Err(StoreError::Damaged(_)) = read {
             self.note_damage(expected.unit, place, finder);
@@ -59,9 +58,10 @@ impl<S: Store> Ftl<S> {
     /// Puts down that all blocks of a damaged unit are lost; `false` where there is no room even for that.
     #[cold]
     pub(crate) fn lose_unit(&mut self, unit: LogicalUnit) -> bool {
+        let Ok(lost) = Unit::lost(self.geometry.unit_bytes()) else { return false };
         let Some(slot) = self.take_slot(HOST) else { return false };
         let (line, sequence, tag) = (self.streams[HOST].line, self.sequence, self.tag);
-        let (data, _) = Unit::lost(self.geometry.unit_bytes()).encode();
+        let (data, _) = lost.encode();
         self.nand.stage(line, self.geometry.data_offset(slot), data.len()).copy_from_slice(&data);
         self.blank_metadata(line, slot);
         self.tag = Tag { uncorrectable: true, ..self.tag_of_request(true) };

@@ -14,6 +14,7 @@ use super::{Ftl, HOST, MOVED};
 use crate::config::FLOOR_LINES;
 use crate::geometry::Geometry;
 use crate::journal::{HeaderState, Kind, LineHeader, Record};
+use crate::large_memory::{OutOfMemory, room};
 use crate::ledger::EraseCounts;
 use crate::monitor::Finder;
 use crate::power::Step;
@@ -40,18 +41,20 @@ pub struct Collector {
 
 impl Collector {
     /// A collector without a victim.
-    #[must_use]
-    pub fn new(geometry: &Geometry) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// Where the system has no memory for the records of one.
+    pub fn new(geometry: &Geometry) -> Result<Self, OutOfMemory> {
+        Ok(Self {
             victim: None,
             wear: false,
             next_slot: 0,
-            records: Vec::with_capacity(geometry.units_per_line as usize),
+            records: room(geometry.units_per_line as usize)?,
             credit: 0,
             cost: 1,
             padded: 0,
             next_wear: None,
-        }
+        })
     }
 
     /// Bytes of memory that the collector takes.
@@ -466,7 +469,7 @@ mod tests {
     fn a_line_is_needed_just_when_the_open_one_has_too_few_slots() {
         let config = config();
         let geometry = config.checked().expect("a configuration");
-        let mut ssd = Ssd::create(config, MemoryStore::new(&geometry)).expect("a drive");
+        let mut ssd = Ssd::create(config, MemoryStore::new(&geometry).expect("memory")).expect("a drive");
         assert!(ssd.ftl().needs_line(1), "no line is open");
         let line = u64::from(geometry.units_per_line);
         for blocks in [1, line - 2] {

@@ -3,6 +3,7 @@
 
 use crate::config::VictimPolicy;
 use crate::geometry::Geometry;
+use crate::large_memory::{OutOfMemory, filled};
 use crate::ledger::EraseCounts;
 
 /// What a line is doing.
@@ -78,10 +79,12 @@ pub struct Lines {
 
 impl Lines {
     /// All lines free.
-    #[must_use]
-    pub fn new(geometry: &Geometry) -> Self {
-        let lines = vec![Line::default(); geometry.lines as usize];
-        Self { lines, units_per_line: geometry.units_per_line, free: geometry.lines, drained: 0 }
+    ///
+    /// # Errors
+    /// Where the system has no memory for them.
+    pub fn new(geometry: &Geometry) -> Result<Self, OutOfMemory> {
+        let lines = filled(Line::default(), geometry.lines as usize)?;
+        Ok(Self { lines, units_per_line: geometry.units_per_line, free: geometry.lines, drained: 0 })
     }
 
     /// A line.
@@ -221,7 +224,7 @@ mod tests {
     use crate::geometry::GeometryConfig;
 
     fn lines() -> Lines {
-        let mut lines = Lines::new(&Geometry::new(GeometryConfig::default()).unwrap());
+        let mut lines = Lines::new(&Geometry::new(GeometryConfig::default()).unwrap()).expect("memory");
         for (number, valid, opened, closed_at) in [(3, 4000, 1, 10), (4, 100, 3, 990), (5, 2000, 2, 900)] {
             lines.set_state(number, LineState::Closed);
             let line = lines.get_mut(number);
@@ -257,7 +260,7 @@ mod tests {
 
     #[test]
     fn full_lines_are_no_victims() {
-        let mut lines = Lines::new(&Geometry::new(GeometryConfig::default()).unwrap());
+        let mut lines = Lines::new(&Geometry::new(GeometryConfig::default()).unwrap()).expect("memory");
         lines.set_state(0, LineState::Closed);
         lines.get_mut(0).valid = 4096;
         assert_eq!(lines.choose_victim(VictimPolicy::Greedy, 1, 0, Evenness::default()), None);

@@ -3,7 +3,7 @@
 //! neither lines nor volumes.
 
 use crate::journal::{ENTRIES_PER_PAGE, METADATA_PAGE};
-use crate::large_memory::LargeMemory;
+use crate::large_memory::{LargeMemory, OutOfMemory, filled};
 use crate::unit::{LogicalUnit, PhysicalUnit, narrow};
 
 /// Bytes of an entry.
@@ -26,15 +26,17 @@ pub struct Map {
 
 impl Map {
     /// An empty map.
-    #[must_use]
-    pub fn new(units: u32) -> Self {
+    ///
+    /// # Errors
+    /// Where the system has no memory for it.
+    pub fn new(units: u32) -> Result<Self, OutOfMemory> {
         let pages = (units as usize).div_ceil(ENTRIES_PER_PAGE);
-        Self {
-            bytes: LargeMemory::zeroed(pages * METADATA_PAGE),
+        Ok(Self {
+            bytes: LargeMemory::zeroed(pages * METADATA_PAGE)?,
             units: units as usize,
-            changed: vec![0; pages.div_ceil(64)],
-            used: vec![0; pages],
-        }
+            changed: filled(0, pages.div_ceil(64))?,
+            used: filled(0, pages)?,
+        })
     }
 
     #[inline]
@@ -290,7 +292,7 @@ mod tests {
 
     #[test]
     fn entries_come_and_go_and_pages_remember_it() {
-        let mut map = Map::new(3000);
+        let mut map = Map::new(3000).expect("memory");
         let unit = LogicalUnit(2999);
         assert_eq!(map.set(unit, PhysicalUnit(0)), None);
         assert_eq!(map.set(unit, PhysicalUnit(7)), Some(PhysicalUnit(0)));
@@ -299,7 +301,7 @@ mod tests {
         let mut page = *map.write_page(2).unwrap();
         assert_eq!(map.next_changed(0), None);
         page[METADATA_PAGE - 1] = 1;
-        let mut other = Map::new(3000);
+        let mut other = Map::new(3000).expect("memory");
         other.pages_mut(2, 1).copy_from_slice(&page);
         other.count_page(2);
         assert_eq!(other.iter().collect::<Vec<_>>(), [(unit, PhysicalUnit(7))], "and nothing behind the last unit");
@@ -312,7 +314,7 @@ mod tests {
 
     #[test]
     fn units_are_counted_by_line_and_one_that_lies_nowhere_is_found() {
-        let mut map = Map::new(3000);
+        let mut map = Map::new(3000).expect("memory");
         for (unit, place) in [(0, 5), (1, 6), (2, 17), (1500, 7), (2999, 18)] {
             map.set(LogicalUnit(unit), PhysicalUnit(place));
         }
@@ -330,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_unit_is_uncorrectable_until_it_is_put_elsewhere_and_where_it_lies_is_told_all_the_same() {
-        let mut map = Map::new(10);
+        let mut map = Map::new(10).expect("memory");
         let (unit, place) = (LogicalUnit(3), PhysicalUnit(5));
         assert_eq!((map.correctable(unit), map.is_uncorrectable(unit)), (None, false));
         map.set(unit, place);
@@ -350,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_unit_costs_little_more_than_four_bytes() {
-        let map = Map::new(1 << 20);
+        let map = Map::new(1 << 20).expect("memory");
         assert!(map.memory_bytes() < (1 << 20) * 4 + (1 << 14));
     }
 }

@@ -30,6 +30,7 @@ use write::OpenUnit;
 use crate::config::{CacheConfig, Tuning};
 use crate::geometry::Geometry;
 use crate::journal::Deallocation;
+use crate::large_memory::{OutOfMemory, room};
 use crate::monitor::Integrity;
 use crate::nand::Nand;
 use crate::root::{Counters, Layout, VolumeEntry};
@@ -114,26 +115,28 @@ pub struct Ftl<S: Store> {
 
 impl<S: Store> Ftl<S> {
     /// An empty translation layer over an erased array.
-    #[must_use]
-    pub fn new(geometry: Geometry, nand: Nand<S>, tuning: Tuning, limits: CacheLimits) -> Self {
+    ///
+    /// # Errors
+    /// Where the system has no memory for its maps.
+    pub fn new(geometry: Geometry, nand: Nand<S>, tuning: Tuning, limits: CacheLimits) -> Result<Self, OutOfMemory> {
         let layout = Layout::new(geometry.user_units, geometry.blocks(), tuning.journal_entries);
-        let streams = [Stream::new(&geometry), Stream::new(&geometry)];
+        let streams = [Stream::new(&geometry)?, Stream::new(&geometry)?];
         let mut ftl = Self {
-            map: Map::new(geometry.user_units),
-            lines: Lines::new(&geometry),
+            map: Map::new(geometry.user_units)?,
+            lines: Lines::new(&geometry)?,
             streams,
             sequence: 1,
             committed: 0,
             deallocations: VecDeque::new(),
             journaled: VecDeque::new(),
             journal_end: 0,
-            collector: Collector::new(&geometry),
-            checkpoint: Checkpoint::new(&layout),
+            collector: Collector::new(&geometry)?,
+            checkpoint: Checkpoint::new(&layout)?,
             layout,
             tuning,
             limits,
             open_units: Vec::with_capacity(limits.open_units + 1),
-            group: Vec::with_capacity(geometry.units_per_line as usize),
+            group: room(geometry.units_per_line as usize)?,
             uncorrectable: Vec::new(),
             scratch: Vec::new(),
             voids: Vec::new(),
@@ -152,7 +155,7 @@ impl<S: Store> Ftl<S> {
             nand,
         };
         ftl.schedule_checkpoint();
-        ftl
+        Ok(ftl)
     }
 
     /// Bytes that the maps take per unit of the user's space: the map itself, and with everything kept per line.

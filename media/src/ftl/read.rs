@@ -4,7 +4,7 @@
 use super::Ftl;
 use super::write::{Part, Span};
 use crate::monitor::Finder;
-use crate::store::{Expected, Store};
+use crate::store::{Expected, Store, StoreError};
 use crate::unit::{Lba, LogicalUnit, PhysicalUnit, narrow};
 use crate::volume::{Fault, MediaError, Sink};
 
@@ -124,7 +124,7 @@ impl<S: Store> Ftl<S> {
     fn fetch_part(&mut self, place: PhysicalUnit, span: &Span, part: Part) -> Result<(), MediaError> {
         let expected = Expected { unit: part.unit, uncorrectable: self.map.is_uncorrectable(part.unit) };
         let first = Lba(part.at as u64 >> span.block_shift);
-        self.fetch(place, expected, Finder::Read).map_err(|_| MediaError::UnrecoveredRead { first })
+        self.fetch(place, expected, Finder::Read).map_err(|error| unread(&error, first))
     }
 
     pub(super) fn read_metadata(&mut self, span: &Span, part: Part, sink: &mut dyn Sink) -> Result<(), MediaError> {
@@ -142,6 +142,16 @@ impl<S: Store> Ftl<S> {
             sink.take_metadata(of(part.at), &self.scratch[start..start + of(part.bytes)])
         };
         taken.map_err(|Fault| MediaError::HostMemory)
+    }
+}
+
+/// What a failure of the store is to who reads a block: nothing is wrong with it where the host lacks memory, or does not let us.
+pub(super) const fn unread(error: &StoreError, first: Lba) -> MediaError {
+    match error {
+        StoreError::Refused(_) => MediaError::Internal,
+        StoreError::NoSpace(_) | StoreError::Failed(_) | StoreError::Damaged(_) => {
+            MediaError::UnrecoveredRead { first }
+        }
     }
 }
 

@@ -7,8 +7,10 @@
 //! in its first sector lies in the first uncorrectable one.
 
 use super::cut::Tag;
+use super::read::unread;
 use super::write::{Part, Span};
 use super::{Ftl, HOST};
+use crate::large_memory::{OutOfMemory, copied, filled};
 use crate::monitor::Finder;
 use crate::store::{Expected, Store, StoreError};
 use crate::unit::{Lba, PhysicalUnit};
@@ -48,8 +50,11 @@ impl Unit {
     }
 
     /// Of which nothing is left.
-    pub(super) fn lost(bytes: usize) -> Self {
-        Self { data: vec![0; bytes], uncorrectable: vec![true; bytes / SECTOR] }
+    ///
+    /// # Errors
+    /// Where there is no memory for it.
+    pub(super) fn lost(bytes: usize) -> Result<Self, OutOfMemory> {
+        Ok(Self { data: filled(0, bytes)?, uncorrectable: filled(true, bytes / SECTOR)? })
     }
 
     /// From what lies in a slot, whatever that is.
@@ -130,7 +135,7 @@ impl<S: Store> Ftl<S> {
     /// Where the store fails.
     pub(crate) fn load(&mut self, place: PhysicalUnit, expected: Expected, finder: Finder) -> Result<Unit, StoreError> {
         match self.load_sound(place, expected, finder) {
-            Err(StoreError::Damaged(_)) => Ok(Unit::lost(self.geometry.unit_bytes())),
+            Err(StoreError::Damaged(_)) => Ok(Unit::lost(self.geometry.unit_bytes())?),
             loaded => loaded,
         }
     }
@@ -146,7 +151,7 @@ impl<S: Store> Ftl<S> {
         finder: Finder,
     ) -> Result<Unit, StoreError> {
         self.fetch(place, expected, finder)?;
-        let data = self.scratch[..self.geometry.unit_bytes()].to_vec();
+        let data = copied(&self.scratch[..self.geometry.unit_bytes()])?;
         Ok(if expected.uncorrectable { Unit::decode(data) } else { Unit::whole(data) })
     }
 
@@ -162,7 +167,7 @@ impl<S: Store> Ftl<S> {
         self.nand.time_read(self.geometry.data_offset(self.geometry.slot_of(place)), self.geometry.unit_bytes());
         let expected = Expected { unit: part.unit, uncorrectable: true };
         let first = Lba(part.at as u64 >> span.block_shift);
-        let unit = self.load(place, expected, Finder::Read).map_err(|_| MediaError::UnrecoveredRead { first })?;
+        let unit = self.load(place, expected, Finder::Read).map_err(|error| unread(&error, first))?;
         if let Some(sector) = unit.first_uncorrectable(sectors(&part)) {
             let byte = part.at + sector * SECTOR - part.offset;
             return Err(MediaError::UnrecoveredRead { first: Lba(byte as u64 >> span.block_shift) });
@@ -183,7 +188,7 @@ impl<S: Store> Ftl<S> {
                 let expected = Expected { unit: part.unit, uncorrectable };
                 self.load(old, expected, Finder::Write).map_err(|_| FULL)?
             }
-            (None, _) => Unit::whole(vec![0; self.geometry.unit_bytes()]),
+            (None, _) => Unit::whole(filled(0, self.geometry.unit_bytes()).map_err(|_| MediaError::Internal)?),
         };
         let bytes = part.offset..part.offset + part.bytes;
         let written = self.geometry.data_offset(slot) + part.offset;

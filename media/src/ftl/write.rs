@@ -7,6 +7,7 @@
 use super::cut::Tag;
 use super::{Ftl, HOST};
 use crate::journal::{Kind, Record};
+use crate::large_memory::grow;
 use crate::monitor::Finder;
 use crate::power::Step;
 use crate::store::{Expected, Store, StoreError};
@@ -15,6 +16,9 @@ use crate::volume::{Fault, MediaError, Source};
 
 /// Units that a write above the atomic unit stages at a time.
 const CHUNK_UNITS: usize = 256;
+
+/// Parts of units that are kept in mind until they are committed, beside one for each staged unit.
+const PARTS_MAX: usize = 1 << 16;
 
 /// Bytes of consecutive units, in whole blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -363,6 +367,10 @@ impl<S: Store> Ftl<S> {
 
     /// Puts a part of a unit into the slot where the unit lies open; `false` where it does not.
     fn combine(&mut self, span: &Span, source: &mut dyn Source) -> Result<bool, MediaError> {
+        if self.parts.len() >= PARTS_MAX {
+            // Parts of the same units, again and again, fill no cache; what is kept of each must come to an end all the same.
+            self.commit();
+        }
         let unit = span.first;
         let Some(at) = self.open_units.iter().position(|open| open.unit == unit) else {
             return Ok(false);
@@ -375,7 +383,7 @@ impl<S: Store> Ftl<S> {
         }
         // By way of a buffer: a source that fails in the middle must not damage blocks that were accepted before.
         let metadata = (span.bytes >> span.block_shift) * span.metadata_bytes;
-        self.scratch.resize(self.scratch.len().max(span.bytes + metadata), 0);
+        grow(&mut self.scratch, span.bytes + metadata).map_err(|_| MediaError::Internal)?;
         let (data, rest) = self.scratch.split_at_mut(span.bytes);
         source.fill(0, data).map_err(|Fault| MediaError::HostMemory)?;
         if metadata != 0 {
@@ -455,6 +463,10 @@ pub fn unit_amplification(offset: u64, bytes: u64, unit_bytes: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
+    use crate::store::MemoryStore;
+    use crate::unit::{LbaRange, Nanoseconds};
+    use crate::volume::{Media as _, Request, Submitted, Token, VolumeId};
 
     #[test]
     fn the_parts_of_a_span_are_the_span() {
@@ -463,6 +475,30 @@ mod tests {
         assert_eq!(span.part(0, 3), Part { unit: LogicalUnit(5), offset: 3, bytes: 5, at: 0 });
         assert_eq!(span.part(1, 3), Part { unit: LogicalUnit(6), offset: 0, bytes: 8, at: 5 });
         assert_eq!(span.part(2, 3), Part { unit: LogicalUnit(7), offset: 0, bytes: 7, at: 13 });
+    }
+
+    struct Zeroes;
+
+    impl Source for Zeroes {
+        fn fill(&mut self, _offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+            into.fill(0);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn parts_of_one_unit_written_for_ever_take_no_more_memory() {
+        let volumes = vec![VolumeConfig::new(512, 0, 1 << 15)];
+        let cache = CacheConfig { age_max: Nanoseconds(u64::MAX), ..CacheConfig::default() };
+        let config = SsdConfig { volumes, cache, ..SsdConfig::default() };
+        let geometry = config.checked().expect("a configuration");
+        let mut ssd = Ssd::create(config, MemoryStore::new(&geometry).expect("memory")).expect("a drive");
+        for _ in 0..3 * PARTS_MAX {
+            let range = LbaRange::new(Lba(1), 1);
+            let request = Request::Write { range, from: &mut Zeroes, force: false };
+            assert_eq!(ssd.submit(Nanoseconds(0), Token(1), VolumeId(0), request), Submitted::Done(Ok(())));
+        }
+        assert!(ssd.ftl().parts.capacity() <= 2 * PARTS_MAX, "{}", ssd.ftl().parts.capacity());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::wear::Blocks;
 use crate::fault::NandFaults;
 use crate::geometry::Geometry;
 use crate::journal::{HeaderState, Kind, LineHeader, METADATA_PAGE, Record};
+use crate::large_memory::{OutOfMemory, filled};
 use crate::ledger::Ledger;
 use crate::power::{Breaker, Step};
 use crate::store::{Expected, Store, StoreError};
@@ -63,9 +64,11 @@ pub struct Nand<S: Store> {
 
 impl<S: Store> Nand<S> {
     /// An array whose lines are all erased.
-    #[must_use]
-    pub fn new(geometry: &Geometry, store: S, timing: Option<Timing>) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// Where the system has no memory for what is kept of each line.
+    pub fn new(geometry: &Geometry, store: S, timing: Option<Timing>) -> Result<Self, OutOfMemory> {
+        Ok(Self {
             store,
             power: Breaker::default(),
             ledger: Ledger::default(),
@@ -77,7 +80,7 @@ impl<S: Store> Nand<S> {
             reads_finish: Nanoseconds(0),
             next_event: 1,
             in_flight: VecDeque::new(),
-            next_slot: vec![0; geometry.lines as usize],
+            next_slot: filled(0, geometry.lines as usize)?,
             page_programs: 0,
             line_erases: 0,
             unit_shift: geometry.unit_shift,
@@ -86,7 +89,14 @@ impl<S: Store> Nand<S> {
             page_bytes: geometry.config.page_bytes as usize,
             planes: geometry.planes,
             blackout: Vec::new(),
-        }
+        })
+    }
+
+    /// Bytes of memory that are kept for its lines.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.next_slot.capacity() * size_of::<u32>()
     }
 
     /// Page programs since the media was opened.
@@ -349,7 +359,7 @@ mod tests {
 
     fn nand() -> Nand<MemoryStore> {
         let geometry = Geometry::new(GeometryConfig::default()).unwrap();
-        Nand::new(&geometry, MemoryStore::new(&geometry), None)
+        Nand::new(&geometry, MemoryStore::new(&geometry).expect("memory"), None).expect("memory")
     }
 
     #[test]

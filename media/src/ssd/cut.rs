@@ -10,8 +10,10 @@ use super::{Ssd, Volume};
 use crate::ftl::Ftl;
 use crate::ftl::cut::Held;
 use crate::ftl::write::Span;
+use crate::large_memory::copied;
 use crate::monitor::{Finder, Monitor};
 use crate::nand::Nand;
+use crate::needs::Needs;
 use crate::power::{
     Arming, Breaker, ChangeKind, Cut, CutPolicy, CutReport, Fate, Mark, Power, PowerAtomicity, Random, RecoveryReport,
     VolatileEntry,
@@ -86,10 +88,11 @@ impl Backup {
         if self.held.tag.uncorrectable && disposal.lot == Lot::Survives {
             return Remnant::Write(span, None, grouped);
         }
-        let mut saved = Saved::new(
-            self.saved.data[from..from + bytes].to_vec(),
-            self.saved.metadata[skip * metadata_bytes..(skip + blocks) * metadata_bytes].to_vec(),
-        );
+        let metadata = &self.saved.metadata[skip * metadata_bytes..(skip + blocks) * metadata_bytes];
+        let (Ok(data), Ok(metadata)) = (copied(&self.saved.data[from..from + bytes]), copied(metadata)) else {
+            return Remnant::Unreadable;
+        };
+        let mut saved = Saved::new(data, metadata);
         if let Lot::Mangled(seed) = disposal.lot {
             let mut random = Random::new(seed);
             for word in saved.data.chunks_mut(8).chain(saved.metadata.chunks_mut(8)) {
@@ -192,9 +195,14 @@ impl<S: Store> Ssd<S> {
     /// The store is not what was written any more.
     fn repeat(&self, store: S, remnants: Vec<Remnant>) -> Result<(S, usize), StoreError> {
         let geometry = self.ftl.geometry.clone();
-        let nand = Nand::new(&geometry, store, None);
-        let (mut ftl, _) = recover(geometry, nand, self.config.tuning, self.ftl.limits, Purpose::Cut)
-            .inspect_err(|error| assert!(S::CHECKS, "the drive cannot recover from its own log: {error}"))?;
+        let nand = Nand::new(&geometry, store, None)?;
+        let (mut ftl, _) =
+            recover(geometry, nand, self.config.tuning, self.ftl.limits, Purpose::Cut).inspect_err(|error| {
+                assert!(
+                    S::CHECKS || matches!(error, StoreError::Refused(_)),
+                    "the drive cannot recover from its own log: {error}"
+                );
+            })?;
         let made = make(&mut ftl, remnants);
         ftl.nand.sync();
         Ok((ftl.nand.store, made))
@@ -208,10 +216,10 @@ impl<S: Store> Ssd<S> {
         let span = Span { first: held.first, offset: held.offset, bytes: held.bytes, block_shift, metadata_bytes };
         let bytes = if held.deallocates() { 0 } else { held.bytes };
         let mut saved = Saved::default();
-        saved.extend(&Span { bytes, ..span });
+        let mut readable = saved.extend(&Span { bytes, ..span }).is_ok();
         let (unit_bytes, of) = (self.ftl.geometry.unit_bytes(), |bytes: usize| (bytes >> block_shift) * metadata_bytes);
-        let (mut done, mut readable) = (0, true);
-        while done < bytes {
+        let mut done = 0;
+        while readable && done < bytes {
             let byte = held.offset + done;
             let (position, within) = (byte / unit_bytes, byte % unit_bytes);
             let count = (unit_bytes - within).min(bytes - done);
@@ -220,7 +228,7 @@ impl<S: Store> Ssd<S> {
             // A line that was closed may have left memory before all of it was committed.
             let Ok(unit) = self.ftl.load_sound(place, expected, Finder::Collection) else {
                 readable = false;
-                break;
+                continue;
             };
             saved.data[done..done + count].copy_from_slice(&unit.data[within..within + count]);
             let metadata = &self.ftl.scratch[unit_bytes + of(within)..][..of(count)];
@@ -243,6 +251,8 @@ impl<S: Store> Ssd<S> {
             return Err(error.clone());
         }
         let faults = Monitor::faults(self);
+        // Before the store changes hands: a drive without power can be asked again.
+        Needs::of_layer(&self.ftl.geometry).probe().map_err(|lack| StoreError::Refused(lack.to_string()))?;
         let store = self.ftl.nand.store.take();
         let power = self.ftl.nand.power.clone();
         power.restore();

@@ -98,13 +98,13 @@ impl<S: Store> Ssd<S> {
     /// Makes a new, empty drive over an erased store. It is there after a failure of the host once a first flush is done.
     ///
     /// # Errors
-    /// The first rule that the configuration breaks.
+    /// The first rule that the configuration breaks; that the system has no memory for such a drive.
     pub fn create(config: SsdConfig, store: S) -> Result<Self, ConfigError> {
         let geometry = config.checked()?;
         let limits = CacheLimits::new(&config.cache, &geometry);
         let timing = config.times.map(|times| Timing::new(&geometry, times));
-        let nand = Nand::new(&geometry, store, timing);
-        let mut ftl = Ftl::new(geometry, nand, config.tuning, limits);
+        let nand = Nand::new(&geometry, store, timing)?;
+        let mut ftl = Ftl::new(geometry, nand, config.tuning, limits)?;
         let mut first_unit = 0;
         for volume in &config.volumes {
             let units = narrow(index(volume.units(config.geometry.unit_bytes)));
@@ -144,7 +144,7 @@ impl<S: Store> Ssd<S> {
         let geometry = config.checked().map_err(|error| StoreError::Refused(error.0))?;
         let limits = CacheLimits::new(&config.cache, &geometry);
         let timing = config.times.map(|times| Timing::new(&geometry, times));
-        let mut nand = Nand::new(&geometry, store, timing);
+        let mut nand = Nand::new(&geometry, store, timing)?;
         nand.power = power.clone();
         let (ftl, report) =
             recover(geometry, nand, config.tuning, limits, Purpose::Use(arming, config.misbehaviour.stale_map))?;

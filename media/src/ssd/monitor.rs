@@ -99,7 +99,7 @@ mod tests {
     fn drive() -> Ssd<MemoryStore> {
         let config = SsdConfig::default();
         let geometry = config.checked().expect("the default works");
-        Ssd::create(config, MemoryStore::new(&geometry)).expect("a drive")
+        Ssd::create(config, MemoryStore::new(&geometry).expect("memory")).expect("a drive")
     }
 
     fn read(drive: &mut impl Media, lba: u64) -> Outcome {

@@ -183,7 +183,7 @@ impl<S: Store> Ssd<S> {
         let mut copied = Saved::default();
         let mut wait = Wait::Nothing;
         for source in sources {
-            copied.extend(&self.span(volume, *source)?);
+            copied.extend(&self.span(volume, *source)?).map_err(|_| MediaError::Internal)?;
             wait = wait.max(self.read(volume, *source, &mut copied, false)?);
         }
         let read = self.ftl.nand.reads_finish;

@@ -1,6 +1,7 @@
 //! Blocks in memory, between a place that they were read from and another one.
 
 use crate::ftl::write::Span;
+use crate::large_memory::{OutOfMemory, grow};
 use crate::volume::{Fault, Sink, Source};
 
 /// Data and metadata of blocks.
@@ -18,10 +19,13 @@ impl Saved {
     }
 
     /// Makes room behind what is there for the blocks of a span, which are taken next.
-    pub(super) fn extend(&mut self, span: &Span) {
+    ///
+    /// # Errors
+    /// Where the system has no memory for them.
+    pub(super) fn extend(&mut self, span: &Span) -> Result<(), OutOfMemory> {
         self.begin = (self.data.len(), self.metadata.len());
-        self.data.resize(self.begin.0 + span.bytes, 0);
-        self.metadata.resize(self.begin.1 + (span.bytes >> span.block_shift) * span.metadata_bytes, 0);
+        grow(&mut self.data, self.begin.0 + span.bytes)?;
+        grow(&mut self.metadata, self.begin.1 + (span.bytes >> span.block_shift) * span.metadata_bytes)
     }
 }
 

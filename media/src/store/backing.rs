@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::geometry::Geometry;
 use crate::journal::{LineHeader, Record};
+use crate::large_memory::OutOfMemory;
 use crate::power::mutation::{Mutation, mutated};
 use crate::unit::{LogicalUnit, PhysicalUnit};
 use crate::warning::WarningKind;
@@ -89,6 +90,12 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+impl From<OutOfMemory> for StoreError {
+    fn from(lack: OutOfMemory) -> Self {
+        Self::Refused(lack.to_string())
+    }
+}
 
 /// What the map says of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

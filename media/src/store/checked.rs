@@ -9,6 +9,7 @@ use super::record_pages::PER_PAGE;
 use super::staging::data_check;
 use crate::geometry::Geometry;
 use crate::journal::{METADATA_PAGE, RECORD_BYTES, Record};
+use crate::large_memory::grow;
 use crate::power::mutation::{Mutation, mutated};
 use crate::unit::narrow;
 
@@ -104,9 +105,9 @@ impl<D: Disk> ImageStore<D> {
         collected: bool,
     ) -> Result<(), StoreError> {
         // By way of a buffer: source and target may lie in one segment, and only what was checked is staged.
-        let mut buffer = std::mem::take(&mut self.scratch);
         let (unit, metadata) = (geometry.unit_bytes(), geometry.config.metadata_bytes_per_unit as usize);
-        buffer.resize(buffer.len().max(unit + metadata), 0);
+        grow(&mut self.scratch, unit + metadata)?;
+        let mut buffer = std::mem::take(&mut self.scratch);
         let read = self.read_checked(from, expected, geometry, &mut buffer[..unit + metadata], collected);
         if read.is_ok() {
             self.stage_bytes(to.0, geometry.data_offset(to.1), &buffer[..unit]);

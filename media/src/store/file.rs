@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use rustix::fs::{Advice, fadvise};
@@ -119,6 +119,14 @@ fn metadata_bytes(geometry: &Geometry, journal_entries: u64) -> u64 {
 }
 
 impl ImageStore<FileDisk> {
+    /// Bytes of memory that a store for a geometry takes: for its lines, and for what is in those that are open or on their way to the
+    /// disk. Beyond an open line in each of two streams writers wait for the disk.
+    #[must_use]
+    pub(crate) fn bytes_for(geometry: &Geometry) -> (usize, usize) {
+        let kept = FileOptions::default().habits.cache_bytes + BACKLOG_BYTES;
+        (Self::bytes_of_lines(geometry), (2 * geometry.line_bytes).saturating_add(kept))
+    }
+
     /// Makes a media file, which must not exist yet. It is sparse: it takes room as it is written.
     ///
     /// # Errors
@@ -148,8 +156,8 @@ impl ImageStore<FileDisk> {
     ) -> Result<Self, StoreError> {
         lock(file, path)?;
         let (habits, cache_unsafe, identity) = (options.habits, options.cache_unsafe, options.identity);
-        let disk = FileDisk::new(file.try_clone().map_err(|error| failed("use", path, &error))?, true, options);
-        let mut store = Self::create_named(geometry, metadata_bytes(geometry, journal_entries), identity, disk);
+        let disk = FileDisk::new(file.try_clone().map_err(|error| failed("use", path, &error))?, true, options)?;
+        let mut store = Self::create_named(geometry, metadata_bytes(geometry, journal_entries), identity, disk)?;
         store.set_habits(habits);
         file.set_len(store.image_bytes()).map_err(|error| failed("extend", path, &error))?;
         if !cache_unsafe {
@@ -172,7 +180,7 @@ impl ImageStore<FileDisk> {
             read_the_disk(&file).map_err(|error| failed("sync", path, &error))?;
         }
         let habits = options.habits;
-        let mut store = Self::open_whole(geometry, FileDisk::new(file, false, options), length)?;
+        let mut store = Self::open_whole(geometry, FileDisk::new(file, false, options)?, length)?;
         store.set_habits(habits);
         Ok(store)
     }
@@ -227,13 +235,15 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 impl FileDisk {
-    fn new(file: File, new: bool, options: FileOptions) -> Self {
+    fn new(file: File, new: bool, options: FileOptions) -> Result<Self, StoreError> {
         let (file, shared) = (Arc::new(file), Arc::new(Shared::default()));
         shared.lock().idle = true;
         let platter = FilePlatter { file: Arc::clone(&file), cache_unsafe: options.cache_unsafe };
         let worker = Worker { platter, new, shared: Arc::clone(&shared), options };
-        let thread = std::thread::spawn(move || worker.run());
-        Self { file: Some(file), thread: Some(thread), shared, tickets: 0, turns: 0, over: None }
+        let thread = Builder::new().spawn(move || worker.run());
+        let thread = thread
+            .map_err(|error| StoreError::of_system("cannot start the thread that writes the media file", &error))?;
+        Ok(Self { file: Some(file), thread: Some(thread), shared, tickets: 0, turns: 0, over: None })
     }
 
     /// Waits until nothing is left to do or the disk is stuck. Only for taking a drive apart.

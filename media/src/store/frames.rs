@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::large_memory::LargeMemory;
+use crate::large_memory::{LargeMemory, OutOfMemory};
 use crate::unit::narrow;
 
 /// Bytes of an entry.
@@ -34,19 +34,33 @@ pub(super) struct Frames {
 
 impl Frames {
     /// So many frames, one for each slot; slots have numbers below `numbers`.
-    pub(super) fn new(numbers: usize, frames: usize) -> Self {
+    ///
+    /// # Errors
+    /// Where the system has no memory for that.
+    pub(super) fn new(numbers: usize, frames: usize) -> Result<Self, OutOfMemory> {
         assert!(numbers <= 1 << 31 && frames <= numbers, "physical units have 31 bits");
-        Self {
-            of_slots: LargeMemory::zeroed(numbers * ENTRY),
-            holders: LargeMemory::zeroed(frames),
+        Ok(Self {
+            of_slots: LargeMemory::zeroed(numbers * ENTRY)?,
+            holders: LargeMemory::zeroed(frames)?,
             frames,
             untouched: 0,
-            free: LargeMemory::zeroed(frames.div_ceil(WORD_BITS) * WORD),
+            free: LargeMemory::zeroed(frames.div_ceil(WORD_BITS) * WORD)?,
             free_count: 0,
             left: 0,
             base: 0,
             next: 0,
-        }
+        })
+    }
+
+    /// Bytes of memory that so many frames take, for slots with numbers below `numbers`.
+    pub(super) const fn bytes_for(numbers: usize, frames: usize) -> usize {
+        numbers * ENTRY + frames + frames.div_ceil(WORD_BITS) * WORD
+    }
+
+    /// What they take.
+    #[cfg(test)]
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.of_slots.len() + self.holders.len() + self.free.len()
     }
 
     /// The frame of a slot.
@@ -144,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_in_order_lies_in_order_and_what_is_given_back_is_taken_before_new_memory() {
-        let mut frames = Frames::new(8, 8);
+        let mut frames = Frames::new(8, 8).expect("memory");
         assert_eq!((0..6).map(|slot| frames.own(slot)).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
         frames.release(4..5);
         frames.release(1..2);
@@ -155,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_frame_that_moved_stays_with_both_until_one_of_them_lets_go() {
-        let mut frames = Frames::new(4, 4);
+        let mut frames = Frames::new(4, 4).expect("memory");
         let moved = frames.own(0);
         assert!(frames.share(0, 2));
         assert_eq!((frames.get(0), frames.get(2)), (Some(moved), Some(moved)));
@@ -169,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_frame_has_no_more_holders_than_can_be_counted() {
-        let mut frames = Frames::new(300, 300);
+        let mut frames = Frames::new(300, 300).expect("memory");
         frames.own(0);
         assert_eq!((1..300).take_while(|&slot| frames.share(0, slot)).count(), 254);
     }
@@ -193,7 +207,7 @@ mod tests {
         /// Slots see what was written to them, or to the slot that it was moved from, whatever is written elsewhere.
         #[test]
         fn no_slot_loses_what_it_shows(steps in prop::collection::vec(step(), 0..200)) {
-            let mut frames = Frames::new(16, 12);
+            let mut frames = Frames::new(16, 12).expect("memory");
             let mut written = BTreeMap::new();
             let mut shown = BTreeMap::new();
             for (number, step) in steps.into_iter().enumerate() {

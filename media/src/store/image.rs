@@ -11,6 +11,7 @@
 //! once its erase is durable: until then its old records may be all that closes a gap in the sequence.
 
 use std::collections::VecDeque;
+use std::mem::take;
 use std::sync::Arc;
 
 use super::backing::{Expected, Store, StoreError, Trouble};
@@ -22,6 +23,7 @@ use super::schedule::{Bytes, Operation};
 use super::staging::{StagedLine, Window, blank_empty, data_check, encode_records};
 use crate::geometry::Geometry;
 use crate::journal::{HEADER_BYTES, HeaderState, Kind, LineHeader, METADATA_PAGE, RECORD_BYTES, Record};
+use crate::large_memory::{OutOfMemory, filled, room};
 use crate::unit::narrow;
 
 /// No metadata region is larger: the map of the largest media takes two times 16 GiB.
@@ -69,20 +71,29 @@ pub struct ImageStore<D: Disk> {
 
 impl<D: Disk> ImageStore<D> {
     /// Makes an image on an empty disk.
-    #[must_use]
-    pub fn create(geometry: &Geometry, metadata_bytes: u64, disk: D) -> Self {
+    ///
+    /// # Errors
+    /// Where the system has no memory for what is kept of each line.
+    pub fn create(geometry: &Geometry, metadata_bytes: u64, disk: D) -> Result<Self, OutOfMemory> {
         Self::create_named(geometry, metadata_bytes, [0; 16], disk)
     }
 
     /// The same, with what tells the image from others.
-    #[must_use]
-    pub fn create_named(geometry: &Geometry, metadata_bytes: u64, identity: [u8; 16], disk: D) -> Self {
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_named(
+        geometry: &Geometry,
+        metadata_bytes: u64,
+        identity: [u8; 16],
+        disk: D,
+    ) -> Result<Self, OutOfMemory> {
         let header = ImageHeader { geometry: geometry.config.clone(), metadata_bytes, identity };
         let bytes = header.encode();
-        let mut store = Self::over(geometry, header, disk);
+        let mut store = Self::over(geometry, header, disk)?;
         store.disk.write(0, bytes);
         store.disk.call(Operation::Barrier);
-        store
+        Ok(store)
     }
 
     /// Opens the image on a disk that has no end.
@@ -110,7 +121,7 @@ impl<D: Disk> ImageStore<D> {
         if length < wanted {
             return Err(StoreError::Damaged(format!("the file is cut off: {length} bytes of {wanted}")));
         }
-        Ok(Self::over(geometry, header, disk))
+        Ok(Self::over(geometry, header, disk)?)
     }
 
     /// The header of the image on a disk.
@@ -123,15 +134,17 @@ impl<D: Disk> ImageStore<D> {
         ImageHeader::decode(&bytes)
     }
 
-    fn over(geometry: &Geometry, header: ImageHeader, disk: D) -> Self {
-        let lines = geometry.lines as usize;
+    fn over(geometry: &Geometry, header: ImageHeader, disk: D) -> Result<Self, OutOfMemory> {
+        let count = geometry.lines as usize;
         let places = Places::new(geometry, header.metadata_bytes);
-        Self {
+        let mut lines = room(count)?;
+        lines.resize_with(count, || None);
+        Ok(Self {
             disk,
             habits: Habits::default(),
-            lines: (0..lines).map(|_| None).collect(),
-            opened: vec![0; lines],
-            settled_at: vec![0; lines],
+            lines,
+            opened: filled(0, count)?,
+            settled_at: filled(0, count)?,
             closed: VecDeque::new(),
             erased: VecDeque::new(),
             durable_turns: 0,
@@ -141,7 +154,20 @@ impl<D: Disk> ImageStore<D> {
             pool: Vec::new(),
             header,
             places,
-        }
+        })
+    }
+
+    /// Bytes of memory that are kept for the lines of a geometry, of whatever is in them.
+    #[must_use]
+    pub(crate) const fn bytes_of_lines(geometry: &Geometry) -> usize {
+        geometry.lines as usize * (size_of::<Option<Box<StagedLine>>>() + 2 * size_of::<u64>())
+    }
+
+    /// What are kept.
+    #[cfg(test)]
+    pub(crate) fn memory_bytes_of_lines(&self) -> usize {
+        let Self { lines, opened, settled_at, .. } = self;
+        lines.capacity() * size_of_val(&lines[0]) + (opened.capacity() + settled_at.capacity()) * size_of::<u64>()
     }
 
     /// Changes what is kept for the sake of speed.
@@ -238,7 +264,7 @@ impl<D: Disk> ImageStore<D> {
     }
 
     fn read_records(&mut self, line: u32, into: &mut Vec<Record>) -> Result<(), StoreError> {
-        let mut bytes = vec![0; self.places.units_per_line as usize * RECORD_BYTES];
+        let mut bytes = filled(0, self.places.units_per_line as usize * RECORD_BYTES)?;
         self.disk.read(self.places.record_at(line, 0), &mut bytes)?;
         let opened = self.opened[line as usize];
         let units = bytes.chunks_exact(RECORD_BYTES).map(|bytes| Record::decode(opened, bytes));
@@ -251,7 +277,7 @@ impl<D: Disk> ImageStore<D> {
 
     /// Where data of a unit did not reach the disk although its record did, the unit was never there.
     fn drop_torn(&mut self, line: u32, from: usize, records: &mut [Record]) -> Result<(), StoreError> {
-        let mut bytes = vec![0; 1 << self.places.unit_shift];
+        let mut bytes = filled(0, 1 << self.places.unit_shift)?;
         let mut checks = [0; RECORD_BYTES];
         for (slot, record) in records.iter_mut().enumerate().skip(from) {
             if !record.kind.holds_unit() {
@@ -276,7 +302,7 @@ impl<D: Disk> ImageStore<D> {
             return Ok(());
         }
         // Nothing may be taken from a window that was not filled: it is put back only when it is.
-        let mut window = std::mem::take(&mut self.window);
+        let mut window = take(&mut self.window);
         let end = self.places.area_end(from.1);
         window.bytes.resize(WINDOW_BYTES.max(bytes).min(end - from.1), 0);
         (window.line, window.offset) = from;
@@ -354,7 +380,7 @@ impl<D: Disk> Store for ImageStore<D> {
 
     fn copy(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
         // By way of a buffer: source and target may lie in one segment.
-        let mut buffer = std::mem::take(&mut self.scratch);
+        let mut buffer = take(&mut self.scratch);
         buffer.resize(buffer.len().max(bytes), 0);
         let read = self.read(from.0, from.1, &mut buffer[..bytes]);
         if read.is_ok() {
@@ -477,12 +503,17 @@ impl<D: Disk> Store for ImageStore<D> {
     }
 
     fn take(&mut self) -> Self {
-        let lines = self.lines.len();
+        // Lists as long as the drive are emptied, not made anew: there may be no memory for others.
+        let (mut lines, mut opened, mut settled_at) =
+            (take(&mut self.lines), take(&mut self.opened), take(&mut self.settled_at));
+        lines.fill_with(|| None);
+        opened.fill(0);
+        settled_at.fill(0);
         Self {
             disk: self.disk.take(),
-            lines: (0..lines).map(|_| None).collect(),
-            opened: vec![0; lines],
-            settled_at: vec![0; lines],
+            lines,
+            opened,
+            settled_at,
             closed: VecDeque::new(),
             erased: VecDeque::new(),
             durable_turns: 0,

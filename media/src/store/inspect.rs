@@ -8,6 +8,7 @@ use super::file::{failed, read_at};
 use super::header::ImageHeader;
 use crate::geometry::{Geometry, GeometryConfig};
 use crate::journal::METADATA_PAGE;
+use crate::large_memory::filled;
 use crate::root::{Layout, Root};
 use crate::unit::index;
 
@@ -29,7 +30,7 @@ pub struct Inspection {
 pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
     let file = File::open(path).map_err(|error| failed("open", path, &error))?;
     let read = |offset: u64, bytes: usize| {
-        let mut page = vec![0; bytes];
+        let mut page = filled(0, bytes)?;
         read_at(&file, offset, &mut page).map_err(|error| failed("read", path, &error)).map(|()| page)
     };
     let header = ImageHeader::decode(&read(0, METADATA_PAGE)?)?;

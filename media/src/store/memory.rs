@@ -8,7 +8,7 @@ use super::backing::{Store, StoreError};
 use super::frames::Frames;
 use crate::geometry::Geometry;
 use crate::journal::{Kind, LineHeader, METADATA_PAGE, Record};
-use crate::large_memory::LargeMemory;
+use crate::large_memory::{LargeMemory, OutOfMemory, filled};
 use crate::unit::{PhysicalUnit, index};
 
 /// Lines in memory.
@@ -37,22 +37,40 @@ struct MemoryLine {
 
 impl MemoryStore {
     /// An empty store for a geometry. Memory is taken as units are staged.
-    #[must_use]
-    pub fn new(geometry: &Geometry) -> Self {
+    ///
+    /// # Errors
+    /// Where the system has no addresses for all of it.
+    pub fn new(geometry: &Geometry) -> Result<Self, OutOfMemory> {
         let (lines, rest_bytes) = (geometry.lines as usize, geometry.line_bytes - geometry.line_data_bytes);
-        Self {
+        Ok(Self {
             unit_shift: geometry.unit_shift,
             slot_bits: geometry.slot_bits,
             units_per_line: geometry.units_per_line as usize,
             data_bytes: geometry.line_data_bytes,
             rest_bytes,
-            frames: Frames::new(lines << geometry.slot_bits, lines * geometry.units_per_line as usize),
-            data: LargeMemory::zeroed(lines * geometry.line_data_bytes),
-            rest: LargeMemory::zeroed(lines * rest_bytes),
-            lines: vec![MemoryLine::default(); lines],
+            frames: Frames::new(lines << geometry.slot_bits, lines * geometry.units_per_line as usize)?,
+            data: LargeMemory::zeroed(lines * geometry.line_data_bytes)?,
+            rest: LargeMemory::zeroed(lines * rest_bytes)?,
+            lines: filled(MemoryLine::default(), lines)?,
             metadata: BTreeMap::new(),
             syncs: 0,
-        }
+        })
+    }
+
+    /// Bytes of memory that a store for a geometry takes: as it is used, and at once.
+    #[must_use]
+    pub(crate) fn bytes_for(geometry: &Geometry) -> (usize, usize) {
+        let (lines, units) = (geometry.lines as usize, geometry.units_per_line as usize);
+        let sparse = Frames::bytes_for(lines << geometry.slot_bits, lines * units) + lines * geometry.line_bytes;
+        (sparse, lines * size_of::<MemoryLine>())
+    }
+
+    /// What it takes.
+    #[cfg(test)]
+    pub(crate) fn memory_bytes(&self) -> (usize, usize) {
+        let sparse =
+            self.frames.memory_bytes() + self.data.len() + if self.rest_bytes == 0 { 0 } else { self.rest.len() };
+        (sparse, self.lines.capacity() * size_of::<MemoryLine>())
     }
 
     /// The slot in which a byte of a line's data lies, as the physical unit counts, and where in it.
@@ -291,9 +309,9 @@ impl Store for MemoryStore {
 
     fn take(&mut self) -> Self {
         let husk = Self {
-            frames: Frames::new(0, 0),
-            data: LargeMemory::zeroed(0),
-            rest: LargeMemory::zeroed(0),
+            frames: Frames::new(0, 0).expect("some pages"),
+            data: LargeMemory::zeroed(0).expect("a page"),
+            rest: LargeMemory::zeroed(0).expect("a page"),
             lines: Vec::new(),
             metadata: BTreeMap::new(),
             ..*self
@@ -319,7 +337,7 @@ mod tests {
     use crate::geometry::GeometryConfig;
 
     fn store() -> MemoryStore {
-        MemoryStore::new(&Geometry::new(GeometryConfig::default()).unwrap())
+        MemoryStore::new(&Geometry::new(GeometryConfig::default()).unwrap()).expect("memory")
     }
 
     #[test]

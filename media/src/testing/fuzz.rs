@@ -105,7 +105,7 @@ fn originals() -> &'static Originals {
     ORIGINALS.get_or_init(|| {
         let geometry = config().checked().expect("a configuration of ours");
         let disk = OpenDisk::default();
-        let store = ImageStore::create(&geometry, METADATA_BYTES, disk.clone());
+        let store = ImageStore::create(&geometry, METADATA_BYTES, disk.clone()).expect("memory");
         let mut drive = Ssd::create(config(), store).expect("a configuration of ours");
         use_it(&mut drive, &mut Random::new(1), 2000);
         drive.fail_program(1);

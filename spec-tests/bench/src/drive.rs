@@ -43,7 +43,7 @@ pub fn drive(user_bytes: u64) -> anyhow::Result<Ssd<MemoryStore>> {
         ..SsdConfig::default()
     };
     let geometry = config.checked().map_err(|error| anyhow!(error.0))?;
-    let mut drive = Ssd::create(config, MemoryStore::new(&geometry)).map_err(|error| anyhow!(error.0))?;
+    let mut drive = Ssd::create(config, MemoryStore::new(&geometry)?).map_err(|error| anyhow!(error.0))?;
     fill(&mut drive, user_bytes)?;
     Ok(drive)
 }

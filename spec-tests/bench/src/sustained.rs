@@ -106,7 +106,7 @@ impl Drive {
             ..SsdConfig::default()
         };
         let geometry = config.checked().context("this drive cannot be")?;
-        let ssd = Ssd::create(config, MemoryStore::new(&geometry)).context("this drive cannot be")?;
+        let ssd = Ssd::create(config, MemoryStore::new(&geometry)?).context("this drive cannot be")?;
         let random = Random::new(options.seed);
         Ok(Self { ssd, blocks: volume.capacity_blocks, random, page: vec![0x5a; UNIT as usize] })
     }

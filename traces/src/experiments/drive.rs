@@ -38,7 +38,7 @@ impl Drive<MemoryStore> {
     /// A drive in memory.
     pub fn in_memory(config: SsdConfig) -> Self {
         let geometry = config.checked().expect("an experiment's configuration is sound");
-        Self::over(config, MemoryStore::new(&geometry))
+        Self::over(config, MemoryStore::new(&geometry).expect("an experiment fits memory"))
     }
 }
 

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use media::geometry::GeometryConfig;
+use media::needs::{Needs, Part};
 use media::power::{CutPolicy, Random};
 use media::root::Layout;
 use media::ssd::SsdConfig;
@@ -71,7 +72,20 @@ pub fn full_drive(user_bytes: u64) -> Option<Case> {
     (user_bytes >= UNIT.into() && case.config().checked().is_ok()).then_some(case)
 }
 
+/// A disk that forgets data keeps a 64th of what is written: records, and pages of the map.
+const BYTES_PER_BYTE_KEPT: u64 = 64;
+
 impl Case {
+    /// The memory that it takes: beside the drive's, what its disk keeps of each unit that is written.
+    ///
+    /// # Panics
+    /// Never: a case is a possible drive.
+    #[must_use]
+    pub fn needs(self) -> Needs {
+        let geometry = self.config().checked().expect("an experiment's configuration is sound");
+        Needs::of_layer(&geometry).with(Part::Data, self.written_bytes / BYTES_PER_BYTE_KEPT)
+    }
+
     /// Fills the drive, overwrites places at random until a checkpoint is due, cuts power, and takes the time of the way back by the
     /// caller's clocks.
     ///
@@ -116,7 +130,10 @@ impl Case {
         let config = self.config();
         let geometry = config.checked().expect("an experiment's configuration is sound");
         let layout = Layout::new(geometry.user_units, geometry.blocks(), config.tuning.journal_entries);
-        Drive::over(config, ImageStore::create(&geometry, layout.bytes, SparseDisk::default()))
+        Drive::over(
+            config,
+            ImageStore::create(&geometry, layout.bytes, SparseDisk::default()).expect("an experiment fits memory"),
+        )
     }
 }
 

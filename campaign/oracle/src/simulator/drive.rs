@@ -50,9 +50,9 @@ impl SharedDrive {
     pub fn create(config: &SsdConfig, ground: Ground) -> Result<Self, ConfigError> {
         let geometry = config.checked()?;
         let drive = match ground {
-            Ground::Memory => Drive::Memory(Ssd::create(config.clone(), MemoryStore::new(&geometry))?.into()),
+            Ground::Memory => Drive::Memory(Ssd::create(config.clone(), MemoryStore::new(&geometry)?)?.into()),
             Ground::ForgetfulDisk(seed) => {
-                let store = ImageStore::create(&geometry, METADATA_BYTES, TwinDisk::new(seed));
+                let store = ImageStore::create(&geometry, METADATA_BYTES, TwinDisk::new(seed))?;
                 let mut ssd = Ssd::create(config.clone(), store)?;
                 settle(&mut ssd);
                 Drive::Disk(ssd.into())
