@@ -87,13 +87,11 @@ impl Fronts {
         // The virtio disk is the first namespace.
         let nsid = config.namespaces.first().map_or(1, |namespace| namespace.nsid);
         let function = ServerConfig { guest_files: places.guest_files, ..function(config) };
-        let vfio = places.socket.as_ref().map(|path| {
-            vfio::Server::bind(path, &function).with_context(|| format!("cannot listen at {}", path.display()))
-        });
-        let vhost = places.vhost_user.as_ref().map(|path| {
-            vhost::Server::bind(path, nsid, places.guest_files)
-                .with_context(|| format!("cannot listen at {}", path.display()))
-        });
+        let vfio = places.socket.as_ref().map(|path| vfio::Server::bind(path, &function).context("--socket"));
+        let vhost = places
+            .vhost_user
+            .as_ref()
+            .map(|path| vhost::Server::bind(path, nsid, places.guest_files).context("--vhost-user"));
         let (vfio, vhost) = (vfio.transpose()?, vhost.transpose()?);
         let descriptors = [vfio.as_ref().map(|server| server.as_fd()), vhost.as_ref().map(|server| server.as_fd())];
         for descriptor in descriptors.into_iter().flatten() {

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     };
     ExitCode::from(code.unwrap_or_else(|failure| {
         // Not through the log: whatever RUST_LOG says, the user reads why nothing came of it.
-        eprintln!("brownout: {failure}");
+        eprintln!("brownout: {}", failure::plain(&failure.to_string()));
         failure.exit_code()
     }))
 }

@@ -29,7 +29,7 @@ use media_words::Store;
 use namespaces::NamespaceWords;
 pub use size::{About, Bytes};
 use typed::Reader;
-use words::Words;
+use words::{Word, Words};
 
 /// The options as they were given.
 #[derive(Clone, Debug, Default)]
@@ -272,16 +272,25 @@ fn read_alone<T: serde::de::DeserializeOwned>(words: Words) -> Result<T, OptionE
     Ok(options)
 }
 
-/// Where each option was given.
-fn places<'a>(lists: impl IntoIterator<Item = &'a Words>) -> BTreeMap<String, String> {
+/// What was given, by name, with its place.
+fn places<'a>(lists: impl IntoIterator<Item = &'a Words>) -> BTreeMap<String, Word> {
     let all = lists.into_iter().flat_map(|words| &words.by_name);
-    all.map(|(name, word)| (name.clone(), word.place.clone())).collect()
+    all.map(|(name, word)| (name.clone(), word.clone())).collect()
 }
 
-/// The controller's refusal with the place that it knows nothing of; none if the option kept its default.
-fn placed(error: &ConfigError, places: &BTreeMap<String, String>) -> OptionError {
-    let place = places.get(error.option).cloned().unwrap_or_default();
-    OptionError::new(place, format!("{}={}", error.option, error.value), error.remedy.clone())
+/// The controller's refusal with the place that it knows nothing of. An atomic unit that was not given follows from those that were: they
+/// are what there is to change.
+fn placed(error: &ConfigError, given: &BTreeMap<String, Word>) -> OptionError {
+    let option = format!("{}={}", error.option, error.value);
+    if let Some(word) = given.get(error.option) {
+        return OptionError::new(&word.place, option, error.remedy.clone());
+    }
+    let kind = "atomic.";
+    let from: Vec<_> =
+        given.iter().filter(|(name, _)| error.option.starts_with(kind) && name.starts_with(kind)).collect();
+    let Some((_, first)) = from.first() else { return OptionError::new("", option, error.remedy.clone()) };
+    let words: Vec<_> = from.iter().map(|(name, word)| format!("{name}={}", word.text)).collect();
+    OptionError::new(&first.place, words.join(","), format!("{option} follows from that, and {}", error.remedy))
 }
 
 #[cfg(test)]

@@ -44,8 +44,7 @@ struct Control {
 
 impl Control {
     fn open(path: &Path, watch: &Watch, controller: &Controller) -> anyhow::Result<Self> {
-        let dispatcher = Dispatcher::open(path, watch.waker())
-            .with_context(|| format!("cannot listen at {} for control", path.display()))?;
+        let dispatcher = Dispatcher::open(path, watch.waker()).context("--control")?;
         Ok(Self { dispatcher, watcher: Watcher::new(controller), rung: false })
     }
 }

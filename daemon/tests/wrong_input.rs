@@ -8,7 +8,7 @@ const BROWNOUT: &str = env!("CARGO_BIN_EXE_brownout");
 const INPUTS: &str = include_str!("wrong_inputs.txt");
 
 /// How libraries and types speak, who know nothing of what was given.
-const RAW: [&str; 9] = [
+const RAW: [&str; 10] = [
     "missing field",
     "unknown field",
     "unknown variant",
@@ -16,6 +16,7 @@ const RAW: [&str; 9] = [
     "invalid type",
     "UUID parsing",
     "NoSpace",
+    "os error",
     "panicked",
     "RUST_BACKTRACE",
 ];

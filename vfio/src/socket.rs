@@ -51,12 +51,12 @@ pub fn listen_at(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     })?;
     warn_of_open_folder(path);
     make_way(path, &address)?;
-    let socket = socket()?;
-    // The file gets the mode that its socket has when it is bound, less the umask: there is no moment in which others may connect.
-    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     let failed = |error: Errno| explain("cannot listen at", path, &error.into());
+    let socket = socket().map_err(|error| explain("cannot listen at", path, &error))?;
+    // The file gets the mode that its socket has when it is bound, less the umask: there is no moment in which others may connect.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(failed)?;
     bind(&socket, &address).map_err(failed)?;
-    let metadata = std::fs::symlink_metadata(path)?;
+    let metadata = std::fs::symlink_metadata(path).map_err(|error| explain("cannot listen at", path, &error))?;
     let file = SocketFile { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) };
     listen(&socket, BACKLOG).map_err(failed)?;
     Ok((socket.into(), file))

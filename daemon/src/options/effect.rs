@@ -38,6 +38,17 @@ pub fn check_media(media: &MediaWords) -> Result<(), OptionError> {
             "without a volatile write cache (vwc=off) there is nothing for capacitors to save: leave one of them out";
         return Err(media.refuse("plp", "on", remedy));
     }
+    if options.vwc == Some(false) {
+        let given = [
+            ("cache_size", options.cache_size.map(|size| size.to_string())),
+            ("cache_age", options.cache_age.map(|age| age.to_string())),
+            ("open_units", options.open_units.map(|units| units.to_string())),
+        ];
+        if let Some((name, value)) = given.into_iter().find_map(|(name, value)| Some((name, value?))) {
+            let remedy = "without a volatile write cache (vwc=off) nothing waits: leave one of them out";
+            return Err(media.refuse(name, &value, remedy));
+        }
+    }
     if options.cache == Some(HostCache::Unsafe) && !matches!(options.store, Some(Store::File(_))) {
         let remedy = "a drive in memory asks nothing of the host's disk: leave it out, or give store=file:PATH";
         return Err(media.refuse("cache", "unsafe", remedy));

@@ -342,9 +342,9 @@ impl MediaSettings {
             vwc: cache.present,
             plp: cache.capacitors,
             cache: self.cache,
-            cache_size: Bytes(cache.bytes),
-            cache_age: Age(cache.age_max),
-            open_units: cache.open_units,
+            cache_size: cache.present.then_some(Bytes(cache.bytes)),
+            cache_age: cache.present.then_some(Age(cache.age_max)),
+            open_units: cache.present.then_some(cache.open_units),
             timing: self.timing,
             channels: geometry.channels,
             dies: geometry.dies_per_channel,
@@ -406,9 +406,12 @@ pub struct PrintedMedia {
     vwc: bool,
     plp: bool,
     cache: HostCache,
-    cache_size: Bytes,
-    cache_age: Age,
-    open_units: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_size: Option<Bytes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_age: Option<Age>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open_units: Option<u32>,
     timing: Part,
     channels: u32,
     dies: u32,

@@ -128,6 +128,11 @@ impl NamespaceWords {
         let bytes = there.map(|entry| entry.capacity_blocks * u64::from(entry.block_bytes));
         let size = agreed("size", self.volume.size, bytes, Bytes::mib(1024))?;
         let metadata_bytes = self.metadata_bytes(there, file)?;
+        if metadata_bytes == 0 && self.identity.mset == 1 {
+            let remedy =
+                "without metadata there is none to lie behind a block: give ms=8, 16 or 64 with it, or leave it out";
+            return Err(self.refuse("mset", "1", remedy));
+        }
         let block_bytes =
             u32::try_from(lba.0).ok().filter(|bytes| bytes.is_power_of_two() && (512..=65536).contains(bytes));
         let Some(block_bytes) = block_bytes else {
