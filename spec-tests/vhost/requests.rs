@@ -1,5 +1,6 @@
 //! What each request does, and what the driver is told of the disk.
 
+use controller::Nanoseconds;
 use controller::config::DeviceOptions;
 use rust_vmm_vhost::vhost_user::VhostUserFrontend;
 use rust_vmm_vhost::vhost_user::message::VhostUserConfigFlags;
@@ -67,6 +68,23 @@ fn the_serial_number_is_told() {
     assert_eq!((status, written), (OK, 21));
     assert_eq!(data, *b"drive 7\0\0\0\0\0\0\0\0\0\0\0\0\0");
     assert_eq!(driver.request(GET_ID, 0, &[], 5).1, *b"drive");
+}
+
+/// With one entry in the controller's queue there is one identifier: a read has it, a second one lacks it, and who asks for the serial
+/// number needs none.
+#[test]
+fn the_serial_number_is_told_while_others_wait_for_the_controller() {
+    let options = DeviceOptions { mqes: 1, ..DeviceOptions::default() };
+    let device = Device::start(Build { device: options, ..Build::default() });
+    let mut driver = Driver::connect(&device.path(), Wishes::default());
+    device.ask(|world| world.behaviour.borrow_mut().latency = Some(Nanoseconds(u64::MAX / 4)));
+    driver.begin(0, 0, IN, 0, &[], 512);
+    driver.begin(0, 3, IN, 1, &[], 512);
+    driver.begin(0, 6, IN, 2, &[], 512);
+    driver.begin(0, 9, GET_ID, 0, &[], 20);
+    driver.guest.kick(0);
+    assert_eq!(driver.guest.wait_used(0), Some((9, 21)), "before the reads");
+    assert_eq!(driver.outcome(9, 20).0, OK);
 }
 
 #[test]

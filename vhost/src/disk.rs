@@ -239,12 +239,6 @@ impl Disk {
         Ok(())
     }
 
-    /// Whether a ring's queue takes another request.
-    #[must_use]
-    pub fn has_room(&self, ring: usize) -> bool {
-        self.queues[ring].as_ref().is_some_and(|queue| queue.backlog.is_empty() && !queue.free.is_empty())
-    }
-
     /// How many requests of a ring are under way.
     #[must_use]
     pub fn under_way(&self, ring: usize) -> usize {
@@ -257,15 +251,25 @@ impl Disk {
         self.queues[ring].as_ref().is_some_and(|queue| queue.active[usize::from(head)].is_some())
     }
 
-    /// Takes a request. It goes to the controller when the doorbell is rung ([`Disk::submit`]). `extent` is exchanged for another, of
-    /// no particular contents.
+    /// Takes a request. It goes to the controller when the doorbell is rung ([`Disk::submit`]); one that needs no command is `done` at
+    /// once, and never waits behind others that lack an identifier. `extent` is exchanged for another, of no particular contents.
     ///
     /// # Panics
     /// If a request with this head is under way, or the ring has no queue.
-    pub fn take(&mut self, ring: usize, head: u16, request: Request, extent: &mut Extent) {
-        let ordinal = self.next_ordinal;
-        self.next_ordinal += 1;
-        let queue = self.queues[ring].as_mut().expect("a ring that runs has a queue");
+    pub fn take(&mut self, ring: usize, head: u16, request: Request, extent: &mut Extent, done: &mut Vec<Finished>) {
+        let Self { host, geometry, queues, next_ordinal, .. } = self;
+        let queue = queues[ring].as_mut().expect("a ring that runs has a queue");
+        let place = &mut queue.active[usize::from(head)];
+        assert!(place.is_none(), "head {head} is under way already");
+        let Request { operation, status, written } = request;
+        if operation == Operation::Identify {
+            let answer = tell_serial(host.port(), &geometry.serial, &extent.pieces);
+            // Of one that failed nothing can be said of what it brought.
+            let written = if answer == BlockStatus::OK { written } else { 0 };
+            return done.push(Finished { head, answer, status, written });
+        }
+        let ordinal = *next_ordinal;
+        *next_ordinal += 1;
         let mut active = queue.spare.pop().unwrap_or_else(|| {
             let (plan, answer) = (Plan::default(), BlockStatus::OK);
             Box::new(Active { request, extent: Extent::default(), plan, outstanding: 0, answer, queued: true, ordinal })
@@ -273,39 +277,31 @@ impl Disk {
         std::mem::swap(&mut active.extent, extent);
         (active.request, active.plan, active.outstanding) = (request, Plan::default(), 0);
         (active.answer, active.queued, active.ordinal) = (BlockStatus::OK, true, ordinal);
-        let place = &mut queue.active[usize::from(head)];
-        assert!(place.is_none(), "head {head} is under way already");
         *place = Some(active);
         queue.count += 1;
         queue.backlog.push_back(head);
     }
 
-    /// Submits what the ring's queue has room for, rings its doorbell, and says which requests needed no command. True if anything was
-    /// submitted.
+    /// Submits what the ring's queue has identifiers for, rings its doorbell, and says which requests came to nothing. True if anything
+    /// was submitted.
     pub fn submit(&mut self, ring: usize, done: &mut Vec<Finished>) -> bool {
         let Self { host, geometry, queues, list, .. } = self;
         let Some(queue) = queues[ring].as_mut() else { return false };
         let mut submitted = false;
-        while let Some(&head) = queue.backlog.front() {
+        while let (Some(&head), Some(&cid)) = (queue.backlog.front(), queue.free.last()) {
             let active = queue.active[usize::from(head)].as_mut().expect("the backlog is of requests under way");
-            if active.request.operation == Operation::Identify {
-                active.answer = tell_serial(host.port(), &geometry.serial, &active.extent.pieces);
-            } else if let Some(&cid) = queue.free.last() {
-                let segments = queue.segments + u64::from(cid) * SEGMENT_BYTES_MAX as u64;
-                if let Some(command) = active.plan.next(&active.request, &active.extent, geometry, segments, list) {
-                    if !list.is_empty() {
-                        nvme_host::Port::memory_write(host.port_mut(), segments, list);
-                    }
-                    let command = Command { cid: cid.into(), ..command };
-                    host.submit_as_is(queue.id, &command).expect("there is an entry for each identifier");
-                    queue.free.pop();
-                    queue.owners[usize::from(cid)] = head;
-                    active.outstanding += 1;
-                    submitted = true;
-                    continue;
+            let segments = queue.segments + u64::from(cid) * SEGMENT_BYTES_MAX as u64;
+            if let Some(command) = active.plan.next(&active.request, &active.extent, geometry, segments, list) {
+                if !list.is_empty() {
+                    nvme_host::Port::memory_write(host.port_mut(), segments, list);
                 }
-            } else {
-                break;
+                let command = Command { cid: cid.into(), ..command };
+                host.submit_as_is(queue.id, &command).expect("there is an entry for each identifier");
+                queue.free.pop();
+                queue.owners[usize::from(cid)] = head;
+                active.outstanding += 1;
+                submitted = true;
+                continue;
             }
             queue.backlog.pop_front();
             active.queued = false;
@@ -466,7 +462,7 @@ impl Queue {
         let Request { operation, status, written } = active.request;
         let answer = active.answer;
         // A failed request that brings data may have brought a part of it, and of that nothing can be said.
-        let brings = matches!(operation, Operation::Read(_) | Operation::Identify);
+        let brings = matches!(operation, Operation::Read(_));
         let written = if answer == BlockStatus::OK || !brings { written } else { 0 };
         self.spare.push(active);
         Finished { head, answer, status, written }

@@ -132,14 +132,15 @@ impl Session {
         state.ring = Some(ring);
     }
 
-    /// Takes what the driver has made available, as far as there is room and `left` allows.
+    /// Takes what the driver has made available, as far as `left` allows: what lacks an identifier waits with its head, of which there are
+    /// as many as the ring has.
     fn process_queue(&mut self, index: usize, left: &mut usize) -> bool {
         if !self.rings[index].runs() {
             return false;
         }
         let mut worked = false;
         for _ in 0..TAKEN_PER_STEP {
-            if *left == 0 || !self.disk.has_room(index) || !self.disk.switched() {
+            if *left == 0 || !self.disk.switched() {
                 break;
             }
             match self.next_head(index) {
@@ -192,7 +193,7 @@ impl Session {
         let indirect = *acknowledged & feature::INDIRECT_DESC != 0;
         chain::walk(table, ring.table(), ring.size(), head, indirect, buffers)?;
         match request::parse(table, buffers, &disk.geometry().limits, extent) {
-            Ok(request) => disk.take(index, head, request, extent),
+            Ok(request) => disk.take(index, head, request, extent, done),
             Err(Refusal::Answered { answer, status, why }) => {
                 if let Some(times) = refusals.admit() {
                     debug!(index, head, why, times, "refused a request");
@@ -278,8 +279,8 @@ impl Session {
             let Self { rings, disk, .. } = self;
             let Some(ring) = &mut rings[index].ring else { continue };
             match ring.listen(disk.memory().guest.table()) {
-                // What waits for room is taken when there is some.
-                Ok(waiting) => idle &= !(waiting && disk.has_room(index) && disk.switched()),
+                // Nothing is taken while the cache is switched.
+                Ok(waiting) => idle &= !(waiting && disk.switched()),
                 Err(error) => self.break_ring(index, &error),
             }
         }

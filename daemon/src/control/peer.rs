@@ -101,6 +101,8 @@ impl Peer {
 
     /// Sends, now or when there is room.
     pub fn send(&mut self, text: &str) {
+        // What it has read meanwhile no longer counts.
+        self.flush();
         if self.unsent.len() > UNSENT_MAX {
             tracing::warn!("dropped a peer of the control socket that does not read");
             self.lost = true;
@@ -128,5 +130,33 @@ impl Peer {
 impl AsFd for Peer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A peer of which just more is unsent than may be, and its other end.
+    fn behind() -> (Peer, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        ours.set_nonblocking(true).expect("no waiting");
+        let mut peer = Peer::new(ours);
+        while peer.unsent.len() <= UNSENT_MAX {
+            peer.send(&"x".repeat(1024));
+        }
+        assert!(!peer.lost);
+        (peer, theirs)
+    }
+
+    #[test]
+    fn who_has_read_in_time_is_kept_and_who_has_not_is_dropped() {
+        let (mut peer, mut theirs) = behind();
+        theirs.read_exact(&mut [0; 64 << 10]).expect("it reads");
+        peer.send("more");
+        assert!(!peer.lost && !peer.is_over(), "there is room for what it has read");
+        let (mut peer, _theirs) = behind();
+        peer.send("more");
+        assert!(peer.is_over());
     }
 }
