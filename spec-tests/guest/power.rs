@@ -1,10 +1,12 @@
 //! Power and faults that come over the control socket, as stock drivers meet them.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use guest_harness::{Brownout, Device, Guest, GuestReport, Kernel, Machine, scripts};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use spec_tests::qmp::Qmp;
 
@@ -108,6 +110,50 @@ fn a_drive_that_tears_is_found_out_by_guests() -> Result<()> {
     let (code, said) = campaign(&["--cuts", "100", "--seed", "1", "--misbehave", "shorn-write"])?;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("torn") && said.ends_with("\n1 illegal\n"), "{said}");
+    Ok(())
+}
+
+/// Tries a few times a second, a minute at most; whether it came to be.
+fn within_a_minute(mut done: impl FnMut() -> bool) -> bool {
+    (0..600).any(|_| {
+        done() || {
+            std::thread::park_timeout(Duration::from_millis(100));
+            false
+        }
+    })
+}
+
+/// Told to end while its guest boots, a campaign does not wait for that: reports are whole, drive and guest are gone.
+#[test]
+fn a_campaign_that_is_told_to_end_while_its_guest_boots_ends_and_reports() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (json, junit) = (folder.path().join("json"), folder.path().join("junit"));
+    let words = |path: &std::path::Path| path.display().to_string();
+    let arguments = ["crash", "--guest", "--cuts", "50", "--json", &words(&json), "--junit", &words(&junit)];
+    let mut campaign = Brownout::command(&arguments)?.stdout(Stdio::piped()).spawn()?;
+    let of_thread = |thread: String| std::fs::read_to_string(thread).unwrap_or_default();
+    let started = || -> Vec<u32> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", campaign.id())).into_iter().flatten().flatten();
+        let texts = threads.map(|thread| of_thread(thread.path().join("children").display().to_string()));
+        texts.flat_map(|text| text.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>()).collect()
+    };
+    assert!(within_a_minute(|| started().len() >= 2), "a drive and a guest are started");
+    let others = started();
+    kill_process(Pid::from_child(&campaign), Signal::TERM)?;
+    let mut code = None;
+    let ended = within_a_minute(|| {
+        code = campaign.try_wait().ok().flatten();
+        code.is_some()
+    });
+    assert!(ended, "it waits for its guest");
+    assert_eq!(code.and_then(|status| status.code()), Some(130));
+    for line in std::fs::read_to_string(&json)?.lines() {
+        serde_json::from_str::<Value>(line)?;
+    }
+    let junit = std::fs::read_to_string(&junit)?;
+    assert!(junit.contains("interrupted after 0 cuts") && junit.trim_end().ends_with("</testsuites>"), "{junit}");
+    let gone = |id: &u32| !std::path::Path::new(&format!("/proc/{id}")).exists();
+    assert!(within_a_minute(|| others.iter().all(gone)), "drive and guest are killed");
     Ok(())
 }
 

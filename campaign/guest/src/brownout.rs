@@ -242,8 +242,17 @@ impl Brownout {
     /// # Errors
     /// When the binary is missing or cannot be started.
     pub fn run(arguments: &[&str]) -> Result<Output> {
-        let binary = binary()?;
-        Command::new(&binary).args(arguments).output().with_context(|| format!("cannot start {}", binary.display()))
+        Self::command(arguments)?.output().context("cannot start the binary")
+    }
+
+    /// Another verb of the binary, to be started.
+    ///
+    /// # Errors
+    /// When the binary is missing.
+    pub fn command(arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(binary()?);
+        command.args(arguments);
+        Ok(command)
     }
 
     fn read(&self, file: &str) -> Result<String> {

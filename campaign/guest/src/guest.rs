@@ -10,6 +10,9 @@ use crate::folder::RunFolder;
 use crate::process::{Process, tail};
 use crate::report::{self, GuestReport};
 
+/// How often who waits for a guest is asked whether to go on.
+pub const ASKED_EVERY: Duration = Duration::from_millis(250);
+
 /// A running QEMU. Killed with SIGKILL when dropped.
 pub struct Guest {
     // Declared before the folder, so that the process is gone before its files are.
@@ -52,6 +55,39 @@ impl Guest {
             self.folder.keep();
         }
         result.with_context(|| self.qemu_errors())
+    }
+
+    /// As [`Guest::wait_for`], as long as `go_on` says so, which is asked a few times a second; nothing where it says no.
+    ///
+    /// # Errors
+    /// As [`Guest::wait_for`].
+    pub fn wait_for_while(
+        &mut self,
+        pattern: &str,
+        timeout: Duration,
+        mut go_on: impl FnMut() -> bool,
+    ) -> Result<Option<String>> {
+        let deadline = clock::now() + timeout;
+        loop {
+            let left = clock::remaining(deadline);
+            if left <= ASKED_EVERY {
+                return self.wait_for(pattern, left).map(Some);
+            }
+            match self.process.look_for(pattern, ASKED_EVERY) {
+                Ok(None) if go_on() => {}
+                Ok(found) => return Ok(found),
+                // It has ended, and that is said with what QEMU said.
+                Err(_) => return self.wait_for(pattern, left).map(Some),
+            }
+        }
+    }
+
+    /// Whether the machine is off within this time.
+    ///
+    /// # Errors
+    /// When the system refuses to wait for the process.
+    pub fn is_off_within(&mut self, time: Duration) -> Result<bool> {
+        Ok(self.process.wait_until(clock::now() + time)?.is_some())
     }
 
     /// Types a line on the console.

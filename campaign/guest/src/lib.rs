@@ -35,6 +35,6 @@ pub mod scripts;
 pub use assets::{Assets, Emulator, Kernel};
 pub use brownout::{Brownout, BrownoutBuilder};
 pub use folder::RunFolder;
-pub use guest::Guest;
+pub use guest::{ASKED_EVERY, Guest};
 pub use machine::{Accelerator, Device, Machine};
 pub use report::{GuestReport, KernelLine};

@@ -116,6 +116,14 @@ impl Process {
 
     /// Waits until the text appears behind what the last call found, and returns the line up to the end of the match.
     pub(crate) fn wait_for(&mut self, pattern: &str, timeout: Duration) -> Result<String> {
+        self.look_for(pattern, timeout)?.with_context(|| {
+            let last = tail(&self.output.lock().bytes);
+            format!("{} did not say {pattern:?} within {} s; its last lines:\n{last}", self.name, timeout.as_secs())
+        })
+    }
+
+    /// The same; nothing where it did not appear in time.
+    pub(crate) fn look_for(&mut self, pattern: &str, timeout: Duration) -> Result<Option<String>> {
         let deadline = clock::now() + timeout;
         let mut written = self.output.lock();
         loop {
@@ -124,19 +132,14 @@ impl Process {
                 let start = written.bytes.get(..found).map_or(0, start_of_last_line);
                 let line = String::from_utf8_lossy(written.bytes.get(start..end).unwrap_or_default()).into_owned();
                 self.read_up_to = end;
-                return Ok(line);
+                return Ok(Some(line));
             }
             if written.ended {
                 bail!("{} ended without having said {pattern:?}; its last lines:\n{}", self.name, tail(&written.bytes));
             }
             let left = clock::remaining(deadline);
             if left.is_zero() {
-                bail!(
-                    "{} did not say {pattern:?} within {} s; its last lines:\n{}",
-                    self.name,
-                    timeout.as_secs(),
-                    tail(&written.bytes)
-                );
+                return Ok(None);
             }
             written = self.output.changed.wait_timeout(written, left).unwrap_or_else(PoisonError::into_inner).0;
         }

@@ -1,5 +1,5 @@
-//! When a campaign ends before it has made its cuts: by order, or because its time is over. Whatever ends it, the drive at hand is finished
-//! and the reports are written.
+//! When a campaign ends before it has made its cuts: by order, or because its time is over. Whatever ends it, the reports are written; the
+//! drive at hand is finished, unless it has a guest and the end is an order, since a guest takes its time.
 
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
@@ -40,13 +40,18 @@ impl Bounds {
 
     /// Whether the campaign has to end.
     pub fn over(&mut self) -> bool {
+        self.asked() || self.time.is_some_and(|time| self.elapsed() >= time)
+    }
+
+    /// Whether it was asked to end now.
+    pub fn asked(&mut self) -> bool {
         let asked = self.stop.as_ref().is_some_and(|stop| {
             let stop = stop.as_fd();
             let mut watched = [PollFd::new(&stop, PollFlags::IN)];
             poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok() && !watched[0].revents().is_empty()
         });
         self.interrupted |= asked;
-        self.interrupted || self.time.is_some_and(|time| self.elapsed() >= time)
+        self.interrupted
     }
 
     /// Whether it was told to end.
@@ -91,8 +96,8 @@ mod tests {
         let mut bounds = Bounds { clock: Clock::new(), stop: Some(stop), time: None, interrupted: false };
         assert!(!bounds.over() && !bounds.interrupted());
         stopper.write_all(b"x").expect("a byte");
-        assert!(bounds.over() && bounds.interrupted());
+        assert!(bounds.asked() && bounds.over() && bounds.interrupted());
         let mut bounds = Bounds { clock: Clock::new(), stop: None, time: Some(Nanoseconds(0)), interrupted: false };
-        assert!(bounds.over() && !bounds.interrupted());
+        assert!(bounds.over() && !bounds.asked() && !bounds.interrupted(), "the drive at hand is finished");
     }
 }

@@ -13,8 +13,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use guest_harness::{Brownout, Device, Guest, Kernel, Machine, scripts};
+use anyhow::{Context as _, ensure};
+use guest_harness::{ASKED_EVERY, Brownout, Device, Guest, Kernel, Machine, scripts};
 use media::Nanoseconds;
 use oracle::checker::unsafe_shutdowns;
 use oracle::verdict::Violation;
@@ -41,12 +41,15 @@ const NAMESPACES: [&str; 3] = [
 const SLOTS_NAMESPACE: u32 = 2;
 /// A guest that takes longer is stuck.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How often to look whether the guest makes progress, while a point is waited for.
+/// How often to look whether the guest makes progress, while a point is waited for, and how often in between whether to go on at all.
 const LOOK_EVERY: Nanoseconds = Nanoseconds(2_000_000_000);
+const ASKED_PER_LOOK: u32 = 8;
 /// A guest whose writes do not go on for so many looks does nothing any more: the point is not going to be met.
 const LOOKS_WITHOUT_PROGRESS: u32 = 30;
 /// A point that was not met by so many writes is not going to be: any of those that are planned comes within some thousands.
 const WRITES_MAX: u64 = 60_000;
+/// Why the cut at hand comes to nothing.
+const TOLD_TO_END: &str = "the campaign was told to end";
 /// What was cut has been told by then.
 const EVENT_PATIENCE: Nanoseconds = Nanoseconds(60_000_000_000);
 
@@ -91,14 +94,14 @@ fn cut_all(arguments: &Arguments, bounds: &mut Bounds, report: &mut Report, tall
     let progress = Progress::new("cutting the power of guests", "cuts");
     let passes = arguments.only.map_or_else(|| passes(arguments.cuts(), arguments.shard), |only| only..=only);
     let wanted = u64::from(passes.end() - passes.start()) + 1;
-    let mut bench = Bench::start(arguments)?;
+    let mut bench = Bench::start(arguments, bounds)?;
     for (done, pass) in (0..).zip(passes) {
-        progress.within(done, wanted, bounds.elapsed(), arguments.time);
+        progress.within(done, wanted, bench.bounds.elapsed(), arguments.time);
         let plan = Plan::new(arguments.seed, pass, &arguments.points, arguments.policy);
         let outcome = bench.cut(&plan).with_context(|| format!("cut {pass} of seed {}", arguments.seed))?;
         report::cut(report, &plan, &outcome)?;
         tally.count(&plan, &outcome);
-        if bounds.over() || (tally.illegal() > 0 && !arguments.keep_going) {
+        if bench.bounds.over() || (tally.illegal() > 0 && !arguments.keep_going) {
             break;
         }
     }
@@ -113,7 +116,7 @@ fn passes(cuts: u64, (shard, of): (u64, u64)) -> RangeInclusive<u32> {
 }
 
 /// A drive, who orders it about, and a guest that uses it.
-struct Bench {
+struct Bench<'a> {
     // In this order they go.
     guest: Option<Guest>,
     orders: Client,
@@ -121,10 +124,12 @@ struct Bench {
     drive: Brownout,
     _folder: TempDir,
     slots: Slots,
+    /// Asked while the guest is waited for: it may take minutes.
+    bounds: &'a mut Bounds,
 }
 
-impl Bench {
-    fn start(arguments: &Arguments) -> anyhow::Result<Self> {
+impl<'a> Bench<'a> {
+    fn start(arguments: &Arguments, bounds: &'a mut Bounds) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("brownout-").tempdir().context("cannot make a folder")?;
         let control: PathBuf = folder.path().join("control");
         let ourselves = std::env::current_exe().context("cannot find this program to start the drive")?;
@@ -136,7 +141,7 @@ impl Bench {
         }
         let drive = NAMESPACES.iter().fold(drive, |drive, namespace| drive.namespace(namespace)).start()?;
         let (orders, events) = (Client::connect(&control)?, Client::connect(&control)?);
-        let mut bench = Self { guest: None, orders, events, drive, _folder: folder, slots: Slots::new() };
+        let mut bench = Self { guest: None, orders, events, drive, _folder: folder, slots: Slots::new(), bounds };
         bench.boot()?;
         bench.tell("make", "made")?;
         Ok(bench)
@@ -146,7 +151,14 @@ impl Bench {
         let machine = Machine::new(Kernel::Newest).name("crash").script(scripts::CAMPAIGN);
         let device = Device::VfioUser { socket: self.drive.socket().to_owned() };
         let guest = machine.device(device).timeout(PATIENCE).spawn()?;
-        self.guest.insert(guest).wait_for("guest: ready", PATIENCE).map(drop)
+        self.guest = Some(guest);
+        self.hears("guest: ready")
+    }
+
+    /// Waits until the guest says this, unless the campaign is told to end.
+    fn hears(&mut self, words: &str) -> anyhow::Result<()> {
+        let guest = self.guest.as_mut().context("there is no guest")?;
+        guest.wait_for_while(words, PATIENCE, || !self.bounds.asked())?.context(TOLD_TO_END).map(drop)
     }
 
     fn guest(&mut self) -> anyhow::Result<&mut Guest> {
@@ -158,10 +170,8 @@ impl Bench {
         let guest = self.guest()?;
         let before = guest.console().len();
         guest.send_line(order)?;
-        guest
-            .wait_for(&format!("guest: {done}"), PATIENCE)
-            .with_context(|| format!("the guest was told to {order}"))?;
-        Ok(guest.console().split_off(before))
+        self.hears(&format!("guest: {done}")).with_context(|| format!("the guest was told to {order}"))?;
+        Ok(self.guest()?.console().split_off(before))
     }
 
     /// One loss of power, from the load before it to the verdict after it.
@@ -220,8 +230,12 @@ impl Bench {
     fn meets_point(&mut self) -> anyhow::Result<bool> {
         let (begun, mut before, mut looks) = (self.writes()?, 0, 0);
         while looks < LOOKS_WITHOUT_PROGRESS {
-            if self.events.event_within("POWER_CUT", LOOK_EVERY)?.is_some() {
-                return Ok(true);
+            for _ in 0..ASKED_PER_LOOK {
+                let time = Nanoseconds(LOOK_EVERY.0 / u64::from(ASKED_PER_LOOK));
+                if self.events.event_within("POWER_CUT", time)?.is_some() {
+                    return Ok(true);
+                }
+                ensure!(!self.bounds.asked(), TOLD_TO_END);
             }
             let writes = self.writes()?.saturating_sub(begun);
             if writes > WRITES_MAX {
@@ -260,6 +274,9 @@ impl Bench {
 
     fn end(mut self) -> anyhow::Result<()> {
         self.guest()?.send_line("off")?;
+        while !self.guest()?.is_off_within(ASKED_EVERY)? {
+            ensure!(!self.bounds.asked(), TOLD_TO_END);
+        }
         self.guest.take().context("there is no guest")?.wait_within(PATIENCE)?.require_success()?;
         drop((self.orders, self.events));
         self.drive.stop().map(drop)
