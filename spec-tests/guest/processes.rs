@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use guest_harness::{Brownout, Device, Guest, Kernel, Machine};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A guest that writes without end, once it says so.
 fn busy_guest(name: &str, drive: &Brownout) -> Result<Guest> {
@@ -66,6 +67,29 @@ fn qemu_killed_in_the_middle_of_io_leaves_nothing_behind() -> Result<()> {
 #[ignore = "make soak: a hundred guests"]
 fn qemu_killed_a_hundred_times_leaves_nothing_behind() -> Result<()> {
     kill_qemu("kill-qemu-soak", 100)
+}
+
+/// A process that is stopped, as by a debugger or a host that swaps, is asked for something after 8 s of silence: QEMU gives up a device
+/// that does not answer for 5 s unless it is told otherwise, as ours is.
+#[test]
+fn a_drive_that_stood_still_longer_than_qemu_waits_by_default_is_used_on() -> Result<()> {
+    let drive = Brownout::builder().name("stopped").namespace("size=64MiB,lba=4KiB").start()?;
+    let script = ". /lib.sh\nwait_for_device\necho ASKED\nread -r _\n\
+                  dd if=/dev/urandom of=/tmp/data bs=4k count=64 2>/dev/null\n\
+                  dd if=/tmp/data of=$DEVICE bs=4k oflag=direct 2>/dev/null || fail 'the drive was given up'\n\
+                  dd if=$DEVICE of=/tmp/back bs=4k count=64 iflag=direct 2>/dev/null || fail 'the drive is gone'\n\
+                  cmp /tmp/data /tmp/back || fail 'other data'\n";
+    let machine =
+        Machine::new(Kernel::Newest).name("stopped").device(Device::VfioUser { socket: drive.socket().into() });
+    let mut guest = machine.script(script).spawn()?;
+    guest.wait_for("ASKED", Duration::from_secs(120))?;
+    let process = i32::try_from(drive.pid()).ok().and_then(Pid::from_raw).context("a process has a number")?;
+    kill_process(process, Signal::STOP)?;
+    guest.send_line("go")?;
+    std::thread::park_timeout(Duration::from_secs(8));
+    kill_process(process, Signal::CONT)?;
+    guest.wait()?.require_success()?;
+    drive.stop().map(drop)
 }
 
 /// An idle guest costs under 2 % of a core: with trapped doorbells the daemon sleeps until it is rung.
