@@ -83,8 +83,11 @@ mod tests {
     use std::fs::File;
     use std::io::{ErrorKind, Read as _, Write as _};
     use std::net::{TcpListener, UdpSocket};
+    use std::os::fd::AsFd as _;
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::process::Command;
+
+    use rustix::io::Errno;
 
     use super::*;
 
@@ -116,6 +119,8 @@ mod tests {
         let places = Places { socket: Some(folder.join("drive.sock")), ..Places::default() };
         let media = folder.join("media");
         std::fs::create_dir(&media).expect("a folder");
+        let without = others(&folder).into_iter().filter(|(_, outcome)| *outcome != Err(Errno::PERM)).count();
+        assert!(without >= 30, "without a filter few calls are refused, but only {without} are not");
         let active = enter(&places, Some(&media.join("disk.img")), false).expect("confined");
         std::thread::spawn(move || {
             drive_works(&folder, &media);
@@ -143,6 +148,70 @@ mod tests {
         File::open("/proc/self/status").expect("what the system tells");
     }
 
+    /// Calls that no drive makes, each with arguments with which it does no harm: those that libraries make for us without more ado. The
+    /// folder is one in which nothing is.
+    fn others(folder: &Path) -> Vec<(&'static str, Result<(), Errno>)> {
+        use rustix::fs::{self as files, AtFlags, CWD, FileType, Mode, XattrFlags};
+        use rustix::net::{AddressFamily, SocketType, socket};
+        use rustix::process as processes;
+        use rustix::thread as threads;
+        use rustix::time::{ClockId, TimerfdClockId, TimerfdFlags, Timespec, clock_settime, timerfd_create};
+
+        let (nothing, nowhere) = (folder.join("nothing"), folder.join("no/where"));
+        let null = File::open("/dev/null").expect("it is always there");
+        let parent = processes::getppid().expect("there is one");
+        let limit = processes::getrlimit(processes::Resource::Nofile);
+        let network = |family| socket(family, SocketType::STREAM, None).map(drop);
+        let no_time = Timespec { tv_sec: 0, tv_nsec: -1 };
+        vec![
+            ("kill", processes::kill_process(parent, processes::Signal::URG)),
+            ("pidfd_open", processes::pidfd_open(parent, processes::PidfdFlags::empty()).map(drop)),
+            ("prlimit64 of another", processes::prlimit(Some(parent), processes::Resource::Nofile, limit).map(drop)),
+            ("getpriority", processes::getpriority_process(None).map(drop)),
+            (
+                "setpriority",
+                processes::getpriority_process(None).and_then(|own| processes::setpriority_process(None, own)),
+            ),
+            ("getpgid", processes::getpgid(None).map(drop)),
+            ("getsid", processes::getsid(None).map(drop)),
+            ("chroot", processes::chroot(&nowhere)),
+            ("pivot_root", processes::pivot_root(&nowhere, &nowhere)),
+            ("chdir", processes::chdir(&nowhere)),
+            ("fchdir", processes::fchdir(&null)),
+            ("waitid", processes::waitid(processes::WaitId::All, processes::WaitIdOptions::EXITED).map(drop)),
+            ("getgroups", processes::getgroups().map(drop)),
+            ("prctl dumpable", processes::dumpable_behavior().map(drop)),
+            ("prctl subreaper", processes::child_subreaper().map(drop)),
+            ("prctl death signal", processes::parent_process_death_signal().map(drop)),
+            ("prctl timer slack", threads::current_timer_slack().map(drop)),
+            ("prctl no new privileges", threads::no_new_privs().map(drop)),
+            ("setns", threads::move_into_link_name_space(null.as_fd(), None)),
+            (
+                "sched_setaffinity",
+                threads::sched_getaffinity(None).and_then(|own| threads::sched_setaffinity(None, &own)),
+            ),
+            ("inotify_init1", files::inotify::init(files::inotify::CreateFlags::CLOEXEC).map(drop)),
+            ("sendfile", files::sendfile(&null, &null, None, 0).map(drop)),
+            ("copy_file_range", files::copy_file_range(&null, None, &null, None, 0).map(drop)),
+            ("symlinkat", files::symlinkat("target", CWD, &nowhere)),
+            ("linkat", files::linkat(CWD, &nothing, CWD, &nowhere, AtFlags::empty())),
+            ("renameat", files::renameat(CWD, &nothing, CWD, &nowhere)),
+            ("mkdirat", files::mkdirat(CWD, &nowhere, Mode::RWXU)),
+            ("mknodat", files::mknodat(CWD, &nowhere, FileType::Fifo, Mode::RWXU, 0)),
+            ("fchownat", files::chownat(CWD, &nothing, None, None, AtFlags::empty())),
+            ("fchown", files::fchown(&null, None, None)),
+            ("fchmodat", files::chmodat(CWD, &nothing, Mode::RWXU, AtFlags::empty())),
+            ("setxattr", files::setxattr(&nothing, "user.name", b"value", XattrFlags::empty())),
+            ("getxattr", files::getxattr(&nothing, "user.name", &mut [0_u8; 8][..]).map(drop)),
+            ("syncfs", files::syncfs(&null)),
+            ("ioctl FIOCLEX", rustix::io::ioctl_fioclex(&null)),
+            ("timerfd_create", timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC).map(drop)),
+            ("clock_settime", clock_settime(ClockId::Realtime, no_time)),
+            ("socket of the Internet", network(AddressFamily::INET)),
+            ("socket of its newer version", network(AddressFamily::INET6)),
+        ]
+    }
+
     fn others_are_refused(files: bool, calls: bool) {
         let refused = |outcome: std::io::Result<()>, what: &str| {
             assert_eq!(outcome.expect_err(what).kind(), ErrorKind::PermissionDenied, "{what}");
@@ -156,11 +225,9 @@ mod tests {
             refused(Command::new("/bin/true").status().map(|_| ()), "a program");
             refused(TcpListener::bind("127.0.0.1:0").map(|_| ()), "a network");
             refused(UdpSocket::bind("127.0.0.1:0").map(|_| ()), "a network");
-            let parent = rustix::process::getppid().expect("there is one");
-            let signal = rustix::process::kill_process(parent, rustix::process::Signal::URG);
-            assert_eq!(signal, Err(rustix::io::Errno::PERM), "another process");
-            let handle = rustix::process::pidfd_open(parent, rustix::process::PidfdFlags::empty());
-            assert_eq!(handle.map(|_| ()), Err(rustix::io::Errno::PERM), "another process");
+            for (call, outcome) in others(Path::new("/nowhere")) {
+                assert_eq!(outcome, Err(Errno::PERM), "{call}");
+            }
         }
     }
 }
