@@ -89,6 +89,6 @@ impl MachineOptions {
         let geometry = GeometryConfig { user_bytes, ..self.drive.geometry.clone() };
         let config = SsdConfig { geometry, volumes, ..self.drive.clone() };
         let geometry = config.checked()?;
-        Ssd::create(config, MemoryStore::new(&geometry))
+        Ssd::create(config, MemoryStore::new(&geometry)?)
     }
 }

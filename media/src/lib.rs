@@ -12,8 +12,8 @@
 //! requests, outcomes. [`ftl`] is the flash translation layer: map, lines, frontiers, collection, checkpoints. [`nand`] keeps the rules
 //! of the array, its times and its wear; [`ledger`] counts every byte programmed. [`journal`] and [`root`] are what the log says about
 //! itself, [`recover`] is the way back from it. [`power`] cuts, [`mod@fault`] breaks,
-//! [`needs`] is the memory that all that takes, [`monitor`] looks on, [`warning`] is what a drive has to say by itself. [`named!`] makes lists of what has a name outside. [`store`]
-//! is where bytes lie: in memory, in a file.
+//! [`monitor`] looks on, [`warning`] is what a drive has to say by itself, [`needs`] is the memory that all that takes. [`named!`] makes
+//! lists of what has a name outside. [`store`] is where bytes lie: in memory, in a file.
 
 #![forbid(unsafe_code)]
 
