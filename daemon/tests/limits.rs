@@ -105,7 +105,7 @@ fn a_drive_whose_file_takes_nothing_ends_when_it_is_told_and_says_what_is_missin
     drive.signal(Signal::TERM);
     let (code, said) = drive.end();
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("the media did not come to rest: the host's disk under the media is full"), "{said}");
+    assert!(said.contains("the media did not quiesce: the host's disk under the media is full"), "{said}");
     assert!(said.contains("what was written since the last flush that succeeded may be lost"), "{said}");
     drive.assert_sound("clean");
 }

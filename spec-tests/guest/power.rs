@@ -1,5 +1,6 @@
 //! Power and faults that come over the control socket, as stock drivers meet them.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -151,7 +152,10 @@ fn a_campaign_that_is_told_to_end_while_its_guest_boots_ends_and_reports() -> Re
         serde_json::from_str::<Value>(line)?;
     }
     let junit = std::fs::read_to_string(&junit)?;
-    assert!(junit.contains("interrupted after 0 cuts") && junit.trim_end().ends_with("</testsuites>"), "{junit}");
+    assert!(junit.contains("<testsuite") && junit.trim_end().ends_with("</testsuites>"), "{junit}");
+    let mut said = String::new();
+    campaign.stdout.take().into_iter().try_for_each(|mut pipe| pipe.read_to_string(&mut said).map(drop))?;
+    assert!(said.contains("interrupted after 0 cuts"), "{said}");
     let gone = |id: &u32| !std::path::Path::new(&format!("/proc/{id}")).exists();
     assert!(within_a_minute(|| others.iter().all(gone)), "drive and guest are killed");
     Ok(())
