@@ -4,15 +4,13 @@
 //! hash decides anything. The legend stands beside the field, so that it never covers what is drawn.
 //!
 //! Map: `axis` turns values into places and labels, `frame` draws title, axes and legend, `lines` and `bars` what stands in
-//! them, `canvas` knows the two formats and `pixels`
-//! the one that has them.
+//! them, `canvas` knows the two formats.
 
 mod axis;
 mod bars;
 mod canvas;
 mod frame;
 mod lines;
-mod pixels;
 
 pub use axis::{Axis, Numbers, Scale, bytes_text};
 pub use bars::{BarChart, Group};

@@ -49,9 +49,10 @@ fn decode(file: &[u8]) -> (u32, u32, BTreeMap<[u8; 3], usize>) {
     let mut reader = png::Decoder::new(Cursor::new(file)).read_info().expect("a PNG");
     let mut pixels = vec![0; reader.output_buffer_size().expect("a size that fits")];
     let info = reader.next_frame(&mut pixels).expect("a whole picture");
-    assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Rgb, png::BitDepth::Eight));
+    assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Rgba, png::BitDepth::Eight));
     let mut colours = BTreeMap::new();
-    for pixel in pixels.chunks_exact(3) {
+    for pixel in pixels.chunks_exact(4) {
+        assert_eq!(pixel[3], 255, "nothing shines through");
         *colours.entry([pixel[0], pixel[1], pixel[2]]).or_default() += 1;
     }
     (info.width, info.height, colours)

@@ -1,18 +1,21 @@
-//! The two formats, the font and the colours. Everything is drawn once, for whichever of them is asked for.
+//! The two formats, the font and the colours. Everything is drawn as SVG; a PNG is made of that.
 
 use std::error::Error;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use ab_glyph::FontRef;
 use plotters::coord::Shift;
 use plotters::drawing::DrawingAreaErrorKind;
 use plotters::prelude::{DrawingArea, DrawingBackend, IntoDrawingArea as _, RGBColor, SVGBackend};
 use plotters::style::{FontStyle, IntoFont as _, TextStyle, WHITE, register_font};
+use resvg::tiny_skia::{Pixmap, Transform};
+use resvg::usvg;
 use thiserror::Error;
 
-use super::pixels::{ENLARGED_BYTES, Enlarged, reduced};
-pub use super::pixels::{HEIGHT, WIDTH};
+/// Width of a figure in pixels.
+pub const WIDTH: u32 = 1000;
+/// Height of a figure in pixels.
+pub const HEIGHT: u32 = 600;
 
 /// A viewer of an SVG takes its own font of this name; in a PNG, and where widths are measured, it is the one that comes with us.
 const FONT: &str = "sans-serif";
@@ -100,19 +103,14 @@ fn svg(figure: &impl Draw) -> Result<String, PlotError> {
 }
 
 fn png(figure: &impl Draw) -> Result<Vec<u8>, PlotError> {
-    let mut pixels = vec![0; ENLARGED_BYTES];
-    let font = FontRef::try_from_slice(dejavu::sans::regular()).map_err(|error| PlotError::new(&error))?;
-    paint(figure, Enlarged::new(&mut pixels, &font))?;
-    let mut file = Vec::new();
-    let mut encoder = png::Encoder::new(&mut file, WIDTH, HEIGHT);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let written = encoder.write_header().and_then(|mut writer| {
-        writer.write_image_data(&reduced(&pixels))?;
-        writer.finish()
-    });
-    written.map_err(|error| PlotError::new(&error))?;
-    Ok(file)
+    let mut options = usvg::Options::default();
+    let fonts = options.fontdb_mut();
+    fonts.load_font_data(dejavu::sans::regular().to_vec());
+    fonts.set_sans_serif_family("DejaVu Sans");
+    let tree = usvg::Tree::from_str(&svg(figure)?, &options).map_err(|error| PlotError::new(&error))?;
+    let mut pixels = Pixmap::new(WIDTH, HEIGHT).expect("a figure is neither empty nor larger than memory");
+    resvg::render(&tree, Transform::identity(), &mut pixels.as_mut());
+    pixels.encode_png().map_err(|error| PlotError::new(&error))
 }
 
 fn paint(figure: &impl Draw, backend: impl DrawingBackend) -> Result<(), PlotError> {
