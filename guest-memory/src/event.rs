@@ -4,54 +4,24 @@
 //! clear the flag and fill the counter at any moment, and no check before the write is worth anything. The kernel's own devices do not
 //! write: they signal, and a full counter stays full. Asynchronous I/O does the same for us: an order that is carried out at once (a read
 //! of `/dev/null`) signals the descriptor that it names.
-#![expect(
-    unsafe_code,
-    reason = "no wrapper of these three system calls is at hand; pointers go to values on the stack only"
-)]
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::write;
 use tracing::warn;
+use vmm_sys_util::aio::{IOCB_CMD_PREAD, IOCB_FLAG_RESFD, IoContext, IoControlBlock, IoEvent};
 
 /// How many orders may have ended of which nobody has heard, and after how many we hear of them.
 const ORDERS: u32 = 128;
 const ORDERS_PER_LOOK: u32 = 32;
 
-/// Read, at a place, so many bytes (Linux: `IOCB_CMD_PREAD`).
-const READ: u16 = 0;
-/// The order names a descriptor to signal (Linux: `IOCB_FLAG_RESFD`).
-const SIGNALS: u32 = 1;
-
-/// An order, as Linux lays it out (`struct iocb`). Key and flags trade places where numbers are big-endian; both are zero.
-#[repr(C)]
-#[derive(Default)]
-struct Order {
-    data: u64,
-    key_and_flags: u64,
-    operation: u16,
-    priority: i16,
-    descriptor: u32,
-    buffer: u64,
-    bytes: u64,
-    offset: i64,
-    reserved: u64,
-    flags: u32,
-    signalled: u32,
-}
-const _: () = assert!(size_of::<Order>() == 64);
-
-/// What tells of an order that has ended (`struct io_event`).
-type Ended = [u64; 4];
-
 struct Signaller {
-    context: libc::c_ulong,
+    context: IoContext,
     /// `/dev/null` to read, which is done at once, and the same to write only, whose read is refused.
     null: File,
     unreadable: File,
@@ -111,12 +81,7 @@ impl Signaller {
     fn new() -> io::Result<Self> {
         let null = File::open("/dev/null")?;
         let unreadable = File::options().write(true).open("/dev/null")?;
-        let mut context: libc::c_ulong = 0;
-        // SAFETY: the kernel writes one number to where the pointer points, which is a live local of that type.
-        match unsafe { libc::syscall(libc::SYS_io_setup, ORDERS, &raw mut context) } {
-            0 => Ok(Self { context, null, unreadable, orders: AtomicU32::new(0) }),
-            _ => Err(io::Error::last_os_error()),
-        }
+        Ok(Self { context: IoContext::new(ORDERS)?, null, unreadable, orders: AtomicU32::new(0) })
     }
 
     fn raise(&self, descriptor: BorrowedFd<'_>) {
@@ -133,37 +98,22 @@ impl Signaller {
     /// Orders a read of nothing that signals `signalled`; or why that cannot be.
     fn submit(&self, from: &File, signalled: BorrowedFd<'_>) -> Result<(), i32> {
         let number = |descriptor: i32| u32::try_from(descriptor).unwrap_or(u32::MAX);
-        let order = Order {
-            operation: READ,
-            descriptor: number(from.as_raw_fd()),
-            flags: SIGNALS,
-            signalled: number(signalled.as_raw_fd()),
-            ..Order::default()
+        // It reads no bytes, so it names no buffer.
+        let mut order = IoControlBlock {
+            aio_lio_opcode: u16::try_from(IOCB_CMD_PREAD).unwrap_or(0),
+            aio_fildes: number(from.as_raw_fd()),
+            aio_flags: IOCB_FLAG_RESFD,
+            aio_resfd: number(signalled.as_raw_fd()),
+            ..IoControlBlock::default()
         };
-        let orders = [&raw const order];
-        // SAFETY: one pointer to one order, both live during the call; the kernel copies the order, which names no buffer (it reads 0
-        // bytes), and writes nothing but its key.
-        match unsafe { libc::syscall(libc::SYS_io_submit, self.context, 1_i64, orders.as_ptr()) } {
-            1 => Ok(()),
-            _ => Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)),
-        }
+        self.context.submit(&[&mut order]).map(drop).map_err(|error| error.raw_os_error().unwrap_or(0))
     }
 
     /// Makes room for as many orders as have ended.
     fn hear(&self) {
-        let mut ended: [Ended; ORDERS as usize] = [[0; 4]; ORDERS as usize];
-        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the kernel writes at most as many events as the array has room for, and reads a time that lives during the call.
-        let _ = unsafe {
-            libc::syscall(
-                libc::SYS_io_getevents,
-                self.context,
-                0_i64,
-                i64::from(ORDERS),
-                ptr::from_mut(&mut ended),
-                &raw const now,
-            )
-        };
+        let mut ended = [IoEvent::default(); ORDERS as usize];
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let _ = self.context.get_events(0, &mut ended, Some(&mut now));
     }
 }
 

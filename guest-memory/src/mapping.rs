@@ -16,6 +16,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub(crate) use caches::{bring_near, settle};
+pub use rescue::watch;
 use memmap2::{MmapOptions, MmapRaw};
 use rescue::Registered;
 use vm_memory::{AtomicAccess, Bytes as _, MmapRegion, Permissions, VolatileMemory as _, VolatileSlice};
@@ -92,6 +93,11 @@ impl Mapping {
             return None;
         }
         self.region.get_slice(offset, length).ok()
+    }
+
+    /// The same, for whoever touches it by `vm-memory`'s ways; `None` too if it is lost.
+    pub(crate) fn lend(&self, offset: usize, length: usize, needed: Permissions) -> Option<VolatileSlice<'_>> {
+        self.check().ok().and_then(|()| self.slice(offset, length, needed))
     }
 
     /// Copies `into.len()` bytes from `offset` on; `None` where they do not lie inside or may not be read.

@@ -6,6 +6,8 @@
 //! `vm-memory`'s own collection of regions is copied for each change, has no ranges that only the client can reach or that the device may
 //! only read, and no number that tells that it changed; a guest with an IOMMU changes a table of thousands for each command.
 
+mod lent;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -89,6 +91,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// An empty table that takes the place of this one, as one change.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        Self { generation: self.generation + 1, ..Self::default() }
+    }
+
     /// How many ranges there are, and how many bytes of them are shared memory.
     #[must_use]
     pub fn extent(&self) -> (usize, u64) {

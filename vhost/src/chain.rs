@@ -1,12 +1,19 @@
 //! A head → the descriptors of its chain (virtio 1.3 sections 2.7.5 and 2.7.5.3). What a driver wrote is followed once, in order, and
 //! never further than [`CHAIN_MAX`] descriptors, whatever it claims.
+//!
+//! A descriptor is `virtio-queue`'s. Its `DescriptorChain` is not followed: it begins at a head of the available ring only, and what was in
+//! flight when the last process ended is not there any more; it ends the same way at a chain's end and at an error; and it reads a table
+//! that was never offered, and one that goes on.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use controller::dma::{DmaFault, GuestMemory};
 use thiserror::Error;
-use zerocopy::FromBytes;
+use virtio_queue::desc::split::Descriptor;
+use vm_memory::ByteValued as _;
 
-use crate::wire::{DESCRIPTOR_BYTES, DESCRIPTOR_INDIRECT, DESCRIPTOR_NEXT, DESCRIPTOR_WRITE, RawDescriptor};
+/// Size of a descriptor.
+pub const DESCRIPTOR_BYTES: usize = size_of::<Descriptor>();
+const _: () = assert!(DESCRIPTOR_BYTES == 16);
 
 /// The longest chain: what QEMU allows. Drivers make shorter ones, of as many descriptors as the queue has.
 pub const CHAIN_MAX: usize = 1024;
@@ -58,76 +65,70 @@ pub fn walk<M: GuestMemory>(
     buffers: &mut Vec<Buffer>,
 ) -> Result<(), ChainError> {
     buffers.clear();
-    let mut index = head;
+    let entry = |index: u16| {
+        let address = table.checked_add(u64::from(index) * DESCRIPTOR_BYTES as u64);
+        let mut descriptor = Descriptor::default();
+        memory.read(address.ok_or(DmaFault { address: table })?, descriptor.as_mut_slice())?;
+        Ok(descriptor)
+    };
+    let Some(pointer) = follow(size, head, entry, buffers)? else { return Ok(()) };
+    if !indirect || pointer.has_next() {
+        return Err(ChainError::Table(pointer.addr().0));
+    }
+    let (count, bytes) = read_table(memory, &pointer)?;
+    let entry = |index: u16| {
+        let mut descriptor = Descriptor::default();
+        let entry = bytes.as_chunks::<DESCRIPTOR_BYTES>().0.get(usize::from(index)).ok_or(ChainError::Index(index))?;
+        descriptor.as_mut_slice().copy_from_slice(entry);
+        Ok(descriptor)
+    };
+    match follow(count, 0, entry, buffers)? {
+        None => Ok(()),
+        Some(nested) => Err(ChainError::Table(nested.addr().0)),
+    }
+}
+
+/// Adds the buffers of a chain within a table of `count` descriptors, from `index` on. The descriptor at its end, if that points to
+/// another table.
+fn follow(
+    count: u16,
+    mut index: u16,
+    entry: impl Fn(u16) -> Result<Descriptor, ChainError>,
+    buffers: &mut Vec<Buffer>,
+) -> Result<Option<Descriptor>, ChainError> {
     // A chain that visits more descriptors than the table has visits one of them twice.
-    for _ in 0..size {
-        if index >= size {
+    for _ in 0..count {
+        if index >= count {
             return Err(ChainError::Index(index));
         }
-        let mut bytes = [0; DESCRIPTOR_BYTES];
-        let offset = u64::from(index) * DESCRIPTOR_BYTES as u64;
-        let address = table.checked_add(offset).ok_or(DmaFault { address: table })?;
-        memory.read(address, &mut bytes)?;
-        let descriptor = RawDescriptor::read_from_bytes(&bytes).map_err(|_| DmaFault { address })?;
-        let flags = descriptor.flags.get();
-        if flags & DESCRIPTOR_INDIRECT != 0 {
-            if !indirect || flags & DESCRIPTOR_NEXT != 0 {
-                return Err(ChainError::Table(descriptor.address.get()));
-            }
-            return walk_table(memory, &descriptor, buffers);
+        let descriptor = entry(index)?;
+        if descriptor.refers_to_indirect_table() {
+            return Ok(Some(descriptor));
         }
-        push(&descriptor, buffers)?;
-        if flags & DESCRIPTOR_NEXT == 0 {
-            return Ok(());
+        if buffers.len() >= CHAIN_MAX {
+            break;
         }
-        index = descriptor.next.get();
+        let (address, length) = (descriptor.addr().0, descriptor.len());
+        buffers.push(Buffer { address, length, writable: descriptor.is_write_only() });
+        if !descriptor.has_next() {
+            return Ok(None);
+        }
+        index = descriptor.next();
     }
     Err(ChainError::Endless)
 }
 
-/// The rest of a chain, in a table of its own.
-fn walk_table<M: GuestMemory>(
-    memory: &M,
-    pointer: &RawDescriptor,
-    buffers: &mut Vec<Buffer>,
-) -> Result<(), ChainError> {
-    let address = pointer.address.get();
-    let length = pointer.length.get() as usize;
-    let count = length / DESCRIPTOR_BYTES;
+/// A table of its own: how many descriptors, and all of them, read at once.
+fn read_table<M: GuestMemory>(memory: &M, pointer: &Descriptor) -> Result<(u16, Vec<u8>), ChainError> {
+    let (address, length) = (pointer.addr().0, pointer.len() as usize);
     if length == 0 || !length.is_multiple_of(DESCRIPTOR_BYTES) {
         return Err(ChainError::Table(address));
     }
-    if count > CHAIN_MAX {
+    let count = u16::try_from(length / DESCRIPTOR_BYTES).map_err(|_| ChainError::Endless)?;
+    if usize::from(count) > CHAIN_MAX {
         return Err(ChainError::Endless);
     }
-    let mut bytes = [0; CHAIN_MAX * DESCRIPTOR_BYTES];
-    let bytes = bytes.get_mut(..length).ok_or(ChainError::Endless)?;
-    memory.read(address, bytes)?;
-    let (entries, _) = bytes.as_chunks::<DESCRIPTOR_BYTES>();
-    let mut index = 0;
-    for _ in 0..count {
-        let entry = entries.get(usize::from(index)).ok_or(ChainError::Index(index))?;
-        let descriptor = RawDescriptor::read_from_bytes(entry).map_err(|_| ChainError::Table(address))?;
-        if descriptor.flags.get() & DESCRIPTOR_INDIRECT != 0 {
-            return Err(ChainError::Table(descriptor.address.get()));
-        }
-        push(&descriptor, buffers)?;
-        if descriptor.flags.get() & DESCRIPTOR_NEXT == 0 {
-            return Ok(());
-        }
-        index = descriptor.next.get();
-    }
-    Err(ChainError::Endless)
-}
-
-fn push(descriptor: &RawDescriptor, buffers: &mut Vec<Buffer>) -> Result<(), ChainError> {
-    if buffers.len() >= CHAIN_MAX {
-        return Err(ChainError::Endless);
-    }
-    buffers.push(Buffer {
-        address: descriptor.address.get(),
-        length: descriptor.length.get(),
-        writable: descriptor.flags.get() & DESCRIPTOR_WRITE != 0,
-    });
-    Ok(())
+    let mut bytes = vec![0; length];
+    memory.read(address, &mut bytes)?;
+    Ok((count, bytes))
 }

@@ -202,7 +202,7 @@ impl Inflight {
         Ok(self.memory.store_u64(state, word | IN_FLIGHT)?)
     }
 
-    /// Links a head that was put into the used ring to those of the same batch, before the driver is told.
+    /// Names a head as the last one that goes into the used ring, before the driver is told.
     ///
     /// # Errors
     /// [`InflightError::Gone`].
@@ -217,12 +217,10 @@ impl Inflight {
     ///
     /// # Errors
     /// [`InflightError::Gone`].
-    pub fn told(&self, queue: u16, heads: &[u16], used: u16) -> Result<(), InflightError> {
-        for &head in heads {
-            let state = self.state(queue, head);
-            let word = self.load_u64(state)?;
-            self.memory.store_u64(state, word & !IN_FLIGHT)?;
-        }
+    pub fn told(&self, queue: u16, head: u16, used: u16) -> Result<(), InflightError> {
+        let state = self.state(queue, head);
+        let word = self.load_u64(state)?;
+        self.memory.store_u64(state, word & !IN_FLIGHT)?;
         Ok(self.store_u16(self.area(queue) + USED_OFFSET, used)?)
     }
 

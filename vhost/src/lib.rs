@@ -18,9 +18,9 @@
 //! | [`disk`] | the NVMe host: queue pairs, requests under way | virtio's rings |
 //! | [`memory`] | guest memory, and beside it the window in which the host keeps its queues | who uses it |
 //!
-//! Nothing here starts a thread, reads a clock or waits. rust-vmm's `vhost` crate decodes and answers messages; its companion
-//! `vhost-user-backend` has threads of its own and refuses in-flight memory, so the device is ours. Guest memory is mapped by `vfio`,
-//! whose accesses survive a file that a client cuts short.
+//! Nothing here starts a thread, reads a clock or waits. rust-vmm's `vhost` crate decodes and answers messages, its `virtio-queue` has the
+//! rings; `vhost-user-backend` has threads of its own and refuses in-flight memory, so the device is ours (ARCHITECTURE.md has a table).
+//! Guest memory is `guest-memory`'s, whose accesses survive a file that a client cuts short.
 
 #![forbid(unsafe_code)]
 

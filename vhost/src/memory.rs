@@ -15,31 +15,6 @@ pub const WINDOW_START: u64 = 1 << 62;
 /// How many regions a client may share.
 pub const REGIONS_MAX: usize = 509;
 
-/// Guest memory in which a virtqueue lies: it takes numbers of 16 bits.
-pub trait RingMemory: GuestMemory {
-    /// One load of a naturally aligned 16-bit little-endian number, with acquire ordering.
-    ///
-    /// # Errors
-    /// [`DmaFault`] if it cannot be read or is not aligned.
-    fn load_u16(&self, address: u64) -> Result<u16, DmaFault>;
-
-    /// One store of a naturally aligned 16-bit little-endian number, with release ordering.
-    ///
-    /// # Errors
-    /// [`DmaFault`] if it cannot be written or is not aligned.
-    fn store_u16(&self, address: u64, value: u16) -> Result<(), DmaFault>;
-}
-
-impl RingMemory for Memory {
-    fn load_u16(&self, address: u64) -> Result<u16, DmaFault> {
-        self.load(address).map(u16::from_le)
-    }
-
-    fn store_u16(&self, address: u64, value: u16) -> Result<(), DmaFault> {
-        self.store(address, value.to_le())
-    }
-}
-
 /// A piece of memory that a client shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
@@ -111,10 +86,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes everything away.
-    pub fn clear(&mut self) {
-        self.table.clear();
-        self.regions.clear();
+    /// No regions, in place of these as one change.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        Self { table: self.table.successor(), regions: Vec::new() }
     }
 
     /// The guest address of what the client has at `user`.

@@ -7,7 +7,6 @@ use tracing::{debug, warn};
 
 use crate::disk::Finished;
 use crate::request::{self, Refusal};
-use crate::ring::Ring;
 use crate::session::{Kick, RingState, Session};
 use crate::wire::feature;
 use crate::{chain, channel};
@@ -96,25 +95,22 @@ impl Session {
     /// Starts a ring that the client has set up. What the process before us left in flight comes first.
     fn start_if_due(&mut self, index: usize) {
         let state = &mut self.rings[index];
-        let Some(places) = state.places else { return };
-        if state.ring.is_some() || state.broken || !state.enabled || state.kick.is_none() || state.size == 0 {
+        if state.ring.runs() || state.broken || !state.enabled || state.kick.is_none() || !state.ring.is_set_up() {
             return;
         }
         let event_index = self.acknowledged & feature::EVENT_IDX != 0;
-        let size = state.size;
-        let table = self.disk.memory().guest.table();
-        let mut ring = match Ring::new(table, places, size, state.base, event_index) {
-            Ok(ring) => ring,
-            Err(error) => return self.break_ring(index, &error),
-        };
+        if let Err(error) = state.ring.prepare(self.disk.memory().guest.table(), event_index) {
+            return self.break_ring(index, &error);
+        }
+        let (size, used) = (state.ring.size(), state.ring.used());
         if let Some(inflight) = &mut self.inflight {
             let number = u16::try_from(index).unwrap_or(u16::MAX);
-            match inflight.recover(number, size, ring.published()) {
+            match inflight.recover(number, size, used) {
                 // What a dead process took, it gave back or left in flight; a client that saw it die knows only the former.
                 Ok(heads) if !heads.is_empty() => {
                     let count = u16::try_from(heads.len()).unwrap_or(u16::MAX);
-                    ring.set_next_available(ring.published().wrapping_add(count));
-                    self.rings[index].again = heads.into();
+                    state.ring.set_next_available(used.wrapping_add(count));
+                    state.again = heads.into();
                 }
                 Ok(_) => {}
                 Err(error) => return self.break_ring(index, &error),
@@ -129,7 +125,7 @@ impl Session {
         if let Some(call) = &state.call {
             call.raise();
         }
-        state.ring = Some(ring);
+        state.ring.set_running(true);
     }
 
     /// Takes what the driver has made available, as far as `left` allows: what lacks an identifier waits with its head, of which there are
@@ -169,13 +165,12 @@ impl Session {
     fn next_head(&mut self, index: usize) -> Result<Option<u16>, Box<dyn std::error::Error>> {
         let Self { rings, disk, inflight, .. } = self;
         let state = &mut rings[index];
-        let Some(ring) = &mut state.ring else { return Ok(None) };
         if let Some(head) = state.again.pop_front() {
             return Ok(Some(head));
         }
         let table = disk.memory().guest.table();
-        let Some(head) = ring.take(table)? else { return Ok(None) };
-        ring.hush(table)?;
+        let Some(head) = state.ring.take(table)? else { return Ok(None) };
+        state.ring.hush(table)?;
         if disk.is_under_way(index, head) {
             return Err("a head that is under way was made available again".into());
         }
@@ -188,7 +183,7 @@ impl Session {
     /// A head becomes a request under way, or is answered.
     fn take(&mut self, index: usize, head: u16) -> Result<(), Box<dyn std::error::Error>> {
         let Self { rings, disk, buffers, extent, done, refusals, acknowledged, .. } = self;
-        let Some(ring) = &rings[index].ring else { return Ok(()) };
+        let ring = &rings[index].ring;
         let table = disk.memory().guest.table();
         let indirect = *acknowledged & feature::INDIRECT_DESC != 0;
         chain::walk(table, ring.table(), ring.size(), head, indirect, buffers)?;
@@ -229,24 +224,20 @@ impl Session {
         let Self { rings, disk, inflight, done, .. } = self;
         let number = u16::try_from(index)?;
         let state = &mut rings[index];
-        let Some(ring) = &mut state.ring else { return Ok(()) };
         let table = disk.memory().guest.table();
-        state.batch.clear();
         for finished in done.iter() {
             if table.write(finished.status, &[finished.answer.0]).is_err() {
                 return Err("a status byte lies where nothing is".into());
             }
-            ring.put(table, finished.head, finished.written)?;
             if let Some(inflight) = inflight {
                 inflight.put(number, finished.head)?;
             }
-            state.batch.push(finished.head);
+            state.ring.put(table, finished.head, finished.written)?;
+            if let Some(inflight) = inflight {
+                inflight.told(number, finished.head, state.ring.used())?;
+            }
         }
-        ring.publish(table)?;
-        if let Some(inflight) = inflight {
-            inflight.told(number, &state.batch, ring.published())?;
-        }
-        if ring.wants_interrupt(table)?
+        if state.ring.wants_interrupt(table)?
             && let Some(call) = &state.call
         {
             call.raise();
@@ -277,8 +268,7 @@ impl Session {
                 continue;
             }
             let Self { rings, disk, .. } = self;
-            let Some(ring) = &mut rings[index].ring else { continue };
-            match ring.listen(disk.memory().guest.table()) {
+            match rings[index].ring.listen(disk.memory().guest.table()) {
                 // Nothing is taken while the cache is switched.
                 Ok(waiting) => idle &= !(waiting && disk.switched()),
                 Err(error) => self.break_ring(index, &error),
@@ -341,7 +331,7 @@ impl Session {
 
 impl RingState {
     /// Whether requests are taken. What was taken is given back all the same.
-    pub(crate) const fn runs(&self) -> bool {
-        self.ring.is_some() && self.enabled && !self.broken
+    pub(crate) fn runs(&self) -> bool {
+        self.ring.runs() && self.enabled && !self.broken
     }
 }

@@ -23,7 +23,7 @@ use crate::inflight::{self, Inflight};
 use crate::memory::{REGIONS_MAX, Region};
 use crate::offer;
 use crate::request::Extent;
-use crate::ring::{Places, RING_SIZE_MAX, Ring};
+use crate::ring::{Places, Ring};
 use crate::wire::feature;
 
 /// The epoll token of the first ring's kicks; the others follow.
@@ -41,21 +41,15 @@ pub(crate) enum Kick {
 /// A ring, as far as the client has set it up, and as it runs.
 #[derive(Debug, Default)]
 pub(crate) struct RingState {
-    pub(crate) size: u16,
-    pub(crate) places: Option<Places>,
-    pub(crate) base: u16,
+    pub(crate) ring: Ring,
     pub(crate) kick: Option<Kick>,
     pub(crate) call: Option<Signal>,
     pub(crate) error: Option<Signal>,
     pub(crate) enabled: bool,
-    /// It runs.
-    pub(crate) ring: Option<Ring>,
     /// The driver broke it; it stands still until it is set up again.
     pub(crate) broken: bool,
     /// Heads that were in flight when the last process ended, to be taken again before any other.
     pub(crate) again: std::collections::VecDeque<u16>,
-    /// Heads put into the used ring, of which the driver has not been told.
-    pub(crate) batch: Vec<u16>,
 }
 
 /// A client and its device.
@@ -137,17 +131,10 @@ impl Session {
             self.disk.forget(index);
         }
         let state = &mut self.rings[index];
-        if let Some(ring) = state.ring.take() {
-            state.base = ring.next_available();
-        }
+        state.ring.set_running(false);
         (state.kick, state.call, state.error) = (None, None, None);
         (state.broken, state.enabled) = (false, false);
         state.again.clear();
-        state.batch.clear();
-    }
-
-    fn add_region(&mut self, region: Region, file: File) -> Result<()> {
-        self.disk.shared().add(region, file.into()).or_else(refuse)
     }
 
     fn reset_all(&mut self) {
@@ -201,7 +188,8 @@ impl VhostUserBackendReqHandlerMut for Session {
         files: Vec<File>,
         _postcopy: Option<bool>,
     ) -> Result<Option<Vec<VhostUserMemoryRegionBase>>> {
-        self.disk.shared().clear();
+        let shared = self.disk.shared();
+        let mut next = shared.successor();
         for (region, file) in regions.iter().zip(files) {
             let region = Region {
                 guest: region.guest_phys_addr,
@@ -209,19 +197,16 @@ impl VhostUserBackendReqHandlerMut for Session {
                 user: region.user_addr,
                 offset: region.mmap_offset,
             };
-            self.add_region(region, file)?;
+            next.add(region, file.into()).or_else(refuse)?;
         }
+        *shared = next;
         Ok(None)
     }
 
     fn set_vring_num(&mut self, index: u32, num: u32) -> Result<()> {
         let state = self.ring(index)?;
-        let size = u16::try_from(num).ok().filter(|size| size.is_power_of_two() && *size <= RING_SIZE_MAX);
-        state.size = match size {
-            Some(size) if state.ring.is_none() => size,
-            _ => return Err(Error::InvalidParam),
-        };
-        Ok(())
+        let size = u16::try_from(num).ok().filter(|_| !state.ring.runs()).ok_or(Error::InvalidParam)?;
+        state.ring.set_size(size).map_err(|_| Error::InvalidParam)
     }
 
     fn set_vring_addr(
@@ -236,24 +221,16 @@ impl VhostUserBackendReqHandlerMut for Session {
         let shared = self.disk.shared();
         let find = |user| shared.guest_address(user).ok_or(Error::InvalidParam);
         let places = Places { descriptors: find(descriptor)?, available: find(available)?, used: find(used)? };
-        if !places.are_possible() {
-            return Err(Error::InvalidParam);
-        }
-        let state = self.ring(index)?;
-        state.places = Some(places);
-        if let Some(ring) = &mut state.ring {
-            ring.move_to(places);
-        }
-        Ok(())
+        self.ring(index)?.ring.place(places).map_err(|_| Error::InvalidParam)
     }
 
     fn set_vring_base(&mut self, index: u32, base: u32) -> Result<()> {
         let state = self.ring(index)?;
         let base = u16::try_from(base).map_err(|_| Error::InvalidParam)?;
-        if state.ring.is_some() {
+        if state.ring.runs() {
             return Err(Error::InvalidOperation("the base of a ring that runs"));
         }
-        state.base = base;
+        state.ring.set_next_available(base);
         Ok(())
     }
 
@@ -261,7 +238,7 @@ impl VhostUserBackendReqHandlerMut for Session {
         self.ring(index)?;
         let place = index as usize;
         self.stop_ring(place);
-        Ok(VhostUserVringState::new(index, self.rings[place].base.into()))
+        Ok(VhostUserVringState::new(index, self.rings[place].ring.next_available().into()))
     }
 
     fn set_vring_kick(&mut self, index: u8, file: Option<File>) -> Result<()> {
@@ -286,7 +263,7 @@ impl VhostUserBackendReqHandlerMut for Session {
         let call = signal(file)?;
         let state = self.ring(index.into())?;
         // What was told last may have rung the old one, or none.
-        if let (Some(call), Some(_)) = (&call, &state.ring) {
+        if let Some(call) = call.as_ref().filter(|_| state.ring.runs()) {
             call.raise();
         }
         state.call = call;
@@ -361,7 +338,7 @@ impl VhostUserBackendReqHandlerMut for Session {
             queues: told.num_queues,
             queue_size: told.queue_size,
         };
-        if self.rings.iter().any(|state| state.ring.is_some()) {
+        if self.rings.iter().any(|state| state.ring.runs()) {
             return Err(Error::InvalidOperation("in-flight memory for rings that run"));
         }
         let memory = Inflight::open(extent, file.into()).or_else(refuse)?;
@@ -389,7 +366,7 @@ impl VhostUserBackendReqHandlerMut for Session {
             user: region.user_addr,
             offset: region.mmap_offset,
         };
-        self.add_region(region, file)?;
+        self.disk.shared().add(region, file.into()).or_else(refuse)?;
         Ok(None)
     }
 

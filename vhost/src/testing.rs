@@ -3,12 +3,12 @@
 
 use controller::dma::FlatMemory;
 
-use crate::chain::{self, CHAIN_MAX};
+use crate::chain::{self, CHAIN_MAX, DESCRIPTOR_BYTES};
 use crate::geometry::{Geometry, SEGMENTS_MAX};
 use crate::memory::WINDOW_START;
 use crate::plan::{Plan, SEGMENT_BYTES_MAX};
 use crate::request::{self, DISCARD_SEGMENTS_MAX, Extent, Limits, Operation, PIECES_MAX, Range, Request};
-use crate::wire::{DESCRIPTOR_BYTES, ID_BYTES};
+use crate::wire::ID_BYTES;
 
 /// How the input begins: log2 of the table's size, a head, flags, log2 of the block size less 9, log2 of the number of blocks, MDTS.
 const SETTINGS: usize = 8;

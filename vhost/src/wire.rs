@@ -1,5 +1,5 @@
-//! Numbers and layouts of virtio 1.3 that a block device needs: descriptors (section 2.7.5), features and requests of block devices
-//! (sections 5.2.3 to 5.2.6), feature bits of every device (section 6). A test holds them against the kernel's.
+//! Numbers and layouts of virtio 1.3 that a block device needs: features and requests of block devices (sections 5.2.3 to 5.2.6), feature
+//! bits of every device (section 6). A test holds them against the kernel's. Rings and descriptors are `virtio-queue`'s.
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -70,35 +70,10 @@ pub const SECTOR_SHIFT: u32 = 9;
 /// How long the serial number is that a request may ask for.
 pub const ID_BYTES: usize = 20;
 
-/// Descriptor flag: the chain goes on at `next`.
-pub const DESCRIPTOR_NEXT: u16 = 1;
-/// Descriptor flag: the device writes the buffer.
-pub const DESCRIPTOR_WRITE: u16 = 2;
-/// Descriptor flag: the buffer is a table of descriptors.
-pub const DESCRIPTOR_INDIRECT: u16 = 4;
-/// Flag of the used ring: do not notify the device.
-pub const USED_NO_NOTIFY: u16 = 1;
 /// Flag of the available ring: do not interrupt the driver.
 pub const AVAILABLE_NO_INTERRUPT: u16 = 1;
 /// WRITE_ZEROES and DISCARD: the segment may be deallocated.
 pub const SEGMENT_UNMAP: u32 = 1;
-
-/// An entry of a descriptor table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub struct RawDescriptor {
-    /// Guest address.
-    pub address: U64,
-    /// Bytes.
-    pub length: U32,
-    /// See the `DESCRIPTOR_` constants.
-    pub flags: U16,
-    /// Index of the next one.
-    pub next: U16,
-}
-/// Size of a descriptor.
-pub const DESCRIPTOR_BYTES: usize = size_of::<RawDescriptor>();
-const _: () = assert!(DESCRIPTOR_BYTES == 16);
 
 /// What a request begins with.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

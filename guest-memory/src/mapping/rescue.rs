@@ -11,6 +11,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, compiler_fence};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use nix::errno::Errno;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
 /// A place in the list: where a mapping lies. Places are used again and never freed, so the handler may look at them at any moment.
@@ -94,29 +96,33 @@ fn free_place() -> &'static Place {
     free.pop().expect("there was one, or a block of them")
 }
 
+/// Runs `accesses`, which touch guest memory by `vm-memory`'s ways ([`vm_memory::GuestMemory`], [`vm_memory::Bytes`]): those do not tell
+/// that memory is gone.
+///
+/// # Errors
+/// [`super::Lost`] if a page was missing; what was read is worthless then.
+pub fn watch<T>(accesses: impl FnOnce() -> T) -> Result<T, super::Lost> {
+    let before = RESCUES.with(|count| count.load(Ordering::Relaxed));
+    compiler_fence(Ordering::SeqCst);
+    let value = accesses();
+    compiler_fence(Ordering::SeqCst);
+    if RESCUES.with(|count| count.load(Ordering::Relaxed)) == before { Ok(value) } else { Err(super::Lost) }
+}
+
 /// The handler that was there before ours.
-static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
-static INSTALLED: OnceLock<Result<(), i32>> = OnceLock::new();
+static PREVIOUS: OnceLock<SigAction> = OnceLock::new();
+static INSTALLED: OnceLock<Result<(), Errno>> = OnceLock::new();
 
 /// Installs the handler, once for the process.
 pub(super) fn install() -> io::Result<()> {
-    INSTALLED.get_or_init(install_once).map_err(io::Error::from_raw_os_error)
-}
-
-fn install_once() -> Result<(), i32> {
-    let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) = on_bus_error;
-    // SAFETY: all-zero is a valid sigaction (the default action, nothing blocked).
-    let mut ours: libc::sigaction = unsafe { std::mem::zeroed() };
-    ours.sa_sigaction = handler as usize;
-    ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-    let mut previous = ours;
-    // SAFETY: both point to valid structures, and the handler has the signature that SA_SIGINFO asks for and does only what is
-    // allowed in a handler.
-    if unsafe { libc::sigaction(libc::SIGBUS, &raw const ours, &raw mut previous) } != 0 {
-        return Err(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL));
-    }
-    PREVIOUS.get_or_init(|| previous);
-    Ok(())
+    let install = || {
+        let ours = SigAction::new(SigHandler::SigAction(on_bus_error), SaFlags::SA_ONSTACK, SigSet::empty());
+        // SAFETY: the handler does only what is allowed in one.
+        let previous = unsafe { sigaction(Signal::SIGBUS, &ours) }?;
+        PREVIOUS.get_or_init(|| previous);
+        Ok(())
+    };
+    Ok((*INSTALLED.get_or_init(install))?)
 }
 
 /// The signal handler: no allocation, no lock, no formatting.
@@ -146,21 +152,13 @@ fn rescue(place: &Place, (base, length): (usize, usize)) -> bool {
 
 /// Not ours: what would have happened without us.
 fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let previous = PREVIOUS.get();
-    let handler = previous.map_or(libc::SIG_DFL, |action| action.sa_sigaction);
-    if handler == libc::SIG_DFL || handler == libc::SIG_IGN {
-        // SAFETY: restores the default action; the access is repeated when we return, and ends the process.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-        return;
-    }
-    if previous.is_some_and(|action| action.sa_flags & libc::SA_SIGINFO != 0) {
-        // SAFETY: the previous owner installed it with SA_SIGINFO, so it has this signature.
-        let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) =
-            unsafe { std::mem::transmute(handler) };
-        handler(signal, info, context);
-    } else {
-        // SAFETY: the previous owner installed it without SA_SIGINFO, so it has this signature.
-        let handler: extern "C" fn(i32) = unsafe { std::mem::transmute(handler) };
-        handler(signal);
+    match PREVIOUS.get().map(SigAction::handler) {
+        Some(SigHandler::SigAction(handler)) => handler(signal, info, context),
+        Some(SigHandler::Handler(handler)) => handler(signal),
+        Some(SigHandler::SigDfl | SigHandler::SigIgn) | None => {
+            let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+            // SAFETY: the default action is no handler; the access is repeated when we return, and ends the process.
+            let _ = unsafe { sigaction(Signal::SIGBUS, &default) };
+        }
     }
 }
