@@ -49,13 +49,13 @@ fn identify_reports_the_configured_units() {
     let data = host.identify_namespace(1).expect("active");
     assert_eq!((data.nawun_z.get(), data.nawupf_z.get(), data.nacwu_z.get()), (15, 7, 3));
     assert_eq!((data.nabsn_z.get(), data.nabspf_z.get(), data.nabo.get()), (31, 11, 5));
-    assert_eq!(data.nsfeat & identify::NSFEAT_OWN_ATOMICS, identify::NSFEAT_OWN_ATOMICS);
-    assert_eq!(data.nsfeat & identify::NSFEAT_MULTIPLE_ATOMICITY, 0);
+    assert!(data.features().contains(identify::NamespaceFeatures::OWN_ATOMICS));
+    assert!(!data.features().contains(identify::NamespaceFeatures::MULTIPLE_ATOMICITY));
 
     let device = DeviceOptions { atomic_awun: 7, atomic_awupf: 7, ..DeviceOptions::default() };
     let namespace = NamespaceOptions { atomic_nawun: Some(0), atomic_nawupf: Some(0), ..NamespaceOptions::default() };
     let data = build(device, namespace).admin_host().identify_namespace(1).expect("active");
-    assert_eq!(data.nsfeat & identify::NSFEAT_OWN_ATOMICS, 0, "the controller's hold");
+    assert!(!data.features().contains(identify::NamespaceFeatures::OWN_ATOMICS), "the controller's hold");
     assert_eq!((data.nawun_z.get(), data.nawupf_z.get(), data.nacwu_z.get()), (0, 0, 0));
 }
 
@@ -64,7 +64,7 @@ fn identify_reports_the_configured_units() {
 fn multiple_atomicity_has_one_size() {
     let namespace = NamespaceOptions { atomic_mam: true, atomic_nabspf: Some(3), ..NamespaceOptions::default() };
     let data = build(DeviceOptions::default(), namespace).admin_host().identify_namespace(1).expect("active");
-    assert_eq!(data.nsfeat & identify::NSFEAT_MULTIPLE_ATOMICITY, identify::NSFEAT_MULTIPLE_ATOMICITY);
+    assert!(data.features().contains(identify::NamespaceFeatures::MULTIPLE_ATOMICITY));
     assert_eq!([data.nabsn_z, data.nabspf_z, data.nawun_z, data.nawupf_z].map(|size_z| size_z.get()), [3; 4]);
 }
 

@@ -53,7 +53,7 @@ fn pair(blocks: [u32; 2], compared: u64, written: u64) -> [Command; 2] {
 fn the_write_follows_a_compare_that_succeeds() {
     let mut host = build().host();
     let fuses = host.identify_controller().expect("mandatory").fuses.get();
-    assert_eq!(fuses, identify::FUSES_COMPARE_AND_WRITE);
+    assert_eq!(fuses, identify::FusedOperations::COMPARE_AND_WRITE.bits());
     let (zeroes, ones) = (page(&mut host, 0), page(&mut host, 1));
     assert_eq!(together(&mut host, &pair([2, 3], zeroes, ones)), [Status::SUCCESS; 2]);
     assert_eq!(host.read(1, 1, 5).expect("answered").1[BLOCK..4 * BLOCK], [1; 3 * BLOCK]);

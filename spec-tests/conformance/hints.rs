@@ -32,7 +32,7 @@ fn preferred_sizes_are_the_indirection_unit_and_the_stripe() {
         let build = build(unit, block);
         let data = build.admin_host().identify_namespace(1).expect("active");
         let unit_z = u16::try_from(unit / block - 1).expect("small");
-        assert_eq!(data.nsfeat & identify::NSFEAT_PREFERRED_SIZES, identify::NSFEAT_PREFERRED_SIZES);
+        assert!(data.features().contains(identify::NamespaceFeatures::PREFERRED_SIZES));
         for hint in [data.npwg_z, data.npwa_z, data.npdg_z, data.npda_z] {
             assert_eq!(hint.get(), unit_z, "{unit} over {block}");
         }
@@ -50,7 +50,7 @@ fn preferred_sizes_fit_a_transfer() {
         let device = DeviceOptions { mdts, ..DeviceOptions::default() };
         let data = Build { device, ..build(16384, 512) }.admin_host().identify_namespace(1).expect("active");
         let transfer_blocks = (4096 << mdts) / 512;
-        if data.nsfeat & identify::NSFEAT_PREFERRED_SIZES == 0 {
+        if !data.features().contains(identify::NamespaceFeatures::PREFERRED_SIZES) {
             assert!(transfer_blocks < 32, "mdts={mdts}");
             assert_eq!(
                 [data.npwg_z, data.npwa_z, data.npdg_z, data.npda_z, data.nows_z].map(|hint| hint.get()),
@@ -71,7 +71,7 @@ fn preferred_sizes_fit_a_transfer() {
 fn the_power_fail_atomic_unit_is_the_medias() {
     let build = build(16384, 4096);
     let data = build.admin_host().identify_namespace(1).expect("active");
-    assert_eq!(data.nsfeat & identify::NSFEAT_OWN_ATOMICS, identify::NSFEAT_OWN_ATOMICS);
+    assert!(data.features().contains(identify::NamespaceFeatures::OWN_ATOMICS));
     assert_eq!(data.nawupf_z.get(), 15);
     assert!(data.nawun_z.get() >= data.nawupf_z.get());
     assert_eq!((data.nabsn_z.get(), data.nabspf_z.get(), data.nabo.get()), (0, 0, 0));
@@ -135,8 +135,8 @@ fn the_volatile_cache_is_the_medias() {
             drive.cache = CacheConfig { present, ..CacheConfig::default() };
         }
         let mut host = build.host();
-        let vwc = host.identify_controller().expect("mandatory").vwc;
-        assert_eq!(vwc & identify::VWC_PRESENT != 0, present);
+        let cache = host.identify_controller().expect("mandatory").write_cache();
+        assert_eq!(cache.contains(identify::WriteCache::PRESENT), present);
         let feature = host.get_feature(nvme_spec::feature::FeatureId::VOLATILE_WRITE_CACHE, 0);
         assert_eq!(feature.ok(), present.then_some(1));
         assert_eq!(host.flush(NSID_ALL).expect("answered"), Status::SUCCESS);

@@ -3,10 +3,7 @@
 use controller::config::NamespaceOptions;
 use nvme_host::admin::{IdentifyArguments, LogArguments};
 use nvme_host::{Host, HostError};
-use nvme_spec::identify::{
-    Cns, IndependentNamespace, NSTAT_READY, ONCS_COMPARE, ONCS_COPY, ONCS_COPY_SINGLE_ATOMICITY,
-    ONCS_DATASET_MANAGEMENT, ONCS_VERIFY, ONCS_WRITE_UNCORRECTABLE, ONCS_WRITE_ZEROES,
-};
+use nvme_spec::identify::{Cns, IndependentNamespace, NamespaceStatus, OptionalCommands};
 use nvme_spec::log::{COMMAND_EFFECTS_BYTES, COMMAND_EFFECTS_IO_OFFSET, LogId};
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{NSID_ALL, Status};
@@ -46,17 +43,17 @@ fn identify_controller_is_consistent() {
     let log = host.get_log(LogId::COMMAND_EFFECTS, COMMAND_EFFECTS_BYTES, LogArguments::default()).expect("read");
     let io = &log[COMMAND_EFFECTS_IO_OFFSET..];
     let optional = [
-        (NvmOpcode::COMPARE, ONCS_COMPARE),
-        (NvmOpcode::WRITE_UNCORRECTABLE, ONCS_WRITE_UNCORRECTABLE),
-        (NvmOpcode::DATASET_MANAGEMENT, ONCS_DATASET_MANAGEMENT),
-        (NvmOpcode::WRITE_ZEROES, ONCS_WRITE_ZEROES),
-        (NvmOpcode::VERIFY, ONCS_VERIFY),
-        (NvmOpcode::COPY, ONCS_COPY),
-        (NvmOpcode::COPY, ONCS_COPY_SINGLE_ATOMICITY),
+        (NvmOpcode::COMPARE, OptionalCommands::COMPARE),
+        (NvmOpcode::WRITE_UNCORRECTABLE, OptionalCommands::WRITE_UNCORRECTABLE),
+        (NvmOpcode::DATASET_MANAGEMENT, OptionalCommands::DATASET_MANAGEMENT),
+        (NvmOpcode::WRITE_ZEROES, OptionalCommands::WRITE_ZEROES),
+        (NvmOpcode::VERIFY, OptionalCommands::VERIFY),
+        (NvmOpcode::COPY, OptionalCommands::COPY),
+        (NvmOpcode::COPY, OptionalCommands::COPY_SINGLE_ATOMICITY),
     ];
     for (opcode, bit) in optional {
         let offered = io[usize::from(opcode.0) * 4] & 1 != 0;
-        assert_eq!(data.oncs.get() & bit != 0, offered, "{opcode:?}");
+        assert_eq!(OptionalCommands::from_bits_retain(data.oncs.get()).contains(bit), offered, "{opcode:?}");
     }
     assert!(
         [&data.sn[..], &data.mn[..], &data.fr[..]]
@@ -185,7 +182,7 @@ fn structures_of_a_command_set_are_those_of_the_nvm_command_set() {
     }
     let independent = identify(&mut host, Cns::INDEPENDENT_NAMESPACE, 1).expect("active");
     let independent: IndependentNamespace = spec_tests::golden::parsed(&independent);
-    assert_eq!(independent.nstat & NSTAT_READY, NSTAT_READY);
+    assert!(NamespaceStatus::from_bits_retain(independent.nstat).contains(NamespaceStatus::READY));
     let sets = identify(&mut host, Cns::COMMAND_SETS, 0).expect("answered");
     assert_eq!(sets[..8], [1, 0, 0, 0, 0, 0, 0, 0], "the NVM command set alone");
     assert!(sets[8..].iter().all(|byte| *byte == 0));

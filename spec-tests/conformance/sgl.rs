@@ -93,7 +93,7 @@ fn round_trip(host: &mut TestHost, blocks: u32, pieces: &[Piece], room: usize) {
 fn the_controller_says_which_lists_it_takes() {
     let mut host = Build::default().host();
     let sgls = host.identify_controller().expect("mandatory").sgls.get();
-    assert_eq!(sgls, identify::SGLS_ANY_ALIGNMENT | identify::SGLS_EXCESS_LENGTH);
+    assert_eq!(sgls, (identify::SglSupport::ANY_ALIGNMENT | identify::SglSupport::EXCESS_LENGTH).bits());
 }
 
 /// B122, B123: one data block, at corners and a sample of lengths and byte offsets; what is around it does not move.

@@ -101,22 +101,22 @@ fn numbers_of_identify_controller_are_little_endian() {
 // Base 2.1 section 5.1.13.2.1: OAES, OACS, ONCS, FUSES, LPA and VWC.
 #[test]
 fn bits_of_identify_controller() {
-    assert_eq!(identify::OACS_DOORBELL_BUFFER, 0x0100);
-    assert_eq!(identify::OAES_NAMESPACE_ATTRIBUTE, 0x0000_0100);
-    assert_eq!(identify::ONCS_COMPARE, 0x0001);
-    assert_eq!(identify::ONCS_DATASET_MANAGEMENT, 0x0004);
-    assert_eq!(identify::ONCS_WRITE_ZEROES, 0x0008);
-    assert_eq!(identify::ONCS_SELECT, 0x0010);
-    assert_eq!(identify::ONCS_VERIFY, 0x0080);
-    assert_eq!(identify::ONCS_WRITE_UNCORRECTABLE, 0x0002);
-    assert_eq!(identify::ONCS_COPY, 0x0100);
-    assert_eq!(identify::ONCS_COPY_SINGLE_ATOMICITY, 0x0200);
-    assert_eq!(identify::FUSES_COMPARE_AND_WRITE, 0x0001);
-    assert_eq!(identify::LPA_COMMAND_EFFECTS, 0x02);
-    assert_eq!(identify::LPA_EXTENDED, 0x04);
-    assert_eq!(identify::LPA_MISCELLANEOUS, 0x20);
-    assert_eq!(identify::VWC_PRESENT, 0x01);
-    assert_eq!(identify::VWC_FLUSH_ALL, 0x06);
+    assert_eq!(identify::AdminCommands::DOORBELL_BUFFER.bits(), 0x0100);
+    assert_eq!(identify::OptionalEvents::NAMESPACE_ATTRIBUTE.bits(), 0x0000_0100);
+    assert_eq!(identify::OptionalCommands::COMPARE.bits(), 0x0001);
+    assert_eq!(identify::OptionalCommands::DATASET_MANAGEMENT.bits(), 0x0004);
+    assert_eq!(identify::OptionalCommands::WRITE_ZEROES.bits(), 0x0008);
+    assert_eq!(identify::OptionalCommands::SELECT.bits(), 0x0010);
+    assert_eq!(identify::OptionalCommands::VERIFY.bits(), 0x0080);
+    assert_eq!(identify::OptionalCommands::WRITE_UNCORRECTABLE.bits(), 0x0002);
+    assert_eq!(identify::OptionalCommands::COPY.bits(), 0x0100);
+    assert_eq!(identify::OptionalCommands::COPY_SINGLE_ATOMICITY.bits(), 0x0200);
+    assert_eq!(identify::FusedOperations::COMPARE_AND_WRITE.bits(), 0x0001);
+    assert_eq!(identify::LogPages::COMMAND_EFFECTS.bits(), 0x02);
+    assert_eq!(identify::LogPages::EXTENDED.bits(), 0x04);
+    assert_eq!(identify::LogPages::MISCELLANEOUS.bits(), 0x20);
+    assert_eq!(identify::WriteCache::PRESENT.bits(), 0x01);
+    assert_eq!(identify::WriteCache::FLUSH_ALL.bits(), 0x06);
 }
 
 // Base 2.1 section 5.1.13.2.1, Power State Descriptor.
@@ -183,8 +183,8 @@ fn lba_formats_follow_each_other() {
 // NVM Command Set 1.1 section 4.1.5.1: NSFEAT bit 1 NSABP, bit 6 MAM; DLFEAT bits 2:0 = 1 zeroes, bit 3 Deallocate in Write Zeroes.
 #[test]
 fn bits_of_identify_namespace() {
-    assert_eq!(identify::NSFEAT_OWN_ATOMICS, 0x02);
-    assert_eq!(identify::NSFEAT_MULTIPLE_ATOMICITY, 0x40);
+    assert_eq!(identify::NamespaceFeatures::OWN_ATOMICS.bits(), 0x02);
+    assert_eq!(identify::NamespaceFeatures::MULTIPLE_ATOMICITY.bits(), 0x40);
     assert_eq!(identify::DLFEAT_ZEROES_AND_DEALLOCATE, 0x09);
 }
 
@@ -217,7 +217,7 @@ fn independent_identify_namespace_lies_as_its_figure_says() {
         endgid: 12, 2;
         nstat: 14, 1;
     }, reserved { reserved_9, reserved_15 });
-    assert_eq!(identify::NSTAT_READY, 0x01);
+    assert_eq!(identify::NamespaceStatus::READY.bits(), 0x01);
 }
 
 // Base 2.1 section 5.1.13.2.3, Namespace Identifier Type.

@@ -7,13 +7,14 @@
 
 mod decoder;
 mod fields;
+pub mod flags;
 mod reply;
 mod request;
 
 pub use decoder::{Decoder, Frame, Step};
 pub use reply::{Reply, VERSION_REPLY_JSON};
 pub use request::{
-    Action, DmaMap, DmaUnmap, InterruptData, RegionAccess, Request, SetInterrupts, Version, interrupt_set_flags,
+    Action, DmaMap, DmaUnmap, InterruptData, RegionAccess, Request, SetInterrupts, Version,
 };
 
 use fields::Fields;

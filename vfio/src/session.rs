@@ -11,6 +11,7 @@ use tracing::debug;
 use crate::config::{Doorbells, ServerConfig};
 use crate::connection::Descriptors;
 use crate::interrupt::{INDEX_MSIX, INDEX_PIN, Interrupts};
+use crate::message::flags::{DeviceFlags, InterruptFlags, RegionFlags};
 use crate::message::{
     Command, DmaMap, DmaUnmap, Errno, Header, RegionAccess, Reply, Request, SetInterrupts, TYPE_COMMAND,
     VERSION_REPLY_JSON, Version,
@@ -34,22 +35,10 @@ const PENDING_FROM: u64 = MSIX_PENDING_OFFSET as u64;
 /// Bytes of an entry of the MSI-X table.
 const VECTOR_BYTES: usize = 16;
 
-/// Flags of DEVICE_GET_INFO: can be reset, is a PCI device.
-const DEVICE_RESET: u32 = 1 << 0;
-const DEVICE_PCI: u32 = 1 << 1;
-/// Flags of DEVICE_GET_REGION_INFO.
-const REGION_READABLE: u32 = 1 << 0;
-const REGION_WRITABLE: u32 = 1 << 1;
-const REGION_MAPPABLE: u32 = 1 << 2;
-const REGION_CAPABILITIES: u32 = 1 << 3;
 /// Bytes of the region info, and of the capability behind it that names one mappable area.
 const REGION_INFO_BYTES: u32 = 32;
 const AREA_CAPABILITY_BYTES: u32 = 32;
 const CAPABILITY_SPARSE_MMAP: u16 = 1;
-/// Flags of DEVICE_GET_IRQ_INFO.
-const INTERRUPT_EVENTFD: u32 = 1 << 0;
-const INTERRUPT_MASKABLE: u32 = 1 << 1;
-const INTERRUPT_AUTOMASKED: u32 = 1 << 2;
 
 /// What a message leads to.
 #[derive(Debug)]
@@ -230,24 +219,24 @@ impl Session {
     /// The reply echoes the request: rust-vmm's client waits for these bytes.
     fn dma_unmap(&mut self, unmap: &DmaUnmap, reply: Reply) -> Result<Answer, Errno> {
         dma::unmap(&mut self.memory, unmap)?;
-        Ok(reply.u32(unmap.argument_bytes).u32(unmap.flags).u64(unmap.address).u64(unmap.length).into())
+        Ok(reply.u32(unmap.argument_bytes).u32(unmap.flags.bits()).u64(unmap.address).u64(unmap.length).into())
     }
 
     fn region_info(&self, room: u32, index: u32, reply: Reply) -> Result<Answer, Errno> {
         let size = region_bytes(index)?;
         let page = self.page.as_ref().filter(|_| index == REGION_BAR0 && self.takes_descriptors);
-        let accessible = if size > 0 { REGION_READABLE | REGION_WRITABLE } else { 0 };
+        let accessible = if size > 0 { RegionFlags::READABLE | RegionFlags::WRITABLE } else { RegionFlags::empty() };
         let Some(page) = page else {
-            return Ok(reply.u32(REGION_INFO_BYTES).u32(accessible).u32(index).u32(0).u64(size).u64(0).into());
+            return Ok(reply.u32(REGION_INFO_BYTES).u32(accessible.bits()).u32(index).u32(0).u64(size).u64(0).into());
         };
         let full = REGION_INFO_BYTES + AREA_CAPABILITY_BYTES;
         if room < full {
             // The client learns how much room it needs and asks again. Until then nothing is mappable: QEMU refuses a reply that
             // announces a capability and does not hold it.
-            return Ok(reply.u32(full).u32(accessible).u32(index).u32(0).u64(size).u64(0).into());
+            return Ok(reply.u32(full).u32(accessible.bits()).u32(index).u32(0).u64(size).u64(0).into());
         }
-        let flags = accessible | REGION_MAPPABLE | REGION_CAPABILITIES;
-        let info = reply.u32(full).u32(flags).u32(index).u32(REGION_INFO_BYTES).u64(size).u64(0);
+        let flags = accessible | RegionFlags::MAPPABLE | RegionFlags::CAPABILITIES;
+        let info = reply.u32(full).u32(flags.bits()).u32(index).u32(REGION_INFO_BYTES).u64(size).u64(0);
         let area = info.u16(CAPABILITY_SPARSE_MMAP).u16(1).u32(0).u32(1).u32(0).u64(PAGE_OFFSET).u64(PAGE_BYTES);
         // Descriptors may run out; the client asks once, so it is better told than left without doorbells.
         let descriptor = page.as_fd().try_clone_to_owned().map_err(|_| Errno::NOMEM)?;
@@ -258,11 +247,11 @@ impl Session {
     fn interrupt_info(&self, index: u32, reply: Reply) -> Result<Answer, Errno> {
         let count = self.interrupts.count(index).ok_or(Errno::INVAL)?;
         let flags = match index {
-            INDEX_PIN => INTERRUPT_EVENTFD | INTERRUPT_MASKABLE | INTERRUPT_AUTOMASKED,
-            INDEX_MSIX if count > 0 => INTERRUPT_EVENTFD,
-            _ => 0,
+            INDEX_PIN => InterruptFlags::all(),
+            INDEX_MSIX if count > 0 => InterruptFlags::EVENTFD,
+            _ => InterruptFlags::empty(),
         };
-        Ok(reply.u32(16).u32(flags).u32(index).u32(count).into())
+        Ok(reply.u32(16).u32(flags.bits()).u32(index).u32(count).into())
     }
 
     fn set_interrupts(
@@ -349,7 +338,7 @@ impl Session {
 }
 
 fn device_info(reply: Reply) -> Answer {
-    reply.u32(16).u32(DEVICE_RESET | DEVICE_PCI).u32(REGIONS).u32(INTERRUPTS).into()
+    reply.u32(16).u32((DeviceFlags::RESET | DeviceFlags::PCI).bits()).u32(REGIONS).u32(INTERRUPTS).into()
 }
 
 /// Bytes of a region; 0 if it exists in name only.

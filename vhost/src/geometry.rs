@@ -3,7 +3,7 @@
 use nvme_host::admin::{IdentifyArguments, LogArguments};
 use nvme_host::{Host, Port};
 use nvme_spec::feature::{FeatureId, select};
-use nvme_spec::identify::{Cns, NSFEAT_OWN_ATOMICS, NSFEAT_PREFERRED_SIZES, Namespace, NvmNamespace, VWC_PRESENT};
+use nvme_spec::identify::{Cns, Namespace, NamespaceFeatures, NvmNamespace, WriteCache};
 use nvme_spec::log::{LogId, Smart, WARNING_READ_ONLY};
 use zerocopy::FromBytes;
 
@@ -52,9 +52,9 @@ impl Geometry {
         let more = NvmNamespace::read_from_prefix(&more).map_or_else(|_| NvmNamespace::zeroed(), |(found, _)| found);
         let health = host.get_log(LogId::SMART, size_of::<Smart>(), LogArguments::default())?;
         let health = Smart::read_from_prefix(&health).map_or_else(|_| Smart::zeroed(), |(found, _)| found);
-        let write_cache = match controller.vwc & VWC_PRESENT {
-            0 => None,
-            _ => Some(host.get_feature(FeatureId::VOLATILE_WRITE_CACHE, select::CURRENT)? & 1 != 0),
+        let write_cache = match controller.write_cache().contains(WriteCache::PRESENT) {
+            false => None,
+            true => Some(host.get_feature(FeatureId::VOLATILE_WRITE_CACHE, select::CURRENT)? & 1 != 0),
         };
         let block_shift = block_shift(nsid, &namespace)?;
         let transfer_bytes_max = if controller.mdts == 0 { 1 << 20 } else { 4096 << controller.mdts };
@@ -112,9 +112,9 @@ struct Sizes {
 impl Sizes {
     /// As Linux's NVMe driver combines them: what may be called physical is preferred and kept whole.
     fn of(namespace: &Namespace, more: &NvmNamespace, awupf_z: u16) -> Self {
-        let told = namespace.nsfeat & NSFEAT_PREFERRED_SIZES != 0;
+        let told = namespace.features().contains(NamespaceFeatures::PREFERRED_SIZES);
         let blocks = |zero_based: u16| if told { u64::from(zero_based) + 1 } else { 1 };
-        let own = namespace.nsfeat & NSFEAT_OWN_ATOMICS != 0;
+        let own = namespace.features().contains(NamespaceFeatures::OWN_ATOMICS);
         let atomic_z = if own { namespace.nawupf_z.get() } else { awupf_z };
         let minimum = blocks(namespace.npwg_z.get());
         let discard = if more.npdgl.get() > 0 { more.npdgl.get().into() } else { blocks(namespace.npdg_z.get()) };

@@ -5,29 +5,29 @@ use zerocopy::IntoBytes;
 
 use crate::geometry::{Geometry, SEGMENTS_MAX};
 use crate::request::{DISCARD_SEGMENTS_MAX, ZEROES_SEGMENTS_MAX};
-use crate::wire::{BlockConfig, CONFIG_WRITEBACK_OFFSET, SECTOR_SHIFT, feature};
+use crate::wire::{BlockConfig, CONFIG_WRITEBACK_OFFSET, Features, SECTOR_SHIFT};
 
 /// How much of a configuration space vhost-user lets a client ask for.
 const CONFIG_BYTES_MAX: usize = 256;
 
 /// The feature bits for a disk with so many rings.
 #[must_use]
-pub fn features(geometry: &Geometry, rings: u16) -> u64 {
-    let always = feature::SIZE_MAX
-        | feature::SEG_MAX
-        | feature::BLK_SIZE
-        | feature::TOPOLOGY
-        | feature::FLUSH
-        | feature::INDIRECT_DESC
-        | feature::EVENT_IDX
-        | feature::PROTOCOL_FEATURES
-        | feature::VERSION_1;
-    let when = |condition, bits| if condition { bits } else { 0 };
+pub fn features(geometry: &Geometry, rings: u16) -> Features {
+    let always = Features::SIZE_MAX
+        | Features::SEG_MAX
+        | Features::BLK_SIZE
+        | Features::TOPOLOGY
+        | Features::FLUSH
+        | Features::INDIRECT_DESC
+        | Features::EVENT_IDX
+        | Features::PROTOCOL_FEATURES
+        | Features::VERSION_1;
+    let when = |condition, bits| if condition { bits } else { Features::empty() };
     always
-        | when(geometry.write_cache.is_some(), feature::CONFIG_WCE)
-        | when(rings > 1, feature::MQ)
-        | when(geometry.read_only, feature::RO)
-        | when(!geometry.read_only, feature::DISCARD | feature::WRITE_ZEROES)
+        | when(geometry.write_cache.is_some(), Features::CONFIG_WCE)
+        | when(rings > 1, Features::MQ)
+        | when(geometry.read_only, Features::RO)
+        | when(!geometry.read_only, Features::DISCARD | Features::WRITE_ZEROES)
 }
 
 /// The configuration space, with the write cache as it is.

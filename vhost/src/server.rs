@@ -22,6 +22,7 @@ use vfio::socket::{SocketFile, listen_at};
 
 use crate::disk::Disk;
 use crate::session::Session;
+use crate::wire::Features;
 use crate::{channel, offer};
 
 const LISTENER_TOKEN: u64 = 0;
@@ -435,7 +436,7 @@ impl Client {
             code::GET_VRING_BASE => session.is_stopped(number(0)),
             code::SET_FEATURES => {
                 let features = u64::from(number(0)) | u64::from(number(4)) << 32;
-                let wanted = session.wanted_cache(features);
+                let wanted = session.wanted_cache(Features::from_bits_retain(features));
                 session.is_cached(wanted, &mut begun)
             }
             // A configuration's offset, size, flags, and then its bytes.

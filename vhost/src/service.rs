@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 use crate::disk::Finished;
 use crate::request::{self, Refusal};
 use crate::session::{Kick, RingState, Session};
-use crate::wire::feature;
+use crate::wire::Features;
 use crate::{chain, channel};
 
 /// How many chains are taken of a ring in a step.
@@ -83,7 +83,7 @@ impl Session {
     /// Brings the write cache to where the driver wants it, where no message asked for that: after a reconnection.
     fn keep_cache(&mut self) -> bool {
         let wanted = self.wanted_cache(self.acknowledged);
-        if self.acknowledged == 0 || !self.disk.switched() || self.disk.write_cache() == wanted {
+        if self.acknowledged.is_empty() || !self.disk.switched() || self.disk.write_cache() == wanted {
             return false;
         }
         if let Err(error) = self.disk.switch_write_cache(wanted) {
@@ -98,7 +98,7 @@ impl Session {
         if state.ring.runs() || state.broken || !state.enabled || state.kick.is_none() || !state.ring.is_set_up() {
             return;
         }
-        let event_index = self.acknowledged & feature::EVENT_IDX != 0;
+        let event_index = self.acknowledged.contains(Features::EVENT_IDX);
         if let Err(error) = state.ring.prepare(self.disk.memory().guest.table(), event_index) {
             return self.break_ring(index, &error);
         }
@@ -185,7 +185,7 @@ impl Session {
         let Self { rings, disk, buffers, extent, done, refusals, acknowledged, .. } = self;
         let ring = &rings[index].ring;
         let table = disk.memory().guest.table();
-        let indirect = *acknowledged & feature::INDIRECT_DESC != 0;
+        let indirect = acknowledged.contains(Features::INDIRECT_DESC);
         chain::walk(table, ring.table(), ring.size(), head, indirect, buffers)?;
         match request::parse(table, buffers, &disk.geometry().limits, extent) {
             Ok(request) => disk.take(index, head, request, extent, done),
@@ -306,7 +306,7 @@ impl Session {
 
     /// The same for the driver's choice in the configuration space.
     pub(crate) fn is_written_back(&mut self, writeback: bool, begun: &mut bool) -> bool {
-        if self.offered & feature::CONFIG_WCE == 0 {
+        if !self.offered.contains(Features::CONFIG_WCE) {
             return true;
         }
         self.writeback = writeback;

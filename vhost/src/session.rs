@@ -24,7 +24,7 @@ use crate::memory::{REGIONS_MAX, Region};
 use crate::offer;
 use crate::request::Extent;
 use crate::ring::{Places, Ring};
-use crate::wire::feature;
+use crate::wire::Features;
 
 /// The epoll token of the first ring's kicks; the others follow.
 pub(crate) const FIRST_KICK_TOKEN: u64 = 16;
@@ -55,8 +55,8 @@ pub(crate) struct RingState {
 /// A client and its device.
 pub(crate) struct Session {
     pub(crate) disk: Disk,
-    pub(crate) offered: u64,
-    pub(crate) acknowledged: u64,
+    pub(crate) offered: Features,
+    pub(crate) acknowledged: Features,
     owned: bool,
     pub(crate) rings: Vec<RingState>,
     /// The ring whose turn it is to be served first.
@@ -92,7 +92,7 @@ impl Session {
         Self {
             disk,
             offered,
-            acknowledged: 0,
+            acknowledged: Features::empty(),
             owned: false,
             rings: std::iter::repeat_with(RingState::default).take(rings.into()).collect(),
             first_ring: 0,
@@ -121,8 +121,8 @@ impl Session {
 
     /// Whether the write cache shall be on, with these features: a driver that cannot flush must never need to (virtio 1.3 section
     /// 5.2.6.2), and one that can has chosen.
-    pub(crate) const fn wanted_cache(&self, features: u64) -> bool {
-        self.writeback && features & feature::FLUSH != 0
+    pub(crate) const fn wanted_cache(&self, features: Features) -> bool {
+        self.writeback && features.contains(Features::FLUSH)
     }
 
     /// Ends a ring: nothing of it is looked at any more.
@@ -141,7 +141,7 @@ impl Session {
         for index in 0..self.rings.len() {
             self.stop_ring(index);
         }
-        self.acknowledged = 0;
+        self.acknowledged = Features::empty();
     }
 }
 
@@ -165,18 +165,19 @@ impl VhostUserBackendReqHandlerMut for Session {
     }
 
     fn get_features(&mut self) -> Result<u64> {
-        Ok(self.offered)
+        Ok(self.offered.bits())
     }
 
     fn set_features(&mut self, features: u64) -> Result<()> {
-        if features & !self.offered != 0 {
+        let features = Features::from_bits_retain(features);
+        if !self.offered.contains(features) {
             return Err(Error::InvalidParam);
         }
         if !self.dead && self.disk.write_cache() != self.wanted_cache(features) {
             return Err(Error::InvalidOperation("the write cache cannot be switched"));
         }
         self.acknowledged = features;
-        if features & feature::PROTOCOL_FEATURES == 0 {
+        if !features.contains(Features::PROTOCOL_FEATURES) {
             self.rings.iter_mut().for_each(|ring| ring.enabled = true);
         }
         Ok(())
@@ -309,7 +310,7 @@ impl VhostUserBackendReqHandlerMut for Session {
         if self.dead {
             return Err(Error::InvalidOperation("a disk without power switches nothing"));
         }
-        if self.offered & feature::CONFIG_WCE == 0 || self.writeback != writeback {
+        if !self.offered.contains(Features::CONFIG_WCE) || self.writeback != writeback {
             return Err(Error::InvalidOperation("the write cache cannot be switched"));
         }
         Ok(())

@@ -1,39 +1,43 @@
 //! Numbers and layouts of virtio 1.3 that a block device needs: features and requests of block devices (sections 5.2.3 to 5.2.6), feature
 //! bits of every device (section 6). A test holds them against the kernel's. Rings and descriptors are `virtio-queue`'s.
 
+use bitflags::bitflags;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Feature bits.
-pub mod feature {
-    /// The configuration tells the largest segment.
-    pub const SIZE_MAX: u64 = 1 << 1;
-    /// The configuration tells how many segments a request may have.
-    pub const SEG_MAX: u64 = 1 << 2;
-    /// Nothing can be written.
-    pub const RO: u64 = 1 << 5;
-    /// The configuration tells the block size.
-    pub const BLK_SIZE: u64 = 1 << 6;
-    /// There is a flush.
-    pub const FLUSH: u64 = 1 << 9;
-    /// The configuration tells preferred sizes.
-    pub const TOPOLOGY: u64 = 1 << 10;
-    /// The write cache can be switched.
-    pub const CONFIG_WCE: u64 = 1 << 11;
-    /// There is more than one queue.
-    pub const MQ: u64 = 1 << 12;
-    /// There is a discard.
-    pub const DISCARD: u64 = 1 << 13;
-    /// There is a write of zeroes.
-    pub const WRITE_ZEROES: u64 = 1 << 14;
-    /// A descriptor may point to a table of descriptors.
-    pub const INDIRECT_DESC: u64 = 1 << 28;
-    /// Both sides say from where on they want to be notified.
-    pub const EVENT_IDX: u64 = 1 << 29;
-    /// vhost-user: there are protocol features.
-    pub const PROTOCOL_FEATURES: u64 = 1 << 30;
-    /// The device follows virtio 1.0 or later.
-    pub const VERSION_1: u64 = 1 << 32;
+bitflags! {
+    /// Feature bits. A driver's may hold some that nobody knows.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Features: u64 {
+        /// The configuration tells the largest segment.
+        const SIZE_MAX = 1 << 1;
+        /// The configuration tells how many segments a request may have.
+        const SEG_MAX = 1 << 2;
+        /// Nothing can be written.
+        const RO = 1 << 5;
+        /// The configuration tells the block size.
+        const BLK_SIZE = 1 << 6;
+        /// There is a flush.
+        const FLUSH = 1 << 9;
+        /// The configuration tells preferred sizes.
+        const TOPOLOGY = 1 << 10;
+        /// The write cache can be switched.
+        const CONFIG_WCE = 1 << 11;
+        /// There is more than one queue.
+        const MQ = 1 << 12;
+        /// There is a discard.
+        const DISCARD = 1 << 13;
+        /// There is a write of zeroes.
+        const WRITE_ZEROES = 1 << 14;
+        /// A descriptor may point to a table of descriptors.
+        const INDIRECT_DESC = 1 << 28;
+        /// Both sides say from where on they want to be notified.
+        const EVENT_IDX = 1 << 29;
+        /// vhost-user: there are protocol features.
+        const PROTOCOL_FEATURES = 1 << 30;
+        /// The device follows virtio 1.0 or later.
+        const VERSION_1 = 1 << 32;
+    }
 }
 
 /// Types of requests.

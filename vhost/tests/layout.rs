@@ -2,28 +2,28 @@
 
 use std::mem::{offset_of, size_of};
 
-use vhost::wire::{self, BlockConfig, BlockStatus, RequestHeader, Segment, feature, request_type};
+use vhost::wire::{self, BlockConfig, BlockStatus, RequestHeader, Features, Segment, request_type};
 use virtio_bindings::{virtio_blk as blk, virtio_config, virtio_ring as ring};
 
 #[test]
 fn features_are_the_kernels() {
     let pairs = [
-        (feature::SIZE_MAX, blk::VIRTIO_BLK_F_SIZE_MAX),
-        (feature::SEG_MAX, blk::VIRTIO_BLK_F_SEG_MAX),
-        (feature::RO, blk::VIRTIO_BLK_F_RO),
-        (feature::BLK_SIZE, blk::VIRTIO_BLK_F_BLK_SIZE),
-        (feature::FLUSH, blk::VIRTIO_BLK_F_FLUSH),
-        (feature::TOPOLOGY, blk::VIRTIO_BLK_F_TOPOLOGY),
-        (feature::CONFIG_WCE, blk::VIRTIO_BLK_F_CONFIG_WCE),
-        (feature::MQ, blk::VIRTIO_BLK_F_MQ),
-        (feature::DISCARD, blk::VIRTIO_BLK_F_DISCARD),
-        (feature::WRITE_ZEROES, blk::VIRTIO_BLK_F_WRITE_ZEROES),
-        (feature::INDIRECT_DESC, ring::VIRTIO_RING_F_INDIRECT_DESC),
-        (feature::EVENT_IDX, ring::VIRTIO_RING_F_EVENT_IDX),
-        (feature::VERSION_1, virtio_config::VIRTIO_F_VERSION_1),
+        (Features::SIZE_MAX, blk::VIRTIO_BLK_F_SIZE_MAX),
+        (Features::SEG_MAX, blk::VIRTIO_BLK_F_SEG_MAX),
+        (Features::RO, blk::VIRTIO_BLK_F_RO),
+        (Features::BLK_SIZE, blk::VIRTIO_BLK_F_BLK_SIZE),
+        (Features::FLUSH, blk::VIRTIO_BLK_F_FLUSH),
+        (Features::TOPOLOGY, blk::VIRTIO_BLK_F_TOPOLOGY),
+        (Features::CONFIG_WCE, blk::VIRTIO_BLK_F_CONFIG_WCE),
+        (Features::MQ, blk::VIRTIO_BLK_F_MQ),
+        (Features::DISCARD, blk::VIRTIO_BLK_F_DISCARD),
+        (Features::WRITE_ZEROES, blk::VIRTIO_BLK_F_WRITE_ZEROES),
+        (Features::INDIRECT_DESC, ring::VIRTIO_RING_F_INDIRECT_DESC),
+        (Features::EVENT_IDX, ring::VIRTIO_RING_F_EVENT_IDX),
+        (Features::VERSION_1, virtio_config::VIRTIO_F_VERSION_1),
     ];
     for (ours, bit) in pairs {
-        assert_eq!(ours, 1 << bit, "bit {bit}");
+        assert_eq!(ours.bits(), 1 << bit, "bit {bit}");
     }
 }
 

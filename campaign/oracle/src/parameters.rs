@@ -121,9 +121,6 @@ pub struct Fields {
     pub mam: bool,
 }
 
-/// NSFEAT bit 6: multiple atomicity mode (NVM Command Set 1.1 figure 114 knows it as reserved; 1.2 section 2.1.4.5 names it).
-const NSFEAT_MULTIPLE: u8 = 1 << 6;
-
 impl Fields {
     /// The fields of the two structures.
     #[must_use]
@@ -132,14 +129,14 @@ impl Fields {
             awun_z: controller.awun_z.get(),
             awupf_z: controller.awupf_z.get(),
             acwu_z: controller.acwu_z.get(),
-            nsabp: namespace.nsfeat & identify::NSFEAT_OWN_ATOMICS != 0,
+            nsabp: namespace.features().contains(identify::NamespaceFeatures::OWN_ATOMICS),
             nawun_z: namespace.nawun_z.get(),
             nawupf_z: namespace.nawupf_z.get(),
             nacwu_z: namespace.nacwu_z.get(),
             nabsn_z: namespace.nabsn_z.get(),
             nabo: namespace.nabo.get(),
             nabspf_z: namespace.nabspf_z.get(),
-            mam: namespace.nsfeat & NSFEAT_MULTIPLE != 0,
+            mam: namespace.features().contains(identify::NamespaceFeatures::MULTIPLE_ATOMICITY),
         }
     }
 }

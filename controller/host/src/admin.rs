@@ -293,7 +293,8 @@ impl<P: Port> Host<P> {
 
     /// Whether Identify Controller offers Doorbell Buffer Config (OACS).
     pub(crate) fn offers_shadow_doorbells(&mut self) -> Result<bool, HostError> {
-        Ok(self.identify_controller()?.oacs.get() & identify::OACS_DOORBELL_BUFFER != 0)
+        let commands = identify::AdminCommands::from_bits_retain(self.identify_controller()?.oacs.get());
+        Ok(commands.contains(identify::AdminCommands::DOORBELL_BUFFER))
     }
 
     /// Doorbell Buffer Config: from now on the doorbells of I/O queues go through shadows, and those of the admin queue as

@@ -1,5 +1,10 @@
 //! Data structures of Identify (Base 2.1 section 5.1.13; NVM Command Set 1.1 section 4.1.5).
 
+mod flags;
+
+pub use flags::{
+    AdminCommands, ControllerAttributes, FormattedSize, FusedOperations, LogPages, MetadataCapabilities, NamespaceFeatures, NamespaceStatus, OptionalCommands, OptionalEvents, SglSupport, WriteCache,
+};
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -116,64 +121,18 @@ pub struct Controller {
 crate::assert_size!(Controller, crate::IDENTIFY_BYTES);
 
 impl Controller {
+    /// VWC.
+    #[must_use]
+    pub const fn write_cache(&self) -> WriteCache {
+        WriteCache::from_bits_retain(self.vwc)
+    }
+
     /// All zero.
     #[must_use]
     pub fn zeroed() -> Self {
         Self::new_zeroed()
     }
 }
-
-/// OAES: Namespace Attribute Notices are supported.
-pub const OAES_NAMESPACE_ATTRIBUTE: u32 = 1 << 8;
-/// OACS: Doorbell Buffer Config is supported.
-pub const OACS_DOORBELL_BUFFER: u16 = 1 << 8;
-/// ONCS: Compare is supported.
-pub const ONCS_COMPARE: u16 = 1 << 0;
-/// ONCS: Write Uncorrectable is supported, of any size.
-pub const ONCS_WRITE_UNCORRECTABLE: u16 = 1 << 1;
-/// ONCS: Dataset Management is supported.
-pub const ONCS_DATASET_MANAGEMENT: u16 = 1 << 2;
-/// ONCS: Write Zeroes is supported.
-pub const ONCS_WRITE_ZEROES: u16 = 1 << 3;
-/// ONCS: the Save and Select fields of the feature commands are supported.
-pub const ONCS_SELECT: u16 = 1 << 4;
-/// ONCS: Verify is supported.
-pub const ONCS_VERIFY: u16 = 1 << 7;
-/// ONCS: Copy is supported.
-pub const ONCS_COPY: u16 = 1 << 8;
-/// ONCS: what a Copy writes is one write (NVMCSA).
-pub const ONCS_COPY_SINGLE_ATOMICITY: u16 = 1 << 9;
-/// FUSES: Compare and Write can be fused.
-pub const FUSES_COMPARE_AND_WRITE: u16 = 1 << 0;
-/// LPA: Commands Supported and Effects is supported.
-pub const LPA_COMMAND_EFFECTS: u8 = 1 << 1;
-/// LPA: lengths and offsets of 32 bits and more are supported.
-pub const LPA_EXTENDED: u8 = 1 << 2;
-/// LPA: pages 00h, 12h and 13h are supported, and scopes are given in page 05h.
-pub const LPA_MISCELLANEOUS: u8 = 1 << 5;
-/// VWC: there is a volatile write cache.
-pub const VWC_PRESENT: u8 = 1 << 0;
-/// VWC: Flush takes the broadcast namespace identifier.
-pub const VWC_FLUSH_ALL: u8 = 0b11 << 1;
-
-/// SGLS, bits 1:0: SGLs are supported, whatever the alignment and the length of data blocks.
-pub const SGLS_ANY_ALIGNMENT: u32 = 0b01;
-/// SGLS, bits 1:0: SGLs are supported, if data blocks are aligned to four bytes and as many long.
-pub const SGLS_DWORD_ALIGNMENT: u32 = 0b10;
-/// SGLS: keyed data blocks are supported.
-pub const SGLS_KEYED: u32 = 1 << 2;
-/// SGLS: bit buckets are supported.
-pub const SGLS_BIT_BUCKET: u32 = 1 << 16;
-/// SGLS: metadata in one piece may begin at any byte.
-pub const SGLS_METADATA_ANY_ALIGNMENT: u32 = 1 << 17;
-/// SGLS: an SGL may describe more than the data.
-pub const SGLS_EXCESS_LENGTH: u32 = 1 << 18;
-/// SGLS: the metadata pointer may be that of an SGL.
-pub const SGLS_METADATA_SGL: u32 = 1 << 19;
-/// SGLS: addresses may be offsets.
-pub const SGLS_OFFSET: u32 = 1 << 20;
-/// SGLS: transport data blocks are supported.
-pub const SGLS_TRANSPORT: u32 = 1 << 21;
 
 /// Power State Descriptor: 32 bytes (Base 2.1 figure 314).
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -249,6 +208,18 @@ pub struct Namespace {
 crate::assert_size!(Namespace, crate::IDENTIFY_BYTES);
 
 impl Namespace {
+    /// NSFEAT.
+    #[must_use]
+    pub const fn features(&self) -> NamespaceFeatures {
+        NamespaceFeatures::from_bits_retain(self.nsfeat)
+    }
+
+    /// FLBAS beside the number of the format: whether metadata follows each block.
+    #[must_use]
+    pub const fn has_extended_metadata(&self) -> bool {
+        FormattedSize::from_bits_retain(self.flbas).contains(FormattedSize::EXTENDED)
+    }
+
     /// All zero: what an inactive namespace reports.
     #[must_use]
     pub fn zeroed() -> Self {
@@ -256,18 +227,6 @@ impl Namespace {
     }
 }
 
-/// MC: metadata can follow each block.
-pub const MC_EXTENDED: u8 = 1 << 0;
-/// MC: metadata can be in a buffer of its own.
-pub const MC_SEPARATE: u8 = 1 << 1;
-/// FLBAS: metadata follows each block.
-pub const FLBAS_EXTENDED: u8 = 1 << 4;
-/// NSFEAT: the namespace's own atomic sizes are meant (NSABP).
-pub const NSFEAT_OWN_ATOMICS: u8 = 1 << 1;
-/// NSFEAT, OPTPERF (bits 5:4) = 11b: the preferred sizes are given, those of deallocation in both widths.
-pub const NSFEAT_PREFERRED_SIZES: u8 = 0b11 << 4;
-/// NSFEAT: a write that crosses atomic boundaries is atomic between each two (MAM).
-pub const NSFEAT_MULTIPLE_ATOMICITY: u8 = 1 << 6;
 /// DLFEAT: deallocated blocks read as zeroes (bits 2:0 = 001b), and Write Zeroes may deallocate (bit 3).
 pub const DLFEAT_ZEROES_AND_DEALLOCATE: u8 = 0b1001;
 
@@ -297,9 +256,6 @@ impl NvmNamespace {
     }
 }
 
-/// CTRATT: there are endurance groups.
-pub const CTRATT_ENDURANCE_GROUPS: u32 = 1 << 4;
-
 /// Identify Namespace, independent of the command set: 4096 bytes (Base 2.1 figure 320).
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -326,9 +282,6 @@ impl IndependentNamespace {
         Self::new_zeroed()
     }
 }
-
-/// NSTAT: the namespace is ready.
-pub const NSTAT_READY: u8 = 1 << 0;
 
 /// Kinds of namespace identification descriptors (Base 2.1 figure 316).
 pub mod descriptor {

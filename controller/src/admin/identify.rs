@@ -2,7 +2,9 @@
 //! something that exists; what is not offered is zero.
 
 use nvme_spec::command::{CopyFormat, low16};
-use nvme_spec::identify::{self, Cns, LbaFormat, descriptor};
+use nvme_spec::identify::{
+    self, Cns, FormattedSize, LbaFormat, LogPages, MetadataCapabilities, NamespaceFeatures, OptionalCommands, SglSupport, WriteCache, descriptor,
+};
 use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::register::VERSION_2_1;
 use nvme_spec::{Command, IDENTIFY_BYTES, NSID_ALL, Status};
@@ -89,15 +91,15 @@ pub(crate) fn this_controller(controller: &Controller) -> Page {
     data.mdts = config.mdts;
     data.cntlid = 0.into();
     data.ver = VERSION_2_1.into();
-    data.ctratt = identify::CTRATT_ENDURANCE_GROUPS.into();
+    data.ctratt = identify::ControllerAttributes::ENDURANCE_GROUPS.bits().into();
     data.endgidmax = ENDURANCE_GROUP.into();
     data.tnvmcap = controller.namespaces.capacity_bytes_max().into();
     data.unvmcap = controller.namespaces.unallocated_bytes().into();
-    data.oaes = identify::OAES_NAMESPACE_ATTRIBUTE.into();
+    data.oaes = identify::OptionalEvents::NAMESPACE_ATTRIBUTE.bits().into();
     // An I/O controller.
     data.cntrltype = 1;
     data.oacs = if controller.supports(AdminOpcode::DOORBELL_BUFFER_CONFIG) {
-        identify::OACS_DOORBELL_BUFFER.into()
+        identify::AdminCommands::DOORBELL_BUFFER.bits().into()
     } else {
         0.into()
     };
@@ -105,7 +107,7 @@ pub(crate) fn this_controller(controller: &Controller) -> Page {
     data.aerl_z = config.aerl_z;
     // One firmware slot, which cannot be written.
     data.frmw = 1 << 1 | 1;
-    data.lpa = identify::LPA_COMMAND_EFFECTS | identify::LPA_EXTENDED | identify::LPA_MISCELLANEOUS;
+    data.lpa = (LogPages::COMMAND_EFFECTS | LogPages::EXTENDED | LogPages::MISCELLANEOUS).bits();
     data.elpe_z = u8::try_from(ERROR_ENTRIES - 1).unwrap_or(u8::MAX);
     data.wctemp = WARNING_KELVINS.into();
     data.cctemp = CRITICAL_KELVINS.into();
@@ -114,23 +116,24 @@ pub(crate) fn this_controller(controller: &Controller) -> Page {
     data.cqes = 0x44;
     data.nn = controller.namespaces.limit().into();
     data.mnan = 0.into();
-    data.oncs = (identify::ONCS_COMPARE
-        | identify::ONCS_DATASET_MANAGEMENT
-        | identify::ONCS_WRITE_ZEROES
-        | identify::ONCS_SELECT
-        | identify::ONCS_VERIFY
-        | identify::ONCS_WRITE_UNCORRECTABLE
-        | identify::ONCS_COPY
-        | identify::ONCS_COPY_SINGLE_ATOMICITY)
-        .into();
+    let commands = OptionalCommands::COMPARE
+        | OptionalCommands::DATASET_MANAGEMENT
+        | OptionalCommands::WRITE_ZEROES
+        | OptionalCommands::SELECT
+        | OptionalCommands::VERIFY
+        | OptionalCommands::WRITE_UNCORRECTABLE
+        | OptionalCommands::COPY
+        | OptionalCommands::COPY_SINGLE_ATOMICITY;
+    data.oncs = commands.bits().into();
     data.cdfs = (1 << CopyFormat::PLAIN.0).into();
-    data.fuses = identify::FUSES_COMPARE_AND_WRITE.into();
-    let cache = controller.media.write_cache().map_or(0, |_| identify::VWC_PRESENT);
-    data.vwc = cache | identify::VWC_FLUSH_ALL;
+    data.fuses = identify::FusedOperations::COMPARE_AND_WRITE.bits().into();
+    let mut cache = WriteCache::FLUSH_ALL;
+    cache.set(WriteCache::PRESENT, controller.media.write_cache().is_some());
+    data.vwc = cache.bits();
     data.awun_z = config.atomics.awun_z.into();
     data.awupf_z = config.atomics.awupf_z.into();
     data.acwu_z = config.atomics.acwu_z.into();
-    data.sgls = (identify::SGLS_ANY_ALIGNMENT | identify::SGLS_EXCESS_LENGTH).into();
+    data.sgls = (SglSupport::ANY_ALIGNMENT | SglSupport::EXCESS_LENGTH).bits().into();
     data.subnqn = config.subnqn;
     to_page(&data)
 }
@@ -149,7 +152,7 @@ pub(crate) fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Stat
     let copy = namespace.copy_limits(controller.config.transfer_bytes_max());
     (data.msrc_z, data.mssrl, data.mcl) = (copy.ranges_z, copy.range_blocks.into(), copy.blocks.into());
     if let Some(hints) = hints {
-        data.nsfeat |= identify::NSFEAT_PREFERRED_SIZES;
+        data.nsfeat |= NamespaceFeatures::PREFERRED_SIZES.bits();
         data.npwg_z = hints.unit_z.into();
         data.npwa_z = hints.unit_z.into();
         data.npdg_z = hints.unit_z.into();
@@ -165,16 +168,19 @@ pub(crate) fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Stat
     data.lbaf[0] = LbaFormat { ms: metadata.into(), lbads: shift, rp: 0 };
     if metadata > 0 {
         let extended = namespace.identity.extended_metadata;
-        data.mc = if extended { identify::MC_EXTENDED } else { identify::MC_SEPARATE };
-        data.flbas = if extended { identify::FLBAS_EXTENDED } else { 0 };
+        let place = if extended { MetadataCapabilities::EXTENDED } else { MetadataCapabilities::SEPARATE };
+        data.mc = place.bits();
+        data.flbas = if extended { FormattedSize::EXTENDED.bits() } else { 0 };
     }
     Ok(to_page(&data))
 }
 
 /// The namespace's atomic units (NVM Command Set 1.1 section 4.1.5.1; B158 to B162).
 fn report_atomics(atomics: &Atomics, data: &mut identify::Namespace) {
-    data.nsfeat |= if atomics.are_own() { identify::NSFEAT_OWN_ATOMICS } else { 0 };
-    data.nsfeat |= if atomics.multiple { identify::NSFEAT_MULTIPLE_ATOMICITY } else { 0 };
+    let mut features = data.features();
+    features.set(NamespaceFeatures::OWN_ATOMICS, atomics.are_own());
+    features.set(NamespaceFeatures::MULTIPLE_ATOMICITY, atomics.multiple);
+    data.nsfeat = features.bits();
     data.nawun_z = atomics.nawun_z.into();
     data.nawupf_z = atomics.nawupf_z.into();
     data.nacwu_z = atomics.nacwu_z.into();
@@ -283,7 +289,7 @@ fn independent(controller: &Controller, nsid: u32) -> Result<Page, Status> {
     let Some(_) = valid(controller, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let mut data = identify::IndependentNamespace::zeroed();
     data.endgid = ENDURANCE_GROUP.into();
-    data.nstat = identify::NSTAT_READY;
+    data.nstat = identify::NamespaceStatus::READY.bits();
     Ok(to_page(&data))
 }
 

@@ -1,22 +1,7 @@
 //! Requests as types. What is here has been measured: a slice has as many bytes as its count says.
 
+use super::flags::{DmaMapFlags, DmaUnmapFlags, InterruptSetFlags};
 use super::{Command, Errno, Fields, Header};
-
-/// Flags of DEVICE_SET_IRQS: what the payload holds (exactly one) and what to do (exactly one).
-pub mod interrupt_set_flags {
-    /// No payload: all of the range.
-    pub const DATA_NONE: u32 = 1 << 0;
-    /// One byte for each interrupt; those not zero are meant.
-    pub const DATA_BOOL: u32 = 1 << 1;
-    /// One event descriptor for each interrupt, beside the message.
-    pub const DATA_EVENTFD: u32 = 1 << 2;
-    /// Hold back.
-    pub const ACTION_MASK: u32 = 1 << 3;
-    /// Let through.
-    pub const ACTION_UNMASK: u32 = 1 << 4;
-    /// Fire, or attach what is to be signalled.
-    pub const ACTION_TRIGGER: u32 = 1 << 5;
-}
 
 /// VERSION.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +17,8 @@ pub struct Version<'a> {
 /// DMA_MAP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DmaMap {
-    /// Bit 0: the device may read; bit 1: it may write.
-    pub flags: u32,
+    /// What the device may do.
+    pub flags: DmaMapFlags,
     /// Where the memory begins in the descriptor's file, in bytes.
     pub offset: u64,
     /// Guest address.
@@ -47,8 +32,8 @@ pub struct DmaMap {
 pub struct DmaUnmap {
     /// Echoed.
     pub argument_bytes: u32,
-    /// Bit 0 asks for a bitmap of dirty pages; bit 1 means all that is mapped.
-    pub flags: u32,
+    /// How it is meant.
+    pub flags: DmaUnmapFlags,
     /// Guest address.
     pub address: u64,
     /// Bytes.
@@ -179,13 +164,14 @@ fn version(mut fields: Fields<'_>) -> Option<Version<'_>> {
 
 fn dma_map(mut fields: Fields<'_>) -> Option<DmaMap> {
     let _argument_bytes = fields.u32()?;
-    Some(DmaMap { flags: fields.u32()?, offset: fields.u64()?, address: fields.u64()?, length: fields.u64()? })
+    let flags = DmaMapFlags::from_bits_retain(fields.u32()?);
+    Some(DmaMap { flags, offset: fields.u64()?, address: fields.u64()?, length: fields.u64()? })
 }
 
 fn dma_unmap(mut fields: Fields<'_>) -> Option<DmaUnmap> {
     Some(DmaUnmap {
         argument_bytes: fields.u32()?,
-        flags: fields.u32()?,
+        flags: DmaUnmapFlags::from_bits_retain(fields.u32()?),
         address: fields.u64()?,
         length: fields.u64()?,
     })
@@ -207,20 +193,21 @@ fn region_access(mut fields: Fields<'_>) -> Option<(RegionAccess, Fields<'_>)> {
 }
 
 fn set_interrupts(mut fields: Fields<'_>) -> Option<SetInterrupts<'_>> {
-    use interrupt_set_flags as flag;
+    use InterruptSetFlags as Flags;
+    const DATA: Flags = Flags::DATA_NONE.union(Flags::DATA_BOOL).union(Flags::DATA_EVENTFD);
     let _argument_bytes = fields.u32()?;
-    let flags = fields.u32()?;
+    let flags = Flags::from_bits(fields.u32()?)?;
     let (index, start, count) = (fields.u32()?, fields.u32()?, fields.u32()?);
-    let action = match flags & !(flag::DATA_NONE | flag::DATA_BOOL | flag::DATA_EVENTFD) {
-        flag::ACTION_MASK => Action::Mask,
-        flag::ACTION_UNMASK => Action::Unmask,
-        flag::ACTION_TRIGGER => Action::Trigger,
+    let action = match flags.difference(DATA) {
+        Flags::ACTION_MASK => Action::Mask,
+        Flags::ACTION_UNMASK => Action::Unmask,
+        Flags::ACTION_TRIGGER => Action::Trigger,
         _ => return None,
     };
-    let data = match flags & (flag::DATA_NONE | flag::DATA_BOOL | flag::DATA_EVENTFD) {
-        flag::DATA_NONE => InterruptData::None,
-        flag::DATA_BOOL => InterruptData::Bool(fields.bytes(count)?),
-        flag::DATA_EVENTFD => InterruptData::EventDescriptors,
+    let data = match flags.intersection(DATA) {
+        Flags::DATA_NONE => InterruptData::None,
+        Flags::DATA_BOOL => InterruptData::Bool(fields.bytes(count)?),
+        Flags::DATA_EVENTFD => InterruptData::EventDescriptors,
         _ => return None,
     };
     Some(SetInterrupts { index, start, count, action, data })

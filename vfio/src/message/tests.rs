@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::flags::{DmaMapFlags, DmaUnmapFlags};
 use super::*;
 
 fn header(command: Command) -> Header {
@@ -22,12 +23,12 @@ fn samples() -> Vec<(Command, Vec<u8>, Request<'static>)> {
                 &[0, 0x20, 0, 0, 0, 0, 0, 0],
             ]
             .concat(),
-            Request::DmaMap(DmaMap { flags: 3, offset: 0x1000, address: 0x10_0000, length: 0x2000 }),
+            Request::DmaMap(DmaMap { flags: DmaMapFlags::all(), offset: 0x1000, address: 0x10_0000, length: 0x2000 }),
         ),
         (
             Command::DMA_UNMAP,
             [&[24, 0, 0, 0, 2, 0, 0, 0][..], &[0, 0, 0x10, 0, 0, 0, 0, 0], &[0, 0x20, 0, 0, 0, 0, 0, 0]].concat(),
-            Request::DmaUnmap(DmaUnmap { argument_bytes: 24, flags: 2, address: 0x10_0000, length: 0x2000 }),
+            Request::DmaUnmap(DmaUnmap { argument_bytes: 24, flags: DmaUnmapFlags::ALL, address: 0x10_0000, length: 0x2000 }),
         ),
         (Command::DEVICE_GET_INFO, [&[16, 0, 0, 0][..], &[0; 12]].concat(), Request::DeviceInfo),
         (

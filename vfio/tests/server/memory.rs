@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use controller::dma::{DmaFault, GuestMemory};
 use guest_memory::Memory;
+use vfio::message::flags::{DmaMapFlags, DmaUnmapFlags};
 use vfio::message::{DmaMap, DmaUnmap, Errno};
 use vfio::{Doorbells, dma};
 
@@ -20,10 +21,12 @@ pub fn map(
     file: Option<&OwnedFd>,
 ) -> Result<(), Errno> {
     let file = file.map(|file| file.try_clone().expect("a descriptor"));
+    let flags = DmaMapFlags::from_bits_retain(flags);
     dma::map(memory, &DmaMap { flags, offset, address, length }, file)
 }
 
 pub fn unmap(memory: &mut Memory, flags: u32, address: u64, length: u64) -> Result<(), Errno> {
+    let flags = DmaUnmapFlags::from_bits_retain(flags);
     dma::unmap(memory, &DmaUnmap { argument_bytes: 24, flags, address, length })
 }
 

@@ -72,10 +72,10 @@ impl Known {
         Self {
             blocks: namespace.nsze.get(),
             parameters: Fields::of(controller, namespace).into(),
-            cached: controller.vwc & identify::VWC_PRESENT != 0,
+            cached: controller.write_cache().contains(identify::WriteCache::PRESENT),
             block_bytes: 1 << format.lbads,
             metadata_bytes: format.ms.get().into(),
-            extended: namespace.flbas & identify::FLBAS_EXTENDED != 0,
+            extended: namespace.has_extended_metadata(),
         }
     }
 

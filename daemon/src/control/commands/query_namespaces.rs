@@ -104,10 +104,10 @@ fn namespace(config: &controller::config::NamespaceConfig, data: &identify::Name
         format: Format {
             block_bytes: 1 << format.lbads,
             metadata_bytes: format.ms.get(),
-            metadata_extended: data.flbas & identify::FLBAS_EXTENDED != 0,
+            metadata_extended: data.has_extended_metadata(),
         },
         atomics: Atomics {
-            own: data.nsfeat & identify::NSFEAT_OWN_ATOMICS != 0,
+            own: data.features().contains(identify::NamespaceFeatures::OWN_ATOMICS),
             nawun_z: data.nawun_z.get(),
             nawupf_z: data.nawupf_z.get(),
             nacwu_z: data.nacwu_z.get(),
@@ -116,7 +116,7 @@ fn namespace(config: &controller::config::NamespaceConfig, data: &identify::Name
             nabspf_z: data.nabspf_z.get(),
         },
         preferred: Preferred {
-            reported: data.nsfeat & identify::NSFEAT_PREFERRED_SIZES != 0,
+            reported: data.features().contains(identify::NamespaceFeatures::PREFERRED_SIZES),
             npwg_z: data.npwg_z.get(),
             npwa_z: data.npwa_z.get(),
             npdg_z: data.npdg_z.get(),
