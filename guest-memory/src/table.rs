@@ -275,7 +275,7 @@ impl Memory {
     ///
     /// # Errors
     /// [`DmaFault`] if it cannot be read or is not aligned.
-    pub fn load<T: AtomicAccess>(&self, address: u64) -> Result<T, DmaFault> {
+    pub fn load_number<T: AtomicAccess>(&self, address: u64) -> Result<T, DmaFault> {
         self.number::<T, _>(address, Permissions::Read, Mapping::load::<T>)
     }
 
@@ -283,7 +283,7 @@ impl Memory {
     ///
     /// # Errors
     /// [`DmaFault`] if it cannot be written or is not aligned.
-    pub fn store<T: AtomicAccess>(&self, address: u64, value: T) -> Result<(), DmaFault> {
+    pub fn store_number<T: AtomicAccess>(&self, address: u64, value: T) -> Result<(), DmaFault> {
         self.number::<T, _>(address, Permissions::Write, |mapping, offset| mapping.store(offset, value))
     }
 
@@ -364,11 +364,11 @@ impl GuestMemory for Memory {
     }
 
     fn load_u32(&self, address: u64) -> Result<u32, DmaFault> {
-        self.load(address).map(u32::from_le)
+        self.load_number(address).map(u32::from_le)
     }
 
     fn store_u32(&self, address: u64, value: u32) -> Result<(), DmaFault> {
-        self.store(address, value.to_le())
+        self.store_number(address, value.to_le())
     }
 
     fn exchange_u32(&self, address: u64, current: u32, new: u32) -> Result<u32, DmaFault> {
@@ -378,7 +378,7 @@ impl GuestMemory for Memory {
     }
 
     fn store_u64(&self, address: u64, value: u64) -> Result<(), DmaFault> {
-        self.store(address, value.to_le())
+        self.store_number(address, value.to_le())
     }
 
     fn store_pairs(&self, address: u64, pairs: &[[u64; 2]]) -> Result<(), DmaFault> {

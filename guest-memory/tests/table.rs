@@ -93,16 +93,16 @@ fn a_range_may_have_the_greatest_length_and_no_page_more() {
 #[test]
 fn numbers_of_two_bytes_are_aligned_and_respect_permissions() {
     let memory = two_pages_and_one_to_read();
-    assert_eq!(memory.store::<u16>(PAGE - 2, 0x0201), Ok(()));
-    assert_eq!(memory.load::<u16>(PAGE - 2), Ok(0x0201));
+    assert_eq!(memory.store_number::<u16>(PAGE - 2, 0x0201), Ok(()));
+    assert_eq!(memory.load_number::<u16>(PAGE - 2), Ok(0x0201));
     let mut bytes = [0; 2];
     memory.read(PAGE - 2, &mut bytes).expect("read");
     assert_eq!(u16::from_ne_bytes(bytes), 0x0201, "as it lies in memory");
-    assert_eq!(memory.store::<u16>(PAGE - 1, 5), Err(DmaFault { address: PAGE - 1 }), "not aligned");
-    assert_eq!(memory.load::<u16>(PAGE - 1), Err(DmaFault { address: PAGE - 1 }), "not aligned");
-    assert_eq!(memory.load::<u16>(2 * PAGE), Ok(0));
-    assert_eq!(memory.store::<u16>(2 * PAGE, 5), Err(DmaFault { address: 2 * PAGE }), "read only");
-    assert_eq!(memory.load::<u16>(3 * PAGE), Err(DmaFault { address: 3 * PAGE }), "a gap");
+    assert_eq!(memory.store_number::<u16>(PAGE - 1, 5), Err(DmaFault { address: PAGE - 1 }), "not aligned");
+    assert_eq!(memory.load_number::<u16>(PAGE - 1), Err(DmaFault { address: PAGE - 1 }), "not aligned");
+    assert_eq!(memory.load_number::<u16>(2 * PAGE), Ok(0));
+    assert_eq!(memory.store_number::<u16>(2 * PAGE, 5), Err(DmaFault { address: 2 * PAGE }), "read only");
+    assert_eq!(memory.load_number::<u16>(3 * PAGE), Err(DmaFault { address: 3 * PAGE }), "a gap");
 }
 
 #[test]

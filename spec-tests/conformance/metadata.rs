@@ -34,7 +34,8 @@ fn pattern(length: usize, seed: u8) -> Vec<u8> {
 fn the_format_names_the_metadata() {
     use identify::{FormattedSize, MetadataCapabilities as Places};
     let (separate, extended) = (Places::SEPARATE.bits(), Places::EXTENDED.bits());
-    for (ms, mset, mc, flbas) in [(0, 0, 0, 0), (8, 0, separate, 0), (64, 1, extended, FormattedSize::EXTENDED.bits())] {
+    for (ms, mset, mc, flbas) in [(0, 0, 0, 0), (8, 0, separate, 0), (64, 1, extended, FormattedSize::EXTENDED.bits())]
+    {
         let data = host(ms, mset).identify_namespace(1).expect("active");
         assert_eq!((data.lbaf[0].ms.get(), data.mc, data.flbas), (ms, mc, flbas));
     }

@@ -78,7 +78,10 @@ fn a_command_carries_its_first_descriptor_in_place_of_the_prps() {
 fn what_the_controller_says_of_sgls() {
     assert_eq!([identify::SglSupport::ANY_ALIGNMENT.bits(), identify::SglSupport::DWORD_ALIGNMENT.bits()], [0x1, 0x2]);
     assert_eq!([identify::SglSupport::KEYED.bits(), identify::SglSupport::BIT_BUCKET.bits()], [0x4, 0x1_0000]);
-    assert_eq!([identify::SglSupport::METADATA_ANY_ALIGNMENT.bits(), identify::SglSupport::EXCESS_LENGTH.bits()], [0x2_0000, 0x4_0000]);
+    assert_eq!(
+        [identify::SglSupport::METADATA_ANY_ALIGNMENT.bits(), identify::SglSupport::EXCESS_LENGTH.bits()],
+        [0x2_0000, 0x4_0000]
+    );
     assert_eq!([identify::SglSupport::METADATA_SGL.bits(), identify::SglSupport::OFFSET.bits()], [0x8_0000, 0x10_0000]);
     assert_eq!(identify::SglSupport::TRANSPORT.bits(), 0x20_0000);
 }

@@ -13,9 +13,7 @@ mod request;
 
 pub use decoder::{Decoder, Frame, Step};
 pub use reply::{Reply, VERSION_REPLY_JSON};
-pub use request::{
-    Action, DmaMap, DmaUnmap, InterruptData, RegionAccess, Request, SetInterrupts, Version,
-};
+pub use request::{Action, DmaMap, DmaUnmap, InterruptData, RegionAccess, Request, SetInterrupts, Version};
 
 use fields::Fields;
 

@@ -250,15 +250,15 @@ impl Inflight {
     }
 
     fn load_u16(&self, address: u64) -> Result<u16, DmaFault> {
-        self.memory.load(address)
+        self.memory.load_number(address)
     }
 
     fn store_u16(&self, address: u64, value: u16) -> Result<(), DmaFault> {
-        self.memory.store(address, value)
+        self.memory.store_number(address, value)
     }
 
     fn load_u64(&self, address: u64) -> Result<u64, DmaFault> {
-        self.memory.load(address)
+        self.memory.load_number(address)
     }
 }
 

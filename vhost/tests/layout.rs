@@ -2,7 +2,7 @@
 
 use std::mem::{offset_of, size_of};
 
-use vhost::wire::{self, BlockConfig, BlockStatus, RequestHeader, Features, Segment, request_type};
+use vhost::wire::{self, BlockConfig, BlockStatus, Features, RequestHeader, Segment, request_type};
 use virtio_bindings::{virtio_blk as blk, virtio_config, virtio_ring as ring};
 
 #[test]

@@ -3,7 +3,8 @@
 mod flags;
 
 pub use flags::{
-    AdminCommands, ControllerAttributes, FormattedSize, FusedOperations, LogPages, MetadataCapabilities, NamespaceFeatures, NamespaceStatus, OptionalCommands, OptionalEvents, SglSupport, WriteCache,
+    AdminCommands, ControllerAttributes, FormattedSize, FusedOperations, LogPages, MetadataCapabilities,
+    NamespaceFeatures, NamespaceStatus, OptionalCommands, OptionalEvents, SglSupport, WriteCache,
 };
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};

@@ -3,7 +3,8 @@
 
 use nvme_spec::command::{CopyFormat, low16};
 use nvme_spec::identify::{
-    self, Cns, FormattedSize, LbaFormat, LogPages, MetadataCapabilities, NamespaceFeatures, OptionalCommands, SglSupport, WriteCache, descriptor,
+    self, Cns, FormattedSize, LbaFormat, LogPages, MetadataCapabilities, NamespaceFeatures, OptionalCommands,
+    SglSupport, WriteCache, descriptor,
 };
 use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::register::VERSION_2_1;

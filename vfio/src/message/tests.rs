@@ -28,7 +28,12 @@ fn samples() -> Vec<(Command, Vec<u8>, Request<'static>)> {
         (
             Command::DMA_UNMAP,
             [&[24, 0, 0, 0, 2, 0, 0, 0][..], &[0, 0, 0x10, 0, 0, 0, 0, 0], &[0, 0x20, 0, 0, 0, 0, 0, 0]].concat(),
-            Request::DmaUnmap(DmaUnmap { argument_bytes: 24, flags: DmaUnmapFlags::ALL, address: 0x10_0000, length: 0x2000 }),
+            Request::DmaUnmap(DmaUnmap {
+                argument_bytes: 24,
+                flags: DmaUnmapFlags::ALL,
+                address: 0x10_0000,
+                length: 0x2000,
+            }),
         ),
         (Command::DEVICE_GET_INFO, [&[16, 0, 0, 0][..], &[0; 12]].concat(), Request::DeviceInfo),
         (
