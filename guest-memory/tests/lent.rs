@@ -30,8 +30,8 @@ fn ranges_that_follow_each_other_are_one_and_permissions_count() {
     assert!(memory.read_slice(&mut into, GuestAddress(3 * PAGE - 3)).is_err(), "nothing follows");
     assert!(memory.store(7_u32, GuestAddress(2 * PAGE), Ordering::Relaxed).is_err());
     assert!(memory.load::<u32>(GuestAddress(2 * PAGE), Ordering::Relaxed).is_ok());
-    assert!(memory.check_range(GuestAddress(0), 3 * PAGE as usize, Permissions::Read));
-    assert!(!memory.check_range(GuestAddress(0), 3 * PAGE as usize, Permissions::ReadWrite));
+    assert!(memory.check_range(GuestAddress(0), 3 * 4096, Permissions::Read));
+    assert!(!memory.check_range(GuestAddress(0), 3 * 4096, Permissions::ReadWrite));
 }
 
 #[test]
