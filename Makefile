@@ -32,8 +32,9 @@ lint: ## formatting, clippy, dependencies
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	.ci/deny
 
-mutations: ## mistakes made on purpose in the drive, and how soon the power-cut simulator finds each
+mutations: ## mistakes made on purpose in the drive, orderings of the disk left out, and how soon each is found
 	@.ci/prepare
+	cargo test --locked --package media --lib ordering::histories -- --nocapture
 	cargo test --release --locked --package oracle --features mutations --test mutations -- --nocapture
 
 mutants: ## mistakes in FILES (or in those of spec-tests/mutants/nightly.txt), SAMPLE=100 of them by SEED=1, that no test notices

@@ -13,7 +13,8 @@
 //! of the array, its times and its wear; [`ledger`] counts every byte programmed. [`journal`] and [`root`] are what the log says about
 //! itself, [`recover`] is the way back from it. [`power`] cuts, [`mod@fault`] breaks,
 //! [`monitor`] looks on, [`warning`] is what a drive has to say by itself, [`needs`] is the memory that all that takes. [`named!`] makes
-//! lists of what has a name outside. [`store`] is where bytes lie: in memory, in a file.
+//! lists of what has a name outside. [`store`] is where bytes lie: in memory, in a file; [`ordering`] names what reaches the
+//! host's disk before what.
 
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,7 @@ pub mod ledger;
 mod named;
 pub mod nand;
 pub mod needs;
+pub mod ordering;
 pub mod plausible;
 pub mod recover;
 pub mod root;

@@ -15,6 +15,7 @@ use crate::ledger::Ledger;
 use crate::nand::Nand;
 use crate::nand::array::count;
 use crate::nand::wear::Blocks;
+use crate::ordering::Order;
 use crate::plausible::{check_deallocation, check_header, check_lines_in_use, check_record, check_root};
 use crate::power::mutation::{Mutation, mutated};
 use crate::power::{Arming, RecoveryReport, Step};
@@ -126,7 +127,7 @@ pub fn recover<S: Store>(
         ftl.counters.unsafe_shutdowns += u64::from(!root.clean && !mutated(Mutation::UnsafeShutdown));
     }
     ftl.reached(Step::RecoveryRoot);
-    if report.torn > 0 {
+    if report.torn > 0 && Order::RootAfterTorn.kept() {
         // A root alone would say that everything before it is on the disk, and a record whose data is not would be replayed the
         // next time: the map without it is made durable in the same step.
         ftl.checkpoint_now();
@@ -135,7 +136,7 @@ pub fn recover<S: Store>(
     }
     // If the root is lost, the next recovery gives lines the same numbers again, and takes records of lines that were opened after
     // this one for its own.
-    ftl.nand.hold_programs();
+    ftl.nand.hold_programs(Order::ProgramAfterRecovery);
     close_left_lines(&mut ftl, &headers);
     ftl.reached(Step::RecoveryDone);
     Ok((ftl, report))
@@ -184,7 +185,8 @@ fn read_headers<S: Store>(ftl: &mut Ftl<S>) -> Result<Vec<LineHeader>, StoreErro
         check_header(&ftl.geometry, line, header)?;
     }
     let last = headers.iter().map(|header| header.event + 1).max().unwrap_or(1);
-    ftl.nand.next_event = ftl.nand.next_event.max(last) + EVENTS_PASSED_OVER;
+    let passed_over = if Order::LivesAfterRecovery.kept() { EVENTS_PASSED_OVER } else { 0 };
+    ftl.nand.next_event = ftl.nand.next_event.max(last) + passed_over;
     Ok(headers)
 }
 
@@ -240,7 +242,7 @@ fn scan_lines<S: Store>(
         let from = if header.opened == basis.opened[stream] { basis.slot[stream] } else { 0 };
         ftl.nand.store.records(line, &mut records)?;
         report.lines_scanned += 1;
-        if header.state == HeaderState::Open {
+        if header.state == HeaderState::Open && Order::RecordAfterData.kept() {
             let holes = |records: &[Record]| records.iter().filter(|record| record.kind == Kind::Hole).count() as u64;
             let before = holes(&records);
             ftl.nand.store.verify_data(line, snapshot.programmed[stream], &mut records)?;

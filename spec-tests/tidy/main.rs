@@ -8,6 +8,7 @@ mod documents;
 mod inside;
 mod lengths;
 mod names;
+mod orderings;
 mod rust;
 mod text;
 mod tree;
@@ -77,6 +78,12 @@ fn folders_inside_the_controller_know_only_what_they_may() {
 #[test]
 fn names_with_a_better_place_are_not_used() {
     expect_none([names::check(&RUST), names::check_owners(&TREE.files)].concat());
+}
+
+#[test]
+fn orderings_of_the_disk_have_one_place_each() {
+    assert!(RUST.iter().any(|file| file.path == "media/src/ordering.rs"));
+    expect_none(orderings::check(&RUST));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::{Ftl, HOST, MOVED};
 use crate::journal::{METADATA_PAGE, map_page_checksum};
 use crate::large_memory::{OutOfMemory, filled};
 use crate::ledger::Ledger;
+use crate::ordering::Order;
 use crate::power::Step;
 use crate::root::{Basis, Layout, Root};
 use crate::store::Store;
@@ -198,9 +199,9 @@ impl<S: Store> Ftl<S> {
         let mut ledger: Ledger = self.nand.ledger;
         ledger.count_metadata(bytes.div_ceil(page) * page);
         root.ledger = ledger;
-        self.nand.barrier();
+        self.nand.barrier(Order::RootAfterAll);
         self.nand.write_metadata(self.layout.root_at(root.generation), &root.encode());
-        self.nand.barrier();
+        self.nand.barrier(Order::NextAfterRoot);
         assert!(self.nand.power.lost() || self.nand.ledger == ledger, "a root counts itself");
     }
 

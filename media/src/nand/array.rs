@@ -10,6 +10,7 @@ use crate::geometry::Geometry;
 use crate::journal::{HeaderState, Kind, LineHeader, METADATA_PAGE, Record};
 use crate::large_memory::{OutOfMemory, filled};
 use crate::ledger::Ledger;
+use crate::ordering::Order;
 use crate::power::{Breaker, Step};
 use crate::store::{Expected, Store, StoreError};
 use crate::unit::Nanoseconds;
@@ -302,22 +303,27 @@ impl<S: Store> Nand<S> {
     }
 
     /// Orders the store's disk: see [`Store::barrier`].
-    pub fn barrier(&mut self) {
+    pub fn barrier(&mut self, order: Order) {
         if !self.power.lost() {
-            self.store.barrier();
+            self.store.barrier(order);
         }
     }
 
     /// Lets no program pass what came before: see [`Store::hold_programs`].
-    pub fn hold_programs(&mut self) {
+    pub fn hold_programs(&mut self, order: Order) {
         if !self.power.lost() {
-            self.store.hold_programs();
+            self.store.hold_programs(order);
         }
     }
 
-    /// Asks for a sync: see [`Store::sync`].
-    pub fn sync(&mut self) -> u64 {
-        if self.power.lost() { u64::MAX } else { self.store.sync() }
+    /// Asks for a sync, before something: see [`Store::sync`].
+    pub fn sync(&mut self, order: Order) -> u64 {
+        match self.power.lost() {
+            true => u64::MAX,
+            // Of what was asked before, and is done.
+            false if !order.kept() => 0,
+            false => self.store.sync(),
+        }
     }
 
     /// Asks for a notice: see [`Store::notice`].

@@ -14,6 +14,7 @@ use crate::large_memory::copied;
 use crate::monitor::{Finder, Monitor};
 use crate::nand::Nand;
 use crate::needs::Needs;
+use crate::ordering::Order;
 use crate::power::{
     Arming, Breaker, ChangeKind, Cut, CutPolicy, CutReport, Fate, Mark, Power, PowerAtomicity, Random, RecoveryReport,
     VolatileEntry,
@@ -204,7 +205,7 @@ impl<S: Store> Ssd<S> {
                 );
             })?;
         let made = make(&mut ftl, remnants);
-        ftl.nand.sync();
+        ftl.nand.sync(Order::SurvivorsSync);
         Ok((ftl.nand.store, made))
     }
 

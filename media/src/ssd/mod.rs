@@ -27,6 +27,7 @@ use crate::geometry::{ConfigError, require};
 use crate::monitor::Monitor;
 use crate::nand::Nand;
 use crate::nand::timing::Timing;
+use crate::ordering::Order;
 use crate::power::mutation::{Mutation, mutated};
 use crate::power::{Arming, Breaker, Power, PowerAtomicity, RecoveryReport, Step};
 use crate::recover::{Purpose, recover};
@@ -119,7 +120,6 @@ impl<S: Store> Ssd<S> {
         }
         ftl.counters.power_cycles = 1;
         ftl.write_root(false);
-        ftl.nand.sync();
         Ok(Self::assemble(config, ftl, RecoveryReport { clean: true, ..RecoveryReport::default() }))
     }
 
@@ -319,7 +319,7 @@ impl<S: Store> Ssd<S> {
         self.ftl.checkpoint_now();
         self.ftl.write_root(!self.ftl.has_uncommitted());
         self.staged_since = None;
-        let ticket = self.ftl.nand.sync();
+        let ticket = self.ftl.nand.sync(Order::EndAfterSync);
         self.ftl.nand.power.cut();
         ticket
     }
@@ -362,7 +362,7 @@ impl<S: Store> Ssd<S> {
         self.ftl.write_root(false);
         self.read_volumes();
         self.read_faults.heal(volume, LbaRange::new(Lba(0), u64::MAX));
-        Ok(self.ftl.nand.sync())
+        Ok(self.ftl.nand.sync(Order::FormatAfterSync))
     }
 }
 

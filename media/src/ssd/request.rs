@@ -5,6 +5,7 @@ use super::saved::Saved;
 use super::{Place, Ssd, Waiting};
 use crate::fault::ReadVerdict;
 use crate::ftl::write::Span;
+use crate::ordering::Order;
 use crate::power::Step;
 use crate::power::mutation::{Mutation, mutated};
 use crate::store::{Store, StoreError};
@@ -442,8 +443,7 @@ impl<S: Store> Ssd<S> {
         if self.config.misbehaviour.ignored_flush {
             return Ok(Wait::Nothing);
         }
-        let wait = self.keep_promise()?;
-        Ok(if mutated(Mutation::FlushOrder) { Wait::Nothing } else { wait })
+        self.keep_promise()
     }
 
     pub(super) fn answer(&mut self, token: Token, ended: Result<Wait, MediaError>) -> Submitted {
@@ -470,7 +470,7 @@ impl<S: Store> Ssd<S> {
     }
 
     fn await_sync(&mut self, token: Token) -> Submitted {
-        let ticket = self.ftl.nand.sync();
+        let ticket = self.ftl.nand.sync(Order::AnswerAfterSync);
         self.ftl.reached(Step::FlushSynced);
         if self.ftl.nand.power.lost() {
             return Submitted::Done(Err(MediaError::PowerLost));

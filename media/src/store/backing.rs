@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use crate::geometry::Geometry;
 use crate::journal::{LineHeader, Record};
 use crate::large_memory::OutOfMemory;
+use crate::ordering::Order;
 use crate::power::mutation::{Mutation, mutated};
 use crate::unit::{LogicalUnit, PhysicalUnit};
 use crate::warning::WarningKind;
@@ -268,11 +269,13 @@ pub trait Store {
         Self: Sized;
 
     /// What follows reaches the disk after everything before it.
-    fn barrier(&mut self);
+    fn barrier(&mut self, order: Order);
 
     /// What is programmed from now on reaches the disk once everything before it is durable. Until it is told so, a store lets programs
     /// pass everything else.
-    fn hold_programs(&mut self) {}
+    fn hold_programs(&mut self, order: Order) {
+        let _ = order;
+    }
 
     /// Asks that everything done so far reach the disk, and returns the ticket of that request; tickets grow.
     fn sync(&mut self) -> u64;

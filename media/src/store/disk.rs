@@ -2,6 +2,7 @@
 
 use super::backing::{StoreError, Trouble};
 use super::schedule::{Bytes, Done, Operation};
+use crate::ordering::Order;
 
 /// A disk that works behind the caller's back; [`Operation`] says in which order.
 pub trait Disk {
@@ -11,11 +12,25 @@ pub trait Disk {
     /// Asks that everything called so far be durable (or only written); returns the ticket.
     fn ticket(&mut self, durable: bool) -> u64;
 
+    /// The ticket of everything that was called before the drive was taken apart: until it is done, the rest lies over what is read.
+    fn last_ticket(&mut self) -> u64 {
+        self.ticket(Order::TakenAfterSync.kept())
+    }
+
     /// Reads at `offset` what was written (the caller knows what was: its bytes are no longer shared); zeroes beyond the end.
     ///
     /// # Errors
     /// Where the disk fails.
     fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError>;
+
+    /// Makes it so long, at once: what is not written of it is a hole.
+    ///
+    /// # Errors
+    /// Where it cannot be that long.
+    fn set_length(&mut self, bytes: u64) -> Result<(), StoreError> {
+        let _ = bytes;
+        Ok(())
+    }
 
     /// Whether more waits to be written than should.
     fn backlogged(&self) -> bool {
@@ -61,7 +76,7 @@ impl AtOnce {
             | Operation::Claim { offset, bytes, .. } => {
                 write(offset, &bytes);
             }
-            Operation::Discard(..) | Operation::Barrier | Operation::Sync(_) | Operation::Notice(_) => {}
+            Operation::Discard(..) | Operation::Barrier(_) | Operation::Sync(_) | Operation::Notice(_) => {}
         }
         self.done.durable_turns
     }

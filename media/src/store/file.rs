@@ -159,7 +159,7 @@ impl ImageStore<FileDisk> {
         let disk = FileDisk::new(file.try_clone().map_err(|error| failed("use", path, &error))?, true, options)?;
         let mut store = Self::create_named(geometry, metadata_bytes(geometry, journal_entries), identity, disk)?;
         store.set_habits(habits);
-        file.set_len(store.image_bytes()).map_err(|error| failed("extend", path, &error))?;
+        store.extend()?;
         if !cache_unsafe {
             sync_folder(path).map_err(|error| failed("sync the folder of", path, &error))?;
         }
@@ -329,6 +329,11 @@ impl Disk for FileDisk {
         read.map_err(|error| StoreError::of_system("cannot read the media file", &error))
     }
 
+    fn set_length(&mut self, bytes: u64) -> Result<(), StoreError> {
+        let extended = self.file.as_ref().map_or(Ok(()), |file| file.set_len(bytes));
+        extended.map_err(|error| StoreError::of_system("cannot extend the media file", &error))
+    }
+
     fn backlogged(&self) -> bool {
         self.shared.lock().waiting_bytes > BACKLOG_BYTES
     }
@@ -347,7 +352,7 @@ impl Disk for FileDisk {
     fn take(&mut self) -> Self {
         // In one process nothing that was handed over is lost. What the system's memory holds of it may be dropped where the disk fails,
         // so it is made durable; where that cannot be, it lies over what is read until it is.
-        let ticket = self.ticket(true);
+        let ticket = self.last_ticket();
         let over = self.settle().is_err().then(|| (ticket, self.undurable()));
         let husk = Self { file: None, thread: None, shared: Arc::default(), tickets: 0, turns: 0, over: None };
         self.over = over;

@@ -8,6 +8,7 @@ use super::backing::{Store, StoreError};
 use super::memory::{MemoryStore, read_views};
 use crate::geometry::Geometry;
 use crate::journal::{Kind, LineHeader, METADATA_PAGE, Record};
+use crate::ordering::Order;
 use crate::unit::index;
 
 /// About so many bytes are copied at a time.
@@ -165,7 +166,7 @@ impl Store for ForkStore {
         std::mem::replace(self, husk)
     }
 
-    fn barrier(&mut self) {}
+    fn barrier(&mut self, _order: Order) {}
 
     fn sync(&mut self) -> u64 {
         self.syncs += 1;

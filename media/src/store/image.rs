@@ -24,6 +24,7 @@ use super::staging::{StagedLine, Window, blank_empty, data_check, encode_records
 use crate::geometry::Geometry;
 use crate::journal::{HEADER_BYTES, HeaderState, Kind, LineHeader, METADATA_PAGE, RECORD_BYTES, Record};
 use crate::large_memory::{OutOfMemory, filled, room};
+use crate::ordering::Order;
 use crate::unit::narrow;
 
 /// No metadata region is larger: the map of the largest media takes two times 16 GiB.
@@ -92,7 +93,6 @@ impl<D: Disk> ImageStore<D> {
         let bytes = header.encode();
         let mut store = Self::over(geometry, header, disk)?;
         store.disk.write(0, bytes);
-        store.disk.call(Operation::Barrier);
         Ok(store)
     }
 
@@ -181,6 +181,15 @@ impl<D: Disk> ImageStore<D> {
         self.places.line_at(narrow(self.lines.len()))
     }
 
+    /// Makes the disk as long as the image is, so that one that was cut off is seen.
+    ///
+    /// # Errors
+    /// Where it cannot be that long.
+    pub fn extend(&mut self) -> Result<(), StoreError> {
+        let bytes = self.image_bytes();
+        self.disk.set_length(bytes)
+    }
+
     /// Bytes of the metadata region.
     #[must_use]
     pub const fn metadata_bytes(&self) -> u64 {
@@ -241,13 +250,18 @@ impl<D: Disk> ImageStore<D> {
     }
 
     fn discard_erased(&mut self) {
-        while self.erased.len() > self.habits.kept_lines && self.settled(self.erased[0]) {
-            let Some(line) = self.erased.pop_front() else {
+        while self.erased.len() > self.habits.kept_lines {
+            let line = self.erased[0];
+            if !self.settled(line) && Order::DiscardAfterErase.kept() {
                 return;
-            };
+            }
+            self.erased.pop_front();
             // Everything but the header, which says that the line is erased.
             let (from, bytes) = (self.places.line_at(line) + PAGE, self.places.line_stride - PAGE);
-            self.settled_at[line as usize] = self.disk.call(Operation::Discard(from, bytes));
+            let turns = self.disk.call(Operation::Discard(from, bytes));
+            if Order::ProgramAfterDiscard.kept() {
+                self.settled_at[line as usize] = turns;
+            }
         }
     }
 
@@ -258,9 +272,8 @@ impl<D: Disk> ImageStore<D> {
 
     /// Hands bytes of a line's open life to the disk.
     fn put(&mut self, line: u32, offset: u64, bytes: Bytes) {
-        let operation =
-            if self.settled(line) { Operation::Free(offset, bytes) } else { Operation::Turn(offset, bytes) };
-        self.disk.call(operation);
+        let waits = !self.settled(line) && Order::ProgramAfterErase.kept();
+        self.disk.call(if waits { Operation::Turn(offset, bytes) } else { Operation::Free(offset, bytes) });
     }
 
     fn read_records(&mut self, line: u32, into: &mut Vec<Record>) -> Result<(), StoreError> {
@@ -433,11 +446,12 @@ impl<D: Disk> Store for ImageStore<D> {
             self.opened[line as usize] = header.opened;
             self.erased.retain(|&erased| erased != line);
             if !self.settled(line) {
-                self.disk.call(Operation::Barrier);
+                self.disk.call(Operation::Barrier(Order::OpenAfterErase));
             }
         }
-        let bytes = Arc::new(header.encode(line));
-        self.disk.call(Operation::Claim { offset: self.places.line_at(line), bytes, opens });
+        let (offset, bytes) = (self.places.line_at(line), Arc::new(header.encode(line)));
+        let opens = opens && Order::ClaimAfterOpen.kept();
+        self.disk.call(Operation::Claim { order: Order::HeaderAfterPrograms, offset, bytes, opens });
         if header.state == HeaderState::Closed && self.lines[line as usize].is_some() {
             self.closed.push_back(line);
         }
@@ -453,7 +467,8 @@ impl<D: Disk> Store for ImageStore<D> {
         self.forget_read(line);
         // What was moved out of the line must be durable before that is said and the line is written again.
         let bytes = Arc::new(header.encode(line));
-        let claim = Operation::Claim { offset: self.places.line_at(line), bytes, opens: false };
+        let offset = self.places.line_at(line);
+        let claim = Operation::Claim { order: Order::EraseAfterMoves, offset, bytes, opens: false };
         self.settled_at[line as usize] = self.disk.call(claim);
         assert!(!self.erased.contains(&line), "an erased line is opened before it is erased again");
         self.erased.push_back(line);
@@ -495,7 +510,9 @@ impl<D: Disk> Store for ImageStore<D> {
 
     fn write_metadata(&mut self, offset: u64, bytes: &[u8]) {
         assert!(offset + bytes.len() as u64 <= self.header.metadata_bytes, "metadata stays in its region");
-        self.disk.write(PAGE + offset, bytes.to_vec());
+        let (at, bytes) = (PAGE + offset, Bytes::new(bytes.to_vec()));
+        let waits = Order::MetadataInTurn.kept();
+        self.disk.call(if waits { Operation::Turn(at, bytes) } else { Operation::Free(at, bytes) });
     }
 
     fn read_metadata(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
@@ -530,13 +547,15 @@ impl<D: Disk> Store for ImageStore<D> {
         self.disk.backlogged()
     }
 
-    fn barrier(&mut self) {
-        self.disk.call(Operation::Barrier);
+    fn barrier(&mut self, order: Order) {
+        self.disk.call(Operation::Barrier(order));
     }
 
-    fn hold_programs(&mut self) {
-        let turns = self.disk.call(Operation::Barrier);
-        self.settled_at.fill(turns);
+    fn hold_programs(&mut self, order: Order) {
+        let turns = self.disk.call(Operation::Barrier(order));
+        if order.kept() {
+            self.settled_at.fill(turns);
+        }
     }
 
     fn sync(&mut self) -> u64 {

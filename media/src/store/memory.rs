@@ -9,6 +9,7 @@ use super::frames::Frames;
 use crate::geometry::Geometry;
 use crate::journal::{Kind, LineHeader, METADATA_PAGE, Record};
 use crate::large_memory::{LargeMemory, OutOfMemory, filled};
+use crate::ordering::Order;
 use crate::unit::{PhysicalUnit, index};
 
 /// Lines in memory.
@@ -319,7 +320,7 @@ impl Store for MemoryStore {
         std::mem::replace(self, husk)
     }
 
-    fn barrier(&mut self) {}
+    fn barrier(&mut self, _order: Order) {}
 
     fn sync(&mut self) -> u64 {
         self.syncs += 1;

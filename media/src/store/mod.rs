@@ -5,6 +5,7 @@ pub mod backing;
 mod checked;
 pub mod disk;
 pub mod file;
+mod forgetful;
 pub mod fork;
 mod frames;
 pub mod header;
@@ -23,6 +24,7 @@ pub mod twin;
 
 pub use backing::{Expected, Store, StoreError, Trouble};
 pub use file::{FileDisk, FileOptions, inspect_file};
+pub use forgetful::Loss;
 pub use fork::ForkStore;
 pub use image::{Habits, ImageStore};
 pub use inspect::{Inspection, inspect};

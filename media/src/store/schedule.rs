@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::backing::StoreError;
 pub use super::kept::Bytes;
 use super::kept::Kept;
+use crate::ordering::Order;
 
 /// So many bytes are kept for the case that a sync fails; then there is one, whether a promise needs it or not.
 const KEPT_BYTES: usize = 64 << 20;
@@ -33,6 +34,8 @@ pub enum Operation {
     Turn(u64, Bytes),
     /// As [`Operation::Turn`], once everything called before is durable. Adjoining claims are not ordered among themselves.
     Claim {
+        /// What it comes after.
+        order: Order,
         /// Where it is written.
         offset: u64,
         /// What is written.
@@ -40,10 +43,10 @@ pub enum Operation {
         /// Free writes called afterwards mean nothing without it, so the next claim waits until it is durable.
         opens: bool,
     },
-    /// Nothing needs the bytes from here on, so many of them; they may read as zeroes or as they are.
+    /// Nothing needs the bytes from here on, so many of them; they may read as zeroes or as they are, and nobody waits for that.
     Discard(u64, u64),
     /// What takes its turn later does so once everything called before is durable.
-    Barrier,
+    Barrier(Order),
     /// As a barrier; its ticket is done then.
     Sync(u64),
     /// Its ticket is done when everything called before was written, durable or not.
@@ -56,7 +59,7 @@ impl Operation {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Free(_, bytes) | Self::Turn(_, bytes) | Self::Claim { bytes, .. } => bytes.len(),
-            Self::Discard(..) | Self::Barrier | Self::Sync(_) | Self::Notice(_) => 0,
+            Self::Discard(..) | Self::Barrier(_) | Self::Sync(_) | Self::Notice(_) => 0,
         }
     }
 }
@@ -277,7 +280,8 @@ impl Schedule {
         if self.since.kept.bytes() > KEPT_BYTES {
             self.sync(platter)?;
         }
-        if self.chosen.is_empty() && !self.free.is_empty() {
+        let free_first = self.turns.is_empty() || Order::FreeBeforeTurns.kept();
+        if self.chosen.is_empty() && !self.free.is_empty() && free_first {
             self.chosen = platter.choose(&mut self.free);
             assert!(!self.chosen.is_empty(), "a platter chooses at least one write");
         }
@@ -299,8 +303,9 @@ impl Schedule {
             return Ok(0);
         };
         let sync = match next {
-            Operation::Barrier | Operation::Sync(_) => self.dirty,
-            Operation::Claim { .. } => self.claimed_dirty,
+            Operation::Barrier(order) => self.dirty && order.kept(),
+            Operation::Sync(_) => self.dirty && Order::TicketAfterSync.kept(),
+            Operation::Claim { order, .. } => self.claimed_dirty && order.kept(),
             _ => false,
         };
         if sync {
@@ -314,15 +319,17 @@ impl Schedule {
                 let in_place = matches!(next, Operation::Claim { .. }) && !self.unborn;
                 self.since.write(*offset, bytes, in_place);
                 platter.write(&[(*offset, Arc::clone(bytes))])?;
-                self.claimed_dirty |= !matches!(next, Operation::Claim { opens: false, .. });
+                self.claimed_dirty |= match next {
+                    Operation::Claim { opens, .. } => *opens,
+                    _ => Order::TurnsBeforeClaims.kept(),
+                };
                 self.dirty = true;
             }
             Operation::Discard(offset, bytes) => {
                 self.since.discard(*offset, *bytes);
                 platter.discard(*offset, *bytes)?;
-                self.dirty = true;
             }
-            Operation::Barrier => {}
+            Operation::Barrier(_) => {}
             Operation::Sync(ticket) | Operation::Notice(ticket) => {
                 assert!(*ticket > self.done.ticket, "tickets grow");
                 self.done.ticket = *ticket;
@@ -373,7 +380,7 @@ mod tests {
     }
 
     fn claim(offset: u64, opens: bool) -> Operation {
-        Operation::Claim { offset, bytes: Bytes::default(), opens }
+        Operation::Claim { order: Order::HeaderAfterPrograms, offset, bytes: Bytes::default(), opens }
     }
 
     fn free(offset: u64) -> Operation {
@@ -390,7 +397,8 @@ mod tests {
     #[test]
     fn barriers_and_syncs_order_turns_and_cost_nothing_where_nothing_was_written() {
         let turn = |offset| Operation::Turn(offset, Bytes::default());
-        let (order, done) = order(vec![turn(1), Operation::Barrier, Operation::Barrier, turn(2), Operation::Sync(7)]);
+        let barrier = || Operation::Barrier(Order::RootAfterAll);
+        let (order, done) = order(vec![turn(1), barrier(), barrier(), turn(2), Operation::Sync(7)]);
         assert_eq!(order, "1 sync 2 sync");
         assert_eq!(done, Done { durable_turns: 5, ticket: 7 });
     }
@@ -444,7 +452,7 @@ mod tests {
         let orders = [
             (1, "1 sync 1 2 discard 9 sync 3"),
             (2, "1 1 2 sync 2 discard 9 sync 3"),
-            (3, "1 2 1 2 sync discard 9 sync 3"),
+            (3, "1 2 1 2 sync discard 9 3"),
             (4, "1 2 discard 9 1 2 sync 3"),
             (5, "1 2 discard 9 sync 1 2 3 sync 3"),
         ];

@@ -3,6 +3,7 @@
 
 use media::geometry::Geometry;
 use media::journal::{Kind, LineHeader, Record};
+use media::ordering::Order;
 use media::store::{Store, StoreError};
 
 /// Lines of records without data, and a metadata region that holds nothing: a drive on it cannot recover.
@@ -88,7 +89,7 @@ impl Store for HollowStore {
         std::mem::replace(self, husk)
     }
 
-    fn barrier(&mut self) {}
+    fn barrier(&mut self, _order: Order) {}
 
     fn sync(&mut self) -> u64 {
         self.syncs += 1;

@@ -14,8 +14,6 @@ crate::named! {
     GivenUp = "given-up",
     /// Of two voids next to each other recovery passes over one.
     TwoVoids = "two-voids",
-    /// A flush is answered before the store has synced.
-    FlushOrder = "flush-order",
     /// A flush leaves deallocations out.
     FlushDeallocation = "flush-deallocation",
     /// A write that ends at a boundary is taken for one that crosses it.
