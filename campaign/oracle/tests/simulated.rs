@@ -43,8 +43,17 @@ fn an_honest_drive_shows_nothing_illegal_wherever_its_power_goes() {
     assert!(counts.images > 0 && counts.cuts >= counts.images);
     if every {
         // Each command was carried out and came to each of its ends, often enough to say something.
-        let rare: Vec<_> = counts.outcomes.iter().filter(|(end, times)| *times < least(*end)).collect();
-        assert!(rare.is_empty(), "too seldom: {rare:?}");
+        let rare = |counts: &Counts| counts.outcomes.iter().filter(|(end, times)| *times < least(*end)).collect();
+        let mut seldom: Vec<_> = rare(&counts);
+        // What chance left out of these, some more drives meet.
+        for seed in 600..3_000 {
+            if seldom.is_empty() {
+                break;
+            }
+            counts.add(&honest(seed));
+            seldom = rare(&counts);
+        }
+        assert!(seldom.is_empty(), "too seldom: {seldom:?}");
     }
     let missed = counts.at.missed(Step::ALL);
     // Where it did not go by chance it goes when told to.

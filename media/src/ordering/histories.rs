@@ -20,8 +20,8 @@ const BLOCKS: u64 = 96;
 const UNIT: u32 = 1024;
 /// Seeds that keep their promises.
 const KEPT: u64 = 400;
-/// Seeds within which whatever is left out is found, whatever a later change makes of the dice: at the most ten times what was seen.
-const FOUND: u64 = 4000;
+/// Seeds within which whatever is left out is found, whatever a later change makes of the dice.
+const FOUND: u64 = 20_000;
 
 type Drive = Ssd<ImageStore<TwinDisk>>;
 
@@ -97,6 +97,32 @@ impl Block {
     }
 }
 
+/// What is special about some histories. A third of them have nothing special.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// The disk has errors at times, and power is cut within the process.
+    Errors,
+    /// Their lives are short, so that one recovery meets what the one before left.
+    Hurry,
+}
+
+impl Kind {
+    const COUNT: u64 = 3;
+
+    const fn is_of(self, seed: u64) -> bool {
+        seed % Self::COUNT == self as u64
+    }
+
+    /// What a history must be so that it tells whether an ordering is kept, if it is not in all of them.
+    const fn of(order: Order) -> Option<Self> {
+        match order {
+            Order::TakenAfterSync => Some(Self::Errors),
+            Order::ProgramAfterRecovery => Some(Self::Hurry),
+            _ => None,
+        }
+    }
+}
+
 struct History {
     random: Random,
     config: SsdConfig,
@@ -106,9 +132,7 @@ struct History {
     value: u64,
     /// What is written and deallocated lies before this block.
     hot: u64,
-    /// The disk has errors at times.
     errors: bool,
-    /// Its lives are short: one recovery meets what the one before left.
     hurries: bool,
 }
 
@@ -117,13 +141,13 @@ impl History {
         let mut random = Random::new(seed);
         let config = config(&mut random);
         let geometry = config.checked().expect("a legal drive");
-        let mut store = ImageStore::create(&geometry, 1 << 20, TwinDisk::new(seed));
+        let mut store = ImageStore::create(&geometry, 1 << 20, TwinDisk::new(seed)).expect("there is memory");
         let habits = Habits { cache_bytes: 0, kept_lines: index(random.below(2)) };
         store.set_habits(habits);
         store.extend().expect("there is room");
         let drive = Ssd::create(config.clone(), store).expect("a drive");
         let hot = [8, 24, BLOCKS][index(random.below(3))];
-        let (errors, hurries) = (random.below(4) == 0, random.below(3) == 0);
+        let (errors, hurries) = (Kind::Errors.is_of(seed), Kind::Hurry.is_of(seed));
         let blocks = vec![Block::of(0); index(BLOCKS)];
         let mut history = Self { random, config, habits, drive, blocks, value: 0, hot, errors, hurries };
         if history.random.below(2) == 0 {
@@ -344,7 +368,8 @@ fn whatever_ordering_is_left_out_some_drive_breaks_a_promise() {
     let mut missed = Vec::new();
     std::panic::set_hook(Box::new(|_| {}));
     for &order in Order::ALL.iter().filter(|order| wanted.as_ref().is_none_or(|name| name == order.name())) {
-        let found = seeds(FOUND).find_map(|seed| attempt(Some(order), seed).err().map(|what| (seed, what)));
+        let mut tell = seeds(FOUND).filter(|&seed| Kind::of(order).is_none_or(|kind| kind.is_of(seed)));
+        let found = tell.find_map(|seed| attempt(Some(order), seed).err().map(|what| (seed, what)));
         match found {
             Some((seed, what)) => {
                 println!("{:24} SEED={seed}: {}", order.name(), what.lines().next().unwrap_or_default());

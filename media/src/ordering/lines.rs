@@ -54,7 +54,7 @@ impl Lines {
             ..GeometryConfig::default()
         })
         .expect("a legal geometry");
-        let mut store = ImageStore::create(&geometry, 4096, TwinDisk::new(seed));
+        let mut store = ImageStore::create(&geometry, 4096, TwinDisk::new(seed)).expect("there is memory");
         store.set_habits(Habits { cache_bytes: 0, kept_lines: index(random.below(3)) });
         let lines = vec![Line::default(); LINES as usize];
         let mut all = Self { random, geometry, store, lines, events: 0, durable: 0 };
