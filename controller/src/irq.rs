@@ -239,6 +239,7 @@ impl Interrupts {
 
     /// Sends the messages that are due. `unseen` tells how many entries the host has not taken from the completion queues with
     /// interrupts that have a vector; of all of them without one.
+    #[inline]
     pub(crate) fn deliver(&mut self, now: Nanoseconds, unseen: impl Fn(Option<u16>) -> u32, effects: &mut Vec<Effect>) {
         match self.mode {
             InterruptMode::MsiX => {

@@ -20,9 +20,13 @@ pub fn open_media(settings: &MediaSettings, waker: Box<dyn Fn() + Send>) -> anyh
         tracing::warn!(misbehave = name, "this drive breaks a promise, as it was told to: what it holds is not safe");
     }
     let Some(path) = settings.file() else {
-        check_memory(settings, &Needs::in_memory(&settings.geometry()))?;
-        let store = MemoryStore::new(&settings.geometry())?;
-        return Ok(Box::new(Ssd::create(settings.ssd.clone(), store)?));
+        let geometry = settings.geometry();
+        check_memory(settings, &Needs::in_memory(&geometry))?;
+        let store = match settings.memory_max {
+            Some(most) => MemoryStore::limited_to(&geometry, most)?,
+            None => MemoryStore::new(&geometry)?,
+        };
+        return Ok(Box::new(Ssd::create(settings.ssd.clone(), store.giving_back(guest_memory::give_back))?));
     };
     let options = file_options(settings, Some(waker));
     let drive = if settings.exists() { open(settings, path, options) } else { create(settings, path, options) };

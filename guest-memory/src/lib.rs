@@ -10,18 +10,21 @@
 //! | `mapping::caches` | copies past the processor's caches (`unsafe`: its instructions) | mappings |
 //! | [`descriptor`] | which descriptors of a peer may be touched at all; closing the others | what they are for |
 //! | [`event`] | raising an event descriptor without waiting, by `vmm-sys-util`'s asynchronous I/O | interrupts |
+//! | `give_back` | giving memory of our own back to the system (`unsafe`: a system call) | whose it was |
 //! | [`limit`] | how often something is said | what |
 //!
 //! Nothing here reads a clock or waits, and one thread alone is started, for closing what cannot be closed without waiting.
 
 pub mod descriptor;
 pub mod event;
+mod give_back;
 pub mod limit;
 pub mod mapping;
 pub mod table;
 
 pub use descriptor::{GuestFiles, Vetting};
 pub use event::Signal;
+pub use give_back::give_back;
 pub use limit::Limit;
 pub use mapping::{FilePart, Lost, Mapping, watch};
 pub use table::{MapError, MapRequest, Memory};

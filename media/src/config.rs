@@ -195,6 +195,16 @@ impl SsdConfig {
         require!(atomic_units <= most, "power_atomic_bytes may touch {atomic_units} units, and a line has {most}");
         Ok(geometry)
     }
+
+    /// The least memory for units and their metadata that a drive of this shape can work with.
+    ///
+    /// # Errors
+    /// The first rule that the configuration breaks.
+    pub fn memory_min(&self) -> Result<u64, ConfigError> {
+        let geometry = self.checked()?;
+        let unit = geometry.unit_bytes() + geometry.config.metadata_bytes_per_unit as usize;
+        Ok(2 * geometry.memory_reserve() as u64 * unit as u64)
+    }
 }
 
 pub(crate) fn check_volume(number: usize, volume: &VolumeConfig, unit_bytes: u32) -> Result<(), ConfigError> {

@@ -204,6 +204,13 @@ impl Geometry {
         u64::from(self.lines + self.config.replacement_blocks_per_plane) * u64::from(self.planes)
     }
 
+    /// Units that a host may write over others when memory is full: a group or a part of a write, beside what a line that is collected
+    /// keeps.
+    #[must_use]
+    pub const fn memory_reserve(&self) -> usize {
+        2 * self.units_per_line as usize
+    }
+
     /// Bytes of a unit.
     #[must_use]
     #[inline]

@@ -2,7 +2,7 @@
 //! huge pages where the system gives them, so that a look costs no walk through page tables. Knows nothing of what lies in it.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 
 use memmap2::{Advice, MmapMut, MmapOptions};
 
@@ -93,6 +93,16 @@ pub fn copied(bytes: &[u8]) -> Result<Vec<u8>, OutOfMemory> {
     let mut copy = room(bytes.len())?;
     copy.extend_from_slice(bytes);
     Ok(copy)
+}
+
+impl LargeMemory {
+    /// Says whether a part shall lie in huge pages. Where a part of a huge page was given back, it must not: the system would fill it up
+    /// again.
+    pub fn prefer_huge_pages(&self, part: Range<usize>, huge: bool) {
+        let advice = if huge { Advice::HugePage } else { Advice::NoHugePage };
+        // Advice: nothing but memory depends on it.
+        let _ = self.0.advise_range(advice, part.start, part.len());
+    }
 }
 
 impl Deref for LargeMemory {

@@ -138,6 +138,10 @@ pub fn recover<S: Store>(
     // this one for its own.
     ftl.nand.hold_programs(Order::ProgramAfterRecovery);
     close_left_lines(&mut ftl, &headers);
+    // What a misbehaving drive forgot it may find again the next time.
+    if !matches!(purpose, Purpose::Use(_, true)) {
+        ftl.forget_unmapped();
+    }
     ftl.reached(Step::RecoveryDone);
     Ok((ftl, report))
 }

@@ -140,6 +140,7 @@ impl CompletionQueue {
     ///
     /// # Errors
     /// The fault, if not all could be written.
+    #[inline]
     pub(crate) fn publish<M: GuestMemory>(
         &mut self,
         memory: &M,

@@ -12,7 +12,7 @@ use crate::clock::since_1970;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct WarningState {
-    /// What: `host-disk-full`, `host-disk-failed`, or `media-damaged`.
+    /// What: `host-disk-full`, `host-disk-failed`, `media-damaged`, or `memory-full`.
     kind: &'static str,
     /// It is not over.
     stands: bool,

@@ -44,6 +44,8 @@ pub struct MediaSettings {
     pub cache: HostCache,
     /// What its file keeps to be told from others.
     pub identity: [u8; 16],
+    /// Bytes of data that a drive in memory may hold.
+    pub memory_max: Option<u64>,
     timing: Part,
     patrol: Patrol,
     exists: bool,
@@ -120,11 +122,13 @@ impl MediaWords {
         };
         ssd.tuning.policy = self.options.gc.unwrap_or_default().policy();
         ssd.checked().map_err(|error| self.refuse_geometry(&error))?;
+        let memory_max = self.memory_max(&ssd)?;
         Ok(MediaSettings {
             store: self.options.store.unwrap_or_default(),
             ssd,
             cache: self.options.cache.unwrap_or_default(),
             identity: [0; 16],
+            memory_max,
             timing,
             patrol,
             exists: file.is_some(),
@@ -189,6 +193,21 @@ impl MediaWords {
             open_units: self.count("open_units", self.options.open_units, base.open_units, 1024)?,
             ..base
         })
+    }
+
+    /// How much data a drive in memory may hold: at least enough to work with.
+    fn memory_max(&self, ssd: &SsdConfig) -> Result<Option<u64>, OptionError> {
+        let Some(most) = self.options.memory_max else { return Ok(None) };
+        if let Some(Store::File(_)) = &self.options.store {
+            return Err(self.refuse("memory_max", &most.to_string(), "it is for store=ram: leave it out for a file"));
+        }
+        let least = ssd.memory_min().map_err(|error| self.refuse_geometry(&error))?;
+        if most.0 < least {
+            let least = Bytes(least.next_multiple_of(1 << 20));
+            let remedy = format!("give at least {least}, what this drive needs to work, or fewer pages");
+            return Err(self.refuse("memory_max", &most.to_string(), remedy));
+        }
+        Ok(Some(most.0))
     }
 
     /// A rule that several words break together.
@@ -345,6 +364,7 @@ impl MediaSettings {
             cache_size: cache.present.then_some(Bytes(cache.bytes)),
             cache_age: cache.present.then_some(Age(cache.age_max)),
             open_units: cache.present.then_some(cache.open_units),
+            memory_max: self.memory_max.map(Bytes),
             timing: self.timing,
             channels: geometry.channels,
             dies: geometry.dies_per_channel,
@@ -367,7 +387,11 @@ impl MediaSettings {
             format!("{}.{:02} %", hundredths / 100, hundredths % 100)
         };
         let map = u64::from(geometry.user_units) * 4;
-        vec![
+        let memory = self.memory_max.filter(|most| *most < user).map(|most| {
+            let (most, user) = (Bytes(most), Bytes(user));
+            format!("memory: {most} of data at the most, of {user}; when it is full, writes of more end with Capacity Exceeded")
+        });
+        let figures = vec![
             format!("L2P: {map} bytes, 4 for each unit of {}", Bytes(1 << geometry.unit_shift)),
             format!(
                 "over-provisioning: spare/user {}, spare/raw {}",
@@ -381,7 +405,8 @@ impl MediaSettings {
                 geometry.units_per_line
             ),
             format!("power-atomic: writes of up to {}", Bytes(self.ssd.power_atomic_bytes.into())),
-        ]
+        ];
+        figures.into_iter().chain(memory).collect()
     }
 }
 
@@ -412,6 +437,8 @@ pub struct PrintedMedia {
     cache_age: Option<Age>,
     #[serde(skip_serializing_if = "Option::is_none")]
     open_units: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_max: Option<Bytes>,
     timing: Part,
     channels: u32,
     dies: u32,

@@ -32,6 +32,8 @@ pub struct MediaOptions {
     pub cache_size: Option<Bytes>,
     /// How long data may wait in the volatile cache.
     pub cache_age: Option<Age>,
+    /// Bytes of data that a drive in memory may hold.
+    pub memory_max: Option<Bytes>,
     /// Partly written units that stay open for further parts: an SD card has few.
     pub open_units: Option<u32>,
     /// How long the NAND takes.

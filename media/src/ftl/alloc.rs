@@ -169,6 +169,7 @@ impl<S: Store> Ftl<S> {
         let (line, used, opened) = self.detach_line(stream);
         self.write_closed(stream, line, used, opened);
         self.reached(Step::LineClosed);
+        self.settle();
     }
 
     /// Takes a stream off its line; returns the line, how far it was programmed, and when it was opened.
@@ -206,10 +207,15 @@ impl<S: Store> Ftl<S> {
         let (line, first) = (frontier.line, frontier.programmed);
         let end = first + self.geometry.units_per_program;
         assert!(end <= frontier.next, "only a whole page is programmed");
-        let last = last_sequence(&frontier.records[first as usize..end as usize]);
-        if stream == HOST {
+        let records = &frontier.records[first as usize..end as usize];
+        let last = if stream == HOST {
+            // The host's records are in the order of sequence numbers, but for padding.
+            let last = records.iter().rfind(|record| record.sequence != 0).map_or(0, |record| record.sequence);
             self.journal_through(last);
-        }
+            last
+        } else {
+            last_sequence(records)
+        };
         let records = &self.streams[stream].records[first as usize..end as usize];
         let programmed = self.nand.program(line, first, records);
         if self.nand.power.lost() {
@@ -221,6 +227,9 @@ impl<S: Store> Ftl<S> {
         }
         if self.nand.power.lost() {
             self.freeze();
+        }
+        if self.superseded.due {
+            self.settle();
         }
     }
 
@@ -261,6 +270,9 @@ impl<S: Store> Ftl<S> {
             let through = if whole { record.sequence } else { record.sequence - u64::from(record.position) - 1 };
             self.committed = self.committed.max(through);
         }
+        if self.journaled.is_empty() {
+            return;
+        }
         for (entry, _) in &self.journaled {
             if self.committed + 1 == entry.sequence {
                 self.committed = entry.sequence;
@@ -286,6 +298,7 @@ impl<S: Store> Ftl<S> {
         self.journal_through(u64::MAX);
         let all = self.nand.power.lost() || !self.has_uncommitted();
         assert!(all || self.read_only, "a commit commits everything");
+        self.settle();
     }
 
     /// Whether anything of the host's is not committed.
@@ -315,6 +328,9 @@ impl<S: Store> Ftl<S> {
         }
         self.streams[stream].staged_total -= u64::from(end - first);
         self.put_down(old, first);
+        for slot in first..end {
+            self.forget(self.geometry.physical(old, slot));
+        }
         // Only now: a store may forget the staging memory of a closed line.
         self.write_closed(stream, old, first, opened);
     }
@@ -327,12 +343,16 @@ impl<S: Store> Ftl<S> {
         frontier.next += 1;
         frontier.staged_total += 1;
         let (record, line) = (frontier.records[slot as usize], frontier.line);
-        let expected = Expected { unit: LogicalUnit(record.logical), uncorrectable: record.uncorrectable };
-        // Padding has no data.
-        if record.kind.holds_unit() && self.copy_unit((old_line, old_slot), (line, slot), expected).is_err() {
-            self.read_only = true;
-        }
         let (from, to) = (self.geometry.physical(old_line, old_slot), self.geometry.physical(line, slot));
+        let expected = Expected { unit: LogicalUnit(record.logical), uncorrectable: record.uncorrectable };
+        // Padding has no data, nor has what was moved and is overwritten for good.
+        if record.kind.holds_unit() && self.nand.store.holds(from) {
+            let (old, new) = ((old_line, old_slot), (line, slot));
+            let copied =
+                if S::CHECKS { self.copy_unit(old, new, expected) } else { self.relocate_units(old, new, 1, expected) };
+            self.read_only |= copied.is_err();
+        }
+        self.supersede_elsewhere(from, to);
         if let Some(place) = self.group.iter_mut().find(|place| **place == from) {
             *place = to;
         }

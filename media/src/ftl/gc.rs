@@ -20,7 +20,8 @@ use crate::monitor::Finder;
 use crate::power::Step;
 use crate::power::mutation::{Mutation, mutated};
 use crate::store::{Expected, Store, StoreError};
-use crate::unit::{LogicalUnit, index, narrow};
+use crate::unit::{Lba, LogicalUnit, index, narrow};
+use crate::volume::MediaError;
 
 /// Lines that are erased at a time because they are empty: some milliseconds.
 const EMPTY_LINES: u32 = 1024;
@@ -69,21 +70,32 @@ impl Collector {
 pub struct NoRoom;
 
 impl<S: Store> Ftl<S> {
-    /// Makes room for a group of units: pays for collection, and collects whole lines where that was not enough.
+    /// Makes room for a group of units from `first` on: pays for collection, and collects whole lines where that was not enough.
     ///
     /// # Errors
-    /// [`NoRoom`] where nothing can be collected any more.
+    /// [`MediaError::WriteFailed`] where nothing can be collected any more, [`MediaError::NoSpace`] where the store has no memory for more
+    /// units than it holds.
     #[inline]
-    pub(crate) fn make_room(&mut self, units: u32) -> Result<(), NoRoom> {
+    pub(crate) fn make_room(&mut self, first: LogicalUnit, units: u32) -> Result<(), MediaError> {
+        let scarce = self.memory_reserve != 0 && self.nand.store.room() < units as usize + self.memory_reserve;
+        if scarce && !self.make_memory_room(first, units) {
+            return Err(MediaError::NoSpace);
+        }
         // While no line is collected and enough are free there is nothing to pay.
         if self.collector.victim.is_some() || self.lines.free() + self.lines.drained() < self.tuning.reserve_lines {
             self.pay(units);
         }
-        if !self.needs_line(units) && !self.read_only { Ok(()) } else { self.make_room_for_line(units) }
+        if self.needs_line(units) || self.read_only {
+            self.make_room_for_line(units).map_err(|NoRoom| MediaError::WriteFailed { first: Lba(0) })?;
+        }
+        Ok(())
     }
 
     #[inline(never)]
     fn make_room_for_line(&mut self, units: u32) -> Result<(), NoRoom> {
+        if S::STAYS {
+            self.release_empty();
+        }
         let mut rounds = 4 * self.geometry.lines;
         while self.needs_line(units) && self.lines.free() <= FLOOR_LINES {
             rounds = rounds.checked_sub(1).ok_or(NoRoom)?;
@@ -282,6 +294,8 @@ impl<S: Store> Ftl<S> {
 
     /// Erases the drained lines that nothing needs any more.
     pub(crate) fn release_drained(&mut self) {
+        // What waits to be forgotten must not be so in the next life of its line.
+        self.settle();
         for line in 0..self.geometry.lines {
             if self.lines.drained() == 0 {
                 return;
@@ -295,7 +309,7 @@ impl<S: Store> Ftl<S> {
         }
     }
 
-    /// Erases lines of which a deallocation left nothing, so that a store may give their room back; a bounded number at a time.
+    /// Erases lines of which nothing is left, so that a store may give their room back; a bounded number at a time.
     pub fn release_empty(&mut self) {
         if !std::mem::take(&mut self.trimmed) || self.nand.power.lost() {
             return;
@@ -303,13 +317,13 @@ impl<S: Store> Ftl<S> {
         let mut most = EMPTY_LINES;
         for line in 0..self.geometry.lines {
             let entry = self.lines.get(line);
-            let committed = entry.last_sequence.max(entry.invalidated) <= self.committed;
-            if entry.state != LineState::Closed || entry.valid != 0 || entry.failed_plane.is_some() || !committed {
+            if entry.state != LineState::Closed || entry.valid != 0 || entry.failed_plane.is_some() {
                 continue;
             }
-            if most == 0 {
+            let committed = entry.last_sequence.max(entry.invalidated) <= self.committed;
+            if most == 0 || !committed {
                 self.trimmed = true;
-                break;
+                continue;
             }
             most -= 1;
             // Nothing was moved out of it, so it waits for nothing.

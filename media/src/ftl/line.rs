@@ -130,13 +130,14 @@ impl Lines {
         assert!(line.valid <= self.units_per_line, "a line holds no more than its units");
     }
 
-    /// One unit of a line became invalid by the change with this sequence number.
+    /// One unit of a line became invalid by the change with this sequence number; returns how many are valid.
     #[inline]
-    pub fn invalidate(&mut self, line: u32, sequence: u64) {
+    pub fn invalidate(&mut self, line: u32, sequence: u64) -> u32 {
         let line = &mut self.lines[line as usize];
         assert!(line.valid > 0, "only a valid unit becomes invalid");
         line.valid -= 1;
         line.invalidated = line.invalidated.max(sequence);
+        line.valid
     }
 
     /// All lines with their numbers.

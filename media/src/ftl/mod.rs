@@ -14,6 +14,7 @@ pub mod line;
 pub mod map;
 mod patrol;
 pub mod read;
+mod superseded;
 pub mod trim;
 pub mod uncorrectable;
 pub mod write;
@@ -25,6 +26,7 @@ use checkpoint::Checkpoint;
 use gc::Collector;
 use line::{LineState, Lines};
 use map::Map;
+use superseded::Superseded;
 use write::OpenUnit;
 
 use crate::config::{CacheConfig, Tuning};
@@ -85,6 +87,11 @@ pub struct Ftl<S: Store> {
     pub(crate) limits: CacheLimits,
     pub(crate) open_units: Vec<OpenUnit>,
     pub(crate) checkpoint: Checkpoint,
+    superseded: Superseded,
+    /// Units of a store's memory that are kept for what replaces others; 0 where there is as much memory as there are lines.
+    pub(crate) memory_reserve: usize,
+    /// The last unit that was to be new did not fit beside them.
+    memory_full: bool,
     pub(crate) group: Vec<PhysicalUnit>,
     /// Those units of the group that hold uncorrectable blocks.
     pub(crate) uncorrectable: Vec<LogicalUnit>,
@@ -105,7 +112,7 @@ pub struct Ftl<S: Store> {
     pub integrity: Integrity,
     /// Where.
     pub(crate) damaged_places: damage::Places,
-    /// Units were deallocated since lines were last looked through for empty ones.
+    /// Lines may have become empty since they were last looked through for such.
     pub(crate) trimmed: bool,
     /// Counters of the media's life.
     pub counters: Counters,
@@ -132,6 +139,9 @@ impl<S: Store> Ftl<S> {
             journal_end: 0,
             collector: Collector::new(&geometry)?,
             checkpoint: Checkpoint::new(&layout)?,
+            superseded: Superseded::default(),
+            memory_reserve: nand.store.limit().map_or(0, |most| geometry.memory_reserve().max(most / 16)),
+            memory_full: false,
             layout,
             tuning,
             limits,

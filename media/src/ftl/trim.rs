@@ -22,7 +22,7 @@ impl<S: Store> Ftl<S> {
         let before = self.mapped;
         while let Some(used) = self.map.next_mapped(unit, end) {
             if let Some(old) = self.map.clear(LogicalUnit(used)) {
-                self.lines.invalidate(self.geometry.line_of(old), sequence);
+                self.supersede(old, sequence);
                 self.mapped -= 1;
             }
             // Most pages have nothing more, and then the rest of them need not be looked at.
@@ -107,6 +107,7 @@ impl<S: Store> Ftl<S> {
             }
         }
         self.nand.write_metadata(start, &bytes.0);
+        self.superseded.due = true;
         self.reached(Step::JournalAppended);
     }
 }

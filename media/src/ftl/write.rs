@@ -102,7 +102,7 @@ impl<S: Store> Ftl<S> {
     #[inline]
     fn write_unit(&mut self, unit: LogicalUnit, source: &mut dyn Source) -> Result<(), MediaError> {
         const FULL: MediaError = MediaError::WriteFailed { first: Lba(0) };
-        self.make_room(1).map_err(|_| FULL)?;
+        self.make_room(unit, 1)?;
         let slot = self.take_slot(HOST).ok_or(FULL)?;
         let (line, bytes, sequence) = (self.streams[HOST].line, self.geometry.unit_bytes(), self.sequence);
         self.note_single(slot, unit, bytes);
@@ -130,7 +130,7 @@ impl<S: Store> Ftl<S> {
             // Room is made for at most a line at a time.
             let chunk = CHUNK_UNITS.min(self.geometry.units_per_line as usize);
             let count = if grouped { units } else { chunk.min(units - first) };
-            self.make_room(narrow(count)).map_err(|_| MediaError::WriteFailed { first: Lba(0) })?;
+            self.make_room(LogicalUnit(span.first.0 + narrow(first)), narrow(count))?;
             self.stage_group(span, first..first + count, source, grouped)?;
             self.destage(self.limits.staged_units);
             self.checkpoint_step();
@@ -333,7 +333,7 @@ impl<S: Store> Ftl<S> {
     #[inline]
     pub(super) fn show(&mut self, unit: LogicalUnit, place: PhysicalUnit, sequence: u64) {
         match self.map.set(unit, place) {
-            Some(old) => self.lines.invalidate(self.geometry.line_of(old), sequence),
+            Some(old) => self.supersede(old, sequence),
             None => self.mapped += 1,
         }
         self.lines.validate(self.geometry.line_of(place));
@@ -353,11 +353,18 @@ impl<S: Store> Ftl<S> {
         }
         // What lies in the line before is given up as well: nothing that was refused is left to survive a loss of power.
         frontier.carried.retain(|(record, ..)| record.sequence < first_sequence);
+        let (line, end) = (frontier.line, frontier.next);
+        for slot in end - staged..end {
+            self.forget(self.geometry.physical(line, slot));
+        }
         let taken = self.sequence - first_sequence;
-        if staged < taken {
+        if u64::from(staged) < taken {
             // A part of the group was programmed when its line was closed, and would count as soon as the horizon passes it.
             self.voids.push((first_sequence, self.sequence - 1));
             self.write_root(false);
+            for n in 0..self.group.len() {
+                self.forget(self.group[n]);
+            }
             // Unless what came before was left behind in a line where no page could be programmed.
             if staged == 0 && self.committed + 1 >= first_sequence {
                 self.committed = self.sequence - 1;

@@ -33,6 +33,8 @@ pub struct SsdStatus {
     pub spare_per_million_of_user: u64,
     /// Nothing can be written any more.
     pub read_only: bool,
+    /// The store had no memory for the last unit that was to be new.
+    pub memory_full: bool,
     /// What the last recovery found.
     pub recovery: RecoveryReport,
 }

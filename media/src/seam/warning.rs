@@ -13,6 +13,8 @@ crate::named! {
     HostDiskFailed = "host-disk-failed",
     /// Stored data is not what was written.
     MediaDamaged = "media-damaged",
+    /// A drive in memory holds as much as it may: new data is refused until something is deallocated.
+    MemoryFull = "memory-full",
 }
 
 impl WarningKind {

@@ -272,6 +272,7 @@ impl<S: Store> Ssd<S> {
             volume.promise = old.promise;
         }
         restored.now = Nanoseconds(self.now.0);
+        restored.memory_warned = self.memory_warned;
         (restored.warnings, restored.troubles) = (std::mem::take(&mut self.warnings), self.troubles);
         restored.damage_told = self.damage_told;
         *self = restored;

@@ -88,6 +88,8 @@ pub struct Ssd<S: Store> {
     troubles: u64,
     /// What was found damaged is in it, up to this count.
     damage_told: u64,
+    /// The warning that memory is full stands.
+    memory_warned: bool,
     /// Power went, and what the store holds is not what was written.
     beyond_recovery: Option<StoreError>,
     patrol: Patrol,
@@ -175,6 +177,7 @@ impl<S: Store> Ssd<S> {
             warnings: Warnings::default(),
             troubles: 0,
             damage_told: 0,
+            memory_warned: false,
             beyond_recovery: None,
             patrol: Patrol::default(),
             at_rest: false,
@@ -277,6 +280,7 @@ impl<S: Store> Ssd<S> {
             staged_units: self.ftl.streams[crate::ftl::HOST].staged(),
             spare_per_million_of_user: self.ftl.geometry.spare_per_million_of_user(),
             read_only: self.ftl.read_only,
+            memory_full: self.ftl.is_memory_full(),
             recovery: self.recovery,
         }
     }
@@ -289,7 +293,7 @@ impl<S: Store> Ssd<S> {
     /// Notes what the store has to say of what it lies on.
     fn heed_store(&mut self) {
         if S::STAYS {
-            return;
+            return self.heed_memory();
         }
         let trouble = self.ftl.nand.store.trouble();
         if trouble.is_none() && self.troubles == 0 {
@@ -307,6 +311,22 @@ impl<S: Store> Ssd<S> {
             self.warnings.meet_times(trouble.error.warning(), more, self.now, trouble.error.to_string());
         }
         self.troubles = times;
+    }
+
+    /// Notes that `memory_max` is met, or that it is over.
+    #[inline]
+    fn heed_memory(&mut self) {
+        if self.ftl.memory_reserve == 0 || self.ftl.is_memory_full() == self.memory_warned {
+            return;
+        }
+        self.memory_warned = !self.memory_warned;
+        if self.memory_warned {
+            let detail =
+                "the drive holds as much data as memory_max allows: writes of new blocks end with Capacity Exceeded";
+            self.warnings.meet(WarningKind::MemoryFull, self.now, detail);
+        } else {
+            self.warnings.end(WarningKind::MemoryFull, self.now);
+        }
     }
 
     /// Shuts the drive down in order: everything is durable and the store says so when the returned ticket is synced (at once for a
@@ -464,6 +484,7 @@ impl<S: Store> Media for Ssd<S> {
         self.ftl.nand.now = now;
         self.commit_late();
         self.destage_old();
+        self.give_memory_back();
         self.collect_synced();
         self.heed_store();
         self.go_on_patrol();
@@ -499,7 +520,8 @@ impl<S: Store> Media for Ssd<S> {
         let destage = self.staged_since.map(|since| since.plus(age_max)).filter(|due| due.0 != u64::MAX);
         // What waits for the host's disk has no time: the store's waker says when to look again.
         let soon = Nanoseconds::earliest(Nanoseconds::earliest(due, destage), self.late_commit);
-        Nanoseconds::earliest(soon, self.patrol_due())
+        let excess = self.ftl.nand.store.excessive().then_some(self.now);
+        Nanoseconds::earliest(soon, Nanoseconds::earliest(self.patrol_due(), excess))
     }
 
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {

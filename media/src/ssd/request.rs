@@ -523,6 +523,14 @@ impl<S: Store> Ssd<S> {
         }
     }
 
+    /// Gives memory back that nothing needs any more, a little at a time.
+    #[inline]
+    pub(super) fn give_memory_back(&mut self) {
+        if self.ftl.nand.store.excessive() {
+            self.ftl.nand.store.give_back();
+        }
+    }
+
     /// Without power nothing pending ends well.
     pub(super) fn fail_all_pending(&mut self) {
         let tokens: Vec<_> = self.pending.values().map(|(token, _)| *token).collect();

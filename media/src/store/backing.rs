@@ -109,7 +109,8 @@ pub struct Expected {
 
 /// Where NAND bytes lie. Offsets are bytes in a line: data first, then the units' metadata.
 pub trait Store {
-    /// Units lie where they are staged, and nobody looks at them soon: they are not written to a disk.
+    /// Units lie where they are staged, and nobody looks at them soon: they are not written to a disk. Each takes memory until it is
+    /// forgotten.
     const STAYS: bool = false;
 
     /// What is read may not be what was written, because others reach it: whole units are read, and checked.
@@ -220,6 +221,44 @@ pub trait Store {
     /// Forgets everything in a line and writes its header. Everything done before is durable before anything of the erase is, and the
     /// erase before anything that the line is written with next.
     fn erase(&mut self, line: u32, header: &LineHeader);
+
+    /// Nobody will read these units any more, whatever becomes of power: a store may give their room away. Some may not be there. Returns
+    /// how many that were.
+    fn forget(&mut self, places: impl Iterator<Item = PhysicalUnit>) -> usize
+    where
+        Self: Sized,
+    {
+        places.count()
+    }
+
+    /// The same of all units of a line but those to keep.
+    fn forget_line(&mut self, line: u32, keep: &dyn Fn(PhysicalUnit) -> bool) {
+        let _ = (line, keep);
+    }
+
+    /// Whether a unit was staged and not forgotten.
+    fn holds(&self, place: PhysicalUnit) -> bool {
+        let _ = place;
+        true
+    }
+
+    /// How many more units can be staged.
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+
+    /// How many units it holds at the most, if it may run out of room before their lines are full.
+    fn limit(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether there is memory to give back to the system.
+    fn excessive(&self) -> bool {
+        false
+    }
+
+    /// Gives some of it back.
+    fn give_back(&mut self) {}
 
     /// A line's header.
     ///

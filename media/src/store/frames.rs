@@ -1,5 +1,6 @@
 //! Owns which piece of memory, a *frame*, stands behind each slot of a store in memory. A unit that is moved takes its frame along
-//! instead of being copied: until the line that it was moved out of is erased, both slots have it. Knows no bytes.
+//! instead of being copied: until the line that it was moved out of is erased, both slots have it. A frame that no slot has any more is
+//! taken again, and where far more are free than are in use, says which ones to give back to the system. Knows no bytes.
 
 use std::ops::Range;
 
@@ -8,23 +9,44 @@ use crate::unit::narrow;
 
 /// Bytes of an entry.
 const ENTRY: usize = 4;
+/// Entries that are looked at together.
+const ENTRIES: usize = 8;
 /// Bytes of a word of bits.
 const WORD: usize = 8;
 const WORD_BITS: usize = 8 * WORD;
 
-/// The frames behind the slots. There are as many as slots, so there is one for every slot that has none, or has one with others.
-/// Slots have the numbers of physical units, some of which may be no slot.
+/// Words of bits that are looked at together when memory is given back: with units of 4 KiB, a huge page.
+const REGION_WORDS: usize = 8;
+/// Frames of a region.
+pub(super) const REGION: usize = REGION_WORDS * WORD_BITS;
+/// Regions that are looked at in search of one with something to give back, at a time.
+const REGIONS_LOOKED_AT: usize = 4096;
+
+/// While fewer frames are free than one for so many in use, others are touched: where hardly any are, the next one is far.
+const IN_USE_PER_FREE: usize = 8;
+/// Where one is free for so many in use, and a line's worth besides, memory goes back to the system.
+const IN_USE_PER_EXCESS: usize = 5;
+
+/// The frames behind the slots: as many as slots, or fewer, where callers see to it that those do. Slots have the numbers of physical
+/// units, some of which may be no slot.
 pub(super) struct Frames {
     /// For each slot its frame + 1, or 0.
     of_slots: LargeMemory,
-    /// For each frame how many slots have it.
-    holders: LargeMemory,
+    /// For each frame how many slots have it besides one.
+    sharers: LargeMemory,
     frames: usize,
-    /// Frames from here on were never in use: memory is taken only when none below is free.
+    /// Frames that no slot has.
+    room: usize,
+    /// Frames from here on were never in use.
     untouched: usize,
-    /// Frames below that which no slot has: a bit for each, and how many.
+    /// Frames below that which no slot has: a bit for each, and how many bits there are.
     free: LargeMemory,
     free_count: usize,
+    /// The same of those whose memory was given back to the system.
+    returned: LargeMemory,
+    returned_count: usize,
+    /// The region to look at next for something to give back.
+    next_region: usize,
     /// They are taken in rising order, so that what is written in order lies in order where there is room: what is left of a word of the
     /// bits, the frame that its first bit stands for, and which word is next.
     left: u64,
@@ -33,19 +55,24 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// So many frames, one for each slot; slots have numbers below `numbers`.
+    /// So many frames; slots have numbers below `numbers`.
     ///
     /// # Errors
     /// Where the system has no memory for that.
     pub(super) fn new(numbers: usize, frames: usize) -> Result<Self, OutOfMemory> {
         assert!(numbers <= 1 << 31 && frames <= numbers, "physical units have 31 bits");
+        let bits = || LargeMemory::zeroed(frames.div_ceil(REGION) * REGION_WORDS * WORD);
         Ok(Self {
             of_slots: LargeMemory::zeroed(numbers * ENTRY)?,
-            holders: LargeMemory::zeroed(frames)?,
+            sharers: LargeMemory::zeroed(frames)?,
             frames,
+            room: frames,
             untouched: 0,
-            free: LargeMemory::zeroed(frames.div_ceil(WORD_BITS) * WORD)?,
+            free: bits()?,
             free_count: 0,
+            returned: bits()?,
+            returned_count: 0,
+            next_region: 0,
             left: 0,
             base: 0,
             next: 0,
@@ -54,20 +81,41 @@ impl Frames {
 
     /// Bytes of memory that so many frames take, for slots with numbers below `numbers`.
     pub(super) const fn bytes_for(numbers: usize, frames: usize) -> usize {
-        numbers * ENTRY + frames + frames.div_ceil(WORD_BITS) * WORD
+        numbers * ENTRY + frames + 2 * frames.div_ceil(REGION) * REGION_WORDS * WORD
     }
 
     /// What they take.
     #[cfg(test)]
     pub(super) fn memory_bytes(&self) -> usize {
-        self.of_slots.len() + self.holders.len() + self.free.len()
+        self.of_slots.len() + self.sharers.len() + self.free.len() + self.returned.len()
+    }
+
+    /// How many frames there are.
+    pub(super) const fn number(&self) -> usize {
+        self.frames
+    }
+
+    /// How many frames no slot has.
+    #[inline]
+    pub(super) const fn room(&self) -> usize {
+        self.room
+    }
+
+    /// How many frames slots have.
+    #[inline]
+    pub(super) const fn held(&self) -> usize {
+        self.frames - self.room
+    }
+
+    /// How many frames have memory.
+    pub(super) const fn resident(&self) -> usize {
+        self.untouched - self.returned_count
     }
 
     /// The frame of a slot.
     #[inline]
     pub(super) fn get(&self, slot: usize) -> Option<usize> {
-        let entry = u32::from_le_bytes(self.of_slots.as_chunks::<ENTRY>().0[slot]);
-        (entry as usize).checked_sub(1)
+        frame(self.of_slots.as_chunks::<ENTRY>().0[slot])
     }
 
     #[inline]
@@ -79,13 +127,12 @@ impl Frames {
     #[inline]
     pub(super) fn own(&mut self, slot: usize) -> usize {
         match self.get(slot) {
-            Some(frame) if self.holders[frame] == 1 => return frame,
+            Some(frame) if self.sharers[frame] == 0 => return frame,
             // The slot that it was moved from still shows it.
-            Some(_) => self.release(slot..slot + 1),
+            Some(_) => self.let_go(slot),
             None => {}
         }
         let frame = self.take();
-        self.holders[frame as usize] = 1;
         self.set(slot, frame);
         frame as usize
     }
@@ -93,59 +140,142 @@ impl Frames {
     /// A frame that no slot has.
     #[inline]
     fn take(&mut self) -> u32 {
-        if self.free_count == 0 {
-            assert!(self.untouched < self.frames, "a slot without a frame leaves one over");
-            self.untouched += 1;
-            return narrow(self.untouched - 1);
-        }
         if self.left == 0 {
             self.look();
         }
-        self.free_count -= 1;
+        self.room -= 1;
         let frame = self.base | self.left.trailing_zeros();
         self.left &= self.left.wrapping_sub(1);
         frame
     }
 
-    /// Takes the next word of bits that has any.
+    /// Takes the next word of bits that has any, where enough are free; or else frames that have no memory yet, if there are such.
     #[inline(never)]
     fn look(&mut self) {
-        let words = self.free.as_chunks_mut::<WORD>().0;
+        let scarce = self.free_count <= self.held() / IN_USE_PER_FREE;
+        if scarce && self.returned_count == 0 && self.untouched < self.frames {
+            self.base = narrow(self.untouched);
+            let fresh = WORD_BITS.min(self.frames - self.untouched);
+            self.left = u64::MAX >> (WORD_BITS - fresh);
+            self.untouched += fresh;
+            return;
+        }
+        let (bits, count) = match scarce && self.returned_count > 0 {
+            true => (&mut self.returned, &mut self.returned_count),
+            false => (&mut self.free, &mut self.free_count),
+        };
+        assert!(*count > 0, "a slot without a frame leaves one over");
+        let words = &mut bits.as_chunks_mut::<WORD>().0[..self.untouched.div_ceil(WORD_BITS)];
         while self.left == 0 {
-            let word = if self.next == words.len() { 0 } else { self.next };
+            let word = if self.next < words.len() { self.next } else { 0 };
             self.left = u64::from_le_bytes(std::mem::take(&mut words[word]));
             (self.base, self.next) = (narrow(word * WORD_BITS), word + 1);
         }
+        *count -= self.left.count_ones() as usize;
     }
 
     /// Gives the frame of a slot to another one too; `false` where it has none, or too many have it.
     #[inline]
     pub(super) fn share(&mut self, from: usize, to: usize) -> bool {
-        let Some(frame) = self.get(from).filter(|&frame| self.holders[frame] < u8::MAX) else {
+        let Some(frame) = self.get(from).filter(|&frame| self.sharers[frame] < u8::MAX) else {
             return false;
         };
-        self.holders[frame] += 1;
-        self.release(to..to + 1);
+        self.sharers[frame] += 1;
+        if self.get(to).is_some() {
+            self.let_go(to);
+        }
         self.set(to, narrow(frame));
         true
     }
 
-    /// Slots have no frames any more.
+    /// A slot has no frame any more.
+    pub(super) fn let_go(&mut self, slot: usize) {
+        self.let_go_each(std::iter::once(slot));
+    }
+
+    /// Slots here and there have no frames any more; returns how many slots that were.
+    #[inline]
+    pub(super) fn let_go_each(&mut self, slots: impl Iterator<Item = usize>) -> usize {
+        let entries = self.of_slots.as_chunks_mut::<ENTRY>().0;
+        let (sharers, free) = (&mut self.sharers[..], self.free.as_chunks_mut::<WORD>().0);
+        let (mut count, mut freed) = (0usize, 0);
+        for slot in slots {
+            count = count.wrapping_add(1);
+            freed = let_go(&mut entries[slot], sharers, free).wrapping_add(freed);
+        }
+        self.free_count += freed;
+        self.room += freed;
+        count
+    }
+
+    /// Slots have no frames any more. Most have none: what was overwritten is let go before its line is erased.
     pub(super) fn release(&mut self, slots: Range<usize>) {
-        let (holders, bits) = (&mut self.holders[..], &mut self.free[..]);
-        let mut freed = 0;
         let entries = &mut self.of_slots.as_chunks_mut::<ENTRY>().0[slots];
-        for entry in &*entries {
-            let Some(frame) = (u32::from_le_bytes(*entry) as usize).checked_sub(1) else { continue };
-            holders[frame] -= 1;
-            if holders[frame] == 0 {
-                bits[frame / 8] |= 1 << (frame % 8);
-                freed += 1;
+        let (sharers, free) = (&mut self.sharers[..], self.free.as_chunks_mut::<WORD>().0);
+        let mut freed = 0;
+        for entries in entries.chunks_mut(ENTRIES) {
+            if entries.iter().fold(0, |any, entry| any | u32::from_le_bytes(*entry)) != 0 {
+                for entry in entries {
+                    freed += let_go(entry, sharers, free);
+                }
             }
         }
-        entries.fill([0; ENTRY]);
         self.free_count += freed;
+        self.room += freed;
     }
+
+    /// Whether so many more frames have memory than slots have frames that some should go back, besides so many.
+    #[inline]
+    pub(super) const fn excessive(&self, besides: usize) -> bool {
+        self.free_count > besides + self.held() / IN_USE_PER_EXCESS
+    }
+
+    /// Takes the free frames of a region for given back: the first frame of the region, a bit for each frame to give back, and whether
+    /// nothing of the region is in use. `None` where none was found; others may be found by asking again.
+    pub(super) fn return_region(&mut self) -> Option<(usize, [u64; REGION_WORDS], bool)> {
+        let touched = self.untouched.div_ceil(REGION);
+        for _ in 0..touched.min(REGIONS_LOOKED_AT) {
+            let region = if self.next_region < touched { self.next_region } else { 0 };
+            self.next_region = region + 1;
+            let words = region * REGION_WORDS..(region + 1) * REGION_WORDS;
+            let free = &mut self.free.as_chunks_mut::<WORD>().0[words.clone()];
+            let returned = &mut self.returned.as_chunks_mut::<WORD>().0[words];
+            let (mut now, mut whole, mut count) = ([0; REGION_WORDS], true, 0);
+            for ((now, free), returned) in now.iter_mut().zip(free).zip(returned) {
+                *now = u64::from_le_bytes(std::mem::take(free));
+                let all = *now | u64::from_le_bytes(*returned);
+                *returned = all.to_le_bytes();
+                whole &= all == u64::MAX;
+                count += now.count_ones() as usize;
+            }
+            if count > 0 {
+                self.free_count -= count;
+                self.returned_count += count;
+                return Some((region * REGION, now, whole));
+            }
+        }
+        None
+    }
+}
+
+/// A slot has no frame any more; returns how many frames nobody has since then.
+#[inline]
+fn let_go(entry: &mut [u8; ENTRY], sharers: &mut [u8], free: &mut [[u8; WORD]]) -> usize {
+    let Some(frame) = frame(std::mem::take(entry)) else { return 0 };
+    let others = &mut sharers[frame];
+    if *others != 0 {
+        *others -= 1;
+        return 0;
+    }
+    let word = &mut free[frame / WORD_BITS];
+    *word = (u64::from_le_bytes(*word) | 1 << (frame % WORD_BITS)).to_le_bytes();
+    1
+}
+
+/// The frame in an entry.
+#[inline]
+const fn frame(entry: [u8; ENTRY]) -> Option<usize> {
+    (u32::from_le_bytes(entry) as usize).checked_sub(1)
 }
 
 #[cfg(test)]
@@ -156,15 +286,47 @@ mod tests {
 
     use super::*;
 
+    /// Frames for slots, of which those below `slots` have one.
+    fn filled(slots: usize) -> Frames {
+        let mut frames = Frames::new(4096, 4096).expect("memory");
+        assert!((0..slots).all(|slot| frames.own(slot) == slot), "what is taken in order lies in order");
+        frames
+    }
+
     #[test]
-    fn what_is_taken_in_order_lies_in_order_and_what_is_given_back_is_taken_before_new_memory() {
-        let mut frames = Frames::new(8, 8).expect("memory");
-        assert_eq!((0..6).map(|slot| frames.own(slot)).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
-        frames.release(4..5);
-        frames.release(1..2);
-        frames.release(2..3);
-        assert_eq!((frames.get(1), frames.own(6), frames.own(1), frames.own(7)), (None, 1, 2, 4));
-        assert_eq!(frames.own(2), 6, "only now is there none");
+    fn what_was_let_go_is_taken_in_order_and_before_new_memory_where_there_is_enough_of_it() {
+        let mut frames = filled(128);
+        frames.release(10..30);
+        assert_eq!((frames.get(10), frames.held(), frames.resident()), (None, 108, 128));
+        assert_eq!((200..220).map(|slot| frames.own(slot)).collect::<Vec<_>>(), (10..30).collect::<Vec<_>>());
+        frames.let_go(5);
+        assert_eq!(frames.own(300), 128, "one of so many is far to look for");
+        assert_eq!((frames.held(), frames.resident(), frames.room()), (128, 192, 4096 - 128));
+    }
+
+    #[test]
+    fn there_is_a_frame_for_each_slot_however_many_were_free_on_the_way() {
+        let mut frames = filled(4096);
+        frames.let_go(77);
+        frames.let_go(3);
+        assert_eq!((frames.own(77), frames.own(3), frames.room()), (3, 77, 0));
+    }
+
+    #[test]
+    fn memory_of_which_too_much_is_free_goes_back_and_is_taken_again_before_memory_that_was_never_touched() {
+        let mut frames = filled(2 * REGION);
+        frames.release(0..REGION + 8);
+        assert!(frames.excessive(100) && !frames.excessive(REGION + 8));
+        assert_eq!(frames.return_region(), Some((0, [u64::MAX; REGION_WORDS], true)));
+        let mut first = [0; REGION_WORDS];
+        first[0] = 0xff;
+        assert_eq!(frames.return_region(), Some((REGION, first, false)));
+        assert_eq!((frames.return_region(), frames.excessive(0)), (None, false));
+        assert_eq!((frames.resident(), frames.held()), (REGION - 8, REGION - 8));
+        let mut taken: Vec<_> = (0..REGION + 8).map(|slot| frames.own(slot)).collect();
+        taken.sort_unstable();
+        assert_eq!(taken, (0..REGION + 8).collect::<Vec<_>>());
+        assert_eq!(frames.own(3 * REGION), 2 * REGION);
     }
 
     #[test]
@@ -173,8 +335,8 @@ mod tests {
         let moved = frames.own(0);
         assert!(frames.share(0, 2));
         assert_eq!((frames.get(0), frames.get(2)), (Some(moved), Some(moved)));
-        frames.release(0..1);
-        assert_eq!((frames.own(2), frames.free_count), (moved, 0));
+        frames.let_go(0);
+        assert_eq!((frames.own(2), frames.room()), (moved, 3));
         assert!(frames.share(2, 3));
         assert_ne!(frames.own(3), moved, "what is written anew must not be seen by the slot that it was moved from");
         assert_eq!(frames.get(2), Some(moved));
@@ -185,7 +347,7 @@ mod tests {
     fn a_frame_has_no_more_holders_than_can_be_counted() {
         let mut frames = Frames::new(300, 300).expect("memory");
         frames.own(0);
-        assert_eq!((1..300).take_while(|&slot| frames.share(0, slot)).count(), 254);
+        assert_eq!((1..300).take_while(|&slot| frames.share(0, slot)).count(), 255);
     }
 
     #[derive(Clone, Debug)]
@@ -224,7 +386,7 @@ mod tests {
                         }
                     }
                     Step::Release(slot) => {
-                        frames.release(slot..slot + 1);
+                        frames.let_go(slot);
                         shown.remove(&slot);
                     }
                 }

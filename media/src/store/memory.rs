@@ -1,31 +1,43 @@
 //! A store in memory: units lie in frames of one large mapping, of which the system gives what is used; staging memory is where the
 //! unit stays. Programmed means durable: it survives everything but the end of the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::backing::{Store, StoreError};
-use super::frames::Frames;
+use super::frames::{Frames, REGION};
 use crate::geometry::Geometry;
 use crate::journal::{Kind, LineHeader, METADATA_PAGE, Record};
 use crate::large_memory::{LargeMemory, OutOfMemory, filled};
 use crate::ordering::Order;
-use crate::unit::{PhysicalUnit, index};
+use crate::unit::{PhysicalUnit, index, narrow};
+
+/// Regions of frames that are given back at a time: some milliseconds.
+const REGIONS_AT_A_TIME: usize = 8;
+/// Lines whose records' memory is kept for others.
+const SPARE_RECORDS: usize = 4;
+
+/// Gives the memory of some bytes back to the system: they read as anything afterwards.
+pub type GiveBack = fn(&mut [u8]);
 
 /// Lines in memory.
 pub struct MemoryStore {
     unit_shift: u32,
     slot_bits: u32,
     units_per_line: usize,
-    /// Bytes of a line's data, and of its units' metadata.
+    /// Bytes of a line's data, and of a unit's metadata.
     data_bytes: usize,
-    rest_bytes: usize,
+    metadata_bytes: usize,
     frames: Frames,
     /// The frames.
     data: LargeMemory,
-    /// The units' metadata, line by line.
+    /// The units' metadata, frame by frame.
     rest: LargeMemory,
+    give_back: Option<GiveBack>,
+    /// Regions of frames that do not lie in huge pages, because a part of them was given back.
+    split: BTreeSet<usize>,
     lines: Vec<MemoryLine>,
+    spare_records: Vec<Vec<Record>>,
     metadata: BTreeMap<u64, Box<[u8; METADATA_PAGE]>>,
     syncs: u64,
 }
@@ -42,17 +54,35 @@ impl MemoryStore {
     /// # Errors
     /// Where the system has no addresses for all of it.
     pub fn new(geometry: &Geometry) -> Result<Self, OutOfMemory> {
-        let (lines, rest_bytes) = (geometry.lines as usize, geometry.line_bytes - geometry.line_data_bytes);
+        Self::with_frames(geometry, geometry.lines as usize * geometry.units_per_line as usize)
+    }
+
+    /// An empty store that holds no more than so many bytes of units and their metadata at a time.
+    ///
+    /// # Errors
+    /// Where the system has no addresses for all of it.
+    pub fn limited_to(geometry: &Geometry, bytes: u64) -> Result<Self, OutOfMemory> {
+        let unit = geometry.unit_bytes() + geometry.config.metadata_bytes_per_unit as usize;
+        let most = geometry.lines as usize * geometry.units_per_line as usize;
+        Self::with_frames(geometry, usize::try_from(bytes).map_or(most, |bytes| (bytes / unit).clamp(1, most)))
+    }
+
+    fn with_frames(geometry: &Geometry, frames: usize) -> Result<Self, OutOfMemory> {
+        let lines = geometry.lines as usize;
+        let metadata_bytes = geometry.config.metadata_bytes_per_unit as usize;
         Ok(Self {
             unit_shift: geometry.unit_shift,
             slot_bits: geometry.slot_bits,
             units_per_line: geometry.units_per_line as usize,
             data_bytes: geometry.line_data_bytes,
-            rest_bytes,
-            frames: Frames::new(lines << geometry.slot_bits, lines * geometry.units_per_line as usize)?,
-            data: LargeMemory::zeroed(lines * geometry.line_data_bytes)?,
-            rest: LargeMemory::zeroed(lines * rest_bytes)?,
+            metadata_bytes,
+            frames: Frames::new(lines << geometry.slot_bits, frames)?,
+            data: LargeMemory::zeroed(frames << geometry.unit_shift)?,
+            rest: LargeMemory::zeroed(frames * metadata_bytes)?,
+            give_back: None,
+            split: BTreeSet::new(),
             lines: filled(MemoryLine::default(), lines)?,
+            spare_records: Vec::new(),
             metadata: BTreeMap::new(),
             syncs: 0,
         })
@@ -70,8 +100,20 @@ impl MemoryStore {
     #[cfg(test)]
     pub(crate) fn memory_bytes(&self) -> (usize, usize) {
         let sparse =
-            self.frames.memory_bytes() + self.data.len() + if self.rest_bytes == 0 { 0 } else { self.rest.len() };
+            self.frames.memory_bytes() + self.data.len() + if self.metadata_bytes == 0 { 0 } else { self.rest.len() };
         (sparse, self.lines.capacity() * size_of::<MemoryLine>())
+    }
+
+    /// The same, which gives memory that is no longer needed back. Without, it keeps it for what is written next.
+    #[must_use]
+    pub fn giving_back(self, give_back: GiveBack) -> Self {
+        Self { give_back: Some(give_back), ..self }
+    }
+
+    /// How many units it holds, and for how many it has taken memory from the system.
+    #[must_use]
+    pub const fn units_held(&self) -> (usize, usize) {
+        (self.frames.held(), self.frames.resident())
     }
 
     /// The slot in which a byte of a line's data lies, as the physical unit counts, and where in it.
@@ -123,11 +165,60 @@ impl MemoryStore {
         ((offset + bytes - 1) >> self.unit_shift) - (offset >> self.unit_shift) + 1
     }
 
-    /// Where bytes of a line's units' metadata lie.
-    fn rest(&self, line: u32, offset: usize, bytes: usize) -> Range<usize> {
-        assert!(offset - self.data_bytes + bytes <= self.rest_bytes, "metadata of a line lies in it");
-        let start = line as usize * self.rest_bytes + offset - self.data_bytes;
-        start..start + bytes
+    /// The slot of whose metadata a byte of a line is part, which byte of it, and how many of `bytes` there are from there on.
+    fn metadata(&self, line: u32, offset: usize, bytes: usize) -> (usize, usize, usize) {
+        if bytes == 0 {
+            return (0, 0, 0);
+        }
+        let at = offset - self.data_bytes;
+        let (unit, within) = (at / self.metadata_bytes, at % self.metadata_bytes);
+        assert!(unit < self.units_per_line, "metadata of a line lies in it");
+        ((line as usize) << self.slot_bits | unit, within, bytes.min(self.metadata_bytes - within))
+    }
+
+    fn metadata_of(&self, frame: usize, within: usize, bytes: usize) -> Range<usize> {
+        frame * self.metadata_bytes + within..frame * self.metadata_bytes + within + bytes
+    }
+
+    fn copy_metadata(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
+        let mut done = 0;
+        while done < bytes {
+            let (source, within, count) = self.metadata(from.0, from.1 + done, bytes - done);
+            let (target, at, count) = self.metadata(to.0, to.1 + done, count);
+            let found = self.frames.get(source).ok_or_else(|| nothing(from.0, from.1 + done))?;
+            // What was moved has taken its metadata along.
+            if self.frames.get(target) != Some(found) {
+                let own = self.frames.own(target);
+                let place = self.metadata_of(own, at, count).start;
+                let found = self.metadata_of(found, within, count);
+                self.rest.copy_within(found, place);
+            }
+            done += count;
+        }
+        Ok(())
+    }
+
+    /// Gives back the memory of those frames of a region that the bits name.
+    fn give_back_region(&mut self, give_back: GiveBack, first: usize, frames: &[u64], whole: bool) {
+        let region = first << self.unit_shift..((first + REGION) << self.unit_shift).min(self.data.len());
+        if whole {
+            if self.split.remove(&first) {
+                self.data.prefer_huge_pages(region.clone(), true);
+            }
+        } else if self.split.insert(first) {
+            self.data.prefer_huge_pages(region.clone(), false);
+        }
+        let given = |n: usize| frames[n / 64] >> (n % 64) & 1 == 1;
+        let mut n = 0;
+        while n < REGION {
+            let run = (n..REGION).take_while(|&n| whole || given(n)).count();
+            if run > 0 {
+                let frames = first + n..first + n + run;
+                give_back(&mut self.data[frames.start << self.unit_shift..frames.end << self.unit_shift]);
+                give_back(&mut self.rest[frames.start * self.metadata_bytes..frames.end * self.metadata_bytes]);
+            }
+            n += run + 1;
+        }
     }
 
     /// The pages that a range of metadata touches: page, first byte in it, and the part of the range.
@@ -179,7 +270,8 @@ impl MemoryStore {
         let mut done = 0;
         while done < into.len() {
             let at = offset + done;
-            let rest = (1 << self.unit_shift) - (at & ((1 << self.unit_shift) - 1));
+            let piece = if at < self.data_bytes { 1 << self.unit_shift } else { self.metadata_bytes };
+            let rest = piece - (if at < self.data_bytes { at } else { at - self.data_bytes }) % piece;
             match self.view(line, at, into.len() - done) {
                 Some(bytes) => {
                     into[done..done + bytes.len()].copy_from_slice(bytes);
@@ -207,7 +299,9 @@ impl Store for MemoryStore {
     #[inline]
     fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8] {
         if offset >= self.data_bytes {
-            let place = self.rest(line, offset, bytes);
+            let (slot, within, bytes) = self.metadata(line, offset, bytes);
+            let frame = if bytes == 0 { 0 } else { self.frames.own(slot) };
+            let place = self.metadata_of(frame, within, bytes);
             return &mut self.rest[place];
         }
         let place = self.staged(line, offset, bytes);
@@ -217,7 +311,9 @@ impl Store for MemoryStore {
     #[inline]
     fn view(&self, line: u32, offset: usize, bytes: usize) -> Option<&[u8]> {
         if offset >= self.data_bytes {
-            return Some(&self.rest[self.rest(line, offset, bytes)]);
+            let (slot, within, bytes) = self.metadata(line, offset, bytes);
+            let frame = if bytes == 0 { 0 } else { self.frames.get(slot)? };
+            return Some(&self.rest[self.metadata_of(frame, within, bytes)]);
         }
         Some(&self.data[self.found(line, offset, bytes)?])
     }
@@ -240,9 +336,7 @@ impl Store for MemoryStore {
 
     fn copy(&mut self, from: (u32, usize), to: (u32, usize), bytes: usize) -> Result<(), StoreError> {
         if from.1 >= self.data_bytes {
-            let (source, target) = (self.rest(from.0, from.1, bytes), self.rest(to.0, to.1, bytes));
-            self.rest.copy_within(source, target.start);
-            return Ok(());
+            return self.copy_metadata(from, to, bytes);
         }
         let mut done = 0;
         while done < bytes {
@@ -269,6 +363,10 @@ impl Store for MemoryStore {
 
     fn program(&mut self, line: u32, first_slot: u32, records: &[Record]) {
         let line = &mut self.lines[line as usize];
+        if line.records.capacity() == 0 {
+            let spare = self.spare_records.pop();
+            line.records = spare.unwrap_or_else(|| Vec::with_capacity(self.units_per_line));
+        }
         assert!(line.records.len() <= first_slot as usize, "slots are programmed once, in order");
         line.records.resize(first_slot as usize, Record { kind: Kind::Hole, ..Record::default() });
         line.records.extend_from_slice(records);
@@ -282,8 +380,57 @@ impl Store for MemoryStore {
         let (first, _) = self.slot(line, 0);
         self.frames.release(first..first + self.units_per_line);
         let line = &mut self.lines[line as usize];
-        line.records.clear();
         line.header = *header;
+        let mut records = std::mem::take(&mut line.records);
+        if self.spare_records.len() < SPARE_RECORDS && records.capacity() > 0 {
+            records.clear();
+            self.spare_records.push(records);
+        }
+    }
+
+    #[inline]
+    fn forget(&mut self, places: impl Iterator<Item = PhysicalUnit>) -> usize {
+        self.frames.let_go_each(places.map(|place| place.0 as usize))
+    }
+
+    fn forget_line(&mut self, line: u32, keep: &dyn Fn(PhysicalUnit) -> bool) {
+        let (first, _) = self.slot(line, 0);
+        for slot in first..first + self.units_per_line {
+            if self.frames.get(slot).is_some() && !keep(PhysicalUnit(narrow(slot))) {
+                self.frames.let_go(slot);
+            }
+        }
+    }
+
+    fn holds(&self, place: PhysicalUnit) -> bool {
+        self.frames.get(place.0 as usize).is_some()
+    }
+
+    #[inline]
+    fn room(&self) -> usize {
+        self.frames.room()
+    }
+
+    fn limit(&self) -> Option<usize> {
+        let most = self.frames.number();
+        (most < self.lines.len() * self.units_per_line).then_some(most)
+    }
+
+    #[inline]
+    fn excessive(&self) -> bool {
+        self.give_back.is_some() && self.frames.excessive(self.units_per_line)
+    }
+
+    fn give_back(&mut self) {
+        let Some(give_back) = self.give_back else { return };
+        for _ in 0..REGIONS_AT_A_TIME {
+            if !self.excessive() {
+                return;
+            }
+            if let Some((first, frames, whole)) = self.frames.return_region() {
+                self.give_back_region(give_back, first, &frames, whole);
+            }
+        }
     }
 
     fn header(&mut self, line: u32) -> Result<LineHeader, StoreError> {
@@ -313,7 +460,9 @@ impl Store for MemoryStore {
             frames: Frames::new(0, 0).expect("some pages"),
             data: LargeMemory::zeroed(0).expect("a page"),
             rest: LargeMemory::zeroed(0).expect("a page"),
+            split: BTreeSet::new(),
             lines: Vec::new(),
+            spare_records: Vec::new(),
             metadata: BTreeMap::new(),
             ..*self
         };

@@ -28,7 +28,7 @@ pub use forgetful::Loss;
 pub use fork::ForkStore;
 pub use image::{Habits, ImageStore};
 pub use inspect::{Inspection, inspect};
-pub use memory::MemoryStore;
+pub use memory::{GiveBack, MemoryStore};
 pub use overlay::OverlayDisk;
 pub use ram::RamMedia;
 pub use twin::TwinDisk;

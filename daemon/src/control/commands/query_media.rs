@@ -45,6 +45,8 @@ pub struct Media {
     read_only: bool,
     /// What is wrong, and of what is over the last of each kind.
     warnings: Vec<WarningState>,
+    /// `memory_max` is reached: what would be new is refused until something is deallocated.
+    memory_full: bool,
     recovery: Recovery,
     integrity: Integrity,
 }
@@ -274,6 +276,7 @@ impl Execute for QueryMedia {
             power_atomic_bytes: monitor.config().power_atomic_bytes,
             read_only: status.read_only,
             warnings,
+            memory_full: status.memory_full,
             recovery: Recovery::of(&status.recovery),
             integrity,
         })

@@ -32,6 +32,8 @@ crate::named! {
     EraseInvalidated = "erase-invalidated",
     /// A line is erased before what was moved out of it is programmed.
     EraseMoved = "erase-moved",
+    /// What was overwritten is forgotten before what overwrote it is committed.
+    ForgetUncommitted = "forget-uncommitted",
     /// Collection leaves the metadata of a block behind.
     MovedMetadata = "moved-metadata",
     /// An unsafe shutdown is not counted.
