@@ -16,6 +16,7 @@ use media::volume::{Fault, Media, MediaError, Outcome, Request, Source, Submitte
 use media::{Lba, LbaRange, Nanoseconds, WarningKind};
 
 const BLOCK: usize = 4096;
+const BLOCK_BYTES: u32 = 4096;
 
 /// A host whose memory fails behind so many bytes.
 struct Failing(usize);
@@ -34,7 +35,7 @@ fn config(geometry: media::geometry::GeometryConfig, metadata_bytes: u32) -> Ssd
     let blocks = geometry.user_bytes / BLOCK as u64;
     SsdConfig {
         geometry,
-        volumes: vec![VolumeConfig::new(BLOCK as u32, metadata_bytes, blocks)],
+        volumes: vec![VolumeConfig::new(BLOCK_BYTES, metadata_bytes, blocks)],
         cache: CacheConfig { bytes: 64 << 10, ..CacheConfig::default() },
         power_atomic_bytes: 32 << 10,
         ..SsdConfig::default()
@@ -43,7 +44,7 @@ fn config(geometry: media::geometry::GeometryConfig, metadata_bytes: u32) -> Ssd
 
 /// A drive that gives memory back to nobody.
 fn drive(metadata_bytes: u32) -> Ssd<MemoryStore> {
-    let geometry = media::geometry::GeometryConfig { user_bytes: 16 << 20, ..small::geometry(BLOCK as u32) };
+    let geometry = media::geometry::GeometryConfig { user_bytes: 16 << 20, ..small::geometry(BLOCK_BYTES) };
     let config = config(geometry, metadata_bytes);
     let store = MemoryStore::new(&config.checked().expect("possible")).expect("memory").giving_back(spoil);
     Ssd::create(config, store).expect("a drive")
@@ -182,7 +183,7 @@ fn sixteen_mebibytes_written_again_and_again_take_the_memory_of_once() {
 
 #[test]
 fn a_drive_with_less_memory_than_room_refuses_what_does_not_fit_and_goes_on() {
-    let config = config(small::geometry(BLOCK as u32), 0);
+    let config = config(small::geometry(BLOCK_BYTES), 0);
     let geometry = config.checked().expect("possible");
     let least = config.memory_min().expect("possible");
     let most = least + (1 << 20);

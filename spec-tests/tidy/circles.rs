@@ -63,8 +63,8 @@ impl Crate<'_> {
         let mut found = BTreeMap::new();
         for path in file.paths().iter().filter(|path| file.path.starts_with("spec-tests/") || !file.is_test(path.line))
         {
-            let Some(full) = self.from_root(module, &path.segments) else { continue };
-            let Some((target, name)) = self.defined_in(full, HANDED_ON_MAX) else { continue };
+            let Some(full) = self.path_from_root(module, &path.segments) else { continue };
+            let Some((target, name)) = self.defined_in(&full, HANDED_ON_MAX) else { continue };
             let one_room = target.starts_with(module) || module.starts_with(&target);
             if !one_room {
                 found.entry(target).or_insert(name);
@@ -74,11 +74,11 @@ impl Crate<'_> {
     }
 
     /// A path of a module's code as one from the root of its crate.
-    fn from_root(&self, module: &Module, segments: &[String]) -> Option<Vec<String>> {
+    fn path_from_root(&self, module: &Module, segments: &[String]) -> Option<Vec<String>> {
         match segments.first()?.as_str() {
             "crate" => Some(segments[1..].to_vec()),
             "self" => Some([module, &segments[1..]].concat()),
-            "super" => self.from_root(&module.split_last()?.1.to_vec(), &with_self(&segments[1..])),
+            "super" => self.path_from_root(&module.split_last()?.1.to_vec(), &with_self(&segments[1..])),
             child => {
                 let declared = [&module[..], &[child.to_owned()]].concat();
                 self.modules.contains_key(&declared).then(|| [&module[..], segments].concat())
@@ -87,16 +87,16 @@ impl Crate<'_> {
     }
 
     /// The module with the file in which the first name of a path behind its modules is defined, and that name.
-    fn defined_in(&self, full: Vec<String>, patience: usize) -> Option<(Module, String)> {
+    fn defined_in(&self, full: &[String], patience: usize) -> Option<(Module, String)> {
         let length = (0..=full.len()).rev().find(|&length| self.modules.contains_key(&full[..length]))?;
         let module = full[..length].to_vec();
         let name = full.get(length).cloned().unwrap_or_else(|| "it".to_owned());
         let file = self.modules[&module];
         let handed_on =
             file.uses.iter().filter(|path| !file.is_test(path.line)).find(|path| path.segments.last() == Some(&name));
-        let source = handed_on.and_then(|path| self.from_root(&module, &path.segments));
+        let source = handed_on.and_then(|path| self.path_from_root(&module, &path.segments));
         match source {
-            Some(source) if patience > 0 => self.defined_in([&source, &full[length + 1..]].concat(), patience - 1),
+            Some(source) if patience > 0 => self.defined_in(&[&source, &full[length + 1..]].concat(), patience - 1),
             _ => Some((module, name)),
         }
     }
