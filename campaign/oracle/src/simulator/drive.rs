@@ -8,6 +8,7 @@ use media::geometry::ConfigError;
 use media::monitor::Monitor as _;
 use media::power::{Arming, Breaker, Cut, CutReport, Mark, Power, PowerAtomicity, RecoveryReport};
 use media::ssd::{Ssd, SsdConfig};
+use media::store::disk::Disk as _;
 use media::store::{ImageStore, MemoryStore, TwinDisk};
 use media::volume::{MediaError, Ordinary, Outcome, Request, Sinks, Source, Submitted};
 use media::{Health, Lba, LbaRange, Media, Nanoseconds, Token, VolumeId, VolumeShape};
@@ -140,12 +141,11 @@ impl Power for SharedDrive {
     }
 }
 
-/// Waits until the making of the drive is durable.
+/// Waits until the making of the drive is durable, whatever the drive makes of a Flush: a file is made before it is served.
 fn settle(ssd: &mut Ssd<ImageStore<TwinDisk>>) {
-    let mut done = ssd.submit(Nanoseconds(0), Token(0), VolumeId(0), Request::FlushAll) != Submitted::Pending;
-    while !done {
-        ssd.poll(Nanoseconds(u64::MAX >> 1), &mut |_, _| done = true);
-    }
+    let disk = ssd.store().disk();
+    let ticket = disk.ticket(true);
+    while disk.done().is_ok_and(|done| done.ticket < ticket) {}
 }
 
 impl Ordinary for SharedDrive {
