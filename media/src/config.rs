@@ -51,7 +51,7 @@ pub struct CacheConfig {
     pub age_max: Nanoseconds,
     /// Partly written units that stay open for further parts.
     pub open_units: u32,
-    /// Capacitors finish what is in the cache when power goes. They do not outlive the process: see [`super::Ssd::cut`].
+    /// Capacitors finish what is in the cache when power goes. They do not outlive the process: see [`crate::ssd::Ssd::cut`].
     pub capacitors: bool,
 }
 
