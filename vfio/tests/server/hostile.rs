@@ -241,7 +241,8 @@ fn a_deaf_client_is_dropped() {
     let rig = Rig::new(Doorbells::Trapped);
     let mut client = rig.ready_client();
     let message = client.message(Command::REGION_READ, 0, &access(0, 0, 0x4000));
-    let outcome = (0..1000).try_for_each(|_| client.stream.write_all(&message));
+    // More than the socket holds, so that the last ones wait for the server to read or to hang up, however late it is.
+    let outcome = (0..100_000).try_for_each(|_| client.stream.write_all(&message));
     assert!(outcome.is_err(), "the server hangs up");
     rig.wait_until_free();
     alive(&mut rig.ready_client());
