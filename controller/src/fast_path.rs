@@ -42,7 +42,7 @@ impl Controller {
     /// Carries out commands in turn from the I/O queues, until none is left, the next one cannot go the fast path, or about `enough` were
     /// done, and `most` at most: how many it was, and what comes then.
     #[inline(never)]
-    pub(crate) fn take_short<M: GuestMemory>(
+    pub(crate) fn take_fast<M: GuestMemory>(
         &mut self,
         now: Nanoseconds,
         memory: &M,

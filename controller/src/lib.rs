@@ -511,8 +511,8 @@ impl Controller {
                 break;
             }
             // Power stays on the fast path.
-            let (short, next) = self.take_short(now, memory.memory, burst, [budget.until_look(), left]);
-            budget.spend(short);
+            let (done, next) = self.take_fast(now, memory.memory, burst, [budget.until_look(), left]);
+            budget.spend(done);
             let id = match next {
                 Then::Nothing => break,
                 Then::Look => continue,

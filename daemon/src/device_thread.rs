@@ -84,47 +84,19 @@ impl DeviceThread {
 mod tests {
     use std::io;
 
-    use media::Nanoseconds;
-
     use super::*;
-    use crate::device_loop::Turn;
+    use crate::testing::Doubled;
 
     /// A device that hears nothing, or fails as soon as it is spoken to.
-    struct Deaf {
-        descriptor: UnixStream,
-    }
-
-    impl Drive for Deaf {
-        fn service(&mut self) -> io::Result<bool> {
-            Err(io::Error::other("the socket broke"))
-        }
-
-        fn step(&mut self, _now: Nanoseconds, _clock: &dyn controller::Clock) -> Turn {
-            Turn::default()
-        }
-
-        fn arm(&mut self) -> bool {
-            true
-        }
-
-        fn readiness(&self) -> BorrowedFd<'_> {
-            self.descriptor.as_fd()
-        }
-
-        fn rest(&mut self, _now: Nanoseconds) -> Option<Result<(), String>> {
-            Some(Ok(()))
-        }
-
-        fn must_be_polled(&self) -> bool {
-            false
-        }
+    fn deaf(descriptor: UnixStream) -> Doubled<fn()> {
+        Doubled { descriptor, service: || Err(io::Error::other("the socket broke")), step: || () }
     }
 
     #[test]
     fn a_device_runs_until_it_is_told_to_stop() {
         let (stop, stopper) = UnixStream::pair().expect("a pair of sockets");
         let (descriptor, _peer) = UnixStream::pair().expect("a pair of sockets");
-        let device = DeviceThread::start(stop, move || Ok(Deaf { descriptor })).expect("a device");
+        let device = DeviceThread::start(stop, move || Ok(deaf(descriptor))).expect("a device");
         drop(stopper);
         device.join().expect("an orderly end");
     }
@@ -132,11 +104,12 @@ mod tests {
     #[test]
     fn a_device_that_cannot_be_made_or_breaks_says_why() {
         let (stop, _stopper) = UnixStream::pair().expect("a pair of sockets");
-        let failed = DeviceThread::start::<Deaf>(stop.try_clone().expect("a copy"), || Err(anyhow!("no such path")));
+        let failed =
+            DeviceThread::start::<Doubled<fn()>>(stop.try_clone().expect("a copy"), || Err(anyhow!("no such path")));
         assert_eq!(failed.err().expect("not made").to_string(), "no such path");
 
         let (descriptor, peer) = UnixStream::pair().expect("a pair of sockets");
-        let device = DeviceThread::start(stop, move || Ok(Deaf { descriptor })).expect("a device");
+        let device = DeviceThread::start(stop, move || Ok(deaf(descriptor))).expect("a device");
         drop(peer);
         let error = device.join().expect_err("its socket broke");
         assert_eq!(format!("{error:#}"), "the device stopped: the socket broke");

@@ -1,10 +1,14 @@
-//! What tests of this crate share: a whole device in this process, with its sockets in a folder of its own.
+//! What tests of this crate share: a whole device in this process, with its sockets in a folder of its own; and a device that is none.
 
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use media::Nanoseconds;
 use tempfile::TempDir;
 
+use crate::device_loop::{Drive, Turn};
 use crate::device_thread::DeviceThread;
 use crate::options::{Given, Settings};
 use crate::wiring::{self, Places};
@@ -49,5 +53,42 @@ impl Drop for Running {
     fn drop(&mut self) {
         let ended = self.stop();
         assert!(ended.is_ok() || std::thread::panicking(), "{ended:?}");
+    }
+}
+
+/// A device of which a test needs its steps alone. It would end at once, in good order.
+pub struct Doubled<S> {
+    /// What it waits for between steps.
+    pub descriptor: UnixStream,
+    /// What serving its sockets brings.
+    pub service: fn() -> io::Result<bool>,
+    /// What it does in a step.
+    pub step: S,
+}
+
+impl<S: FnMut()> Drive for Doubled<S> {
+    fn service(&mut self) -> io::Result<bool> {
+        (self.service)()
+    }
+
+    fn step(&mut self, _now: Nanoseconds, _clock: &dyn controller::Clock) -> Turn {
+        (self.step)();
+        Turn::default()
+    }
+
+    fn arm(&mut self) -> bool {
+        true
+    }
+
+    fn readiness(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    fn rest(&mut self, _now: Nanoseconds) -> Option<Result<(), String>> {
+        Some(Ok(()))
+    }
+
+    fn must_be_polled(&self) -> bool {
+        false
     }
 }

@@ -331,10 +331,11 @@ pub fn end_process(message: &str) {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
-    use std::sync::mpsc::{Sender, channel};
+    use std::sync::mpsc::channel;
 
     use super::*;
     use crate::device_thread::DeviceThread;
+    use crate::testing::Doubled;
 
     const QUICK: Patience = Patience { tick: Timespec { tv_sec: 0, tv_nsec: 2_000_000 }, looks: 10, looks_to_stop: 70 };
 
@@ -374,52 +375,22 @@ mod tests {
         }
     }
 
-    /// A device whose step waits for a byte that does not come.
-    struct Stuck {
-        descriptor: UnixStream,
-        byte: UnixStream,
-        entered: Sender<()>,
-    }
-
-    impl Drive for Stuck {
-        fn service(&mut self) -> io::Result<bool> {
-            Ok(false)
-        }
-
-        fn step(&mut self, _now: Nanoseconds, _clock: &dyn controller::Clock) -> Turn {
-            let _ = self.entered.send(());
-            let _ = self.byte.read(&mut [0]);
-            Turn::default()
-        }
-
-        fn arm(&mut self) -> bool {
-            true
-        }
-
-        fn readiness(&self) -> BorrowedFd<'_> {
-            self.descriptor.as_fd()
-        }
-
-        fn rest(&mut self, _now: Nanoseconds) -> Option<Result<(), String>> {
-            Some(Ok(()))
-        }
-
-        fn must_be_polled(&self) -> bool {
-            false
-        }
-    }
-
     /// The order to stop reaches a stuck device as little as anything else: told or not, the end comes, with the place and the system call.
     #[test]
     fn a_stuck_device_ends_the_process_with_the_place_and_the_call() {
         for told_to_stop in [false, true] {
             let (stop, stopper) = UnixStream::pair().expect("a pair of sockets");
-            let (byte, waker) = UnixStream::pair().expect("a pair of sockets");
+            let (mut byte, waker) = UnixStream::pair().expect("a pair of sockets");
             let (descriptor, _peer) = UnixStream::pair().expect("a pair of sockets");
             let (said, heard) = channel();
             let end = move |message: &str| said.send(message.to_owned()).expect("somebody listens");
             let (entered, inside) = channel();
-            let make = move || Ok(Stuck { descriptor, byte, entered });
+            // A step waits for a byte that does not come.
+            let step = move || {
+                let _ = entered.send(());
+                let _ = byte.read(&mut [0]);
+            };
+            let make = move || Ok(Doubled { descriptor, service: || Ok(false), step });
             let device = DeviceThread::start_watched(stop, QUICK, end, make).expect("a device");
             inside.recv().expect("it is stuck now");
             let stopper = Some(stopper).filter(|_| !told_to_stop);

@@ -55,10 +55,10 @@ use media::{Media, Nanoseconds};
 use nvme_host::{Host, Port, Setup};
 
 pub use memory::{PlainPage, SparseMemory};
-pub use options::{MachineError, MachineNamespace, MachineOptions};
+pub use options::{DRIVE_BYTES_MIN, MEMORY, MachineError, MachineNamespace, MachineOptions};
 
 /// How far time moves in a step, unless somebody says otherwise.
-const STEP: Nanoseconds = Nanoseconds(1_000);
+pub const STEP: Nanoseconds = Nanoseconds(1_000);
 /// A device that still moves after so many steps does not come to an end.
 const SETTLE_STEPS_MAX: u32 = 10_000;
 

@@ -42,6 +42,9 @@ impl MachineNamespace {
     }
 }
 
+/// Guest memory of a machine, if nothing else is asked for: 64 MiB from 1 MiB on.
+pub const MEMORY: Range<u64> = 0x10_0000..0x410_0000;
+
 /// What a machine is made of. Change a field of the default, and call [`crate::Machine::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MachineOptions {
@@ -63,13 +66,13 @@ impl Default for MachineOptions {
             device: DeviceOptions::default(),
             namespaces: vec![MachineNamespace::new(4096, 16 << 10)],
             drive: SsdConfig::default(),
-            memory: 0x10_0000..0x410_0000,
+            memory: MEMORY,
         }
     }
 }
 
-/// A drive smaller than this has too few lines.
-const DRIVE_BYTES_MIN: u64 = 4 << 20;
+/// Bytes: a drive smaller than this has too few lines.
+pub const DRIVE_BYTES_MIN: u64 = 4 << 20;
 
 impl MachineOptions {
     pub(crate) fn config(&self) -> Result<Config, ConfigError> {

@@ -3,8 +3,7 @@
 mod fill;
 
 use fill::Fill;
-use media::config::Tuning;
-use media::config::VictimPolicy;
+use media::config::{Tuning, VictimPolicy};
 use media::ftl::write::unit_amplification;
 use media::geometry::GeometryConfig;
 use media::nand::timing::NandTimes;

@@ -258,7 +258,7 @@ fn a_promise_smaller_than_what_the_drive_keeps_lets_writes_tear() {
 /// Random requests of one seed on a drive that may lose power at any step of its own; what it says and what is left.
 fn run(seed: u64, steps: u64) -> (String, u64) {
     let mut random = Random::new(seed);
-    let mut config = config([4096, 16384][random.below(2) as usize], random.below(3) as u32);
+    let mut config = config(random.pick(&[4096, 16384]), random.below(3) as u32);
     config.tuning.checkpoint_units = 64;
     let mut ssd = drive(&config);
     let one_in = 1 + random.below(300);

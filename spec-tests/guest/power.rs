@@ -10,6 +10,7 @@ use guest_harness::{Brownout, Device, Guest, GuestReport, Kernel, Machine, scrip
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use spec_tests::qmp::Qmp;
+use spec_tests::waiting::within_a_minute;
 
 /// A guest under emulation on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(200);
@@ -112,16 +113,6 @@ fn a_drive_that_tears_is_found_out_by_guests() -> Result<()> {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("torn") && said.ends_with("\n1 illegal\n"), "{said}");
     Ok(())
-}
-
-/// Tries a few times a second, a minute at most; whether it came to be.
-fn within_a_minute(mut done: impl FnMut() -> bool) -> bool {
-    (0..600).any(|_| {
-        done() || {
-            std::thread::park_timeout(Duration::from_millis(100));
-            false
-        }
-    })
 }
 
 /// Told to end while its guest boots, a campaign does not wait for that: reports are whole, drive and guest are gone.

@@ -6,12 +6,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use guest_harness::Brownout;
 use nvme_host::Host;
 use nvme_spec::Status;
 use spec_tests::socket_host::SocketPort;
+use spec_tests::waiting::within_a_minute;
 
 use crate::promises::{BLOCK, shown, stamp};
 
@@ -26,16 +26,6 @@ const WRITER: u64 = 77;
 fn run(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-/// Tries now and then; whether it came to be.
-fn within_a_minute(mut done: impl FnMut() -> bool) -> bool {
-    (0..1200).any(|_| {
-        done() || {
-            std::thread::park_timeout(Duration::from_millis(50));
-            false
-        }
-    })
 }
 
 /// The file systems, gone with the value.

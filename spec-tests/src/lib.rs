@@ -10,3 +10,4 @@ pub mod rig;
 pub mod slow_media;
 pub mod socket_host;
 pub mod variant;
+pub mod waiting;

@@ -5,20 +5,16 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use controller::config::{Config, DeviceOptions, NamespaceOptions};
+pub use machine::{MEMORY, STEP};
 use machine::{Machine, SparseMemory};
 use media::ssd::{Ssd, SsdConfig, VolumeConfig};
 use media::store::{MemoryStore, RamMedia};
-use media::{Lba, Media, Nanoseconds, VolumeId};
+use media::{Lba, Media, VolumeId};
 use nvme_host::{Host, Port, Setup};
 
 use crate::slow_media::{Behaviour, SlowMedia};
 use crate::variant::Variant;
 pub use crate::variant::small_drive;
-
-/// Guest memory of a rig: 64 MiB from 1 MiB on.
-pub const MEMORY: std::ops::Range<u64> = 0x10_0000..0x410_0000;
-/// How far time moves in one step of a rig.
-pub const STEP: Nanoseconds = Nanoseconds(1_000);
 
 /// What a rig is made of. Change a field and call [`Build::rig`] or [`Build::host`].
 #[derive(Clone, Debug)]

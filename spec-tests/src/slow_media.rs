@@ -264,7 +264,7 @@ impl Media for SlowMedia {
 /// What the media does by itself, noted as any other request.
 impl Ordinary for SlowMedia {
     fn read(&mut self, reads: &[(VolumeId, LbaRange)], into: &mut dyn Sinks) -> (usize, Option<MediaError>) {
-        let (done, failed) = self.short().read(reads, into);
+        let (done, failed) = self.ordinary_below().read(reads, into);
         let asked = done + usize::from(failed.is_some());
         let mut behaviour = self.behaviour.borrow_mut();
         behaviour.asked.extend(std::iter::repeat_n(Asked::Read(false), asked));
@@ -274,7 +274,7 @@ impl Ordinary for SlowMedia {
     }
 
     fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome> {
-        let outcome = self.short().write(mark, volume, range, from)?;
+        let outcome = self.ordinary_below().write(mark, volume, range, from)?;
         let mut behaviour = self.behaviour.borrow_mut();
         behaviour.asked.push(Asked::Write(false));
         behaviour.fast += 1;
@@ -283,7 +283,7 @@ impl Ordinary for SlowMedia {
 }
 
 impl SlowMedia {
-    fn short(&mut self) -> &mut dyn Ordinary {
+    fn ordinary_below(&mut self) -> &mut dyn Ordinary {
         self.inner.ordinary(self.now).expect("asked for only where the media under it has it")
     }
 

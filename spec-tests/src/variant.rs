@@ -1,5 +1,6 @@
 //! What the tests of a whole folder run over: a rig is made of other parts where the environment says so, and the same tests hold.
 
+use machine::DRIVE_BYTES_MIN;
 use media::ssd::SsdConfig;
 use nvme_host::{AdminDoorbells, Setup};
 
@@ -76,8 +77,6 @@ impl Variant {
     }
 }
 
-/// A drive that holds less than this has too few lines.
-const DRIVE_BYTES_MIN: u64 = 4 << 20;
 /// Of a drive that holds more than this the tests would see only the map.
 const DRIVE_BYTES_MAX: u64 = 1 << 30;
 

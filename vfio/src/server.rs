@@ -157,14 +157,18 @@ impl Server {
             && let Some(stream) = self.take_connection()
         {
             any = true;
-            let process =
-                rustix::net::sockopt::socket_peercred(&stream).ok().map(|peer| peer.pid.as_raw_nonzero().get());
-            if let Some(times) = self.refusals.admit() {
-                warn!(process, times, "refused a client: {why}");
-            }
-            hang_up(stream);
+            self.refuse(stream, format_args!("a client: {why}"));
         }
         Ok(any)
+    }
+
+    fn refuse(&self, stream: OwnedFd, whom_and_why: fmt::Arguments<'_>) {
+        if let Some(times) = self.refusals.admit() {
+            let peer = rustix::net::sockopt::socket_peercred(&stream).ok();
+            let process = peer.map(|peer| peer.pid.as_raw_nonzero().get());
+            warn!(process, times, "refused {whom_and_why}");
+        }
+        hang_up(stream);
     }
 
     fn ready(&self) -> io::Result<Ready> {
@@ -211,24 +215,18 @@ impl Server {
         if self.connection.as_ref().is_some_and(Connection::is_over) {
             self.end(device, &Ending::Closed);
         }
-        let peer = rustix::net::sockopt::socket_peercred(&stream).ok();
-        let process = peer.map(|peer| peer.pid.as_raw_nonzero().get());
         if self.connection.is_some() {
-            if let Some(times) = self.refusals.admit() {
-                warn!(process, times, "refused a second client: a device has one at a time");
-            }
-            hang_up(stream);
+            self.refuse(stream, format_args!("a second client: a device has one at a time"));
             return Ok(false);
         }
         if is_choked() {
-            if let Some(times) = self.refusals.admit() {
-                warn!(process, times, "refused a client: descriptors of others before it cannot be closed");
-            }
-            hang_up(stream);
+            self.refuse(stream, format_args!("a client: descriptors of others before it cannot be closed"));
             return Ok(false);
         }
+        let peer = rustix::net::sockopt::socket_peercred(&stream).ok();
         self.connection = Some(Connection::new(&self.epoll, stream, CLIENT_TOKEN)?);
         if let Some(times) = self.comings.admit() {
+            let process = peer.map(|peer| peer.pid.as_raw_nonzero().get());
             info!(process, user = peer.map(|peer| peer.uid.as_raw()), times, "client connected");
         }
         Ok(true)

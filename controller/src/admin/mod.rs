@@ -10,8 +10,7 @@ pub(crate) mod keep_alive;
 pub(crate) mod logs;
 pub(crate) mod queues;
 
-use media::Sink as _;
-use media::Token;
+use media::{Sink as _, Token};
 use nvme_spec::feature::FeatureId;
 use nvme_spec::log::LogId;
 use nvme_spec::opcode::AdminOpcode;

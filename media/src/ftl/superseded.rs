@@ -7,6 +7,7 @@
 
 use super::line::LineState;
 use super::{Ftl, MOVED};
+use crate::large_memory::filled;
 use crate::power::mutation::{Mutation, mutated};
 use crate::store::Store;
 use crate::unit::{LogicalUnit, PhysicalUnit, index};
@@ -83,7 +84,8 @@ impl<S: Store> Ftl<S> {
             return;
         }
         let numbers = index(u64::from(self.geometry.lines) << self.geometry.slot_bits);
-        let mut shown = vec![0u64; numbers.div_ceil(64)];
+        // What is not forgotten costs memory, and nothing else.
+        let Ok(mut shown) = filled(0u64, numbers.div_ceil(64)) else { return };
         for (_, place) in self.map.iter() {
             shown[place.0 as usize / 64] |= 1 << (place.0 % 64);
         }

@@ -20,35 +20,34 @@ const BLOCKS: u64 = 96;
 const UNIT: u32 = 1024;
 /// Seeds that keep their promises.
 const KEPT: u64 = 400;
-/// Seeds within which whatever is left out is found, whatever a later change makes of the dice.
+/// Seeds within which whatever is left out is found, whatever a later change makes of the random numbers.
 const FOUND: u64 = 20_000;
 
 type Drive = Ssd<ImageStore<TwinDisk>>;
 
 /// Few lines of a few units, so that lines are closed, collected, erased and opened again all the time.
 fn config(random: &mut Random) -> SsdConfig {
-    let mut pick = |from: &[u64]| from[index(random.below(from.len() as u64))];
     SsdConfig {
         geometry: GeometryConfig {
             channels: 1,
             dies_per_channel: 1,
             planes_per_die: 1,
-            pages_per_block: u32::try_from(pick(&[4, 4, 8, 32])).unwrap(),
+            pages_per_block: random.pick(&[4, 4, 8, 32]),
             page_bytes: UNIT,
             unit_bytes: UNIT,
             user_bytes: BLOCKS * BLOCK as u64,
-            spare_per_million_of_user: u32::try_from(pick(&[0, 0, 300_000])).unwrap(),
+            spare_per_million_of_user: random.pick(&[0, 0, 300_000]),
             ..GeometryConfig::default()
         },
         volumes: vec![VolumeConfig::new(512, 0, BLOCKS)],
-        cache: CacheConfig { bytes: u64::from(UNIT) * pick(&[1, 4, 16]), ..CacheConfig::default() },
+        cache: CacheConfig { bytes: u64::from(UNIT) * random.pick(&[1, 4, 16]), ..CacheConfig::default() },
         tuning: Tuning {
             reserve_lines: 4,
             journal_entries: 128,
-            checkpoint_units: pick(&[8, 30, 100, 1000]),
+            checkpoint_units: random.pick(&[8, 30, 100, 1000]),
             ..Tuning::default()
         },
-        power_atomic_bytes: UNIT * u32::try_from(pick(&[1, 3])).unwrap(),
+        power_atomic_bytes: UNIT * random.pick(&[1, 3]),
         ..SsdConfig::default()
     }
 }
@@ -146,7 +145,7 @@ impl History {
         store.set_habits(habits);
         store.extend().expect("there is room");
         let drive = Ssd::create(config.clone(), store).expect("a drive");
-        let hot = [8, 24, BLOCKS][index(random.below(3))];
+        let hot = random.pick(&[8, 24, BLOCKS]);
         let (errors, hurries) = (Kind::Errors.is_of(seed), Kind::Hurry.is_of(seed));
         let blocks = vec![Block::of(0); index(BLOCKS)];
         let mut history = Self { random, config, habits, drive, blocks, value: 0, hot, errors, hurries };
@@ -315,7 +314,7 @@ impl History {
     }
 
     fn live(&mut self) {
-        let most = if self.hurries { 3 } else { [2, 8, 60][index(self.random.below(3))] };
+        let most = if self.hurries { 3 } else { self.random.pick(&[2, 8, 60]) };
         for _ in 0..=self.random.below(most) {
             match self.random.below(40) {
                 0..3 if self.errors => self.fail_at_times(),

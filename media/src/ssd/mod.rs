@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-pub mod cut;
+mod cut;
 pub mod examine;
 pub mod images;
 mod misbehave;

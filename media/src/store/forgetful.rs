@@ -1,6 +1,6 @@
 //! What lies under the failing disk of the tests: a file as the system shows it, the same as the disk has it, and what was done since
 //! the last good sync. A failure of the host leaves of that what Linux and a disk may leave, and errors are told as Linux tells them.
-//! Owns bytes and dice; does not know in which order it is asked, or what the bytes mean.
+//! Owns bytes and random numbers; does not know in which order it is asked, or what the bytes mean.
 //!
 //! Of a sector a failure leaves any of the contents that it had since the sync, of a block of a hole that was made either the hole or
 //! what it had before, and any of the sizes: each by itself, in whatever order it was done. A file whose growth was lost ends behind the
@@ -126,7 +126,7 @@ impl Mood {
     fn draw(random: &mut Random, length: usize) -> Self {
         match random.below(4) {
             0 => Self::Side(index(random.below(length as u64 + 1)), random.below(2) == 0),
-            _ => Self::Each([1, 4, 4, 7][index(random.below(4))]),
+            _ => Self::Each(random.pick(&[1, 4, 4, 7])),
         }
     }
 

@@ -9,7 +9,6 @@ use super::forgetful::{Forgetful, Loss, full};
 use super::kept::Kept;
 use super::schedule::{Done, Operation, Schedule};
 use crate::power::Random;
-use crate::unit::index;
 
 /// The disk: the schedule that a file follows too, and below it a platter that forgets.
 pub struct TwinDisk {
@@ -38,7 +37,7 @@ impl TwinDisk {
             platter: Forgetful::new(seed),
             turns: 0,
             tickets: 0,
-            speed: [1, 2, 4, 4][index(pace.below(4))],
+            speed: pace.pick(&[1, 2, 4, 4]),
             pace,
             full: None,
             trouble: None,

@@ -6,8 +6,7 @@ mod resize;
 
 use std::collections::BTreeMap;
 
-use media::config::Tuning;
-use media::config::VictimPolicy;
+use media::config::{Tuning, VictimPolicy};
 use media::fault::CORRECTABLE_BITS;
 use media::geometry::{Geometry, GeometryConfig};
 use media::power::{Arming, Cut, CutPolicy, Random, Step};
@@ -137,16 +136,12 @@ impl Sink for Buffer {
     }
 }
 
-fn pick<T: Copy>(random: &mut Random, from: &[T]) -> T {
-    from[random.below(from.len() as u64) as usize]
-}
-
 fn random_config(random: &mut Random) -> SsdConfig {
-    let unit_bytes = pick(random, &[512, 1024, 4096, 4096, 16384, 65536]);
-    let page_bytes = pick(random, &[512, 2048, 4096, 16384]);
+    let unit_bytes = random.pick(&[512, 1024, 4096, 4096, 16384, 65536]);
+    let page_bytes = random.pick(&[512, 2048, 4096, 16384]);
     let program = unit_bytes.max(page_bytes);
-    let planes = pick(random, &[1, 2, 4]);
-    let pages_per_block = (program / page_bytes * pick(random, &[2u32, 4, 8])).div_ceil(planes).max(2);
+    let planes = random.pick(&[1, 2, 4]);
+    let pages_per_block = (program / page_bytes * random.pick(&[2u32, 4, 8])).div_ceil(planes).max(2);
     // A line must be a whole number of programs.
     let pages_per_block = pages_per_block.next_multiple_of((program / page_bytes).max(1));
     let line = pages_per_block * page_bytes * planes;
@@ -156,10 +151,10 @@ fn random_config(random: &mut Random) -> SsdConfig {
     let mut volumes = Vec::new();
     let units = user_bytes / u64::from(unit_bytes) / count;
     for _ in 0..count {
-        let block_bytes = pick(random, &[512, 1024, 4096, 16384, 65536]).min(unit_bytes);
+        let block_bytes = random.pick(&[512, 1024, 4096, 16384, 65536]).min(unit_bytes);
         let blocks = units * u64::from(unit_bytes / block_bytes);
         let short = random.below(u64::from(unit_bytes / block_bytes)).min(blocks - 1);
-        let metadata_bytes = pick(random, &[0, 0, 8, 16, 64]);
+        let metadata_bytes = random.pick(&[0, 0, 8, 16, 64]);
         let most = blocks - short;
         let capacity = if random.below(2) == 0 { most } else { 1 + random.below(most) };
         volumes.push(VolumeConfig::new(block_bytes, metadata_bytes, capacity).with_room(most));
@@ -175,17 +170,17 @@ fn random_config(random: &mut Random) -> SsdConfig {
             page_bytes,
             unit_bytes,
             user_bytes,
-            spare_per_million_of_user: pick(random, &[0, 100_000, 300_000]),
+            spare_per_million_of_user: random.pick(&[0, 100_000, 300_000]),
             replacement_blocks_per_plane: 3,
-            factory_bad_blocks: pick(random, &[0, 0, 1, 3]),
+            factory_bad_blocks: random.pick(&[0, 0, 1, 3]),
             metadata_bytes_per_unit: 0,
         },
         volumes,
         tuning: Tuning {
-            policy: pick(random, &[VictimPolicy::Greedy, VictimPolicy::CostBenefit, VictimPolicy::Fifo]),
+            policy: random.pick(&[VictimPolicy::Greedy, VictimPolicy::CostBenefit, VictimPolicy::Fifo]),
             reserve_lines: 4 + random.below(2) as u32,
             journal_entries: 128,
-            checkpoint_units: pick(random, &[0, 50, 200, 1000]),
+            checkpoint_units: random.pick(&[0, 50, 200, 1000]),
             ..Tuning::default()
         },
         cache: CacheConfig {
@@ -581,7 +576,7 @@ impl<S: Crash> Harness<S> {
     fn arm(&mut self) {
         let arming = match self.random.below(3) {
             0 => Arming::AnyStep(1 + self.random.below(200)),
-            _ => Arming::Hit(pick(&mut self.random, Step::ALL), 1 + self.random.below(4)),
+            _ => Arming::Hit(self.random.pick(Step::ALL), 1 + self.random.below(4)),
         };
         self.note(format!("armed {arming:?}"));
         self.ssd().breaker().arm(arming);

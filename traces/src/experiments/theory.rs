@@ -14,8 +14,7 @@
 
 use std::fmt;
 
-use media::config::Tuning;
-use media::config::VictimPolicy;
+use media::config::{Tuning, VictimPolicy};
 use media::power::Random;
 
 use super::drive::{Drive, Pattern, plain};

@@ -64,7 +64,7 @@ impl Plan {
     pub fn new(seed: u64, pass: u32, points: &[Step], policy: Option<Policy>) -> Self {
         let mut random = Random::new(seed.wrapping_add(u64::from(pass)).wrapping_mul(0x9e37_79b9));
         let at = point(&mut random, points);
-        let policy = policy.unwrap_or_else(|| *pick(&mut random, &Policy::NAMES.map(|(_, policy)| policy)));
+        let policy = policy.unwrap_or_else(|| random.pick(&Policy::NAMES.map(|(_, policy)| policy)));
         let named = Policy::NAMES.into_iter().find(|(_, named)| *named == policy);
         let mut words = json!({ "policy": named.map(|(name, _)| name), "tear": random.below(2) == 0 });
         if policy == Policy::Random {
@@ -77,7 +77,7 @@ impl Plan {
             at,
             policy: words,
             kill: u64::from(pass).is_multiple_of(KILL_EVERY),
-            again: again.then(|| pick(&mut random, &IN_RECOVERY).name()),
+            again: again.then(|| random.pick(&IN_RECOVERY).name()),
         }
     }
 
@@ -90,24 +90,19 @@ impl Plan {
     }
 }
 
-fn pick<'a, T>(random: &mut Random, among: &'a [T]) -> &'a T {
-    let place = usize::try_from(random.below(among.len() as u64)).expect("a place in a list");
-    &among[place]
-}
-
 fn point(random: &mut Random, points: &[Step]) -> Value {
     if !points.is_empty() {
-        let step = pick(random, points);
-        return named(random, *step);
+        let step = random.pick(points);
+        return named(random, step);
     }
     match random.below(4) {
         0 | 1 => json!({ "any-step": 1 + random.below(STEPS_OF_A_LOAD) }),
         2 => {
-            let step = *pick(random, &FREQUENT);
+            let step = random.pick(&FREQUENT);
             named(random, step)
         }
         _ => {
-            let step = *pick(random, &RARE);
+            let step = random.pick(&RARE);
             named(random, step)
         }
     }

@@ -2,8 +2,7 @@
 
 use controller::config::{Config, DeviceOptions, Interleave, NamespaceOptions};
 use media::Nanoseconds;
-use media::config::Tuning;
-use media::config::VictimPolicy;
+use media::config::{Tuning, VictimPolicy};
 use media::geometry::GeometryConfig;
 use media::nand::timing::NandTimes;
 use media::ssd::{CacheConfig, SsdConfig, VolumeConfig};
