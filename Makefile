@@ -34,12 +34,12 @@ lint: ## formatting, clippy, dependencies
 
 mutations: ## mistakes made on purpose in the drive, orderings of the disk left out, and how soon each is found
 	@.ci/prepare
-	cargo test --locked --package media --lib ordering::histories -- --nocapture
-	cargo test --release --locked --package oracle --features mutations --test mutations -- --nocapture
+	cargo test --locked --package brownout-media --lib ordering::histories -- --nocapture
+	cargo test --release --locked --package brownout-oracle --features mutations --test mutations -- --nocapture
 
 mutants: ## mistakes in FILES (or in those of spec-tests/mutants/nightly.txt), SAMPLE=100 of them by SEED=1, that no test notices
 	@.ci/prepare
-	cargo build --locked --package mutants
+	cargo build --locked --package brownout-mutants
 	$(TARGET)/debug/mutants $(FILES) $(if $(SAMPLE),--sample $(SAMPLE)) --seed $(or $(SEED),1) \
 		--scratch $(TARGET)/mutants --at-least $(or $(AT_LEAST),0)
 
@@ -60,7 +60,7 @@ doc: ## the documentation of all crates, with warnings as errors
 
 figures: ## draw all figures into target/figures, as SVG and PNG; two minutes of experiments
 	@.ci/prepare
-	cargo build --release --locked --package daemon
+	cargo build --release --locked --package brownout
 	@mkdir -p $(FIGURES)
 	@set -e; waf="$(TARGET)/release/brownout waf"; for format in svg png; do \
 		$$waf --iu 4KiB,16KiB,64KiB --plot $(FIGURES)/indirection-unit.$$format; \
@@ -70,15 +70,15 @@ figures: ## draw all figures into target/figures, as SVG and PNG; two minutes of
 
 bench: ## what a command costs on this machine; minutes, and 10 GiB of memory
 	@.ci/prepare valgrind
-	cargo build --release --locked --package bench
+	cargo build --release --locked --package brownout-bench
 	$(TARGET)/release/bench device-cost
 	$(TARGET)/release/bench instructions
-	cargo build --release --locked --package bench --features without-steps --target-dir $(TARGET)/without-steps
+	cargo build --release --locked --package brownout-bench --features without-steps --target-dir $(TARGET)/without-steps
 	$(TARGET)/release/bench extras $(TARGET)/without-steps/release/bench
 
 bench-check: ## instructions of a command against the table in spec-tests/bench; the same on every machine
 	@.ci/prepare valgrind
-	cargo build --release --locked --package bench
+	cargo build --release --locked --package brownout-bench
 	$(TARGET)/release/bench instructions --check
 
 profile: ## a flame graph of BENCH="socket --only read" in target/figures; needs perf

@@ -4,42 +4,7 @@
 //!
 //! Everything is deterministic: time moves by [`Machine::step_time`] with each step of the device, and when nothing else is due.
 //!
-//! ```
-//! use machine::{Machine, MachineOptions};
-//!
-//! # fn main() -> Result<(), machine::MachineError> {
-//! let mut host = Machine::new(&MachineOptions::default())?.host()?;
-//! let blocks: Vec<u8> = (0..8192).map(|byte: u32| (byte % 251) as u8).collect();
-//! assert!(host.write(1, 10, &blocks, false)?.is_success());
-//! let (status, read) = host.read(1, 10, 2)?;
-//! assert!(status.is_success() && read == blocks);
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! Power is lost where a test wants it. A write that nobody flushed may be gone then, one that was forced may not:
-//!
-//! ```
-//! use machine::{Cut, Machine, MachineOptions};
-//!
-//! # fn main() -> Result<(), machine::MachineError> {
-//! let mut host = Machine::new(&MachineOptions::default())?.host()?;
-//! host.write(1, 0, &[1; 4096], true)?;
-//! host.write(1, 1, &[2; 4096], false)?;
-//!
-//! let report = host.port_mut().cut(&Cut::default());
-//! let lost = &report.not_durable[0];
-//! assert_eq!(report.not_durable.len(), 1, "the forced write was durable");
-//! assert!(lost.completed && lost.namespace == 1);
-//!
-//! host.port_mut().restore(None).expect("the drive recovers");
-//! host.start()?;
-//! host.create_queue_pair(1, 64, Some(1))?;
-//! assert_eq!(host.read(1, 0, 1)?.1, [1; 4096]);
-//! assert_eq!(host.read(1, 1, 1)?.1, [0; 4096], "it was in the volatile cache");
-//! # Ok(())
-//! # }
-//! ```
+//! The documentation of the crate `brownout`, which re-exports this one, has examples.
 
 #![forbid(unsafe_code)]
 

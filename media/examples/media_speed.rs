@@ -1,6 +1,6 @@
 //! What the media costs by itself: nanoseconds for a random read and write of one block, and seconds for a recovery (figure F6).
 //!
-//! `cargo run --release -p media --example media_speed [user MiB] [file] [unsafe]`: with a file the drive lies in it, otherwise in
+//! `cargo run --release -p brownout-media --example media_speed [user MiB] [file] [unsafe]`: with a file the drive lies in it, otherwise in
 //! memory; `unsafe` is `cache=unsafe`: the host is never asked to put anything on its disk.
 
 use std::path::Path;

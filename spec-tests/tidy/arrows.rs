@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("machine", &["nvme-host", "controller", "media"]),
     ("oracle", &["nvme-host", "nvme-spec", "controller", "media", "machine"]),
     (
-        "daemon",
+        "brownout",
         &[
             "nvme-spec",
             "media",
@@ -69,7 +69,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "traces",
             "oracle",
             "machine",
-            "daemon",
+            "brownout",
             "guest-harness",
         ],
     ),
@@ -117,13 +117,18 @@ fn package_of(package: &Value, root: &Path) -> Package {
         folder.strip_prefix(root).or_else(|_| folder.strip_prefix(&real_root)).expect("a member lies below the root");
     let dependencies = package["dependencies"].as_array().expect("a list of dependencies");
     Package {
-        name: text(&package["name"]),
+        name: short(&text(&package["name"])),
         folder: folder.to_string_lossy().into_owned(),
         imports: (dependencies.iter())
             .filter(|dependency| dependency["path"].is_string())
-            .map(|dependency| (text(&dependency["name"]), dependency["kind"] == "dev"))
+            .map(|dependency| (short(&text(&dependency["name"])), dependency["kind"] == "dev"))
             .collect(),
     }
+}
+
+/// The name in the table: a package without what all of ours begin with. The binary's is `brownout` alone.
+fn short(package: &str) -> String {
+    package.strip_prefix("brownout-").unwrap_or(package).to_owned()
 }
 
 /// Whether the table has an arrow.

@@ -1,6 +1,6 @@
 //! The rules of the house, as tests: which crate may know which, names that have a better place, lengths, and clean text. A rule is a
 //! pure function from files to violations, each of which names file, line and remedy; every rule is also tried on a file that
-//! breaks it. `cargo test -p spec-tests --test tidy -- --nocapture` prints the ten longest functions and files.
+//! breaks it. `cargo test -p brownout-spec-tests --test tidy -- --nocapture` prints the ten longest functions and files.
 
 mod arrows;
 mod circles;

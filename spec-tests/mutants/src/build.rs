@@ -74,9 +74,7 @@ impl Cargo {
         command.args(verb).arg("--message-format=json").arg("--target-dir").arg(&self.target);
         // What cargo told the process that called it is not meant for the one it calls.
         command.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_PKG_NAME");
-        // A crate of a registry may have the name of one of ours, but not its version too.
-        let of_ours = |package: &String| format!("--package={package}@{}", env!("CARGO_PKG_VERSION"));
-        command.args(packages.iter().map(of_ours));
+        command.args(packages.iter().map(|package| format!("--package={package}")));
         let output = command.current_dir(&self.tree).stderr(Stdio::piped()).output().context("cargo cannot be run")?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let messages = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();

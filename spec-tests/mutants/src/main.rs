@@ -11,10 +11,24 @@ use mutants::Plan;
 use mutants::equivalent::Equivalents;
 
 /// Packages whose tests are run unless others are named: all that the mutated code is part of.
-const PACKAGES: &[&str] =
-    &["controller", "media", "guest-memory", "vfio", "vhost", "nvme-host", "oracle", "traces", "spec-tests"];
+const PACKAGES: &[&str] = &[
+    "brownout-controller",
+    "brownout-media",
+    "brownout-guest-memory",
+    "brownout-vfio",
+    "brownout-vhost",
+    "brownout-nvme-host",
+    "brownout-oracle",
+    "brownout-traces",
+    "brownout-spec-tests",
+];
 /// Test binaries that say nothing of the code, or need a guest.
-const WITHOUT: &[&str] = &["spec-tests::guest", "spec-tests::tidy", "spec-tests::layout", "spec-tests::killed"];
+const WITHOUT: &[&str] = &[
+    "brownout-spec-tests::guest",
+    "brownout-spec-tests::tidy",
+    "brownout-spec-tests::layout",
+    "brownout-spec-tests::killed",
+];
 
 /// Makes mistakes in the sources, one at a time, and says which of them no test notices.
 #[derive(Debug, Parser)]
