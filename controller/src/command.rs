@@ -1,11 +1,12 @@
 //! Submission queue entry → typed command or status. Nobody behind this file sees a dword of an I/O command.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use nvme_spec::Command;
 use nvme_spec::command::{CopyFormat, DATASET_DEALLOCATE, WRITE_ZEROES_DEALLOCATE, WRITE_ZEROES_NAMESPACE, fuse, psdt};
 use nvme_spec::opcode::NvmOpcode;
-use nvme_spec::{Command, Status};
 
 use crate::dma::{DataPointer, PrpEntries};
+use crate::reason::Reason;
 
 /// Logical blocks that a command names: at least one. Whether they exist is the namespace's to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(crate) enum IoCommand {
 
 impl IoCommand {
     /// The command that an entry of an I/O queue asks for.
-    pub(crate) fn parse(entry: &Command) -> Result<Self, Status> {
+    pub(crate) fn parse(entry: &Command) -> Result<Self, Reason> {
         // An opcode that we do not know is told as such, whatever the flags are: what is wrong with them comes later.
         let data = data(entry);
         let force = entry.force_unit_access();
@@ -61,14 +62,14 @@ impl IoCommand {
                 deallocate: entry.cdw11.get() & DATASET_DEALLOCATE != 0,
                 data: data?,
             },
-            _ => return Err(Status::INVALID_OPCODE),
+            _ => return Err(Reason::UnknownOpcode),
         };
         // Commands without data have a PSDT as well.
         data?;
         match entry.fuse() {
             fuse::NONE => Ok(command),
-            fuse::FIRST | fuse::SECOND => Err(Status::MISSING_FUSED),
-            _ => Err(Status::INVALID_FIELD),
+            fuse::FIRST | fuse::SECOND => Err(Reason::FusedAlone),
+            _ => Err(Reason::ReservedFuse),
         }
     }
 
@@ -76,15 +77,15 @@ impl IoCommand {
     ///
     /// # Errors
     /// How each of them ends.
-    pub(crate) fn parse_pair(first: &Command, second: &Command) -> Result<(Self, Self), (Status, Status)> {
+    pub(crate) fn parse_pair(first: &Command, second: &Command) -> Result<(Self, Self), (Reason, Reason)> {
         let alone = |entry: &Command| Self::parse(&Command { flags: entry.flags & !0b11, ..*entry });
-        let compare = alone(first).map_err(|status| (status, Status::FAILED_FUSED))?;
-        let write = alone(second).map_err(|status| (Status::FAILED_FUSED, status))?;
+        let compare = alone(first).map_err(|reason| (reason, Reason::FusedPartner))?;
+        let write = alone(second).map_err(|reason| (Reason::FusedPartner, reason))?;
         match (compare, write) {
             (Self::Compare(one), Self::Write(other)) if one.blocks == other.blocks && first.nsid == second.nsid => {
                 Ok((compare, write))
             }
-            _ => Err((Status::INVALID_FIELD, Status::INVALID_FIELD)),
+            _ => Err((Reason::FusedNotAPair, Reason::FusedNotAPair)),
         }
     }
 
@@ -110,18 +111,21 @@ impl IoCommand {
 
 /// The PRP entries of an admin command, if it is one that we take: over PCIe no admin command has an SGL (NVMe Base 2.1 section
 /// 4.1.1; B60), and none is part of a fused pair (B61).
-pub(crate) fn admin_data(entry: &Command) -> Result<PrpEntries, Status> {
-    let possible = entry.psdt() == psdt::PRP && entry.fuse() == fuse::NONE;
-    if possible { Ok(prps(entry)) } else { Err(Status::INVALID_FIELD) }
+pub(crate) fn admin_data(entry: &Command) -> Result<PrpEntries, Reason> {
+    match (entry.psdt(), entry.fuse()) {
+        (psdt::PRP, fuse::NONE) => Ok(prps(entry)),
+        (psdt::PRP, _) => Err(Reason::AdminFused),
+        _ => Err(Reason::AdminSgl),
+    }
 }
 
 /// What PSDT makes of the data pointer (NVMe Base 2.1 section 4.1.1; B128). The metadata pointer is an address; an SGL for it is refused,
 /// since SGLS does not offer any.
-fn data(entry: &Command) -> Result<DataPointer, Status> {
+fn data(entry: &Command) -> Result<DataPointer, Reason> {
     match entry.psdt() {
         psdt::PRP => Ok(DataPointer::Prp(prps(entry))),
         psdt::SGL => Ok(DataPointer::Sgl(entry.sgl1())),
-        _ => Err(Status::INVALID_FIELD),
+        _ => Err(Reason::ReservedPsdt),
     }
 }
 
@@ -136,20 +140,20 @@ fn blocks(entry: &Command) -> Blocks {
 }
 
 /// NVM Command Set 1.1 section 3.3.2: the one format of source ranges that Identify names is 0h (B147).
-fn copy(entry: &Command, data: DataPointer) -> Result<IoCommand, Status> {
+fn copy(entry: &Command, data: DataPointer) -> Result<IoCommand, Reason> {
     let [ranges_z, format, ..] = entry.cdw12.get().to_le_bytes();
     if CopyFormat(format & 0xf) != CopyFormat::PLAIN {
-        return Err(Status::INVALID_FIELD);
+        return Err(Reason::CopyFormat);
     }
     let ranges = u16::from(ranges_z) + 1;
     Ok(IoCommand::Copy { ranges, to: entry.slba(), force: entry.force_unit_access(), data })
 }
 
-fn write_zeroes(entry: &Command) -> Result<IoCommand, Status> {
+fn write_zeroes(entry: &Command) -> Result<IoCommand, Reason> {
     let dword = entry.cdw12.get();
     // NVM Command Set 1.1 section 3.3.8: zeroing a whole namespace by one command is not offered (B140).
     if dword & WRITE_ZEROES_NAMESPACE != 0 {
-        return Err(Status::INVALID_FIELD);
+        return Err(Reason::ZeroNamespace);
     }
     let deallocate = dword & WRITE_ZEROES_DEALLOCATE != 0;
     Ok(IoCommand::WriteZeroes { blocks: blocks(entry), force: entry.force_unit_access(), deallocate })

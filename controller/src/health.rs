@@ -4,11 +4,11 @@
 use std::collections::VecDeque;
 
 use media::Nanoseconds;
-use nvme_spec::Status;
 use nvme_spec::log::ErrorEntry;
 use zerocopy::FromZeros;
 
 use crate::inflight::Origin;
+use crate::reason::{Field, Reason};
 
 /// How many entries the error log keeps: ELPE + 1.
 pub(crate) const ERROR_ENTRIES: usize = 64;
@@ -18,6 +18,9 @@ pub(crate) const TEMPERATURE_KELVINS: u16 = 313;
 pub(crate) const WARNING_KELVINS: u16 = 343;
 /// Above this a drive would stop (CCTEMP).
 pub(crate) const CRITICAL_KELVINS: u16 = 353;
+
+/// NVMe Base 2.1 section 5.1.12.1.2: no parameter is to blame.
+const NO_PARAMETER: u16 = 0xffff;
 
 /// The device's life so far.
 #[derive(Debug, Default)]
@@ -32,11 +35,12 @@ pub(crate) struct Health {
 
 impl Health {
     /// Enters a failed command into the error log.
-    pub(crate) fn log_command(&mut self, sqid: u16, cid: u16, origin: Origin, status: Status) {
+    pub(crate) fn log_command(&mut self, sqid: u16, cid: u16, origin: Origin, reason: Reason) {
         self.log(ErrorEntry {
             sqid: sqid.into(),
             cid: cid.into(),
-            status: (status.0 << 1).into(),
+            status: (reason.status().0 << 1).into(),
+            parameter_location: reason.field().map_or(NO_PARAMETER, Field::location).into(),
             lba: origin.lba.into(),
             nsid: origin.nsid.into(),
             opcode: origin.opcode,
@@ -55,7 +59,7 @@ impl Health {
         ErrorEntry {
             sqid: 0xffff.into(),
             cid: 0xffff.into(),
-            parameter_location: 0xffff.into(),
+            parameter_location: NO_PARAMETER.into(),
             ..ErrorEntry::new_zeroed()
         }
     }

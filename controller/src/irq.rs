@@ -2,10 +2,10 @@
 //! transport delivers, and holds what is masked in the MSI-X table.
 
 use media::Nanoseconds;
-use nvme_spec::Status;
 use nvme_spec::log::Event;
 
 use crate::queue::IdSet;
+use crate::reason::Reason;
 
 /// How the host wants to be interrupted: its MSI-X enable bit says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -192,8 +192,8 @@ impl Interrupts {
 
     /// Which vectors a completion queue may name (B35): those of the table, also while messages are off. A host that polls never switches
     /// them on, and numbers its queues all the same.
-    pub(crate) fn check_vector(&self, vector: u16) -> Result<(), Status> {
-        if usize::from(vector) < self.vectors.len() { Ok(()) } else { Err(Status::INVALID_INTERRUPT_VECTOR) }
+    pub(crate) fn check_vector(&self, vector: u16) -> Result<(), Reason> {
+        if usize::from(vector) < self.vectors.len() { Ok(()) } else { Err(Reason::QueueVector) }
     }
 
     /// INTMS and INTMC change the mask only while messages are off (B18).
@@ -523,7 +523,7 @@ mod tests {
     #[test]
     fn a_completion_queue_names_a_vector_that_exists() {
         let mut bench = Bench::new(InterruptMode::MsiX);
-        let bad = Err(Status::INVALID_INTERRUPT_VECTOR);
+        let bad = Err(Reason::QueueVector);
         assert_eq!([0, 3, 4].map(|vector| bench.interrupts.check_vector(vector)), [Ok(()), Ok(()), bad]);
         bench.interrupts.set_mode(InterruptMode::Pin);
         assert_eq!(

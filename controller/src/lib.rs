@@ -34,6 +34,7 @@ pub mod power;
 mod prp;
 mod queue;
 mod quiesce;
+pub mod reason;
 pub mod resize;
 mod scheduling;
 mod sgl;
@@ -66,6 +67,7 @@ use irq::Interrupts;
 use namespace::Namespaces;
 use power::{Powered, Supply};
 use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
+use reason::Reason;
 use resize::{RESIZE_TOKEN, Resizing};
 use state::{Registers, Reset, Shutdown};
 use warning::WarningsSeen;
@@ -576,43 +578,43 @@ impl Controller {
         self.segments.clear();
         let token = self.in_flight.next_token();
         match admin::execute(self, memory, command, token) {
-            Err(status) if self.is_probe(command) => self.complete_probe(permit, status),
+            Err(reason) if self.is_probe(command) => self.complete_probe(permit, reason),
             result => self.settle(permit, origin, result),
         }
     }
 
     /// What was begun is answered now, or the media has it, or it waits.
     #[inline]
-    fn settle(&mut self, permit: Permit, origin: Origin, result: Result<Done, Status>) {
+    fn settle(&mut self, permit: Permit, origin: Origin, result: Result<Done, Reason>) {
         match result {
             Ok(Done::Now(dw0)) => self.complete(permit, origin, Ok(dw0)),
             Ok(Done::Pending) => self.in_flight.insert(InFlight { permit, origin, parked: None }),
             Ok(Done::Waits(parked)) => self.in_flight.insert(InFlight { permit, origin, parked: Some(parked) }),
             Ok(Done::Parked) => self.queues.abandon(permit),
-            Err(status) => self.complete(permit, origin, Err(status)),
+            Err(reason) => self.complete(permit, origin, Err(reason)),
         }
     }
 
     /// Answers a command; a failure goes into the error log, and the answer says so (B89).
     #[inline]
-    fn complete(&mut self, permit: Permit, origin: Origin, result: Result<u32, Status>) {
+    fn complete(&mut self, permit: Permit, origin: Origin, result: Result<u32, Reason>) {
         match result {
             Ok(dw0) => self.answer(permit, Status::SUCCESS, dw0),
-            Err(status) => self.complete_failed(permit, origin, status),
+            Err(reason) => self.complete_failed(permit, origin, reason),
         }
     }
 
     /// Answers a question for something that is not there. Hosts ask at each start what there is, and that is no error of anybody: the
     /// log that operators watch holds none of it (NVMe Base 2.1 section 5.1.12.1.2 leaves that to the controller).
     #[cold]
-    fn complete_probe(&mut self, permit: Permit, status: Status) {
-        self.answer(permit, status, 0);
+    fn complete_probe(&mut self, permit: Permit, reason: Reason) {
+        self.answer(permit, reason.status(), 0);
     }
 
     #[cold]
-    fn complete_failed(&mut self, permit: Permit, origin: Origin, status: Status) {
-        self.health.log_command(permit.sqid(), permit.cid(), origin, status);
-        self.answer(permit, status.with_more(), 0);
+    fn complete_failed(&mut self, permit: Permit, origin: Origin, reason: Reason) {
+        self.health.log_command(permit.sqid(), permit.cid(), origin, reason);
+        self.answer(permit, reason.status().with_more(), 0);
     }
 
     #[inline]

@@ -2,10 +2,10 @@
 
 use media::power::{Boundary, PowerAtomicity};
 use media::{LbaRange, Media, VolumeId, VolumeShape};
-use nvme_spec::Status;
 
 use crate::atomic::{Pieces, Units};
 use crate::config::{Atomics, Config, ControllerAtomics, NamespaceConfig};
+use crate::reason::Reason;
 
 /// MSRC, one-based: as many descriptors as fit the smallest page.
 pub(crate) const COPY_RANGES_MAX: u16 = 128;
@@ -197,8 +197,8 @@ impl Namespaces {
     }
 
     /// The namespace that a command means: one that cannot be is refused otherwise than one that only is not there (B106).
-    pub(crate) fn resolve(&self, nsid: u32) -> Result<&Namespace, Status> {
-        let refusal = || if self.is_valid(nsid) { Status::INVALID_FIELD } else { Status::INVALID_NAMESPACE };
+    pub(crate) fn resolve(&self, nsid: u32) -> Result<&Namespace, Reason> {
+        let refusal = || if self.is_valid(nsid) { Reason::NamespaceInactive } else { Reason::NamespaceInvalid };
         self.get(nsid).ok_or_else(refusal)
     }
 

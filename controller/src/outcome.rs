@@ -1,36 +1,38 @@
-//! What the media says → what the host is told: the one table from outcomes to statuses.
+//! What the media says → why a command failed: the one table from outcomes to reasons, and so to statuses.
 
 use media::{MediaError, Outcome};
-use nvme_spec::Status;
 
 use crate::inflight::Origin;
+use crate::reason::Reason;
 
-/// How the media's outcome is told to the host (B187, B188).
-pub(crate) fn status(outcome: Outcome) -> Status {
-    match outcome {
-        Ok(()) => Status::SUCCESS,
-        Err(MediaError::OutOfRange) => Status::LBA_OUT_OF_RANGE,
-        Err(MediaError::HostMemory) => Status::DATA_TRANSFER_ERROR,
-        Err(MediaError::UnrecoveredRead { .. }) => Status::UNRECOVERED_READ,
-        Err(MediaError::WriteFailed { .. } | MediaError::NotStored) => Status::WRITE_FAULT,
-        Err(MediaError::NoSpace) => Status::CAPACITY_EXCEEDED,
-        Err(MediaError::PowerLost | MediaError::NoSuchVolume | MediaError::Internal) => Status::INTERNAL_ERROR,
+/// How the media's failure is told to the host (B187, B188).
+pub(crate) fn reason(error: MediaError) -> Reason {
+    match error {
+        MediaError::OutOfRange => Reason::MediaOutOfRange,
+        MediaError::HostMemory => Reason::HostMemory,
+        MediaError::UnrecoveredRead { .. } => Reason::UnrecoveredRead,
+        MediaError::WriteFailed { .. } => Reason::WriteFailed,
+        MediaError::NotStored => Reason::NotStored,
+        MediaError::NoSpace => Reason::NoSpace,
+        MediaError::PowerLost => Reason::MediaPowerLost,
+        MediaError::NoSuchVolume | MediaError::Internal => Reason::MediaInternal,
     }
 }
 
 /// How a command of an I/O queue ended, once the media is done with it; the error log learns which block failed (B88).
 #[inline]
-pub(crate) fn conclude(outcome: Outcome, origin: &mut Origin) -> Result<u32, Status> {
+pub(crate) fn conclude(outcome: Outcome, origin: &mut Origin) -> Result<u32, Reason> {
     if outcome.is_ok() && !origin.differs { Ok(0) } else { conclude_failed(outcome, origin) }
 }
 
 #[cold]
-fn conclude_failed(outcome: Outcome, origin: &mut Origin) -> Result<u32, Status> {
+fn conclude_failed(outcome: Outcome, origin: &mut Origin) -> Result<u32, Reason> {
     if let Err(MediaError::UnrecoveredRead { first } | MediaError::WriteFailed { first }) = outcome {
         origin.lba = first.0;
     }
     match outcome {
-        Ok(()) if origin.differs => Err(Status::COMPARE_FAILURE),
-        outcome => status(outcome).into_result(),
+        Ok(()) if origin.differs => Err(Reason::Difference),
+        Ok(()) => Ok(0),
+        Err(error) => Err(reason(error)),
     }
 }

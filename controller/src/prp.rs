@@ -2,9 +2,8 @@
 //! once each, in order, and never more of them than the length asks for.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use nvme_spec::Status;
-
 use crate::dma::{GuestMemory, PrpEntries, Segment, append};
+use crate::reason::Reason;
 
 /// How many list entries are read at a time.
 const BATCH: usize = 64;
@@ -17,12 +16,12 @@ pub(crate) fn resolve<M: GuestMemory>(
     length: usize,
     page_shift: u32,
     segments: &mut Vec<Segment>,
-) -> Result<(), Status> {
+) -> Result<(), Reason> {
     segments.clear();
     let page = 1_u64 << page_shift;
     // NVMe Base 2.1 section 4.1.1: the offset of the first entry has its low two bits clear.
     if entries.prp1 & 0b11 != 0 {
-        return Err(Status::INVALID_PRP_OFFSET);
+        return Err(Reason::PrpOffset);
     }
     let first = page - (entries.prp1 & (page - 1));
     if length as u64 <= first {
@@ -41,8 +40,12 @@ fn resolve_rest<M: GuestMemory>(
     left: u64,
     page: u64,
     segments: &mut Vec<Segment>,
-) -> Result<(), Status> {
-    if left <= page { push_page(segments, prp2, left, page) } else { walk_list(memory, prp2, left, page, segments) }
+) -> Result<(), Reason> {
+    if left <= page {
+        push_page(segments, prp2, left, page).map_err(|_| Reason::Prp2Offset)
+    } else {
+        walk_list(memory, prp2, left, page, segments)
+    }
 }
 
 /// Follows a list that begins at `pointer` and must describe `left` bytes.
@@ -52,18 +55,18 @@ fn walk_list<M: GuestMemory>(
     mut left: u64,
     page: u64,
     segments: &mut Vec<Segment>,
-) -> Result<(), Status> {
+) -> Result<(), Reason> {
     // A list may begin at any quadword of its page.
     if !pointer.is_multiple_of(8) {
-        return Err(Status::INVALID_PRP_OFFSET);
+        return Err(Reason::PrpListOffset);
     }
     let mut bytes = [0; BATCH * 8];
     loop {
         let in_page = (page - pointer % page) / 8;
         let needed = left.div_ceil(page);
         let batch = in_page.min(needed).min(BATCH as u64);
-        let bytes = bytes.get_mut(..to_index(batch) * 8).ok_or(Status::INTERNAL_ERROR)?;
-        memory.read(pointer, bytes).map_err(|_| Status::DATA_TRANSFER_ERROR)?;
+        let bytes = bytes.get_mut(..to_index(batch) * 8).ok_or(Reason::Internal)?;
+        memory.read(pointer, bytes).map_err(|_| Reason::PrpListUnreadable)?;
         // The last entry of a page is the address of the next list, unless the data ends with it.
         let chained = batch == in_page && needed > in_page;
         let entries = bytes.as_chunks::<8>().0.iter().map(|entry| u64::from_le_bytes(*entry));
@@ -71,7 +74,7 @@ fn walk_list<M: GuestMemory>(
         for (index, entry) in entries.enumerate() {
             if chained && index as u64 + 1 == batch {
                 if entry % page != 0 {
-                    return Err(Status::INVALID_PRP_OFFSET);
+                    return Err(Reason::PrpListEntryOffset);
                 }
                 next = entry;
             } else {
@@ -89,9 +92,9 @@ fn walk_list<M: GuestMemory>(
 }
 
 /// An entry that is not the first one begins its page.
-fn push_page(segments: &mut Vec<Segment>, address: u64, length: u64, page: u64) -> Result<(), Status> {
+fn push_page(segments: &mut Vec<Segment>, address: u64, length: u64, page: u64) -> Result<(), Reason> {
     if !address.is_multiple_of(page) {
-        return Err(Status::INVALID_PRP_OFFSET);
+        return Err(Reason::PrpListEntryOffset);
     }
     append(segments, address, length);
     Ok(())
@@ -104,6 +107,8 @@ fn to_index(length: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use nvme_spec::Status;
+
     use super::*;
     use crate::dma::FlatMemory;
 
@@ -125,7 +130,7 @@ mod tests {
     fn pieces(memory: &FlatMemory, prp1: u64, prp2: u64, length: u64) -> Result<Vec<(u64, u64)>, Status> {
         let mut segments = vec![Segment { address: 1, length: 1 }];
         let length = usize::try_from(length).expect("a length");
-        resolve(memory, PrpEntries { prp1, prp2 }, length, SHIFT, &mut segments)?;
+        resolve(memory, PrpEntries { prp1, prp2 }, length, SHIFT, &mut segments).map_err(Reason::status)?;
         Ok(segments.iter().map(|segment| (segment.address, segment.length as u64)).collect())
     }
 

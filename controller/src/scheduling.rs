@@ -4,8 +4,8 @@
 use media::power::mutation::{Mutation, mutated};
 use media::power::{Mark, Step};
 use media::{LbaRange, Nanoseconds, Submitted, Token};
+use nvme_spec::Command;
 use nvme_spec::command::fuse;
-use nvme_spec::{Command, Status};
 
 use crate::admin::Done;
 use crate::atomic::{Claim, Pieces, Slices, distinct};
@@ -15,6 +15,7 @@ use crate::dma::GuestMemory;
 use crate::inflight::{Fused, InFlight, Origin, Parked};
 use crate::namespace::Namespace;
 use crate::queue::{Blocked, Permit};
+use crate::reason::Reason;
 use crate::state::Shutdown;
 use crate::{Controller, io, outcome};
 
@@ -36,7 +37,7 @@ impl Controller {
         now: Nanoseconds,
         memory: &M,
         permit: Permit,
-        command: Result<IoCommand, Status>,
+        command: Result<IoCommand, Reason>,
         mut origin: Origin,
     ) {
         self.segments.clear();
@@ -53,10 +54,10 @@ impl Controller {
         command: &IoCommand,
         token: Token,
         origin: &mut Origin,
-    ) -> Result<Done, Status> {
+    ) -> Result<Done, Reason> {
         origin.lba = command.first_block();
         if self.reached(Step::CommandAccepted) || self.registers.shutdown != Shutdown::No {
-            return Err(Status::ABORTED_POWER_LOSS);
+            return Err(Reason::PowerLost);
         }
         if command.lists_ranges() {
             let nsid = origin.nsid;
@@ -88,7 +89,7 @@ impl Controller {
         token: Token,
         origin: &mut Origin,
         piece: Option<LbaRange>,
-    ) -> Result<Option<u32>, Status> {
+    ) -> Result<Option<u32>, Reason> {
         let nsid = origin.nsid;
         let submitted = io::start(&mut self.context(now, memory, token, origin, piece), nsid, command)?;
         self.reached(Step::CommandSubmitted);
@@ -294,7 +295,7 @@ impl Controller {
         let result = if self.registers.shutdown == Shutdown::No {
             self.start(now, memory, &again, token, &mut origin, piece)
         } else {
-            Err(Status::ABORTED_POWER_LOSS)
+            Err(Reason::PowerLost)
         };
         if let Some(InFlight { origin: kept, parked: Some(parked), .. }) = self.in_flight.get_mut(token) {
             *kept = origin;
@@ -308,7 +309,7 @@ impl Controller {
     }
 
     /// What the media had of a command is done: the command is, or its other pieces follow.
-    pub(crate) fn piece_done(&mut self, token: Token, result: Result<u32, Status>) {
+    pub(crate) fn piece_done(&mut self, token: Token, result: Result<u32, Reason>) {
         let parked = self.in_flight.get_mut(token).and_then(|command| command.parked.as_mut());
         match parked {
             Some(parked) if result.is_ok() && !parked.slices.is_empty() => {
@@ -325,7 +326,7 @@ impl Controller {
     }
 
     /// A command is over: others may have its blocks, and it is answered. The second of a fused pair follows the first.
-    fn end(&mut self, token: Token, result: Result<u32, Status>) {
+    fn end(&mut self, token: Token, result: Result<u32, Reason>) {
         self.order.leave(token);
         let Some(InFlight { permit, origin, parked }) = self.in_flight.remove(token) else { return };
         self.complete(permit, origin, result);
@@ -341,13 +342,13 @@ impl Controller {
             }
             Err(_) if mutated(Mutation::PairRegardless) => self.order.make_ready(write),
             // What ended the first ends the second, unless it was the first's own failure.
-            Err(status) => self.end(write, Err(partner_status(status))),
+            Err(reason) => self.end(write, Err(partner_reason(reason))),
         }
     }
 
-    /// Ends a command that waits, or takes it away from the media, and answers it with `status`; the other of a fused pair ends with it.
+    /// Ends a command that waits, or takes it away from the media, and answers it for `reason`; the other of a fused pair ends with it.
     /// `false` if the media has finished it.
-    pub(crate) fn withdraw(&mut self, token: Token, status: Status) -> bool {
+    pub(crate) fn withdraw(&mut self, token: Token, reason: Reason) -> bool {
         let Some(command) = self.in_flight.get(token) else { return false };
         if command.is_at_media() && !self.media.cancel(token) {
             return false;
@@ -361,9 +362,9 @@ impl Controller {
         }
         if let Some(compare) = compare {
             self.part(compare);
-            self.withdraw(compare, partner_status(status));
+            self.withdraw(compare, partner_reason(reason));
         }
-        self.end(token, Err(status));
+        self.end(token, Err(reason));
         true
     }
 
@@ -391,7 +392,7 @@ impl Controller {
                     self.execute_pair([permit, other], first, &second);
                 }
             }
-            Ok(None) => self.complete(permit, Origin::of(first), Err(Status::MISSING_FUSED)),
+            Ok(None) => self.complete(permit, Origin::of(first), Err(Reason::FusedAlone)),
             Err(by) => {
                 self.queues.put_back(permit);
                 return Err(by);
@@ -429,23 +430,23 @@ impl Controller {
     }
 
     /// A fused pair that can be carried out, and its blocks; or how each of them ends.
-    fn check_pair(&self, first: &Command, second: &Command) -> Result<([IoCommand; 2], LbaRange), (Status, Status)> {
+    fn check_pair(&self, first: &Command, second: &Command) -> Result<([IoCommand; 2], LbaRange), (Reason, Reason)> {
         let (compare, write) = IoCommand::parse_pair(first, second)?;
         self.reached(Step::CommandAccepted);
         if self.registers.shutdown != Shutdown::No {
-            return Err((Status::ABORTED_POWER_LOSS, Status::ABORTED_POWER_LOSS));
+            return Err((Reason::PowerLost, Reason::PowerLost));
         }
-        let failed = |status| (status, Status::FAILED_FUSED);
+        let failed = |status| (status, Reason::FusedPartner);
         let nsid = first.nsid.get();
         let namespace = self.namespaces.resolve(nsid).map_err(failed)?;
         let mut single = [LbaRange::default()];
         let claim = io::claim(&self.namespaces, nsid, &compare, None, &[], &mut single);
-        let range = claim.map(|claim| claim.ranges[0]).ok_or(failed(Status::LBA_OUT_OF_RANGE))?;
+        let range = claim.map(|claim| claim.ranges[0]).ok_or(failed(Reason::OutOfRange))?;
         // Multiple Atomicity Mode is not for fused pairs (B167).
         if namespace.compares_atomically(self.config.atomics, range) {
             Ok(([compare, write], range))
         } else {
-            Err(failed(Status::ATOMIC_UNIT_EXCEEDED))
+            Err(failed(Reason::FusedTooLong))
         }
     }
 }
@@ -459,9 +460,9 @@ fn slice_blocks(namespace: &Namespace, command: &IoCommand) -> u64 {
     u64::from(units) * u64::from(namespace.shape.preferred_blocks)
 }
 
-/// How the other of a fused pair ends when one of them ended with `status`.
-fn partner_status(status: Status) -> Status {
-    if status == Status::ABORTED_QUEUE_DELETION { status } else { Status::FAILED_FUSED }
+/// How the other of a fused pair ends when one of them ended for `reason`.
+fn partner_reason(reason: Reason) -> Reason {
+    if reason == Reason::QueueDeleted { reason } else { Reason::FusedPartner }
 }
 
 /// Whether a command says that it is the first of a fused pair.

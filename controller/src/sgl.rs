@@ -5,10 +5,11 @@
 //! claims to be: descriptors are read in batches, and there is an end after [`DESCRIPTORS_MAX`] of them.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use nvme_spec::SglDescriptor;
 use nvme_spec::sgl::{DESCRIPTOR_BYTES, SglSubtype, SglType};
-use nvme_spec::{SglDescriptor, Status};
 
 use crate::dma::{GuestMemory, Segment, append};
+use crate::reason::Reason;
 
 /// How many descriptors are read at a time.
 const BATCH: u32 = 64;
@@ -27,7 +28,7 @@ pub(crate) fn resolve<M: GuestMemory>(
     first: SglDescriptor,
     length: usize,
     segments: &mut Vec<Segment>,
-) -> Result<(), Status> {
+) -> Result<(), Reason> {
     segments.clear();
     let mut walk = Walk { missing: length as u64, descriptors_left: DESCRIPTORS_MAX, segments };
     let mut next = walk.take(first)?;
@@ -37,7 +38,7 @@ pub(crate) fn resolve<M: GuestMemory>(
         next = walk.follow(memory, list)?;
     }
     // An SGL that describes more than the data is accepted, as SGLS says; one that describes less is not.
-    if walk.missing == 0 { Ok(()) } else { Err(Status::INVALID_SGL_LENGTH) }
+    if walk.missing == 0 { Ok(()) } else { Err(Reason::SglTooShort) }
 }
 
 /// A segment of the list: descriptors that lie in memory one behind the other.
@@ -51,11 +52,11 @@ struct List {
 
 impl List {
     /// The segment that a segment or last segment descriptor points to.
-    fn new(descriptor: &SglDescriptor, last: bool) -> Result<Self, Status> {
+    fn new(descriptor: &SglDescriptor, last: bool) -> Result<Self, Reason> {
         let (address, length) = (descriptor.address.get(), descriptor.length.get());
         // NVMe Base 2.1 section 4.3.2: a segment is one or more whole descriptors and begins at a quadword.
         if length == 0 || !length.is_multiple_of(BYTES) || !address.is_multiple_of(8) {
-            return Err(Status::INVALID_SGL_SEGMENT);
+            return Err(Reason::SglSegment);
         }
         Ok(Self { address, descriptors: length / BYTES, last })
     }
@@ -73,7 +74,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Takes one descriptor: data is noted, and a segment is where to go on. Addresses are those of memory; bit buckets, keys and
     /// offsets are not offered (B123, B126).
-    fn take(&mut self, descriptor: SglDescriptor) -> Result<Option<List>, Status> {
+    fn take(&mut self, descriptor: SglDescriptor) -> Result<Option<List>, Reason> {
         match (descriptor.kind(), descriptor.subtype()) {
             (SglType::DATA_BLOCK, SglSubtype::ADDRESS) => {
                 let length = u64::from(descriptor.length.get()).min(self.missing);
@@ -83,23 +84,23 @@ impl Walk<'_> {
             }
             (SglType::SEGMENT, SglSubtype::ADDRESS) => List::new(&descriptor, false).map(Some),
             (SglType::LAST_SEGMENT, SglSubtype::ADDRESS) => List::new(&descriptor, true).map(Some),
-            _ => Err(Status::INVALID_SGL_TYPE),
+            _ => Err(Reason::SglType),
         }
     }
 
     /// Takes the descriptors of a segment, up to the end of the data; says where the list goes on, if it does.
-    fn follow<M: GuestMemory>(&mut self, memory: &M, list: List) -> Result<Option<List>, Status> {
+    fn follow<M: GuestMemory>(&mut self, memory: &M, list: List) -> Result<Option<List>, Reason> {
         let mut bytes = [0; BATCH as usize * DESCRIPTOR_BYTES];
         let mut done = 0;
         while done < list.descriptors && self.missing > 0 {
             let count = (list.descriptors - done).min(BATCH);
             // NVMe Base 2.1 section 4.2.3: too many descriptors are what Invalid Number of SGL Descriptors is for.
             let cost = count.max(READ_COST);
-            self.descriptors_left = self.descriptors_left.checked_sub(cost).ok_or(Status::INVALID_SGL_COUNT)?;
-            let batch = bytes.get_mut(..count as usize * DESCRIPTOR_BYTES).ok_or(Status::INTERNAL_ERROR)?;
+            self.descriptors_left = self.descriptors_left.checked_sub(cost).ok_or(Reason::SglCount)?;
+            let batch = bytes.get_mut(..count as usize * DESCRIPTOR_BYTES).ok_or(Reason::Internal)?;
             let offset = u64::from(done) * u64::from(BYTES);
-            let address = list.address.checked_add(offset).ok_or(Status::DATA_TRANSFER_ERROR)?;
-            memory.read(address, batch).map_err(|_| Status::DATA_TRANSFER_ERROR)?;
+            let address = list.address.checked_add(offset).ok_or(Reason::SglUnreadable)?;
+            memory.read(address, batch).map_err(|_| Reason::SglUnreadable)?;
             done += count;
             if let Some(next) = self.take_batch(batch, (done == list.descriptors).then_some(list))? {
                 return Ok(Some(next));
@@ -109,7 +110,7 @@ impl Walk<'_> {
     }
 
     /// Takes descriptors that were read together. They are the last of the segment that `ending` names.
-    fn take_batch(&mut self, batch: &[u8], ending: Option<List>) -> Result<Option<List>, Status> {
+    fn take_batch(&mut self, batch: &[u8], ending: Option<List>) -> Result<Option<List>, Reason> {
         // Thousands of data blocks without a byte are gone through as fast as they can be read.
         let empty = |bytes: &&[u8; DESCRIPTOR_BYTES]| bytes.last_chunk() == Some(&[0_u8; 8]);
         let (all, _) = batch.as_chunks::<DESCRIPTOR_BYTES>();
@@ -123,13 +124,13 @@ impl Walk<'_> {
             return match ending {
                 Some(list) if descriptors.peek().is_none() => {
                     if list.last {
-                        Err(Status::INVALID_SGL_SEGMENT)
+                        Err(Reason::SglSegment)
                     } else {
                         Ok(Some(next))
                     }
                 }
                 // B124: a segment goes on with its last descriptor only.
-                _ => Err(Status::INVALID_SGL_COUNT),
+                _ => Err(Reason::SglCount),
             };
         }
         Ok(None)
@@ -138,6 +139,8 @@ impl Walk<'_> {
 
 #[cfg(test)]
 mod tests {
+    use nvme_spec::Status;
+
     use super::*;
     use crate::dma::FlatMemory;
     use zerocopy::IntoBytes;
@@ -168,7 +171,7 @@ mod tests {
     /// Which blocks of data a list describes, and how long each is.
     fn pieces(memory: &FlatMemory, first: SglDescriptor, length: usize) -> Result<Vec<(u64, usize)>, Status> {
         let mut segments = vec![Segment { address: 1, length: 1 }];
-        resolve(memory, first, length, &mut segments)?;
+        resolve(memory, first, length, &mut segments).map_err(Reason::status)?;
         Ok(segments.iter().map(|segment| ((segment.address - FAR) / 0x10000, segment.length)).collect())
     }
 

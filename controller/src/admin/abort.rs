@@ -1,11 +1,12 @@
 //! Abort (NVMe Base 2.1 section 5.1.1): withdraws a command that waits, if it still does.
 
+use nvme_spec::Command;
 use nvme_spec::command::{high16, low16};
-use nvme_spec::{Command, Status};
 
 use super::Done;
 use crate::Controller;
 use crate::inflight::Origin;
+use crate::reason::Reason;
 
 /// Completion dword 0 bit 0: the command was not aborted.
 const NOT_ABORTED: u32 = 1;
@@ -25,12 +26,12 @@ fn abort_event_request(controller: &mut Controller, sqid: u16, cid: u16) -> bool
     }
     let Some(permit) = controller.queues.renew(cid) else { return false };
     controller.events.unpark(cid);
-    controller.complete(permit, Origin::default(), Err(Status::ABORT_REQUESTED));
+    controller.complete(permit, Origin::default(), Err(Reason::AbortRequested));
     true
 }
 
 fn abort_in_flight(controller: &mut Controller, sqid: u16, cid: u16) -> bool {
     let wanted = controller.in_flight.tokens(|command| command.permit.sqid() == sqid && command.permit.cid() == cid);
     let Some(token) = wanted.first() else { return false };
-    controller.withdraw(*token, Status::ABORT_REQUESTED)
+    controller.withdraw(*token, Reason::AbortRequested)
 }

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use nvme_spec::Status;
 use nvme_spec::log::{Event, LogId};
+
+use crate::reason::Reason;
 
 /// Requests that wait for events, events that wait for requests, and which types the host has not read up on yet.
 #[derive(Debug)]
@@ -30,9 +31,9 @@ impl Events {
     }
 
     /// Takes a request in (B73).
-    pub(super) fn park(&mut self, cid: u16) -> Result<(), Status> {
+    pub(super) fn park(&mut self, cid: u16) -> Result<(), Reason> {
         if self.requests.len() >= self.requests_max {
-            return Err(Status::EVENT_REQUEST_LIMIT);
+            return Err(Reason::EventRequestLimit);
         }
         self.requests.push_back(cid);
         Ok(())

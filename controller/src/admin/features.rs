@@ -5,7 +5,7 @@ use media::{Submitted, Token};
 use nvme_spec::command::{high16, low16};
 use nvme_spec::feature::{self, CAPABILITY_CHANGEABLE, CAPABILITY_NAMESPACE, FeatureId, HOST_BEHAVIOR_BYTES, select};
 use nvme_spec::log::{WARNING_TEMPERATURE, effects};
-use nvme_spec::{Command, NSID_ALL, Status};
+use nvme_spec::{Command, NSID_ALL};
 use zerocopy::FromZeros;
 
 use super::{Done, keep_alive};
@@ -15,6 +15,7 @@ use crate::dma::GuestMemory;
 use crate::effects::FEATURES;
 use crate::health::WARNING_KELVINS;
 use crate::outcome;
+use crate::reason::Reason;
 
 /// Dword 10 bit 31 of Set Features: save the value.
 const SAVE: u32 = 1 << 31;
@@ -115,21 +116,21 @@ impl Controller {
     }
 
     /// The feature that dword 10 names, and whether it belongs to a namespace.
-    fn feature(&self, command: &Command) -> Result<(FeatureId, bool), Status> {
+    fn feature(&self, command: &Command) -> Result<(FeatureId, bool), Reason> {
         let [identifier, ..] = command.cdw10.get().to_le_bytes();
         let wanted = FeatureId(identifier);
         let entry = FEATURES.iter().find(|(feature, _)| *feature == wanted && self.has_feature(wanted));
-        entry.map(|(feature, scope)| (*feature, *scope == effects::SCOPE_NAMESPACE)).ok_or(Status::INVALID_FIELD)
+        entry.map(|(feature, scope)| (*feature, *scope == effects::SCOPE_NAMESPACE)).ok_or(Reason::FeatureUnknown)
     }
 }
 
 /// Get Features.
-pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<Done, Status> {
+pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<Done, Reason> {
     let (feature, of_namespace) = controller.feature(command)?;
     // Hosts ask without naming a namespace, or naming all, and have always been answered: from the first.
     let first = controller.namespaces.iter().next().map(|namespace| namespace.identity.nsid);
     let nsid = match command.nsid.get() {
-        0 | NSID_ALL if of_namespace => first.ok_or(Status::INVALID_NAMESPACE)?,
+        0 | NSID_ALL if of_namespace => first.ok_or(Reason::NamespaceInvalid)?,
         nsid => nsid,
     };
     if of_namespace {
@@ -145,7 +146,7 @@ pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, comma
             let namespace = if of_namespace { CAPABILITY_NAMESPACE } else { 0 };
             return Ok(Done::Now(CAPABILITY_CHANGEABLE | namespace));
         }
-        _ => return Err(Status::INVALID_FIELD),
+        _ => return Err(Reason::FeatureSelect),
     }
     if feature == FeatureId::HOST_BEHAVIOR {
         let bytes = controller.features.host_behavior;
@@ -153,14 +154,14 @@ pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, comma
     }
     if feature == FeatureId::INTERRUPT_VECTOR {
         let vector = low16(command.cdw11.get());
-        let immediate = *controller.interrupts.immediate_mut(vector).ok_or(Status::INVALID_FIELD)?;
+        let immediate = *controller.interrupts.immediate_mut(vector).ok_or(Reason::FeatureVector)?;
         return Ok(Done::Now(u32::from(vector) | u32::from(immediate) << 16));
     }
     current(controller, command, feature).map(Done::Now)
 }
 
 /// Completion dword 0 of a feature that is in force.
-fn current(controller: &Controller, command: &Command, feature: FeatureId) -> Result<u32, Status> {
+fn current(controller: &Controller, command: &Command, feature: FeatureId) -> Result<u32, Reason> {
     match feature {
         FeatureId::VOLATILE_WRITE_CACHE => Ok(u32::from(controller.media.write_cache() == Some(true))),
         _ => value(&controller.features, command, feature),
@@ -206,7 +207,7 @@ fn default<M: GuestMemory>(
     command: &Command,
     feature: FeatureId,
     defaults: &Features,
-) -> Result<Done, Status> {
+) -> Result<Done, Reason> {
     match feature {
         FeatureId::HOST_BEHAVIOR => controller.send(memory, command, &defaults.host_behavior).map(|()| Done::Now(0)),
         FeatureId::INTERRUPT_VECTOR => Ok(Done::Now(u32::from(low16(command.cdw11.get())))),
@@ -216,7 +217,7 @@ fn default<M: GuestMemory>(
 }
 
 /// Completion dword 0 of the features that are a dword.
-fn value(features: &Features, command: &Command, feature: FeatureId) -> Result<u32, Status> {
+fn value(features: &Features, command: &Command, feature: FeatureId) -> Result<u32, Reason> {
     Ok(match feature {
         FeatureId::ARBITRATION => features.arbitration,
         // There is one power state, number 0.
@@ -225,7 +226,7 @@ fn value(features: &Features, command: &Command, feature: FeatureId) -> Result<u
             Threshold::Over => features.temperature_over_kelvins.into(),
             Threshold::Under => features.temperature_under_kelvins.into(),
             Threshold::NoSensor => 0,
-            Threshold::Every => return Err(Status::INVALID_FIELD),
+            Threshold::Every => return Err(Reason::TemperatureSensor),
         },
         FeatureId::ERROR_RECOVERY => {
             let nsid = command.nsid.get();
@@ -236,7 +237,7 @@ fn value(features: &Features, command: &Command, feature: FeatureId) -> Result<u
         FeatureId::WRITE_ATOMICITY => features.write_atomicity,
         FeatureId::ASYNCHRONOUS_EVENTS => features.asynchronous_events,
         FeatureId::KEEP_ALIVE_TIMER => features.keep_alive_ms,
-        _ => return Err(Status::INVALID_FIELD),
+        _ => return Err(Reason::FeatureUnknown),
     })
 }
 
@@ -246,21 +247,21 @@ pub(super) fn set<M: GuestMemory>(
     memory: &M,
     command: &Command,
     token: Token,
-) -> Result<Done, Status> {
+) -> Result<Done, Reason> {
     let (feature, of_namespace) = controller.feature(command)?;
     if command.cdw10.get() & SAVE != 0 {
-        return Err(Status::FEATURE_NOT_SAVEABLE);
+        return Err(Reason::FeatureSave);
     }
     let nsid = command.nsid.get();
     match of_namespace {
         true if nsid != NSID_ALL => controller.namespaces.resolve(nsid).map(|_| ())?,
-        false if nsid != 0 && nsid != NSID_ALL => return Err(Status::FEATURE_NOT_NAMESPACE_SPECIFIC),
+        false if nsid != 0 && nsid != NSID_ALL => return Err(Reason::FeatureOfController),
         _ => {}
     }
     let value = command.cdw11.get();
     match feature {
         FeatureId::ARBITRATION => controller.features.arbitration = value & 0xffff_ff07,
-        FeatureId::POWER_MANAGEMENT if value & 0x1f != 0 => return Err(Status::INVALID_FIELD),
+        FeatureId::POWER_MANAGEMENT if value & 0x1f != 0 => return Err(Reason::PowerState),
         FeatureId::POWER_MANAGEMENT => controller.features.workload_hint = value & WORKLOAD_HINT,
         FeatureId::TEMPERATURE_THRESHOLD => set_temperature(controller, command)?,
         FeatureId::ERROR_RECOVERY => set_error_recovery(controller, nsid, value)?,
@@ -271,7 +272,7 @@ pub(super) fn set<M: GuestMemory>(
             controller.interrupts.set_coalescing(value);
         }
         FeatureId::INTERRUPT_VECTOR => {
-            let immediate = controller.interrupts.immediate_mut(low16(value)).ok_or(Status::INVALID_FIELD)?;
+            let immediate = controller.interrupts.immediate_mut(low16(value)).ok_or(Reason::FeatureVector)?;
             *immediate = value & 1 << 16 != 0;
         }
         FeatureId::WRITE_ATOMICITY => controller.features.write_atomicity = value & 1,
@@ -285,7 +286,7 @@ pub(super) fn set<M: GuestMemory>(
             keep_alive::restart(controller);
         }
         FeatureId::HOST_BEHAVIOR => set_host_behavior(controller, memory, command)?,
-        _ => return Err(Status::INVALID_FIELD),
+        _ => return Err(Reason::FeatureUnknown),
     }
     Ok(Done::Now(0))
 }
@@ -300,23 +301,23 @@ enum Threshold {
     Every,
 }
 
-fn threshold(command: &Command) -> Result<Threshold, Status> {
+fn threshold(command: &Command) -> Result<Threshold, Reason> {
     let dword = command.cdw11.get();
     match (dword >> 16 & 0xf, dword >> 20 & 0x3) {
         (0, 0) => Ok(Threshold::Over),
         (0, 1) => Ok(Threshold::Under),
         (1..=8, 0 | 1) => Ok(Threshold::NoSensor),
         (0xf, 0 | 1) => Ok(Threshold::Every),
-        _ => Err(Status::INVALID_FIELD),
+        _ => Err(Reason::TemperatureSensor),
     }
 }
 
 /// The threshold of a sensor that is not there cannot be kept, and who sets one is told so.
-fn set_temperature(controller: &mut Controller, command: &Command) -> Result<(), Status> {
+fn set_temperature(controller: &mut Controller, command: &Command) -> Result<(), Reason> {
     let kelvins = low16(command.cdw11.get());
     let under = command.cdw11.get() >> 20 & 0x3 == 1;
     match threshold(command)? {
-        Threshold::NoSensor => return Err(Status::INVALID_FIELD),
+        Threshold::NoSensor => return Err(Reason::TemperatureSensor),
         _ if under => controller.features.temperature_under_kelvins = kelvins,
         _ => controller.features.temperature_over_kelvins = kelvins,
     }
@@ -324,10 +325,10 @@ fn set_temperature(controller: &mut Controller, command: &Command) -> Result<(),
     Ok(())
 }
 
-fn set_error_recovery(controller: &mut Controller, nsid: u32, value: u32) -> Result<(), Status> {
+fn set_error_recovery(controller: &mut Controller, nsid: u32, value: u32) -> Result<(), Reason> {
     // DULBE is for namespaces that report errors on deallocated blocks, and none does (B101).
     if value & 1 << 16 != 0 {
-        return Err(Status::INVALID_FIELD);
+        return Err(Reason::DeallocatedError);
     }
     let meant: Vec<u32> = controller.namespaces.iter().map(|namespace| namespace.identity.nsid).collect();
     let values = &mut controller.features.error_recovery;
@@ -339,13 +340,10 @@ fn set_error_recovery(controller: &mut Controller, nsid: u32, value: u32) -> Res
 }
 
 /// Switching the cache off is finished when what was in it is durable (B99).
-fn set_write_cache(controller: &mut Controller, enabled: bool, token: Token) -> Result<Done, Status> {
+fn set_write_cache(controller: &mut Controller, enabled: bool, token: Token) -> Result<Done, Reason> {
     match controller.media.set_write_cache(controller.health.now, token, enabled) {
         Submitted::Pending => Ok(Done::Pending),
-        Submitted::Done(outcome) => match outcome::status(outcome) {
-            Status::SUCCESS => Ok(Done::Now(0)),
-            status => Err(status),
-        },
+        Submitted::Done(outcome) => outcome.map(|()| Done::Now(0)).map_err(outcome::reason),
     }
 }
 
@@ -356,13 +354,13 @@ fn granted(features: &Features) -> u32 {
 }
 
 /// Grants what is asked for as far as there is room; only before the first I/O queue is created (B51).
-fn set_queues(controller: &mut Controller, value: u32) -> Result<Done, Status> {
+fn set_queues(controller: &mut Controller, value: u32) -> Result<Done, Reason> {
     let (submission_z, completion_z) = (low16(value), high16(value));
     if controller.queues.any_io() {
-        return Err(Status::SEQUENCE_ERROR);
+        return Err(Reason::QueuesTooLate);
     }
     if submission_z == u16::MAX || completion_z == u16::MAX {
-        return Err(Status::INVALID_FIELD);
+        return Err(Reason::QueuesTooMany);
     }
     let room = controller.config.io_queue_pairs;
     controller.features.submission_queues = (submission_z + 1).min(room);
@@ -371,13 +369,13 @@ fn set_queues(controller: &mut Controller, value: u32) -> Result<Done, Status> {
 }
 
 /// The host says what it understands. What could make a difference here is kept and given back; the rest must be zero.
-fn set_host_behavior<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<(), Status> {
+fn set_host_behavior<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<(), Reason> {
     let mut bytes = [0; HOST_BEHAVIOR_BYTES];
     controller.receive(memory, command, &mut bytes)?;
     // Base 2.1 section 5.1.25.1.14: the first four bytes are switches, and the next two enable formats of Copy descriptors. What the
     // host understands is its own to say: a format that it enables and that we do not offer is not offered all the same.
     if bytes[..4].iter().any(|switch| *switch > 1) {
-        return Err(Status::INVALID_FIELD);
+        return Err(Reason::HostBehavior);
     }
     bytes[4] &= COPY_FORMATS;
     bytes[5..].fill(0);

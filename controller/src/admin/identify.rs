@@ -8,7 +8,7 @@ use nvme_spec::identify::{
 };
 use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::register::VERSION_2_1;
-use nvme_spec::{Command, IDENTIFY_BYTES, NSID_ALL, Status};
+use nvme_spec::{Command, IDENTIFY_BYTES, NSID_ALL};
 use zerocopy::IntoBytes;
 
 use super::logs::ENDURANCE_GROUP;
@@ -18,6 +18,7 @@ use crate::config::Atomics;
 use crate::dma::GuestMemory;
 use crate::health::{CRITICAL_KELVINS, ERROR_ENTRIES, WARNING_KELVINS};
 use crate::namespace::Namespace;
+use crate::reason::Reason;
 
 pub(crate) type Page = [u8; IDENTIFY_BYTES];
 
@@ -31,13 +32,13 @@ const OPTIMAL_BYTES_MAX: usize = 128 << 10;
 const CSI_NVM: u8 = 0;
 
 /// Answers with the 4096 bytes that dword 10 asks for.
-pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<Done, Status> {
+pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<Done, Reason> {
     let page = page(controller, command)?;
     controller.send(memory, command, &page)?;
     Ok(Done::Now(0))
 }
 
-fn page(controller: &Controller, command: &Command) -> Result<Page, Status> {
+fn page(controller: &Controller, command: &Command) -> Result<Page, Reason> {
     let [cns, ..] = command.cdw10.get().to_le_bytes();
     let [.., command_set] = command.cdw11.get().to_le_bytes();
     let nsid = command.nsid.get();
@@ -52,7 +53,7 @@ fn page(controller: &Controller, command: &Command) -> Result<Page, Status> {
         Cns::COMMAND_SET_NAMESPACE => nvm_only(command_set).and_then(|()| command_set_namespace(controller, nsid)),
         Cns::COMMAND_SET_CONTROLLER => nvm_only(command_set).map(|()| command_set_controller(controller.config.mdts)),
         Cns::COMMAND_SET_ACTIVE_NAMESPACES => nvm_only(command_set).and_then(|()| active(controller, nsid)),
-        _ => Err(Status::INVALID_FIELD),
+        _ => Err(Reason::IdentifyStructure),
     }
 }
 
@@ -75,8 +76,8 @@ pub(super) fn is_offered(command: &Command) -> bool {
     }
 }
 
-fn nvm_only(command_set: u8) -> Result<(), Status> {
-    if command_set == CSI_NVM { Ok(()) } else { Err(Status::INVALID_FIELD) }
+fn nvm_only(command_set: u8) -> Result<(), Reason> {
+    if command_set == CSI_NVM { Ok(()) } else { Err(Reason::IdentifyCommandSet) }
 }
 
 /// CNS 01h.
@@ -140,7 +141,7 @@ pub(crate) fn this_controller(controller: &Controller) -> Page {
 }
 
 /// CNS 00h: an identifier that is valid and not active gives zeroes (B64).
-pub(crate) fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Status> {
+pub(crate) fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Reason> {
     let Some(namespace) = valid(controller, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let shape = &namespace.shape;
     let hints = Hints::of(namespace, controller.config.transfer_bytes_max());
@@ -191,9 +192,9 @@ fn report_atomics(atomics: &Atomics, data: &mut identify::Namespace) {
 }
 
 /// CNS 02h and 07h: identifiers above the given one, ascending (B65).
-fn active(controller: &Controller, above: u32) -> Result<Page, Status> {
+fn active(controller: &Controller, above: u32) -> Result<Page, Reason> {
     if above >= NSID_ALL - 1 {
-        return Err(Status::INVALID_NAMESPACE);
+        return Err(Reason::NamespaceListStart);
     }
     let mut page = [0; IDENTIFY_BYTES];
     let identifiers =
@@ -205,7 +206,7 @@ fn active(controller: &Controller, above: u32) -> Result<Page, Status> {
 }
 
 /// CNS 03h: every namespace has a UUID and a command set; the others if they were given (B66).
-fn descriptors(controller: &Controller, nsid: u32) -> Result<Page, Status> {
+fn descriptors(controller: &Controller, nsid: u32) -> Result<Page, Reason> {
     let identity = &controller.namespaces.resolve(nsid)?.identity;
     let mut page = [0; IDENTIFY_BYTES];
     let mut at = 0;
@@ -227,7 +228,7 @@ fn descriptors(controller: &Controller, nsid: u32) -> Result<Page, Status> {
 }
 
 /// CNS 05h for the NVM command set: no extended formats and no protection information; the sizes of deallocation, in blocks.
-fn command_set_namespace(controller: &Controller, nsid: u32) -> Result<Page, Status> {
+fn command_set_namespace(controller: &Controller, nsid: u32) -> Result<Page, Reason> {
     let Some(namespace) = valid(controller, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let mut data = identify::NvmNamespace::zeroed();
     if let Some(hints) = Hints::of(namespace, controller.config.transfer_bytes_max()) {
@@ -286,7 +287,7 @@ fn command_set_controller(mdts: u8) -> Page {
 }
 
 /// CNS 08h.
-fn independent(controller: &Controller, nsid: u32) -> Result<Page, Status> {
+fn independent(controller: &Controller, nsid: u32) -> Result<Page, Reason> {
     let Some(_) = valid(controller, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let mut data = identify::IndependentNamespace::zeroed();
     data.endgid = ENDURANCE_GROUP.into();
@@ -303,9 +304,9 @@ fn command_sets() -> Page {
 
 /// The active namespace, or nothing if the identifier is valid without one; NSID FFFFFFFFh is not taken, since we have no namespace
 /// management.
-fn valid(controller: &Controller, nsid: u32) -> Result<Option<&Namespace>, Status> {
+fn valid(controller: &Controller, nsid: u32) -> Result<Option<&Namespace>, Reason> {
     if !controller.namespaces.is_valid(nsid) {
-        return Err(Status::INVALID_NAMESPACE);
+        return Err(Reason::NamespaceInvalid);
     }
     Ok(controller.namespaces.get(nsid))
 }

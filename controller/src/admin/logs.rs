@@ -2,7 +2,7 @@
 
 use nvme_spec::command::{high16, low16};
 use nvme_spec::log::{self, EnduranceGroup, FirmwareSlots, LogId, OcpSmart, Smart, effects};
-use nvme_spec::{Command, NSID_ALL, Status};
+use nvme_spec::{Command, NSID_ALL};
 use zerocopy::little_endian::U128;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -11,6 +11,7 @@ use crate::Controller;
 use crate::dma::GuestMemory;
 use crate::effects::{ADMIN, FEATURES, LOGS, NVM};
 use crate::health::{ERROR_ENTRIES, TEMPERATURE_KELVINS};
+use crate::reason::Reason;
 
 /// Dword 10 bit 15: Retain Asynchronous Event.
 const RETAIN_EVENT: u32 = 1 << 15;
@@ -24,17 +25,17 @@ const SPARE_THRESHOLD_PERCENT: u8 = 10;
 const OFFSET_IS_INDEX: u32 = 1 << 23;
 
 /// Transfers the part of the page that was asked for; behind the page's end there are zeroes, never other memory (B84, B85).
-pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<Done, Status> {
+pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<Done, Reason> {
     let [identifier, ..] = command.cdw10.get().to_le_bytes();
     let identifier = LogId(identifier);
     if !LOGS.contains(&identifier) {
-        return Err(Status::INVALID_LOG_PAGE);
+        return Err(Reason::LogPage);
     }
     let offset = offset(command)?;
     let length = length(controller, command)?;
     let page = page(controller, identifier, command)?;
     if offset > page.len() {
-        return Err(Status::INVALID_FIELD);
+        return Err(Reason::LogOffset);
     }
     let part = &page[offset..page.len().min(offset.saturating_add(length))];
     controller.send_padded(memory, command, part, length)?;
@@ -49,22 +50,22 @@ pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, comma
 }
 
 /// LPO: bytes, a multiple of four.
-fn offset(command: &Command) -> Result<usize, Status> {
+fn offset(command: &Command) -> Result<usize, Reason> {
     let offset = u64::from(command.cdw12.get()) | u64::from(command.cdw13.get()) << 32;
-    if !offset.is_multiple_of(4) || command.cdw14.get() & OFFSET_IS_INDEX != 0 {
-        return Err(Status::INVALID_FIELD);
+    if command.cdw14.get() & OFFSET_IS_INDEX != 0 {
+        return Err(Reason::LogOffsetType);
     }
-    usize::try_from(offset).map_err(|_| Status::INVALID_FIELD)
+    usize::try_from(offset).ok().filter(|offset| offset.is_multiple_of(4)).ok_or(Reason::LogOffset)
 }
 
 /// NUMD: dwords, zero-based, 32 bits over two fields; within MDTS (B121).
-fn length(controller: &Controller, command: &Command) -> Result<usize, Status> {
+fn length(controller: &Controller, command: &Command) -> Result<usize, Reason> {
     let dwords_z = u64::from(high16(command.cdw10.get())) | u64::from(low16(command.cdw11.get())) << 16;
-    let bytes = usize::try_from((dwords_z + 1) * 4).map_err(|_| Status::INVALID_FIELD)?;
-    if bytes > controller.config.transfer_bytes_max() { Err(Status::INVALID_FIELD) } else { Ok(bytes) }
+    let bytes = usize::try_from((dwords_z + 1) * 4).map_err(|_| Reason::LogLength)?;
+    if bytes > controller.config.transfer_bytes_max() { Err(Reason::LogLength) } else { Ok(bytes) }
 }
 
-fn page(controller: &Controller, identifier: LogId, command: &Command) -> Result<Vec<u8>, Status> {
+fn page(controller: &Controller, identifier: LogId, command: &Command) -> Result<Vec<u8>, Reason> {
     Ok(match identifier {
         LogId::SUPPORTED => supported(),
         LogId::ERROR => errors(controller),
@@ -76,7 +77,7 @@ fn page(controller: &Controller, identifier: LogId, command: &Command) -> Result
         LogId::OCP_SMART => ocp_smart(controller).as_bytes().to_vec(),
         LogId::FEATURE_EFFECTS => feature_effects(controller),
         LogId::MANAGEMENT_EFFECTS => vec![0; log::MANAGEMENT_EFFECTS_BYTES],
-        _ => return Err(Status::INVALID_LOG_PAGE),
+        _ => return Err(Reason::LogPage),
     })
 }
 
@@ -97,8 +98,8 @@ fn errors(controller: &Controller) -> Vec<u8> {
 }
 
 /// LID 02h, of the controller: there is none for each namespace (B86).
-fn smart(controller: &Controller, nsid: u32) -> Result<Smart, Status> {
-    if nsid == 0 || nsid == NSID_ALL { Ok(smart_of_controller(controller)) } else { Err(Status::INVALID_FIELD) }
+fn smart(controller: &Controller, nsid: u32) -> Result<Smart, Reason> {
+    if nsid == 0 || nsid == NSID_ALL { Ok(smart_of_controller(controller)) } else { Err(Reason::LogNamespace) }
 }
 
 pub(crate) fn smart_of_controller(controller: &Controller) -> Smart {
@@ -141,9 +142,9 @@ fn media_warning(health: &media::Health) -> u8 {
 }
 
 /// LID 09h: all namespaces are in group 1, whose number the command carries in its log specific identifier.
-fn endurance_group(controller: &Controller, group: u16) -> Result<EnduranceGroup, Status> {
+fn endurance_group(controller: &Controller, group: u16) -> Result<EnduranceGroup, Reason> {
     if group != ENDURANCE_GROUP {
-        return Err(Status::INVALID_FIELD);
+        return Err(Reason::LogEnduranceGroup);
     }
     let health = controller.media.health();
     let billions = |bytes: u64| u128::from(bytes.div_ceil(1_000_000_000)).into();

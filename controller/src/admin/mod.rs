@@ -11,16 +11,17 @@ pub(crate) mod logs;
 pub(crate) mod queues;
 
 use media::{Sink as _, Token};
+use nvme_spec::Command;
 use nvme_spec::feature::FeatureId;
 use nvme_spec::log::LogId;
 use nvme_spec::opcode::AdminOpcode;
-use nvme_spec::{Command, Status};
 
 use crate::Controller;
 use crate::command::admin_data;
 use crate::dma::{GuestMemory, Transfer};
 use crate::inflight::Parked;
 use crate::prp;
+use crate::reason::Reason;
 
 /// How a command went, if it did not fail.
 pub(crate) enum Done {
@@ -40,10 +41,10 @@ pub(crate) fn execute<M: GuestMemory>(
     memory: &M,
     command: &Command,
     token: Token,
-) -> Result<Done, Status> {
+) -> Result<Done, Reason> {
     let opcode = AdminOpcode(command.opcode);
     if !controller.supports(opcode) {
-        return Err(Status::INVALID_OPCODE);
+        return Err(Reason::UnknownOpcode);
     }
     admin_data(command)?;
     match opcode {
@@ -59,7 +60,7 @@ pub(crate) fn execute<M: GuestMemory>(
         AdminOpcode::ASYNCHRONOUS_EVENT_REQUEST => controller.events.park(command.cid.get()).map(|()| Done::Parked),
         AdminOpcode::KEEP_ALIVE => Ok(keep_alive::touch(controller)),
         AdminOpcode::DOORBELL_BUFFER_CONFIG => doorbell_buffer::configure(controller, memory, command),
-        _ => Err(Status::INVALID_OPCODE),
+        _ => Err(Reason::UnknownOpcode),
     }
 }
 
@@ -82,7 +83,7 @@ impl Controller {
     }
 
     /// Hands `bytes` to the host where the command's data pointer says.
-    fn send<M: GuestMemory>(&mut self, memory: &M, command: &Command, bytes: &[u8]) -> Result<(), Status> {
+    fn send<M: GuestMemory>(&mut self, memory: &M, command: &Command, bytes: &[u8]) -> Result<(), Reason> {
         self.send_padded(memory, command, bytes, bytes.len())
     }
 
@@ -93,11 +94,11 @@ impl Controller {
         command: &Command,
         bytes: &[u8],
         length: usize,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Reason> {
         const ZEROES: [u8; 4096] = [0; 4096];
         self.resolve(memory, command, length)?;
         let mut into = Transfer::new(memory, &self.segments);
-        let mut send = |at, bytes: &[u8]| into.take(at, bytes).map_err(|_| Status::DATA_TRANSFER_ERROR);
+        let mut send = |at, bytes: &[u8]| into.take(at, bytes).map_err(|_| Reason::DataUnreachable);
         send(0, bytes)?;
         (bytes.len()..length)
             .step_by(ZEROES.len())
@@ -105,13 +106,13 @@ impl Controller {
     }
 
     /// Takes `bytes` from the host, from where the command's data pointer says.
-    fn receive<M: GuestMemory>(&mut self, memory: &M, command: &Command, bytes: &mut [u8]) -> Result<(), Status> {
+    fn receive<M: GuestMemory>(&mut self, memory: &M, command: &Command, bytes: &mut [u8]) -> Result<(), Reason> {
         self.resolve(memory, command, bytes.len())?;
         let mut from = Transfer::new(memory, &self.segments);
-        media::Source::fill(&mut from, 0, bytes).map_err(|_| Status::DATA_TRANSFER_ERROR)
+        media::Source::fill(&mut from, 0, bytes).map_err(|_| Reason::DataUnreachable)
     }
 
-    fn resolve<M: GuestMemory>(&mut self, memory: &M, command: &Command, length: usize) -> Result<(), Status> {
+    fn resolve<M: GuestMemory>(&mut self, memory: &M, command: &Command, length: usize) -> Result<(), Reason> {
         prp::resolve(memory, admin_data(command)?, length, self.registers.page_shift(), &mut self.segments)
     }
 }

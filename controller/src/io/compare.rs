@@ -2,13 +2,13 @@
 
 use media::power::mutation::{Mutation, mutated};
 use media::{Fault, LbaRange, Request, Sink, Source, Submitted};
-use nvme_spec::Status;
 
 use super::Context;
 use super::buffer::UserBuffer;
 use crate::command::Access;
 use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
+use crate::reason::Reason;
 
 /// Compares what the media gives with the host's data, up to the first difference. A difference is no fault of memory: the media goes
 /// on, and what it says of the read comes first.
@@ -54,7 +54,7 @@ pub(super) fn start<M: GuestMemory>(
     context: &mut Context<'_, M>,
     namespace: &Namespace,
     access: Access,
-) -> Result<Submitted, Status> {
+) -> Result<Submitted, Reason> {
     let range = context.find_blocks(namespace, access)?;
     let range = context.piece_of(range);
     let range = if mutated(Mutation::CompareFirst) { LbaRange::new(range.start, 1) } else { range };

@@ -3,13 +3,13 @@
 //! which is what dword 0 says (B147).
 
 use media::{Lba, LbaRange, Request, Source, Submitted};
-use nvme_spec::Status;
 use nvme_spec::command::CopyRange;
 use zerocopy::FromBytes;
 
 use super::Context;
 use crate::dma::{DataPointer, GuestMemory, Transfer};
 use crate::namespace::{COPY_RANGES_MAX, Namespace};
+use crate::reason::Reason;
 
 const RANGE_BYTES: usize = size_of::<CopyRange>();
 
@@ -20,32 +20,32 @@ pub(super) fn list<M: GuestMemory>(
     ranges: u16,
     to: u64,
     data: DataPointer,
-) -> Result<(), Status> {
+) -> Result<(), Reason> {
     let limits = namespace.copy_limits(context.transfer_bytes_max);
     if ranges > COPY_RANGES_MAX {
-        return Err(Status::SIZE_LIMIT_EXCEEDED);
+        return Err(Reason::CopyTooLong);
     }
     let mut bytes = [0; COPY_RANGES_MAX as usize * RANGE_BYTES];
     let bytes = &mut bytes[..usize::from(ranges) * RANGE_BYTES];
     context.resolve(data, bytes.len())?;
-    Transfer::new(context.memory, context.segments).fill(0, bytes).map_err(|_| Status::DATA_TRANSFER_ERROR)?;
+    Transfer::new(context.memory, context.segments).fill(0, bytes).map_err(|_| Reason::DataUnreachable)?;
 
     context.listed.clear();
     context.listed.push(LbaRange::default());
     let mut total = 0;
     for range in bytes.as_chunks::<RANGE_BYTES>().0 {
-        let range = CopyRange::read_from_bytes(range).map_err(|_| Status::INTERNAL_ERROR)?;
+        let range = CopyRange::read_from_bytes(range).map_err(|_| Reason::Internal)?;
         let range = LbaRange::new(Lba(range.slba.get()), u64::from(range.nlb_z.get()) + 1);
         total += range.blocks;
         if range.blocks > u64::from(limits.range_blocks) || total > u64::from(limits.blocks) {
-            return Err(Status::SIZE_LIMIT_EXCEEDED);
+            return Err(Reason::CopyTooLong);
         }
         context.listed.push(range);
     }
     let target = LbaRange::new(Lba(to), total);
     context.listed[0] = target;
     if !context.listed.iter().all(|range| range.fits(namespace.shape.capacity_blocks)) {
-        return Err(Status::LBA_OUT_OF_RANGE);
+        return Err(Reason::CopyOutOfRange);
     }
     // Sources of format 0h may overlap the target (section 3.3.2): what they held before is what is written.
     Ok(())

@@ -12,7 +12,6 @@ mod write;
 mod zeroes;
 
 use media::{Lba, LbaRange, Media, Nanoseconds, Request, Submitted, Token};
-use nvme_spec::Status;
 
 use buffer::UserBuffer;
 
@@ -21,6 +20,7 @@ use crate::command::{Access, Blocks, IoCommand};
 use crate::dma::{DataPointer, GuestMemory, Segment, Transfer, append};
 use crate::inflight::Origin;
 use crate::namespace::{Namespace, Namespaces};
+use crate::reason::Reason;
 use crate::{prp, sgl};
 
 /// All that a command may touch while it is started.
@@ -76,7 +76,7 @@ pub(crate) fn claim<'a>(
 }
 
 /// Reads what a command is about from guest memory, as far as that is there: before anybody asks whom it has to wait for, and once.
-pub(crate) fn list<M: GuestMemory>(context: &mut Context<'_, M>, nsid: u32, command: &IoCommand) -> Result<(), Status> {
+pub(crate) fn list<M: GuestMemory>(context: &mut Context<'_, M>, nsid: u32, command: &IoCommand) -> Result<(), Reason> {
     match *command {
         IoCommand::DatasetManagement { ranges, data, .. } => {
             dataset::list(context, context.namespaces.resolve(nsid)?, ranges, data)
@@ -94,7 +94,7 @@ pub(crate) fn start<M: GuestMemory>(
     context: &mut Context<'_, M>,
     nsid: u32,
     command: &IoCommand,
-) -> Result<Submitted, Status> {
+) -> Result<Submitted, Reason> {
     if matches!(command, IoCommand::Flush) {
         return flush::start(context, nsid);
     }
@@ -123,27 +123,27 @@ impl<'a, M: GuestMemory> Context<'a, M> {
 
     /// The blocks as a range of the namespace's volume, if they are all inside (B131).
     #[inline]
-    fn range(&self, namespace: &Namespace, blocks: Blocks) -> Result<LbaRange, Status> {
+    fn range(&self, namespace: &Namespace, blocks: Blocks) -> Result<LbaRange, Reason> {
         let range = LbaRange::new(Lba(blocks.start), u64::from(blocks.count));
-        if range.fits(namespace.shape.capacity_blocks) { Ok(range) } else { Err(Status::LBA_OUT_OF_RANGE) }
+        if range.fits(namespace.shape.capacity_blocks) { Ok(range) } else { Err(Reason::OutOfRange) }
     }
 
     /// The length in bytes of a transfer of this many blocks, with the metadata that travels among them, if it is within MDTS (B121).
     #[inline]
-    fn length(&self, namespace: &Namespace, blocks: Blocks) -> Result<usize, Status> {
+    fn length(&self, namespace: &Namespace, blocks: Blocks) -> Result<usize, Reason> {
         let bytes = u64::from(blocks.count) * u64::from(namespace.buffer_block_bytes);
-        usize::try_from(bytes).ok().filter(|bytes| *bytes <= self.transfer_bytes_max).ok_or(Status::INVALID_FIELD)
+        usize::try_from(bytes).ok().filter(|bytes| *bytes <= self.transfer_bytes_max).ok_or(Reason::TransferTooLong)
     }
 
     /// Refuses a Verify above VSL, which is as much as MDTS: reading gigabytes would hold everything up.
-    fn check_verify_size(&self, namespace: &Namespace, blocks: Blocks) -> Result<(), Status> {
+    fn check_verify_size(&self, namespace: &Namespace, blocks: Blocks) -> Result<(), Reason> {
         let bytes = u64::from(blocks.count) << namespace.block_shift();
-        if bytes <= self.transfer_bytes_max as u64 { Ok(()) } else { Err(Status::INVALID_FIELD) }
+        if bytes <= self.transfer_bytes_max as u64 { Ok(()) } else { Err(Reason::VerifyTooLong) }
     }
 
     /// The blocks of a Read, Write or Compare in the volume, and in guest memory: their data, and their metadata if it is apart.
     #[inline]
-    fn find_blocks(&mut self, namespace: &Namespace, access: Access) -> Result<LbaRange, Status> {
+    fn find_blocks(&mut self, namespace: &Namespace, access: Access) -> Result<LbaRange, Reason> {
         let range = self.range(namespace, access.blocks)?;
         let length = self.length(namespace, access.blocks)?;
         self.resolve(access.data, length)?;
@@ -152,7 +152,7 @@ impl<'a, M: GuestMemory> Context<'a, M> {
             let apart = u64::from(access.blocks.count) * u64::from(namespace.shape.metadata_bytes);
             // NVMe Base 2.1 section 4.1.1: the metadata pointer is dword aligned (B129).
             if access.metadata & 0b11 != 0 {
-                return Err(Status::INVALID_FIELD);
+                return Err(Reason::MetadataPointer);
             }
             append(self.metadata, access.metadata, apart);
         }
@@ -161,7 +161,7 @@ impl<'a, M: GuestMemory> Context<'a, M> {
 
     /// Finds the command's data in guest memory.
     #[inline]
-    fn resolve(&mut self, data: DataPointer, length: usize) -> Result<(), Status> {
+    fn resolve(&mut self, data: DataPointer, length: usize) -> Result<(), Reason> {
         match data {
             DataPointer::Prp(entries) => prp::resolve(self.memory, entries, length, self.page_shift, self.segments),
             DataPointer::Sgl(first) => sgl::resolve(self.memory, first, length, self.segments),
@@ -171,14 +171,14 @@ impl<'a, M: GuestMemory> Context<'a, M> {
     /// Refuses data that cannot all be read, before the media has seen any: a write that stopped inside a block would leave that block
     /// neither old nor new (B119).
     #[inline]
-    fn check_readable(&self) -> Result<(), Status> {
+    fn check_readable(&self) -> Result<(), Reason> {
         let memory = self.memory;
         let mut all = self.segments.iter().chain(&*self.metadata);
         let readable = all.all(|segment| {
             // Memory that may be read and not written does not count as mapped: only reading it tells.
             memory.is_mapped(segment.address, segment.length as u64) || can_be_read(memory, *segment)
         });
-        if readable { Ok(()) } else { Err(Status::DATA_TRANSFER_ERROR) }
+        if readable { Ok(()) } else { Err(Reason::DataUnreachable) }
     }
 
     /// The blocks of a Read, Write or Compare that begins at `start`, once found, and the media to give them to.

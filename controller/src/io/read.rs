@@ -1,12 +1,12 @@
 //! Read (NVM Command Set 1.1 section 3.3.4).
 
 use media::{Request, Submitted};
-use nvme_spec::Status;
 
 use super::Context;
 use crate::command::Access;
 use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
+use crate::reason::Reason;
 
 /// The data goes to guest memory while the media has the request; the completion comes when the media says so.
 #[inline]
@@ -14,7 +14,7 @@ pub(super) fn start<M: GuestMemory>(
     context: &mut Context<'_, M>,
     namespace: &Namespace,
     access: Access,
-) -> Result<Submitted, Status> {
+) -> Result<Submitted, Reason> {
     let range = context.find_blocks(namespace, access)?;
     let range = context.piece_of(range);
     let (now, token) = (context.now, context.token);

@@ -2,18 +2,18 @@
 //! so MDTS does not apply; what WUSL recommends is not exceeded by one request to the media (`scheduling` sees to that).
 
 use media::{Request, Submitted};
-use nvme_spec::Status;
 
 use super::Context;
 use crate::command::Blocks;
 use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
+use crate::reason::Reason;
 
 pub(super) fn start<M: GuestMemory>(
     context: &mut Context<'_, M>,
     namespace: &Namespace,
     blocks: Blocks,
-) -> Result<Submitted, Status> {
+) -> Result<Submitted, Reason> {
     let range = context.range(namespace, blocks)?;
     let range = context.piece_of(range);
     Ok(context.submit(namespace, Request::WriteUncorrectable { range }))

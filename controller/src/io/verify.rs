@@ -2,12 +2,12 @@
 
 use media::power::mutation::{Mutation, mutated};
 use media::{Fault, Request, Sink, Submitted};
-use nvme_spec::Status;
 
 use super::Context;
 use crate::command::Blocks;
 use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
+use crate::reason::Reason;
 
 /// Takes everything and keeps nothing.
 struct Nowhere;
@@ -24,7 +24,7 @@ pub(super) fn start<M: GuestMemory>(
     namespace: &Namespace,
     blocks: Blocks,
     force: bool,
-) -> Result<Submitted, Status> {
+) -> Result<Submitted, Reason> {
     let range = context.range(namespace, blocks)?;
     context.check_verify_size(namespace, blocks)?;
     let range = context.piece_of(range);

@@ -1,12 +1,12 @@
 //! Write (NVM Command Set 1.1 section 3.3.6).
 
 use media::{Request, Submitted};
-use nvme_spec::Status;
 
 use super::Context;
 use crate::command::Access;
 use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
+use crate::reason::Reason;
 
 /// The data is copied once, from guest memory to where the media will keep it.
 #[inline]
@@ -14,7 +14,7 @@ pub(super) fn start<M: GuestMemory>(
     context: &mut Context<'_, M>,
     namespace: &Namespace,
     access: Access,
-) -> Result<Submitted, Status> {
+) -> Result<Submitted, Reason> {
     let range = context.find_blocks(namespace, access)?;
     let range = context.piece_of(range);
     context.check_readable()?;

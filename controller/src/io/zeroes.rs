@@ -1,12 +1,12 @@
 //! Write Zeroes (NVM Command Set 1.1 section 3.3.8). No data moves, so MDTS does not apply (B139).
 
 use media::{Request, Submitted};
-use nvme_spec::Status;
 
 use super::Context;
 use crate::command::Blocks;
 use crate::dma::GuestMemory;
 use crate::namespace::Namespace;
+use crate::reason::Reason;
 
 /// With `deallocate` the space is given back: deallocated blocks read as zeroes here, as DLFEAT says.
 pub(super) fn start<M: GuestMemory>(
@@ -15,7 +15,7 @@ pub(super) fn start<M: GuestMemory>(
     blocks: Blocks,
     force: bool,
     deallocate: bool,
-) -> Result<Submitted, Status> {
+) -> Result<Submitted, Reason> {
     let range = context.range(namespace, blocks)?;
     let range = context.piece_of(range);
     Ok(context.submit(namespace, Request::WriteZeroes { range, deallocate, force }))
