@@ -69,7 +69,7 @@ impl Entry {
 
 /// The order of the commands that hold ranges.
 #[derive(Debug, Default)]
-pub(crate) struct Order {
+pub(crate) struct RangeLocks {
     /// By volume.
     held: Vec<Held>,
     /// The same of all of them, coarsely.
@@ -85,7 +85,7 @@ pub(crate) struct Order {
     marked: Vec<bool>,
 }
 
-impl Order {
+impl RangeLocks {
     /// Nobody holds anything, so nobody has to wait.
     pub(crate) fn is_idle(&self) -> bool {
         self.count == 0
@@ -279,33 +279,33 @@ mod tests {
     /// What the fast path asks instead of taking its turn.
     #[test]
     fn a_range_may_meet_what_is_held_there_and_nothing_far_away() {
-        let mut order = Order::default();
+        let mut locks = RangeLocks::default();
         let range = |start, blocks| LbaRange::new(Lba(start), blocks);
         let (held, far) = (range(1000, 8), range(9000, 8));
-        assert!(order.is_idle() && !order.may_meet(VolumeId(0), held));
+        assert!(locks.is_idle() && !locks.may_meet(VolumeId(0), held));
         let claim = |ranges| Claim { volume: VolumeId(0), exclusive: 0, ranges };
-        assert!(order.enter(Token(3), &claim(&[held])));
-        assert!(order.may_meet(VolumeId(0), range(1007, 1)) && order.may_meet(VolumeId(0), range(990, 11)));
-        assert!(!order.is_idle() && !order.may_meet(VolumeId(0), far) && !order.may_meet(VolumeId(1), held));
-        order.leave(Token(3));
-        assert!(order.is_idle() && !order.may_meet(VolumeId(0), held));
+        assert!(locks.enter(Token(3), &claim(&[held])));
+        assert!(locks.may_meet(VolumeId(0), range(1007, 1)) && locks.may_meet(VolumeId(0), range(990, 11)));
+        assert!(!locks.is_idle() && !locks.may_meet(VolumeId(0), far) && !locks.may_meet(VolumeId(1), held));
+        locks.leave(Token(3));
+        assert!(locks.is_idle() && !locks.may_meet(VolumeId(0), held));
     }
 
     #[test]
     fn who_is_made_ready_is_ready_once_and_not_when_it_has_left() {
-        let mut order = Order::default();
+        let mut locks = RangeLocks::default();
         let claim = Claim { volume: VolumeId(0), exclusive: 1, ranges: &[LbaRange::new(Lba(0), 1)] };
-        assert!(order.enter(Token(0), &claim) && !order.enter(Token(1), &claim));
-        assert!(!order.has_ready());
-        order.make_ready(Token(0));
-        assert!(order.has_ready());
-        assert_eq!((order.try_ready(), order.try_ready(), order.has_ready()), (Some(Token(0)), None, false));
-        order.make_ready(Token(0));
-        order.leave(Token(0));
-        assert_eq!((order.try_ready(), order.try_ready()), (Some(Token(1)), None), "the other's turn has come");
-        assert!(order.enter(Token(2), &Claim { ranges: &[], ..claim }), "who wants nothing waits for nobody");
-        order.clear();
-        assert!(order.is_idle() && order.enter(Token(1), &claim), "everybody is forgotten");
+        assert!(locks.enter(Token(0), &claim) && !locks.enter(Token(1), &claim));
+        assert!(!locks.has_ready());
+        locks.make_ready(Token(0));
+        assert!(locks.has_ready());
+        assert_eq!((locks.try_ready(), locks.try_ready(), locks.has_ready()), (Some(Token(0)), None, false));
+        locks.make_ready(Token(0));
+        locks.leave(Token(0));
+        assert_eq!((locks.try_ready(), locks.try_ready()), (Some(Token(1)), None), "the other's turn has come");
+        assert!(locks.enter(Token(2), &Claim { ranges: &[], ..claim }), "who wants nothing waits for nobody");
+        locks.clear();
+        assert!(locks.is_idle() && locks.enter(Token(1), &claim), "everybody is forgotten");
     }
 
     proptest! {
@@ -313,7 +313,7 @@ mod tests {
         /// conflicts is under way together, and nobody is passed by a later one or forgotten.
         #[test]
         fn commands_run_as_in_a_list_in_the_order_of_arrival(actions in prop::collection::vec(action(), 1..300)) {
-            let mut order = Order::default();
+            let mut locks = RangeLocks::default();
             let mut list: Vec<Command> = Vec::new();
             let mut running: Vec<Token> = Vec::new();
             let mut free: Vec<Token> = (0..400).rev().map(Token).collect();
@@ -324,8 +324,8 @@ mod tests {
                             ranges.into_iter().map(|(start, blocks)| LbaRange::new(Lba(start), blocks)).collect();
                         let token = free.pop().expect("fewer commands than tokens");
                         let claim = Claim { volume: VolumeId(volume), exclusive, ranges: &ranges };
-                        let is_free = order.is_free(&claim);
-                        prop_assert_eq!(order.enter(token, &claim), is_free);
+                        let is_free = locks.is_free(&claim);
+                        prop_assert_eq!(locks.enter(token, &claim), is_free);
                         if is_free {
                             running.push(token);
                         }
@@ -334,27 +334,27 @@ mod tests {
                     Action::End(_) if running.is_empty() => {}
                     Action::End(n) => {
                         let token = running.swap_remove(n % running.len());
-                        order.leave(token);
+                        locks.leave(token);
                         list.retain(|command| command.0 != token);
                         free.push(token);
                     }
                     Action::Abort(n) => {
                         let waiting: Vec<_> = list.iter().map(|command| command.0).filter(|token| !running.contains(token)).collect();
                         if let Some(&token) = waiting.get(n % waiting.len().max(1)) {
-                            order.leave(token);
+                            locks.leave(token);
                             list.retain(|command| command.0 != token);
                             free.push(token);
                         }
                     }
                 }
-                while order.has_ready() {
-                    running.extend(order.try_ready());
+                while locks.has_ready() {
+                    running.extend(locks.try_ready());
                 }
                 for (index, command) in list.iter().enumerate() {
                     let held_up = list[..index].iter().any(|earlier| conflict(earlier, command));
                     prop_assert_eq!(running.contains(&command.0), !held_up, "{:?} in {:?}", command, list);
                 }
-                prop_assert_eq!(order.is_idle(), list.is_empty());
+                prop_assert_eq!(locks.is_idle(), list.is_empty());
             }
         }
     }

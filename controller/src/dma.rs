@@ -28,21 +28,21 @@ pub trait GuestMemory {
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault>;
 
     /// The same to where nobody looks soon: it need not come into the processor's caches. This thread sees the bytes at once, others once
-    /// [`GuestMemory::settle`] was called.
+    /// [`GuestMemory::store_fence`] was called.
     ///
     /// # Errors
     /// As [`GuestMemory::read`].
     #[inline]
-    fn read_far(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
+    fn read_non_temporal(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
         self.read(address, into)
     }
 
     /// What was read far is there before anything that this thread stores from now on.
-    fn settle(&self) {}
+    fn store_fence(&self) {}
 
     /// The bytes will be written to guest memory soon: they may be fetched meanwhile.
     #[inline]
-    fn bring_near(&self, bytes: &[u8]) {
+    fn prefetch(&self, bytes: &[u8]) {
         let _ = bytes;
     }
 
@@ -208,8 +208,8 @@ impl<M: GuestMemory> media::Source for Transfer<'_, M> {
     }
 
     #[inline]
-    fn fill_far(&mut self, offset: usize, into: &mut [u8]) -> Result<(), media::Fault> {
-        self.visit(offset, into.len(), |memory, address, part| memory.read_far(address, &mut into[part]))
+    fn fill_non_temporal(&mut self, offset: usize, into: &mut [u8]) -> Result<(), media::Fault> {
+        self.visit(offset, into.len(), |memory, address, part| memory.read_non_temporal(address, &mut into[part]))
     }
 }
 
@@ -249,8 +249,8 @@ impl<M: GuestMemory> media::Source for Piece<'_, M> {
     }
 
     #[inline]
-    fn fill_far(&mut self, offset: usize, into: &mut [u8]) -> Result<(), media::Fault> {
-        self.memory.read_far(self.address(offset, into.len())?, into).map_err(|_| media::Fault)
+    fn fill_non_temporal(&mut self, offset: usize, into: &mut [u8]) -> Result<(), media::Fault> {
+        self.memory.read_non_temporal(self.address(offset, into.len())?, into).map_err(|_| media::Fault)
     }
 }
 

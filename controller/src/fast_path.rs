@@ -49,7 +49,7 @@ impl Controller {
         burst: u32,
         [enough, most]: [usize; 2],
     ) -> (usize, Then) {
-        let alone = self.order.is_idle();
+        let alone = self.range_locks.is_idle();
         let page_bytes = 1 << self.registers.page_shift();
         let special = self.random.is_some()
             || self.supply.breaker.attentive()
@@ -82,13 +82,13 @@ impl Controller {
         alone: bool,
         page_bytes: u64,
     ) -> usize {
-        let Some(media) = self.media.ordinary(now) else { return 0 };
+        let Some(media) = self.media.fast_path(now) else { return 0 };
         let Some(mut pair) = self.queues.pair(id) else { return 0 };
         let (mut done, mut failed) = (0, None);
         let (entries, first) = pair.look(memory, self.arbiter.in_a_row().min(most));
         let plain = |entry| {
             plain(&self.namespaces, entry, page_bytes)
-                .filter(|plain| alone || !self.order.may_meet(plain.volume, plain.range))
+                .filter(|plain| alone || !self.range_locks.may_meet(plain.volume, plain.range))
         };
         while let Some(entry) = entries.get(done) {
             let Some(Plain { volume, writes, range, data }) = plain(entry) else { break };
@@ -161,7 +161,7 @@ struct Pieces<'a, M> {
 impl<M: GuestMemory> Sinks for Pieces<'_, M> {
     #[inline]
     fn take(&mut self, number: usize, from: &[u8], next: &[u8]) -> Result<(), Fault> {
-        self.memory.bring_near(next);
+        self.memory.prefetch(next);
         Piece::new(self.memory, self.segments[number]).take(0, from)
     }
 }

@@ -53,7 +53,7 @@ use admin::Done;
 use admin::events::Events;
 use admin::features::Features;
 use arbiter::Arbiter;
-use atomic::Order;
+use atomic::RangeLocks;
 use bar::Target;
 use budget::{Budget, Still};
 use command::IoCommand;
@@ -106,7 +106,7 @@ pub struct Controller {
     doorbells: Doorbells,
     in_flight: InFlightTable,
     /// Who has which blocks.
-    order: Order,
+    range_locks: RangeLocks,
     /// Commands that go to the media piece by piece and have no piece there.
     scattered: Vec<Token>,
     /// Commands that go to the media slice by slice and have no slice there, in turn. Some may have left since: those that are meant
@@ -162,7 +162,7 @@ impl Controller {
             doorbells: Doorbells::new(queues.count()),
             queues,
             in_flight: InFlightTable::default(),
-            order: Order::default(),
+            range_locks: RangeLocks::default(),
             scattered: Vec::new(),
             sliced: VecDeque::new(),
             random: config.interleave.map(|seed| Random::new(seed.into())),
@@ -352,7 +352,7 @@ impl Controller {
             worked |= self.publish(now, memory);
             self.absence.end_if_due(now);
             self.deliver_interrupts(now, memory);
-            memory.settle();
+            memory.store_fence();
         }
         worked
     }
@@ -422,7 +422,7 @@ impl Controller {
             self.media.cancel(token);
             self.in_flight.remove(token);
         }
-        self.order.clear();
+        self.range_locks.clear();
         self.scattered.clear();
         self.sliced.clear();
         self.media.cancel(SHUTDOWN_TOKEN);

@@ -139,18 +139,18 @@ impl<M: GuestMemory> GuestMemory for Powered<'_, M> {
     }
 
     #[inline]
-    fn read_far(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
-        self.reach(address)?.read_far(address, into)
+    fn read_non_temporal(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
+        self.reach(address)?.read_non_temporal(address, into)
     }
 
     #[inline]
-    fn settle(&self) {
-        self.memory.settle();
+    fn store_fence(&self) {
+        self.memory.store_fence();
     }
 
     #[inline]
-    fn bring_near(&self, bytes: &[u8]) {
-        self.memory.bring_near(bytes);
+    fn prefetch(&self, bytes: &[u8]) {
+        self.memory.prefetch(bytes);
     }
 
     #[inline]

@@ -63,7 +63,7 @@ impl Controller {
             let nsid = origin.nsid;
             io::list(&mut self.context(now, memory, token, origin, None), nsid, command)?;
         }
-        let alone = self.order.is_idle() && self.random.is_none() && !self.is_long(origin.nsid, command);
+        let alone = self.range_locks.is_idle() && self.random.is_none() && !self.is_long(origin.nsid, command);
         if !alone && let Some(parked) = self.park(origin.nsid, command, token) {
             return Ok(Done::Waits(parked));
         }
@@ -128,14 +128,14 @@ impl Controller {
     fn enter(&mut self, token: Token, nsid: u32, command: &IoCommand, piece: Option<LbaRange>) -> bool {
         let mut single = [LbaRange::default()];
         let claim = io::claim(&self.namespaces, nsid, command, piece, &self.listed, &mut single);
-        claim.is_none_or(|claim| self.order.enter(token, &claim))
+        claim.is_none_or(|claim| self.range_locks.enter(token, &claim))
     }
 
     /// What is kept of a command that must wait or go to the media in pieces or slices; `None` if it does none of it.
     fn park(&mut self, nsid: u32, command: &IoCommand, token: Token) -> Option<Box<Parked>> {
         let mut single = [LbaRange::default()];
         let claim = io::claim(&self.namespaces, nsid, command, None, &self.listed, &mut single)?;
-        let free = self.order.is_free(&claim);
+        let free = self.range_locks.is_free(&claim);
         let (range, exclusive) = (*claim.ranges.first()?, claim.exclusive != 0);
         let listed = command.lists_ranges();
         let mut parked = Parked::new(*command);
@@ -220,8 +220,8 @@ impl Controller {
     /// Lets those go on whose waiting is over, and some of those that go slice by slice or piece by piece. `true` if somebody did or will.
     pub(crate) fn go_on<M: GuestMemory>(&mut self, now: Nanoseconds, budget: &mut Budget<'_>, memory: &M) -> bool {
         self.scatter(now, budget, memory);
-        while budget.left() > 0 && self.order.has_ready() {
-            match self.order.try_ready() {
+        while budget.left() > 0 && self.range_locks.has_ready() {
+            match self.range_locks.try_ready() {
                 Some(token) => {
                     self.resume(now, memory, token);
                     budget.spend_long(1);
@@ -231,7 +231,7 @@ impl Controller {
         }
         self.slice(now, budget, memory);
         self.supply.breaker.work_on(Mark::NONE);
-        budget.worked() || self.order.has_ready() || !self.scattered.is_empty() || !self.sliced.is_empty()
+        budget.worked() || self.range_locks.has_ready() || !self.scattered.is_empty() || !self.sliced.is_empty()
     }
 
     /// Commands do their next slices in turn: one at least, however busy the queues are.
@@ -318,7 +318,7 @@ impl Controller {
             }
             Some(parked) if result.is_ok() && !parked.left.is_empty() => {
                 parked.at_media = false;
-                self.order.leave(token);
+                self.range_locks.leave(token);
                 self.scattered.push(token);
             }
             _ => self.end(token, result),
@@ -327,7 +327,7 @@ impl Controller {
 
     /// A command is over: others may have its blocks, and it is answered. The second of a fused pair follows the first.
     fn end(&mut self, token: Token, result: Result<u32, Reason>) {
-        self.order.leave(token);
+        self.range_locks.leave(token);
         let Some(InFlight { permit, origin, parked }) = self.in_flight.remove(token) else { return };
         self.complete(permit, origin, result);
         let Some(Fused::Compare { write }) = parked.map(|parked| parked.fused) else { return };
@@ -336,11 +336,11 @@ impl Controller {
         match result {
             Ok(_) => {
                 if mutated(Mutation::PairApart) {
-                    self.order.leave(write);
+                    self.range_locks.leave(write);
                 }
-                self.order.make_ready(write);
+                self.range_locks.make_ready(write);
             }
-            Err(_) if mutated(Mutation::PairRegardless) => self.order.make_ready(write),
+            Err(_) if mutated(Mutation::PairRegardless) => self.range_locks.make_ready(write),
             // What ended the first ends the second, unless it was the first's own failure.
             Err(reason) => self.end(write, Err(partner_reason(reason))),
         }
@@ -424,8 +424,8 @@ impl Controller {
             first.fused = Fused::Compare { write };
         }
         let volume = self.namespaces.get(first.nsid.get()).expect("the pair was checked").volume;
-        if self.order.enter(write, &Claim { volume, exclusive: 1, ranges: &[range] }) {
-            self.order.make_ready(write);
+        if self.range_locks.enter(write, &Claim { volume, exclusive: 1, ranges: &[range] }) {
+            self.range_locks.make_ready(write);
         }
     }
 

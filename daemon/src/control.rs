@@ -2,7 +2,7 @@
 //!
 //! Map: [`framing`] cuts what a peer sends into messages, [`message`] gives messages their form in both directions, `peer` is one
 //! connection with its bounds, `server` the thread that serves them all,
-//! [`dispatcher`] what hands orders over from that thread to the device's, and news back.
+//! [`dispatcher`] what hands commands from that thread to the device's, and answers and events back.
 //! A command is one file in [`commands`] and one row in its table; it runs on the device's thread, between two steps. [`watcher`] sees
 //! what becomes an event, and [`warnings`] is how peers read what is wrong with the media.
 //!
@@ -12,9 +12,9 @@
 pub mod commands;
 pub mod dispatcher;
 pub mod event;
+mod exchange;
 pub mod framing;
 pub mod message;
-mod order;
 mod peer;
 mod server;
 #[cfg(test)]

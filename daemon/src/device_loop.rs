@@ -2,7 +2,7 @@
 //!
 //! While there is work, and for a moment after it, the loop spins: a wake-up costs more than a command does. Then it sleeps. Where
 //! every doorbell is a message, until a message comes or something of the controller is due: an idle guest costs nothing. Where the
-//! guest stores its doorbells into a page, nobody says so, and the loop naps, the longer
+//! guest stores its doorbells into a page, nobody says so, and the loop pauses, the longer
 //! the longer nothing came.
 //!
 //! [`Pace`] is the decision without a clock and without a system call; [`run`] carries it out.
@@ -32,7 +32,7 @@ pub trait Drive {
     fn service(&mut self) -> io::Result<bool>;
 
     /// One step of the controller from `now` on, and the delivery of its effects; the clock says when it has taken long enough.
-    fn step(&mut self, now: Nanoseconds, clock: &dyn controller::Clock) -> Turn;
+    fn step(&mut self, now: Nanoseconds, clock: &dyn controller::Clock) -> StepResult;
 
     /// Before the loop sleeps: asks the guest to ring for whatever it does from now on. False if there is work already: the loop then
     /// steps again instead. (While it steps, a guest with shadow doorbells does not ring.)
@@ -42,8 +42,8 @@ pub trait Drive {
     fn readiness(&self) -> BorrowedFd<'_>;
 
     /// After the last step: quiesces the media, so that the end of the process is an orderly one. Called until it returns
-    /// something; an error says why there is no rest.
-    fn rest(&mut self, now: Nanoseconds) -> Option<Result<(), String>>;
+    /// something; an error says why it did not.
+    fn quiesce(&mut self, now: Nanoseconds) -> Option<Result<(), String>>;
 
     /// Whether work may appear without any message: a page of doorbells is mapped, and a guest has it.
     fn must_be_polled(&self) -> bool;
@@ -51,7 +51,7 @@ pub trait Drive {
 
 /// What a step of the controller came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Turn {
+pub struct StepResult {
     /// Whether anything was done.
     pub worked: bool,
     /// When a step will next have something to do, whatever the guest does.
@@ -83,25 +83,25 @@ pub trait Host: controller::Clock {
 }
 
 /// How long an orderly end may take: less than what service managers grant (90 s), and enough for a slow disk with a full backlog.
-const REST_LIMIT: Nanoseconds = Nanoseconds(60_000_000_000);
+const QUIESCE_LIMIT: Nanoseconds = Nanoseconds(60_000_000_000);
 /// How long to wait between two looks at a media that quiesces.
-const REST_PAUSE: Nanoseconds = Nanoseconds(1_000_000);
+const QUIESCE_PAUSE: Nanoseconds = Nanoseconds(1_000_000);
 
 /// Quiesces the media of a device whose loop has ended.
 ///
 /// # Errors
 /// It refused, or took too long: the next start will find an unclean end, and recover.
-pub fn bring_to_rest(drive: &mut impl Drive, host: &mut impl Host) -> io::Result<()> {
-    let limit = host.now().plus(REST_LIMIT);
+pub fn quiesce(drive: &mut impl Drive, host: &mut impl Host) -> io::Result<()> {
+    let limit = host.now().plus(QUIESCE_LIMIT);
     loop {
         let now = host.now();
-        if let Some(ended) = drive.rest(now) {
+        if let Some(ended) = drive.quiesce(now) {
             return ended.map_err(io::Error::other);
         }
         if now > limit {
             return Err(io::Error::other("the media did not quiesce in time"));
         }
-        host.pause(REST_PAUSE);
+        host.pause(QUIESCE_PAUSE);
     }
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 
 use crate::clock::Clock;
 use crate::device_loop::{self, Drive, Policy, System};
-use crate::watchdog::{self, Leash, Patience, Told};
+use crate::watchdog::{self, Patience, WatchdogGuard, Watched};
 
 /// A device that is being attended to.
 pub struct DeviceThread {
@@ -46,16 +46,16 @@ impl DeviceThread {
         let body = move || {
             let _held = held;
             let told_too = stop.try_clone().context("cannot listen for the order to stop")?;
-            let leash = Leash::start(told_too, patience, end).context("cannot watch the device's thread")?;
-            let mut drive = Told::new(make()?, leash.pulse());
+            let guard = WatchdogGuard::start(told_too, patience, end).context("cannot watch the device's thread")?;
+            let mut drive = Watched::new(make()?, guard.heartbeat());
             // The receiver waits until this message or the end of this thread.
             tell.send(()).context("nobody waits for the device")?;
-            let mut system = Told::new(System::new(Clock::new(), stop), leash.pulse());
+            let mut system = Watched::new(System::new(Clock::new(), stop), guard.heartbeat());
             let ran = device_loop::run(&mut drive, &mut system, Policy::for_this_machine());
             // Also where the transport broke: what was accepted is kept.
-            let rested = device_loop::bring_to_rest(&mut drive, &mut system);
+            let quiesced = device_loop::quiesce(&mut drive, &mut system);
             ran.context("the device stopped")?;
-            rested.context("the end was not orderly, and the next start will recover")
+            quiesced.context("the end was not orderly, and the next start will recover")
         };
         let thread =
             Builder::new().name("device".to_owned()).spawn(body).context("cannot start the device's thread")?;

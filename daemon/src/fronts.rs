@@ -13,7 +13,7 @@ use controller::{Clock, Controller, Effect};
 use media::Nanoseconds;
 use vfio::ServerConfig;
 
-use crate::device_loop::Turn;
+use crate::device_loop::StepResult;
 use crate::watch::Watch;
 
 /// How many messages are handled before the controller has its turn.
@@ -151,12 +151,12 @@ impl Fronts {
         now: Nanoseconds,
         clock: &dyn Clock,
         mut reported: impl FnMut(nvme_spec::log::Event),
-    ) -> Turn {
+    ) -> StepResult {
         self.lend(now);
-        let turn = self.turn(now, clock);
+        let result = self.step_controller(now, clock);
         let Self { vfio, vhost, controller, .. } = self;
         let mut lent = vhost.as_mut().and_then(vhost::Server::controller);
-        let Some(controller) = controller.as_deref_mut().or(lent.as_deref_mut()) else { return turn };
+        let Some(controller) = controller.as_deref_mut().or(lent.as_deref_mut()) else { return result };
         for effect in controller.take_effects() {
             match (effect, &mut *vfio) {
                 (Effect::EventReported(event), _) => reported(event),
@@ -168,19 +168,19 @@ impl Fronts {
             // The level, not its changes: the client may have unmasked the pin since the last step.
             server.set_pin(controller.pin_asserted());
         }
-        turn
+        result
     }
 
-    fn turn(&mut self, now: Nanoseconds, clock: &dyn Clock) -> Turn {
+    fn step_controller(&mut self, now: Nanoseconds, clock: &dyn Clock) -> StepResult {
         let Some(controller) = &mut self.controller else {
             let step = self.vhost.as_mut().map(|server| server.step_by(now, clock)).unwrap_or_default();
             self.controller = step.released;
-            return Turn { worked: step.worked, next_event: step.next_event };
+            return StepResult { worked: step.worked, next_event: step.next_event };
         };
         let page = self.vfio.as_ref().and_then(vfio::Server::doorbells).map(|page| page as &dyn DoorbellPage);
         let memory = self.vfio.as_ref().map_or(&self.no_memory, vfio::Server::memory);
         let progress = controller.step_by(now, clock, memory, page);
-        Turn { worked: progress.worked, next_event: progress.next_event }
+        StepResult { worked: progress.worked, next_event: progress.next_event }
     }
 
     /// Before the loop sleeps: asks the guest to ring. False if there is work already.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use media::Nanoseconds;
 use tempfile::TempDir;
 
-use crate::device_loop::{Drive, Turn};
+use crate::device_loop::{Drive, StepResult};
 use crate::device_thread::DeviceThread;
 use crate::options::{Given, Settings};
 use crate::wiring::{self, Places};
@@ -71,9 +71,9 @@ impl<S: FnMut()> Drive for Doubled<S> {
         (self.service)()
     }
 
-    fn step(&mut self, _now: Nanoseconds, _clock: &dyn controller::Clock) -> Turn {
+    fn step(&mut self, _now: Nanoseconds, _clock: &dyn controller::Clock) -> StepResult {
         (self.step)();
-        Turn::default()
+        StepResult::default()
     }
 
     fn arm(&mut self) -> bool {
@@ -84,7 +84,7 @@ impl<S: FnMut()> Drive for Doubled<S> {
         self.descriptor.as_fd()
     }
 
-    fn rest(&mut self, _now: Nanoseconds) -> Option<Result<(), String>> {
+    fn quiesce(&mut self, _now: Nanoseconds) -> Option<Result<(), String>> {
         Some(Ok(()))
     }
 

@@ -8,29 +8,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{EventfdFlags, epoll, eventfd};
 
-/// A descriptor that stands for others, and a bell among them.
+/// A descriptor that stands for others, and a notifier among them.
 pub struct Watch {
     all: OwnedFd,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
 }
 
-/// Rung from any thread.
-struct Bell {
+/// Signalled from any thread.
+struct Notifier {
     descriptor: OwnedFd,
-    /// It was rung since it was last heard: saves a system call in each look at the transport.
-    rung: AtomicBool,
+    /// It was signalled since it was last heard: saves a system call in each look at the transport.
+    signalled: AtomicBool,
 }
 
 impl Watch {
-    /// A watch over its bell alone.
+    /// A watch over its notifier alone.
     ///
     /// # Errors
     /// The system has no more descriptors.
     pub fn new() -> io::Result<Self> {
         let all = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let watch = Self { all, bell: Arc::new(Bell { descriptor, rung: AtomicBool::new(false) }) };
-        watch.add(watch.bell.descriptor.as_fd())?;
+        let watch = Self { all, notifier: Arc::new(Notifier { descriptor, signalled: AtomicBool::new(false) }) };
+        watch.add(watch.notifier.descriptor.as_fd())?;
         Ok(watch)
     }
 
@@ -42,19 +42,19 @@ impl Watch {
         Ok(epoll::add(&self.all, descriptor, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?)
     }
 
-    /// What rings the bell.
+    /// Returns what signals the notifier.
     pub fn waker(&self) -> Box<dyn Fn() + Send> {
-        let bell = Arc::clone(&self.bell);
-        Box::new(move || bell.ring())
+        let notifier = Arc::clone(&self.notifier);
+        Box::new(move || notifier.signal())
     }
 
-    /// Silences the bell; true if it was rung. What it was rung for is to be looked at afterwards.
+    /// Clears the notifier; true if it was signalled. Look for the reason afterwards.
     pub fn heard(&self) -> bool {
-        if !self.bell.rung.swap(false, Ordering::AcqRel) {
+        if !self.notifier.signalled.swap(false, Ordering::AcqRel) {
             return false;
         }
-        // Nothing to read means that an earlier call took this ring together with its own.
-        let _ = rustix::io::read(&self.bell.descriptor, &mut [0; 8]);
+        // Nothing to read means that an earlier call took this signal together with its own.
+        let _ = rustix::io::read(&self.notifier.descriptor, &mut [0; 8]);
         true
     }
 }
@@ -65,12 +65,12 @@ impl AsFd for Watch {
     }
 }
 
-impl Bell {
-    fn ring(&self) {
-        // It can only fail where the count is full, and then it is rung already.
+impl Notifier {
+    fn signal(&self) {
+        // It can only fail where the count is full, and then it is signalled already.
         let _ = rustix::io::write(&self.descriptor, &1u64.to_ne_bytes());
         // Last: whenever there is something to read, the flag says so, or is about to.
-        self.rung.store(true, Ordering::Release);
+        self.signalled.store(true, Ordering::Release);
     }
 }
 

@@ -15,7 +15,7 @@ use std::thread::Builder;
 use media::Nanoseconds;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::device_loop::{Drive, Host, Turn, Woken};
+use crate::device_loop::{Drive, Host, StepResult, Woken};
 
 /// The exit code of a process that the watchdog ends.
 pub const EXIT_CODE: i32 = 3;
@@ -39,7 +39,7 @@ pub enum Place {
     /// Asking the guest to ring.
     Arming,
     /// Quiescing the media.
-    Rest,
+    Quiesce,
     /// Nowhere: it has ended.
     Ended,
 }
@@ -53,7 +53,7 @@ impl Place {
         Self::Step,
         Self::PowerRestore,
         Self::Arming,
-        Self::Rest,
+        Self::Quiesce,
         Self::Ended,
     ];
 
@@ -71,7 +71,7 @@ impl Place {
             Self::Step => "a step of the controller",
             Self::PowerRestore => "recovering after power-restore",
             Self::Arming => "asking the guest to ring",
-            Self::Rest => "quiescing the media",
+            Self::Quiesce => "quiescing the media",
             Self::Ended => "its end",
         }
     }
@@ -79,9 +79,9 @@ impl Place {
 
 /// What the device's thread tells: its place in the low byte, and above it how often it has moved.
 #[derive(Debug, Default)]
-pub struct Pulse(AtomicU64);
+pub struct Heartbeat(AtomicU64);
 
-impl Pulse {
+impl Heartbeat {
     /// Only the device's thread calls this.
     fn enter(&self, place: Place) {
         let moves = (self.0.load(Ordering::Relaxed) >> 8).wrapping_add(1);
@@ -96,15 +96,15 @@ impl Pulse {
 }
 
 thread_local! {
-    static PULSE: RefCell<Option<Arc<Pulse>>> = const { RefCell::new(None) };
+    static HEARTBEAT: RefCell<Option<Arc<Heartbeat>>> = const { RefCell::new(None) };
 }
 
 /// Carries out a part of a step that may take long and says so. On a thread that nobody watches it says it to nobody.
 pub fn during<T>(place: Place, act: impl FnOnce() -> T) -> T {
     let enter = |place| {
-        PULSE.with_borrow(|pulse| {
-            if let Some(pulse) = pulse {
-                pulse.enter(place);
+        HEARTBEAT.with_borrow(|heartbeat| {
+            if let Some(heartbeat) = heartbeat {
+                heartbeat.enter(place);
             }
         });
     };
@@ -115,31 +115,31 @@ pub fn during<T>(place: Place, act: impl FnOnce() -> T) -> T {
 }
 
 /// A device, or what it waits with, that tells where it is.
-pub struct Told<T> {
+pub struct Watched<T> {
     inner: T,
-    pulse: Arc<Pulse>,
+    heartbeat: Arc<Heartbeat>,
 }
 
-impl<T> Told<T> {
+impl<T> Watched<T> {
     /// Wraps it.
-    pub const fn new(inner: T, pulse: Arc<Pulse>) -> Self {
-        Self { inner, pulse }
+    pub const fn new(inner: T, heartbeat: Arc<Heartbeat>) -> Self {
+        Self { inner, heartbeat }
     }
 
     fn at<R>(&mut self, place: Place, act: impl FnOnce(&mut T) -> R) -> R {
-        self.pulse.enter(place);
+        self.heartbeat.enter(place);
         let done = act(&mut self.inner);
-        self.pulse.enter(Place::Loop);
+        self.heartbeat.enter(Place::Loop);
         done
     }
 }
 
-impl<D: Drive> Drive for Told<D> {
+impl<D: Drive> Drive for Watched<D> {
     fn service(&mut self) -> io::Result<bool> {
         self.at(Place::Messages, D::service)
     }
 
-    fn step(&mut self, now: Nanoseconds, clock: &dyn controller::Clock) -> Turn {
+    fn step(&mut self, now: Nanoseconds, clock: &dyn controller::Clock) -> StepResult {
         self.at(Place::Step, |drive| drive.step(now, clock))
     }
 
@@ -151,8 +151,8 @@ impl<D: Drive> Drive for Told<D> {
         self.inner.readiness()
     }
 
-    fn rest(&mut self, now: Nanoseconds) -> Option<Result<(), String>> {
-        self.at(Place::Rest, |drive| drive.rest(now))
+    fn quiesce(&mut self, now: Nanoseconds) -> Option<Result<(), String>> {
+        self.at(Place::Quiesce, |drive| drive.quiesce(now))
     }
 
     fn must_be_polled(&self) -> bool {
@@ -160,13 +160,13 @@ impl<D: Drive> Drive for Told<D> {
     }
 }
 
-impl<H: Host> controller::Clock for Told<H> {
+impl<H: Host> controller::Clock for Watched<H> {
     fn now(&self) -> Nanoseconds {
         self.inner.now()
     }
 }
 
-impl<H: Host> Host for Told<H> {
+impl<H: Host> Host for Watched<H> {
     fn wait(&mut self, device: BorrowedFd<'_>, limit: Option<Nanoseconds>) -> io::Result<Woken> {
         self.at(Place::Asleep, |host| host.wait(device, limit))
     }
@@ -236,47 +236,47 @@ impl Watchdog {
 }
 
 /// Lets the thread that calls this be watched. Dropped at its end.
-pub struct Leash {
-    pulse: Arc<Pulse>,
+pub struct WatchdogGuard {
+    heartbeat: Arc<Heartbeat>,
 }
 
-impl Leash {
+impl WatchdogGuard {
     /// Starts a watchdog that hears of the order to stop from a copy of `stop`, and calls `end` with what it has to say if this thread is
     /// stuck.
     ///
     /// # Errors
     /// No thread can be had.
     pub fn start(stop: UnixStream, patience: Patience, end: impl FnOnce(&str) + Send + 'static) -> io::Result<Self> {
-        let pulse = Arc::new(Pulse::default());
-        pulse.enter(Place::Opening);
-        PULSE.set(Some(Arc::clone(&pulse)));
+        let heartbeat = Arc::new(Heartbeat::default());
+        heartbeat.enter(Place::Opening);
+        HEARTBEAT.set(Some(Arc::clone(&heartbeat)));
         // Opened now: it may be that no file can be opened any more when it is read.
         let system_call = std::fs::File::open("/proc/thread-self/syscall").ok();
-        let watched = Arc::clone(&pulse);
+        let watched = Arc::clone(&heartbeat);
         let body = move || {
             if let Some(why) = watch(&watched, &stop, patience) {
                 end(&message(&why, system_call.as_ref()));
             }
         };
         Builder::new().name("watchdog".to_owned()).spawn(body)?;
-        Ok(Self { pulse })
+        Ok(Self { heartbeat })
     }
 
     /// What the wrappers of device and host tell.
-    pub fn pulse(&self) -> Arc<Pulse> {
-        Arc::clone(&self.pulse)
+    pub fn heartbeat(&self) -> Arc<Heartbeat> {
+        Arc::clone(&self.heartbeat)
     }
 }
 
-impl Drop for Leash {
+impl Drop for WatchdogGuard {
     fn drop(&mut self) {
-        self.pulse.enter(Place::Ended);
-        PULSE.set(None);
+        self.heartbeat.enter(Place::Ended);
+        HEARTBEAT.set(None);
     }
 }
 
 /// Looks until the device has ended, or is stuck, which it then says.
-fn watch(pulse: &Pulse, stop: &UnixStream, patience: Patience) -> Option<String> {
+fn watch(heartbeat: &Heartbeat, stop: &UnixStream, patience: Patience) -> Option<String> {
     let mut watchdog = Watchdog::default();
     let mut stopping = false;
     loop {
@@ -288,7 +288,7 @@ fn watch(pulse: &Pulse, stop: &UnixStream, patience: Patience) -> Option<String>
             stopping = true;
             continue;
         }
-        match watchdog.look(pulse.look(), stopping, patience) {
+        match watchdog.look(heartbeat.look(), stopping, patience) {
             Verdict::Moves => {}
             Verdict::Over => return None,
             Verdict::Stuck(place) => {
@@ -339,10 +339,10 @@ mod tests {
 
     const QUICK: Patience = Patience { tick: Timespec { tv_sec: 0, tv_nsec: 2_000_000 }, looks: 10, looks_to_stop: 70 };
 
-    fn looks(watchdog: &mut Watchdog, pulse: &Pulse, count: u32, stop: bool) -> Verdict {
+    fn looks(watchdog: &mut Watchdog, heartbeat: &Heartbeat, count: u32, stop: bool) -> Verdict {
         let mut verdict = Verdict::Moves;
         for _ in 0..count {
-            verdict = watchdog.look(pulse.look(), stop, Patience::REAL);
+            verdict = watchdog.look(heartbeat.look(), stop, Patience::REAL);
         }
         verdict
     }
@@ -350,28 +350,28 @@ mod tests {
     /// A process that was stopped for an hour comes back to one look, and its device moves before the next.
     #[test]
     fn only_a_device_that_does_not_move_while_it_is_looked_at_is_stuck() {
-        let pulse = Pulse::default();
+        let heartbeat = Heartbeat::default();
         for place in Place::ALL.into_iter().filter(|place| *place != Place::Ended) {
             let mut watchdog = Watchdog::default();
-            pulse.enter(place);
-            assert_eq!(looks(&mut watchdog, &pulse, 30, false), Verdict::Moves, "{place:?}");
-            pulse.enter(place);
-            assert_eq!(looks(&mut watchdog, &pulse, 30, false), Verdict::Moves, "{place:?}: it moved");
-            let last = looks(&mut watchdog, &pulse, 1, false);
+            heartbeat.enter(place);
+            assert_eq!(looks(&mut watchdog, &heartbeat, 30, false), Verdict::Moves, "{place:?}");
+            heartbeat.enter(place);
+            assert_eq!(looks(&mut watchdog, &heartbeat, 30, false), Verdict::Moves, "{place:?}: it moved");
+            let last = looks(&mut watchdog, &heartbeat, 1, false);
             assert_eq!(last, if place.is_patient() { Verdict::Moves } else { Verdict::Stuck(place) });
         }
-        pulse.enter(Place::Ended);
-        assert_eq!(looks(&mut Watchdog::default(), &pulse, 1, false), Verdict::Over);
+        heartbeat.enter(Place::Ended);
+        assert_eq!(looks(&mut Watchdog::default(), &heartbeat, 1, false), Verdict::Over);
     }
 
     #[test]
     fn an_end_may_take_a_minute_and_no_longer_however_much_it_moves() {
-        let pulse = Pulse::default();
+        let heartbeat = Heartbeat::default();
         let mut watchdog = Watchdog::default();
         for look in 1..=80 {
-            pulse.enter(Place::Rest);
-            let expected = if look < 80 { Verdict::Moves } else { Verdict::TooSlow(Place::Rest) };
-            assert_eq!(looks(&mut watchdog, &pulse, 1, true), expected);
+            heartbeat.enter(Place::Quiesce);
+            let expected = if look < 80 { Verdict::Moves } else { Verdict::TooSlow(Place::Quiesce) };
+            assert_eq!(looks(&mut watchdog, &heartbeat, 1, true), expected);
         }
     }
 

@@ -9,7 +9,7 @@ use controller::{Clock, Controller};
 use media::Nanoseconds;
 
 use crate::control::{Device, Dispatcher, Watcher};
-use crate::device_loop::{Drive, Turn};
+use crate::device_loop::{Drive, StepResult};
 use crate::fronts::Fronts;
 pub use crate::fronts::Places;
 use crate::open_media::open_media;
@@ -38,14 +38,14 @@ const ORDERS_TIME: Nanoseconds = Nanoseconds(500_000);
 struct Control {
     dispatcher: Dispatcher,
     watcher: Watcher,
-    /// The bell rang: there may be orders.
-    rung: bool,
+    /// The notifier was signalled: there may be commands.
+    signalled: bool,
 }
 
 impl Control {
     fn open(path: &Path, watch: &Watch, controller: &Controller) -> anyhow::Result<Self> {
         let dispatcher = Dispatcher::open(path, watch.waker()).context("--control")?;
-        Ok(Self { dispatcher, watcher: Watcher::new(controller), rung: false })
+        Ok(Self { dispatcher, watcher: Watcher::new(controller), signalled: false })
     }
 }
 
@@ -56,7 +56,7 @@ pub struct Wired {
     settings: Settings,
     control: Option<Control>,
     warnings: WarningLog,
-    /// The bell rang since the last step: the media may have something to say.
+    /// The notifier was signalled since the last step: the media may have something to say.
     heard: bool,
 }
 
@@ -64,9 +64,9 @@ impl Wired {
     /// Carries out what the control socket's peers ordered, in their turn and for as long as a guest may wait: the rest comes after the
     /// step that follows.
     fn obey(&mut self, now: Nanoseconds, clock: &dyn Clock) -> bool {
-        let control = self.control.as_mut().filter(|control| control.rung || control.dispatcher.waits());
+        let control = self.control.as_mut().filter(|control| control.signalled || control.dispatcher.waits());
         let Some(control) = control else { return false };
-        control.rung = false;
+        control.signalled = false;
         let client_connected = self.fronts.client_connected();
         let mut controller = self.fronts.controller();
         let mut device = Device { controller: &mut controller, settings: &self.settings, now, client_connected };
@@ -76,7 +76,7 @@ impl Wired {
             let Control { dispatcher, watcher, .. } = &mut *control;
             watcher.look(now, device.controller, device.client_connected, true, |event| dispatcher.happened(event));
             if clock.now() >= now.plus(ORDERS_TIME) {
-                control.rung = true;
+                control.signalled = true;
                 break;
             }
         }
@@ -90,22 +90,22 @@ impl Drive for Wired {
         let heard = self.watch.heard();
         self.heard |= heard;
         if let Some(control) = &mut self.control {
-            control.rung |= heard;
+            control.signalled |= heard;
         }
         Ok(self.fronts.service()? || heard)
     }
 
-    fn step(&mut self, now: Nanoseconds, clock: &dyn Clock) -> Turn {
+    fn step(&mut self, now: Nanoseconds, clock: &dyn Clock) -> StepResult {
         let obeyed = self.obey(now, clock);
         // An order may take its time: a drive recovers when its power comes back.
         let now = if obeyed { clock.now() } else { now };
         let Self { fronts, control, .. } = self;
-        let turn = fronts.step(now, clock, |event| {
+        let result = fronts.step(now, clock, |event| {
             if let Some(control) = control {
                 control.dispatcher.happened(event.into());
             }
         });
-        let worked = obeyed || turn.worked;
+        let worked = obeyed || result.worked;
         let heard = std::mem::take(&mut self.heard);
         let connected = fronts.client_connected();
         let controller = fronts.controller();
@@ -115,7 +115,7 @@ impl Drive for Wired {
             watcher.look(now, &controller, connected, worked || heard, |event| dispatcher.happened(event));
             due = [due, watcher.due()].into_iter().flatten().min();
         }
-        Turn { worked, next_event: [turn.next_event, due].into_iter().flatten().min() }
+        StepResult { worked, next_event: [result.next_event, due].into_iter().flatten().min() }
     }
 
     fn arm(&mut self) -> bool {
@@ -126,7 +126,7 @@ impl Drive for Wired {
         self.watch.as_fd()
     }
 
-    fn rest(&mut self, now: Nanoseconds) -> Option<Result<(), String>> {
+    fn quiesce(&mut self, now: Nanoseconds) -> Option<Result<(), String>> {
         let mut controller = self.fronts.controller();
         if !controller.power_is_on() {
             // What was to be lost is lost already: this end takes nothing from it.

@@ -15,7 +15,7 @@ use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-pub(crate) use caches::{bring_near, settle};
+pub(crate) use caches::{prefetch, store_fence};
 use memmap2::{MmapOptions, MmapRaw};
 use rescue::Registered;
 pub use rescue::watch;
@@ -109,13 +109,13 @@ impl Mapping {
     }
 
     /// The same to where nobody looks soon: past the processor's caches. This thread sees the bytes at once, others once it has called
-    /// [`controller::dma::GuestMemory::settle`].
+    /// [`controller::dma::GuestMemory::store_fence`].
     #[inline]
-    pub fn read_far(&self, offset: usize, into: &mut [u8]) -> Option<Result<(), Lost>> {
+    pub fn read_non_temporal(&self, offset: usize, into: &mut [u8]) -> Option<Result<(), Lost>> {
         let from = self.slice(offset, into.len(), Permissions::Read)?;
         // SAFETY: as many bytes are inside the mapping; `into` is borrowed for us alone and cannot overlap it, since nobody holds a
         // reference into a mapping.
-        unsafe { caches::copy_past(from.ptr_guard().as_ptr(), into.as_mut_ptr(), into.len()) };
+        unsafe { caches::copy_non_temporal(from.ptr_guard().as_ptr(), into.as_mut_ptr(), into.len()) };
         Some(self.check())
     }
 
@@ -296,7 +296,7 @@ mod tests {
             ftruncate(&short, 0).expect("cut");
             let outcome = match access {
                 0 => mapping.write(0, &[1; 4096]).expect("it lies inside"),
-                5 => mapping.read_far(0, &mut [0; 4096]).expect("it lies inside"),
+                5 => mapping.read_non_temporal(0, &mut [0; 4096]).expect("it lies inside"),
                 1 => mapping.load::<u32>(8).map(|_| ()),
                 2 => mapping.store::<u32>(8, 1),
                 6 => mapping.exchange_u32(8, 0, 1).map(|_| ()),

@@ -338,18 +338,18 @@ impl GuestMemory for Memory {
     }
 
     #[inline]
-    fn read_far(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
-        self.read_by(address, into, Mapping::read_far)
+    fn read_non_temporal(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
+        self.read_by(address, into, Mapping::read_non_temporal)
     }
 
     #[inline]
-    fn settle(&self) {
-        mapping::settle();
+    fn store_fence(&self) {
+        mapping::store_fence();
     }
 
     #[inline]
-    fn bring_near(&self, bytes: &[u8]) {
-        mapping::bring_near(bytes);
+    fn prefetch(&self, bytes: &[u8]) {
+        mapping::prefetch(bytes);
     }
 
     #[inline]

@@ -118,26 +118,30 @@ fn numbers_of_four_and_eight_bytes_land_where_they_were_sent() {
 }
 
 #[test]
-fn a_far_read_is_a_read() {
+fn a_non_temporal_read_is_a_read() {
     let memory = two_pages_and_one_to_read();
     let content: Vec<u8> = (0..2 * 4096_u32).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
     memory.write(0, &content).expect("write");
     for (from, to) in [(0, 64), (4096, 8192), (4000, 4200), (0, 8192), (1, 4096)] {
         let mut into = vec![0xee; to - from];
         look_away(&memory);
-        assert_eq!(memory.read_far(from as u64, &mut into), Ok(()), "{from}..{to}");
-        memory.settle();
+        assert_eq!(memory.read_non_temporal(from as u64, &mut into), Ok(()), "{from}..{to}");
+        memory.store_fence();
         assert!(into == content[from..to], "{from}..{to}");
     }
     let mut into = [0; 64];
     assert_eq!(
-        memory.read_far(3 * PAGE - 32, &mut into),
+        memory.read_non_temporal(3 * PAGE - 32, &mut into),
         Err(DmaFault { address: 3 * PAGE - 32 }),
         "runs into the gap"
     );
     let mut memory = memory;
     map(&mut memory, 2, 0, 3 * PAGE, PAGE, Some(&memory_file(PAGE))).expect("map");
-    assert_eq!(memory.read_far(3 * PAGE, &mut into), Err(DmaFault { address: 3 * PAGE }), "may only be written");
+    assert_eq!(
+        memory.read_non_temporal(3 * PAGE, &mut into),
+        Err(DmaFault { address: 3 * PAGE }),
+        "may only be written"
+    );
 }
 
 #[test]

@@ -172,8 +172,8 @@ fn an_ordinary_write_puts_its_blocks_where_they_belong_whatever_part_of_units_th
         byte += 1;
         host += length as u64 * 4096;
         let range = LbaRange::new(Lba(offset as u64), length as u64);
-        let ordinary = ssd.ordinary(Nanoseconds(0)).expect("nothing is armed");
-        assert_eq!(ordinary.write(Mark::new(1, 2, 3), VolumeId(0), range, &mut Fill(byte)), Some(Ok(())));
+        let fast_path = ssd.fast_path(Nanoseconds(0)).expect("nothing is armed");
+        assert_eq!(fast_path.write(Mark::new(1, 2, 3), VolumeId(0), range, &mut Fill(byte)), Some(Ok(())));
         expected[offset..offset + length].fill(byte);
         let found: Vec<u8> = (0..16).map(|lba| read(&mut ssd, lba, 1).0[0].2).collect();
         assert_eq!(found, expected, "{length} blocks at {offset}");

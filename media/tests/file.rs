@@ -15,7 +15,7 @@ use media::journal::METADATA_PAGE;
 use media::power::Random;
 use media::root::Layout;
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
-use media::store::{FileOptions, FileStore, Habits, StoreError, inspect, inspect_file};
+use media::store::{Caching, FileOptions, FileStore, StoreError, inspect, inspect_file};
 use media::volume::{Fault, Outcome, Request, Source};
 use media::{Lba, LbaRange};
 use settled::submit_to;
@@ -53,8 +53,8 @@ fn config() -> SsdConfig {
 
 /// A line of this drive is small, so few are kept.
 fn options() -> FileOptions {
-    let habits = Habits { cache_bytes: 1 << 20, kept_lines: 1 };
-    FileOptions { cache_unsafe: true, habits, ..FileOptions::default() }
+    let caching = Caching { cache_bytes: 1 << 20, kept_lines: 1 };
+    FileOptions { cache_unsafe: true, caching, ..FileOptions::default() }
 }
 
 fn create(path: &Path) -> Ssd<FileStore> {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use media::power::Mark;
 use media::power::{Arming, Breaker, Cut, CutReport, Power, PowerAtomicity, RecoveryReport};
-use media::volume::{Ordinary, Sinks};
+use media::volume::{FastPath, Sinks};
 use media::{
     Fault, Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Source, Submitted, Token, VolumeId,
     VolumeShape, Warnings,
@@ -226,12 +226,12 @@ impl Media for SlowMedia {
         self.after(now, token, submitted, None)
     }
 
-    fn ordinary(&mut self, now: Nanoseconds) -> Option<&mut dyn Ordinary> {
+    fn fast_path(&mut self, now: Nanoseconds) -> Option<&mut dyn FastPath> {
         self.now = now;
         let behaviour = self.behaviour.borrow();
         let usual = behaviour.latency.is_none() && behaviour.failure.is_none() && behaviour.cache.is_none();
         drop(behaviour);
-        if self.fast && usual && self.inner.ordinary(now).is_some() { Some(self) } else { None }
+        if self.fast && usual && self.inner.fast_path(now).is_some() { Some(self) } else { None }
     }
 
     fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {
@@ -262,7 +262,7 @@ impl Media for SlowMedia {
 }
 
 /// What the media does by itself, noted as any other request.
-impl Ordinary for SlowMedia {
+impl FastPath for SlowMedia {
     fn read(&mut self, reads: &[(VolumeId, LbaRange)], into: &mut dyn Sinks) -> (usize, Option<MediaError>) {
         let (done, failed) = self.ordinary_below().read(reads, into);
         let asked = done + usize::from(failed.is_some());
@@ -283,8 +283,8 @@ impl Ordinary for SlowMedia {
 }
 
 impl SlowMedia {
-    fn ordinary_below(&mut self) -> &mut dyn Ordinary {
-        self.inner.ordinary(self.now).expect("asked for only where the media under it has it")
+    fn ordinary_below(&mut self) -> &mut dyn FastPath {
+        self.inner.fast_path(self.now).expect("asked for only where the media under it has it")
     }
 
     fn supply(&mut self) -> &mut dyn Power {

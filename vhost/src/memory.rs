@@ -156,16 +156,20 @@ impl GuestMemory for Reach {
         if is_ours(address) { self.window.read(address, into) } else { self.guest.table.read(address, into) }
     }
 
-    fn read_far(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
-        if is_ours(address) { self.window.read(address, into) } else { self.guest.table.read_far(address, into) }
+    fn read_non_temporal(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault> {
+        if is_ours(address) {
+            self.window.read(address, into)
+        } else {
+            self.guest.table.read_non_temporal(address, into)
+        }
     }
 
-    fn settle(&self) {
-        self.guest.table.settle();
+    fn store_fence(&self) {
+        self.guest.table.store_fence();
     }
 
-    fn bring_near(&self, bytes: &[u8]) {
-        self.guest.table.bring_near(bytes);
+    fn prefetch(&self, bytes: &[u8]) {
+        self.guest.table.prefetch(bytes);
     }
 
     fn write(&self, address: u64, from: &[u8]) -> Result<(), DmaFault> {

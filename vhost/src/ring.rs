@@ -178,7 +178,7 @@ impl Ring {
     ///
     /// # Errors
     /// [`RingError`].
-    pub fn hush<M: GuestMemory>(&mut self, memory: &M) -> Result<(), RingError> {
+    pub fn disable_notifications<M: GuestMemory>(&mut self, memory: &M) -> Result<(), RingError> {
         if !std::mem::replace(&mut self.quiet, true) {
             touch(|| Ok(self.queue.disable_notification(memory)?))?;
         }
@@ -189,7 +189,7 @@ impl Ring {
     ///
     /// # Errors
     /// [`RingError`].
-    pub fn listen<M: GuestMemory>(&mut self, memory: &M) -> Result<bool, RingError> {
+    pub fn enable_notifications<M: GuestMemory>(&mut self, memory: &M) -> Result<bool, RingError> {
         self.quiet = false;
         touch(|| Ok(self.queue.enable_notification(memory)?))
     }

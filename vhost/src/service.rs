@@ -170,7 +170,7 @@ impl Session {
         }
         let table = disk.memory().guest.table();
         let Some(head) = state.ring.take(table)? else { return Ok(None) };
-        state.ring.hush(table)?;
+        state.ring.disable_notifications(table)?;
         if disk.is_under_way(index, head) {
             return Err("a head that is under way was made available again".into());
         }
@@ -268,7 +268,7 @@ impl Session {
                 continue;
             }
             let Self { rings, disk, .. } = self;
-            match rings[index].ring.listen(disk.memory().guest.table()) {
+            match rings[index].ring.enable_notifications(disk.memory().guest.table()) {
                 // Nothing is taken while the cache is switched.
                 Ok(waiting) => idle &= !(waiting && disk.switched()),
                 Err(error) => self.break_ring(index, &error),

@@ -95,12 +95,12 @@ fn a_driver_that_wants_no_interrupt_gets_none_and_one_that_waits_for_an_entry_ge
 #[test]
 fn whoever_listens_learns_of_what_is_there_and_is_quiet_once() {
     let (mut ring, memory, _file) = running(false);
-    ring.hush(&memory).expect("there");
+    ring.disable_notifications(&memory).expect("there");
     assert_eq!(number(&memory, PLACES.used), 1);
-    assert!(!ring.listen(&memory).expect("there"));
+    assert!(!ring.enable_notifications(&memory).expect("there"));
     assert_eq!(number(&memory, PLACES.used), 0);
     offer(&memory, 0, 0);
-    assert!(ring.listen(&memory).expect("there"), "something came meanwhile");
+    assert!(ring.enable_notifications(&memory).expect("there"), "something came meanwhile");
 }
 
 /// `virtio-queue` reads zeroes then, and would go on with them.
@@ -113,8 +113,8 @@ fn a_ring_whose_memory_vanishes_is_broken_whatever_it_was_doing() {
         let outcome = match act {
             0 => ring.take(&memory).map(drop),
             1 => ring.put(&memory, 0, 1),
-            2 => ring.listen(&memory).map(drop),
-            3 => ring.hush(&memory),
+            2 => ring.enable_notifications(&memory).map(drop),
+            3 => ring.disable_notifications(&memory),
             _ => ring.wants_interrupt(&memory).map(drop),
         };
         assert!(matches!(outcome, Err(RingError::Gone)), "{act}: {outcome:?}");

@@ -71,10 +71,10 @@ impl<M: GuestMemory> Source for UserBuffer<'_, M> {
         interleaved([block, metadata, 0], offset, into.len(), |at, part| self.data.fill(at, &mut into[part]))
     }
 
-    fn fill_far(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+    fn fill_non_temporal(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
         match self.metadata {
             Metadata::Extended { .. } => self.fill(offset, into),
-            Metadata::None | Metadata::Separate(_) => self.data.fill_far(self.base[0] + offset, into),
+            Metadata::None | Metadata::Separate(_) => self.data.fill_non_temporal(self.base[0] + offset, into),
         }
     }
 

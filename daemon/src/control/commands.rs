@@ -43,9 +43,9 @@ pub use qmp_capabilities::QmpCapabilities;
 /// All commands, in the order in which they are listed.
 pub const COMMANDS: [Row; 20] = [
     row::<QmpCapabilities>(),
-    row_told::<query_version::QueryVersion>(),
-    row_told::<query_commands::QueryCommands>(),
-    row_told::<query_schema::QuerySchema>(),
+    row_immediate::<query_version::QueryVersion>(),
+    row_immediate::<query_commands::QueryCommands>(),
+    row_immediate::<query_schema::QuerySchema>(),
     row::<query_status::QueryStatus>(),
     row::<query_controller::QueryController>(),
     row::<query_queues::QueryQueues>(),
@@ -54,7 +54,7 @@ pub const COMMANDS: [Row; 20] = [
     row::<query_features::QueryFeatures>(),
     row::<query_log::QueryLog>(),
     row::<query_faults::QueryFaults>(),
-    row_begun::<namespace_resize::NamespaceResize>(),
+    row_long::<namespace_resize::NamespaceResize>(),
     row::<fault_add::FaultAdd>(),
     row::<fault_remove::FaultRemove>(),
     row::<power_cut::PowerCut>(),
@@ -130,7 +130,7 @@ pub trait Tell: DeserializeOwned + JsonSchema + Send + 'static {
 
 /// A command that takes its time: it is begun, and asked after each step of the device whether it has ended. Meanwhile the device and
 /// the other peers go on.
-pub trait Begin: DeserializeOwned + JsonSchema + Send + 'static {
+pub trait LongCommand: DeserializeOwned + JsonSchema + Send + 'static {
     /// How it is called.
     const NAME: &'static str;
 
@@ -154,13 +154,13 @@ pub struct Nothing {}
 /// A command whose arguments are right.
 pub enum Prepared {
     /// It is ready for the device's thread.
-    Deed(Deed),
+    Job(Job),
     /// It is answered.
-    Told(Result<Value, Refusal>),
+    Answered(Result<Value, Refusal>),
 }
 
 /// What the device's thread is to call until it has an answer.
-pub type Deed = Box<dyn FnMut(&mut Device<'_>) -> Option<Result<Value, Refusal>> + Send>;
+pub type Job = Box<dyn FnMut(&mut Device<'_>) -> Option<Result<Value, Refusal>> + Send>;
 
 /// A command as the table has it.
 pub struct Row {
@@ -174,15 +174,25 @@ pub struct Row {
 }
 
 const fn row<C: Execute>() -> Row {
-    Row { name: C::NAME, arguments: read_schema::<C>, answer: written_schema::<C::Answer>, prepare: prepare_as::<C> }
+    Row {
+        name: C::NAME,
+        arguments: read_schema::<C>,
+        answer: written_schema::<C::Answer>,
+        prepare: prepare_execute::<C>,
+    }
 }
 
-const fn row_told<C: Tell>() -> Row {
-    Row { name: C::NAME, arguments: read_schema::<C>, answer: written_schema::<C::Answer>, prepare: prepare_told::<C> }
+const fn row_immediate<C: Tell>() -> Row {
+    Row {
+        name: C::NAME,
+        arguments: read_schema::<C>,
+        answer: written_schema::<C::Answer>,
+        prepare: prepare_immediate::<C>,
+    }
 }
 
-const fn row_begun<C: Begin>() -> Row {
-    Row { name: C::NAME, arguments: read_schema::<C>, answer: written_schema::<C::Answer>, prepare: prepare_begun::<C> }
+const fn row_long<C: LongCommand>() -> Row {
+    Row { name: C::NAME, arguments: read_schema::<C>, answer: written_schema::<C::Answer>, prepare: prepare_long::<C> }
 }
 
 /// The schema of what is read.
@@ -262,22 +272,22 @@ fn in_words(why: &str) -> String {
     format!("{found} will not do: give {wanted}")
 }
 
-fn prepare_as<C: Execute>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {
+fn prepare_execute<C: Execute>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {
     let mut command = Some(read::<C>(arguments)?);
-    Ok(Prepared::Deed(Box::new(move |device| {
+    Ok(Prepared::Job(Box::new(move |device| {
         let command = command.take().expect("whatever was answered is not called again");
         Some(command.execute(device).map(|answer| json(&answer)))
     })))
 }
 
-fn prepare_told<C: Tell>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {
-    read::<C>(arguments).map(|command| Prepared::Told(command.tell()))
+fn prepare_immediate<C: Tell>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {
+    read::<C>(arguments).map(|command| Prepared::Answered(command.tell()))
 }
 
-fn prepare_begun<C: Begin>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {
+fn prepare_long<C: LongCommand>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {
     let command = read::<C>(arguments)?;
     let mut begun = false;
-    Ok(Prepared::Deed(Box::new(move |device| {
+    Ok(Prepared::Job(Box::new(move |device| {
         if !std::mem::replace(&mut begun, true)
             && let Err(refusal) = command.begin(device)
         {

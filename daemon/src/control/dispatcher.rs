@@ -10,18 +10,18 @@ use vfio::socket::listen_at;
 
 use super::commands::Device;
 use super::event::Event;
-use super::order::{News, Order};
+use super::exchange::{PeerCommand, ToPeers};
 use super::server::Server;
 use crate::clock::since_1970;
 use crate::watch::Watch;
 
 /// The device's side, and with it the control socket: it is gone when this is dropped.
 pub struct Dispatcher {
-    orders: Receiver<Order>,
+    commands: Receiver<PeerCommand>,
     /// Those that were begun and have not ended.
-    begun: Vec<Order>,
+    begun: Vec<PeerCommand>,
     /// Taken away at the end, by which the other side knows that it is the end.
-    news: Option<Sender<News>>,
+    to_peers: Option<Sender<ToPeers>>,
     wake: Box<dyn Fn() + Send>,
     thread: Option<JoinHandle<()>>,
 }
@@ -35,23 +35,23 @@ impl Dispatcher {
         let (listener, file) = listen_at(path)?;
         let watch = Watch::new()?;
         let wake_server = watch.waker();
-        let (order, orders) = channel();
-        let (news, heard) = channel();
-        let server = Server::new(listener, watch, order, wake, heard);
+        let (command, commands) = channel();
+        let (to_peers, heard) = channel();
+        let server = Server::new(listener, watch, command, wake, heard);
         let body = move || {
             let _file = file;
             server.run();
         };
         let thread = Builder::new().name("control".to_owned()).spawn(body)?;
-        Ok(Self { orders, begun: Vec::new(), news: Some(news), wake: wake_server, thread: Some(thread) })
+        Ok(Self { commands, begun: Vec::new(), to_peers: Some(to_peers), wake: wake_server, thread: Some(thread) })
     }
 
-    /// Carries out what was ordered next, if anything was. Each peer has at most one order here.
+    /// Carries out what was ordered next, if anything was. Each peer has at most one command here.
     pub fn attend(&mut self, device: &mut Device<'_>) -> bool {
-        // What was begun hears of the device before the next order changes it.
+        // What was begun hears of the device before the next command changes it.
         let answered = self.go_on(device);
-        let Ok(order) = self.orders.try_recv() else { return answered };
-        self.carry_out(order, device);
+        let Ok(command) = self.commands.try_recv() else { return answered };
+        self.carry_out(command, device);
         true
     }
 
@@ -64,27 +64,27 @@ impl Dispatcher {
     fn go_on(&mut self, device: &mut Device<'_>) -> bool {
         let begun = std::mem::take(&mut self.begun);
         let count = begun.len();
-        begun.into_iter().for_each(|order| self.carry_out(order, device));
+        begun.into_iter().for_each(|command| self.carry_out(command, device));
         self.begun.len() < count
     }
 
-    fn carry_out(&mut self, mut order: Order, device: &mut Device<'_>) {
-        match (order.command)(device) {
-            Some(result) => self.tell(News::Answer { peer: order.peer, id: order.id, result }),
-            None => self.begun.push(order),
+    fn carry_out(&mut self, mut command: PeerCommand, device: &mut Device<'_>) {
+        match (command.job)(device) {
+            Some(result) => self.tell(ToPeers::Answer { peer: command.peer, id: command.id, result }),
+            None => self.begun.push(command),
         }
     }
 
     /// Something happened.
     pub fn happened(&self, event: Event) {
         tracing::debug!(?event);
-        self.tell(News::Happened(event, since_1970()));
+        self.tell(ToPeers::Happened(event, since_1970()));
     }
 
-    fn tell(&self, news: News) {
-        if let Some(sender) = &self.news {
+    fn tell(&self, to_peers: ToPeers) {
+        if let Some(sender) = &self.to_peers {
             // A server that ended has said why; the device goes on without it.
-            let _ = sender.send(news);
+            let _ = sender.send(to_peers);
         }
         (self.wake)();
     }
@@ -92,7 +92,7 @@ impl Dispatcher {
 
 impl Drop for Dispatcher {
     fn drop(&mut self) {
-        self.news = None;
+        self.to_peers = None;
         (self.wake)();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()

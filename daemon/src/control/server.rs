@@ -9,9 +9,9 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value};
 
-use super::commands::{self, Deed, Prepared, Refusal};
+use super::commands::{self, Job, Prepared, Refusal};
+use super::exchange::{PeerCommand, PeerId, ToPeers};
 use super::message::{self, ProtocolError, Request};
-use super::order::{News, Order, PeerId};
 use super::peer::Peer;
 use crate::watch::Watch;
 
@@ -24,9 +24,9 @@ const ACCEPT_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 pub struct Server {
     listener: UnixListener,
     watch: Watch,
-    order: Sender<Order>,
+    commands: Sender<PeerCommand>,
     wake_device: Box<dyn Fn() + Send>,
-    news: Receiver<News>,
+    to_peers: Receiver<ToPeers>,
     peers: BTreeMap<PeerId, Peer>,
     next: u64,
     /// The last connection could not be accepted.
@@ -41,11 +41,11 @@ impl Server {
     pub fn new(
         listener: UnixListener,
         watch: Watch,
-        order: Sender<Order>,
+        commands: Sender<PeerCommand>,
         wake_device: Box<dyn Fn() + Send>,
-        news: Receiver<News>,
+        to_peers: Receiver<ToPeers>,
     ) -> Self {
-        Self { listener, watch, order, wake_device, news, peers: BTreeMap::new(), next: 0, exhausted: false }
+        Self { listener, watch, commands, wake_device, to_peers, peers: BTreeMap::new(), next: 0, exhausted: false }
     }
 
     /// Serves until the device is gone.
@@ -102,14 +102,14 @@ impl Server {
     /// Hands on what the device's thread has said.
     fn hear(&mut self) -> Result<(), Ended> {
         loop {
-            match self.news.try_recv() {
-                Ok(News::Answer { peer, id, result }) => {
+            match self.to_peers.try_recv() {
+                Ok(ToPeers::Answer { peer, id, result }) => {
                     if let Some(peer) = self.peers.get_mut(&peer) {
                         peer.waits = false;
                         peer.send(&message::answer(id, result.map_err(|refusal| generic(&refusal))));
                     }
                 }
-                Ok(News::Happened(event, when)) => {
+                Ok(ToPeers::Happened(event, when)) => {
                     let text = message::event(&event, when);
                     self.peers.values_mut().filter(|peer| peer.negotiated).for_each(|peer| peer.send(&text));
                 }
@@ -167,7 +167,7 @@ impl Server {
                 Ok(Found::Command(command)) => {
                     peer.waits = true;
                     // Without a device there is nobody to answer, and the end is near.
-                    let _ = self.order.send(Order { peer: id, id: name, command });
+                    let _ = self.commands.send(PeerCommand { peer: id, id: name, job: command });
                     (self.wake_device)();
                 }
                 Err(error) => peer.send(&message::answer(name, Err(error))),
@@ -181,7 +181,7 @@ enum Found {
     /// It is answered: it was about the connection, or about this program.
     Answer(Result<Value, Refusal>),
     /// The device is to do it.
-    Command(Deed),
+    Command(Job),
 }
 
 fn generic(refusal: &Refusal) -> ProtocolError {
@@ -201,8 +201,8 @@ fn find(negotiated: &mut bool, name: &str, arguments: Map<String, Value>) -> Res
             "`{name}` comes after the negotiation of capabilities: execute `qmp_capabilities` first"
         ))),
         (_, true) => commands::prepare(name, arguments).map(|prepared| match prepared {
-            Prepared::Deed(deed) => Found::Command(deed),
-            Prepared::Told(answer) => Found::Answer(answer),
+            Prepared::Job(job) => Found::Command(job),
+            Prepared::Answered(answer) => Found::Answer(answer),
         }),
     }
 }

@@ -1,7 +1,7 @@
 //! The control socket of a whole device, in this process: what peers send and get, over the real socket.
 
+mod commands;
 mod hostile;
-mod orders;
 mod protocol;
 
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -16,8 +16,8 @@ pub struct Policy {
     pub steps_per_look: u32,
     /// How long may pass without one: steps may be long, and whoever gives orders, or tells the loop to end, waits for the look.
     pub look_within: Nanoseconds,
-    /// The longest nap: it bounds what an idle guest costs. (A wake-up may cost 25 microseconds of a processor where the host is itself a
-    /// virtual machine: at a nap of 1 ms that was 2.4 % of it.)
+    /// The longest pause: it bounds what an idle guest costs. (A wake-up may cost 25 microseconds of a processor where the host is itself a
+    /// virtual machine: at a pause of 1 ms that was 2.4 % of it.)
     pub nap_longest: Nanoseconds,
     /// Sleeping for less than this is not worth the system call.
     pub worth_sleeping: Nanoseconds,
@@ -90,12 +90,12 @@ impl Pace {
         if !polled {
             return Next::Sleep(due_in);
         }
-        let nap = self.nap(now);
-        Next::Sleep(Some(due_in.map_or(nap, |time| time.min(nap))))
+        let pause = self.pause(now);
+        Next::Sleep(Some(due_in.map_or(pause, |time| time.min(pause))))
     }
 
-    /// An eighth of the time without work so far: what a nap adds to a pause of the guest is then little compared with the pause.
-    fn nap(&self, now: Nanoseconds) -> Nanoseconds {
+    /// An eighth of the time without work so far: the delay it adds is then small beside the guest's own pause.
+    fn pause(&self, now: Nanoseconds) -> Nanoseconds {
         let idle = now.0.saturating_sub(self.last_work.0);
         Nanoseconds(idle / 8).min(self.policy.nap_longest)
     }

@@ -91,7 +91,7 @@ struct FakeDrive {
     /// Work that the guest leaves behind without ringing, just before the loop sleeps: so many times.
     unrung: u32,
     /// When the media quiesces, and how.
-    rests: (u64, Result<(), String>),
+    quiesces: (u64, Result<(), String>),
 }
 
 impl Drive for FakeDrive {
@@ -106,7 +106,7 @@ impl Drive for FakeDrive {
         Ok(due.is_some())
     }
 
-    fn step(&mut self, now: Nanoseconds, _clock: &dyn controller::Clock) -> Turn {
+    fn step(&mut self, now: Nanoseconds, _clock: &dyn controller::Clock) -> StepResult {
         let world = &self.world;
         increment(&world.steps);
         let since = increment(&world.steps_since_look);
@@ -118,7 +118,7 @@ impl Drive for FakeDrive {
         }
         let worked = due > 0 || now.0 < self.busy_until;
         world.now.set(world.now.get() + if worked { self.step_takes } else { 100 });
-        Turn { worked, next_event: self.events.first().copied().map(Nanoseconds) }
+        StepResult { worked, next_event: self.events.first().copied().map(Nanoseconds) }
     }
 
     fn arm(&mut self) -> bool {
@@ -132,8 +132,8 @@ impl Drive for FakeDrive {
         self.descriptor.as_fd()
     }
 
-    fn rest(&mut self, now: Nanoseconds) -> Option<Result<(), String>> {
-        (now.0 >= self.rests.0).then(|| self.rests.1.clone())
+    fn quiesce(&mut self, now: Nanoseconds) -> Option<Result<(), String>> {
+        (now.0 >= self.quiesces.0).then(|| self.quiesces.1.clone())
     }
 
     fn must_be_polled(&self) -> bool {
@@ -162,7 +162,7 @@ fn play(processors: usize, end: u64, change: impl FnOnce(&mut FakeDrive)) -> Fak
         events: Vec::new(),
         worked_at: Vec::new(),
         unrung: 0,
-        rests: (0, Ok(())),
+        quiesces: (0, Ok(())),
     };
     change(&mut drive);
     run(&mut drive, &mut FakeHost { world, end }, Policy::for_processors(processors)).expect("nothing fails here");
@@ -178,8 +178,8 @@ fn an_idle_guest_with_trapped_doorbells_costs_nothing() {
 #[test]
 fn an_idle_guest_with_mapped_doorbells_costs_less_than_a_fiftieth() {
     let drive = play(8, SECOND, |drive| drive.polled = true);
-    // At 25 microseconds for each, 800 naps are 20 ms of processor time, a fiftieth of this second.
-    assert!((250..400).contains(&drive.world.sleeps.get()), "{} naps", drive.world.sleeps.get());
+    // At 25 microseconds for each, 800 pauses are 20 ms of processor time, a fiftieth of this second.
+    assert!((250..400).contains(&drive.world.sleeps.get()), "{} pauses", drive.world.sleeps.get());
 }
 
 #[test]
@@ -248,14 +248,16 @@ fn with_few_processors_the_loop_gives_way_while_it_spins() {
 fn naps_grow_with_the_time_without_work_and_work_makes_them_short_again() {
     let mut pace = Pace::new(Policy::for_processors(8), Nanoseconds(0));
     let idle = [200, 400, 8_000, 32_000, 1_000_000];
-    let nap_after = |pace: &mut Pace, time: u64| {
-        let Next::Sleep(Some(nap)) = pace.next(Nanoseconds(time), false, None, true) else { panic!("a nap is due") };
-        nap.0 / MICROSECOND
+    let pause_after = |pace: &mut Pace, time: u64| {
+        let Next::Sleep(Some(pause)) = pace.next(Nanoseconds(time), false, None, true) else {
+            panic!("a pause is due")
+        };
+        pause.0 / MICROSECOND
     };
-    let naps: Vec<u64> = idle.iter().map(|time| nap_after(&mut pace, time * MICROSECOND)).collect();
-    assert_eq!(naps, [25, 50, 1_000, 4_000, 4_000]);
+    let pauses: Vec<u64> = idle.iter().map(|time| pause_after(&mut pace, time * MICROSECOND)).collect();
+    assert_eq!(pauses, [25, 50, 1_000, 4_000, 4_000]);
     assert_eq!(pace.next(Nanoseconds(2 * SECOND), true, None, true), Next::Step);
-    assert_eq!(nap_after(&mut pace, 2 * SECOND + 200 * MICROSECOND), 25);
+    assert_eq!(pause_after(&mut pace, 2 * SECOND + 200 * MICROSECOND), 25);
 }
 
 #[test]
@@ -303,10 +305,10 @@ fn the_real_host_hears_its_device_and_the_order_to_stop() {
 
 #[test]
 fn an_end_waits_for_the_media_to_rest_and_not_for_ever() {
-    let end = |rests: (u64, Result<(), String>)| {
-        let mut drive = play(8, MILLISECOND, |drive| drive.rests = rests);
+    let end = |quiesces: (u64, Result<(), String>)| {
+        let mut drive = play(8, MILLISECOND, |drive| drive.quiesces = quiesces);
         let world = Rc::clone(&drive.world);
-        let ended = bring_to_rest(&mut drive, &mut FakeHost { world: Rc::clone(&world), end: MILLISECOND });
+        let ended = quiesce(&mut drive, &mut FakeHost { world: Rc::clone(&world), end: MILLISECOND });
         (ended.map_err(|error| error.to_string()), world.now.get())
     };
     let (ended, now) = end((5 * SECOND, Ok(())));

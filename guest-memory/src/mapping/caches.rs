@@ -8,15 +8,15 @@
 const LINE: usize = 64;
 /// So many lines are brought near.
 #[cfg(target_arch = "x86_64")]
-const LINES_NEAR: usize = 16;
+const LINES_PREFETCHED: usize = 16;
 
 /// Copies from `from` to `to`, as [`std::ptr::copy_nonoverlapping`] does, past the processor's caches where it can. This thread sees the
-/// bytes at once; before any other one is told of them, [`settle`] is to be called.
+/// bytes at once; before any other one is told of them, [`store_fence`] is to be called.
 ///
 /// # Safety
 /// As there: `bytes` bytes can be read at the one and written at the other, which do not overlap.
 #[inline(never)]
-pub(super) unsafe fn copy_past(from: *const u8, to: *mut u8, bytes: usize) {
+pub(super) unsafe fn copy_non_temporal(from: *const u8, to: *mut u8, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
     if to.addr().is_multiple_of(LINE) && bytes.is_multiple_of(LINE) {
         // SAFETY: the caller's promise; `to` is at a multiple of what is stored, and SSE2 is in every such processor.
@@ -50,7 +50,7 @@ unsafe fn stream(from: *const u8, to: *mut u8, bytes: usize) {
 /// What was copied is there before anything that this thread stores from now on. To wait for it after each copy would take as long as the
 /// copy itself: it is on its way while the next one is prepared.
 #[inline]
-pub(crate) fn settle() {
+pub(crate) fn store_fence() {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is in every such processor.
     unsafe {
@@ -61,9 +61,9 @@ pub(crate) fn settle() {
 /// The bytes are about to be copied: their first lines come into the second cache while something else is done. (The processor finds the
 /// others by itself. To ask for all of them, or for the first cache, holds up what it does meanwhile.)
 #[inline]
-pub(crate) fn bring_near(bytes: &[u8]) {
+pub(crate) fn prefetch(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
-    if let Some(lines) = bytes.first_chunk::<{ LINES_NEAR * LINE }>() {
+    if let Some(lines) = bytes.first_chunk::<{ LINES_PREFETCHED * LINE }>() {
         for line in lines.as_chunks::<LINE>().0 {
             fetch(line.as_ptr());
         }
@@ -84,7 +84,7 @@ fn fetch(line: *const u8) {
 
 #[cfg(test)]
 mod tests {
-    use super::{bring_near, copy_past, settle};
+    use super::{copy_non_temporal, prefetch, store_fence};
 
     #[test]
     fn every_place_and_length_is_copied_and_nothing_else() {
@@ -97,9 +97,9 @@ mod tests {
                     let lead = flat.as_ptr().align_offset(64);
                     let target = flat[lead + begin..].as_mut_ptr();
                     // SAFETY: 64 + 128 + 1024 bytes lie inside, and so do 3 + 1024 of the other.
-                    unsafe { copy_past(from[shift..].as_ptr(), target, bytes) };
-                    settle();
-                    bring_near(flat);
+                    unsafe { copy_non_temporal(from[shift..].as_ptr(), target, bytes) };
+                    store_fence();
+                    prefetch(flat);
                     let (before, rest) = flat.split_at(lead + begin);
                     let (copied, behind) = rest.split_at(bytes);
                     assert_eq!(copied, &from[shift..shift + bytes], "{begin} {bytes} {shift}");

@@ -451,7 +451,7 @@ impl<S: Store> Ftl<S> {
 /// Fills the memory of whole units from the host.
 #[inline]
 fn fill<S: Store>(source: &mut dyn Source, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-    if S::STAYS { source.fill_far(offset, into) } else { source.fill(offset, into) }
+    if S::STAYS { source.fill_non_temporal(offset, into) } else { source.fill(offset, into) }
 }
 
 /// Write amplification of the indirection unit alone: bytes of all units that a write of `bytes` at `offset` touches, over `bytes`.

@@ -10,7 +10,7 @@ use crate::geometry::GeometryConfig;
 use crate::power::{Cut, CutPolicy, Random};
 use crate::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use crate::store::disk::Disk;
-use crate::store::{Habits, ImageStore, Store, TwinDisk};
+use crate::store::{Caching, ImageStore, Store, TwinDisk};
 use crate::unit::index;
 use crate::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
 use crate::{Lba, LbaRange, Nanoseconds};
@@ -125,7 +125,7 @@ impl Kind {
 struct History {
     random: Random,
     config: SsdConfig,
-    habits: Habits,
+    caching: Caching,
     drive: Drive,
     blocks: Vec<Block>,
     value: u64,
@@ -141,14 +141,14 @@ impl History {
         let config = config(&mut random);
         let geometry = config.checked().expect("a legal drive");
         let mut store = ImageStore::create(&geometry, 1 << 20, TwinDisk::new(seed)).expect("there is memory");
-        let habits = Habits { cache_bytes: 0, kept_lines: index(random.below(2)) };
-        store.set_habits(habits);
+        let caching = Caching { cache_bytes: 0, kept_lines: index(random.below(2)) };
+        store.set_caching(caching);
         store.extend().expect("there is room");
         let drive = Ssd::create(config.clone(), store).expect("a drive");
         let hot = random.pick(&[8, 24, BLOCKS]);
         let (errors, hurries) = (Kind::Errors.is_of(seed), Kind::Hurry.is_of(seed));
         let blocks = vec![Block::of(0); index(BLOCKS)];
-        let mut history = Self { random, config, habits, drive, blocks, value: 0, hot, errors, hurries };
+        let mut history = Self { random, config, caching, drive, blocks, value: 0, hot, errors, hurries };
         if history.random.below(2) == 0 {
             history.flush();
         } else {
@@ -266,7 +266,7 @@ impl History {
         let length = disk.length();
         let geometry = self.config.checked().expect("a legal drive");
         let mut store = ImageStore::open_whole(&geometry, disk, length).expect("it is whole");
-        store.set_habits(self.habits);
+        store.set_caching(self.caching);
         self.drive = Ssd::open(self.config.clone(), store).expect("it opens");
         self.drive.ftl().assert_invariants();
         self.look(|block| &mut block.promised);

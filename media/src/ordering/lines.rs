@@ -4,7 +4,7 @@
 use crate::geometry::{Geometry, GeometryConfig};
 use crate::journal::{HeaderState, Kind, LineHeader, Record};
 use crate::power::Random;
-use crate::store::{Habits, ImageStore, Store, TwinDisk};
+use crate::store::{Caching, ImageStore, Store, TwinDisk};
 use crate::unit::index;
 
 const LINES: u32 = 3;
@@ -55,7 +55,7 @@ impl Lines {
         })
         .expect("a legal geometry");
         let mut store = ImageStore::create(&geometry, 4096, TwinDisk::new(seed)).expect("there is memory");
-        store.set_habits(Habits { cache_bytes: 0, kept_lines: index(random.below(3)) });
+        store.set_caching(Caching { cache_bytes: 0, kept_lines: index(random.below(3)) });
         let lines = vec![Line::default(); LINES as usize];
         let mut all = Self { random, geometry, store, lines, events: 0, durable: 0 };
         for _ in 0..1 + all.random.below(40) {

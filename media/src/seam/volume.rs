@@ -52,7 +52,7 @@ pub trait Source {
     /// # Errors
     /// As [`Source::fill`].
     #[inline]
-    fn fill_far(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+    fn fill_non_temporal(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
         self.fill(offset, into)
     }
 
@@ -297,7 +297,7 @@ pub trait Sinks {
 
 /// What most requests are, with nothing in the way: answered at once or, with [`None`] and nothing done, left to [`Media::submit`].
 /// What is done is what `submit` would have done, on behalf of the command that is named.
-pub trait Ordinary {
+pub trait FastPath {
     /// [`Request::Read`]s without `force`, one after the other. Returns how many were done; the one behind them was left, or it failed
     /// with what is returned.
     fn read(&mut self, reads: &[(VolumeId, LbaRange)], into: &mut dyn Sinks) -> (usize, Option<MediaError>);
@@ -341,7 +341,7 @@ pub trait Media {
     /// The fast path for requests that need no waiting, for as long as nothing else is asked of the media; [`None`] where something
     /// is the case of which each request must be told, or which counts each one: power lost, a crash point armed, faults to be met,
     /// time that passes.
-    fn ordinary(&mut self, now: Nanoseconds) -> Option<&mut dyn Ordinary> {
+    fn fast_path(&mut self, now: Nanoseconds) -> Option<&mut dyn FastPath> {
         let _ = now;
         None
     }

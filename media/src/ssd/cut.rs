@@ -4,7 +4,7 @@
 //! recovers from that, in the order in which the host wrote it: so every state that the contract allows can be made, block by block,
 //! and recovery itself meets exactly what a real loss leaves.
 
-use super::pieces::{Disposal, Division, Lot, Terms, fate};
+use super::pieces::{Disposal, Division, Survival, Terms, fate};
 use super::saved::Saved;
 use super::{Ssd, Volume};
 use crate::ftl::Ftl;
@@ -57,7 +57,7 @@ pub(super) struct Loss {
 impl Loss {
     /// What is to be made of what survives, in the order in which the host made it.
     pub(super) fn remnants(&self, disposals: &[Disposal]) -> Vec<Remnant> {
-        let surviving = disposals.iter().filter(|disposal| disposal.lot != Lot::Lost);
+        let surviving = disposals.iter().filter(|disposal| disposal.survival != Survival::Lost);
         surviving.map(|disposal| self.backups[disposal.entry].remnant(disposal, self.unit_bytes)).collect()
     }
 
@@ -86,7 +86,7 @@ impl Backup {
         let first = LogicalUnit(self.span.first.0 + narrow(byte / unit_bytes));
         let grouped = disposal.range.blocks <= self.group_blocks;
         let span = Span { first, offset: byte % unit_bytes, bytes, ..self.span };
-        if self.held.tag.uncorrectable && disposal.lot == Lot::Survives {
+        if self.held.tag.uncorrectable && disposal.survival == Survival::Survives {
             return Remnant::Write(span, None, grouped);
         }
         let metadata = &self.saved.metadata[skip * metadata_bytes..(skip + blocks) * metadata_bytes];
@@ -94,7 +94,7 @@ impl Backup {
             return Remnant::Unreadable;
         };
         let mut saved = Saved::new(data, metadata);
-        if let Lot::Mangled(seed) = disposal.lot {
+        if let Survival::Mangled(seed) = disposal.survival {
             let mut random = Random::new(seed);
             for word in saved.data.chunks_mut(8).chain(saved.metadata.chunks_mut(8)) {
                 let drawn = random.draw().to_le_bytes();
@@ -331,6 +331,6 @@ pub(super) fn make<S: Store>(ftl: &mut Ftl<S>, remnants: Vec<Remnant>) -> usize 
 
 /// What survives beyond so many changes does not.
 pub(super) fn lose_rest(disposals: &mut [Disposal], made: usize) {
-    let surviving = disposals.iter_mut().filter(|disposal| disposal.lot != Lot::Lost);
-    surviving.skip(made).for_each(|disposal| disposal.lot = Lot::Lost);
+    let surviving = disposals.iter_mut().filter(|disposal| disposal.survival != Survival::Lost);
+    surviving.skip(made).for_each(|disposal| disposal.survival = Survival::Lost);
 }

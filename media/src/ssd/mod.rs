@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 mod cut;
 pub mod examine;
+mod fast_path;
 pub mod images;
 mod misbehave;
 mod monitor;
-mod ordinary;
 mod patrol;
 mod pieces;
 mod request;
@@ -35,7 +35,7 @@ use crate::root::VolumeEntry;
 use crate::store::{Store, StoreError};
 use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
 use crate::volume::{
-    EraseSpread, Health, Media, MediaError, Ordinary, Outcome, Request, Submitted, Token, VolumeId, VolumeShape,
+    EraseSpread, FastPath, Health, Media, MediaError, Outcome, Request, Submitted, Token, VolumeId, VolumeShape,
 };
 use crate::warning::{WarningKind, Warnings};
 
@@ -94,7 +94,7 @@ pub struct Ssd<S: Store> {
     beyond_recovery: Option<StoreError>,
     patrol: Patrol,
     /// The store says that the end was orderly.
-    at_rest: bool,
+    quiesced: bool,
 }
 
 impl<S: Store> Ssd<S> {
@@ -180,7 +180,7 @@ impl<S: Store> Ssd<S> {
             memory_warned: false,
             beyond_recovery: None,
             patrol: Patrol::default(),
-            at_rest: false,
+            quiesced: false,
         };
         ssd.read_volumes();
         ssd
@@ -469,7 +469,7 @@ impl<S: Store> Media for Ssd<S> {
         self.answer(token, ended)
     }
 
-    fn ordinary(&mut self, now: Nanoseconds) -> Option<&mut dyn Ordinary> {
+    fn fast_path(&mut self, now: Nanoseconds) -> Option<&mut dyn FastPath> {
         let special = self.ftl.nand.power.attentive() || self.ftl.nand.timing.is_some() || !self.read_faults.is_empty();
         if special {
             return None;

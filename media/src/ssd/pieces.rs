@@ -12,12 +12,12 @@ pub(super) struct Piece {
     /// It may read as anything.
     loose: bool,
     /// A misbehaving drive leaves no choice.
-    fixed: Option<Lot>,
+    fixed: Option<Survival>,
 }
 
 /// What becomes of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lot {
+pub(super) enum Survival {
     Lost,
     Survives,
     Mangled(u64),
@@ -28,7 +28,7 @@ pub(super) enum Lot {
 pub(super) struct Disposal {
     pub(super) entry: usize,
     pub(super) range: LbaRange,
-    pub(super) lot: Lot,
+    pub(super) survival: Survival,
 }
 
 /// How the cache can be divided.
@@ -65,27 +65,27 @@ impl Division {
 
     /// How many states there are: the product of what each piece may become.
     pub(super) fn states(&self) -> u128 {
-        self.pieces.iter().fold(1, |states: u128, piece| states.saturating_mul(piece.lots()))
+        self.pieces.iter().fold(1, |states: u128, piece| states.saturating_mul(piece.survivals()))
     }
 
     /// The n-th state, in the order in which the first piece counts fastest.
-    pub(super) fn state(&self, mut number: u128) -> Vec<Lot> {
-        let mut lot = |piece: &Piece| {
-            let (digit, rest) = (number % piece.lots(), number / piece.lots());
+    pub(super) fn state(&self, mut number: u128) -> Vec<Survival> {
+        let mut survival = |piece: &Piece| {
+            let (digit, rest) = (number % piece.survivals(), number / piece.survivals());
             number = rest;
             piece.fixed.unwrap_or(match digit {
-                0 => Lot::Lost,
-                1 => Lot::Survives,
-                _ => Lot::Mangled(piece.range.start.0 + 1),
+                0 => Survival::Lost,
+                1 => Survival::Survives,
+                _ => Survival::Mangled(piece.range.start.0 + 1),
             })
         };
-        self.pieces.iter().map(&mut lot).collect()
+        self.pieces.iter().map(&mut survival).collect()
     }
 
     /// A state by a policy.
-    pub(super) fn draw(&self, policy: &CutPolicy) -> Vec<Lot> {
+    pub(super) fn draw(&self, policy: &CutPolicy) -> Vec<Survival> {
         let mut random = Random::new(if let CutPolicy::Random(seed) = policy { *seed } else { 0 });
-        let lot = |(number, piece): (usize, &Piece)| {
+        let survival = |(number, piece): (usize, &Piece)| {
             let survives = match policy {
                 CutPolicy::NoneSurvive => false,
                 CutPolicy::AllSurvive => true,
@@ -93,22 +93,22 @@ impl Division {
                 CutPolicy::Choose(choice) => choice.get(number).copied().unwrap_or(false),
             };
             piece.fixed.unwrap_or_else(|| match (survives, piece.loose) {
-                (true, _) => Lot::Survives,
-                (false, true) if random.below(2) == 1 => Lot::Mangled(random.draw()),
-                (false, _) => Lot::Lost,
+                (true, _) => Survival::Survives,
+                (false, true) if random.below(2) == 1 => Survival::Mangled(random.draw()),
+                (false, _) => Survival::Lost,
             })
         };
-        self.pieces.iter().enumerate().map(lot).collect()
+        self.pieces.iter().enumerate().map(survival).collect()
     }
 
     /// What a state means for each entry, in their order.
-    pub(super) fn dispose(&self, lots: &[Lot]) -> Vec<Disposal> {
+    pub(super) fn dispose(&self, survivals: &[Survival]) -> Vec<Disposal> {
         let mut disposals = Vec::new();
         for (entry, &lead) in self.leads.iter().enumerate() {
-            let of_lead = self.pieces.iter().zip(lots).filter(|(piece, _)| piece.entry == lead);
-            disposals.extend(of_lead.map(|(piece, &lot)| {
+            let of_lead = self.pieces.iter().zip(survivals).filter(|(piece, _)| piece.entry == lead);
+            disposals.extend(of_lead.map(|(piece, &survival)| {
                 let range = if entry == lead { piece.range } else { self.ranges[entry] };
-                Disposal { entry, range, lot }
+                Disposal { entry, range, survival }
             }));
         }
         disposals
@@ -116,7 +116,7 @@ impl Division {
 }
 
 impl Piece {
-    fn lots(&self) -> u128 {
+    fn survivals(&self) -> u128 {
         match (self.fixed, self.loose) {
             (Some(_), _) => 1,
             (None, true) => 3,
@@ -132,8 +132,8 @@ fn add_pieces(pieces: &mut Vec<Piece>, number: usize, entry: &VolatileEntry, alo
         let half = entry.range.blocks / 2;
         let first = LbaRange::new(entry.range.start, half);
         let second = LbaRange::new(Lba(entry.range.start.0 + half), entry.range.blocks - half);
-        pieces.push(piece(first, false, Some(Lot::Survives)));
-        pieces.push(piece(second, false, Some(Lot::Lost)));
+        pieces.push(piece(first, false, Some(Survival::Survives)));
+        pieces.push(piece(second, false, Some(Survival::Lost)));
         return;
     }
     // Of a write above the atomic unit that was not finished a part is there: all of it cannot survive, and without tears none does.
@@ -171,9 +171,9 @@ fn leads(entries: &[VolatileEntry], held: &[Held]) -> Vec<usize> {
 
 /// What became of an entry.
 pub(super) fn fate(number: usize, range: LbaRange, disposals: &[Disposal]) -> Fate {
-    let of = |wanted: fn(&Lot) -> bool| {
+    let of = |wanted: fn(&Survival) -> bool| {
         let mut ranges: Vec<LbaRange> = Vec::new();
-        for disposal in disposals.iter().filter(|disposal| disposal.entry == number && wanted(&disposal.lot)) {
+        for disposal in disposals.iter().filter(|disposal| disposal.entry == number && wanted(&disposal.survival)) {
             match ranges.last_mut() {
                 Some(last) if last.end() == Some(disposal.range.start) => last.blocks += disposal.range.blocks,
                 _ => ranges.push(disposal.range),
@@ -181,8 +181,8 @@ pub(super) fn fate(number: usize, range: LbaRange, disposals: &[Disposal]) -> Fa
         }
         ranges
     };
-    let survived = of(|lot| *lot == Lot::Survives);
-    let mangled = of(|lot| matches!(lot, Lot::Mangled(_)));
+    let survived = of(|survival| *survival == Survival::Survives);
+    let mangled = of(|survival| matches!(survival, Survival::Mangled(_)));
     match (survived.as_slice(), mangled.as_slice()) {
         ([], []) => Fate::Lost,
         ([all], []) if *all == range => Fate::Survived,

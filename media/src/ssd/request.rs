@@ -33,8 +33,8 @@ impl Source for Behind<'_> {
         self.from.fill(self.data + offset, into)
     }
 
-    fn fill_far(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-        self.from.fill_far(self.data + offset, into)
+    fn fill_non_temporal(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        self.from.fill_non_temporal(self.data + offset, into)
     }
 
     fn fill_metadata(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
@@ -421,10 +421,10 @@ impl<S: Store> Ssd<S> {
             return Ok(Wait::Nothing);
         }
         let wait = self.commit()?;
-        if !self.at_rest {
+        if !self.quiesced {
             self.ftl.checkpoint_now();
             self.ftl.write_root(true);
-            self.at_rest = !self.ftl.nand.power.lost();
+            self.quiesced = !self.ftl.nand.power.lost();
         }
         Ok(wait)
     }
@@ -432,8 +432,8 @@ impl<S: Store> Ssd<S> {
     /// Before anything changes, the store must no longer say that the end was orderly.
     #[inline]
     fn leave_rest(&mut self) {
-        if self.at_rest {
-            self.at_rest = false;
+        if self.quiesced {
+            self.quiesced = false;
             self.ftl.write_root(false);
         }
     }

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::backing::{StoreError, Trouble};
 use super::disk::Disk;
 use super::header::ImageHeader;
-use super::image::{Habits, ImageStore};
+use super::image::{Caching, ImageStore};
 use super::kept::Kept;
 use super::platter::FilePlatter;
 pub(super) use super::platter::read_at;
@@ -48,7 +48,7 @@ pub struct FileOptions {
     /// Called from the thread whenever a ticket is done or something failed: how a sleeping device loop is woken.
     pub waker: Option<Box<dyn Fn() + Send>>,
     /// What is kept for the sake of speed.
-    pub habits: Habits,
+    pub caching: Caching,
     /// What tells a file that is made from all others: its creator draws it by lot. All zeroes are none.
     pub identity: [u8; 16],
 }
@@ -56,8 +56,8 @@ pub struct FileOptions {
 impl Default for FileOptions {
     /// Safe, with nobody to wake; a little memory, and the lines that collection keeps in reserve keep their room.
     fn default() -> Self {
-        let habits = Habits { cache_bytes: 64 << 20, kept_lines: 8 };
-        Self { cache_unsafe: false, waker: None, habits, identity: [0; 16] }
+        let caching = Caching { cache_bytes: 64 << 20, kept_lines: 8 };
+        Self { cache_unsafe: false, waker: None, caching, identity: [0; 16] }
     }
 }
 
@@ -123,7 +123,7 @@ impl ImageStore<FileDisk> {
     /// disk. Beyond an open line in each of two streams writers wait for the disk.
     #[must_use]
     pub(crate) fn bytes_for(geometry: &Geometry) -> (usize, usize) {
-        let kept = FileOptions::default().habits.cache_bytes + BACKLOG_BYTES;
+        let kept = FileOptions::default().caching.cache_bytes + BACKLOG_BYTES;
         (Self::bytes_of_lines(geometry), (2 * geometry.line_bytes).saturating_add(kept))
     }
 
@@ -155,10 +155,10 @@ impl ImageStore<FileDisk> {
         options: FileOptions,
     ) -> Result<Self, StoreError> {
         lock(file, path)?;
-        let (habits, cache_unsafe, identity) = (options.habits, options.cache_unsafe, options.identity);
+        let (caching, cache_unsafe, identity) = (options.caching, options.cache_unsafe, options.identity);
         let disk = FileDisk::new(file.try_clone().map_err(|error| failed("use", path, &error))?, true, options)?;
         let mut store = Self::create_named(geometry, metadata_bytes(geometry, journal_entries), identity, disk)?;
-        store.set_habits(habits);
+        store.set_caching(caching);
         store.extend()?;
         if !cache_unsafe {
             sync_folder(path).map_err(|error| failed("sync the folder of", path, &error))?;
@@ -179,9 +179,9 @@ impl ImageStore<FileDisk> {
         if !options.cache_unsafe {
             read_the_disk(&file).map_err(|error| failed("sync", path, &error))?;
         }
-        let habits = options.habits;
+        let caching = options.caching;
         let mut store = Self::open_whole(geometry, FileDisk::new(file, false, options)?, length)?;
-        store.set_habits(habits);
+        store.set_caching(caching);
         Ok(store)
     }
 }

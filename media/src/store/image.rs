@@ -34,14 +34,14 @@ pub(super) const WINDOW_BYTES: usize = 256 << 10;
 
 /// What a store may keep for the sake of speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Habits {
+pub struct Caching {
     /// Bytes of closed lines that stay in memory, newest first.
     pub cache_bytes: usize,
     /// Erased lines whose room is not given back: those that will be written next need it again.
     pub kept_lines: usize,
 }
 
-impl Default for Habits {
+impl Default for Caching {
     /// Nothing but the one line that was erased last.
     fn default() -> Self {
         Self { cache_bytes: 0, kept_lines: 1 }
@@ -51,7 +51,7 @@ impl Default for Habits {
 /// A store on a disk.
 pub struct ImageStore<D: Disk> {
     pub(super) disk: D,
-    habits: Habits,
+    caching: Caching,
     pub(super) lines: Vec<Option<Box<StagedLine>>>,
     pub(super) opened: Vec<u64>,
     /// By line: new data waits until so many turns are durable.
@@ -141,7 +141,7 @@ impl<D: Disk> ImageStore<D> {
         lines.resize_with(count, || None);
         Ok(Self {
             disk,
-            habits: Habits::default(),
+            caching: Caching::default(),
             lines,
             opened: filled(0, count)?,
             settled_at: filled(0, count)?,
@@ -171,8 +171,8 @@ impl<D: Disk> ImageStore<D> {
     }
 
     /// Changes what is kept for the sake of speed.
-    pub fn set_habits(&mut self, habits: Habits) {
-        self.habits = habits;
+    pub fn set_caching(&mut self, caching: Caching) {
+        self.caching = caching;
     }
 
     /// Bytes of the whole image; a file may be smaller as long as nothing was written behind its end.
@@ -219,7 +219,7 @@ impl<D: Disk> ImageStore<D> {
     }
 
     fn forget_closed(&mut self) {
-        let most = self.habits.cache_bytes / self.places.data_bytes;
+        let most = self.caching.cache_bytes / self.places.data_bytes;
         while self.closed.len() > most {
             let line = self.closed[0];
             let staged = &mut self.lines[line as usize];
@@ -250,7 +250,7 @@ impl<D: Disk> ImageStore<D> {
     }
 
     fn discard_erased(&mut self) {
-        while self.erased.len() > self.habits.kept_lines {
+        while self.erased.len() > self.caching.kept_lines {
             let line = self.erased[0];
             if !self.settled(line) && Order::DiscardAfterErase.kept() {
                 return;

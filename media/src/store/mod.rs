@@ -26,7 +26,7 @@ pub use backing::{Expected, Store, StoreError, Trouble};
 pub use file::{FileDisk, FileOptions, inspect_file};
 pub use forgetful::Loss;
 pub use fork::ForkStore;
-pub use image::{Habits, ImageStore};
+pub use image::{Caching, ImageStore};
 pub use inspect::{Inspection, inspect};
 pub use memory::{GiveBack, MemoryStore};
 pub use overlay::OverlayDisk;

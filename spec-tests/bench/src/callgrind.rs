@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 /// Functions that copy or fill memory.
-const COPIES: [&str; 5] = ["memcpy", "memmove", "memset", "memcmp", "mapping::caches::copy_past"];
+const COPIES: [&str; 5] = ["memcpy", "memmove", "memset", "memcmp", "mapping::caches::copy_non_temporal"];
 /// Shares below this are not printed.
 const PRINTED_MIN: f64 = 0.5;
 

@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use controller::dma::{DoorbellPage, GuestMemory};
 use media::ssd::Ssd;
 use media::store::MemoryStore;
-use media::volume::{Health, Ordinary, Outcome, Request, Submitted, VolumeShape};
+use media::volume::{FastPath, Health, Outcome, Request, Submitted, VolumeShape};
 use media::{Media, Nanoseconds, Token, VolumeId};
 use nvme_host::Host;
 use nvme_host::io::block_command;
@@ -52,8 +52,8 @@ impl Media for Drive {
         }
     }
 
-    fn ordinary(&mut self, now: Nanoseconds) -> Option<&mut dyn Ordinary> {
-        self.0.ordinary(now)
+    fn fast_path(&mut self, now: Nanoseconds) -> Option<&mut dyn FastPath> {
+        self.0.fast_path(now)
     }
 
     fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {

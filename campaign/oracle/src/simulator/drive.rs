@@ -10,7 +10,7 @@ use media::power::{Arming, Breaker, Cut, CutReport, Mark, Power, PowerAtomicity,
 use media::ssd::{Ssd, SsdConfig};
 use media::store::disk::Disk as _;
 use media::store::{ImageStore, MemoryStore, TwinDisk};
-use media::volume::{MediaError, Ordinary, Outcome, Request, Sinks, Source, Submitted};
+use media::volume::{FastPath, MediaError, Outcome, Request, Sinks, Source, Submitted};
 use media::{Health, Lba, LbaRange, Media, Nanoseconds, Token, VolumeId, VolumeShape};
 
 use super::Ground;
@@ -148,13 +148,13 @@ fn settle(ssd: &mut Ssd<ImageStore<TwinDisk>>) {
     while disk.done().is_ok_and(|done| done.ticket < ticket) {}
 }
 
-impl Ordinary for SharedDrive {
+impl FastPath for SharedDrive {
     fn read(&mut self, reads: &[(VolumeId, LbaRange)], into: &mut dyn Sinks) -> (usize, Option<MediaError>) {
-        each!(&mut *self.drive.borrow_mut(), ssd => Ordinary::read(&mut **ssd, reads, into))
+        each!(&mut *self.drive.borrow_mut(), ssd => FastPath::read(&mut **ssd, reads, into))
     }
 
     fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome> {
-        each!(&mut *self.drive.borrow_mut(), ssd => Ordinary::write(&mut **ssd, mark, volume, range, from))
+        each!(&mut *self.drive.borrow_mut(), ssd => FastPath::write(&mut **ssd, mark, volume, range, from))
     }
 }
 
@@ -183,9 +183,9 @@ impl Media for SharedDrive {
         each!(&mut *self.drive.borrow_mut(), ssd => ssd.submit(now, token, volume, request))
     }
 
-    fn ordinary(&mut self, now: Nanoseconds) -> Option<&mut dyn Ordinary> {
-        let is_ordinary = each!(&mut *self.drive.borrow_mut(), ssd => ssd.ordinary(now).is_some());
-        if is_ordinary { Some(self) } else { None }
+    fn fast_path(&mut self, now: Nanoseconds) -> Option<&mut dyn FastPath> {
+        let has_fast_path = each!(&mut *self.drive.borrow_mut(), ssd => ssd.fast_path(now).is_some());
+        if has_fast_path { Some(self) } else { None }
     }
 
     fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {

@@ -4,7 +4,7 @@ use controller::resize::ResizeError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Begin, Device, Refusal};
+use super::{Device, LongCommand, Refusal};
 use crate::options::Bytes;
 
 /// Gives a namespace another size while the host uses it, and tells the host. Commands under way end first. What a smaller size drops is
@@ -38,7 +38,7 @@ pub struct Resized {
     size_bytes: u64,
 }
 
-impl Begin for NamespaceResize {
+impl LongCommand for NamespaceResize {
     const NAME: &'static str = "namespace-resize";
     type Answer = Resized;
 

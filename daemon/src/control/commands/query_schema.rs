@@ -70,8 +70,8 @@ mod tests {
     #[test]
     fn what_asks_for_nothing_that_the_device_knows_is_answered_without_it() {
         for name in ["query-schema", "query-commands", "query-version"] {
-            assert!(matches!(prepare(name, Map::new()), Ok(Prepared::Told(Ok(_)))), "{name}");
+            assert!(matches!(prepare(name, Map::new()), Ok(Prepared::Answered(Ok(_)))), "{name}");
         }
-        assert!(matches!(prepare("query-status", Map::new()), Ok(Prepared::Deed(_))));
+        assert!(matches!(prepare("query-status", Map::new()), Ok(Prepared::Job(_))));
     }
 }

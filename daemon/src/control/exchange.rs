@@ -1,10 +1,10 @@
-//! What passes between the thread that serves the control socket and the device's: orders one way, news the other.
+//! What passes between the thread that serves the control socket and the device's: commands one way, answers and events the other.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::commands::{Deed, Refusal};
+use super::commands::{Job, Refusal};
 use super::event::Event;
 
 /// Which peer of the socket; no number is used again.
@@ -12,18 +12,18 @@ use super::event::Event;
 pub struct PeerId(pub u64);
 
 /// A command to carry out.
-pub struct Order {
+pub struct PeerCommand {
     /// Who wants it.
     pub peer: PeerId,
     /// The peer's name for it.
     pub id: Option<Value>,
     /// What to do.
-    pub command: Deed,
+    pub job: Job,
 }
 
 /// What the peers are to hear.
-pub enum News {
-    /// What came of an order.
+pub enum ToPeers {
+    /// The answer to a command.
     Answer {
         /// Whose it was.
         peer: PeerId,

@@ -6,7 +6,7 @@ use crate::ftl::cut::Tag;
 use crate::power::Mark;
 use crate::store::Store;
 use crate::unit::LbaRange;
-use crate::volume::{MediaError, Ordinary, Outcome, Sinks, Source, VolumeId};
+use crate::volume::{FastPath, MediaError, Outcome, Sinks, Source, VolumeId};
 
 /// So many reads are looked up together.
 const RUN: usize = 16;
@@ -43,7 +43,7 @@ impl<S: Store> Ssd<S> {
     }
 }
 
-impl<S: Store> Ordinary for Ssd<S> {
+impl<S: Store> FastPath for Ssd<S> {
     fn read(&mut self, reads: &[(VolumeId, LbaRange)], into: &mut dyn Sinks) -> (usize, Option<MediaError>) {
         let mut done = 0;
         for run in reads.chunks(RUN) {
@@ -58,7 +58,7 @@ impl<S: Store> Ordinary for Ssd<S> {
 
     fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome> {
         let special =
-            self.stuck.is_some() | self.at_rest | !self.cache_enabled | self.config.misbehaviour.changes_writes();
+            self.stuck.is_some() | self.quiesced | !self.cache_enabled | self.config.misbehaviour.changes_writes();
         if special || self.ftl.nand.store.backlogged() {
             return None;
         }
