@@ -5,11 +5,10 @@ mod admin;
 
 use std::sync::atomic::{Ordering, fence};
 
-use nvme_spec::log::Event;
-
 use crate::arbiter::Arbiter;
 use crate::dma::{DoorbellPage, GuestMemory};
 use crate::queue::{BadDoorbell, Queues};
+use crate::watch::DoorbellPath;
 
 use admin::{Place, Seen, Ways};
 
@@ -34,6 +33,30 @@ pub(crate) struct Doorbells {
     watched: Vec<u16>,
     /// The ways to the doorbells of the admin queue, while they have shadows.
     admin: [Ways; ADMIN.len()],
+}
+
+/// A doorbell that was rung.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rung {
+    pub(crate) path: DoorbellPath,
+    pub(crate) index: u16,
+    pub(crate) value: u32,
+    pub(crate) moved: Result<(), BadDoorbell>,
+}
+
+/// Who is told of doorbells that were rung: of all of them, or of those that cannot be.
+pub(crate) struct Told<'a> {
+    pub(crate) all: bool,
+    pub(crate) tell: &'a mut dyn FnMut(Rung),
+}
+
+impl Told<'_> {
+    #[inline]
+    fn rung(&mut self, path: DoorbellPath, index: u16, value: u32, moved: Result<(), BadDoorbell>) {
+        if self.all || moved.is_err() {
+            (self.tell)(Rung { path, index, value, moved });
+        }
+    }
 }
 
 /// The doorbells of the admin queue.
@@ -139,7 +162,7 @@ impl Doorbells {
         arbiter: &mut Arbiter,
         index: u16,
         value: u32,
-    ) -> Result<(), Event> {
+    ) -> Result<(), BadDoorbell> {
         let ways = self.admin.get_mut(usize::from(index)).filter(|_| self.shadow.is_some());
         let (Some(ways), Some(place)) = (ways, place(queues, index)) else {
             return ring(queues, arbiter, index, value);
@@ -152,20 +175,20 @@ impl Doorbells {
         Ok(())
     }
 
-    /// Looks at the shared page and the shadow buffers of every queue that exists. `event` is told of doorbells that cannot be.
+    /// Looks at the shared page and the shadow buffers of every queue that exists.
     pub(crate) fn poll<M: GuestMemory>(
         &mut self,
         memory: &M,
         page: Option<&dyn DoorbellPage>,
         queues: &mut Queues,
         arbiter: &mut Arbiter,
-        event: &mut dyn FnMut(Event),
+        told: &mut Told<'_>,
     ) -> bool {
         let mut moved = false;
-        let mut rung = |index, value| {
+        let mut rung = |path, index, value| {
             if exists(queues, index) {
                 moved = true;
-                ring(queues, arbiter, index, value).unwrap_or_else(&mut *event);
+                told.rung(path, index, value, ring(queues, arbiter, index, value));
             }
         };
         if let Some(page) = page {
@@ -174,7 +197,7 @@ impl Doorbells {
                 let index = self.watched[from + behind];
                 let value = page.load(usize::from(index));
                 self.page_seen[usize::from(index)] = value;
-                rung(index, value);
+                rung(DoorbellPath::Page, index, value);
                 from += behind + 1;
             }
         }
@@ -186,11 +209,11 @@ impl Doorbells {
                     && value != *seen
                 {
                     *seen = value;
-                    rung(index, value);
+                    rung(DoorbellPath::Shadow, index, value);
                 }
             }
         }
-        moved | self.poll_admin_shadow(memory, queues, arbiter, event)
+        moved | self.poll_admin_shadow(memory, queues, arbiter, told)
     }
 
     /// The shadows of the admin queue. What came by its registers is carried into them, so that a host that goes over to them finds there
@@ -200,7 +223,7 @@ impl Doorbells {
         memory: &M,
         queues: &mut Queues,
         arbiter: &mut Arbiter,
-        event: &mut dyn FnMut(Event),
+        told: &mut Told<'_>,
     ) -> bool {
         let Some(shadow) = self.shadow else { return false };
         let mut moved = false;
@@ -222,7 +245,7 @@ impl Doorbells {
             }
             if let Seen::Moved(value) = seen {
                 moved = true;
-                ring(queues, arbiter, index, value).unwrap_or_else(&mut *event);
+                told.rung(DoorbellPath::Shadow, index, value, ring(queues, arbiter, index, value));
             }
         }
         moved
@@ -297,18 +320,10 @@ fn entry_address(base: u64, index: u16) -> u64 {
 }
 
 /// Moves the tail or the head that doorbell `index` stands for. Bits 31:16 are ignored (B50).
-pub(crate) fn ring(queues: &mut Queues, arbiter: &mut Arbiter, index: u16, value: u32) -> Result<(), Event> {
+pub(crate) fn ring(queues: &mut Queues, arbiter: &mut Arbiter, index: u16, value: u32) -> Result<(), BadDoorbell> {
     let id = index / 2;
     let value = nvme_spec::command::low16(value);
-    let moved = if index.is_multiple_of(2) {
-        ring_tail(queues, arbiter, id, value)
-    } else {
-        ring_head(queues, arbiter, id, value)
-    };
-    moved.map_err(|bad| match bad {
-        BadDoorbell::NoQueue => Event::INVALID_DOORBELL_REGISTER,
-        BadDoorbell::BadValue => Event::INVALID_DOORBELL_VALUE,
-    })
+    if index.is_multiple_of(2) { ring_tail(queues, arbiter, id, value) } else { ring_head(queues, arbiter, id, value) }
 }
 
 fn ring_tail(queues: &mut Queues, arbiter: &mut Arbiter, id: u16, tail: u16) -> Result<(), BadDoorbell> {

@@ -52,6 +52,7 @@ impl Controller {
         let alone = self.range_locks.is_idle();
         let page_bytes = 1 << self.registers.page_shift();
         let special = self.random.is_some()
+            || self.watch.hops()
             || self.supply.breaker.attentive()
             || self.registers.shutdown != Shutdown::No
             || self.resizing.holds_back()

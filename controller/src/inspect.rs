@@ -12,6 +12,7 @@ use crate::{Controller, effects};
 
 pub use crate::admin::features::FeatureState;
 pub use crate::queue::{CompletionQueueState, SubmissionQueueState};
+use crate::watch::FatalReason;
 
 /// Where a controller is in its life, as its host sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,12 @@ impl Controller {
             status: self.registers.status_bits(),
             bus_master: self.bus_master,
         }
+    }
+
+    /// Why CSTS.CFS was set the last time since power-on, with the value that is to blame and the bound or alignment that it broke.
+    #[must_use]
+    pub fn last_fatal(&self) -> Option<(FatalReason, u64, u64)> {
+        self.last_fatal.map(|why| (why.reason, why.value, why.bound))
     }
 
     /// What Identify Controller says.

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod absence;
+mod access;
 mod admin;
 mod arbiter;
 mod atomic;
@@ -40,13 +41,13 @@ mod scheduling;
 mod sgl;
 mod state;
 mod warning;
+pub mod watch;
 
 use std::collections::VecDeque;
 
 use media::power::{Mark, Random, Step};
 use media::{LbaRange, Media, Request, Submitted, Token, VolumeId};
-use nvme_spec::log::Event;
-use nvme_spec::{Command, Status, register};
+use nvme_spec::{Command, Status};
 
 use absence::Absence;
 use admin::Done;
@@ -54,7 +55,6 @@ use admin::events::Events;
 use admin::features::Features;
 use arbiter::Arbiter;
 use atomic::RangeLocks;
-use bar::Target;
 use budget::{Budget, Still};
 use command::IoCommand;
 use config::Config;
@@ -69,8 +69,9 @@ use power::{Powered, Supply};
 use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
 use reason::Reason;
 use resize::{RESIZE_TOKEN, Resizing};
-use state::{Registers, Reset, Shutdown};
+use state::{Fatal, Registers, Reset, Shutdown};
 use warning::WarningsSeen;
+use watch::{FatalReason, ResetKind, ShutdownState, TraceEvent, Watch};
 
 pub use budget::Clock;
 pub use irq::{Effect, InterruptMode};
@@ -143,6 +144,9 @@ pub struct Controller {
     metadata: Vec<Segment>,
     /// Scratch for the ranges of one Dataset Management command.
     listed: Vec<LbaRange>,
+    watch: Watch,
+    /// Why CSTS.CFS was set the last time.
+    last_fatal: Option<Fatal>,
 }
 
 impl Controller {
@@ -183,74 +187,13 @@ impl Controller {
             reads: Vec::new(),
             metadata: Vec::new(),
             listed: Vec::new(),
+            watch: Watch::default(),
+            last_fatal: None,
             media,
             transfer_bytes_max: config.transfer_bytes_max(),
             supply,
             config,
         }
-    }
-
-    /// The host reads BAR0. What cannot be read gives zeroes; without power everything reads as all ones, as nobody answers.
-    pub fn bar_read(&mut self, offset: u64, into: &mut [u8]) {
-        if !self.power_is_on() {
-            into.fill(0xff);
-            return;
-        }
-        into.fill(0);
-        let Some(Target::Register(first)) = bar::target(offset, into.len()) else { return };
-        for (offset, dword) in (first..).step_by(4).zip(into.as_chunks_mut::<4>().0) {
-            *dword = self.register(offset).to_le_bytes();
-        }
-    }
-
-    fn register(&self, offset: u64) -> u32 {
-        match offset {
-            register::INTMS | register::INTMC => self.interrupts.mask(),
-            _ => self.registers.read(offset),
-        }
-    }
-
-    /// The host writes BAR0. This only notes what the host wants; [`Self::step`] does it. Without power it goes nowhere.
-    pub fn bar_write(&mut self, offset: u64, from: &[u8]) {
-        if !self.power_is_on() {
-            return;
-        }
-        match bar::target(offset, from.len()) {
-            None => {}
-            Some(Target::Doorbell(index)) => {
-                let value = from.first_chunk().map_or(0, |dword| u32::from_le_bytes(*dword));
-                self.ring(index, value);
-            }
-            Some(Target::Register(first)) => {
-                for (offset, dword) in (first..).step_by(4).zip(from.as_chunks::<4>().0) {
-                    self.write_register(offset, u32::from_le_bytes(*dword));
-                }
-            }
-        }
-    }
-
-    fn write_register(&mut self, offset: u64, value: u32) {
-        match offset {
-            register::INTMS => self.interrupts.change_mask(value, 0),
-            register::INTMC => self.interrupts.change_mask(0, value),
-            _ => self.registers.write(offset, value),
-        }
-    }
-
-    fn ring(&mut self, index: u16, value: u32) {
-        if !self.registers.is_running() || self.doorbells.is_nudge(index) {
-            return;
-        }
-        if let Err(event) = self.doorbells.register_written(&mut self.queues, &mut self.arbiter, index, value) {
-            self.bad_doorbell(event);
-        }
-        self.reached(Step::DoorbellSeen);
-        self.notice_power();
-    }
-
-    fn bad_doorbell(&mut self, event: Event) {
-        self.health.log_event();
-        self.events.raise(event);
     }
 
     /// A reset from outside the registers: of the function, or because the host is gone. The next step carries it out.
@@ -263,6 +206,9 @@ impl Controller {
     /// A host that switches it off does so before we hear of it, and a message that was on its way then is lost (PCI Local Bus 3.0 section
     /// 6.8.3.4: a message is a memory write). So the step after it was switched on tells of all entries that the host has not taken.
     pub fn set_bus_master(&mut self, enabled: bool) {
+        if enabled != self.bus_master {
+            self.watch.tell(TraceEvent::BusMaster { enabled });
+        }
         self.send_again |= enabled && !self.bus_master;
         self.bus_master = enabled;
     }
@@ -270,6 +216,9 @@ impl Controller {
     /// The host's choice between messages and the pin. What happened while messages were off, no message told of; what the pin told of, the
     /// host may not have looked at.
     pub fn set_interrupt_mode(&mut self, mode: InterruptMode) {
+        if self.interrupts.mode() != mode {
+            self.watch.tell(TraceEvent::InterruptMode { messages: mode == InterruptMode::MsiX });
+        }
         self.send_again |= mode == InterruptMode::MsiX && self.interrupts.mode() != mode;
         self.interrupts.set_mode(mode);
     }
@@ -333,7 +282,8 @@ impl Controller {
         page: Option<&dyn DoorbellPage>,
     ) -> bool {
         self.health.now = now;
-        let mut worked = self.change_state(page);
+        self.watch.at(now);
+        let mut worked = self.change_state(memory, page);
         worked |= self.finish(now);
         worked |= self.go_on_resizing(now, &mut Budget::new(clock, now));
         if self.registers.is_running() && self.bus_master {
@@ -372,7 +322,7 @@ impl Controller {
     }
 
     /// Resets, enables and shuts down as the host asked.
-    fn change_state(&mut self, page: Option<&dyn DoorbellPage>) -> bool {
+    fn change_state<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
         let mut worked = false;
         if let Some(reset) = self.registers.take_reset() {
             self.reset(reset, page);
@@ -384,11 +334,15 @@ impl Controller {
             // What was rung in the shared page while EN was 0 does not count (B10).
             self.doorbells.reset(page);
             self.enable();
+            if self.bus_master {
+                self.check_stale(0, memory);
+            }
             self.reached(Step::ControllerEnabled);
             worked = true;
         }
         if self.registers.shutdown == Shutdown::Asked {
             self.reached(Step::ShutdownBegun);
+            self.watch.tell(TraceEvent::Shutdown { state: ShutdownState::Begun });
             let submitted = self.media.submit(self.health.now, SHUTDOWN_TOKEN, VolumeId(0), Request::Quiesce);
             self.registers.shutdown = match submitted {
                 Submitted::Pending => Shutdown::Flushing,
@@ -399,11 +353,14 @@ impl Controller {
         worked
     }
 
-    fn shutdown_ended(&self, outcome: media::Outcome) -> Shutdown {
+    fn shutdown_ended(&mut self, outcome: media::Outcome) -> Shutdown {
         let state = Shutdown::after_flush(outcome);
-        if state == Shutdown::Complete {
+        let complete = state == Shutdown::Complete;
+        if complete {
             self.reached(Step::ShutdownDone);
         }
+        let state_told = if complete { ShutdownState::Complete } else { ShutdownState::Failed };
+        self.watch.tell(TraceEvent::Shutdown { state: state_told });
         state
     }
 
@@ -412,12 +369,22 @@ impl Controller {
     fn leave_shutdown(&mut self) {
         if self.registers.configuration.shutdown() == 0 {
             self.media.cancel(SHUTDOWN_TOKEN);
+            if self.registers.shutdown != Shutdown::No {
+                self.watch.tell(TraceEvent::Shutdown { state: ShutdownState::Cleared });
+            }
             self.registers.shutdown = Shutdown::No;
         }
     }
 
     /// All queues and everything under way are gone; no answer is written any more (B11).
     fn reset(&mut self, reset: Reset, page: Option<&dyn DoorbellPage>) {
+        let kind = match reset {
+            Reset::Controller => ResetKind::Controller,
+            Reset::Function => ResetKind::Function,
+            Reset::Subsystem => ResetKind::Subsystem,
+        };
+        let dropped = u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX);
+        self.watch.tell(TraceEvent::Reset { kind, dropped });
         for token in self.in_flight.tokens(|_| true) {
             self.media.cancel(token);
             self.in_flight.remove(token);
@@ -440,11 +407,16 @@ impl Controller {
     }
 
     fn enable(&mut self) {
-        self.registers.enable();
-        if !self.registers.is_ready() {
-            return;
+        if let Err(why) = self.registers.enable() {
+            return self.fatal(why);
         }
         let attributes = self.registers.admin_attributes;
+        self.watch.tell(TraceEvent::Enabled {
+            configuration: self.registers.configuration,
+            attributes: attributes.0,
+            submission: self.registers.admin_submission,
+            completion: self.registers.admin_completion,
+        });
         let entries = |size_z: u16| u32::from(size_z) + 1;
         let completion =
             CompletionQueue::new(self.registers.admin_completion, entries(attributes.completion_z()), 0, true);
@@ -465,6 +437,8 @@ impl Controller {
             } else if token == RESIZE_TOKEN {
                 self.end_resize(outcome);
             } else if let Some(command) = self.in_flight.get_mut(token) {
+                let name = command.permit.name();
+                self.watch.hop(|| TraceEvent::MediaEnded { command: name, succeeded: outcome.is_ok() });
                 let result = outcome::conclude(outcome, &mut command.origin);
                 self.piece_done(token, result);
             }
@@ -476,7 +450,7 @@ impl Controller {
     fn check_keep_alive(&mut self, now: Nanoseconds) {
         if self.keep_alive.is_some_and(|deadline| now >= deadline) {
             self.keep_alive = None;
-            self.registers.set_fatal();
+            self.fatal(Fatal { reason: FatalReason::KeepAlive, value: now.0, bound: 0 });
         }
     }
 
@@ -486,19 +460,6 @@ impl Controller {
             self.memory_generation = memory.generation();
             self.arbiter.unblock();
         }
-    }
-
-    fn poll_doorbells<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
-        let mut bad = None;
-        let moved =
-            self.doorbells.poll(memory, page, &mut self.queues, &mut self.arbiter, &mut |event| bad = Some(event));
-        if let Some(event) = bad {
-            self.bad_doorbell(event);
-        }
-        if moved {
-            self.reached(Step::DoorbellSeen);
-        }
-        moved
     }
 
     /// Takes commands in turn from the queues that have some, as long as the budget lasts.
@@ -533,16 +494,19 @@ impl Controller {
                     }
                 }
                 Take::Command(permit, command) => {
-                    if self.supply.fetched(&permit, command) {
+                    let command = *command;
+                    if self.watch.hops() || id == 0 {
+                        self.tell_fetched(permit.name(), command);
+                    }
+                    if self.supply.fetched(&permit, &command) {
                         break;
                     }
-                    let origin = Origin::of(command);
+                    let origin = Origin::of(&command);
                     if id == 0 {
-                        let command = *command;
                         self.absence.over();
                         self.execute_admin(memory, permit, &command, origin);
                     } else {
-                        let command = IoCommand::parse(command);
+                        let command = IoCommand::parse(&command);
                         self.execute_io(now, memory, permit, command, origin);
                     }
                     let work = self.work_of_data();
@@ -577,8 +541,12 @@ impl Controller {
     fn execute_admin<M: GuestMemory>(&mut self, memory: &M, permit: Permit, command: &Command, origin: Origin) {
         self.segments.clear();
         let token = self.in_flight.next_token();
-        match admin::execute(self, memory, command, token) {
-            Err(reason) if self.is_probe(command) => self.complete_probe(permit, reason),
+        let result = admin::execute(self, memory, command, token);
+        if self.watch.hops() {
+            self.tell_begun(permit.name(), result.as_ref().map(|_| false).map_err(|reason| *reason));
+        }
+        match result {
+            Err(reason) if self.is_probe(command) => self.complete_probe(permit, origin, reason),
             result => self.settle(permit, origin, result),
         }
     }
@@ -599,7 +567,12 @@ impl Controller {
     #[inline]
     fn complete(&mut self, permit: Permit, origin: Origin, result: Result<u32, Reason>) {
         match result {
-            Ok(dw0) => self.answer(permit, Status::SUCCESS, dw0),
+            Ok(dw0) => {
+                if self.watch.hops() || permit.sqid() == 0 {
+                    self.tell_completed(&permit, origin, None, dw0);
+                }
+                self.answer(permit, Status::SUCCESS, dw0);
+            }
             Err(reason) => self.complete_failed(permit, origin, reason),
         }
     }
@@ -607,12 +580,14 @@ impl Controller {
     /// Answers a question for something that is not there. Hosts ask at each start what there is, and that is no error of anybody: the
     /// log that operators watch holds none of it (NVMe Base 2.1 section 5.1.12.1.2 leaves that to the controller).
     #[cold]
-    fn complete_probe(&mut self, permit: Permit, reason: Reason) {
+    fn complete_probe(&mut self, permit: Permit, origin: Origin, reason: Reason) {
+        self.tell_completed(&permit, origin, Some(reason), 0);
         self.answer(permit, reason.status(), 0);
     }
 
     #[cold]
     fn complete_failed(&mut self, permit: Permit, origin: Origin, reason: Reason) {
+        self.tell_completed(&permit, origin, Some(reason), 0);
         self.health.log_command(permit.sqid(), permit.cid(), origin, reason);
         self.answer(permit, reason.status().with_more(), 0);
     }
@@ -629,6 +604,7 @@ impl Controller {
         while let Some((cid, event)) = self.events.due() {
             let Some(permit) = self.queues.renew(cid) else { return };
             self.events.reported(event);
+            self.watch.tell(TraceEvent::EventReported { event });
             self.effects.push(Effect::EventReported(event));
             self.complete(permit, Origin::default(), Ok(event.dword()));
         }
@@ -640,6 +616,7 @@ impl Controller {
         let mut gone_for_now = IdSet::default();
         // The admin queue last: a deletion or an abort is answered after the commands that it ended (B43, B71).
         while let Some(id) = self.unpublished.take_last() {
+            let preview = self.preview_completions(id, memory);
             let Some(queue) = self.queues.completion_mut(id) else { continue };
             let breaker = &self.supply.breaker;
             // An armed crash point wants each entry to be a step.
@@ -654,6 +631,7 @@ impl Controller {
             if let (Some(vector), 1..) = (queue.vector(), written) {
                 self.interrupts.raise(now, vector, written, id == 0);
             }
+            self.tell_written(id, &preview, written);
             if gone {
                 gone_for_now.insert(id);
                 self.memory_gone(id);
@@ -669,8 +647,17 @@ impl Controller {
     /// The memory of a queue is not there. An I/O queue waits for it; for the admin queue there is a limit (B20).
     fn memory_gone(&mut self, id: u16) {
         if id == 0 && self.absence.noticed(self.health.now) {
-            self.registers.set_fatal();
+            let value = self.registers.admin_submission;
+            self.fatal(Fatal { reason: FatalReason::AdminQueueMemory, value, bound: 0 });
         }
+    }
+
+    /// CSTS.CFS: nothing more is done until the host resets us (B20). The last reason is kept for whoever asks.
+    #[cold]
+    fn fatal(&mut self, why: Fatal) {
+        self.registers.set_fatal();
+        self.last_fatal = Some(why);
+        self.watch.tell(TraceEvent::Fatal { reason: why.reason, value: why.value, bound: why.bound });
     }
 
     fn deliver_interrupts<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) {
@@ -688,6 +675,9 @@ impl Controller {
         }
         self.interrupts.deliver(now, unseen, &mut self.effects);
         self.raise_until_lost(before);
+        if self.watch.hops() {
+            self.tell_effects(before);
+        }
     }
 
     fn next_event(&self) -> Option<Nanoseconds> {

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::Controller;
 use crate::dma::{DmaFault, GuestMemory};
 use crate::queue::Permit;
+use crate::watch::TraceEvent;
 
 /// A command by its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -313,7 +314,10 @@ impl Controller {
     fn power_on(&mut self) {
         let media = std::mem::replace(&mut self.media, Box::new(Unplugged));
         let (bus_master, mode, now) = (self.bus_master, self.interrupts.mode(), self.health.now);
+        let watch = std::mem::take(&mut self.watch);
         *self = Self::new(self.config.clone(), media);
+        self.watch = watch;
+        self.watch.tell(TraceEvent::PowerRestored);
         self.bus_master = bus_master;
         self.interrupts.set_mode(mode);
         self.health.now = now;
@@ -338,6 +342,7 @@ impl Controller {
         if std::mem::replace(&mut self.supply.resolved, true) {
             return;
         }
+        self.watch.tell(TraceEvent::PowerLost);
         self.interrupts.reset(&mut self.effects);
         let breaker = self.supply.breaker.clone();
         let resolved = match self.media.power() {

@@ -173,6 +173,25 @@ reasons! {
     QueueDeleted, ABORTED_QUEUE_DELETION, None, "queue-deleted", "the host deleted the submission queue";
 }
 
+impl Reason {
+    /// Whether the media had the command when it failed.
+    #[must_use]
+    pub const fn is_of_media(self) -> bool {
+        matches!(
+            self,
+            Self::MediaOutOfRange
+                | Self::HostMemory
+                | Self::UnrecoveredRead
+                | Self::WriteFailed
+                | Self::NotStored
+                | Self::NoSpace
+                | Self::Difference
+                | Self::MediaPowerLost
+                | Self::MediaInternal
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -14,6 +14,7 @@ use crate::Controller;
 use crate::atomic::Slices;
 use crate::budget::Budget;
 use crate::scheduling::FORGOTTEN_UNITS;
+use crate::watch::TraceEvent;
 
 /// No command has this token.
 pub(crate) const RESIZE_TOKEN: Token = Token(u64::MAX - 3);
@@ -163,10 +164,11 @@ impl Controller {
         self.arbiter.unblock();
         let shape = self.media.shape(resize.volume).expect("a volume stays");
         if self.namespaces.reshape(resize.nsid, shape) {
+            self.watch.tell(TraceEvent::Resized { nsid: resize.nsid, blocks: shape.capacity_blocks });
             self.resizing.changed.insert(resize.nsid);
             // B78: a size that changed is told to a host that wants to hear of it.
             if self.features.hears_of_namespaces() {
-                self.events.raise(Event::NAMESPACE_CHANGED);
+                self.raise(Event::NAMESPACE_CHANGED);
             }
         }
     }

@@ -43,6 +43,10 @@ impl Controller {
         self.segments.clear();
         let token = self.in_flight.next_token();
         let result = command.and_then(|command| self.begin(now, memory, &command, token, &mut origin));
+        if self.watch.hops() && !matches!(result, Ok(Done::Waits(_))) {
+            let pending = result.as_ref().map(|done| matches!(done, Done::Pending)).map_err(|reason| *reason);
+            self.tell_begun(permit.name(), pending);
+        }
         self.settle(permit, origin, result);
     }
 
@@ -297,6 +301,11 @@ impl Controller {
         } else {
             Err(Reason::PowerLost)
         };
+        if self.watch.hops()
+            && let Some(name) = self.in_flight.get(token).map(|command| command.permit.name())
+        {
+            self.tell_begun(name, result.map(|done| done.is_none()));
+        }
         if let Some(InFlight { origin: kept, parked: Some(parked), .. }) = self.in_flight.get_mut(token) {
             *kept = origin;
             parked.at_media = result == Ok(None);
@@ -388,6 +397,10 @@ impl Controller {
     ) -> Result<(), Blocked> {
         match self.queues.take_second(&permit, memory) {
             Ok(Some((other, second))) => {
+                if self.watch.hops() {
+                    self.tell_fetched(permit.name(), *first);
+                    self.tell_fetched(other.name(), second);
+                }
                 if !self.supply.fetched(&permit, first) && !self.supply.fetched(&other, &second) {
                     self.execute_pair([permit, other], first, &second);
                 }

@@ -4,6 +4,7 @@
 use nvme_spec::register::{self, AdminQueueAttributes, Capabilities, Configuration, ControllerStatus};
 
 use crate::config::Config;
+use crate::watch::{FatalReason, RegisterRefusal};
 
 /// How far a reset reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +34,14 @@ impl Shutdown {
     pub(crate) fn after_flush(outcome: media::Outcome) -> Self {
         if outcome.is_ok() { Self::Complete } else { Self::Flushing }
     }
+}
+
+/// Why CSTS.CFS is set, with the value that is to blame and the bound or alignment that it broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fatal {
+    pub(crate) reason: FatalReason,
+    pub(crate) value: u64,
+    pub(crate) bound: u64,
 }
 
 /// The registers, and what the host asked for by writing them.
@@ -104,24 +113,33 @@ impl Registers {
     }
 
     /// The host writes the dword at `offset`, a multiple of 4. What is read-only or reserved stays as it is.
-    pub(crate) fn write(&mut self, offset: u64, value: u32) {
+    pub(crate) fn write(&mut self, offset: u64, value: u32) -> Result<(), RegisterRefusal> {
         let enabled = self.configuration.enabled();
         match offset {
-            register::CC => self.write_configuration(Configuration(value)),
-            register::CSTS => {
-                self.status -= ControllerStatus::from_bits_truncate(value) & ControllerStatus::SUBSYSTEM_RESET;
+            register::CC => return self.write_configuration(Configuration(value)),
+            // NSSRO is cleared by writing 1; the rest is read-only.
+            register::CSTS if value & ControllerStatus::SUBSYSTEM_RESET.bits() != 0 => {
+                self.status -= ControllerStatus::SUBSYSTEM_RESET;
             }
             register::NSSR if value == register::NSSR_KEY => self.ask_reset(Reset::Subsystem),
-            register::AQA if !enabled => self.admin_attributes = AdminQueueAttributes(value & 0x0fff_0fff),
-            register::ASQ if !enabled => self.admin_submission = with_low(self.admin_submission, value),
-            0x2c if !enabled => self.admin_submission = with_high(self.admin_submission, value),
-            register::ACQ if !enabled => self.admin_completion = with_low(self.admin_completion, value),
-            0x34 if !enabled => self.admin_completion = with_high(self.admin_completion, value),
-            _ => {}
+            register::NSSR => return Err(RegisterRefusal::Key),
+            register::AQA | register::ASQ | 0x2c | register::ACQ | 0x34 if enabled => {
+                return Err(RegisterRefusal::WhileEnabled);
+            }
+            register::AQA => self.admin_attributes = AdminQueueAttributes(value & 0x0fff_0fff),
+            register::ASQ => self.admin_submission = with_low(self.admin_submission, value),
+            0x2c => self.admin_submission = with_high(self.admin_submission, value),
+            register::ACQ => self.admin_completion = with_low(self.admin_completion, value),
+            0x34 => self.admin_completion = with_high(self.admin_completion, value),
+            register::CAP | 0x04 | register::VS | register::CSTS | register::CRTO => {
+                return Err(RegisterRefusal::ReadOnly);
+            }
+            _ => return Err(RegisterRefusal::Reserved),
         }
+        Ok(())
     }
 
-    fn write_configuration(&mut self, new: Configuration) {
+    fn write_configuration(&mut self, new: Configuration) -> Result<(), RegisterRefusal> {
         let old = self.configuration;
         if new.shutdown() != 0 && new.shutdown() != old.shutdown() && self.shutdown == Shutdown::No {
             self.shutdown = Shutdown::Asked;
@@ -135,6 +153,8 @@ impl Registers {
             }
             (false, _) => new,
         };
+        let live = old.enabled() && new.enabled() && old.with_shutdown(0) != new.with_shutdown(0);
+        if live { Err(RegisterRefusal::WhileEnabled) } else { Ok(()) }
     }
 
     /// Notes a reset; the one that reaches furthest wins.
@@ -173,17 +193,39 @@ impl Registers {
     }
 
     /// Checks what the host set before CC.EN; on any of these we do not come up (B9).
-    pub(crate) fn enable(&mut self) {
+    pub(crate) fn enable(&mut self) -> Result<(), Fatal> {
+        let checked = self.check_enable();
+        self.status |= if checked.is_ok() { ControllerStatus::READY } else { ControllerStatus::FATAL };
+        checked
+    }
+
+    fn check_enable(&self) -> Result<(), Fatal> {
         let configuration = self.configuration;
         let attributes = self.admin_attributes;
-        let possible = attributes.submission_z() > 0
-            && attributes.completion_z() > 0
-            && matches!(configuration.command_set(), 0b000 | 0b110)
-            && u64::from(configuration.mps()) <= MPS_MAX
-            && configuration.arbitration() == 0
-            && self.admin_submission.trailing_zeros() >= self.page_shift()
-            && self.admin_completion.trailing_zeros() >= self.page_shift();
-        self.status |= if possible { ControllerStatus::READY } else { ControllerStatus::FATAL };
+        let page_bytes = 1 << self.page_shift();
+        let refuse = |reason, value: u64, bound| Err(Fatal { reason, value, bound });
+        if attributes.submission_z() == 0 {
+            return refuse(FatalReason::AdminSubmissionSize, 1, 2);
+        }
+        if attributes.completion_z() == 0 {
+            return refuse(FatalReason::AdminCompletionSize, 1, 2);
+        }
+        if !matches!(configuration.command_set(), 0b000 | 0b110) {
+            return refuse(FatalReason::CommandSet, configuration.command_set().into(), 0b110);
+        }
+        if u64::from(configuration.mps()) > MPS_MAX {
+            return refuse(FatalReason::PageSize, configuration.mps().into(), MPS_MAX);
+        }
+        if configuration.arbitration() != 0 {
+            return refuse(FatalReason::Arbitration, configuration.arbitration().into(), 0);
+        }
+        if self.admin_submission.trailing_zeros() < self.page_shift() {
+            return refuse(FatalReason::AdminSubmissionMisaligned, self.admin_submission, page_bytes);
+        }
+        if self.admin_completion.trailing_zeros() < self.page_shift() {
+            return refuse(FatalReason::AdminCompletionMisaligned, self.admin_completion, page_bytes);
+        }
+        Ok(())
     }
 
     /// CSTS.CFS: nothing more is done until the host resets us (B20).

@@ -49,7 +49,7 @@ impl Controller {
     fn raise_warnings(&mut self, bits: u8) {
         let wanted = bits & self.features.hears_of_warnings();
         for (_, event) in EVENTS.iter().filter(|(bit, _)| wanted & bit != 0) {
-            self.events.raise(*event);
+            self.raise(*event);
         }
     }
 }

@@ -52,7 +52,7 @@ pub(crate) fn execute<M: GuestMemory>(
         AdminOpcode::CREATE_SUBMISSION_QUEUE => queues::create_submission(controller, command),
         AdminOpcode::GET_LOG_PAGE => logs::get(controller, memory, command),
         AdminOpcode::DELETE_COMPLETION_QUEUE => queues::delete_completion(controller, command),
-        AdminOpcode::CREATE_COMPLETION_QUEUE => queues::create_completion(controller, command),
+        AdminOpcode::CREATE_COMPLETION_QUEUE => queues::create_completion(controller, memory, command),
         AdminOpcode::IDENTIFY => identify::get(controller, memory, command),
         AdminOpcode::ABORT => Ok(abort::abort(controller, command)),
         AdminOpcode::SET_FEATURES => features::set(controller, memory, command, token),

@@ -5,6 +5,7 @@ use nvme_spec::command::{high16, low16};
 
 use super::Done;
 use crate::Controller;
+use crate::dma::GuestMemory;
 use crate::queue::{CompletionQueue, SubmissionQueue};
 use crate::reason::Reason;
 
@@ -15,7 +16,11 @@ const INTERRUPTS: u32 = 1 << 1;
 /// CC.IOSQES and CC.IOCQES that we work with, as in Identify Controller.
 const ENTRY_SHIFTS: (u8, u8) = (6, 4);
 
-pub(super) fn create_completion(controller: &mut Controller, command: &Command) -> Result<Done, Reason> {
+pub(super) fn create_completion<M: GuestMemory>(
+    controller: &mut Controller,
+    memory: &M,
+    command: &Command,
+) -> Result<Done, Reason> {
     let id = new_identifier(command, controller.features.completion_queues)?;
     if controller.queues.completion(id).is_some() {
         return Err(Reason::QueueExists);
@@ -27,6 +32,7 @@ pub(super) fn create_completion(controller: &mut Controller, command: &Command) 
     let queue = CompletionQueue::new(command.prp1.get(), entries, vector, interrupts);
     controller.queues.insert_completion(id, queue);
     controller.doorbells.completion_created(id);
+    controller.check_stale(id, memory);
     Ok(Done::Now(0))
 }
 

@@ -1,6 +1,6 @@
 //! A completion queue: we move the tail, the host moves the head. Slots are held before commands are taken.
 
-use nvme_spec::COMPLETION_BYTES;
+use nvme_spec::{COMPLETION_BYTES, Completion};
 
 use super::{BadDoorbell, CompletionQueueState};
 use crate::dma::{DmaFault, GuestMemory};
@@ -133,6 +133,18 @@ impl CompletionQueue {
     /// Whether the answer to the command with this ordinal waits.
     pub(super) fn awaits_writing(&self, ordinal: u64) -> bool {
         self.ordinals.contains(&ordinal)
+    }
+
+    /// What is about to be written, with the place of each entry.
+    pub(crate) fn preview(&self) -> Vec<(u32, Completion)> {
+        let entry = |(number, pair): (u32, &[u64; 2])| {
+            let place = self.tail + number;
+            let (slot, phase) =
+                if place < self.entries { (place, self.phase) } else { (place - self.entries, !self.phase) };
+            let [first, second] = *pair;
+            (slot, zerocopy::transmute!([first, if phase { second | PHASE.to_le() } else { second }]))
+        };
+        (0..).zip(&self.waiting).map(entry).collect()
     }
 
     /// Writes the waiting answers; returns how many. With `each`, one by one, and it is told of each before the next is written. Stops

@@ -87,6 +87,12 @@ impl SubmissionQueue {
         &self.ahead[self.taken - 1]
     }
 
+    /// Where the entry lies that was taken last.
+    pub(crate) fn address_of_latest(&self) -> u64 {
+        let index = self.head.checked_sub(1).unwrap_or(self.entries - 1);
+        self.base.wrapping_add(u64::from(index) * COMMAND_BYTES as u64)
+    }
+
     /// Copies the next entry and leaves it where it is. The queue must not be empty.
     #[inline]
     pub(super) fn peek<M: GuestMemory>(&mut self, memory: &M) -> Result<&Command, DmaFault> {
