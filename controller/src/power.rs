@@ -15,19 +15,8 @@ use serde::Serialize;
 use crate::Controller;
 use crate::dma::{DmaFault, GuestMemory};
 use crate::queue::Permit;
+pub use crate::watch::CommandName;
 use crate::watch::TraceEvent;
-
-/// A command by its names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub struct CommandName {
-    /// Submission queue.
-    pub queue: u16,
-    /// Identifier that the host gave it.
-    pub identifier: u16,
-    /// How many commands this controller has taken since its power-on, with this one, of all queues.
-    pub ordinal: u64,
-}
 
 /// Logical blocks of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]

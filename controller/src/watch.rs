@@ -1,5 +1,5 @@
-//! What the controller tells whoever looks on: one typed event for each hop of a command, for each access of the host to registers, and for
-//! each change of state. Traces, the checker of the host's rules, counters and statistics are consumers of these events; the controller knows
+//! What the controller tells whoever looks on: one typed event for each hop of a command, for each access of the host to registers, and
+//! for each change of state. Traces, the checker of the host's rules, counters and statistics are consumers of these events; the controller knows
 //! none of them.
 //!
 //! The last [`RECENT`] events are always kept. Unless somebody listens ([`Controller::listen`]), the hops of I/O commands that succeed are
@@ -11,11 +11,12 @@ use media::Nanoseconds;
 use nvme_spec::log::Event;
 use nvme_spec::register::{Configuration, ControllerStatus};
 use nvme_spec::{COMPLETION_BYTES, Command, Completion, Status};
+use schemars::JsonSchema;
+use serde::Serialize;
 use zerocopy::IntoBytes;
 
 use crate::dma::GuestMemory;
 use crate::inflight::Origin;
-use crate::power::CommandName;
 use crate::queue::{CompletionQueue, Permit, SubmissionQueue};
 use crate::reason::Reason;
 use crate::{Controller, Effect};
@@ -24,6 +25,18 @@ use crate::{Controller, Effect};
 pub const RECENT: usize = 1000;
 /// As many events wait for a listener who does not come; later ones are counted and dropped.
 const WAITING_MAX: usize = 1 << 17;
+
+/// A command by its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct CommandName {
+    /// Submission queue.
+    pub queue: u16,
+    /// Identifier that the host gave it.
+    pub identifier: u16,
+    /// How many commands this controller has taken since its power-on, with this one, of all queues.
+    pub ordinal: u64,
+}
 
 /// An event and when it was.
 #[derive(Clone, Copy, Debug, PartialEq)]
