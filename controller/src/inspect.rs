@@ -4,7 +4,7 @@
 use media::Media;
 use nvme_spec::identify;
 use nvme_spec::log::{ErrorEntry, Smart};
-use nvme_spec::register::{Configuration, ControllerStatus};
+use nvme_spec::register::{Capabilities, Configuration, ControllerStatus};
 use zerocopy::FromBytes;
 
 use crate::admin::{features, identify as pages, logs};
@@ -34,6 +34,12 @@ impl Controller {
             status: self.registers.status_bits(),
             bus_master: self.bus_master,
         }
+    }
+
+    /// CAP.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        self.registers.capabilities()
     }
 
     /// Why CSTS.CFS was set the last time since power-on, with the value that is to blame and the bound or alignment that it broke.

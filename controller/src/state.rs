@@ -84,6 +84,10 @@ impl Registers {
         }
     }
 
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
     /// log2 of the memory page size in bytes that the host chose.
     pub(crate) fn page_shift(&self) -> u32 {
         12 + u32::from(self.configuration.mps())

@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("guest-memory", &["controller"]),
     ("vfio", &["controller", "guest-memory"]),
     ("vhost", &["controller", "guest-memory", "nvme-host", "nvme-spec", "vfio"]),
+    ("checker", &["controller", "media", "nvme-spec"]),
     ("traces", &["nvme-host", "nvme-spec", "controller", "media"]),
     ("machine", &["nvme-host", "controller", "media"]),
     ("oracle", &["nvme-host", "nvme-spec", "controller", "media", "machine"]),
@@ -76,7 +77,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What tests of a crate may import beyond that.
-const TEST_ARROWS: &[(&str, &[&str])] = &[];
+const TEST_ARROWS: &[(&str, &[&str])] = &[("checker", &["machine", "nvme-host"])];
 
 /// Modules of `media` that the controller may name; the rest is behind the seam.
 const MEDIA_SEAM: &[&str] = &["volume", "unit", "power", "warning"];

@@ -1,0 +1,75 @@
+//! What a judge has to know of the device: limits and offers that the host was told.
+
+use controller::Controller;
+use nvme_spec::register::Capabilities;
+
+/// A namespace, as the host may use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamespaceFacts {
+    /// Identifier.
+    pub nsid: u32,
+    /// Logical blocks.
+    pub blocks: u64,
+    /// Bytes of a logical block.
+    pub block_bytes: u32,
+    /// Blocks of the preferred write granularity, NPWG + 1.
+    pub preferred_blocks: u32,
+}
+
+/// What the device offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// CAP.
+    pub capabilities: Capabilities,
+    /// VS.
+    pub version: u32,
+    /// MDTS in bytes.
+    pub transfer_bytes_max: u64,
+    /// AERL + 1.
+    pub event_requests_max: usize,
+    /// ACL + 1.
+    pub aborts_max: usize,
+    /// There is a volatile write cache.
+    pub write_cache: bool,
+    /// OAES names notices.
+    pub notices: bool,
+    /// Active namespaces, ascending.
+    pub namespaces: Vec<NamespaceFacts>,
+    /// NN.
+    pub namespaces_max: u32,
+}
+
+impl Facts {
+    /// Those of a controller as it is now.
+    #[must_use]
+    pub fn of(controller: &Controller) -> Self {
+        let identify = controller.identify_controller();
+        let namespace = |nsid| {
+            let data = controller.identify_namespace(nsid)?;
+            let format = data.lbaf.get(usize::from(data.flbas & 0xf))?;
+            Some(NamespaceFacts {
+                nsid,
+                blocks: data.nsze.get(),
+                block_bytes: 1 << format.lbads,
+                preferred_blocks: u32::from(data.npwg_z.get()) + 1,
+            })
+        };
+        Self {
+            capabilities: controller.capabilities(),
+            version: nvme_spec::register::VERSION_2_1,
+            transfer_bytes_max: controller.config().transfer_bytes_max() as u64,
+            event_requests_max: usize::from(identify.aerl_z) + 1,
+            aborts_max: usize::from(identify.acl_z) + 1,
+            write_cache: identify.vwc & 1 != 0,
+            notices: identify.oaes.get() != 0,
+            namespaces: (1..=identify.nn.get()).filter_map(namespace).collect(),
+            namespaces_max: identify.nn.get(),
+        }
+    }
+
+    /// A namespace by its identifier.
+    #[must_use]
+    pub fn namespace(&self, nsid: u32) -> Option<&NamespaceFacts> {
+        self.namespaces.iter().find(|namespace| namespace.nsid == nsid)
+    }
+}
