@@ -11,6 +11,7 @@
 
 mod attention;
 mod commands;
+pub mod describe;
 mod doorbells;
 pub mod facts;
 pub mod found;

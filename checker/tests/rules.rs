@@ -17,7 +17,8 @@ use nvme_spec::{Command, Completion, Status};
 
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
-const CC_ENABLED: u64 = 0x0046_0001;
+const CC_ENABLED: u64 = ENABLED as u64;
+const ENABLED: u32 = 0x0046_0001;
 const CAP: u64 = 20 << 24 | 1 << 16 | 63;
 
 /// A host that is put together from events.
@@ -82,7 +83,7 @@ impl Trial {
     }
 
     fn enabled(&mut self, submission: u64, completion: u64) -> &mut Self {
-        let configuration = Configuration(CC_ENABLED as u32);
+        let configuration = Configuration(ENABLED);
         self.event(TraceEvent::Enabled { configuration, attributes: 31 << 16 | 31, submission, completion })
     }
 

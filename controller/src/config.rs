@@ -32,6 +32,21 @@ pub enum Doorbells {
     Mapped,
 }
 
+/// How closely the host is looked at: which rules of its driver are judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checks {
+    /// None.
+    Off,
+    /// Those that cost I/O commands nothing: registers, admin commands, and whatever is refused.
+    #[default]
+    Cheap,
+    /// All. I/O commands leave the fast path.
+    On,
+    /// All, and the first rule that is broken ends the run.
+    Strict,
+}
+
 /// Whether writes that are not promised to be atomic are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -95,6 +110,10 @@ pub struct DeviceOptions {
     pub interleave: Interleave,
     /// What the order of their pieces follows from.
     pub interleave_seed: u32,
+    /// Which rules the host's driver is held to.
+    pub checks: Checks,
+    /// How many times as slow as a real machine the host may be, for rules with a time limit.
+    pub checks_slowness: u16,
 }
 
 impl Default for DeviceOptions {
@@ -120,6 +139,8 @@ impl Default for DeviceOptions {
             atomic_acwu: 0,
             interleave: Interleave::None,
             interleave_seed: 0,
+            checks: Checks::Cheap,
+            checks_slowness: 20,
         }
     }
 }
@@ -229,6 +250,10 @@ pub struct Config {
     pub atomics: ControllerAtomics,
     /// The seed from which the order of pieces follows, where commands that are not atomic fall apart.
     pub interleave: Option<u32>,
+    /// Which rules the host's driver is held to. The controller itself judges nothing.
+    pub checks: Checks,
+    /// How many times as slow as a real machine the host may be: at least 1.
+    pub checks_slowness: u16,
     /// In ascending order of their identifiers; the n-th stands on the media's volume n.
     pub namespaces: Vec<NamespaceConfig>,
 }
@@ -331,6 +356,9 @@ impl Config {
                 "a queue has at least 2 entries, and mqes is one less: give 1 to 65535",
             ));
         }
+        if device.checks_slowness == 0 {
+            return Err(refuse("checks_slowness", 0, "give 1 for a real machine, 20 for one that is emulated"));
+        }
         // Before what is made from it.
         let serial = padded("serial", &device.serial)?;
         let subnqn = match device.subnqn.as_str() {
@@ -371,6 +399,8 @@ impl Config {
             }
             .checked()?,
             interleave: (device.interleave == Interleave::Seeded).then_some(device.interleave_seed),
+            checks: device.checks,
+            checks_slowness: device.checks_slowness,
             namespaces: check_namespaces(&device.serial, namespaces)?,
         })
     }

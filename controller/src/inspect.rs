@@ -8,7 +8,7 @@ use nvme_spec::register::{Capabilities, Configuration, ControllerStatus};
 use zerocopy::FromBytes;
 
 use crate::admin::{features, identify as pages, logs};
-use crate::{Controller, effects};
+use crate::{Controller, InterruptMode, effects};
 
 pub use crate::admin::features::FeatureState;
 pub use crate::queue::{CompletionQueueState, SubmissionQueueState};
@@ -34,6 +34,12 @@ impl Controller {
             status: self.registers.status_bits(),
             bus_master: self.bus_master,
         }
+    }
+
+    /// The host's choice between messages and the pin.
+    #[must_use]
+    pub fn interrupt_mode(&self) -> InterruptMode {
+        self.interrupts.mode()
     }
 
     /// CAP.

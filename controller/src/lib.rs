@@ -20,6 +20,7 @@ pub mod bar;
 mod budget;
 mod command;
 pub mod config;
+pub mod direct;
 pub mod dma;
 mod doorbell;
 mod effects;
@@ -431,19 +432,22 @@ impl Controller {
         self.media.poll(now, &mut |token, outcome| finished.push((token, outcome)));
         self.heed_media();
         let worked = !finished.is_empty();
-        for (token, outcome) in finished {
-            if token == SHUTDOWN_TOKEN {
-                self.registers.shutdown = self.shutdown_ended(outcome);
-            } else if token == RESIZE_TOKEN {
-                self.end_resize(outcome);
-            } else if let Some(command) = self.in_flight.get_mut(token) {
-                let name = command.permit.name();
-                self.watch.hop(|| TraceEvent::MediaEnded { command: name, succeeded: outcome.is_ok() });
-                let result = outcome::conclude(outcome, &mut command.origin);
-                self.piece_done(token, result);
-            }
-        }
+        finished.into_iter().for_each(|(token, outcome)| self.finished(token, outcome));
         worked
+    }
+
+    /// The media is done with what it had under a token.
+    pub(crate) fn finished(&mut self, token: Token, outcome: media::Outcome) {
+        if token == SHUTDOWN_TOKEN {
+            self.registers.shutdown = self.shutdown_ended(outcome);
+        } else if token == RESIZE_TOKEN {
+            self.end_resize(outcome);
+        } else if let Some(command) = self.in_flight.get_mut(token) {
+            let name = command.permit.name();
+            self.watch.hop(|| TraceEvent::MediaEnded { command: name, succeeded: outcome.is_ok() });
+            let result = outcome::conclude(outcome, &mut command.origin);
+            self.piece_done(token, result);
+        }
     }
 
     /// NVMe Base 2.1 section 3.9: a host that lets its timer run out is taken for dead.

@@ -93,7 +93,8 @@ pub enum RegisterRefusal {
 }
 
 /// Why CSTS.CFS was set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum FatalReason {
     /// AQA.ASQS is 0: the admin submission queue has one entry.
     AdminSubmissionSize,
@@ -557,6 +558,12 @@ impl Controller {
     /// Events since the last call, oldest first; none unless [`Self::listen`] was called.
     pub fn take_traced(&mut self) -> Vec<Traced> {
         self.watch.waiting.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Whether [`Self::take_traced`] has any.
+    #[must_use]
+    pub fn has_traced(&self) -> bool {
+        self.watch.waiting.as_ref().is_some_and(|waiting| !waiting.is_empty())
     }
 
     /// How many events found no place because nobody took the others.

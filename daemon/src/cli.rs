@@ -51,6 +51,9 @@ pub enum Verb {
     /// Cut power again and again, and judge what is left
     #[command(after_help = crash::AFTER)]
     Crash(crash::Arguments),
+    /// Put a host's NVMe driver on trial, scenario by scenario
+    #[command(after_help = conform::AFTER)]
+    Conform(conform::Arguments),
     /// Make, describe, check or list a media file
     #[command(after_help = AFTER_MEDIA)]
     Media(Media),

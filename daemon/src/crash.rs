@@ -1,7 +1,7 @@
 //! `brownout crash`: power is cut again and again, and what is left is judged by the oracle. One module for each way to do it:
 //! [`in_process`] needs no guest, [`guest`] boots them. What is asked for is read here; what came of it is written by [`report`].
 
-mod bounds;
+pub mod bounds;
 mod guest;
 mod in_process;
 mod junit;
@@ -101,7 +101,7 @@ fn policies() -> impl clap::builder::TypedValueParser<Value = Policy> {
 }
 
 /// Reads `I/N`, I from 1 to N; returns it from 0.
-fn shard(text: &str) -> Result<(u64, u64), String> {
+pub fn shard(text: &str) -> Result<(u64, u64), String> {
     let numbers = text.split_once('/').and_then(|(one, of)| Some((one.parse::<u64>().ok()?, of.parse::<u64>().ok()?)));
     match numbers {
         Some((one, of)) if (1..=of).contains(&one) => Ok((one - 1, of)),

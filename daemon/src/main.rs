@@ -9,6 +9,7 @@
 
 mod cli;
 mod clock;
+mod conform;
 mod control;
 mod crash;
 mod ctl;
@@ -26,9 +27,11 @@ mod progress;
 mod run_qemu;
 mod sandbox;
 mod serve;
+mod stamps;
 mod stop;
 #[cfg(test)]
 mod testing;
+mod trial;
 mod user;
 mod waf;
 mod warning_log;
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Qemu(arguments) => run_qemu::run_qemu(arguments),
         Verb::Ctl(arguments) => ctl::ctl(&arguments).map(|()| 0),
         Verb::Crash(arguments) => crash::crash(&arguments),
+        Verb::Conform(arguments) => conform::conform(&arguments),
         Verb::Media(arguments) => media_file::media(arguments.verb).map(|()| 0),
         Verb::Waf(arguments) => waf::waf(&arguments),
         Verb::BecomeQemu(arguments) => machine::become_qemu(arguments.parent, &arguments.program, &arguments.arguments)

@@ -14,6 +14,7 @@ use crate::fronts::Fronts;
 pub use crate::fronts::Places;
 use crate::open_media::open_media;
 use crate::options::Settings;
+use crate::trial::Trial;
 use crate::warning_log::WarningLog;
 use crate::watch::Watch;
 
@@ -25,10 +26,11 @@ use crate::watch::Watch;
 pub fn open(settings: Settings, places: &Places) -> anyhow::Result<Wired> {
     let watch = Watch::new().context("cannot make what the device waits for")?;
     let media = open_media(&settings.media, watch.waker())?;
-    let controller = Controller::new(settings.controller.clone(), media);
+    let mut controller = Controller::new(settings.controller.clone(), media);
+    let trial = Trial::new(&mut controller);
     let control = places.control.as_deref().map(|path| Control::open(path, &watch, &controller)).transpose()?;
     let fronts = Fronts::open(controller, places, &watch)?;
-    Ok(Wired { fronts, watch, settings, control, warnings: WarningLog::default(), heard: true })
+    Ok(Wired { fronts, watch, settings, control, trial, warnings: WarningLog::default(), heard: true })
 }
 
 /// After so long no further order is carried out before the guest has its turn.
@@ -55,6 +57,7 @@ pub struct Wired {
     watch: Watch,
     settings: Settings,
     control: Option<Control>,
+    trial: Trial,
     warnings: WarningLog,
     /// The notifier was signalled since the last step: the media may have something to say.
     heard: bool,
@@ -69,7 +72,8 @@ impl Wired {
         control.signalled = false;
         let client_connected = self.fronts.client_connected();
         let mut controller = self.fronts.controller();
-        let mut device = Device { controller: &mut controller, settings: &self.settings, now, client_connected };
+        let trial = &mut self.trial;
+        let mut device = Device { controller: &mut controller, settings: &self.settings, trial, now, client_connected };
         let mut obeyed = false;
         while control.dispatcher.attend(&mut device) {
             obeyed = true;
@@ -92,6 +96,9 @@ impl Drive for Wired {
         if let Some(control) = &mut self.control {
             control.signalled |= heard;
         }
+        if let Some(broken) = self.trial.broken() {
+            return Err(io::Error::other(format!("checks=strict: the host broke {broken}")));
+        }
         Ok(self.fronts.service()? || heard)
     }
 
@@ -108,7 +115,12 @@ impl Drive for Wired {
         let worked = obeyed || result.worked;
         let heard = std::mem::take(&mut self.heard);
         let connected = fronts.client_connected();
-        let controller = fronts.controller();
+        let mut controller = fronts.controller();
+        self.trial.look(&mut controller, |violation| {
+            if let Some(control) = control {
+                control.dispatcher.happened(violation.into());
+            }
+        });
         self.warnings.look(now, controller.media_warnings());
         let mut due = self.warnings.due(controller.media_warnings());
         if let Some(Control { dispatcher, watcher, .. }) = control {

@@ -34,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "traces",
             "oracle",
             "machine",
+            "checker",
             "guest-harness",
         ],
     ),

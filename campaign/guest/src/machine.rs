@@ -82,10 +82,21 @@ impl Emulator {
     }
 }
 
+/// What a machine starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Boot {
+    /// One of our kernels, with our first process, which runs the script.
+    Stock(Kernel),
+    /// Somebody's kernel and first file system, as they are.
+    Images { kernel: PathBuf, initrd: Option<PathBuf> },
+    /// No kernel: the firmware, ours or QEMU's own, and whatever it finds on the devices.
+    Firmware { image: Option<PathBuf> },
+}
+
 /// A machine to be started. Each method changes one property and returns the machine.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    kernel: Kernel,
+    boot: Boot,
     name: Option<String>,
     command_line: Vec<String>,
     memory_mib: u32,
@@ -104,8 +115,24 @@ impl Machine {
     /// A machine with 512 MiB of shared memory, two processors, no device, and a script that does nothing.
     #[must_use]
     pub fn new(kernel: Kernel) -> Self {
+        Self::booting(Boot::Stock(kernel))
+    }
+
+    /// The same with a kernel and a first file system of somebody's own. No script runs in it, and it gives no verdict.
+    #[must_use]
+    pub fn with_images(kernel: PathBuf, initrd: Option<PathBuf>) -> Self {
+        Self::booting(Boot::Images { kernel, initrd })
+    }
+
+    /// The same with no kernel at all: the firmware in a file, or QEMU's own, boots what it finds on the devices.
+    #[must_use]
+    pub fn with_firmware(image: Option<PathBuf>) -> Self {
+        Self::booting(Boot::Firmware { image })
+    }
+
+    fn booting(boot: Boot) -> Self {
         Self {
-            kernel,
+            boot,
             name: None,
             command_line: Vec::new(),
             memory_mib: 512,
@@ -221,8 +248,10 @@ impl Machine {
     pub fn spawn(self) -> Result<Guest> {
         let assets = Assets::load()?;
         let folder = RunFolder::new(self.name.as_deref())?;
-        self.write_initrd(&assets.initrd(self.kernel)?, &folder.path().join("initrd"))?;
-        fs::write(folder.path().join("test.sh"), &self.script)?;
+        if let Boot::Stock(kernel) = self.boot {
+            self.write_initrd(&assets.initrd(kernel)?, &folder.path().join("initrd"))?;
+            fs::write(folder.path().join("test.sh"), &self.script)?;
+        }
         let arguments = self.qemu_command(&assets, folder.path())?;
         let started = clock::now();
         let process = Process::start("console", &assets.emulator(self.emulator)?, &arguments, folder.path())?;
@@ -264,14 +293,26 @@ impl Machine {
             Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
         }
         add(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
-        add(&["-kernel", &text(&assets.kernel(self.kernel)?)?, "-initrd", &text(&folder.join("initrd"))?]);
         // An emulated timer is late on a busy machine, and kernels take that for broken hardware.
         let mut command_line = "console=ttyS0 panic=-1 no_timer_check".to_owned();
         for word in &self.command_line {
             command_line.push(' ');
             command_line.push_str(word);
         }
-        add(&["-append", &command_line]);
+        match &self.boot {
+            Boot::Stock(kernel) => {
+                add(&["-kernel", &text(&assets.kernel(*kernel)?)?, "-initrd", &text(&folder.join("initrd"))?]);
+                add(&["-append", &command_line]);
+            }
+            Boot::Images { kernel, initrd } => {
+                add(&["-kernel", &text(kernel)?, "-append", &command_line]);
+                if let Some(initrd) = initrd {
+                    add(&["-initrd", &text(initrd)?]);
+                }
+            }
+            Boot::Firmware { image: Some(image) } => add(&["-bios", &text(image)?]),
+            Boot::Firmware { image: None } => {}
+        }
         for (index, device) in self.devices.iter().enumerate() {
             add(&["-device", &format!("pcie-root-port,id=port{index},chassis={0},slot={0}", index + 1)]);
             match device {

@@ -43,6 +43,12 @@ pub struct Command {
 crate::assert_size!(Command, crate::COMMAND_BYTES);
 
 impl Command {
+    /// All 64 bytes of it, as they lie in a queue.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; crate::COMMAND_BYTES] {
+        zerocopy::transmute!(*self)
+    }
+
     /// FUSE: one of [`fuse`]'s; 3 is reserved.
     #[must_use]
     pub const fn fuse(&self) -> u8 {

@@ -8,7 +8,9 @@ mod cut;
 mod fault_add;
 mod fault_remove;
 mod faults;
+mod namespace_fill;
 mod namespace_resize;
+mod namespace_verify;
 mod opcode;
 mod power_cut;
 mod power_restore;
@@ -24,7 +26,9 @@ mod query_namespaces;
 mod query_queues;
 mod query_schema;
 mod query_status;
+mod query_trace;
 mod query_version;
+mod query_violations;
 
 use controller::Controller;
 use media::Nanoseconds;
@@ -38,10 +42,11 @@ use thiserror::Error;
 
 use super::message::ProtocolError;
 use crate::options::Settings;
+use crate::trial::Trial;
 pub use qmp_capabilities::QmpCapabilities;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 20] = [
+pub const COMMANDS: [Row; 24] = [
     row::<QmpCapabilities>(),
     row_immediate::<query_version::QueryVersion>(),
     row_immediate::<query_commands::QueryCommands>(),
@@ -53,8 +58,12 @@ pub const COMMANDS: [Row; 20] = [
     row::<query_media::QueryMedia>(),
     row::<query_features::QueryFeatures>(),
     row::<query_log::QueryLog>(),
+    row::<query_violations::QueryViolations>(),
+    row::<query_trace::QueryTrace>(),
     row::<query_faults::QueryFaults>(),
     row_long::<namespace_resize::NamespaceResize>(),
+    row_long::<namespace_fill::NamespaceFill>(),
+    row_long::<namespace_verify::NamespaceVerify>(),
     row::<fault_add::FaultAdd>(),
     row::<fault_remove::FaultRemove>(),
     row::<power_cut::PowerCut>(),
@@ -70,6 +79,8 @@ pub struct Device<'a> {
     pub controller: &'a mut Controller,
     /// The checked configuration.
     pub settings: &'a Settings,
+    /// The judge of the host's driver.
+    pub trial: &'a mut Trial,
     /// Since the device was made.
     pub now: Nanoseconds,
     /// A virtual machine has plugged the device in.

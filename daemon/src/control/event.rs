@@ -1,5 +1,6 @@
 //! What a peer hears without having asked: one variant for each event, with its data.
 
+use checker::Severity;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -53,6 +54,29 @@ pub enum Event {
         /// Of those, how many are not there.
         lost: u64,
     },
+    /// The host's driver broke a rule: told the first time in a life of the controller, and whenever the number has doubled.
+    Violation {
+        /// The rule's identifier, as in H19.
+        rule: &'static str,
+        /// Its short name.
+        slug: &'static str,
+        /// How bad it is.
+        severity: Severity,
+        /// How often it was broken.
+        count: u64,
+        /// What the host did the first time, in words.
+        detail: String,
+        /// The life of the controller: counts resets and enables since power-on.
+        generation: u64,
+        /// The queue, where it was about one.
+        queue: Option<u16>,
+        /// The command's identifier, where it was one.
+        cid: Option<u16>,
+        /// The offending value,
+        value: u64,
+        /// and the bound that it broke.
+        bound: u64,
+    },
     /// Power is back: the media has recovered, and the controller is as at power-on.
     PowerRestored {},
     /// The media's warnings changed: one began or is over.
@@ -68,6 +92,23 @@ pub enum Event {
         /// Replacement blocks left, in percent.
         available_spare_percent: u8,
     },
+}
+
+impl From<&checker::Violation> for Event {
+    fn from(violation: &checker::Violation) -> Self {
+        Self::Violation {
+            rule: violation.rule.id(),
+            slug: violation.rule.slug(),
+            severity: violation.severity,
+            count: violation.count,
+            detail: violation.detail.clone(),
+            generation: violation.generation,
+            queue: violation.queue,
+            cid: violation.command.map(|(name, _)| name.identifier),
+            value: violation.value,
+            bound: violation.bound,
+        }
+    }
 }
 
 impl From<nvme_spec::log::Event> for Event {

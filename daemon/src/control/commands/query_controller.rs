@@ -1,5 +1,6 @@
 //! `query-controller`.
 
+use controller::watch::FatalReason;
 use nvme_spec::register;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub struct ControllerState {
     ready: bool,
     /// CSTS.CFS: it has failed and waits for a reset.
     fatal: bool,
+    /// Why CSTS.CFS was set the last time since power-on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_fatal: Option<FatalState>,
     /// CSTS.SHST, in words.
     shutdown: ShutdownState,
     /// The host lets the function reach its memory.
@@ -33,6 +37,17 @@ pub struct ControllerState {
     /// Asynchronous Event Requests that wait.
     event_requests_waiting: u64,
     identify: Identify,
+}
+
+/// Why the controller set CSTS.CFS.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct FatalState {
+    reason: FatalReason,
+    /// The value that is to blame.
+    value: u64,
+    /// What it should have been: a bound, or an alignment in bytes.
+    bound: u64,
 }
 
 /// Registers, as the host would read them now.
@@ -103,6 +118,7 @@ impl Execute for QueryController {
             enabled,
             ready,
             fatal,
+            last_fatal: controller.last_fatal().map(|(reason, value, bound)| FatalState { reason, value, bound }),
             shutdown,
             bus_master: life.bus_master,
             commands_in_flight: controller.commands_in_flight() as u64,

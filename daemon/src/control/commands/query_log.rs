@@ -60,6 +60,12 @@ struct Entry {
     nsid: u32,
     /// The first block that the error is about.
     lba: u64,
+    /// Byte of the command that is to blame, if one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter_byte: Option<u8>,
+    /// And the bit of that byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter_bit: Option<u8>,
 }
 
 impl Execute for QueryLog {
@@ -95,6 +101,7 @@ fn smart(page: &SmartPage) -> Smart {
 fn entry(entry: &ErrorEntry) -> Entry {
     // The status field of a completion stands in bits 15:1: the code in 8:1, its type in 11:9.
     let [status_code, upper] = (entry.status.get() >> 1).to_le_bytes();
+    let parameter = Some(entry.parameter_location.get()).filter(|it| *it != u16::MAX).map(u16::to_le_bytes);
     Entry {
         error_count: entry.error_count.get(),
         sqid: entry.sqid.get(),
@@ -104,5 +111,7 @@ fn entry(entry: &ErrorEntry) -> Entry {
         status_code,
         nsid: entry.nsid.get(),
         lba: entry.lba.get(),
+        parameter_byte: parameter.map(|[byte, _]| byte),
+        parameter_bit: parameter.map(|[_, bit]| bit),
     }
 }

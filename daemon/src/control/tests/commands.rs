@@ -177,3 +177,42 @@ fn a_client_that_comes_and_goes_is_heard() {
     drop(client);
     assert_eq!(peer.event(), ("CLIENT_GONE".into(), json!({})));
 }
+
+/// The operator fills blocks and finds out where a host copied them to; here nobody copied anything.
+#[test]
+fn blocks_are_filled_and_looked_at_past_the_host() {
+    let device = Running::start();
+    let mut peer = device.peer();
+    let filled = peer.ask("namespace-fill", json!({ "nsid": 1, "lba": 8, "blocks": 4000, "seed": 7 }));
+    assert_eq!(filled, Ok(json!({ "blocks": 4000, "block-bytes": 512 })));
+    let found = peer.ask("namespace-verify", json!({ "nsid": 1, "lba": 8, "blocks": 4000, "seed": 7 }));
+    assert_eq!(found, Ok(json!({ "blocks": 4000, "wrong": 0, "first": [] })));
+    let shifted = json!({ "nsid": 1, "lba": 9, "of-lba": 8, "blocks": 2, "seed": 7 });
+    let found = peer.ask("namespace-verify", shifted).expect("looked at");
+    assert_eq!((&found["wrong"], &found["first"][0]["lba"]), (&json!(2), &json!(9)));
+    assert_eq!(found["first"][0]["holds"], "at byte 0: namespace 1 block 9 byte 0");
+    for (bad, why) in [
+        (json!({ "nsid": 3, "blocks": 1 }), "there is no namespace 3: the namespaces are 1"),
+        (json!({ "nsid": 1, "blocks": 0 }), "give lba and blocks within it"),
+        (json!({ "nsid": 1, "lba": 32767, "blocks": 2 }), "namespace 1 has 32768 blocks"),
+    ] {
+        for command in ["namespace-fill", "namespace-verify"] {
+            let refused = peer.ask(command, bad.clone()).expect_err("refused");
+            assert!(refused.contains(why), "{refused}");
+        }
+    }
+}
+
+/// A host that has done nothing has broken nothing, and what an operator does is no event of the host's.
+#[test]
+fn violations_and_events_can_be_read() {
+    let device = Running::start();
+    let mut peer = device.peer();
+    assert_eq!(peer.ask("query-violations", json!({ "severity": "must" })), Ok(json!([])));
+    peer.ask("power-cut", json!({})).expect("cut");
+    peer.ask("power-restore", json!({})).expect("restored");
+    let events = peer.ask("query-trace", json!({ "last": 2 })).expect("events");
+    let texts: Vec<_> = events.as_array().expect("a list").iter().map(|event| event["text"].clone()).collect();
+    assert_eq!(texts, [json!("power lost"), json!("power restored")]);
+    assert_eq!(peer.ask("query-controller", json!({})).expect("a controller").get("last-fatal"), None);
+}

@@ -1,0 +1,141 @@
+# The guest's half of `brownout conform`: it does what is typed on the console, one order in a line, and says what came of it in a line
+# that begins with "guest:". It judges nothing: what is right the drive can tell.
+#
+#   attach            wait for the disk, say how large the kernel takes it to be, and read its first block
+#   copy BYTES BLOCK  copy the first BYTES of the disk to the BYTES behind them, BLOCK at a time, four copies at once
+#   sizes BYTES MOST  the same with blocks from 512 bytes (or a logical block) to MOST, each twice as large as the one before
+#   write COUNT       write and flush so many numbered records, and say how many were acknowledged
+#   load SECONDS      read and write at random with verification
+#   trim              deallocate the second half of the disk, and read it
+#   resets COUNT      so many controller resets during a load
+#   nvme ARGUMENTS    nvme-cli
+#   rescan            remove the function, look for it again, and attach
+#   state             what the kernel makes of the controller
+#   off               switch the machine off
+# shellcheck shell=sh
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. /lib.sh
+
+done_with() { echo "guest: done $1 $2"; }
+
+find_disk() {
+    for place in /sys/block/nvme*n*; do
+        [ -r "$place/nsid" ] || continue
+        DEVICE=/dev/${place##*/}
+        CONTROLLER=${DEVICE%n*}
+        return 0
+    done
+    return 1
+}
+
+attach() {
+    waited=0
+    until find_disk && [ -b "$DEVICE" ] && [ "$(blockdev --getsize64 "$DEVICE")" != 0 ]; do
+        waited=$((waited + 1))
+        [ "$waited" -lt "${ATTACH_TENTHS:-600}" ] || return 1
+        sleep 0.1
+    done
+    for place in /sys/block/nvme*n*; do
+        [ -r "$place/nsid" ] || continue
+        echo "guest: disk $(cat "$place/nsid") blocks $(cat "$place/size") of 512, logical $(cat "$place/queue/logical_block_size")"
+    done
+    QUEUE=/sys/block/${DEVICE#/dev/}/queue
+    dd if="$DEVICE" of=/dev/null bs=64k count=1 iflag=direct 2>/dev/null
+}
+
+# copy_part BLOCK FROM TO BYTES
+copy_part() {
+    dd if="$DEVICE" of="$DEVICE" bs="$1" skip="$2" seek="$3" count="$4" conv=notrunc \
+        iflag=direct,skip_bytes,count_bytes oflag=direct,seek_bytes 2>"/tmp/dd.$2"
+}
+
+# copy BYTES BLOCK
+copy() {
+    part=$(($1 / 4))
+    pids=
+    for number in 0 1 2 3; do
+        copy_part "$2" $((number * part)) $(($1 + number * part)) $part &
+        pids="$pids $!"
+    done
+    failed=0
+    for pid in $pids; do wait "$pid" || failed=1; done
+    [ $failed = 0 ] || cat /tmp/dd.*
+    sync
+    blockdev --flushbufs "$DEVICE"
+    return $failed
+}
+
+sizes() {
+    block=$(block_size)
+    while [ "$block" -le "$2" ]; do
+        copy "$1" "$block" || return 1
+        block=$((block * 2))
+    done
+}
+
+# write COUNT
+write() {
+    fio --name=write --filename="$DEVICE" --direct=1 --ioengine=pvsync2 --rw=write --bs=4k --size=$(($1 * 4096)) --fdatasync=1 \
+        --eta=never >/tmp/write.out 2>&1 && grep -q 'err= 0' /tmp/write.out && return 0
+    cat /tmp/write.out
+    return 1
+}
+
+# load SECONDS
+load() {
+    fio --name=load --filename="$DEVICE" --direct=1 --ioengine=io_uring --rw=randrw --bs=4k --iodepth=16 --offset=16M --size=8M \
+        --randrepeat=0 --time_based --runtime="$1" --verify=crc32 --verify_fatal=1 --eta=never >/tmp/load.out 2>&1 &&
+        grep -q 'err= 0' /tmp/load.out && return 0
+    cat /tmp/load.out
+    return 1
+}
+
+trim() {
+    size=$(blockdev --getsize64 "$DEVICE")
+    blkdiscard -o $((size / 2)) -l $((size / 2)) "$DEVICE" && dd if="$DEVICE" of=/tmp/trimmed bs=64k count=1 \
+        skip=$((size / 2)) iflag=direct,skip_bytes 2>/dev/null
+}
+
+resets() {
+    load 600 &
+    load_pid=$!
+    number=0
+    while [ "$number" -lt "$1" ]; do
+        number=$((number + 1))
+        nvme reset "$CONTROLLER" >/dev/null 2>&1
+        sleep 0.0"$((number % 10))"
+    done
+    kill "$load_pid" 2>/dev/null
+    pkill fio 2>/dev/null
+    wait "$load_pid" 2>/dev/null
+    return 0
+}
+
+rescan() {
+    for function in /sys/bus/pci/devices/*; do
+        [ "$(cat "$function/class")" = 0x010802 ] && echo 1 >"$function/remove"
+    done
+    echo 1 >/sys/bus/pci/rescan
+    attach
+}
+
+state() {
+    for controller in /sys/class/nvme/nvme*; do
+        [ -r "$controller/state" ] && echo "guest: state $(cat "$controller/state")"
+    done
+    return 0
+}
+
+echo "guest: ready"
+while read -r order arguments; do
+    # shellcheck disable=SC2086
+    case $order in
+    attach | copy | sizes | write | load | trim | resets | rescan | state | nvme) $order $arguments >/tmp/order.out 2>&1 ;;
+    off) break ;;
+    *) echo "guest: unknown $order" && continue ;;
+    esac
+    status=$?
+    cat /tmp/order.out
+    done_with "$order" $status
+done
+exit 0

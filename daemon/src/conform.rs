@@ -1,0 +1,217 @@
+//! `brownout conform`: a host's NVMe driver on trial. Scenarios run one after the other, each with a drive and a machine of its own; the drive
+//! sees what the driver does, and judges it. [`scenario`] is the list, [`subject`] whose driver it is, [`bench`] runs a case, [`verdict`]
+//! judges it, [`report`] writes it down.
+
+mod bench;
+mod report;
+mod scenario;
+mod subject;
+mod verdict;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use checker::Rule;
+use clap::{Args, ValueEnum};
+use guest_harness::Kernel;
+use regex_lite::Regex;
+
+use crate::crash::bounds::{Bounds, INTERRUPTED};
+use crate::crash::shard;
+use crate::failure::Failure;
+use crate::number::number;
+use crate::progress::Progress;
+use bench::Plan;
+use report::Report;
+use scenario::{Case, Timeouts};
+use subject::Subject;
+use verdict::Verdict;
+
+/// What the help ends with.
+pub const AFTER: &str = "Examples:
+  brownout conform --linux newest --junit conform.xml
+  brownout conform --kernel bzImage --initrd root.cpio --expect 'login:' --only C11";
+
+/// `brownout conform`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// A stock Linux, fetched: 6.12, newest (default)
+    #[arg(long, value_enum, value_name = "VERSION", hide_possible_values = true, conflicts_with_all = ["kernel", "u_boot"])]
+    linux: Option<Linux>,
+    /// Your kernel; judged from outside
+    #[arg(long, value_name = "BZIMAGE", conflicts_with = "u_boot")]
+    kernel: Option<PathBuf>,
+    /// Its first file system
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    initrd: Option<PathBuf>,
+    /// Words for its command line
+    #[arg(long, value_name = "STR", requires = "kernel", allow_hyphen_values = true)]
+    append: Vec<String>,
+    /// U-Boot, its ROM for x86_64
+    #[arg(long, value_name = "ROM")]
+    u_boot: Option<PathBuf>,
+    /// A line that your image must print: a regular expression
+    #[arg(long, value_name = "REGEX")]
+    expect: Vec<Regex>,
+    /// A line that nobody may print
+    #[arg(long, value_name = "REGEX")]
+    forbid: Vec<Regex>,
+    /// How many seconds your image may take [default: 60]
+    #[arg(long, value_name = "SECONDS", requires = "kernel", default_value_t = 60, hide_default_value = true, value_parser = number)]
+    wait: u64,
+    /// These scenarios only: C11,C12
+    #[arg(long, value_name = "C,...", value_delimiter = ',')]
+    only: Vec<String>,
+    /// More properties for --device in every scenario
+    #[arg(long, value_name = "K=V,...")]
+    profile: Option<String>,
+    /// A rule that may be broken: H29
+    #[arg(long, value_name = "RULE,...", value_delimiter = ',', value_parser = rule)]
+    allow: Vec<Rule>,
+    /// When the driver gives commands up [default: io=10,admin=10]
+    #[arg(long, value_name = "io=S,admin=S", value_parser = timeouts)]
+    timeouts: Option<Timeouts>,
+    /// How much slower than a real machine [default: 20]
+    #[arg(long, value_name = "N", default_value_t = 20, hide_default_value = true,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    slowness: u16,
+    /// What is left to chance follows from this
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = number)]
+    seed: u64,
+    /// Of N shards the I-th, from 1
+    #[arg(long, value_name = "I/N", default_value = "1/1", value_parser = shard)]
+    shard: (u64, u64),
+    /// List the scenarios, and run none
+    #[arg(long)]
+    list: bool,
+    /// A line of JSON for each scenario, and one for all
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The same for who reads JUnit
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Linux {
+    /// Debian's 6.12.
+    #[value(name = "6.12")]
+    Debian612,
+    /// The newest that Debian has.
+    Newest,
+}
+
+fn rule(text: &str) -> Result<Rule, String> {
+    Rule::named(text).ok_or_else(|| format!("give a rule, from {} to S11", Rule::ALL[0].id()))
+}
+
+fn timeouts(text: &str) -> Result<Timeouts, String> {
+    let mut timeouts = TIMEOUTS;
+    for word in text.split(',') {
+        let seconds = |text: &str| text.parse().ok().filter(|seconds| (1..=3600).contains(seconds));
+        match word.split_once('=').map(|(name, value)| (name, seconds(value))) {
+            Some(("io", Some(value))) => timeouts.io = value,
+            Some(("admin", Some(value))) => timeouts.admin = value,
+            _ => return Err("give io=SECONDS,admin=SECONDS, each from 1 to 3600".to_owned()),
+        }
+    }
+    Ok(timeouts)
+}
+
+/// What Linux is given, so that a lost command does not take a minute; an emulated machine needs as long for ordinary ones.
+const TIMEOUTS: Timeouts = Timeouts { io: 10, admin: 10 };
+
+impl Arguments {
+    fn subject(&self) -> Subject {
+        match (&self.kernel, &self.u_boot, self.linux) {
+            (Some(kernel), ..) => Subject::Own {
+                kernel: kernel.clone(),
+                initrd: self.initrd.clone(),
+                append: self.append.iter().flat_map(|words| words.split(' ')).map(str::to_owned).collect(),
+            },
+            (None, Some(image), _) => Subject::UBoot(image.clone()),
+            (None, None, Some(Linux::Debian612)) => Subject::Linux(Kernel::Debian612),
+            (None, None, _) => Subject::Linux(Kernel::Newest),
+        }
+    }
+
+    /// The cases that were asked for, and that this driver's system can be told to do.
+    fn cases(&self, subject: &Subject) -> Result<Vec<Case>, Failure> {
+        let all = scenario::all(self.timeouts.unwrap_or(TIMEOUTS), self.seed);
+        for wanted in &self.only {
+            if !all.iter().any(|case| case.id.eq_ignore_ascii_case(wanted)) {
+                let known: BTreeSet<&str> = all.iter().map(|case| case.id).collect();
+                let known = known.into_iter().collect::<Vec<_>>().join(", ");
+                return Err(Failure::usage(format!("--only {wanted}: the scenarios are {known}")));
+            }
+        }
+        let wanted = |case: &Case| self.only.is_empty() || self.only.iter().any(|id| case.id.eq_ignore_ascii_case(id));
+        let cases = all.into_iter().filter(|case| wanted(case) && case.needs <= subject.agent().max(scenario::Agent::None));
+        let (shard, of) = self.shard;
+        Ok((0..).zip(cases).filter(|(number, _)| number % of == shard).map(|(_, case)| case).collect())
+    }
+}
+
+/// Runs the scenarios; returns the exit code: 0 where none failed, 1 where some did, 130 where the run was told to end before.
+///
+/// # Errors
+/// A wrong option, or a report that cannot be written.
+pub fn conform(arguments: &Arguments) -> Result<u8, Failure> {
+    let subject = arguments.subject();
+    let cases = arguments.cases(&subject)?;
+    if arguments.list {
+        cases.iter().for_each(|case| println!("{:4} {}", case.id, case.name));
+        return Ok(0);
+    }
+    let plan = Plan {
+        timeouts: arguments.timeouts.unwrap_or(TIMEOUTS),
+        allowed: arguments.allow.iter().map(|rule| rule.id().to_owned()).collect(),
+        expect: arguments.expect.clone(),
+        forbid: arguments.forbid.clone(),
+        profile: arguments.profile.clone(),
+        wait: arguments.wait,
+        slowness: arguments.slowness.into(),
+        subject,
+    };
+    let mut report = Report::create(&plan, arguments.seed, arguments.json.as_deref(), arguments.junit.as_deref())?;
+    let mut bounds = Bounds::new(None).context("cannot listen for signals")?;
+    let progress = Progress::new("scenarios", "cases");
+    for (done, case) in (0..).zip(&cases) {
+        progress.at(done, cases.len() as u64);
+        let ended = plan.run(case, &mut || !bounds.asked());
+        if bounds.asked() {
+            break;
+        }
+        report.case(case, &ended)?;
+    }
+    let interrupted = bounds.asked();
+    drop(progress);
+    report.close(interrupted)?;
+    Ok(match report.failed() {
+        true => 1,
+        false if interrupted => INTERRUPTED,
+        false => 0,
+    })
+}
+
+/// Whether a verdict makes the run fail.
+const fn fails(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Fail(..) | Verdict::Error(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_outs_are_seconds() {
+        assert_eq!(timeouts("io=30,admin=60"), Ok(Timeouts { io: 30, admin: 60 }));
+        assert_eq!(timeouts("admin=5"), Ok(Timeouts { io: 10, admin: 5 }));
+        for wrong in ["", "io", "io=0", "io=x", "disk=4"] {
+            assert!(timeouts(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(rule("h29"), Ok(Rule::H29));
+        assert!(rule("H21x").is_err());
+    }
+}

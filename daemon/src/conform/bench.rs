@@ -1,0 +1,237 @@
+//! One case, from the drive that it is about to the evidence that it leaves.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use guest_harness::Brownout;
+use media::Nanoseconds;
+use regex_lite::Regex;
+use serde_json::{Value, json};
+
+use super::scenario::{Act, COPIED, Case, Timeouts};
+use super::subject::{Running, Subject};
+use super::verdict::{Evidence, Verdict, judge};
+use crate::clock::Clock;
+use crate::ctl::client::Client;
+
+/// What a console must not say, whoever writes it.
+const FORBIDDEN: &[&str] = &["BUG: ", "Oops", "Kernel panic", "general protection fault", "WARNING: CPU", "Call Trace"];
+/// Seeds of fillings are told apart by this.
+const FILL_SEED: u64 = 0x5eed;
+
+/// What all cases of a run have in common.
+pub struct Plan {
+    /// Whose driver it is.
+    pub subject: Subject,
+    /// How long it waits for commands.
+    pub timeouts: Timeouts,
+    /// Rules that may be broken.
+    pub allowed: BTreeSet<String>,
+    /// Lines that must be on the console of an image that nobody can tell anything.
+    pub expect: Vec<Regex>,
+    /// Lines that must not.
+    pub forbid: Vec<Regex>,
+    /// More words for the device.
+    pub profile: Option<String>,
+    /// How long such an image is waited for, in seconds.
+    pub wait: u64,
+    /// How many times as slow as a real machine this one is.
+    pub slowness: u64,
+}
+
+/// A case that has ended.
+pub struct Ended {
+    /// What it is worth.
+    pub verdict: Verdict,
+    /// What was seen.
+    pub evidence: Evidence,
+    /// How long it took.
+    pub time: Nanoseconds,
+    /// The last lines of its console.
+    pub console: String,
+}
+
+impl Plan {
+    /// Runs a case. `go_on` is asked a few times a second.
+    pub fn run(&self, case: &Case, go_on: &mut dyn FnMut() -> bool) -> Ended {
+        let clock = Clock::new();
+        let (mut evidence, mut console) = (Evidence::default(), String::new());
+        let ran = self.carry_out(case, &mut evidence, &mut console, go_on);
+        let verdict = match ran {
+            Err(error) => Verdict::Error(format!("{error:#}")),
+            Ok(()) => judge(&evidence, &self.allowed),
+        };
+        let last: Vec<&str> = console.lines().rev().take(40).collect();
+        let console = last.into_iter().rev().collect::<Vec<_>>().join("\n");
+        Ended { verdict, evidence, time: clock.now(), console }
+    }
+
+    fn carry_out(
+        &self,
+        case: &Case,
+        evidence: &mut Evidence,
+        console: &mut String,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> anyhow::Result<()> {
+        let folder = tempfile::Builder::new().prefix("brownout-").tempdir().context("cannot make a folder")?;
+        let control: PathBuf = folder.path().join("control");
+        let drive = self.drive(case, &control)?;
+        let mut orders = Client::connect(&control)?;
+        let mut bench = Bench { faults: Vec::new(), block_bytes: 512, nsid: 1 };
+        bench.fill(&mut orders)?;
+        let mut running = self.subject.boot(case, self.timeouts, drive.socket().to_owned())?;
+        let acted = match self.subject {
+            Subject::Own { .. } => {
+                self.watch(&mut running, go_on);
+                Ok(())
+            }
+            _ => bench.act(case, &mut running, &mut orders, evidence, go_on),
+        };
+        *console = running.console();
+        // Also of a run that came to nothing: what the drive saw is why.
+        bench.collect(&mut orders, evidence)?;
+        self.read_console(console, evidence);
+        drop(running);
+        drop(orders);
+        drive.stop()?;
+        acted
+    }
+
+    fn drive(&self, case: &Case, control: &std::path::Path) -> anyhow::Result<Brownout> {
+        let ourselves = std::env::current_exe().context("cannot find this program to start the drive")?;
+        let mut drive = Brownout::builder().name("conform").binary(&ourselves);
+        drive = drive.device(&format!("checks=on,checks_slowness={}", self.slowness));
+        for words in [Some(case.device.as_str()), self.profile.as_deref()].into_iter().flatten() {
+            if !words.is_empty() {
+                drive = drive.device(words);
+            }
+        }
+        drive = case.namespaces.iter().fold(drive, |drive, namespace| drive.namespace(namespace));
+        drive = drive.argument("--control").argument(control.to_str().context("the temporary folder is not UTF-8")?);
+        drive.start()
+    }
+
+    /// Nobody in the guest can be told anything: it boots, and says what it says.
+    fn watch(&self, running: &mut Running, go_on: &mut dyn FnMut() -> bool) {
+        let expected = |line: &str| self.expect.iter().any(|expect| expect.is_match(line));
+        running.until(self.wait, expected, go_on);
+    }
+
+    fn read_console(&self, console: &str, evidence: &mut Evidence) {
+        let bad = |line: &&str| {
+            FORBIDDEN.iter().any(|word| line.contains(word)) || self.forbid.iter().any(|forbid| forbid.is_match(line))
+        };
+        evidence.forbidden.extend(console.lines().filter(bad).take(8).map(str::to_owned));
+        let missing = self.expect.iter().filter(|expect| !console.lines().any(|line| expect.is_match(line)));
+        evidence.missing.extend(missing.map(ToString::to_string));
+    }
+}
+
+/// What a run has to remember.
+struct Bench {
+    /// Faults that were added: identifier, whether the driver has to meet it, what it says.
+    faults: Vec<(u64, bool, String)>,
+    block_bytes: u64,
+    nsid: u64,
+}
+
+impl Bench {
+    /// Stamps on what will be copied; zeroes may be anywhere.
+    fn fill(&mut self, orders: &mut Client) -> anyhow::Result<()> {
+        let namespaces = orders.execute("query-namespaces", &json!({}))?;
+        let first = &namespaces[0];
+        self.nsid = first["nsid"].as_u64().context("a namespace has an identifier")?;
+        self.block_bytes = first["format"]["block-bytes"].as_u64().context("a namespace has a format")?;
+        let blocks = COPIED / self.block_bytes;
+        let arguments = json!({ "nsid": self.nsid, "lba": 0, "blocks": blocks, "seed": FILL_SEED });
+        orders.execute("namespace-fill", &arguments).map(drop)
+    }
+
+    fn act(
+        &mut self,
+        case: &Case,
+        running: &mut Running,
+        orders: &mut Client,
+        evidence: &mut Evidence,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> anyhow::Result<()> {
+        for act in &case.acts {
+            match act {
+                Act::Order(line) => {
+                    if !running.order(line, go_on).with_context(|| format!("the guest was told to {line}"))? {
+                        evidence.failed_orders.push(format!("the guest could not {line}"));
+                    }
+                }
+                Act::Try(line) => {
+                    running.order(line, go_on).with_context(|| format!("the guest was told to {line}"))?;
+                }
+                Act::Fault(fault) => self.add(orders, fault, true)?,
+                Act::Chance(fault) => self.add(orders, fault, false)?,
+                Act::Heal => self.heal(orders, evidence)?,
+                Act::Control(command, arguments) => {
+                    orders.execute(command, arguments)?;
+                }
+                Act::Wait(seconds) => {
+                    for _ in 0..seconds * 4 {
+                        if !go_on() {
+                            break;
+                        }
+                        std::thread::sleep(Duration::from_millis(250));
+                    }
+                }
+                Act::Compare => self.compare(orders, evidence)?,
+            }
+            anyhow::ensure!(go_on(), "the run was told to end");
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, orders: &mut Client, fault: &Value, must: bool) -> anyhow::Result<()> {
+        let answer = orders.execute("fault-add", fault)?;
+        let id = answer["id"].as_u64().context("a fault has an identifier")?;
+        self.faults.push((id, must, fault["action"].to_string()));
+        Ok(())
+    }
+
+    /// Faults go; whether they were met is looked at before.
+    fn heal(&mut self, orders: &mut Client, evidence: &mut Evidence) -> anyhow::Result<()> {
+        let listed = orders.execute("query-faults", &json!({}))?;
+        for (id, must, text) in self.faults.drain(..) {
+            let state = listed.as_array().into_iter().flatten().find(|fault| fault["id"].as_u64() == Some(id));
+            let hits = state.and_then(|fault| fault["hits"].as_u64()).unwrap_or(0);
+            evidence.fault_hits += hits;
+            if must && hits == 0 {
+                evidence.unmet.push(text);
+            }
+            if state.is_some() {
+                orders.execute("fault-remove", &json!({ "id": id }))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn compare(&self, orders: &mut Client, evidence: &mut Evidence) -> anyhow::Result<()> {
+        let blocks = COPIED / self.block_bytes;
+        let arguments = json!({ "nsid": self.nsid, "lba": blocks, "of-lba": 0, "blocks": blocks, "seed": FILL_SEED });
+        let found = orders.execute("namespace-verify", &arguments)?;
+        let wrong = found["wrong"].as_u64().context("a comparison counts")?;
+        if wrong > 0 {
+            let first = &found["first"][0];
+            evidence.wrong_data.push(format!(
+                "{wrong} of {blocks} blocks that were copied are wrong; block {} holds {}",
+                first["lba"],
+                first["holds"].as_str().unwrap_or_default()
+            ));
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self, orders: &mut Client, evidence: &mut Evidence) -> anyhow::Result<()> {
+        self.heal(orders, evidence)?;
+        let violations = orders.execute("query-violations", &json!({}))?;
+        evidence.broken = serde_json::from_value(violations).context("violations have another shape")?;
+        Ok(())
+    }
+}

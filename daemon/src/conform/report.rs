@@ -1,0 +1,156 @@
+//! What came of a run: a table for people, lines of JSON and JUnit for machines. All three are complete when a run ends before its time.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use quick_junit::{NonSuccessKind, Property, Report as Junit, TestCase, TestCaseStatus, TestSuite};
+use serde_json::json;
+
+use super::bench::{Ended, Plan};
+use super::fails;
+use super::scenario::Case;
+use super::verdict::Verdict;
+
+/// The cases so far.
+pub struct Report {
+    suite: TestSuite,
+    json: Option<fs::File>,
+    junit: Option<PathBuf>,
+    rows: Vec<(&'static str, String, Verdict, f64)>,
+    seed: u64,
+}
+
+impl Report {
+    /// Begins the files.
+    ///
+    /// # Errors
+    /// One cannot be written.
+    pub fn create(plan: &Plan, seed: u64, json: Option<&Path>, junit: Option<&Path>) -> anyhow::Result<Self> {
+        let mut suite = TestSuite::new(format!("conform.{}", plan.subject.name()));
+        for (name, value) in [
+            ("seed", seed.to_string()),
+            ("slowness", plan.slowness.to_string()),
+            ("timeouts", format!("io={},admin={}", plan.timeouts.io, plan.timeouts.admin)),
+            ("allow", plan.allowed.iter().cloned().collect::<Vec<_>>().join(",")),
+            ("profile", plan.profile.clone().unwrap_or_default()),
+        ] {
+            suite.add_property(Property::new(name, value));
+        }
+        let open = |path: &Path| fs::File::create(path).with_context(|| format!("--json {}", path.display()));
+        let report =
+            Self { suite, json: json.map(open).transpose()?, junit: junit.map(Path::to_owned), rows: Vec::new(), seed };
+        report.write_junit()?;
+        Ok(report)
+    }
+
+    /// A case has ended.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn case(&mut self, case: &Case, ended: &Ended) -> anyhow::Result<()> {
+        let seconds = std::time::Duration::from_nanos(ended.time.0);
+        let again = format!("brownout conform --only {} --seed {}", case.id, self.seed);
+        let mut test = TestCase::new(case.name.as_str(), status(&ended.verdict, ended, &again));
+        test.set_classname(format!("conform.{}", case.id)).set_time(seconds);
+        if let Verdict::Warn(remarks) = &ended.verdict {
+            test.set_system_out(remarks.join("\n"));
+        }
+        self.suite.add_test_case(test);
+        self.write_junit()?;
+        let rules: Vec<&str> = ended.evidence.broken.iter().map(|broken| broken.rule.as_str()).collect();
+        let line = json!({
+            "case": case.id, "name": case.name, "verdict": ended.verdict.word(), "reason": ended.verdict.reason(),
+            "seconds": seconds.as_secs_f64(), "fault-hits": ended.evidence.fault_hits, "rules": rules,
+        });
+        self.line(&line.to_string())?;
+        println!("{}", row(case.id, &case.name, &ended.verdict, seconds.as_secs_f64()));
+        self.rows.push((case.id, case.name.clone(), ended.verdict.clone(), seconds.as_secs_f64()));
+        Ok(())
+    }
+
+    /// The run is over.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn close(&mut self, interrupted: bool) -> anyhow::Result<()> {
+        let count = |wanted: fn(&Verdict) -> bool| self.rows.iter().filter(|(_, _, verdict, _)| wanted(verdict)).count();
+        let (passed, warned) = (count(|it| *it == Verdict::Pass), count(|it| matches!(it, Verdict::Warn(_))));
+        let (failed, skipped) = (count(fails), count(|it| matches!(it, Verdict::Skipped(_))));
+        let line = json!({
+            "cases": self.rows.len(), "passed": passed, "warned": warned, "failed": failed, "skipped": skipped,
+            "interrupted": interrupted,
+        });
+        self.line(&line.to_string())?;
+        self.write_junit()?;
+        let end = if interrupted { "; the run was told to end" } else { "" };
+        println!("\n{passed} passed, {warned} with remarks, {failed} failed, {skipped} skipped{end}");
+        Ok(())
+    }
+
+    /// Whether a case failed.
+    pub fn failed(&self) -> bool {
+        self.rows.iter().any(|(_, _, verdict, _)| fails(verdict))
+    }
+
+    fn line(&mut self, line: &str) -> anyhow::Result<()> {
+        match &mut self.json {
+            Some(file) => writeln!(file, "{line}").context("--json"),
+            None => Ok(()),
+        }
+    }
+
+    /// Written whole each time, so that it is complete whenever the run ends.
+    fn write_junit(&self) -> anyhow::Result<()> {
+        let Some(path) = &self.junit else { return Ok(()) };
+        let mut report = Junit::new("brownout");
+        report.add_test_suite(self.suite.clone());
+        let text = report.to_string().context("JUnit")?;
+        fs::write(path, text).with_context(|| format!("--junit {}", path.display()))
+    }
+}
+
+fn row(id: &str, name: &str, verdict: &Verdict, seconds: f64) -> String {
+    let reason = verdict.reason().map(|reason| format!("\n       {reason}")).unwrap_or_default();
+    format!("{:8} {id:4} {name} ({seconds:.0} s){reason}", verdict.word())
+}
+
+fn status(verdict: &Verdict, ended: &Ended, again: &str) -> TestCaseStatus {
+    match verdict {
+        Verdict::Pass | Verdict::Warn(_) => TestCaseStatus::success(),
+        Verdict::Skipped(why) => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(why.as_str());
+            status
+        }
+        Verdict::Fail(first, all) => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            let kind = first.split([' ', ':']).next().unwrap_or(first).to_owned();
+            status.set_type(kind).set_message(first.as_str()).set_description(details(ended, all, again));
+            status
+        }
+        Verdict::Error(why) => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+            status.set_message(why.as_str()).set_description(details(ended, &[], again));
+            status
+        }
+    }
+}
+
+/// Everything that helps to find out why.
+fn details(ended: &Ended, all: &[String], again: &str) -> String {
+    let mut text = all.join("\n");
+    for broken in ended.evidence.broken.iter().filter(|broken| broken.severity != "performance") {
+        text.push_str(&format!("\n\nevents before {} ({}):\n", broken.rule, broken.detail));
+        for event in &broken.events {
+            text.push_str(&format!("{:14.6} {}\n", seconds(event.time_ns), event.text));
+        }
+    }
+    text.push_str(&format!("\n\nconsole:\n{}\n\nagain: {again}\n", ended.console));
+    text
+}
+
+fn seconds(nanoseconds: u64) -> f64 {
+    std::time::Duration::from_nanos(nanoseconds).as_secs_f64()
+}
