@@ -15,7 +15,7 @@ use crate::watch::{DoorbellPath, DoorbellRefusal, RegisterRefusal, TraceEvent};
 impl Controller {
     /// The host reads BAR0. What cannot be read gives zeroes; without power everything reads as all ones, as nobody answers.
     pub fn bar_read(&mut self, offset: u64, into: &mut [u8]) {
-        if !self.power_is_on() {
+        if !self.power_is_on() || self.is_gone() {
             into.fill(0xff);
             let (bytes, refused) = (length(into), Some(RegisterRefusal::NoPower));
             return self.watch.hop(|| TraceEvent::RegisterRead { offset, bytes, value: u64::MAX, refused });
@@ -30,16 +30,17 @@ impl Controller {
         self.watch.hop(|| read_event(target, offset, into));
     }
 
-    fn register(&self, offset: u64) -> u32 {
-        match offset {
+    fn register(&mut self, offset: u64) -> u32 {
+        let value = match offset {
             register::INTMS | register::INTMC => self.interrupts.mask(),
             _ => self.registers.read(offset),
-        }
+        };
+        if self.faults.is_idle() { value } else { self.register_under_faults(offset, value) }
     }
 
     /// The host writes BAR0. This only notes what the host wants; [`Self::step`] does it. Without power it goes nowhere.
     pub fn bar_write(&mut self, offset: u64, from: &[u8]) {
-        if !self.power_is_on() {
+        if !self.power_is_on() || self.is_gone() {
             return self.tell_powerless(offset, from);
         }
         let written = match bar::target(offset, from.len()) {

@@ -121,7 +121,7 @@ pub(crate) fn admin_data(entry: &Command) -> Result<PrpEntries, Reason> {
 
 /// What PSDT makes of the data pointer (NVMe Base 2.1 section 4.1.1; B128). The metadata pointer is an address; an SGL for it is refused,
 /// since SGLS does not offer any.
-fn data(entry: &Command) -> Result<DataPointer, Reason> {
+pub(crate) fn data(entry: &Command) -> Result<DataPointer, Reason> {
     match entry.psdt() {
         psdt::PRP => Ok(DataPointer::Prp(prps(entry))),
         psdt::SGL => Ok(DataPointer::Sgl(entry.sgl1())),

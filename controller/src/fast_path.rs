@@ -53,6 +53,7 @@ impl Controller {
         let page_bytes = 1 << self.registers.page_shift();
         let special = self.random.is_some()
             || self.watch.hops()
+            || self.faults.keep_off_fast_path()
             || self.supply.breaker.attentive()
             || self.registers.shutdown != Shutdown::No
             || self.resizing.holds_back()

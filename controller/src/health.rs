@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use media::Nanoseconds;
+use nvme_spec::Status;
 use nvme_spec::log::ErrorEntry;
 use zerocopy::FromZeros;
 
@@ -41,6 +42,20 @@ impl Health {
             cid: cid.into(),
             status: (reason.status().0 << 1).into(),
             parameter_location: reason.field().map_or(NO_PARAMETER, Field::location).into(),
+            lba: origin.lba.into(),
+            nsid: origin.nsid.into(),
+            opcode: origin.opcode,
+            version: 1,
+            ..Self::unspecific()
+        });
+    }
+
+    /// Enters a command that was answered with this status, and nobody knows why.
+    pub(crate) fn log_status(&mut self, sqid: u16, cid: u16, origin: Origin, status: Status) {
+        self.log(ErrorEntry {
+            sqid: sqid.into(),
+            cid: cid.into(),
+            status: (status.0 << 1).into(),
             lba: origin.lba.into(),
             nsid: origin.nsid.into(),
             opcode: origin.opcode,

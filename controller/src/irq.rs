@@ -166,6 +166,11 @@ impl Interrupts {
         self.drive_pin(false, effects);
     }
 
+    /// Whether messages reach the host.
+    pub(crate) fn sends_messages(&self) -> bool {
+        self.mode == InterruptMode::MsiX
+    }
+
     pub(crate) fn mode(&self) -> InterruptMode {
         self.mode
     }

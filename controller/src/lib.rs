@@ -25,6 +25,7 @@ pub mod dma;
 mod doorbell;
 mod effects;
 mod fast_path;
+pub mod fault;
 mod health;
 mod inflight;
 pub mod inspect;
@@ -62,6 +63,7 @@ use config::Config;
 use dma::{DoorbellPage, GuestMemory, Segment};
 use doorbell::Doorbells;
 use fast_path::Then;
+use fault::Faults;
 use health::Health;
 use inflight::{InFlight, InFlightTable, Origin};
 use irq::Interrupts;
@@ -146,6 +148,7 @@ pub struct Controller {
     /// Scratch for the ranges of one Dataset Management command.
     listed: Vec<LbaRange>,
     watch: Watch,
+    faults: Faults,
     /// Why CSTS.CFS was set the last time.
     last_fatal: Option<Fatal>,
 }
@@ -189,6 +192,7 @@ impl Controller {
             metadata: Vec::new(),
             listed: Vec::new(),
             watch: Watch::default(),
+            faults: Faults::default(),
             last_fatal: None,
             media,
             transfer_bytes_max: config.transfer_bytes_max(),
@@ -200,6 +204,13 @@ impl Controller {
     /// A reset from outside the registers: of the function, or because the host is gone. The next step carries it out.
     pub fn reset_function(&mut self) {
         self.registers.ask_reset(Reset::Function);
+    }
+
+    /// The same where a host asks for it: a fault may keep it from having any effect. Not for hosts that are gone: of them nothing stays.
+    pub fn reset_by_host(&mut self) {
+        if !self.ignores_reset() {
+            self.reset_function();
+        }
     }
 
     /// PCI command register, bus master: without it nothing in guest memory is touched and nothing is interrupted (B21).
@@ -271,7 +282,8 @@ impl Controller {
             return Progress { worked, next_event: None };
         }
         // A command that nobody remembers would never be answered.
-        assert_eq!(self.queues.owed(), self.in_flight.len(), "every permit belongs to a command under way");
+        let known = self.in_flight.len() + self.faults.held();
+        assert_eq!(self.queues.owed(), known, "every permit belongs to a command under way");
         Progress { worked, next_event: self.next_event() }
     }
 
@@ -284,6 +296,9 @@ impl Controller {
     ) -> bool {
         self.health.now = now;
         self.watch.at(now);
+        if !self.faults.is_idle() && !self.tend_faults(page) {
+            return false;
+        }
         let mut worked = self.change_state(memory, page);
         worked |= self.finish(now);
         worked |= self.go_on_resizing(now, &mut Budget::new(clock, now));
@@ -300,6 +315,9 @@ impl Controller {
             now = rest.latest();
             self.doorbells.clear_fresh(page);
             self.report_events();
+            if !self.faults.is_idle() {
+                self.patch_data(memory);
+            }
             worked |= self.publish(now, memory);
             self.absence.end_if_due(now);
             self.deliver_interrupts(now, memory);
@@ -311,7 +329,7 @@ impl Controller {
     /// Before the caller sleeps: asks the host to ring for whatever it does from now on, and looks once more.
     /// `false` means that there is work, and the caller must step again instead.
     pub fn arm<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
-        if !self.power_is_on() || !self.registers.is_running() || !self.bus_master {
+        if !self.power_is_on() || !self.registers.is_running() || !self.bus_master || self.is_gone() {
             return true;
         }
         // A head that moves is worth a message of the host only where something waits for it.
@@ -325,12 +343,15 @@ impl Controller {
     /// Resets, enables and shuts down as the host asked.
     fn change_state<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
         let mut worked = false;
-        if let Some(reset) = self.registers.take_reset() {
+        if self.may_reset()
+            && let Some(reset) = self.registers.take_reset()
+        {
             self.reset(reset, page);
+            self.faults.reset();
             self.reached(Step::ControllerReset);
             worked = true;
         }
-        if self.registers.wants_enable() {
+        if self.registers.wants_enable() && self.may_enable() {
             self.leave_shutdown();
             // What was rung in the shared page while EN was 0 does not count (B10).
             self.doorbells.reset(page);
@@ -341,7 +362,7 @@ impl Controller {
             self.reached(Step::ControllerEnabled);
             worked = true;
         }
-        if self.registers.shutdown == Shutdown::Asked {
+        if self.registers.shutdown == Shutdown::Asked && self.may_shut_down() {
             self.reached(Step::ShutdownBegun);
             self.watch.tell(TraceEvent::Shutdown { state: ShutdownState::Begun });
             let submitted = self.media.submit(self.health.now, SHUTDOWN_TOKEN, VolumeId(0), Request::Quiesce);
@@ -485,7 +506,7 @@ impl Controller {
                 Then::Look => continue,
                 Then::Long(id) => id,
             };
-            if id != 0 && self.resizing.holds_back() {
+            if id != 0 && self.resizing.holds_back() || self.is_stalled(id) {
                 self.arbiter.block(id);
                 continue;
             }
@@ -505,14 +526,8 @@ impl Controller {
                     if self.supply.fetched(&permit, &command) {
                         break;
                     }
-                    let origin = Origin::of(&command);
-                    if id == 0 {
-                        self.absence.over();
-                        self.execute_admin(memory, permit, &command, origin);
-                    } else {
-                        let command = IoCommand::parse(&command);
-                        self.execute_io(now, memory, permit, command, origin);
-                    }
+                    self.segments.clear();
+                    self.execute(now, memory, permit, command);
                     let work = self.work_of_data();
                     self.arbiter.took(work);
                     budget.spend_long(work);
@@ -520,8 +535,8 @@ impl Controller {
                 Take::Empty => self.arbiter.idle(id),
                 Take::Blocked(by) => self.hold_back(id, &by),
             }
-            // Only what happens on the admin queue can end the life of the queues.
-            if id == 0 && !self.registers.is_running() {
+            // What happens on the admin queue can end the life of the queues, and so can a fault.
+            if !self.registers.is_running() {
                 break;
             }
         }
@@ -539,6 +554,21 @@ impl Controller {
         self.arbiter.block(id);
         if matches!(by, Blocked::MemoryGone) {
             self.memory_gone(id);
+        }
+    }
+
+    /// Carries out a command that was just taken, unless faults have taken it.
+    #[inline]
+    fn execute<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, permit: Permit, command: Command) {
+        let met = if self.faults.is_idle() { Some((permit, command)) } else { self.meet_faults(permit, command) };
+        let Some((permit, command)) = met else { return };
+        let origin = Origin::of(&command);
+        if permit.sqid() == 0 {
+            self.absence.over();
+            self.execute_admin(memory, permit, &command, origin);
+        } else {
+            let command = IoCommand::parse(&command);
+            self.execute_io(now, memory, permit, command, origin);
         }
     }
 
@@ -562,7 +592,10 @@ impl Controller {
             Ok(Done::Now(dw0)) => self.complete(permit, origin, Ok(dw0)),
             Ok(Done::Pending) => self.in_flight.insert(InFlight { permit, origin, parked: None }),
             Ok(Done::Waits(parked)) => self.in_flight.insert(InFlight { permit, origin, parked: Some(parked) }),
-            Ok(Done::Parked) => self.queues.abandon(permit),
+            Ok(Done::Parked) => {
+                self.faults.spare(&permit);
+                self.queues.abandon(permit);
+            }
             Err(reason) => self.complete(permit, origin, Err(reason)),
         }
     }
@@ -573,7 +606,7 @@ impl Controller {
         match result {
             Ok(dw0) => {
                 if self.watch.hops() || permit.sqid() == 0 {
-                    self.tell_completed(&permit, origin, None, dw0);
+                    self.tell_completed(&permit, origin, Status::SUCCESS, None, dw0);
                 }
                 self.answer(permit, Status::SUCCESS, dw0);
             }
@@ -585,19 +618,22 @@ impl Controller {
     /// log that operators watch holds none of it (NVMe Base 2.1 section 5.1.12.1.2 leaves that to the controller).
     #[cold]
     fn complete_probe(&mut self, permit: Permit, origin: Origin, reason: Reason) {
-        self.tell_completed(&permit, origin, Some(reason), 0);
+        self.tell_completed(&permit, origin, reason.status(), Some(reason), 0);
         self.answer(permit, reason.status(), 0);
     }
 
     #[cold]
     fn complete_failed(&mut self, permit: Permit, origin: Origin, reason: Reason) {
-        self.tell_completed(&permit, origin, Some(reason), 0);
+        self.tell_completed(&permit, origin, reason.status(), Some(reason), 0);
         self.health.log_command(permit.sqid(), permit.cid(), origin, reason);
         self.answer(permit, reason.status().with_more(), 0);
     }
 
     #[inline]
     fn answer(&mut self, permit: Permit, status: Status, dw0: u32) {
+        if self.is_afflicted(&permit) {
+            return self.answer_afflicted(permit, status, dw0);
+        }
         let cqid = self.queues.complete(permit, status, dw0);
         self.unpublished.insert(cqid);
         self.reached(Step::CompletionQueued);
@@ -621,6 +657,7 @@ impl Controller {
         // The admin queue last: a deletion or an abort is answered after the commands that it ended (B43, B71).
         while let Some(id) = self.unpublished.take_last() {
             let preview = self.preview_completions(id, memory);
+            self.find_early(id, memory);
             let Some(queue) = self.queues.completion_mut(id) else { continue };
             let breaker = &self.supply.breaker;
             // An armed crash point wants each entry to be a step.
@@ -643,6 +680,9 @@ impl Controller {
                 self.absence.over();
             }
             worked |= written > 0;
+        }
+        if !self.faults.is_idle() {
+            self.undo_early(memory);
         }
         self.unpublished.absorb(&mut gone_for_now);
         worked
@@ -678,6 +718,9 @@ impl Controller {
             self.interrupts.send_again(now, unseen);
         }
         self.interrupts.deliver(now, unseen, &mut self.effects);
+        if !self.faults.is_idle() {
+            self.meet_interrupt_faults(before);
+        }
         self.raise_until_lost(before);
         if self.watch.hops() {
             self.tell_effects(before);
@@ -685,7 +728,10 @@ impl Controller {
     }
 
     fn next_event(&self) -> Option<Nanoseconds> {
-        let media = self.media.next_event();
+        let mut media = self.media.next_event();
+        if !self.faults.is_idle() {
+            media = Nanoseconds::earliest(media, self.faults.next_event(self.health.now));
+        }
         if !self.registers.is_running() || !self.bus_master {
             return media;
         }

@@ -304,8 +304,10 @@ impl Controller {
         let media = std::mem::replace(&mut self.media, Box::new(Unplugged));
         let (bus_master, mode, now) = (self.bus_master, self.interrupts.mode(), self.health.now);
         let watch = std::mem::take(&mut self.watch);
+        let mut faults = std::mem::take(&mut self.faults);
+        faults.power_on();
         *self = Self::new(self.config.clone(), media);
-        self.watch = watch;
+        (self.watch, self.faults) = (watch, faults);
         self.watch.tell(TraceEvent::PowerRestored);
         self.bus_master = bus_master;
         self.interrupts.set_mode(mode);
@@ -385,7 +387,9 @@ impl Controller {
     /// Whether a command's completion was not written: it is under way, or its answer waits.
     fn is_unanswered(&self, ordinal: u64) -> bool {
         let under_way = |command: &crate::inflight::InFlight| command.permit.ordinal() == ordinal;
-        !self.in_flight.tokens(under_way).is_empty() || self.queues.awaits_writing(ordinal)
+        !self.in_flight.tokens(under_way).is_empty()
+            || self.faults.holds(ordinal)
+            || self.queues.awaits_writing(ordinal)
     }
 
     /// Of the interrupts raised in this step, those stand that came before the loss of power.

@@ -165,11 +165,15 @@ impl Controller {
         let shape = self.media.shape(resize.volume).expect("a volume stays");
         if self.namespaces.reshape(resize.nsid, shape) {
             self.watch.tell(TraceEvent::Resized { nsid: resize.nsid, blocks: shape.capacity_blocks });
-            self.resizing.changed.insert(resize.nsid);
-            // B78: a size that changed is told to a host that wants to hear of it.
-            if self.features.hears_of_namespaces() {
-                self.raise(Event::NAMESPACE_CHANGED);
-            }
+            self.announce_change(resize.nsid);
+        }
+    }
+
+    /// B78: what changed of a namespace is listed, and told to a host that wants to hear of it.
+    pub(crate) fn announce_change(&mut self, nsid: u32) {
+        self.resizing.changed.insert(nsid);
+        if self.features.hears_of_namespaces() {
+            self.raise(Event::NAMESPACE_CHANGED);
         }
     }
 }

@@ -169,6 +169,16 @@ impl Registers {
         }
     }
 
+    /// The reset that was asked for and not carried out.
+    pub(crate) fn asked_reset(&self) -> Option<Reset> {
+        self.reset
+    }
+
+    /// CSTS.PP.
+    pub(crate) fn set_paused(&mut self, paused: bool) {
+        self.status.set(ControllerStatus::PROCESSING_PAUSED, paused);
+    }
+
     /// The reset that was asked for, once.
     pub(crate) fn take_reset(&mut self) -> Option<Reset> {
         self.reset.take()

@@ -35,10 +35,15 @@ impl Controller {
         let changes = self.media.warnings().changes();
         if changes != self.warnings_seen.changes {
             self.warnings_seen.changes = changes;
-            let bits = critical_warnings(self);
-            let new = bits & !std::mem::replace(&mut self.warnings_seen.bits, bits);
-            self.raise_warnings(new);
+            self.heed_warnings();
         }
+    }
+
+    /// Critical warnings changed: those that are new are events.
+    pub(crate) fn heed_warnings(&mut self) {
+        let bits = critical_warnings(self);
+        let new = bits & !std::mem::replace(&mut self.warnings_seen.bits, bits);
+        self.raise_warnings(new);
     }
 
     /// Those of these critical warnings that stand are events, as far as the host wants to hear of them (B76).

@@ -114,6 +114,8 @@ pub enum FatalReason {
     AdminQueueMemory,
     /// The Keep Alive Timer ran out.
     KeepAlive,
+    /// A fault that was added wants it (`fault`).
+    Injected,
 }
 
 /// What kind of reset it was.
@@ -329,6 +331,13 @@ pub enum TraceEvent {
         /// Whether the function may reach memory.
         enabled: bool,
     },
+    /// A fault that was added has hit (`fault`): what follows is its doing.
+    FaultHit {
+        /// Its number.
+        fault: u32,
+        /// The command that it met.
+        command: Option<CommandName>,
+    },
     /// Power was lost.
     PowerLost,
     /// Power is back.
@@ -467,8 +476,14 @@ impl Controller {
 
     /// A command is about to be answered.
     #[cold]
-    pub(crate) fn tell_completed(&mut self, permit: &Permit, origin: Origin, reason: Option<Reason>, result: u32) {
-        let status = reason.map_or(Status::SUCCESS, Reason::status);
+    pub(crate) fn tell_completed(
+        &mut self,
+        permit: &Permit,
+        origin: Origin,
+        status: Status,
+        reason: Option<Reason>,
+        result: u32,
+    ) {
         let (opcode, nsid) = (origin.opcode, origin.nsid);
         self.watch.tell(TraceEvent::Completed { command: permit.name(), opcode, nsid, status, result, reason });
     }

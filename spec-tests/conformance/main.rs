@@ -11,6 +11,7 @@ mod doorbells;
 mod events;
 mod fairness;
 mod fast_path;
+mod faults;
 mod features;
 mod fused;
 mod fuzz;

@@ -17,6 +17,11 @@ pub trait Device {
     /// capability), or the client is gone.
     fn reset(&mut self);
 
+    /// The same because a host asks for it. A device that is to be faulty need not heed it.
+    fn reset_by_host(&mut self) {
+        self.reset();
+    }
+
     /// Whether the host lets the device reach memory (PCI command register, bit 2).
     fn set_bus_master(&mut self, enabled: bool);
 
@@ -38,6 +43,10 @@ impl Device for Controller {
 
     fn reset(&mut self) {
         self.reset_function();
+    }
+
+    fn reset_by_host(&mut self) {
+        Self::reset_by_host(self);
     }
 
     fn set_bus_master(&mut self, enabled: bool) {

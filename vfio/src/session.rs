@@ -100,14 +100,18 @@ impl Session {
                 Err(_) => page.clear(),
             }
         }
-        self.reset(device);
+        self.reset(device, false);
     }
 
     /// Back to power-on, apart from what the client has attached.
-    fn reset(&mut self, device: &mut dyn Device) {
+    fn reset(&mut self, device: &mut dyn Device, by_host: bool) {
         self.pci.reset();
         self.table.fill(0);
-        device.reset();
+        if by_host {
+            device.reset_by_host();
+        } else {
+            device.reset();
+        }
         device.set_bus_master(false);
         device.set_interrupt_mode(InterruptMode::Pin);
         self.set_pin(false);
@@ -185,7 +189,7 @@ impl Session {
             Request::RegionRead(access) => self.region_read(device, &access, reply),
             Request::RegionWrite(access, data) => self.region_write(device, &access, data, reply),
             Request::Reset => {
-                self.reset(device);
+                self.reset(device, true);
                 Ok(reply.into())
             }
         }
@@ -299,7 +303,7 @@ impl Session {
 
     fn apply(&mut self, device: &mut dyn Device, effects: Effects) {
         if effects.function_reset {
-            return self.reset(device);
+            return self.reset(device, true);
         }
         if let Some(enabled) = effects.bus_master {
             device.set_bus_master(enabled);

@@ -48,8 +48,10 @@ impl core::fmt::Debug for Status {
 }
 
 impl Status {
-    const MORE: u16 = 1 << 13;
-    const DNR: u16 = 1 << 14;
+    /// More, as a bit of this number.
+    pub const MORE: u16 = 1 << 13;
+    /// DNR, as a bit of this number.
+    pub const DNR: u16 = 1 << 14;
 
     const fn generic(code: u8) -> Self {
         Self(code as u16 | Self::DNR)

@@ -166,6 +166,8 @@ bitflags! {
         const SHUTDOWN_COMPLETE = 1 << 3;
         /// NSSRO: an NVM subsystem reset happened.
         const SUBSYSTEM_RESET = 1 << 4;
+        /// PP: no command is processed for a while.
+        const PROCESSING_PAUSED = 1 << 5;
     }
 }
 

@@ -15,7 +15,9 @@ const NOT_ABORTED: u32 = 1;
 pub(super) fn abort(controller: &mut Controller, command: &Command) -> Done {
     let sqid = low16(command.cdw10.get());
     let cid = high16(command.cdw10.get());
-    let aborted = abort_event_request(controller, sqid, cid) || abort_in_flight(controller, sqid, cid);
+    let aborted = abort_event_request(controller, sqid, cid)
+        || abort_in_flight(controller, sqid, cid)
+        || controller.abort_held(sqid, cid);
     Done::Now(if aborted { 0 } else { NOT_ABORTED })
 }
 

@@ -11,8 +11,8 @@ use crate::reason::Reason;
 pub(crate) struct Events {
     requests: VecDeque<u16>,
     queued: VecDeque<Event>,
-    /// Types that were reported and are silent until the host reads their log page.
-    masked: [bool; 8],
+    /// Types that were reported and are silent until the host reads this log page.
+    masked: [Option<LogId>; 8],
     requests_max: usize,
     queued_max: usize,
 }
@@ -20,14 +20,14 @@ pub(crate) struct Events {
 impl Events {
     /// At most `requests_max` requests wait, and `queued_max` events are kept.
     pub(crate) fn new(requests_max: usize, queued_max: usize) -> Self {
-        Self { requests: VecDeque::new(), queued: VecDeque::new(), masked: [false; 8], requests_max, queued_max }
+        Self { requests: VecDeque::new(), queued: VecDeque::new(), masked: [None; 8], requests_max, queued_max }
     }
 
     /// A controller reset: requests end without an answer, events and masks are forgotten.
     pub(crate) fn reset(&mut self) {
         self.requests.clear();
         self.queued.clear();
-        self.masked = [false; 8];
+        self.masked = [None; 8];
     }
 
     /// Takes a request in (B73).
@@ -39,7 +39,12 @@ impl Events {
         Ok(())
     }
 
-    pub(super) fn is_parked(&self, cid: u16) -> bool {
+    /// The identifier of the request that waits longest.
+    pub(crate) fn first_parked(&self) -> Option<u16> {
+        self.requests.front().copied()
+    }
+
+    pub(crate) fn is_parked(&self, cid: u16) -> bool {
         self.requests.contains(&cid)
     }
 
@@ -77,20 +82,15 @@ impl Events {
     pub(crate) fn reported(&mut self, event: Event) {
         self.requests.pop_front();
         self.queued.retain(|queued| *queued != event);
-        self.masked[usize::from(event.kind & 0x7)] = true;
+        self.masked[usize::from(event.kind & 0x7)] = Some(event.log);
     }
 
     /// The host read a log page and did not ask to retain the event.
     pub(super) fn log_read(&mut self, log: LogId) {
-        match log {
-            LogId::ERROR => self.masked[usize::from(Event::ERROR)] = false,
-            LogId::SMART => self.masked[usize::from(Event::HEALTH)] = false,
-            LogId::CHANGED_NAMESPACES => self.masked[usize::from(Event::NOTICE)] = false,
-            _ => {}
-        }
+        self.masked.iter_mut().for_each(|masked| _ = masked.take_if(|by| *by == log));
     }
 
     fn is_masked(&self, event: Event) -> bool {
-        self.masked[usize::from(event.kind & 0x7)]
+        self.masked[usize::from(event.kind & 0x7)].is_some()
     }
 }

@@ -106,7 +106,7 @@ pub(crate) fn smart_of_controller(controller: &Controller) -> Smart {
     let health = controller.media.health();
     let mut page = Smart::zeroed();
     page.critical_warning = critical_warnings(controller);
-    page.composite_temperature_kelvins = TEMPERATURE_KELVINS.into();
+    page.composite_temperature_kelvins = temperature(controller).into();
     page.available_spare_percent = health.available_spare_percent;
     page.available_spare_threshold_percent = SPARE_THRESHOLD_PERCENT;
     page.percentage_used = health.percentage_used;
@@ -129,7 +129,14 @@ fn data_units(bytes: u64) -> U128 {
 
 /// All critical warnings.
 pub(crate) fn critical_warnings(controller: &Controller) -> u8 {
-    controller.features.temperature_warning(TEMPERATURE_KELVINS) | media_warning(&controller.media.health())
+    controller.features.temperature_warning(temperature(controller))
+        | media_warning(&controller.media.health())
+        | controller.faults.warnings
+}
+
+/// The composite temperature in kelvins.
+fn temperature(controller: &Controller) -> u16 {
+    controller.faults.temperature.unwrap_or(TEMPERATURE_KELVINS)
 }
 
 /// The critical warnings that come from the media: its spare is short, it is not reliable now, or it can no longer be written.

@@ -63,6 +63,7 @@ pub(super) fn delete_submission(controller: &mut Controller, command: &Command) 
     for token in controller.in_flight.tokens(|command| command.permit.sqid() == id) {
         controller.withdraw(token, Reason::QueueDeleted);
     }
+    controller.release_queue(id);
     controller.queues.remove_submission(id);
     controller.arbiter.idle(id);
     Ok(Done::Now(0))

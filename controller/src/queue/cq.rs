@@ -142,7 +142,7 @@ impl CompletionQueue {
             let (slot, phase) =
                 if place < self.entries { (place, self.phase) } else { (place - self.entries, !self.phase) };
             let [first, second] = *pair;
-            (slot, zerocopy::transmute!([first, if phase { second | PHASE.to_le() } else { second }]))
+            (slot, zerocopy::transmute!([first, if phase { second ^ PHASE.to_le() } else { second }]))
         };
         (0..).zip(&self.waiting).map(entry).collect()
     }
@@ -175,14 +175,20 @@ impl CompletionQueue {
         let to_end = self.entries - self.tail;
         let most = if together { self.waiting.len().min(to_end as usize) } else { 1 };
         let run = &mut self.waiting[..most];
-        if self.phase {
-            run.iter_mut().for_each(|[_, second]| *second |= PHASE.to_le());
-        }
+        let phase = if self.phase { PHASE.to_le() } else { 0 };
+        // An entry that has the bit already gets the wrong phase.
+        let turn = |run: &mut [[u64; 2]]| run.iter_mut().for_each(|[_, second]| *second ^= phase);
+        turn(run);
         let address = self.base.wrapping_add(u64::from(self.tail) * COMPLETION_BYTES as u64);
         // Entries may be written a second time with what they hold already: nobody reuses their slots before they are counted here.
         let count = match memory.store_pairs(address, run) {
             Ok(()) => most,
-            Err(_) => memory.store_pairs(address, &run[..1]).map(|()| 1)?,
+            Err(_) => {
+                // Those that stay get their phase when their turn comes.
+                turn(&mut run[1..]);
+                memory.store_pairs(address, &run[..1]).inspect_err(|_| turn(&mut run[..1]))?;
+                1
+            }
         };
         if count == self.waiting.len() {
             self.waiting.clear();

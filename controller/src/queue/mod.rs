@@ -251,6 +251,31 @@ impl Queues {
         cqid
     }
 
+    /// The entry that answers a command.
+    pub(crate) fn entry(&self, permit: &Permit, status: Status, dw0: u32) -> Completion {
+        let sq_head = self.submission(permit.sqid()).map_or(0, SubmissionQueue::head);
+        answer(permit, sq_head, status, dw0)
+    }
+
+    /// Answers a command by an entry that somebody put together. Where its phase bit is set, it is written with the wrong phase.
+    pub(crate) fn complete_as(&mut self, permit: Permit, entry: Completion) -> u16 {
+        let ordinal = permit.ordinal();
+        let cqid = self.settle(permit);
+        let queue = self.completion_mut(cqid).expect("a queue with slots held cannot be deleted");
+        queue.push(zerocopy::transmute!(entry), ordinal);
+        cqid
+    }
+
+    /// Puts an entry that answers nothing into a completion queue; `false` if it has no slot free.
+    pub(crate) fn complete_nothing(&mut self, cqid: u16, entry: Completion) -> bool {
+        let Some(queue) = self.completion_mut(cqid) else { return false };
+        let reserved = queue.reserve();
+        if reserved {
+            queue.push(zerocopy::transmute!(entry), 0);
+        }
+        reserved
+    }
+
     /// Gives a slot back unused: the command waits without it.
     pub(crate) fn abandon(&mut self, permit: Permit) {
         let cqid = self.settle(permit);
