@@ -96,6 +96,10 @@ pub fn describe(event: &TraceEvent) -> String {
         TraceEvent::InterruptMode { messages } => {
             format!("interrupts by {}", if messages { "MSI-X" } else { "the pin" })
         }
+        TraceEvent::FaultHit { fault, command } => {
+            let whose = command.map(|command| format!(": {}", name(command))).unwrap_or_default();
+            format!("fault {fault} hit{whose}")
+        }
         TraceEvent::PowerLost => "power lost".to_owned(),
         TraceEvent::PowerRestored => "power restored".to_owned(),
         TraceEvent::Resized { nsid, blocks } => format!("namespace {nsid} has {blocks} blocks now"),

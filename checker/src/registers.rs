@@ -187,7 +187,7 @@ fn fatal(reason: FatalReason, value: u64, bound: u64, found: &mut Found) {
         FatalReason::PageSize => (Rule::H5, "CC.MPS is above CAP.MPSMAX"),
         FatalReason::CommandSet => (Rule::H5, "CC.CSS asks for command sets that CAP.CSS does not offer"),
         FatalReason::Arbitration => (Rule::H5, "CC.AMS asks for an arbitration that CAP.AMS does not offer"),
-        FatalReason::KeepAlive => return,
+        FatalReason::KeepAlive | FatalReason::Injected => return,
     };
     found.report(Finding::new(rule, value, bound, text));
 }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use crate::crash;
 use crate::machine::Front;
 use crate::number::number;
 use crate::options::{Bytes, Given};
 use crate::sandbox::Sandbox;
+use crate::{conform, crash};
 
 const AFTER: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --namespace size=1GiB,lba=4096";
 const AFTER_SERVE: &str = "Example:\n  brownout serve --socket disk.sock --namespace size=1GiB,lba=4KiB";

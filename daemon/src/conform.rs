@@ -21,6 +21,7 @@ use crate::crash::bounds::{Bounds, INTERRUPTED};
 use crate::crash::shard;
 use crate::failure::Failure;
 use crate::number::number;
+use crate::options::OptionError;
 use crate::progress::Progress;
 use bench::Plan;
 use report::Report;
@@ -143,11 +144,12 @@ impl Arguments {
             if !all.iter().any(|case| case.id.eq_ignore_ascii_case(wanted)) {
                 let known: BTreeSet<&str> = all.iter().map(|case| case.id).collect();
                 let known = known.into_iter().collect::<Vec<_>>().join(", ");
-                return Err(Failure::usage(format!("--only {wanted}: the scenarios are {known}")));
+                return Err(OptionError::new("--only", wanted, format!("the scenarios are {known}")).into());
             }
         }
         let wanted = |case: &Case| self.only.is_empty() || self.only.iter().any(|id| case.id.eq_ignore_ascii_case(id));
-        let cases = all.into_iter().filter(|case| wanted(case) && case.needs <= subject.agent().max(scenario::Agent::None));
+        let cases =
+            all.into_iter().filter(|case| wanted(case) && case.needs <= subject.agent().max(scenario::Agent::None));
         let (shard, of) = self.shard;
         Ok((0..).zip(cases).filter(|(number, _)| number % of == shard).map(|(_, case)| case).collect())
     }

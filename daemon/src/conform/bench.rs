@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use guest_harness::Brownout;
@@ -173,14 +172,7 @@ impl Bench {
                 Act::Control(command, arguments) => {
                     orders.execute(command, arguments)?;
                 }
-                Act::Wait(seconds) => {
-                    for _ in 0..seconds * 4 {
-                        if !go_on() {
-                            break;
-                        }
-                        std::thread::sleep(Duration::from_millis(250));
-                    }
-                }
+                Act::Wait(seconds) => running.until(*seconds, |_| false, go_on),
                 Act::Compare => self.compare(orders, evidence)?,
             }
             anyhow::ensure!(go_on(), "the run was told to end");

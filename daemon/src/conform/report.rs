@@ -75,7 +75,8 @@ impl Report {
     /// # Errors
     /// A file cannot be written.
     pub fn close(&mut self, interrupted: bool) -> anyhow::Result<()> {
-        let count = |wanted: fn(&Verdict) -> bool| self.rows.iter().filter(|(_, _, verdict, _)| wanted(verdict)).count();
+        let count =
+            |wanted: fn(&Verdict) -> bool| self.rows.iter().filter(|(_, _, verdict, _)| wanted(verdict)).count();
         let (passed, warned) = (count(|it| *it == Verdict::Pass), count(|it| matches!(it, Verdict::Warn(_))));
         let (failed, skipped) = (count(fails), count(|it| matches!(it, Verdict::Skipped(_))));
         let line = json!({

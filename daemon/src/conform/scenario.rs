@@ -214,8 +214,16 @@ fn lost(timeouts: Timeouts, seed: u64) -> Vec<Case> {
             through(vec![Act::Chance(fault)])
         }),
         Case::new("C13", "a completion twice", through(vec![once(json!({ "kind": "duplicate" }))])),
-        Case::new("C13", "an identifier that is free", through(vec![once(json!({ "kind": "wrong-cid", "cid": "free" }))])),
-        Case::new("C13", "a completion that nobody awaits", through(vec![once(json!({ "kind": "stray", "cid": "free" }))])),
+        Case::new(
+            "C13",
+            "an identifier that is free",
+            through(vec![once(json!({ "kind": "wrong-cid", "cid": "free" }))]),
+        ),
+        Case::new(
+            "C13",
+            "a completion that nobody awaits",
+            through(vec![once(json!({ "kind": "stray", "cid": "free" }))]),
+        ),
         Case::new("C13", "an entry with the old phase", through(vec![once(json!({ "kind": "old-phase" }))])),
         Case::new("C14", "unrecovered read, DNR", refused(2, 0x81, true)).shell(),
         Case::new("C14", "internal error, to be tried again", refused(0, 0x06, false)).shell(),
@@ -263,15 +271,18 @@ fn lives(timeouts: Timeouts, _: u64) -> Vec<Case> {
         [acts, copy(64 << 10).into()].concat()
     };
     let slow = |action: Value| {
-        [vec![attach(), Act::Fault(json!({ "action": action })), order("resets 1"), Act::Heal], copy(65536).into()].concat()
+        [vec![attach(), Act::Fault(json!({ "action": action })), order("resets 1"), Act::Heal], copy(65536).into()]
+            .concat()
     };
     let resets = [vec![attach(), order("resets 50")], copy(64 << 10).into()].concat();
     let shutdown = json!({ "action": { "kind": "slow-shutdown", "delay-ns": SECOND } });
     vec![
         Case::new("C16", "CSTS.CFS under load", during(json!({ "kind": "fatal" }))),
         Case::new("C17", "CSTS.RDY falls under load", during(json!({ "kind": "not-ready" }))),
-        Case::new("C18", "ready after two seconds", slow(json!({ "kind": "slow-ready", "delay-ns": 2 * SECOND }))).shell(),
-        Case::new("C18", "disabled after two seconds", slow(json!({ "kind": "slow-disable", "delay-ns": 2 * SECOND }))).shell(),
+        Case::new("C18", "ready after two seconds", slow(json!({ "kind": "slow-ready", "delay-ns": 2 * SECOND })))
+            .shell(),
+        Case::new("C18", "disabled after two seconds", slow(json!({ "kind": "slow-disable", "delay-ns": 2 * SECOND })))
+            .shell(),
         Case::new("C19", "gone for one second", gone(1)).shell(),
         Case::new("C20", "fifty controller resets under load", resets).shell(),
         Case::new("C20", "a subsystem reset under load", during(json!({ "kind": "subsystem-reset" }))),
@@ -285,11 +296,8 @@ fn lives(timeouts: Timeouts, _: u64) -> Vec<Case> {
 /// C24, C25, C31, C34, C35: namespaces and events, deallocation, noise, habits.
 fn states(_: Timeouts, seed: u64) -> Vec<Case> {
     let resize = |bytes: u64| Act::Control("namespace-resize", json!({ "nsid": 1, "size": bytes }));
-    let grown = [
-        vec![attach(), resize(96 << 20), Act::Wait(2), resize(64 << 20), Act::Wait(2)],
-        copy(64 << 10).into(),
-    ]
-    .concat();
+    let grown = [vec![attach(), resize(96 << 20), Act::Wait(2), resize(64 << 20), Act::Wait(2)], copy(64 << 10).into()]
+        .concat();
     let noise = |action: Value, one_in: u64, seed: u64| {
         Act::Chance(json!({ "match": { "queue": "io" }, "when": { "one-in": one_in, "seed": seed }, "action": action }))
     };
@@ -305,7 +313,9 @@ fn states(_: Timeouts, seed: u64) -> Vec<Case> {
     ]
     .concat();
     vec![
-        Case::new("C24", "the namespace grows and shrinks", grown).namespaces(&["size=64MiB,size_max=96MiB,lba=512"]).shell(),
+        Case::new("C24", "the namespace grows and shrinks", grown)
+            .namespaces(&["size=64MiB,size_max=96MiB,lba=512"])
+            .shell(),
         Case::new("C31", "deallocation", [copied(64 << 10), vec![order("trim")]].concat()).shell(),
         Case::new("C34", "one command in a hundred fails or is late", noisy).shell(),
         Case::new("C35", "a fixed load", vec![attach(), order("load 20"), order("write 200")]).shell(),

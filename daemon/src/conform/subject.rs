@@ -68,9 +68,11 @@ impl Subject {
                 machine = machine.kernel_argument(&format!("nvme_core.admin_timeout={}", timeouts.admin));
                 case.kernel.iter().fold(machine, |machine, word| machine.kernel_argument(word))
             }
-            Self::Own { kernel, initrd, append } => append
-                .iter()
-                .fold(Machine::with_images(kernel.clone(), initrd.clone()), |machine, word| machine.kernel_argument(word)),
+            Self::Own { kernel, initrd, append } => {
+                append.iter().fold(Machine::with_images(kernel.clone(), initrd.clone()), |machine, word| {
+                    machine.kernel_argument(word)
+                })
+            }
             Self::UBoot(image) => Machine::with_firmware(Some(image.clone())).processors(1),
         };
         let mut guest = machine.name("conform").device(Device::VfioUser { socket }).timeout(BOOT_PATIENCE).spawn()?;

@@ -140,10 +140,14 @@ mod tests {
     fn what_is_wrong_comes_before_what_is_not_nice() {
         assert_eq!(judged(|_| ()), Verdict::Pass);
         let failed = judged(|it| it.broken = vec![broken("H71", "should"), broken("H19", "must")]);
-        assert!(matches!(&failed, Verdict::Fail(first, all) if first.starts_with("H19 (slug), 2 times") && all.len() == 2));
+        assert!(
+            matches!(&failed, Verdict::Fail(first, all) if first.starts_with("H19 (slug), 2 times") && all.len() == 2)
+        );
         assert!(matches!(judged(|it| it.broken = vec![broken("H71", "should")]), Verdict::Warn(_)));
         assert!(matches!(judged(|it| it.broken = vec![broken("H29", "must")]), Verdict::Warn(_)), "it is allowed");
-        assert!(matches!(judged(|it| it.wrong_data.push("a block".into())), Verdict::Fail(first, _) if first == "data: a block"));
+        assert!(
+            matches!(judged(|it| it.wrong_data.push("a block".into())), Verdict::Fail(first, _) if first == "data: a block")
+        );
         assert!(matches!(judged(|it| it.failed_orders.push("copy".into())), Verdict::Fail(..)));
         assert!(matches!(judged(|it| it.forbidden.push("Oops".into())), Verdict::Fail(..)));
         assert!(matches!(judged(|it| it.missing.push("login:".into())), Verdict::Fail(..)));
