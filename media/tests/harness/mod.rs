@@ -11,7 +11,9 @@ use media::fault::CORRECTABLE_BITS;
 use media::geometry::{Geometry, GeometryConfig};
 use media::power::{Arming, Cut, CutPolicy, Random, Step};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
+use media::monitor::SsdStatus;
 use media::store::{ImageStore, MemoryStore, Store, TwinDisk};
+use media::testing::OpenDisk;
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
 
@@ -70,6 +72,8 @@ pub struct Harness<S: Crash> {
     order: u64,
     now: u64,
     log: Vec<String>,
+    /// Of everything that was ever noted.
+    sum: u64,
     cuts: u64,
     faults: u32,
     /// A resize that power went in: volume, and the other size that it may have.
@@ -195,6 +199,13 @@ fn random_config(random: &mut Random) -> SsdConfig {
     }
 }
 
+impl Crash for ImageStore<OpenDisk> {
+    const LOSES: bool = false;
+    fn crash(&mut self, _seed: u64) {
+        *self = self.take();
+    }
+}
+
 impl<S: Crash> Harness<S> {
     pub fn new(seed: u64, make: fn(&Geometry) -> S) -> Self {
         let mut random = Random::new(seed);
@@ -217,6 +228,7 @@ impl<S: Crash> Harness<S> {
             order: 0,
             now: 0,
             log: Vec::new(),
+            sum: 0,
             cuts: 0,
             faults: 0,
             resizing: None,
@@ -330,7 +342,34 @@ impl<S: Crash> Harness<S> {
         }
     }
 
+    /// What it cost so far, for people and for comparison.
+    pub fn figures(&mut self) -> String {
+        let SsdStatus { ledger, counters, erase_counts, percentage_used, bad_blocks, lines, recovery, .. } =
+            self.ssd().status();
+        let status = self.ssd().status();
+        let lines_now = self.ssd().ftl().describe_lines();
+        self.note(lines_now);
+        format!(
+            "{:?} counters {:?} erased {}..{} ({percentage_used} %) bad {bad_blocks} free {} mapped {} staged {} spare {} \
+             replayed {} given up {} torn {} scanned {} | {:016x}",
+            ledger.to_words(),
+            counters.to_words(),
+            erase_counts.least,
+            erase_counts.most,
+            lines.1,
+            status.mapped_units,
+            status.staged_units,
+            status.spare_per_million_of_user,
+            recovery.replayed,
+            recovery.given_up,
+            recovery.torn,
+            recovery.lines_scanned,
+            self.sum,
+        )
+    }
+
     fn note(&mut self, what: String) {
+        self.sum = what.bytes().fold(self.sum, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
         self.log.push(what);
         if self.log.len() > 400 {
             self.log.drain(..200);
