@@ -20,6 +20,8 @@ mod ram;
 mod record_pages;
 pub mod schedule;
 mod staging;
+#[cfg(test)]
+mod trial;
 pub mod twin;
 
 pub use backing::{Expected, Store, StoreError, Trouble};
