@@ -20,7 +20,6 @@ mod ram;
 mod record_pages;
 pub mod schedule;
 mod staging;
-#[cfg(test)]
 mod trial;
 pub mod twin;
 

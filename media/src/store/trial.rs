@@ -1,6 +1,8 @@
 //! Every kind of store against arrays of bytes: lines that are opened, programmed, copied from, closed and erased, and a store that is
 //! taken apart in between; and which operations an image asks of its disk, one by one.
 
+#![cfg(test)]
+
 use std::cell::RefCell;
 use std::rc::Rc;
 

@@ -12,6 +12,7 @@ use media::geometry::{Geometry, GeometryConfig};
 use media::monitor::SsdStatus;
 use media::power::{Arming, Cut, CutPolicy, Random, Step};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
+use media::store::disk::Disk;
 use media::store::{ImageStore, MemoryStore, Store, TwinDisk};
 use media::testing::OpenDisk;
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
@@ -28,6 +29,15 @@ pub trait Crash: Store {
     /// Whether it can lose what a cut let survive.
     const LOSES: bool;
     fn crash(&mut self, seed: u64);
+    /// A sum over everything that lies on the disk.
+    fn sum(&mut self) -> u64 {
+        0
+    }
+}
+
+fn sum(bytes: &[u8]) -> u64 {
+    let words = bytes.chunks(8).map(|chunk| chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+    words.fold(0, |sum: u64, word| (sum ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(7))
 }
 
 impl Crash for MemoryStore {
@@ -45,6 +55,11 @@ impl Crash for ImageStore<TwinDisk> {
         }
         // What the process held in memory is gone as well.
         *self = self.take();
+    }
+    fn sum(&mut self) -> u64 {
+        let mut bytes = vec![0; self.disk().length() as usize];
+        self.disk().read(0, &mut bytes).unwrap();
+        sum(&bytes)
     }
 }
 
@@ -204,6 +219,9 @@ impl Crash for ImageStore<OpenDisk> {
     fn crash(&mut self, _seed: u64) {
         *self = self.take();
     }
+    fn sum(&mut self) -> u64 {
+        sum(&self.disk().bytes())
+    }
 }
 
 impl<S: Crash> Harness<S> {
@@ -348,10 +366,11 @@ impl<S: Crash> Harness<S> {
             self.ssd().status();
         let status = self.ssd().status();
         let lines_now = self.ssd().ftl().describe_lines();
+        let disk = self.ssd().store().sum();
         self.note(lines_now);
         format!(
             "{:?} counters {:?} erased {}..{} ({percentage_used} %) bad {bad_blocks} free {} mapped {} staged {} spare {} \
-             replayed {} given up {} torn {} scanned {} | {:016x}",
+             replayed {} given up {} torn {} scanned {} | {:016x} {disk:016x}",
             ledger.to_words(),
             counters.to_words(),
             erase_counts.least,

@@ -55,6 +55,9 @@ pub struct Site {
 /// If the text is not Rust.
 pub fn find(text: &str) -> syn::Result<Vec<Site>> {
     let file = syn::parse_file(text)?;
+    if is_hidden(&file.attrs) {
+        return Ok(Vec::new());
+    }
     let mut finder = Finder { text, names: Vec::new(), sites: BTreeMap::new() };
     finder.visit_file(&file);
     let site = |((start, _, end, shape), mutants): (Key, Vec<Mutant>)| Site { range: start..end.0, shape, mutants };
@@ -440,6 +443,7 @@ mod tests {
             "const fn f() -> bool { a < b }",
             "#[cfg(test)] mod tests { fn f() -> bool { a < b } }",
             "#[test] fn f() { a.b(); }",
+            "#![cfg(test)] fn f() -> bool { a < b }",
             "impl fmt::Debug for A { fn fmt(&self) -> bool { a < b } }",
             "fn f() -> &T { assert!(a < 1, \"{}\", 1 + 2) }",
             "fn f() -> &T { unsafe { a + b } }",
