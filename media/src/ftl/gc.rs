@@ -13,7 +13,7 @@ use super::line::{Evenness, LineState};
 use super::{Ftl, HOST, MOVED};
 use crate::config::FLOOR_LINES;
 use crate::geometry::Geometry;
-use crate::journal::{HeaderState, Kind, LineHeader, Record};
+use crate::journal::{HeaderState, Kind, Record};
 use crate::large_memory::{OutOfMemory, room};
 use crate::ledger::EraseCounts;
 use crate::monitor::Finder;
@@ -341,7 +341,7 @@ impl<S: Store> Ftl<S> {
             return;
         }
         let erase_count = self.lines.get(line).erase_count + 1;
-        let header = LineHeader { stream: 0, opened: 0, ..self.header(HeaderState::Erased, HOST, erase_count) };
+        let header = self.header(HeaderState::Erased, HOST, erase_count);
         let erased = self.nand.erase(line, header);
         if self.nand.power.lost() {
             self.freeze();

@@ -51,9 +51,6 @@ impl<D: Disk> ImageStore<D> {
     fn read_from_memory(&self, at: (u32, u32), geometry: &Geometry, data: &mut [u8], metadata: &mut [u8]) {
         let bytes = self.view(at.0, geometry.data_offset(at.1), data.len()).expect("it lies in memory");
         data.copy_from_slice(bytes);
-        if metadata.is_empty() {
-            return;
-        }
         match self.view(at.0, geometry.metadata_offset(at.1), metadata.len()) {
             Some(bytes) => metadata.copy_from_slice(bytes),
             // No volume staged any.
@@ -111,7 +108,7 @@ impl<D: Disk> ImageStore<D> {
         let read = self.read_checked(from, expected, geometry, &mut buffer[..unit + metadata], collected);
         if read.is_ok() {
             self.stage_bytes(to.0, geometry.data_offset(to.1), &buffer[..unit]);
-            if metadata != 0 && !mutated(Mutation::MovedMetadata) {
+            if !mutated(Mutation::MovedMetadata) {
                 self.stage_bytes(to.0, geometry.metadata_offset(to.1), &buffer[unit..unit + metadata]);
             }
         }

@@ -23,7 +23,8 @@ fn geometry(unit_bytes: u32, metadata: u32) -> Geometry {
         channels: 1,
         dies_per_channel: 1,
         planes_per_die: 2,
-        pages_per_block: 64 * unit_bytes.max(1024) / 1024,
+        // Lines are no whole number of the pieces in which a fork copies, or a window is read.
+        pages_per_block: 66 * unit_bytes.max(1024) / 1024,
         page_bytes: 2048,
         unit_bytes,
         user_bytes: 1 << 20,
@@ -178,6 +179,7 @@ impl<S: Store> Trial<S> {
     }
 
     fn sync(&mut self) {
+        assert!(!self.store.backlogged(), "nothing waits that long here");
         let ticket = self.store.sync();
         while self.store.synced().expect("nothing fails") < ticket {
             std::thread::yield_now();
@@ -328,6 +330,7 @@ fn an_image_in_a_file_keeps_what_was_put_into_it_and_who_looks_at_the_file_chang
         let geometry = geometry(unit, metadata);
         let options = || FileOptions { cache_unsafe: true, habits: habits(seed), ..FileOptions::default() };
         let store = FileStore::create_file(&path, &geometry, 128, options()).expect("a file");
+        assert_eq!(store.habits, habits(seed));
         let room = crate::unit::index(store.metadata_bytes());
         let mut trial = Trial::new(store, geometry.clone(), seed);
         trial.metadata.resize(room, 0);
@@ -336,6 +339,9 @@ fn an_image_in_a_file_keeps_what_was_put_into_it_and_who_looks_at_the_file_chang
         store.disk().settle().expect("nothing fails");
         drop(store);
         let before = std::fs::read(&path).expect("the file");
+        let store = FileStore::open_file(&path, &geometry, options()).expect("an image");
+        assert_eq!(store.habits, habits(seed));
+        drop(store);
         let store = OverlayStore::open_overlay(&path, &geometry).expect("an image");
         let mut over = Trial { store, geometry, lines, metadata, random: Random::new(seed), event, seed };
         over.check_lines(true);
@@ -432,17 +438,19 @@ fn put(store: &mut ImageStore<Notes>, geometry: &Geometry, line: u32, slot: u32,
     store.program(line, slot, &[host_record(slot), host_record(slot + 1)]);
 }
 
-/// Line 0 lies behind the header and the metadata region: a page for its header, one for the records of 256 units, then its data.
+/// Line 0 lies behind the header and the metadata region: a page for its header, three for the records of 264 units, then its data.
 const LINE: u64 = 4096 + METADATA;
 const RECORDS: u64 = LINE + 4096;
-const RECORDS_BYTES: u64 = 8192;
+const RECORDS_BYTES: u64 = 12_288;
 const DATA: u64 = RECORDS + RECORDS_BYTES;
-const STRIDE: u64 = 4096 + RECORDS_BYTES + (256 << 10);
+const STRIDE: u64 = 4096 + RECORDS_BYTES + LINE_BYTES;
+/// Data of a line.
+const LINE_BYTES: u64 = 264 << 10;
 
 #[test]
 fn an_image_asks_its_disk_for_what_it_must_and_in_that_order() {
     let (mut store, geometry, notes) = noted(0);
-    assert_eq!(geometry.units_per_line, 256);
+    assert_eq!(geometry.units_per_line, 264);
     assert_eq!(store.image_bytes(), LINE + u64::from(geometry.lines) * STRIDE);
     assert_eq!(notes.since(), ["turn 0+4096"]);
     store.write_header(0, &header(HeaderState::Open, 3));
@@ -552,7 +560,7 @@ fn units_that_are_collected_are_read_with_their_neighbours_and_others_by_themsel
     for slot in 0..3 {
         store.copy_unit((0, slot), (1, slot), expected(slot), &geometry, true).expect("it is there");
     }
-    let (metadata, page) = (DATA + (256 << 10), 4096);
+    let (metadata, page) = (DATA + LINE_BYTES, 4096);
     let window = [
         format!("read {DATA}+{}", 256 << 10),
         format!("read {metadata}+8"),
@@ -563,6 +571,9 @@ fn units_that_are_collected_are_read_with_their_neighbours_and_others_by_themsel
     assert_eq!(notes.since(), window);
     assert_eq!(store.view(1, 1024, 1), Some(&[0][..]));
     assert_eq!(store.view(1, 2048, 1), Some(&[2][..]));
+    // At the end of the data a window is as long as what is left.
+    store.copy_unit((0, 260), (1, 4), expected(260), &geometry, true).expect("it is there");
+    assert_eq!(notes.since()[0], format!("read {}+4096", DATA + (260 << 10)));
     store.copy_unit((0, 200), (1, 3), expected(200), &geometry, false).expect("it is there");
     let single = [
         format!("read {}+1024", DATA + (200 << 10)),

@@ -114,7 +114,8 @@ impl Finder<'_> {
             Expr::Let(_) | Expr::Lit(_) => {}
             Expr::Binary(binary) if matches!(binary.op, BinOp::And(_) | BinOp::Or(_)) => {}
             _ => {
-                for &alternative in alternatives {
+                let constant = constant(expression).map(|value| if value { TRUE } else { FALSE });
+                for &alternative in alternatives.iter().filter(|alternative| Some(**alternative) != constant) {
                     self.replace(&expression.span().byte_range(), alternative);
                 }
             }
@@ -255,6 +256,19 @@ fn has_let(expression: &Expr) -> bool {
         Expr::Binary(binary) => has_let(&binary.left) || has_let(&binary.right),
         Expr::Paren(paren) => has_let(&paren.expr),
         _ => false,
+    }
+}
+
+/// What a switch of deliberate mistakes says while none is made: that is all there is in a build without them.
+fn constant(expression: &Expr) -> Option<bool> {
+    match expression {
+        Expr::Unary(unary) if matches!(unary.op, UnOp::Not(_)) => constant(&unary.expr).map(|value| !value),
+        Expr::Call(call) => match &*call.func {
+            Expr::Path(path) if path.path.is_ident("mutated") => Some(false),
+            _ => None,
+        },
+        Expr::MethodCall(call) if call.method == "kept" && call.args.is_empty() => Some(true),
+        _ => None,
     }
 }
 
@@ -421,6 +435,18 @@ mod tests {
         }
         assert!(found.contains(&"d || e -> d && e".into()));
         assert!(found.iter().all(|mutant| expected.iter().any(|begin| mutant.starts_with(begin))), "{found:?}");
+    }
+
+    #[test]
+    fn a_switch_of_deliberate_mistakes_is_not_tried_as_what_it_says_anyway() {
+        assert_eq!(mutants("fn f() -> &T { if mutated(a) { g } }"), ["mutated(a) -> true"]);
+        assert_eq!(
+            mutants("fn f() -> &T { if !mutated(a) && Order::A.kept() { g } }")
+                .iter()
+                .filter(|it| it.contains("true"))
+                .count(),
+            0
+        );
     }
 
     #[test]
