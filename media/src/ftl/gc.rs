@@ -167,8 +167,8 @@ impl<S: Store> Ftl<S> {
         let Some(line) = victim else {
             return false;
         };
-        if self.nand.store.records(line, &mut self.collector.records).is_err() {
-            self.read_only = true;
+        if let Err(error) = self.nand.store.records(line, &mut self.collector.records) {
+            (self.read_only, self.unread) = (true, Some(error));
             return false;
         }
         self.collector.wear = wear.is_some();
@@ -234,7 +234,9 @@ impl<S: Store> Ftl<S> {
         if let Err(error) = self.relocate_units((line, first), (target_line, target), count, expected) {
             self.streams[MOVED].records[to..to + count as usize].fill(Record::PADDING);
             let damaged = matches!(error, StoreError::Damaged(_)) && self.give_up(unit, line);
-            self.read_only |= !damaged;
+            if !damaged {
+                (self.read_only, self.unread) = (true, Some(error));
+            }
             return count;
         }
         self.reached(Step::UnitCopied);

@@ -35,7 +35,7 @@ pub trait Crash: Store {
     }
 }
 
-fn sum(bytes: &[u8]) -> u64 {
+pub fn sum(bytes: &[u8]) -> u64 {
     let words = bytes.chunks(8).map(|chunk| chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
     words.fold(0, |sum: u64, word| (sum ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(7))
 }

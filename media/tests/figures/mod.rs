@@ -2,23 +2,24 @@
 //! Whoever changes how the drive collects, checkpoints, levels wear or recovers sees here by how much, and says so by a new table:
 //! `MEDIA_FIGURES=write` writes it. Nothing in it is a promise by itself; that it changes unnoticed is what must not be.
 
-mod fill;
-mod harness;
-
 use std::fmt::Write as _;
 use std::fs;
 
-use fill::Fill;
-use harness::{Crash, Harness};
 use media::config::{Tuning, VictimPolicy};
 use media::geometry::{Geometry, GeometryConfig};
 use media::nand::timing::NandTimes;
+use media::ordering::Order;
 use media::power::{Arming, Random, Step};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
+use media::store::disk::Disk;
+use media::store::schedule::Operation;
 use media::store::{Habits, ImageStore, MemoryStore, Store, TwinDisk};
 use media::testing::OpenDisk;
 use media::volume::{Media, Request, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
+
+use crate::fill::Fill;
+use crate::harness::{Crash, Harness, sum};
 
 fn memory(geometry: &Geometry) -> MemoryStore {
     MemoryStore::new(geometry).expect("memory")
@@ -240,6 +241,55 @@ fn a_life_has_as_many_steps_of_each_kind_as_it_had() {
         let mut lives = Table { path: String::new(), known: Vec::new().into_iter(), written: Some(String::new()) };
         life.lead("memory", ssd, &mut lives);
         table.line(&format!("{step:?}: {}", breaker.hits()));
+    }
+    table.end();
+}
+
+/// A disk that errs errs the same each time: what fails, what is there afterwards, and what a failure of the host leaves.
+#[test]
+fn a_disk_that_errs_by_a_seed_errs_as_it_did() {
+    let mut table = Table::new("errors");
+    for seed in 0..60 {
+        let (mut disk, mut random) = (TwinDisk::new(seed), Random::new(seed));
+        let mut line = String::new();
+        for round in 0..6 {
+            disk.set_errors([Some((seed + round, 100)), Some((seed, 500)), None][random.index(3)]);
+            disk.set_full(random.below(5) == 0);
+            for _ in 0..12 {
+                let at = random.below(16) * 4096 + random.pick(&[0, 0, 512, 700]);
+                let count = 1 + random.index(9000);
+                let bytes = random.bytes(count);
+                match random.below(8) {
+                    0 => _ = disk.call(Operation::Discard(at & !4095, 8192)),
+                    1 => _ = disk.call(Operation::Barrier(Order::RootAfterAll)),
+                    2..=4 => _ = disk.call(Operation::Free(at, bytes.into())),
+                    _ => _ = disk.write(at, bytes),
+                }
+            }
+            let ticket = disk.ticket(random.coin());
+            let failed = (0..40).filter(|_| disk.done().is_err()).count();
+            let times = disk.trouble().map_or(0, |trouble| trouble.times);
+            disk.set_full(false);
+            let done = disk.done().map_or(0, |done| done.ticket);
+            let what = random.below(4);
+            match what {
+                0 => disk.kill(seed + round),
+                1 => disk.fail(seed + round),
+                2 => disk = disk.take(),
+                _ => {}
+            }
+            let mut bytes = vec![0; 100_000];
+            disk.read(0, &mut bytes).expect("it can be read");
+            let loss = if what == 1 { disk.loss().to_string().lines().count() } else { 0 };
+            let sum = sum(&bytes);
+            write!(
+                line,
+                " {ticket}/{done} failed {failed} trouble {times} loss {loss} length {} {sum:016x}",
+                disk.length()
+            )
+            .expect("a string takes everything");
+        }
+        table.line(&format!("{seed}:{line}"));
     }
     table.end();
 }
