@@ -198,3 +198,34 @@ impl<S: Store> Ftl<S> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::ssd::{Ssd, SsdConfig, VolumeConfig};
+    use crate::store::MemoryStore;
+    use crate::volume::{Fault, Media, Request, Source, Submitted, Token, VolumeId};
+    use crate::{Lba, LbaRange, Nanoseconds};
+
+    struct Zeroes;
+
+    impl Source for Zeroes {
+        fn fill(&mut self, _offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+            into.fill(0);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn parts_of_units_are_remembered_until_they_are_durable_and_no_longer() {
+        let config = SsdConfig { volumes: vec![VolumeConfig::new(512, 0, 4096)], ..SsdConfig::default() };
+        let geometry = config.checked().expect("a configuration");
+        let mut ssd = Ssd::create(config, MemoryStore::new(&geometry).expect("memory")).expect("a drive");
+        for n in 0..2000 {
+            let range = LbaRange::new(Lba(n), 1);
+            let request = Request::Write { range, from: &mut Zeroes, force: n % 8 == 0 };
+            assert_eq!(ssd.submit(Nanoseconds(0), Token(1), VolumeId(0), request), Submitted::Done(Ok(())));
+        }
+        assert!(ssd.ftl().parts.capacity() <= 64, "{} parts", ssd.ftl().parts.capacity());
+        assert_eq!(ssd.volatile().len(), 7, "what came after the last forced write");
+    }
+}

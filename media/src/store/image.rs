@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::mem::take;
 use std::sync::Arc;
 
-use super::backing::{Expected, Store, StoreError, Trouble};
+use super::backing::{Store, StoreError, Trouble, Wanted};
 use super::disk::Disk;
 use super::header::ImageHeader;
 use super::places::{PAGE, Places};
@@ -327,25 +327,12 @@ impl<D: Disk> ImageStore<D> {
 impl<D: Disk> Store for ImageStore<D> {
     const CHECKS: bool = true;
 
-    fn read_unit(
-        &mut self,
-        at: (u32, u32),
-        expected: Expected,
-        geometry: &Geometry,
-        into: &mut [u8],
-    ) -> Result<(), StoreError> {
-        self.read_checked(at, expected, geometry, into, false)
+    fn read_unit(&mut self, unit: &Wanted<'_>, into: &mut [u8]) -> Result<(), StoreError> {
+        self.read_checked(unit, into)
     }
 
-    fn copy_unit(
-        &mut self,
-        from: (u32, u32),
-        to: (u32, u32),
-        expected: Expected,
-        geometry: &Geometry,
-        collected: bool,
-    ) -> Result<(), StoreError> {
-        self.copy_checked(from, to, expected, geometry, collected)
+    fn copy_unit(&mut self, unit: &Wanted<'_>, to: (u32, u32)) -> Result<(), StoreError> {
+        self.copy_checked(unit, to)
     }
 
     fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8] {

@@ -23,7 +23,7 @@ mod staging;
 mod trial;
 pub mod twin;
 
-pub use backing::{Expected, Store, StoreError, Trouble};
+pub use backing::{Expected, Store, StoreError, Trouble, Wanted};
 pub use file::{FileDisk, FileOptions, inspect_file};
 pub use forgetful::Loss;
 pub use fork::ForkStore;

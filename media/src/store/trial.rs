@@ -122,8 +122,10 @@ impl<S: Store> Trial<S> {
             let unit = if let Some(from) = copied {
                 let expected = self.expected(from);
                 (record.logical, record.uncorrectable) = (expected.unit.0, expected.uncorrectable);
-                let collected = self.random.coin();
-                self.store.copy_unit(from, (line, slot), expected, &self.geometry, collected).expect("it is there");
+                let neighbours = self.random.coin();
+                self.store
+                    .copy_unit(&Wanted { at: from, expected, geometry: &self.geometry, neighbours }, (line, slot))
+                    .expect("it is there");
                 self.lines[from.0 as usize].units[from.1 as usize].clone()
             } else if self.random.below(10) == 0 {
                 record = Record::PADDING;
@@ -153,7 +155,8 @@ impl<S: Store> Trial<S> {
         let (data, metadata) = self.lines[at.0 as usize].units[at.1 as usize].clone();
         let expected = self.expected(at);
         let mut read = vec![0xaa; data.len() + metadata.len()];
-        self.store.read_unit(at, expected, &self.geometry, &mut read).expect("it is there");
+        let wanted = Wanted { at, expected, geometry: &self.geometry, neighbours: self.random.coin() };
+        self.store.read_unit(&wanted, &mut read).expect("it is there");
         assert!(read == [&data[..], &metadata[..]].concat(), "seed {}: the unit at {at:?}", self.seed);
         let from = self.random.index(data.len());
         let mut part = vec![0xaa; 1 + self.random.index(data.len() - from)];
@@ -557,8 +560,9 @@ fn units_that_are_collected_are_read_with_their_neighbours_and_others_by_themsel
     store.synced().expect("nothing fails");
     notes.since();
     let expected = |slot| Expected { unit: LogicalUnit(slot), uncorrectable: false };
+    let wanted = |slot, expected, neighbours| Wanted { at: (0, slot), expected, geometry: &geometry, neighbours };
     for slot in 0..3 {
-        store.copy_unit((0, slot), (1, slot), expected(slot), &geometry, true).expect("it is there");
+        store.copy_unit(&wanted(slot, expected(slot), true), (1, slot)).expect("it is there");
     }
     let (metadata, page) = (DATA + LINE_BYTES, 4096);
     let window = [
@@ -572,9 +576,9 @@ fn units_that_are_collected_are_read_with_their_neighbours_and_others_by_themsel
     assert_eq!(store.view(1, 1024, 1), Some(&[0][..]));
     assert_eq!(store.view(1, 2048, 1), Some(&[2][..]));
     // At the end of the data a window is as long as what is left.
-    store.copy_unit((0, 260), (1, 4), expected(260), &geometry, true).expect("it is there");
+    store.copy_unit(&wanted(260, expected(260), true), (1, 4)).expect("it is there");
     assert_eq!(notes.since()[0], format!("read {}+4096", DATA + (260 << 10)));
-    store.copy_unit((0, 200), (1, 3), expected(200), &geometry, false).expect("it is there");
+    store.copy_unit(&wanted(200, expected(200), false), (1, 3)).expect("it is there");
     let single = [
         format!("read {}+1024", DATA + (200 << 10)),
         format!("read {}+8", metadata + 1600),
@@ -589,7 +593,7 @@ fn units_that_are_collected_are_read_with_their_neighbours_and_others_by_themsel
     notes.catch_up(store.disk().turns);
     store.synced().expect("nothing fails");
     let mut read = [0; 1032];
-    store.read_unit((0, 0), expected(0), &geometry, &mut read).expect("it is there");
+    store.read_unit(&wanted(0, expected(0), false), &mut read).expect("it is there");
     assert_eq!(read[..], [&[77; 1024][..], &[0; 8]].concat());
     for (slot, wrong) in [
         (0, Expected { unit: LogicalUnit(1), uncorrectable: false }),
@@ -597,7 +601,7 @@ fn units_that_are_collected_are_read_with_their_neighbours_and_others_by_themsel
         (5, expected(5)),
     ] {
         assert!(
-            matches!(store.read_unit((0, slot), wrong, &geometry, &mut read), Err(StoreError::Damaged(_))),
+            matches!(store.read_unit(&wanted(slot, wrong, false), &mut read), Err(StoreError::Damaged(_))),
             "{slot}"
         );
     }
