@@ -1,6 +1,7 @@
 //! The model, the random requests and the checker, for any store.
 #![expect(clippy::cast_possible_truncation, reason = "tests know their numbers")]
 
+mod figures;
 mod others;
 mod resize;
 
@@ -9,7 +10,6 @@ use std::collections::BTreeMap;
 use media::config::{Tuning, VictimPolicy};
 use media::fault::CORRECTABLE_BITS;
 use media::geometry::{Geometry, GeometryConfig};
-use media::monitor::SsdStatus;
 use media::power::{Arming, Cut, CutPolicy, Random, Step};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::disk::Disk;
@@ -18,6 +18,7 @@ use media::testing::OpenDisk;
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
 
+pub use figures::sum;
 use others::{UNCORRECTABLE, origin, shown};
 
 pub fn variable(name: &str, default: u64) -> u64 {
@@ -33,11 +34,6 @@ pub trait Crash: Store {
     fn sum(&mut self) -> u64 {
         0
     }
-}
-
-pub fn sum(bytes: &[u8]) -> u64 {
-    let words = bytes.chunks(8).map(|chunk| chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
-    words.fold(0, |sum: u64, word| (sum ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(7))
 }
 
 impl Crash for MemoryStore {
@@ -358,33 +354,6 @@ impl<S: Crash> Harness<S> {
         if self.ssd().status().counters.unsafe_shutdowns > self.cuts {
             self.fail("unsafe shutdowns are counted too often");
         }
-    }
-
-    /// What it cost so far, for people and for comparison.
-    pub fn figures(&mut self) -> String {
-        let SsdStatus { ledger, counters, erase_counts, percentage_used, bad_blocks, lines, recovery, .. } =
-            self.ssd().status();
-        let status = self.ssd().status();
-        let lines_now = self.ssd().ftl().describe_lines();
-        let disk = self.ssd().store().sum();
-        self.note(lines_now);
-        format!(
-            "{:?} counters {:?} erased {}..{} ({percentage_used} %) bad {bad_blocks} free {} mapped {} staged {} spare {} \
-             replayed {} given up {} torn {} scanned {} | {:016x} {disk:016x}",
-            ledger.to_words(),
-            counters.to_words(),
-            erase_counts.least,
-            erase_counts.most,
-            lines.1,
-            status.mapped_units,
-            status.staged_units,
-            status.spare_per_million_of_user,
-            recovery.replayed,
-            recovery.given_up,
-            recovery.torn,
-            recovery.lines_scanned,
-            self.sum,
-        )
     }
 
     fn note(&mut self, what: String) {
