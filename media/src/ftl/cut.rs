@@ -83,7 +83,7 @@ impl<S: Store> Ftl<S> {
     #[inline]
     pub(crate) fn tag_of_request(&self, grouped: bool) -> Tag {
         let named = self.nand.power.mark();
-        let mark = if named.is_none() { Mark::new(0, 0, self.sequence) } else { named };
+        let mark = if named.is_none() { Mark::of_nobody(self.sequence) } else { named };
         Tag { mark, loose: !grouped, uncorrectable: false }
     }
 

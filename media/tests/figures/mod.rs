@@ -293,3 +293,22 @@ fn a_disk_that_errs_by_a_seed_errs_as_it_did() {
     }
     table.end();
 }
+
+/// Each program and each erase of a short life fails in turn.
+#[test]
+fn whatever_block_fails_costs_what_it_did() {
+    let mut table = Table::new("failures");
+    let shapes = [0, 5].map(|which| Life { requests: 600, ..Life::all().swap_remove(which) });
+    for (life, nth) in shapes.iter().flat_map(|life| (1..130).step_by(2).map(move |nth| (life, nth))) {
+        let geometry = life.config().checked().expect("a configuration");
+        let mut ssd = Ssd::create(life.config(), image(&geometry)).expect("a drive");
+        ssd.fail_program(nth);
+        ssd.fail_program(nth + 1 + nth % 7);
+        ssd.fail_erase(1 + nth % 9, 2);
+        let mut lines = Table { path: String::new(), known: Vec::new().into_iter(), written: Some(String::new()) };
+        life.lead("image", ssd, &mut lines);
+        let last = lines.written.unwrap_or_default();
+        table.line(&format!("{nth} {}", last.lines().last().expect("there are six")));
+    }
+    table.end();
+}

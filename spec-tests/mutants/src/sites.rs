@@ -131,12 +131,22 @@ impl Finder<'_> {
         self.names.push(name);
         let inside = block.brace_token.span.open().byte_range().end;
         if !block.stmts.is_empty() {
-            for value in body::replacements(signature) {
+            // A body that does nothing but that is no mistake.
+            let only = self.only_value(block);
+            for value in body::replacements(signature).into_iter().filter(|value| Some(value) != only.as_ref()) {
                 self.add(Shape::Body, &(inside..inside), "the body", value);
             }
         }
         visit::visit_block(self, block);
         self.names.pop();
+    }
+
+    /// What a body returns that does nothing else, as a statement.
+    fn only_value(&self, block: &Block) -> Option<String> {
+        let (last, before) = block.stmts.split_last()?;
+        let idle = |statement: &Stmt| matches!(statement, Stmt::Local(local) if matches!(local.pat, Pat::Wild(_)));
+        let Stmt::Expr(value, None) = last else { return None };
+        before.iter().all(idle).then(|| format!("return {}", self.source(&value.span().byte_range())))
     }
 
     fn binary(&mut self, binary: &syn::ExprBinary) {
@@ -470,6 +480,7 @@ mod tests {
             "#[cfg(test)] mod tests { fn f() -> bool { a < b } }",
             "#[test] fn f() { a.b(); }",
             "#![cfg(test)] fn f() -> bool { a < b }",
+            "fn f(a: u8) -> Result<(), E> { let _ = a; Ok(()) }",
             "impl fmt::Debug for A { fn fmt(&self) -> bool { a < b } }",
             "fn f() -> &T { assert!(a < 1, \"{}\", 1 + 2) }",
             "fn f() -> &T { unsafe { a + b } }",
