@@ -394,9 +394,9 @@ fn a_root_of_another_map_is_refused_by_name() {
                 let mut root = Root::decode(&image[start..]).expect("a root");
                 let list = if of_homes { &mut root.basis.homes } else { &mut root.basis.sums };
                 if longer {
-                    list.push(0)
+                    list.push(0);
                 } else {
-                    list.clear()
+                    list.clear();
                 }
                 let encoded = root.encode();
                 image[start..start + encoded.len()].copy_from_slice(&encoded);
