@@ -110,7 +110,7 @@ pub fn run(plan: &Plan, list: &Equivalents, mut tell: impl FnMut(&str)) -> Resul
     let unviable = settle(plan, &all, count, &cargo, &mut tell)?;
     let binaries = cargo.tests(&plan.packages)?.into_iter();
     let binaries = binaries.filter(|binary| !plan.without.contains(&binary.name)).collect();
-    let suite = Suite::observe(binaries, &plan.scratch, &mut tell)?;
+    let suite = Suite::observe(binaries, &plan.scratch, plan.jobs, &mut tell)?;
     let (tests, time) = suite.extent();
     tell(&format!(
         "{tests} tests, which take {:.0} s; {} do not pass without a mutant",

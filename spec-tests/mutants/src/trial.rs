@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,9 +42,11 @@ struct Found {
 struct Seen {
     /// Of the binary.
     hash: u64,
-    /// Name, time, and the mutants that it reaches; none if it does not pass.
-    tests: Vec<(String, Duration, Option<Vec<usize>>)>,
+    tests: Vec<Look>,
 }
+
+/// A test's name, its time, and the mutants that it reaches; none if it does not pass.
+type Look = (String, Duration, Option<Vec<usize>>);
 
 /// All tests, and which of them reach which mutant.
 #[derive(Debug, Default)]
@@ -102,18 +104,18 @@ const MEMORY_MAX: u64 = 4 << 30;
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 impl Suite {
-    /// Lists the tests and runs each once. `scratch` is a folder for what they note.
+    /// Lists the tests and runs each once, so many at a time. `scratch` is a folder for what they note.
     ///
     /// # Errors
     /// If a binary cannot be run.
-    pub fn observe(binaries: Vec<TestBinary>, scratch: &Path, mut tell: impl FnMut(&str)) -> Result<Self> {
+    pub fn observe(binaries: Vec<TestBinary>, scratch: &Path, jobs: usize, mut tell: impl FnMut(&str)) -> Result<Self> {
         let mut suite = Self { binaries, ..Self::default() };
         // A test has a process group of its own, so that nobody but this process ends it, and one with a mutant may run for ever.
         for signal in [SIGINT, SIGTERM] {
             signal_hook::flag::register(signal, Arc::clone(&suite.ending))?;
         }
         for binary in 0..suite.binaries.len() {
-            let seen = suite.seen(binary, scratch, &mut tell)?;
+            let seen = suite.seen(binary, scratch, jobs, &mut tell)?;
             for (name, time, reached) in seen.tests {
                 match reached {
                     Some(reached) => suite.note(Test { binary, name, time }, &reached),
@@ -125,7 +127,7 @@ impl Suite {
     }
 
     /// What the tests of a binary do, by a file if they were run before.
-    fn seen(&self, binary: usize, scratch: &Path, tell: &mut impl FnMut(&str)) -> Result<Seen> {
+    fn seen(&self, binary: usize, scratch: &Path, jobs: usize, tell: &mut impl FnMut(&str)) -> Result<Seen> {
         let TestBinary { name: called, path, .. } = &self.binaries[binary];
         // Cargo names a binary by what it was asked to build, so it takes the bytes to know that it is the same one.
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -139,20 +141,37 @@ impl Suite {
             tell(&format!("{called}: as before"));
             return Ok(seen);
         }
-        let (names, record) = (listed(&self.binaries[binary])?, scratch.join("reached"));
+        let names = listed(&self.binaries[binary])?;
         tell(&format!("{called}: {} tests", names.len()));
-        let mut seen = Seen { hash, tests: Vec::new() };
-        for name in names {
-            let _ = fs::remove_file(&record);
-            let began = now();
-            let end = self.run(binary, &name, "MUTANTS_RECORD", record.as_os_str(), BASELINE_MAX)?;
-            let time = began.elapsed();
-            let reached = fs::read_to_string(&record).unwrap_or_default();
-            let reached = reached.lines().filter_map(|line| line.parse().ok()).collect();
-            seen.tests.push((name, time, (end == End::Passed).then_some(reached)));
-        }
+        let (next, seen) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..jobs.max(1) {
+                scope.spawn(|| {
+                    while let index = next.fetch_add(1, Ordering::Relaxed)
+                        && let Some(name) = names.get(index)
+                    {
+                        let one = self.look_at(binary, name, &scratch.join(format!("reached-{index}")));
+                        seen.lock().unwrap_or_else(PoisonError::into_inner).insert(index, one);
+                    }
+                });
+            }
+        });
+        let seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let seen = Seen { hash, tests: seen.into_values().collect::<Result<_>>()? };
         fs::write(&kept, serde_json::to_string(&seen)?).context("cannot write what was seen")?;
         Ok(seen)
+    }
+
+    /// Runs a test without a mutant.
+    fn look_at(&self, binary: usize, name: &str, record: &Path) -> Result<Look> {
+        let _ = fs::remove_file(record);
+        let began = now();
+        let end = self.run(binary, name, "MUTANTS_RECORD", record.as_os_str(), BASELINE_MAX)?;
+        let time = began.elapsed();
+        let reached = fs::read_to_string(record).unwrap_or_default();
+        let _ = fs::remove_file(record);
+        let reached = reached.lines().filter_map(|line| line.parse().ok()).collect();
+        Ok((name.to_owned(), time, (end == End::Passed).then_some(reached)))
     }
 
     fn note(&mut self, test: Test, reached: &[usize]) {
