@@ -67,6 +67,9 @@ impl Entry {
     }
 }
 
+/// So many waiters that have left stay in a list in any case.
+const LEFT_MAX: usize = 16;
+
 /// The order of the commands that hold ranges.
 #[derive(Debug, Default)]
 pub(crate) struct RangeLocks {
@@ -162,9 +165,9 @@ impl RangeLocks {
 
     /// One of those that waited for a command is gone. Those are forgotten together, once they are many.
     fn one_left(&mut self, token: Token) {
-        let Some(entry) = &mut self.entries[place(token)] else { return };
+        let entry = self.entries[place(token)].as_mut().expect("who is waited for has not left");
         entry.left += 1;
-        if entry.left > 16 && entry.left > entry.waiters.len() / 2 {
+        if entry.left > LEFT_MAX && entry.left > entry.waiters.len() / 2 {
             let mut waiters = std::mem::take(&mut entry.waiters);
             entry.left = 0;
             let waits =
@@ -172,23 +175,19 @@ impl RangeLocks {
             waiters.retain(waits);
             waiters.sort_unstable();
             waiters.dedup();
-            if let Some(entry) = &mut self.entries[place(token)] {
-                entry.waiters = waiters;
-            }
+            self.entries[place(token)].as_mut().expect("it was just looked at").waiters = waiters;
         }
     }
 
     /// Lets a command wait for the last of those before it that overlap; `false` if there is none.
     fn wait(&mut self, token: Token) -> bool {
-        let Some(entry) = &self.entries[place(token)] else { return false };
+        let entry = self.entries[place(token)].as_ref().expect("who waits has entered");
         let held = &self.held[index(entry.volume)];
         let limit = entry.serial;
         let before = |(range, _, exclusive)| last_before(held, range, exclusive, limit);
         let last = entry.ranges().filter_map(before).max();
         let waits_for = last.map(|(_, other)| other);
-        if let Some(entry) = &mut self.entries[place(token)] {
-            entry.waits_for = waits_for;
-        }
+        self.entries[place(token)].as_mut().expect("who waits has entered").waits_for = waits_for;
         let Some(other) = waits_for else { return false };
         self.entries[place(other)].as_mut().expect("who holds a range has entered").waiters.push(token);
         true
@@ -306,6 +305,46 @@ mod tests {
         assert!(locks.enter(Token(2), &Claim { ranges: &[], ..claim }), "who wants nothing waits for nobody");
         locks.clear();
         assert!(locks.is_idle() && locks.enter(Token(1), &claim), "everybody is forgotten");
+    }
+
+    /// A host that aborts what waits, and sends it again, does not make the list of those who wait grow.
+    #[test]
+    fn who_waited_and_left_is_forgotten_once_there_are_many_and_nobody_else_is() {
+        let mut order = Order::default();
+        let claim = Claim { volume: VolumeId(0), exclusive: 1, ranges: &[LbaRange::new(Lba(0), 1)] };
+        let shared = Claim { exclusive: 0, ..claim };
+        let waiters = |order: &Order| order.entries[0].as_ref().expect("it is there").waiters.len();
+        assert!(order.enter(Token(0), &claim));
+        (1..=100).for_each(|token| assert!(!order.enter(Token(token), &shared)));
+        assert_eq!(waiters(&order), 100);
+        (1..=50).for_each(|token| order.leave(Token(token)));
+        assert_eq!(waiters(&order), 100, "half of them");
+        // A place that is used again is in the list twice.
+        assert!(!order.enter(Token(1), &shared));
+        order.leave(Token(51));
+        assert_eq!(waiters(&order), 50, "those that still wait, each once");
+        (52..=76).for_each(|token| order.leave(Token(token)));
+        assert_eq!(waiters(&order), 50, "half of them");
+        order.leave(Token(77));
+        assert_eq!(waiters(&order), 24);
+        order.leave(Token(0));
+        let mut ready: Vec<u64> = std::iter::from_fn(|| order.try_ready()).map(|token| token.0).collect();
+        ready.sort_unstable();
+        assert_eq!(ready, [1].into_iter().chain(78..=100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn few_that_left_are_not_worth_looking_for() {
+        let mut order = Order::default();
+        let claim = Claim { volume: VolumeId(0), exclusive: 1, ranges: &[LbaRange::new(Lba(0), 1)] };
+        let shared = Claim { exclusive: 0, ..claim };
+        let waiters = |order: &Order| order.entries[0].as_ref().expect("it is there").waiters.len();
+        assert!(order.enter(Token(0), &claim));
+        for round in 1..=2 * LEFT_MAX + 2 {
+            assert!(!order.enter(Token(1), &shared));
+            order.leave(Token(1));
+            assert_eq!(waiters(&order), round % (LEFT_MAX + 1), "in round {round}");
+        }
     }
 
     proptest! {

@@ -412,6 +412,24 @@ mod tests {
         assert_eq!(bench.messages(610 * MICROSECOND), [1], "three of them");
     }
 
+    /// A threshold of one completion waits for nothing, and is no reason to forget that the host submits many at once.
+    #[test]
+    fn a_threshold_of_one_leaves_it_to_the_drive_when_to_tell() {
+        let due = |threshold_z, time| {
+            let mut bench = Bench::new(InterruptMode::MsiX);
+            bench.coalesce(threshold_z, time);
+            for at in [0, 10, 200, 210] {
+                bench.complete(at * MICROSECOND, 1, 1);
+                bench.messages(at * MICROSECOND);
+            }
+            bench.unseen[1] -= 2;
+            (bench.messages(211 * MICROSECOND), bench.due())
+        };
+        assert_eq!(due(0, 3), due(0, 0));
+        assert!(due(0, 3).0.is_empty(), "as many as it took are waited for");
+        assert_ne!(due(0, 3), due(1, 3));
+    }
+
     #[test]
     fn no_threshold_or_no_time_is_no_coalescing_and_a_vector_can_be_exempt() {
         for (threshold_z, time) in [(0, 3), (3, 0)] {

@@ -10,7 +10,7 @@ use crate::geometry::Geometry;
 use crate::journal::{
     Deallocation, ENTRIES_PER_PAGE, HeaderState, Kind, LineHeader, RECORD_BYTES, Record, map_page_checksum,
 };
-use crate::large_memory::{filled, room};
+use crate::large_memory::{OutOfMemory, filled, room};
 use crate::ledger::Ledger;
 use crate::nand::Nand;
 use crate::nand::array::count;
@@ -78,18 +78,41 @@ pub enum Purpose {
     Cut,
 }
 
+/// What could not be brought back.
+#[derive(Debug)]
+pub struct Unrecovered<S> {
+    /// Why.
+    pub error: StoreError,
+    /// The store, to try again with; nothing where there was no memory for what goes around it.
+    pub store: Option<S>,
+}
+
+impl<S> From<OutOfMemory> for Unrecovered<S> {
+    fn from(lack: OutOfMemory) -> Self {
+        Self { error: lack.into(), store: None }
+    }
+}
+
 /// Brings a translation layer back from a store.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] where the store holds no media of this geometry, and what the store itself reports.
+/// [`StoreError::Damaged`] where the store holds no media of this geometry, and what the store itself reports; with the store as it was
+/// found, since nothing is written before everything was read.
 pub fn recover<S: Store>(
     geometry: Geometry,
     nand: Nand<S>,
     tuning: Tuning,
     limits: CacheLimits,
     purpose: Purpose,
-) -> Result<(Ftl<S>, RecoveryReport), StoreError> {
+) -> Result<(Ftl<S>, RecoveryReport), Unrecovered<S>> {
     let mut ftl = Ftl::new(geometry, nand, tuning, limits)?;
+    match bring_back(&mut ftl, purpose) {
+        Ok(report) => Ok((ftl, report)),
+        Err(error) => Err(Unrecovered { error, store: Some(ftl.nand.store) }),
+    }
+}
+
+fn bring_back<S: Store>(ftl: &mut Ftl<S>, purpose: Purpose) -> Result<RecoveryReport, StoreError> {
     let (room, needed) = (ftl.nand.store.metadata_room(), ftl.layout.bytes);
     if room < needed {
         return Err(StoreError::Damaged(format!(
@@ -99,29 +122,29 @@ pub fn recover<S: Store>(
     if let Purpose::Use(Some(arming), _) = purpose {
         ftl.nand.power.arm(arming);
     }
-    let root = read_root(&mut ftl)?;
-    apply_root(&mut ftl, &root)?;
-    let headers = read_headers(&mut ftl)?;
+    let root = read_root(ftl)?;
+    apply_root(ftl, &root)?;
+    let headers = read_headers(ftl)?;
     check_lines_in_use(&root, &headers)?;
     ftl.reached(Step::RecoveryBegun);
-    read_map(&mut ftl)?;
+    read_map(ftl)?;
     let mut report = RecoveryReport { clean: root.clean, ..RecoveryReport::default() };
     let snapshot = snapshot(&root, &headers);
-    let mut found = scan_lines(&mut ftl, &headers, &snapshot, &mut report)?;
-    let metadata = scan_journal(&mut ftl, &mut found)?;
+    let mut found = scan_lines(ftl, &headers, &snapshot, &mut report)?;
+    let metadata = scan_journal(ftl, &mut found)?;
     ftl.reached(Step::RecoveryScanned);
     // The sort that makes use of runs.
     found.sort_by_key(|found| (found.sequence, found.order));
     let horizon = headers.iter().map(|header| header.horizon).fold(root.basis.horizon, u64::max);
     let accepted = accept(&found, horizon, &ftl.voids);
-    replay(&mut ftl, &found, accepted, &mut report);
+    replay(ftl, &found, accepted, &mut report);
     if let Purpose::Use(_, true) = purpose {
-        forget(&mut ftl, &found, accepted);
+        forget(ftl, &found, accepted);
     }
-    resume_sequence(&mut ftl, &found, &root, accepted, &mut report);
+    resume_sequence(ftl, &found, &root, accepted, &mut report);
     ftl.reached(Step::RecoveryReplayed);
-    restore_lines(&mut ftl, &headers)?;
-    restore_ledger(&mut ftl, &snapshot, metadata)?;
+    restore_lines(ftl, &headers)?;
+    restore_ledger(ftl, &snapshot, metadata)?;
     if purpose != Purpose::Cut {
         ftl.counters.power_cycles += 1;
         ftl.counters.unsafe_shutdowns += u64::from(!root.clean && !mutated(Mutation::UnsafeShutdown));
@@ -137,13 +160,13 @@ pub fn recover<S: Store>(
     // If the root is lost, the next recovery gives lines the same numbers again, and takes records of lines that were opened after
     // this one for its own.
     ftl.nand.hold_programs(Order::ProgramAfterRecovery);
-    close_left_lines(&mut ftl, &headers);
+    close_left_lines(ftl, &headers);
     // What a misbehaving drive forgot it may find again the next time.
     if !matches!(purpose, Purpose::Use(_, true)) {
         ftl.forget_unmapped();
     }
     ftl.reached(Step::RecoveryDone);
-    Ok((ftl, report))
+    Ok(report)
 }
 
 fn read_root<S: Store>(ftl: &mut Ftl<S>) -> Result<Root, StoreError> {

@@ -279,6 +279,32 @@ fn two_writes_that_share_a_unit_survive_each_by_itself() {
     }
 }
 
+/// A command may be carried out by several requests: what each of them wrote is whole by itself.
+#[test]
+fn neighbouring_requests_of_one_command_survive_each_by_itself() {
+    let mut config = config(4096, 4096);
+    config.cache.bytes = 1 << 20;
+    config.power_atomic_bytes = 8 << 10;
+    let mut ssd = drive(&config);
+    let mark = Mark::new(1, 5, 9);
+    ssd.breaker().work_on(mark);
+    for lba in [4, 5, 7] {
+        assert_eq!(write(&mut ssd, lba, 1, 1, false), Ok(()));
+    }
+    assert_eq!(write(&mut ssd, 8, 2, 1, false), Ok(()));
+    ssd.breaker().work_on(Mark::NONE);
+    assert_eq!(write(&mut ssd, 10, 1, 1, false), Ok(()));
+    let report = ssd.cut(&CutPolicy::Choose(vec![false, true, false, true, false]).into());
+    let entry = |entry: &VolatileEntry| (entry.range.start.0, entry.range.blocks, entry.mark, entry.survives());
+    let expected =
+        [(4, 1, mark, false), (5, 1, mark, true), (7, 1, mark, false), (8, 2, mark, true), (10, 1, Mark::NONE, false)];
+    assert_eq!(report.entries.iter().map(entry).collect::<Vec<_>>(), expected);
+    assert!(report.entries.iter().all(|entry| entry.complete && entry.atomic));
+    ssd.restore(None).unwrap();
+    let found: Vec<u8> = (4..11).map(|lba| read(&mut ssd, lba, 1).0[0].2).collect();
+    assert_eq!(found, [0, 1, 0, 0, 1, 1, 0]);
+}
+
 #[test]
 fn the_same_requests_leave_the_same_drive() {
     let run = || {

@@ -381,6 +381,32 @@ fn fill_by_map(image: &mut [u8], places: &Places, geometry: &Geometry, line: u32
 }
 
 /// An image that claims to be giant is refused before memory is taken for its lines: here a hundred gigabytes.
+/// Roots whose lists are as long as those of another drive.
+#[test]
+fn a_root_of_another_map_is_refused_by_name() {
+    let (image, geometry) = valid_image();
+    let places = places(&geometry);
+    for longer in [false, true] {
+        for of_homes in [false, true] {
+            let mut image = image.clone();
+            for generation in 0..2 {
+                let start = METADATA_PAGE + usize::try_from(places.layout.root_at(generation)).unwrap();
+                let mut root = Root::decode(&image[start..]).expect("a root");
+                let list = if of_homes { &mut root.basis.homes } else { &mut root.basis.sums };
+                if longer {
+                    list.push(0);
+                } else {
+                    list.clear();
+                }
+                let encoded = root.encode();
+                image[start..start + encoded.len()].copy_from_slice(&encoded);
+            }
+            let error = open(image, &geometry).err().expect("it is of another drive").to_string();
+            assert_eq!(error, "the media is damaged: the root does not fit the geometry", "{longer} {of_homes}");
+        }
+    }
+}
+
 #[test]
 fn a_giant_image_on_a_small_disk_is_refused_before_it_takes_memory() {
     let mut geometry = config().checked().unwrap();

@@ -1,5 +1,6 @@
 //! The fast path of ordinary Reads and Writes: it is taken, it meets commands under way, and data are there before completions are (B32).
 
+use controller::config::{DeviceOptions, Interleave};
 use controller::dma::DoorbellPage;
 use media::Nanoseconds;
 use nvme_host::io::block_command;
@@ -9,7 +10,7 @@ use spec_tests::rig::Build;
 use spec_tests::variant::Variant;
 
 use crate::support::{Access, reap_all, recorded_step};
-use crate::verbs::{TestHost, bare, pattern, with_prp};
+use crate::verbs::{TestHost, Verbs, bare, pattern, with_prp};
 
 const BLOCKS: u32 = 8;
 const BYTES: usize = BLOCKS as usize * 512;
@@ -49,8 +50,68 @@ fn ordinary_commands_take_the_fast_path() {
         assert_eq!(host.read_memory(back, BYTES), pattern(u64::try_from(batch - 1).expect("small"), BYTES));
         let fast = host.port().behaviour.borrow().fast;
         assert_eq!(fast, 2 * batch as u64, "in a batch of {batch}");
+        assert_eq!(
+            host.port().behaviour.borrow().together,
+            batch,
+            "reads that follow each other are looked up together"
+        );
     }
     assert!(host.surprises().is_empty());
+}
+
+/// What is not plain takes the long way, and is answered there as it must be.
+#[test]
+fn what_is_not_plain_does_not_take_the_fast_path() {
+    let mut host = build().host();
+    let data = pattern(5, BYTES);
+    assert_eq!(host.write(1, 0, &data, false), Ok(Status::SUCCESS));
+    // Two pages that do not follow each other.
+    let [first, second] = [page(&mut host, &[0; BYTES]), page(&mut host, &[0; BYTES])].map(|page| page & !4095);
+    let beside = if second == first + 4096 { host.allocate(8192).expect("room") } else { second };
+    let read = || block_command(NvmOpcode::READ, 1, 0, BLOCKS);
+    let forced = |command: Command| Command { cdw12: (command.cdw12.get() | 1 << 30).into(), ..command };
+    let fused = |command: Command| Command { flags: 1, ..command };
+    let cases = [
+        ("a second page", with_prp(read(), first + 512, beside), Status::SUCCESS),
+        ("an odd address", with_prp(read(), first + 2, 0), Status::INVALID_PRP_OFFSET),
+        (
+            "an odd address behind which it fits",
+            with_prp(block_command(NvmOpcode::READ, 1, 0, 1), first + 1, 0),
+            Status::INVALID_PRP_OFFSET,
+        ),
+        (
+            "a namespace that is not there",
+            with_prp(Command { nsid: 2.into(), ..read() }, first, 0),
+            Status::INVALID_NAMESPACE,
+        ),
+        (
+            "another command",
+            with_prp(block_command(NvmOpcode::COMPARE, 1, 0, BLOCKS), first, 0),
+            Status::COMPARE_FAILURE,
+        ),
+        ("a forced one", forced(with_prp(read(), first, 0)), Status::SUCCESS),
+    ];
+    for (what, command, expected) in cases {
+        host.port_mut().behaviour.borrow_mut().fast = 0;
+        assert_eq!(host.io_status(command), expected, "{what}");
+        assert_eq!(host.port().behaviour.borrow().fast, 0, "{what}");
+    }
+    let id = host.submit(1, fused(with_prp(read(), first, 0))).expect("room");
+    host.port_mut().settle();
+    let _ = host.poll(1, id);
+    assert_eq!(host.port().behaviour.borrow().fast, 0, "half of a pair");
+}
+
+/// `interleave=seeded` cuts commands up, which the fast path does not.
+#[test]
+fn no_command_takes_the_fast_path_where_commands_are_to_be_cut_up() {
+    let device = DeviceOptions { interleave: Interleave::Seeded, ..DeviceOptions::default() };
+    let mut host = Build { device, ..build() }.host();
+    let buffer = page(&mut host, &pattern(1, BYTES));
+    for opcode in [NvmOpcode::WRITE, NvmOpcode::READ] {
+        assert_eq!(host.io_status(transfer(opcode, 0, buffer)), Status::SUCCESS);
+    }
+    assert_eq!(host.port().behaviour.borrow().fast, 0);
 }
 
 /// Whatever is under way holds its blocks against the fast path too: a Read or Write of one of them waits, and one beside them does not.

@@ -51,6 +51,8 @@ pub struct Behaviour {
     pub cache: Option<bool>,
     /// How many requests took the fast path.
     pub fast: u64,
+    /// The most reads that were looked up together there.
+    pub together: usize,
     /// What was asked, in order.
     pub asked: Vec<Asked>,
     /// With a latency, a write is seen by half while it is pending: its first blocks at once, the others when it is done. A read in
@@ -269,6 +271,7 @@ impl FastPath for SlowMedia {
         let mut behaviour = self.behaviour.borrow_mut();
         behaviour.asked.extend(std::iter::repeat_n(Asked::Read(false), asked));
         behaviour.fast += asked as u64;
+        behaviour.together = behaviour.together.max(reads.len());
         drop(behaviour);
         (done, failed)
     }

@@ -372,3 +372,73 @@ fn answer(permit: &Permit, sq_head: u16, status: Status, dw0: u32) -> Completion
         status_and_phase: (status.0 << 1).into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nvme_spec::COMMAND_BYTES;
+    use zerocopy::IntoBytes as _;
+
+    use super::*;
+    use crate::dma::FlatMemory;
+
+    /// A pair of four entries each, in which three commands with the identifiers 7, 8 and 9 wait.
+    fn queues() -> (Queues, FlatMemory) {
+        let memory = FlatMemory::new(vec![0; 4096]);
+        for (n, cid) in (0..).zip([7_u16, 8, 9]) {
+            let command = Command { cid: cid.into(), ..Command::default() };
+            memory.bytes()[n * COMMAND_BYTES..][..COMMAND_BYTES].copy_from_slice(command.as_bytes());
+        }
+        let mut queues = Queues::new(1);
+        queues.insert_submission(1, SubmissionQueue::new(0, 4, 1));
+        queues.insert_completion(1, CompletionQueue::new(2048, 4, 0, true));
+        queues.submission_mut(1).expect("it was made").ring(3).expect("inside");
+        (queues, memory)
+    }
+
+    fn take(queues: &mut Queues, memory: &FlatMemory) -> (Permit, u16) {
+        match queues.take(1, memory) {
+            Take::Command(permit, command) => {
+                let cid = command.cid.get();
+                (permit, cid)
+            }
+            _ => panic!("a command waits"),
+        }
+    }
+
+    fn free(queues: &Queues) -> usize {
+        queues.completion(1).expect("it was made").free()
+    }
+
+    #[test]
+    fn a_command_that_is_put_back_leaves_neither_a_slot_nor_a_number_behind() {
+        let (mut queues, memory) = queues();
+        for _ in 0..5 {
+            let (permit, cid) = take(&mut queues, &memory);
+            assert_eq!((cid, permit.ordinal(), queues.taken(), queues.owed(), free(&queues)), (7, 1, 1, 1, 2));
+            queues.put_back(permit);
+            assert_eq!((queues.taken(), queues.owed(), free(&queues)), (0, 0, 3));
+        }
+        let (permit, _) = take(&mut queues, &memory);
+        queues.abandon(permit);
+        assert_eq!((queues.taken(), queues.owed(), free(&queues)), (1, 0, 3), "it was taken, and waits without a slot");
+    }
+
+    #[test]
+    fn commands_that_are_answered_together_have_the_numbers_that_they_were_shown_with() {
+        let (mut queues, memory) = queues();
+        let mut pair = queues.pair(1).expect("both are there");
+        let (shown, first) = pair.look(&memory, 8);
+        assert_eq!((shown.len(), first, pair.completion_queue()), (3, 1, 1));
+        pair.succeed(2);
+        let (shown, first) = pair.look(&memory, 8);
+        assert_eq!((shown.len(), first), (1, 3));
+        let (permit, command) = pair.take();
+        assert!(pair.is_empty());
+        assert_eq!((permit.ordinal(), permit.cid(), permit.sqid(), command.cid.get()), (3, 9, 1, 9));
+        assert_eq!((queues.taken(), queues.owed(), free(&queues)), (3, 1, 0));
+        let waits: Vec<bool> = (0..5).map(|ordinal| queues.awaits_writing(ordinal)).collect();
+        assert_eq!(waits, [false, true, true, false, false]);
+        assert_eq!(queues.complete(permit, Status::SUCCESS, 0), 1);
+        assert!(queues.awaits_writing(3) && queues.owed() == 0);
+    }
+}

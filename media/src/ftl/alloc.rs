@@ -9,7 +9,7 @@ use crate::journal::{HeaderState, Kind, LineHeader, Record};
 use crate::large_memory::{OutOfMemory, filled};
 use crate::power::Step;
 use crate::power::mutation::{Mutation, mutated};
-use crate::store::{Expected, Store, StoreError};
+use crate::store::{Expected, Store, StoreError, Wanted};
 use crate::unit::{LogicalUnit, PhysicalUnit};
 
 /// No line is open.
@@ -372,7 +372,7 @@ impl<S: Store> Ftl<S> {
 
     /// Copies the data and metadata of a unit from a slot to another one.
     pub(crate) fn copy_unit(&mut self, from: (u32, u32), to: (u32, u32), expected: Expected) -> Result<(), StoreError> {
-        self.nand.copy_unit(from, to, expected, &self.geometry, false)
+        self.nand.copy_unit(&Wanted { at: from, expected, geometry: &self.geometry, neighbours: false }, to)
     }
 
     /// Copies the data and metadata of neighbouring units from slots of a line that is collected to others: of one where they are
@@ -386,7 +386,8 @@ impl<S: Store> Ftl<S> {
     ) -> Result<(), StoreError> {
         if S::CHECKS {
             assert_eq!(count, 1, "units that are checked are moved one by one");
-            return self.nand.copy_unit(from, to, expected, &self.geometry, true);
+            let unit = Wanted { at: from, expected, geometry: &self.geometry, neighbours: true };
+            return self.nand.copy_unit(&unit, to);
         }
         let data = (self.geometry.data_offset(from.1), self.geometry.data_offset(to.1));
         self.nand.relocate((from.0, data.0), (to.0, data.1), count as usize * self.geometry.unit_bytes())?;

@@ -50,7 +50,8 @@ impl Checkpoint {
             basis: Basis { homes, sums, ..Basis::default() },
             generation: 0,
             begun: None,
-            next_at: 0,
+            // It is not known yet when the first one begins.
+            next_at: u64::MAX,
             map_pages: layout.map_pages,
         })
     }

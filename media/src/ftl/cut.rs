@@ -83,7 +83,7 @@ impl<S: Store> Ftl<S> {
     #[inline]
     pub(crate) fn tag_of_request(&self, grouped: bool) -> Tag {
         let named = self.nand.power.mark();
-        let mark = if named.is_none() { Mark::new(0, 0, self.sequence) } else { named };
+        let mark = if named.is_none() { Mark::of_nobody(self.sequence) } else { named };
         Tag { mark, loose: !grouped, uncorrectable: false }
     }
 
@@ -196,5 +196,36 @@ impl<S: Store> Ftl<S> {
             // A combined part is complete with the unit that it went into; the first unit of a group alone is not the group.
             complete: last && record.position == 0,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ssd::{Ssd, SsdConfig, VolumeConfig};
+    use crate::store::MemoryStore;
+    use crate::volume::{Fault, Media, Request, Source, Submitted, Token, VolumeId};
+    use crate::{Lba, LbaRange, Nanoseconds};
+
+    struct Zeroes;
+
+    impl Source for Zeroes {
+        fn fill(&mut self, _offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+            into.fill(0);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn parts_of_units_are_remembered_until_they_are_durable_and_no_longer() {
+        let config = SsdConfig { volumes: vec![VolumeConfig::new(512, 0, 4096)], ..SsdConfig::default() };
+        let geometry = config.checked().expect("a configuration");
+        let mut ssd = Ssd::create(config, MemoryStore::new(&geometry).expect("memory")).expect("a drive");
+        for n in 0..2000 {
+            let range = LbaRange::new(Lba(n), 1);
+            let request = Request::Write { range, from: &mut Zeroes, force: n % 8 == 0 };
+            assert_eq!(ssd.submit(Nanoseconds(0), Token(1), VolumeId(0), request), Submitted::Done(Ok(())));
+        }
+        assert!(ssd.ftl().parts.capacity() <= 64, "{} parts", ssd.ftl().parts.capacity());
+        assert_eq!(ssd.volatile().len(), 7, "what came after the last forced write");
     }
 }

@@ -11,7 +11,7 @@ use super::uncorrectable::Unit;
 use super::{Ftl, HOST};
 use crate::large_memory::grow;
 use crate::monitor::Finder;
-use crate::store::{Expected, Store, StoreError};
+use crate::store::{Expected, Store, StoreError, Wanted};
 use crate::unit::{LogicalUnit, PhysicalUnit};
 
 /// Damaged units that are remembered one by one; beyond them a unit may be counted again.
@@ -48,7 +48,8 @@ impl<S: Store> Ftl<S> {
         let at = (self.geometry.line_of(place), self.geometry.slot_of(place));
         let bytes = self.geometry.unit_bytes() + self.geometry.config.metadata_bytes_per_unit as usize;
         grow(&mut self.scratch, bytes)?;
-        let read = self.nand.store.read_unit(at, expected, &self.geometry, &mut self.scratch[..bytes]);
+        let wanted = Wanted { at, expected, geometry: &self.geometry, neighbours: false };
+        let read = self.nand.store.read_unit(&wanted, &mut self.scratch[..bytes]);
         if let Err(StoreError::Damaged(_)) = read {
             self.note_damage(expected.unit, place, finder);
         }

@@ -13,7 +13,7 @@ use super::line::{Evenness, LineState};
 use super::{Ftl, HOST, MOVED};
 use crate::config::FLOOR_LINES;
 use crate::geometry::Geometry;
-use crate::journal::{HeaderState, Kind, LineHeader, Record};
+use crate::journal::{HeaderState, Kind, Record};
 use crate::large_memory::{OutOfMemory, room};
 use crate::ledger::EraseCounts;
 use crate::monitor::Finder;
@@ -167,8 +167,8 @@ impl<S: Store> Ftl<S> {
         let Some(line) = victim else {
             return false;
         };
-        if self.nand.store.records(line, &mut self.collector.records).is_err() {
-            self.read_only = true;
+        if let Err(error) = self.nand.store.records(line, &mut self.collector.records) {
+            (self.read_only, self.unread) = (true, Some(error));
             return false;
         }
         self.collector.wear = wear.is_some();
@@ -234,7 +234,9 @@ impl<S: Store> Ftl<S> {
         if let Err(error) = self.relocate_units((line, first), (target_line, target), count, expected) {
             self.streams[MOVED].records[to..to + count as usize].fill(Record::PADDING);
             let damaged = matches!(error, StoreError::Damaged(_)) && self.give_up(unit, line);
-            self.read_only |= !damaged;
+            if !damaged {
+                (self.read_only, self.unread) = (true, Some(error));
+            }
             return count;
         }
         self.reached(Step::UnitCopied);
@@ -341,7 +343,7 @@ impl<S: Store> Ftl<S> {
             return;
         }
         let erase_count = self.lines.get(line).erase_count + 1;
-        let header = LineHeader { stream: 0, opened: 0, ..self.header(HeaderState::Erased, HOST, erase_count) };
+        let header = self.header(HeaderState::Erased, HOST, erase_count);
         let erased = self.nand.erase(line, header);
         if self.nand.power.lost() {
             self.freeze();

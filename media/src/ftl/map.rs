@@ -232,8 +232,8 @@ impl Map {
     /// The unit that lies in no slot of any line.
     pub fn count_by_line(&self, slot_bits: u32, lines: &mut [LineCount]) -> Result<u64, LogicalUnit> {
         let (mask, mut mapped) = ((1 << slot_bits) - 1, 0);
-        // Neighbours mostly lie in one line: they are counted together.
-        let (mut last, mut slots, mut run) = (usize::MAX, 0, 0);
+        // Neighbours mostly lie in one line: they are counted together. At first there is no line.
+        let (mut last, mut run) = (usize::MAX, LineCount::default());
         for (page, used) in self.used.iter().enumerate() {
             if *used == 0 {
                 continue;
@@ -245,17 +245,17 @@ impl Map {
                 };
                 let line = (place >> slot_bits) as usize;
                 if line != last {
-                    add(lines, last, run);
-                    (last, run) = (line, 0);
-                    slots = lines.get(line).map_or(0, |count| count.slots);
+                    add(lines, last, run.valid);
+                    (last, run.valid) = (line, 0);
+                    run.slots = lines.get(line).map_or(0, |count| count.slots);
                 }
-                if place & mask >= slots {
+                if place & mask >= run.slots {
                     return Err(LogicalUnit(narrow(page * ENTRIES_PER_PAGE + n)));
                 }
-                run += 1;
+                run.valid += 1;
             }
         }
-        add(lines, last, run);
+        add(lines, last, run.valid);
         Ok(mapped)
     }
 
@@ -311,6 +311,73 @@ mod tests {
         assert_eq!(map.clear(unit), None);
         assert_eq!(map.next_used(0, 3000), None);
         assert_eq!(map.next_changed(3), None);
+    }
+
+    #[test]
+    fn pages_change_and_are_found_in_order_wherever_in_a_word_they_are() {
+        let pages = 130;
+        let mut map = Map::new(narrow(pages * ENTRIES_PER_PAGE)).expect("memory");
+        let changed = |map: &Map| {
+            let next = |from: &usize| map.next_changed(*from).map(|page| page + 1);
+            std::iter::successors(next(&0), next).map(|behind| behind - 1).collect::<Vec<_>>()
+        };
+        for page in [129, 64, 0, 63, 65] {
+            map.change_page(page);
+        }
+        assert_eq!(changed(&map), [0, 63, 64, 65, 129]);
+        assert_eq!((map.next_changed(66), map.next_changed(130), map.next_changed(1000)), (Some(129), None, None));
+        assert_eq!(map.write_page(64), None, "nothing is mapped in it");
+        assert_eq!(changed(&map), [0, 63, 65, 129]);
+        map.change_page(63);
+        map.write_page(63);
+        map.write_page(63);
+        assert_eq!(changed(&map), [0, 65, 129]);
+    }
+
+    /// Against a list, from and to any unit.
+    #[test]
+    fn the_next_mapped_unit_is_found_from_anywhere() {
+        let units = narrow(3 * ENTRIES_PER_PAGE + 5);
+        let mut map = Map::new(units).expect("memory");
+        let mapped = [3, 15, 16, 17, 1023, 2048, 2050, units - 1];
+        mapped.iter().for_each(|unit| _ = map.set(LogicalUnit(*unit), PhysicalUnit(unit * 3)));
+        let edges = [
+            0,
+            1,
+            3,
+            4,
+            15,
+            16,
+            17,
+            18,
+            31,
+            32,
+            1022,
+            1023,
+            1024,
+            1500,
+            2047,
+            2048,
+            2049,
+            2051,
+            3000,
+            units - 1,
+            units,
+        ];
+        for from in edges {
+            for end in edges {
+                let expected = mapped.iter().copied().find(|unit| (from..end).contains(unit));
+                assert_eq!(map.next_mapped(from, end), expected, "{from} to {end}");
+                let page = |unit: u32| unit as usize / ENTRIES_PER_PAGE;
+                let used = (from..end).find(|unit| mapped.iter().any(|one| page(*one) == page(*unit)));
+                assert_eq!(map.next_used(from, end), used, "{from} to {end}");
+            }
+        }
+        assert_eq!(
+            map.iter().map(|(unit, place)| (unit.0, place.0)).collect::<Vec<_>>(),
+            mapped.map(|unit| (unit, unit * 3))
+        );
+        assert_eq!((map.pages(), map.memory_bytes()), (4, 4 * METADATA_PAGE + 8 + 4 * 2));
     }
 
     #[test]

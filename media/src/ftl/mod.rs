@@ -36,7 +36,7 @@ use crate::large_memory::{OutOfMemory, room};
 use crate::monitor::Integrity;
 use crate::nand::Nand;
 use crate::root::{Counters, Layout, VolumeEntry};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::unit::{LogicalUnit, PhysicalUnit, index, narrow};
 
 /// The stream of the host's own writes.
@@ -107,6 +107,8 @@ pub struct Ftl<S: Store> {
     pub(crate) restages: u64,
     /// Nothing can be written any more: no line is left to write to.
     pub(crate) read_only: bool,
+    /// Why, where it is because the store could not be read.
+    pub(crate) unread: Option<StoreError>,
     pub(crate) mapped: u64,
     /// What was found to be damaged.
     pub integrity: Integrity,
@@ -155,6 +157,7 @@ impl<S: Store> Ftl<S> {
             frozen: None,
             restages: 0,
             read_only: false,
+            unread: None,
             mapped: 0,
             integrity: Integrity::default(),
             damaged_places: damage::Places::new(),

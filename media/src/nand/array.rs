@@ -12,7 +12,7 @@ use crate::large_memory::{OutOfMemory, filled};
 use crate::ledger::Ledger;
 use crate::ordering::Order;
 use crate::power::{Breaker, Step};
-use crate::store::{Expected, Store, StoreError};
+use crate::store::{Store, StoreError, Wanted};
 use crate::unit::Nanoseconds;
 
 /// A page could not be programmed: the block in this plane has failed, and nothing more can be programmed in its line.
@@ -148,18 +148,11 @@ impl<S: Store> Nand<S> {
     ///
     /// # Errors
     /// Where the store fails, or the unit is not what was written.
-    pub fn copy_unit(
-        &mut self,
-        from: (u32, u32),
-        to: (u32, u32),
-        expected: Expected,
-        geometry: &Geometry,
-        collected: bool,
-    ) -> Result<(), StoreError> {
+    pub fn copy_unit(&mut self, unit: &Wanted<'_>, to: (u32, u32)) -> Result<(), StoreError> {
         if self.power.lost() {
             return Ok(());
         }
-        self.store.copy_unit(from, to, expected, geometry, collected)
+        self.store.copy_unit(unit, to)
     }
 
     /// Copies whole units of a line out of which they are moved: see [`Store::relocate`].

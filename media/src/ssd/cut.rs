@@ -19,7 +19,7 @@ use crate::power::{
     Arming, Breaker, ChangeKind, Cut, CutPolicy, CutReport, Fate, Mark, Power, PowerAtomicity, Random, RecoveryReport,
     VolatileEntry,
 };
-use crate::recover::{Purpose, recover};
+use crate::recover::{Purpose, Unrecovered, recover};
 use crate::root::VolumeEntry;
 use crate::store::{Expected, Store, StoreError};
 use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
@@ -151,18 +151,10 @@ impl<S: Store> Ssd<S> {
         let loss = self.lose_power(cut);
         let mut disposals = loss.division.dispose(&loss.division.draw(&cut.policy));
         let remnants = loss.remnants(&disposals);
-        if !remnants.is_empty() {
-            let store = self.ftl.nand.store.take();
-            let made = match self.repeat(store, remnants) {
-                Ok((store, made)) => {
-                    self.ftl.nand.store = store;
-                    made
-                }
-                Err(error) => {
-                    self.beyond_recovery = Some(error);
-                    0
-                }
-            };
+        // Where the store cannot be read now they are made before power comes back.
+        if !remnants.is_empty()
+            && let Ok(made) = self.repeat(remnants)
+        {
             lose_rest(&mut disposals, made);
         }
         let (step, mark) = (self.ftl.nand.power.tripped_at(), self.ftl.nand.power.tripped_in());
@@ -190,23 +182,43 @@ impl<S: Store> Ssd<S> {
         Loss { entries, division, backups, unit_bytes: self.ftl.geometry.unit_bytes() }
     }
 
-    /// Recovers quietly, makes the changes, and takes the store out again; says how many of them it could make.
+    /// Recovers quietly, makes the changes, and lets go of everything but the store; says how many of them it could make. Where it cannot
+    /// recover they are kept.
     ///
     /// # Errors
-    /// The store is not what was written any more.
-    fn repeat(&self, store: S, remnants: Vec<Remnant>) -> Result<(S, usize), StoreError> {
-        let geometry = self.ftl.geometry.clone();
-        let nand = Nand::new(&geometry, store, None)?;
-        let (mut ftl, _) =
-            recover(geometry, nand, self.config.tuning, self.ftl.limits, Purpose::Cut).inspect_err(|error| {
-                assert!(
-                    S::CHECKS || matches!(error, StoreError::Refused(_)),
-                    "the drive cannot recover from its own log: {error}"
-                );
-            })?;
-        let made = make(&mut ftl, remnants);
-        ftl.nand.sync(Order::SurvivorsSync);
-        Ok((ftl.nand.store, made))
+    /// The store cannot be read, or is not what was written any more.
+    fn repeat(&mut self, mut remnants: Vec<Remnant>) -> Result<usize, StoreError> {
+        let (store, geometry) = (self.ftl.nand.store.take(), self.ftl.geometry.clone());
+        let recovered = Nand::new(&geometry, store, None)
+            .map_err(Unrecovered::from)
+            .and_then(|nand| recover(geometry, nand, self.config.tuning, self.ftl.limits, Purpose::Cut));
+        match recovered {
+            Ok((mut ftl, _)) => {
+                let made = make(&mut ftl, &mut remnants);
+                ftl.nand.sync(Order::SurvivorsSync);
+                self.ftl.nand.store = ftl.nand.store;
+                // Made again, all of them make the same.
+                ftl.unread.map_or(Ok(made), |error| {
+                    self.unmade = remnants;
+                    Err(error)
+                })
+            }
+            Err(unrecovered) => {
+                let refused = matches!(unrecovered.error, StoreError::Refused(_));
+                assert!(S::CHECKS || refused, "the drive cannot recover from its own log: {}", unrecovered.error);
+                self.unmade = remnants;
+                Err(self.put_back(unrecovered))
+            }
+        }
+    }
+
+    /// A drive that could not be brought back is as it was: it can be tried again, unless its store is gone.
+    fn put_back(&mut self, unrecovered: Unrecovered<S>) -> StoreError {
+        match unrecovered.store {
+            Some(store) => self.ftl.nand.store = store,
+            None => self.beyond_recovery = Some(unrecovered.error.clone()),
+        }
+        unrecovered.error
     }
 
     /// Copies a held write out of the cache.
@@ -242,7 +254,7 @@ impl<S: Store> Ssd<S> {
     /// Brings power back: see [`Power::restore`].
     ///
     /// # Errors
-    /// What recovery could not read; the drive then stays without power.
+    /// What recovery could not read; the drive then stays without power, and can be asked again.
     ///
     /// # Panics
     /// Where power is there.
@@ -254,14 +266,21 @@ impl<S: Store> Ssd<S> {
         let faults = Monitor::faults(self);
         // Before the store changes hands: a drive without power can be asked again.
         Needs::of_layer(&self.ftl.geometry).probe().map_err(|lack| StoreError::Refused(lack.to_string()))?;
+        if !self.unmade.is_empty() {
+            let unmade = std::mem::take(&mut self.unmade);
+            self.repeat(unmade)?;
+        }
         let store = self.ftl.nand.store.take();
         let power = self.ftl.nand.power.clone();
         power.restore();
-        let opened = Self::open_with(self.config.clone(), store, &power, arming);
-        if opened.is_err() {
-            power.cut();
-        }
-        let mut restored = opened?;
+        let mut restored = match Self::open_with(self.config.clone(), store, &power, arming) {
+            Ok(restored) => restored,
+            Err(unrecovered) => {
+                power.disarm();
+                power.cut();
+                return Err(self.put_back(unrecovered));
+            }
+        };
         restored.read_faults = std::mem::take(&mut self.read_faults);
         restored.ftl.integrity = std::mem::take(&mut self.ftl.integrity);
         restored.ftl.damaged_places = std::mem::take(&mut self.ftl.damaged_places);
@@ -306,16 +325,16 @@ impl<S: Store> Power for Ssd<S> {
 
 /// Makes the changes that survived, durably; returns how many: all, unless blocks failed until there was no room for what was in the
 /// cache.
-pub(super) fn make<S: Store>(ftl: &mut Ftl<S>, remnants: Vec<Remnant>) -> usize {
+pub(super) fn make<S: Store>(ftl: &mut Ftl<S>, remnants: &mut [Remnant]) -> usize {
     let mut made = 0;
     for remnant in remnants {
         let done = match remnant {
-            Remnant::Write(span, Some(mut saved), grouped) => {
-                let tag = ftl.tag_of_request(grouped);
-                ftl.write(&span, &mut saved, tag).is_ok()
+            Remnant::Write(span, Some(saved), grouped) => {
+                let tag = ftl.tag_of_request(*grouped);
+                ftl.write(span, saved, tag).is_ok()
             }
             Remnant::Unreadable => false,
-            Remnant::Write(span, None, grouped) => ftl.write_uncorrectable(&span, grouped).is_ok(),
+            Remnant::Write(span, None, grouped) => ftl.write_uncorrectable(span, *grouped).is_ok(),
             Remnant::Deallocation(held) => {
                 ftl.deallocate(held.first, narrow(held.bytes >> ftl.geometry.unit_shift)).is_ok()
             }

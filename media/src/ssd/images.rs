@@ -79,8 +79,9 @@ impl Images {
     pub fn image(&self, state: u128) -> Result<Image, StoreError> {
         let mut disposals = self.loss.division.dispose(&self.loss.division.state(state));
         let store = ForkStore::new(Rc::clone(&self.below), &self.geometry);
-        let mut drive = Ssd::open_with(self.config.clone(), store, &Breaker::default(), None)?;
-        let made = make(&mut drive.ftl, self.loss.remnants(&disposals));
+        let drive = Ssd::open_with(self.config.clone(), store, &Breaker::default(), None);
+        let mut drive = drive.map_err(|unrecovered| unrecovered.error)?;
+        let made = make(&mut drive.ftl, &mut self.loss.remnants(&disposals));
         lose_rest(&mut disposals, made);
         drive.read_volumes();
         Ok(Image { state, entries: self.loss.fates(&disposals), drive })

@@ -30,7 +30,7 @@ use crate::nand::timing::Timing;
 use crate::ordering::Order;
 use crate::power::mutation::{Mutation, mutated};
 use crate::power::{Arming, Breaker, Power, PowerAtomicity, RecoveryReport, Step};
-use crate::recover::{Purpose, recover};
+use crate::recover::{Purpose, Unrecovered, recover};
 use crate::root::VolumeEntry;
 use crate::store::{Store, StoreError};
 use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
@@ -92,6 +92,8 @@ pub struct Ssd<S: Store> {
     memory_warned: bool,
     /// Power went, and what the store holds is not what was written.
     beyond_recovery: Option<StoreError>,
+    /// What survived the last loss of power and is not made yet, because the store could not be read.
+    unmade: Vec<cut::Remnant>,
     patrol: Patrol,
     /// The store says that the end was orderly.
     quiesced: bool,
@@ -139,11 +141,14 @@ impl<S: Store> Ssd<S> {
     /// # Errors
     /// What recovery could not read.
     pub fn open_armed(config: SsdConfig, store: S, arming: Option<Arming>) -> Result<Self, StoreError> {
-        Self::open_with(config, store, &Breaker::default(), arming)
+        Self::open_with(config, store, &Breaker::default(), arming).map_err(|unrecovered| unrecovered.error)
     }
 
-    fn open_with(config: SsdConfig, store: S, power: &Breaker, arming: Option<Arming>) -> Result<Self, StoreError> {
-        let geometry = config.checked().map_err(|error| StoreError::Refused(error.0))?;
+    fn open_with(config: SsdConfig, store: S, power: &Breaker, arming: Option<Arming>) -> Result<Self, Unrecovered<S>> {
+        let geometry = match config.checked() {
+            Ok(geometry) => geometry,
+            Err(error) => return Err(Unrecovered { error: StoreError::Refused(error.0), store: Some(store) }),
+        };
         let limits = CacheLimits::new(&config.cache, &geometry);
         let timing = config.times.map(|times| Timing::new(&geometry, times));
         let mut nand = Nand::new(&geometry, store, timing)?;
@@ -179,6 +184,7 @@ impl<S: Store> Ssd<S> {
             damage_told: 0,
             memory_warned: false,
             beyond_recovery: None,
+            unmade: Vec::new(),
             patrol: Patrol::default(),
             quiesced: false,
         };

@@ -107,6 +107,19 @@ pub struct Expected {
     pub uncorrectable: bool,
 }
 
+/// A unit that is wanted whole: its data, then its metadata.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Line and slot.
+    pub at: (u32, u32),
+    /// What lies there.
+    pub expected: Expected,
+    /// Where in a line that is.
+    pub geometry: &'a Geometry,
+    /// Its neighbours follow.
+    pub neighbours: bool,
+}
+
 /// Where NAND bytes lie. Offsets are bytes in a line: data first, then the units' metadata.
 pub trait Store {
     /// Units lie where they are staged, and nobody looks at them soon: they are not written to a disk. Each takes memory until it is
@@ -170,38 +183,23 @@ pub trait Store {
         self.copy(from, to, bytes)
     }
 
-    /// Copies a unit (staged or programmed) out whole, its data and then its metadata, by line and slot. Where it does not lie in memory it
-    /// is checked.
+    /// Copies a unit (staged or programmed) out. Where it does not lie in memory it is checked.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] where it is not what was written, or not the unit that is expected; and where the disk fails.
-    fn read_unit(
-        &mut self,
-        at: (u32, u32),
-        expected: Expected,
-        geometry: &Geometry,
-        into: &mut [u8],
-    ) -> Result<(), StoreError> {
-        let _ = expected;
+    fn read_unit(&mut self, unit: &Wanted<'_>, into: &mut [u8]) -> Result<(), StoreError> {
+        let Wanted { at, geometry, .. } = *unit;
         let (data, metadata) = into.split_at_mut(geometry.unit_bytes());
         self.read(at.0, geometry.data_offset(at.1), data)?;
         if metadata.is_empty() { Ok(()) } else { self.read(at.0, geometry.metadata_offset(at.1), metadata) }
     }
 
-    /// Copies a unit that [`Store::read_unit`] would read into the staging memory of another line. Its neighbours
-    /// follow where it is `collected`.
+    /// Copies a unit that [`Store::read_unit`] would read into the staging memory of another line, by line and slot.
     ///
     /// # Errors
     /// As [`Store::read_unit`]; what is staged is then anything.
-    fn copy_unit(
-        &mut self,
-        from: (u32, u32),
-        to: (u32, u32),
-        expected: Expected,
-        geometry: &Geometry,
-        collected: bool,
-    ) -> Result<(), StoreError> {
-        let _ = (expected, collected);
+    fn copy_unit(&mut self, unit: &Wanted<'_>, to: (u32, u32)) -> Result<(), StoreError> {
+        let Wanted { at: from, geometry, .. } = *unit;
         let places = (geometry.data_offset(from.1), geometry.data_offset(to.1));
         self.copy((from.0, places.0), (to.0, places.1), geometry.unit_bytes())?;
         let metadata = geometry.config.metadata_bytes_per_unit as usize;

@@ -2,7 +2,7 @@
 //! is expected, and holds the checksum of the data and metadata that were read. Records are read in pages, of which the last few stay in
 //! memory: neighbours are read together, and to keep the checksums of all units would double what the map takes.
 
-use super::backing::{Expected, Store, StoreError};
+use super::backing::{Expected, Store, StoreError, Wanted};
 use super::disk::Disk;
 use super::image::ImageStore;
 use super::record_pages::PER_PAGE;
@@ -51,9 +51,6 @@ impl<D: Disk> ImageStore<D> {
     fn read_from_memory(&self, at: (u32, u32), geometry: &Geometry, data: &mut [u8], metadata: &mut [u8]) {
         let bytes = self.view(at.0, geometry.data_offset(at.1), data.len()).expect("it lies in memory");
         data.copy_from_slice(bytes);
-        if metadata.is_empty() {
-            return;
-        }
         match self.view(at.0, geometry.metadata_offset(at.1), metadata.len()) {
             Some(bytes) => metadata.copy_from_slice(bytes),
             // No volume staged any.
@@ -72,20 +69,14 @@ impl<D: Disk> ImageStore<D> {
         Ok(())
     }
 
-    pub(super) fn read_checked(
-        &mut self,
-        at: (u32, u32),
-        expected: Expected,
-        geometry: &Geometry,
-        into: &mut [u8],
-        ahead: bool,
-    ) -> Result<(), StoreError> {
+    pub(super) fn read_checked(&mut self, unit: &Wanted<'_>, into: &mut [u8]) -> Result<(), StoreError> {
+        let Wanted { at, expected, geometry, neighbours } = *unit;
         let (data, metadata) = into.split_at_mut(geometry.unit_bytes());
         if self.in_memory(at, geometry) {
             self.read_from_memory(at, geometry, data, metadata);
             return Ok(());
         }
-        if ahead {
+        if neighbours {
             self.read_ahead(at.0, geometry.data_offset(at.1), data)?;
         } else {
             self.disk.read(self.places.byte_at(at.0, geometry.data_offset(at.1)), data)?;
@@ -96,22 +87,16 @@ impl<D: Disk> ImageStore<D> {
         self.check(at, expected, data, metadata)
     }
 
-    pub(super) fn copy_checked(
-        &mut self,
-        from: (u32, u32),
-        to: (u32, u32),
-        expected: Expected,
-        geometry: &Geometry,
-        collected: bool,
-    ) -> Result<(), StoreError> {
+    pub(super) fn copy_checked(&mut self, wanted: &Wanted<'_>, to: (u32, u32)) -> Result<(), StoreError> {
+        let geometry = wanted.geometry;
         // By way of a buffer: source and target may lie in one segment, and only what was checked is staged.
         let (unit, metadata) = (geometry.unit_bytes(), geometry.config.metadata_bytes_per_unit as usize);
         grow(&mut self.scratch, unit + metadata)?;
         let mut buffer = std::mem::take(&mut self.scratch);
-        let read = self.read_checked(from, expected, geometry, &mut buffer[..unit + metadata], collected);
+        let read = self.read_checked(wanted, &mut buffer[..unit + metadata]);
         if read.is_ok() {
             self.stage_bytes(to.0, geometry.data_offset(to.1), &buffer[..unit]);
-            if metadata != 0 && !mutated(Mutation::MovedMetadata) {
+            if !mutated(Mutation::MovedMetadata) {
                 self.stage_bytes(to.0, geometry.metadata_offset(to.1), &buffer[unit..unit + metadata]);
             }
         }

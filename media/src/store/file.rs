@@ -467,3 +467,85 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schedule::Bytes;
+
+    fn disk(folder: &tempfile::TempDir) -> FileDisk {
+        let path = folder.path().join("file");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).expect("a file");
+        FileDisk::new(file, true, FileOptions { cache_unsafe: true, ..FileOptions::default() }).expect("a thread")
+    }
+
+    #[test]
+    fn a_file_is_used_with_care_and_a_little_memory_unless_something_else_is_asked_for() {
+        let FileOptions { cache_unsafe, waker, habits, identity } = FileOptions::default();
+        assert_eq!(habits, Habits { cache_bytes: 64 << 20, kept_lines: 8 });
+        assert!(!cache_unsafe && waker.is_none() && identity == [0; 16]);
+    }
+
+    #[test]
+    fn writers_wait_once_more_than_the_backlog_waits() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = disk(&folder);
+        for (waiting, backlogged) in [(0, false), (BACKLOG_BYTES, false), (BACKLOG_BYTES + 1, true)] {
+            disk.shared.lock().waiting_bytes = waiting;
+            assert_eq!(disk.backlogged(), backlogged, "{waiting}");
+        }
+        disk.shared.lock().waiting_bytes = 0;
+    }
+
+    #[test]
+    fn what_waits_is_counted_until_it_is_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut disk = disk(&folder);
+        for at in 0..20 {
+            disk.call(Operation::Free(at << 20, Bytes::new(vec![3; 300_000])));
+            disk.call(Operation::Turn((at << 20) + (512 << 10), Bytes::new(vec![4; 1000])));
+        }
+        let ticket = disk.ticket(true);
+        disk.settle().expect("nothing fails");
+        let done = disk.done().expect("nothing fails");
+        assert_eq!((done.ticket, done.durable_turns, disk.turns), (ticket, 21, 21));
+        let mailbox = disk.shared.lock();
+        assert_eq!((mailbox.waiting_bytes, mailbox.bytes, mailbox.idle), (0, 0, true));
+        drop(mailbox);
+        let mut byte = [0; 2];
+        disk.read((7 << 20) + 299_999, &mut byte).expect("it is there");
+        assert_eq!(byte, [3, 0]);
+    }
+
+    /// The thread says that it is idle only if nothing was called while it worked.
+    #[test]
+    fn a_thread_is_not_idle_while_something_waits_that_it_has_not_taken_in() {
+        let shared = Arc::new(Shared::default());
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = Arc::new(File::create(folder.path().join("file")).expect("a file"));
+        let platter = FilePlatter { file, cache_unsafe: true };
+        let rung = Arc::new(AtomicU64::new(0));
+        let bell = Arc::clone(&rung);
+        let waker: Option<Box<dyn Fn() + Send>> = Some(Box::new(move || _ = bell.fetch_add(1, Ordering::Relaxed)));
+        let options = FileOptions { waker, ..FileOptions::default() };
+        let worker = Worker { platter, new: true, shared: Arc::clone(&shared), options };
+        let mut schedule = Schedule::default();
+        let tell = |schedule: &Schedule, ticket| {
+            worker.tell(schedule, 0, ticket);
+            (shared.lock().idle, rung.load(Ordering::Relaxed))
+        };
+        assert_eq!(tell(&schedule, false), (true, 0));
+        shared.lock().operations.push(Operation::Notice(1));
+        assert_eq!(tell(&schedule, false), (false, 0));
+        assert!(worker.receive(&mut schedule));
+        assert_eq!(tell(&schedule, false), (false, 0), "it is taken in, and not done");
+        assert_eq!(tell(&Schedule::default(), true), (true, 1), "whoever waits for a ticket is woken");
+        assert!(worker.report(StoreError::Failed("meant to".into()), Duration::ZERO));
+        assert_eq!((shared.failures.load(Ordering::Relaxed), rung.load(Ordering::Relaxed)), (1, 2));
+        assert_eq!(tell(&Schedule::default(), false), (true, 3), "and so is whoever waits for the end of trouble");
+        assert_eq!((shared.failures.load(Ordering::Relaxed), shared.lock().error.is_none()), (0, true));
+        shared.lock().stop = true;
+        assert!(!worker.report(StoreError::Failed("meant to".into()), Duration::ZERO));
+        assert!(!worker.receive(&mut Schedule::default()));
+    }
+}

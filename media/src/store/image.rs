@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::mem::take;
 use std::sync::Arc;
 
-use super::backing::{Expected, Store, StoreError, Trouble};
+use super::backing::{Store, StoreError, Trouble, Wanted};
 use super::disk::Disk;
 use super::header::ImageHeader;
 use super::places::{PAGE, Places};
@@ -51,7 +51,7 @@ impl Default for Caching {
 /// A store on a disk.
 pub struct ImageStore<D: Disk> {
     pub(super) disk: D,
-    caching: Caching,
+    pub(super) caching: Caching,
     pub(super) lines: Vec<Option<Box<StagedLine>>>,
     pub(super) opened: Vec<u64>,
     /// By line: new data waits until so many turns are durable.
@@ -309,15 +309,14 @@ impl<D: Disk> ImageStore<D> {
         Ok(())
     }
 
-    /// Reads bytes of a line that lies on the disk alone, and what follows them: what is collected is read in order.
+    /// Reads data of a line that lies on the disk alone, and what follows it: what is collected is read in order.
     pub(super) fn fill_window(&mut self, from: (u32, usize), bytes: usize) -> Result<(), StoreError> {
         if self.window.get(from, bytes).is_some() {
             return Ok(());
         }
         // Nothing may be taken from a window that was not filled: it is put back only when it is.
         let mut window = take(&mut self.window);
-        let end = self.places.area_end(from.1);
-        window.bytes.resize(WINDOW_BYTES.max(bytes).min(end - from.1), 0);
+        window.bytes.resize(WINDOW_BYTES.max(bytes).min(self.places.data_bytes - from.1), 0);
         (window.line, window.offset) = from;
         self.disk.read(self.places.byte_at(from.0, from.1), &mut window.bytes)?;
         self.window = window;
@@ -328,25 +327,12 @@ impl<D: Disk> ImageStore<D> {
 impl<D: Disk> Store for ImageStore<D> {
     const CHECKS: bool = true;
 
-    fn read_unit(
-        &mut self,
-        at: (u32, u32),
-        expected: Expected,
-        geometry: &Geometry,
-        into: &mut [u8],
-    ) -> Result<(), StoreError> {
-        self.read_checked(at, expected, geometry, into, false)
+    fn read_unit(&mut self, unit: &Wanted<'_>, into: &mut [u8]) -> Result<(), StoreError> {
+        self.read_checked(unit, into)
     }
 
-    fn copy_unit(
-        &mut self,
-        from: (u32, u32),
-        to: (u32, u32),
-        expected: Expected,
-        geometry: &Geometry,
-        collected: bool,
-    ) -> Result<(), StoreError> {
-        self.copy_checked(from, to, expected, geometry, collected)
+    fn copy_unit(&mut self, unit: &Wanted<'_>, to: (u32, u32)) -> Result<(), StoreError> {
+        self.copy_checked(unit, to)
     }
 
     fn stage(&mut self, line: u32, offset: usize, bytes: usize) -> &mut [u8] {

@@ -219,6 +219,18 @@ mod tests {
     }
 
     #[test]
+    fn a_block_is_no_hole_where_anything_in_it_is_a_claim() {
+        for claim in 0..2 {
+            let mut kept = Kept::default();
+            kept.write(0, &Bytes::new(vec![1; 4]), claim == 0);
+            kept.write(4, &Bytes::new(vec![1; 4]), claim == 1);
+            kept.write(8, &Bytes::new(vec![1; 8]), false);
+            let blocks = kept.renewable(8, |_, _| panic!("all of it is kept"));
+            assert_eq!(blocks, Ok(vec![(8, 8)]));
+        }
+    }
+
+    #[test]
     fn what_is_read_back_must_be_what_was_written() {
         let mut kept = Kept::default();
         kept.write(3, &Bytes::new(vec![1, 2]), false);

@@ -20,9 +20,10 @@ mod ram;
 mod record_pages;
 pub mod schedule;
 mod staging;
+mod trial;
 pub mod twin;
 
-pub use backing::{Expected, Store, StoreError, Trouble};
+pub use backing::{Expected, Store, StoreError, Trouble, Wanted};
 pub use file::{FileDisk, FileOptions, inspect_file};
 pub use forgetful::Loss;
 pub use fork::ForkStore;

@@ -78,12 +78,4 @@ impl Places {
     pub(super) fn record_at(&self, line: u32, slot: u32) -> u64 {
         self.line_at(line) + PAGE + u64::from(slot) * RECORD_BYTES as u64
     }
-
-    /// The end of the data, or of the units' metadata, that an offset lies in.
-    pub(super) fn area_end(&self, offset: usize) -> usize {
-        if offset < self.data_bytes {
-            return self.data_bytes;
-        }
-        self.data_bytes + self.units_per_line as usize * self.metadata_per_unit
-    }
 }

@@ -38,12 +38,12 @@ fn run_length(writes: &[(u64, Bytes)]) -> usize {
 
 /// Writes neighbours in as few calls as the system needs.
 fn write_run(file: &File, run: &[(u64, Bytes)]) -> Result<(), Errno> {
-    let mut slices: Vec<IoSlice<'_>> = run.iter().map(|(_, bytes)| IoSlice::new(bytes)).collect();
+    let pieces = run.iter().filter(|(_, bytes)| !bytes.is_empty());
+    let mut slices: Vec<IoSlice<'_>> = pieces.map(|(_, bytes)| IoSlice::new(bytes)).collect();
     let mut slices = &mut slices[..];
     let mut offset = run[0].0;
     while !slices.is_empty() {
         match pwritev(file, slices, offset) {
-            Ok(0) if slices.iter().all(|slice| slice.is_empty()) => return Ok(()),
             Ok(0) => return Err(Errno::IO),
             Ok(count) => {
                 offset += count as u64;
@@ -169,4 +169,109 @@ pub(super) fn read_at(file: &File, offset: u64, into: &mut [u8]) -> io::Result<(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kept::Kept;
+    use super::*;
+
+    fn platter() -> (FilePlatter, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = File::options().read(true).write(true).create(true).truncate(true).clone();
+        let file = options.open(folder.path().join("file")).expect("a file");
+        (FilePlatter { file: Arc::new(file), cache_unsafe: false }, folder)
+    }
+
+    fn piece(offset: u64, byte: u8, bytes: usize) -> (u64, Bytes) {
+        (offset, Bytes::new(vec![byte; bytes]))
+    }
+
+    fn read(platter: &FilePlatter, offset: u64, bytes: usize) -> Vec<u8> {
+        let mut read = vec![0xaa; bytes];
+        platter.read(offset, &mut read).expect("it can be read");
+        read
+    }
+
+    #[test]
+    fn neighbours_are_written_together_as_many_as_the_system_takes() {
+        assert_eq!(run_length(&[piece(0, 1, 5)]), 1);
+        assert_eq!(run_length(&[piece(0, 1, 5), piece(5, 1, 2), piece(7, 1, 1), piece(9, 1, 1)]), 3);
+        assert_eq!(run_length(&[piece(0, 1, 5), piece(4, 1, 2)]), 1);
+        let many: Vec<_> = (0..3000).map(|at| piece(at, 1, 1)).collect();
+        assert_eq!(run_length(&many), PIECES);
+        let (mut platter, _folder) = platter();
+        platter.write(&many).expect("room");
+        platter.write(&[piece(10, 7, 3), piece(13, 0, 0), piece(13, 8, 2), piece(5000, 9, 1)]).expect("room");
+        platter.write(&[piece(1, 0, 0)]).expect("nothing to do");
+        assert_eq!(read(&platter, 9, 8), [1, 7, 7, 7, 8, 8, 1, 1]);
+        assert_eq!(read(&platter, 2999, 3), [1, 0, 0]);
+        assert_eq!(read(&platter, 4999, 4), [0, 9, 0, 0], "and zeroes behind the end");
+        let mut free = vec![piece(9, 1, 1), piece(3, 1, 1), piece(7, 1, 1)];
+        let chosen: Vec<u64> = platter.choose(&mut free).iter().map(|(at, _)| *at).collect();
+        assert_eq!((chosen, free.len()), (vec![3, 7, 9], 0));
+    }
+
+    #[test]
+    fn a_hole_is_made_where_it_was_asked_for_and_may_be_made_again() {
+        let (mut platter, _folder) = platter();
+        let (whole, at, bytes) = (4 << 20, 4096, (2 << 20) + 8192);
+        for again in [false, true] {
+            platter.write(&[piece(0, 1, whole)]).expect("room");
+            if again { platter.discard_again(at, bytes) } else { platter.discard(at, bytes) }.expect("it can");
+            let content = read(&platter, 0, whole + 1);
+            let end = usize::try_from(at + bytes).expect("small");
+            let byte = |at: usize| u8::from(!(4096..end).contains(&at) && at < whole);
+            assert!(content.iter().enumerate().all(|(at, value)| *value == byte(at)), "again: {again}");
+            assert_eq!(platter.file.metadata().expect("known").len(), whole as u64);
+        }
+        assert!(platter.block_bytes().expect("known").is_power_of_two());
+        assert_eq!(
+            platter.block_bytes().expect("known"),
+            platter.file.metadata().expect("known").blksize().clamp(4096, 1 << 20)
+        );
+    }
+
+    /// Everything that is not believed is there afterwards, whatever lay in the file.
+    #[test]
+    fn a_renewal_writes_what_was_written_before_and_makes_the_holes_again() {
+        for cache_unsafe in [false, true] {
+            let (mut platter, _folder) = platter();
+            platter.cache_unsafe = cache_unsafe;
+            platter.write(&[piece(0, 9, 64 << 10)]).expect("room");
+            let mut since = Since::default();
+            let writes = |pieces: &[(u64, Bytes)]| {
+                let mut kept = Kept::default();
+                pieces.iter().for_each(|(at, bytes)| kept.write(*at, bytes, *at == 20_480));
+                kept
+            };
+            since.kept = writes(&[piece(4096, 1, 4096), piece(12_300, 2, 10), piece(20_480, 3, 4096)]);
+            since.past = writes(&[piece(30_000, 4, 10)]);
+            since.discarded.push((40_960, 4096));
+            assert_eq!(platter.renew(&since), Ok(()));
+            let content = read(&platter, 0, 64 << 10);
+            let expected = |at: usize| match at {
+                4096..8192 => 1,
+                12_300..12_310 => 2,
+                20_480..24_576 => 3,
+                30_000..30_010 if !cache_unsafe => 4,
+                40_960..45_056 if !cache_unsafe => 0,
+                _ => 9,
+            };
+            let wrong = content.iter().enumerate().find(|(at, byte)| **byte != expected(*at));
+            assert_eq!(wrong, None, "unsafe: {cache_unsafe}");
+        }
+    }
+
+    #[test]
+    fn an_unsafe_file_is_never_synced_and_a_closed_one_says_what_fails() {
+        let (mut platter, folder) = platter();
+        platter.write(&[piece(0, 1, 1)]).expect("room");
+        let read_only = File::open(folder.path().join("file")).expect("it is there");
+        let mut platter = FilePlatter { file: Arc::new(read_only), cache_unsafe: true };
+        let said = |error: Result<(), StoreError>| error.expect_err("it may not be written").to_string();
+        assert!(said(platter.write(&[piece(0, 1, 1)])).contains("cannot write the media file"));
+        assert!(said(platter.discard(0, 4096)).contains("cannot give room of the media file back"));
+        assert_eq!(platter.sync(), Ok(()));
+    }
 }

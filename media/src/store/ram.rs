@@ -436,6 +436,34 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_and_written_is_counted_in_bytes() {
+        let mut media = RamMedia::new(&[(4096, 1 << 30)]);
+        assert_eq!(write(&mut media, 5, 3, 4096, 1), Ok(()));
+        assert!(read(&mut media, 5, 2, 4096).is_ok());
+        let sources = [LbaRange::new(Lba(5), 2), LbaRange::new(Lba(6), 1)];
+        assert_eq!(now(&mut media, Request::Copy { sources: &sources, to: Lba(100), force: false }), Ok(()));
+        let Health { reads, writes, read_bytes, written_bytes, power_cycles, .. } = media.health();
+        assert_eq!((reads, read_bytes, writes, written_bytes, power_cycles), (3, 5 * 4096, 2, 6 * 4096, 1));
+        assert!(read(&mut media, 1 << 30, 1, 4096).is_err() && media.health().reads == 3);
+    }
+
+    #[test]
+    fn what_may_be_allocated_is_found_where_it_begins() {
+        let mut media = RamMedia::new(&[(4096, 1 << 30)]);
+        let per_chunk = media.volumes[0].blocks_per_chunk();
+        assert_eq!(write(&mut media, 3 * per_chunk + 1, 1, 4096, 1), Ok(()));
+        let next =
+            |start, blocks| media.next_allocated(VolumeId(0), LbaRange::new(Lba(start), blocks)).map(|lba| lba.0);
+        let first = 3 * per_chunk;
+        assert_eq!((next(0, first), next(0, first + 1), next(first, 1)), (None, Some(first), Some(first)));
+        assert_eq!(
+            (next(first + 5, 1), next(first + 5, 0), next(first + per_chunk, 1 << 20)),
+            (Some(first + 5), None, None)
+        );
+        assert_eq!(next(first + per_chunk - 1, 1), Some(first + per_chunk - 1));
+    }
+
+    #[test]
     fn a_volume_of_a_tebibyte_costs_what_is_written() {
         let mut media = RamMedia::new(&[(4096, 1 << 28)]);
         write(&mut media, (1 << 28) - 1, 1, 4096, 7).expect("the last block");

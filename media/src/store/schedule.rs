@@ -515,6 +515,40 @@ mod tests {
         assert_eq!((failures, platter.0, platter.1), (1, vec![(0, 5), (20, 10)], vec![(5, 5)]));
     }
 
+    /// What a claim replaces is needed until the claim is durable; what anything else replaces is not, nor is anything of a new disk.
+    #[test]
+    fn a_claim_is_written_in_place_and_nothing_else_is_nor_a_claim_on_a_new_disk() {
+        let places = |mut schedule: Schedule, done: bool| {
+            let bytes = || Bytes::new(vec![1; 8]);
+            let header = Order::HeaderAfterPrograms;
+            let claim = Operation::Claim { order: header, offset: 0, bytes: bytes(), opens: false };
+            for operation in [claim, Operation::Turn(8, bytes()), Operation::Free(16, bytes())] {
+                schedule.accept(operation);
+            }
+            let mut paper = Paper::default();
+            // The free one first, then a sync, then each.
+            (0..4).filter(|_| done).for_each(|_| _ = schedule.step(&mut paper).expect("nothing fails"));
+            let kept = schedule.undurable();
+            kept.renewable(8, |_, _| panic!("all of it is kept")).expect("nothing is read")
+        };
+        assert_eq!(places(Schedule::default(), true), [(8, 8)], "the free one is durable by then");
+        assert_eq!(places(Schedule::default(), false), [(8, 16)]);
+        assert_eq!(
+            places(Schedule::of_new_disk(), false),
+            [(8, 16)],
+            "what is not done yet may be done after the first sync"
+        );
+        let mut schedule = Schedule::of_new_disk();
+        schedule.accept(Operation::Claim {
+            order: Order::HeaderAfterPrograms,
+            offset: 0,
+            bytes: Bytes::new(vec![1; 8]),
+            opens: false,
+        });
+        schedule.step(&mut Paper::default()).expect("nothing fails");
+        assert_eq!(schedule.undurable().renewable(8, |_, _| panic!("all of it is kept")), Ok(vec![(0, 8)]));
+    }
+
     #[test]
     fn what_is_kept_for_a_sync_that_may_fail_is_bounded() {
         let (mut schedule, mut paper) = (Schedule::default(), Paper::default());

@@ -1,6 +1,6 @@
 //! A disk in memory that does everything at once, and whose bytes others can look at and change while it is in use.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 
 use crate::store::StoreError;
@@ -12,6 +12,8 @@ use crate::unit::index;
 #[derive(Clone, Default)]
 pub struct OpenDisk {
     bytes: Rc<RefCell<Vec<u8>>>,
+    /// How many more reads succeed, if not all.
+    reads: Rc<Cell<Option<u64>>>,
     progress: AtOnce,
 }
 
@@ -19,13 +21,18 @@ impl OpenDisk {
     /// A disk that holds these bytes.
     #[must_use]
     pub fn holding(bytes: Vec<u8>) -> Self {
-        Self { bytes: Rc::new(RefCell::new(bytes)), progress: AtOnce::default() }
+        Self { bytes: Rc::new(RefCell::new(bytes)), ..Self::default() }
     }
 
     /// Its bytes, to look at and to change between two calls of the drive; what lies behind them is zeroes.
     #[must_use]
     pub fn bytes(&self) -> RefMut<'_, Vec<u8>> {
         self.bytes.borrow_mut()
+    }
+
+    /// Reads fail after so many more, until this is called again; none does if there is no such number.
+    pub fn fail_reads_after(&self, reads: Option<u64>) {
+        self.reads.set(reads);
     }
 
     fn put(&self, offset: u64, from: &[u8]) {
@@ -49,6 +56,10 @@ impl Disk for OpenDisk {
     }
 
     fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
+        if let Some(left) = self.reads.get() {
+            let error = || StoreError::Failed("the disk cannot be read, as the test wants it".into());
+            self.reads.set(Some(left.checked_sub(1).ok_or_else(error)?));
+        }
         let bytes = self.bytes();
         let from = bytes.get(index(offset)..).unwrap_or_default();
         let count = from.len().min(into.len());
@@ -63,6 +74,6 @@ impl Disk for OpenDisk {
 
     fn take(&mut self) -> Self {
         // Who opens it again starts to count again.
-        Self { bytes: Rc::clone(&self.bytes), progress: AtOnce::default() }
+        Self { progress: AtOnce::default(), ..self.clone() }
     }
 }

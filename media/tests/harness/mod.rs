@@ -1,6 +1,7 @@
 //! The model, the random requests and the checker, for any store.
 #![expect(clippy::cast_possible_truncation, reason = "tests know their numbers")]
 
+mod figures;
 mod others;
 mod resize;
 
@@ -11,10 +12,13 @@ use media::fault::CORRECTABLE_BITS;
 use media::geometry::{Geometry, GeometryConfig};
 use media::power::{Arming, Cut, CutPolicy, Random, Step};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
+use media::store::disk::Disk;
 use media::store::{ImageStore, MemoryStore, Store, TwinDisk};
+use media::testing::OpenDisk;
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
 
+pub use figures::sum;
 use others::{UNCORRECTABLE, origin, shown};
 
 pub fn variable(name: &str, default: u64) -> u64 {
@@ -26,6 +30,10 @@ pub trait Crash: Store {
     /// Whether it can lose what a cut let survive.
     const LOSES: bool;
     fn crash(&mut self, seed: u64);
+    /// A sum over everything that lies on the disk.
+    fn sum(&mut self) -> u64 {
+        0
+    }
 }
 
 impl Crash for MemoryStore {
@@ -43,6 +51,11 @@ impl Crash for ImageStore<TwinDisk> {
         }
         // What the process held in memory is gone as well.
         *self = self.take();
+    }
+    fn sum(&mut self) -> u64 {
+        let mut bytes = vec![0; self.disk().length() as usize];
+        self.disk().read(0, &mut bytes).unwrap();
+        sum(&bytes)
     }
 }
 
@@ -70,6 +83,8 @@ pub struct Harness<S: Crash> {
     order: u64,
     now: u64,
     log: Vec<String>,
+    /// Of everything that was ever noted.
+    sum: u64,
     cuts: u64,
     faults: u32,
     /// A resize that power went in: volume, and the other size that it may have.
@@ -195,6 +210,16 @@ fn random_config(random: &mut Random) -> SsdConfig {
     }
 }
 
+impl Crash for ImageStore<OpenDisk> {
+    const LOSES: bool = false;
+    fn crash(&mut self, _seed: u64) {
+        *self = self.take();
+    }
+    fn sum(&mut self) -> u64 {
+        sum(&self.disk().bytes())
+    }
+}
+
 impl<S: Crash> Harness<S> {
     pub fn new(seed: u64, make: fn(&Geometry) -> S) -> Self {
         let mut random = Random::new(seed);
@@ -217,6 +242,7 @@ impl<S: Crash> Harness<S> {
             order: 0,
             now: 0,
             log: Vec::new(),
+            sum: 0,
             cuts: 0,
             faults: 0,
             resizing: None,
@@ -331,6 +357,7 @@ impl<S: Crash> Harness<S> {
     }
 
     fn note(&mut self, what: String) {
+        self.sum = what.bytes().fold(self.sum, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
         self.log.push(what);
         if self.log.len() > 400 {
             self.log.drain(..200);

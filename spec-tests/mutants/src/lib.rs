@@ -17,6 +17,8 @@ pub mod trial;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -51,6 +53,8 @@ pub struct Plan {
     pub budget: Duration,
     /// How long a test may take in any case before it counts as one that does not end.
     pub patience: Duration,
+    /// How many mutants are tried at a time.
+    pub jobs: usize,
 }
 
 /// A file with its mutants.
@@ -106,7 +110,7 @@ pub fn run(plan: &Plan, list: &Equivalents, mut tell: impl FnMut(&str)) -> Resul
     let unviable = settle(plan, &all, count, &cargo, &mut tell)?;
     let binaries = cargo.tests(&plan.packages)?.into_iter();
     let binaries = binaries.filter(|binary| !plan.without.contains(&binary.name)).collect();
-    let mut suite = Suite::observe(binaries, &plan.scratch, &mut tell)?;
+    let suite = Suite::observe(binaries, &plan.scratch, plan.jobs, &mut tell)?;
     let (tests, time) = suite.extent();
     tell(&format!(
         "{tests} tests, which take {:.0} s; {} do not pass without a mutant",
@@ -114,17 +118,64 @@ pub fn run(plan: &Plan, list: &Equivalents, mut tell: impl FnMut(&str)) -> Resul
         suite.broken.len()
     ));
     suite.broken.iter().for_each(|name| tell(&format!("not used: {name}")));
+    judged(plan, list, &suite, &sample(plan, &all, &unviable), &mut tell)
+}
+
+/// Tries what was chosen, some at a time.
+fn judged(
+    plan: &Plan,
+    list: &Equivalents,
+    suite: &Suite,
+    chosen: &[(&Mutated, usize, &Mutant)],
+    tell: &mut impl FnMut(&str),
+) -> Result<Report> {
+    let next = AtomicUsize::new(0);
+    let outcomes = std::thread::scope(|scope| -> Result<BTreeMap<usize, Outcome>> {
+        let (done, each) = mpsc::channel();
+        for _ in 0..plan.jobs.max(1) {
+            let (done, next) = (done.clone(), &next);
+            scope.spawn(move || {
+                while let Some(index) = Some(next.fetch_add(1, Relaxed)).filter(|index| *index < chosen.len()) {
+                    let (file, number, mutant) = chosen[index];
+                    if done.send((index, outcome(plan, list, suite, file, number, mutant))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        let mut outcomes = BTreeMap::new();
+        for (index, outcome) in each {
+            let outcome = outcome?;
+            let (file, _, mutant) = chosen[index];
+            tell(&format!("{}/{} {}", outcomes.len() + 1, chosen.len(), report::line(&file.path, mutant, &outcome)));
+            outcomes.insert(index, outcome);
+        }
+        Ok(outcomes)
+    })?;
     let mut report = Report::default();
-    let chosen = sample(plan, &all, &unviable);
-    for (index, (file, number, mutant)) in chosen.iter().enumerate() {
-        let outcome = match list.reason(&file.path.to_string_lossy(), mutant) {
-            Some(reason) => Outcome::Equivalent(reason.to_owned()),
-            None => Outcome::Tried(suite.judge(*number, plan.budget, plan.patience)?),
-        };
-        tell(&format!("{}/{} {}", index + 1, chosen.len(), report::line(&file.path, mutant, &outcome)));
-        report.add(&file.path, mutant, &outcome);
+    for (index, outcome) in &outcomes {
+        report.add(&chosen[*index].0.path, chosen[*index].2, outcome);
     }
     Ok(report)
+}
+
+fn outcome(
+    plan: &Plan,
+    list: &Equivalents,
+    suite: &Suite,
+    file: &Mutated,
+    number: usize,
+    mutant: &Mutant,
+) -> Result<Outcome> {
+    let path = file.path.to_string_lossy();
+    Ok(match list.reason(&path, mutant) {
+        Some(reason) => Outcome::Equivalent(reason.to_owned()),
+        None => {
+            let within = format!("{path} {}", mutant.function);
+            Outcome::Tried(suite.judge(number, &within, plan.budget, plan.patience)?)
+        }
+    })
 }
 
 /// Writes the tree until it compiles; says which mutants had to go.
@@ -250,7 +301,7 @@ fn identity(path: &Path, mutant: &Mutant) -> u64 {
 }
 
 /// A step of SplitMix64, keyed.
-fn mixed(one: u64, other: u64) -> u64 {
+pub(crate) fn mixed(one: u64, other: u64) -> u64 {
     let mut mixed = (one ^ other.wrapping_mul(0xff51_afd7_ed55_8ccd)).wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -50,6 +50,9 @@ struct Options {
     /// Seconds after which no further test is started for a mutant
     #[arg(long, default_value_t = 120)]
     budget: u64,
+    /// Mutants to try at a time; one for each processor if not given
+    #[arg(long)]
+    jobs: Option<usize>,
     /// Fail if fewer percent of the mutants are caught, equivalent ones not counted
     #[arg(long, default_value_t = 0.0)]
     at_least: f64,
@@ -96,5 +99,6 @@ fn plan(options: &Options, kept: &Path) -> Result<Plan> {
         only: options.only.clone(),
         budget: Duration::from_secs(options.budget),
         patience: Duration::from_secs(10),
+        jobs: options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)),
     })
 }

@@ -55,6 +55,9 @@ pub struct Site {
 /// If the text is not Rust.
 pub fn find(text: &str) -> syn::Result<Vec<Site>> {
     let file = syn::parse_file(text)?;
+    if is_hidden(&file.attrs) {
+        return Ok(Vec::new());
+    }
     let mut finder = Finder { text, names: Vec::new(), sites: BTreeMap::new() };
     finder.visit_file(&file);
     let site = |((start, _, end, shape), mutants): (Key, Vec<Mutant>)| Site { range: start..end.0, shape, mutants };
@@ -111,7 +114,8 @@ impl Finder<'_> {
             Expr::Let(_) | Expr::Lit(_) => {}
             Expr::Binary(binary) if matches!(binary.op, BinOp::And(_) | BinOp::Or(_)) => {}
             _ => {
-                for &alternative in alternatives {
+                let constant = constant(expression).map(|value| if value { TRUE } else { FALSE });
+                for &alternative in alternatives.iter().filter(|alternative| Some(**alternative) != constant) {
                     self.replace(&expression.span().byte_range(), alternative);
                 }
             }
@@ -127,12 +131,22 @@ impl Finder<'_> {
         self.names.push(name);
         let inside = block.brace_token.span.open().byte_range().end;
         if !block.stmts.is_empty() {
-            for value in body::replacements(signature) {
+            // A body that does nothing but that is no mistake.
+            let only = self.only_value(block);
+            for value in body::replacements(signature).into_iter().filter(|value| Some(value) != only.as_ref()) {
                 self.add(Shape::Body, &(inside..inside), "the body", value);
             }
         }
         visit::visit_block(self, block);
         self.names.pop();
+    }
+
+    /// What a body returns that does nothing else, as a statement.
+    fn only_value(&self, block: &Block) -> Option<String> {
+        let (last, before) = block.stmts.split_last()?;
+        let idle = |statement: &Stmt| matches!(statement, Stmt::Local(local) if matches!(local.pat, Pat::Wild(_)));
+        let Stmt::Expr(value, None) = last else { return None };
+        before.iter().all(idle).then(|| format!("return {}", self.source(&value.span().byte_range())))
     }
 
     fn binary(&mut self, binary: &syn::ExprBinary) {
@@ -252,6 +266,19 @@ fn has_let(expression: &Expr) -> bool {
         Expr::Binary(binary) => has_let(&binary.left) || has_let(&binary.right),
         Expr::Paren(paren) => has_let(&paren.expr),
         _ => false,
+    }
+}
+
+/// What a switch of deliberate mistakes says while none is made: that is all there is in a build without them.
+fn constant(expression: &Expr) -> Option<bool> {
+    match expression {
+        Expr::Unary(unary) if matches!(unary.op, UnOp::Not(_)) => constant(&unary.expr).map(|value| !value),
+        Expr::Call(call) => match &*call.func {
+            Expr::Path(path) if path.path.is_ident("mutated") => Some(false),
+            _ => None,
+        },
+        Expr::MethodCall(call) if call.method == "kept" && call.args.is_empty() => Some(true),
+        _ => None,
     }
 }
 
@@ -421,6 +448,18 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_of_deliberate_mistakes_is_not_tried_as_what_it_says_anyway() {
+        assert_eq!(mutants("fn f() -> &T { if mutated(a) { g } }"), ["mutated(a) -> true"]);
+        assert_eq!(
+            mutants("fn f() -> &T { if !mutated(a) && Order::A.kept() { g } }")
+                .iter()
+                .filter(|it| it.contains("true"))
+                .count(),
+            0
+        );
+    }
+
+    #[test]
     fn statements_arms_numbers_and_constants() {
         assert_eq!(mutants("fn f() -> &T { a.b(); c }"), ["a.b(); -> nothing"]);
         assert_eq!(
@@ -440,6 +479,8 @@ mod tests {
             "const fn f() -> bool { a < b }",
             "#[cfg(test)] mod tests { fn f() -> bool { a < b } }",
             "#[test] fn f() { a.b(); }",
+            "#![cfg(test)] fn f() -> bool { a < b }",
+            "fn f(a: u8) -> Result<(), E> { let _ = a; Ok(()) }",
             "impl fmt::Debug for A { fn fmt(&self) -> bool { a < b } }",
             "fn f() -> &T { assert!(a < 1, \"{}\", 1 + 2) }",
             "fn f() -> &T { unsafe { a + b } }",

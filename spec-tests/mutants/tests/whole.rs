@@ -99,6 +99,7 @@ fn plan(root: &Path) -> Plan {
         only: None,
         budget: Duration::from_secs(60),
         patience: Duration::from_secs(3),
+        jobs: 2,
     }
 }
 

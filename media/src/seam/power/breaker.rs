@@ -23,6 +23,13 @@ impl Mark {
         Self(ordinal << 32 | (queue as u64) << 16 | identifier as u64)
     }
 
+    /// What no command asked for, by a number that nothing else has: it is of no queue.
+    #[must_use]
+    #[inline]
+    pub const fn of_nobody(number: u64) -> Self {
+        Self::new(0, 0, number)
+    }
+
     /// The queue.
     #[must_use]
     pub const fn queue(self) -> u16 {
