@@ -15,7 +15,7 @@ mod tests;
 mod writer;
 
 pub use reader::Reader;
-pub use recorder::{Begun, Ended, Recorder};
+pub use recorder::Recorder;
 pub use writer::Writer;
 
 /// What a recording begins with.

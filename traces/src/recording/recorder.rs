@@ -11,38 +11,10 @@ use zerocopy::FromBytes;
 
 use super::Writer;
 use crate::record::{DATA_BYTES_MAX, Entry, Extent, Flags, Namespace, RANGES_MAX, Record, Sample};
+use crate::watched::{Begun, Ended};
 
 /// Commands that began and did not end; beyond it the oldest is taken for one that never will. More than queues of a sane host hold.
 const UNDER_WAY_MAX: usize = 1 << 17;
-
-/// A command was taken from its submission queue.
-#[derive(Clone, Copy, Debug)]
-pub struct Begun<'a> {
-    /// When, in nanoseconds; the origin is the caller's.
-    pub time_ns: u64,
-    /// Which controller.
-    pub controller: u16,
-    /// Its submission queue. What the admin queue (0) says is not recorded.
-    pub queue: u16,
-    /// The submission queue entry.
-    pub command: &'a [u8; 64],
-    /// What the command carries to the drive, where the caller has it. The ranges of a Dataset Management and the sources of a Copy are
-    /// among it: without them it is not known which blocks these commands are about.
-    pub data: Option<&'a [u8]>,
-}
-
-/// A command was completed.
-#[derive(Clone, Copy, Debug)]
-pub struct Ended<'a> {
-    /// When.
-    pub time_ns: u64,
-    /// Which controller.
-    pub controller: u16,
-    /// The completion queue entry, which names queue and command.
-    pub completion: &'a [u8; 16],
-    /// What the command brought from the drive, where the caller has it.
-    pub data: Option<&'a [u8]>,
-}
 
 /// Records commands.
 #[derive(Debug)]
@@ -85,7 +57,7 @@ impl<W: Write> Recorder<W> {
         self.writer.put(&Entry::Sample(sample))
     }
 
-    /// A command began.
+    /// A command began; what the admin queue says is not recorded.
     ///
     /// # Errors
     /// Those of what is written to.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::record::{Entry, Extent, Flags, Namespace, Record, Sample, Trace, TraceError};
+use crate::watched::{Begun, Ended};
 
 fn extent() -> impl Strategy<Value = Extent> {
     (prop_oneof![0..1000u64, any::<u64>()], any::<u32>()).prop_map(|(first, blocks)| Extent { first, blocks })
