@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod analysis;
 pub mod experiments;
 pub mod export;
 pub mod import;
