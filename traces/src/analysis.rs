@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 use media::ledger::Ledger;
 
+use crate::distribution::Distribution;
 use crate::ordered::Ordered;
 use crate::record::{Entry, Flags, Kind, Namespaces, Record, Sample, Trace, TraceError};
 use crate::waf::IndirectionUnit;
@@ -25,11 +26,6 @@ pub use amplification::UnitCost;
 use depth::Depth;
 pub use figures::Figure;
 use shape::Shape;
-
-/// Significant digits of latencies and depths.
-const DIGITS: u8 = 2;
-/// The latencies and depths that are told, in percent of all commands.
-const PERCENTILES: [f64; 4] = [50.0, 90.0, 99.0, 99.9];
 
 /// Commands of one kind.
 #[derive(Clone, Debug)]
@@ -41,14 +37,13 @@ struct OfKind {
     /// Commands that began where the one before of this kind ended, in the same namespace.
     sequential: u64,
     shape: Shape,
-    latency_ns: hdrhistogram::Histogram<u64>,
+    latency_ns: Distribution,
 }
 
 impl OfKind {
     fn new() -> Self {
-        let latency_ns = hdrhistogram::Histogram::new(DIGITS).expect("a histogram has 0 to 5 digits");
         let (commands, bytes, forced, failed, sequential) = (0, 0, 0, 0, 0);
-        Self { commands, bytes, forced, failed, sequential, shape: Shape::default(), latency_ns }
+        Self { commands, bytes, forced, failed, sequential, shape: Shape::default(), latency_ns: Distribution::new() }
     }
 }
 
@@ -136,7 +131,7 @@ impl Analysis {
         of_kind.forced += u64::from(record.flags.contains(Flags::FUA));
         of_kind.failed += u64::from(record.status != 0);
         match record.latency_ns() {
-            Some(latency) => of_kind.latency_ns.saturating_record(latency),
+            Some(latency) => of_kind.latency_ns.note(latency),
             None => self.unfinished += 1,
         }
         let Some(block_bytes) = self.namespaces.block_bytes(record.nsid) else {

@@ -151,6 +151,12 @@ impl<T: Trace + ?Sized> Trace for Box<T> {
     }
 }
 
+impl<T: Trace + ?Sized> Trace for &mut T {
+    fn next(&mut self) -> Result<Option<Entry>, TraceError> {
+        (**self).next()
+    }
+}
+
 /// Kinds of commands that are counted apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {

@@ -3,9 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use hdrhistogram::Histogram;
-
-use super::DIGITS;
+use crate::distribution::Distribution;
 
 /// Parts of the time that is shown.
 const PARTS: usize = 512;
@@ -20,7 +18,7 @@ pub(super) struct Depth {
     /// Ends of commands under way.
     ends: BinaryHeap<Reverse<u64>>,
     /// Depth that a command met, itself included.
-    met: Histogram<u64>,
+    met: Distribution,
     /// Nanoseconds of commands, by part.
     busy: Vec<u64>,
     part_ns: u64,
@@ -30,8 +28,7 @@ pub(super) struct Depth {
 
 impl Depth {
     pub fn new() -> Self {
-        let met = Histogram::new(DIGITS).expect("a histogram has 0 to 5 digits");
-        Self { ends: BinaryHeap::new(), met, busy: vec![0; PARTS], part_ns: PART_NS, sum_ns: 0 }
+        Self { ends: BinaryHeap::new(), met: Distribution::new(), busy: vec![0; PARTS], part_ns: PART_NS, sum_ns: 0 }
     }
 
     /// A command that began so long after the first one. They come in that order, but for few.
@@ -44,7 +41,7 @@ impl Depth {
         if self.ends.len() < ENDS_MAX {
             self.ends.push(Reverse(end_ns));
         }
-        self.met.saturating_record(self.ends.len() as u64);
+        self.met.note(self.ends.len() as u64);
         self.sum_ns += u128::from(latency_ns);
         self.spread(begin_ns, end_ns);
     }
@@ -73,12 +70,12 @@ impl Depth {
 
     /// On average over so long.
     pub fn mean(&self, duration_ns: u64) -> Option<f64> {
-        (duration_ns != 0 && !self.met.is_empty()).then(|| self.sum_ns as f64 / duration_ns as f64)
+        (duration_ns != 0 && self.met.count() != 0).then(|| self.sum_ns as f64 / duration_ns as f64)
     }
 
     /// Depths that commands met, if any said when it ended.
-    pub fn met(&self) -> Option<&Histogram<u64>> {
-        (!self.met.is_empty()).then_some(&self.met)
+    pub fn met(&self) -> Option<&Distribution> {
+        (self.met.count() != 0).then_some(&self.met)
     }
 
     /// The mean of each part: its beginning in seconds, and how many were under way.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Analysis, OfKind, PERCENTILES, UnitCost, shape};
+use super::{Analysis, Measured, OfKind, UnitCost, shape};
 use crate::waf::Ratio;
 
 impl Analysis {
@@ -27,7 +27,7 @@ impl Analysis {
             "depth": self.depth_json(),
             "spare": self.spare,
             "write-amplification": self.costs().iter().map(|cost| cost_json(cost, self.spare)).collect::<Vec<_>>(),
-            "measured": self.measured_json(),
+            "measured": self.measured().map(|measured| measured.json()),
         })
     }
 
@@ -35,14 +35,17 @@ impl Analysis {
         let (Some(mean), Some(met)) = (self.mean_depth(), self.depth.met()) else { return Value::Null };
         let over_time: Vec<Value> =
             self.depth.over_time(self.duration_ns()).iter().map(|(seconds, depth)| json!([seconds, depth])).collect();
-        json!({ "mean": mean, "at-submission": histogram_json(met), "over-time": over_time })
+        json!({ "mean": mean, "at-submission": met.json(), "over-time": over_time })
     }
+}
 
-    fn measured_json(&self) -> Value {
-        let Some(measured) = self.measured() else { return Value::Null };
-        let ledger = measured.ledger;
+impl Measured {
+    /// All of it.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let ledger = self.ledger;
         json!({
-            "unit-bytes": measured.unit_bytes,
+            "unit-bytes": self.unit_bytes,
             "amplification": ledger.amplification(false),
             "amplification-with-metadata": ledger.amplification(true),
             "bytes": {
@@ -67,22 +70,8 @@ fn of_kind_json(of_kind: &OfKind) -> Value {
         "sizes": sizes,
         "other-sizes": others,
         "aligned-to": aligned.collect::<Map<_, _>>(),
-        "latency-ns": histogram_json(&of_kind.latency_ns),
+        "latency-ns": of_kind.latency_ns.json(),
     })
-}
-
-fn histogram_json(histogram: &hdrhistogram::Histogram<u64>) -> Value {
-    if histogram.is_empty() {
-        return Value::Null;
-    }
-    let mut all = Map::new();
-    all.insert("count".to_owned(), json!(histogram.len()));
-    all.insert("mean".to_owned(), json!(histogram.mean()));
-    for percent in PERCENTILES {
-        all.insert(format!("p{percent}"), json!(histogram.value_at_percentile(percent)));
-    }
-    all.insert("max".to_owned(), json!(histogram.max()));
-    Value::Object(all)
 }
 
 fn cost_json(cost: &UnitCost, spare: f64) -> Value {

@@ -3,7 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::shape::Shape;
-use super::{Analysis, Measured, OfKind, PERCENTILES};
+use super::{Analysis, Measured, OfKind};
+use crate::distribution::Distribution;
 use crate::plot::bytes_text;
 use crate::record::Kind;
 
@@ -60,31 +61,22 @@ impl Analysis {
         let (Some(mean), Some(met)) = (self.mean_depth(), self.depth.met()) else {
             return writeln!(out, "\nqueue depth: unknown, because no command says when it ended");
         };
-        let at = |percent: f64| met.value_at_percentile(percent);
-        let (median, most) = (at(50.0), met.max());
+        let (median, most) = (met.at(50.0), met.max());
         writeln!(
             out,
-            "\nqueue depth: {mean:.2} on average; a command met {median} (median), {} (99 %), {most} (most)",
-            at(99.0)
+            "\nqueue depth: {mean:.3} on average; a command met {median} (median), {} (99 %), {most} (most)",
+            met.at(99.0)
         )
     }
 
     fn latencies(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let known = || self.in_order().filter(|(_, of_kind)| !of_kind.latency_ns.is_empty());
-        if known().next().is_none() {
+        let mut known = self.in_order().filter(|(_, of_kind)| of_kind.latency_ns.count() != 0).peekable();
+        if known.peek().is_none() {
             return Ok(());
         }
-        write!(out, "\n    {:19} {:>10}", "latency in µs", "mean")?;
-        PERCENTILES.iter().try_for_each(|percent| write!(out, " {:>10}", format!("{percent} %")))?;
-        writeln!(out, " {:>10}", "most")?;
-        for (kind, of_kind) in known() {
-            let latency = &of_kind.latency_ns;
-            write!(out, "    {:19} {:>10.1}", kind.name(), latency.mean() / 1e3)?;
-            let values = PERCENTILES.iter().map(|percent| latency.value_at_percentile(*percent)).chain([latency.max()]);
-            values.into_iter().try_for_each(|value| write!(out, " {:>10.1}", value as f64 / 1e3))?;
-            writeln!(out)?;
-        }
-        Ok(())
+        writeln!(out)?;
+        Distribution::write_head(out)?;
+        known.try_for_each(|(kind, of_kind)| of_kind.latency_ns.write_line(kind.name(), out))
     }
 
     fn writes(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -92,7 +84,8 @@ impl Analysis {
         if costs.is_empty() {
             return writeln!(out, "\nnothing was written: there is no write amplification");
         }
-        let spare = self.spare * 100.0;
+        // Shares are given to four decimals of a percent.
+        let spare = (self.spare * 1e6).round() / 1e4;
         writeln!(out, "\nwrite amplification by indirection unit (IU):")?;
         let head = ["each command", "joined", "worst command"];
         writeln!(out, "    {:8} {:>22} {:>22} {:>22}  predicted", "IU", head[0], head[1], head[2])?;
