@@ -9,7 +9,7 @@ use crate::machine::Front;
 use crate::number::number;
 use crate::options::{Bytes, Given};
 use crate::sandbox::Sandbox;
-use crate::{conform, crash};
+use crate::{conform, crash, trace};
 
 const AFTER: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --namespace size=1GiB,lba=4096";
 const AFTER_SERVE: &str = "Example:\n  brownout serve --socket disk.sock --namespace size=1GiB,lba=4KiB";
@@ -48,6 +48,9 @@ pub enum Verb {
     /// Say what writes cost a drive: by formula, or measured beside theory
     #[command(after_help = AFTER_WAF)]
     Waf(Waf),
+    /// Analyse, replay or convert a trace of I/O
+    #[command(after_help = trace::AFTER)]
+    Trace(trace::Arguments),
     /// Cut power again and again, and judge what is left
     #[command(after_help = crash::AFTER)]
     Crash(crash::Arguments),
@@ -330,12 +333,16 @@ mod tests {
         let mut command = CommandLine::command().term_width(80);
         command.build();
         let mut helps = vec![command.render_help().to_string()];
-        for verb in ["serve", "qemu", "ctl", "crash", "media", "waf"] {
+        for verb in ["serve", "qemu", "ctl", "crash", "media", "waf", "trace"] {
             helps.push(command.find_subcommand_mut(verb).expect("a verb").render_help().to_string());
         }
         for verb in ["create", "info", "check", "dump"] {
             let media = command.find_subcommand_mut("media").expect("a verb");
             helps.push(media.find_subcommand_mut(verb).expect("a verb").render_help().to_string());
+        }
+        for verb in ["analyse", "replay", "convert"] {
+            let trace = command.find_subcommand_mut("trace").expect("a verb");
+            helps.push(trace.find_subcommand_mut(verb).expect("a verb").render_help().to_string());
         }
         for help in helps {
             assert!(help.lines().count() <= 24, "{} lines:\n{help}", help.lines().count());

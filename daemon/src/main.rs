@@ -1,7 +1,7 @@
 //! The binary `brownout`: an NVMe SSD in software, plugged into stock QEMU.
 //!
 //! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`], [`ctl`],
-//! [`crash`], [`waf`] and [`media_file`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`fronts`] are the sockets
+//! [`crash`], [`waf`], [`trace`] and [`media_file`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`fronts`] are the sockets
 //! through which it can be had, [`control`] takes orders for it, [`wiring`] joins them, [`device_thread`], [`device_loop`] and [`watch`]
 //! run them, [`watchdog`] ends them when they are stuck. Only [`clock`] knows what time it is.
 
@@ -16,6 +16,7 @@ mod ctl;
 mod device_loop;
 mod device_thread;
 mod failure;
+mod figure_file;
 mod fronts;
 mod logging;
 mod machine;
@@ -31,6 +32,7 @@ mod stamps;
 mod stop;
 #[cfg(test)]
 mod testing;
+mod trace;
 mod trial;
 mod user;
 mod waf;
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Verb::Conform(arguments) => conform::conform(&arguments),
         Verb::Media(arguments) => media_file::media(arguments.verb).map(|()| 0),
         Verb::Waf(arguments) => waf::waf(&arguments),
+        Verb::Trace(arguments) => trace::trace(arguments.verb),
         Verb::BecomeQemu(arguments) => machine::become_qemu(arguments.parent, &arguments.program, &arguments.arguments)
             .map(|()| 0)
             .map_err(Failure::from),

@@ -4,17 +4,17 @@
 mod experiments;
 
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::num::NonZeroU64;
 use std::path::Path;
 
 use anyhow::Context as _;
-use traces::plot::{COLOURS_MAX, Format, PlotError};
+use traces::plot::COLOURS_MAX;
 use traces::waf::{Grid, IndirectionUnit, Write, figure};
 
 use crate::cli;
 use crate::failure::Failure;
+use crate::figure_file::FigureFile;
 use crate::options::{Bytes, OptionError};
 use experiments::Experiment;
 
@@ -89,39 +89,11 @@ fn draw(path: &Path, units: &[IndirectionUnit], grid: Grid, length_max: Bytes) -
     file.write(|format| figure(units, grid, length_max.0).render(format))
 }
 
-/// Where a figure goes.
-struct FigureFile<'a> {
-    path: &'a Path,
-    format: Format,
-}
-
-impl<'a> FigureFile<'a> {
-    fn new(path: &'a Path) -> Result<Self, OptionError> {
-        let remedy = "give a file that ends in .svg or .png";
-        let format = Format::of_path(path);
-        let format = format.ok_or_else(|| OptionError::new("--plot", path.display().to_string(), remedy))?;
-        Ok(Self { path, format })
-    }
-
-    /// Finds out whether it can be written, before work is done for it; leaves what it holds.
-    fn try_opening(&self) -> anyhow::Result<()> {
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(self.path);
-        opened.map(drop).with_context(|| self.failed())
-    }
-
-    /// Draws and writes; returns what is said about it.
-    fn write(&self, render: impl FnOnce(Format) -> Result<Vec<u8>, PlotError>) -> Result<String, Failure> {
-        let picture = render(self.format).map_err(anyhow::Error::from)?;
-        fs::write(self.path, picture).with_context(|| self.failed())?;
-        Ok(format!("drew {}\n", self.path.display()))
-    }
-
-    fn failed(&self) -> String {
-        format!("cannot write {}", self.path.display())
-    }
-}
-
-fn unit(bytes: Bytes) -> Result<IndirectionUnit, OptionError> {
+/// An indirection unit of an option `--iu`.
+///
+/// # Errors
+/// What would do.
+pub fn unit(bytes: Bytes) -> Result<IndirectionUnit, OptionError> {
     believed("--iu", bytes, IndirectionUnit::new)
 }
 

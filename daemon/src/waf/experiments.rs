@@ -10,10 +10,11 @@ use std::thread;
 use anyhow::anyhow;
 use traces::experiments::{Size, card, grid, maps, recovery, theory, wear};
 
-use super::{FigureFile, say};
+use super::say;
 use crate::cli;
 use crate::clock::Clock;
 use crate::failure::Failure;
+use crate::figure_file::FigureFile;
 use crate::options::{Bytes, OptionError};
 
 /// What `main` returns where a bar was missed.

@@ -481,8 +481,8 @@ mod tests {
 
     #[test]
     fn a_file_is_used_with_care_and_a_little_memory_unless_something_else_is_asked_for() {
-        let FileOptions { cache_unsafe, waker, habits, identity } = FileOptions::default();
-        assert_eq!(habits, Habits { cache_bytes: 64 << 20, kept_lines: 8 });
+        let FileOptions { cache_unsafe, waker, caching, identity } = FileOptions::default();
+        assert_eq!(caching, Caching { cache_bytes: 64 << 20, kept_lines: 8 });
         assert!(!cache_unsafe && waker.is_none() && identity == [0; 16]);
     }
 

@@ -272,13 +272,13 @@ fn run<S: Store>(make: impl Fn(&Geometry, u64) -> S, again: Again<S>, seeds: u64
     }
 }
 
-fn habits(seed: u64) -> Habits {
-    Habits { cache_bytes: [0, 300 << 10, 1 << 30][(seed % 3) as usize], kept_lines: (seed % 4) as usize }
+fn caching(seed: u64) -> Caching {
+    Caching { cache_bytes: [0, 300 << 10, 1 << 30][(seed % 3) as usize], kept_lines: (seed % 4) as usize }
 }
 
 fn image<D: Disk>(geometry: &Geometry, seed: u64, disk: D) -> ImageStore<D> {
     let mut store = ImageStore::create(geometry, METADATA, disk).expect("memory");
-    store.set_habits(habits(seed));
+    store.set_caching(caching(seed));
     store
 }
 
@@ -331,9 +331,9 @@ fn an_image_in_a_file_keeps_what_was_put_into_it_and_who_looks_at_the_file_chang
         let path = folder.path().join("image");
         let (unit, metadata) = [(512, 0), (1024, 24), (4096, 24)][(seed % 3) as usize];
         let geometry = geometry(unit, metadata);
-        let options = || FileOptions { cache_unsafe: true, habits: habits(seed), ..FileOptions::default() };
+        let options = || FileOptions { cache_unsafe: true, caching: caching(seed), ..FileOptions::default() };
         let store = FileStore::create_file(&path, &geometry, 128, options()).expect("a file");
-        assert_eq!(store.habits, habits(seed));
+        assert_eq!(store.caching, caching(seed));
         let room = crate::unit::index(store.metadata_bytes());
         let mut trial = Trial::new(store, geometry.clone(), seed);
         trial.metadata.resize(room, 0);
@@ -343,7 +343,7 @@ fn an_image_in_a_file_keeps_what_was_put_into_it_and_who_looks_at_the_file_chang
         drop(store);
         let before = std::fs::read(&path).expect("the file");
         let store = FileStore::open_file(&path, &geometry, options()).expect("an image");
-        assert_eq!(store.habits, habits(seed));
+        assert_eq!(store.caching, caching(seed));
         drop(store);
         let store = OverlayStore::open_overlay(&path, &geometry).expect("an image");
         let mut over = Trial { store, geometry, lines, metadata, random: Random::new(seed), event, seed };
@@ -522,7 +522,7 @@ fn an_image_asks_its_disk_for_what_it_must_and_in_that_order() {
 #[test]
 fn as_many_closed_lines_stay_in_memory_as_were_asked_for() {
     let (mut store, geometry, notes) = noted(0);
-    store.set_habits(Habits { cache_bytes: 2 * geometry.line_data_bytes + 1, kept_lines: 9 });
+    store.set_caching(Caching { cache_bytes: 2 * geometry.line_data_bytes + 1, kept_lines: 9 });
     let in_memory =
         |store: &ImageStore<Notes>| (0..6).filter(|line| store.view(*line, 0, 1).is_some()).collect::<Vec<_>>();
     for line in 0..4 {

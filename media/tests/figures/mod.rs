@@ -13,7 +13,7 @@ use media::power::{Arming, Random, Step};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::disk::Disk;
 use media::store::schedule::Operation;
-use media::store::{Habits, ImageStore, MemoryStore, Store, TwinDisk};
+use media::store::{Caching, ImageStore, MemoryStore, Store, TwinDisk};
 use media::testing::OpenDisk;
 use media::volume::{Media, Request, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
@@ -27,7 +27,7 @@ fn memory(geometry: &Geometry) -> MemoryStore {
 
 fn image(geometry: &Geometry) -> ImageStore<OpenDisk> {
     let mut store = ImageStore::create(geometry, 4 << 20, OpenDisk::default()).expect("memory");
-    store.set_habits(Habits { cache_bytes: 200 << 10, kept_lines: 2 });
+    store.set_caching(Caching { cache_bytes: 200 << 10, kept_lines: 2 });
     store
 }
 

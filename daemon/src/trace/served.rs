@@ -1,0 +1,128 @@
+//! A drive that `brownout serve` has at a vfio-user socket, for a replay: rust-vmm's client, a memory file that both sides see, and the
+//! time of the clock. Completions are looked for, not waited for.
+
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use media::ledger::Ledger;
+use nvme_host::{Host, Port, Setup};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use traces::replay::Drive;
+use vfio_user::Client;
+
+use crate::clock::Clock;
+
+/// Guest memory: 1 GiB from 1 MiB on, there once it is used.
+const MEMORY: std::ops::Range<u64> = 0x10_0000..0x4010_0000;
+/// Of the PCI function, by vfio's numbers.
+const BAR0: u32 = 0;
+const CONFIGURATION: u32 = 7;
+/// The PCI command register: memory space and bus master.
+const COMMAND: (u64, [u8; 2]) = (4, [6, 4]);
+/// CSTS; a look at it shows whether the drive is there.
+const STATUS: u64 = nvme_spec::register::CSTS;
+/// Waits between two looks at whether the drive is there.
+const WAITS_PER_LOOK: u32 = 1024;
+/// How long a wait is, once there was nothing for a while.
+const WAIT: Duration = Duration::from_micros(50);
+/// How long an answer is waited for.
+const PATIENCE_NS: u64 = 60_000_000_000;
+/// Waits without a pause: an answer that comes at once is not missed.
+const WAITS_AWAKE: u32 = 200;
+
+/// See the file's text.
+pub struct Served {
+    client: Client,
+    memory: File,
+    alive: bool,
+    waits: u32,
+    clock: Clock,
+    /// When the drive was told something last.
+    told_ns: u64,
+}
+
+impl Served {
+    /// A host over a served drive, up and without I/O queues.
+    ///
+    /// # Errors
+    /// Nobody listens, or the controller does not come up.
+    pub fn host(socket: &Path) -> anyhow::Result<Host<Self>> {
+        let at = || format!("--socket {}", socket.display());
+        let memory = memfd_create("brownout-replay", MemfdFlags::CLOEXEC).context("no memory to share")?;
+        ftruncate(&memory, MEMORY.end - MEMORY.start).context("no memory to share")?;
+        let memory = File::from(memory);
+        let said = |error: vfio_user::Error| anyhow!("{error}").context(at());
+        let mut client = Client::new(socket).map_err(said)?;
+        client.dma_map(0, MEMORY.start, MEMORY.end - MEMORY.start, memory.as_raw_fd()).map_err(said)?;
+        client.region_write(CONFIGURATION, COMMAND.0, &COMMAND.1).map_err(said)?;
+        let port = Self { client, memory, alive: true, waits: 0, clock: Clock::new(), told_ns: 0 };
+        // Waits are short here, and a disk of the host's may take seconds.
+        let setup = Setup { relax_max: 1_000_000, ..Setup::new(MEMORY) };
+        Host::enable(port, setup).with_context(at)
+    }
+}
+
+impl Port for Served {
+    fn register_read(&mut self, offset: u64, into: &mut [u8]) {
+        self.alive = self.alive && self.client.region_read(BAR0, offset, into).is_ok();
+        if !self.alive {
+            into.fill(0xff);
+        }
+    }
+
+    fn register_write(&mut self, offset: u64, from: &[u8]) {
+        (self.waits, self.told_ns) = (0, self.now_ns());
+        self.alive = self.alive && self.client.region_write(BAR0, offset, from).is_ok();
+    }
+
+    fn memory_read(&self, address: u64, into: &mut [u8]) {
+        self.memory
+            .read_exact_at(into, address - MEMORY.start)
+            .expect("the host stays in the memory that it was given");
+    }
+
+    fn memory_write(&mut self, address: u64, from: &[u8]) {
+        self.memory.write_all_at(from, address - MEMORY.start).expect("the host stays in the memory that it was given");
+    }
+
+    fn relax(&mut self) -> bool {
+        self.waits = self.waits.wrapping_add(1);
+        if self.waits.is_multiple_of(WAITS_PER_LOOK) {
+            self.register_read_32(STATUS);
+        }
+        if self.waits > WAITS_AWAKE {
+            thread::park_timeout(WAIT);
+        } else {
+            thread::yield_now();
+        }
+        self.alive
+    }
+}
+
+impl Drive for Served {
+    fn now_ns(&self) -> u64 {
+        self.clock.now().0
+    }
+
+    fn run(&mut self, until_ns: Option<u64>) -> bool {
+        let left = until_ns.map(|until| Duration::from_nanos(until.saturating_sub(self.now_ns())));
+        match left {
+            // A completion may come meanwhile, and its time is wanted.
+            Some(left) if left < WAIT => {
+                thread::yield_now();
+                self.alive
+            }
+            Some(_) => self.relax(),
+            None => self.relax() && self.now_ns() - self.told_ns < PATIENCE_NS,
+        }
+    }
+
+    fn programmed(&mut self) -> Option<(Ledger, u32)> {
+        None
+    }
+}

@@ -1,0 +1,31 @@
+//! What somebody who watches a controller hands over: commands as they begin and as they end, as bytes of the wire. Recordings and views
+//! are made of it; neither knows where it comes from.
+
+/// A command was taken from its submission queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun<'a> {
+    /// When, in nanoseconds; the origin is the caller's.
+    pub time_ns: u64,
+    /// Which controller.
+    pub controller: u16,
+    /// Its submission queue; 0 is the admin queue.
+    pub queue: u16,
+    /// The submission queue entry.
+    pub command: &'a [u8; 64],
+    /// What the command carries to the drive, where the caller has it. The ranges of a Dataset Management and the sources of a Copy are
+    /// among it: without them it is not known which blocks these commands are about.
+    pub data: Option<&'a [u8]>,
+}
+
+/// A command was completed.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    /// When.
+    pub time_ns: u64,
+    /// Which controller.
+    pub controller: u16,
+    /// The completion queue entry, which names queue and command.
+    pub completion: &'a [u8; 16],
+    /// What the command brought from the drive, where the caller has it.
+    pub data: Option<&'a [u8]>,
+}
