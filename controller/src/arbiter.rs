@@ -73,7 +73,7 @@ impl Arbiter {
         if self.ready.is_only(self.turn) { usize::MAX } else { self.left as usize + 1 }
     }
 
-    /// So many commands were taken from the queue that was just named.
+    /// This many commands were taken from the queue that was just named.
     #[inline]
     pub(crate) fn took(&mut self, commands: usize) {
         self.left = self.left.saturating_sub(u32::try_from(commands - 1).unwrap_or(u32::MAX));

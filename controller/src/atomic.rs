@@ -23,7 +23,7 @@ pub(crate) use slices::{Slices, distinct};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim<'a> {
     pub(crate) volume: VolumeId,
-    /// The blocks of so many ranges it changes; those of the ranges behind them it only looks at.
+    /// The blocks of this many ranges it changes; those of the ranges behind them it only looks at.
     pub(crate) exclusive: usize,
     pub(crate) ranges: &'a [LbaRange],
 }

@@ -267,8 +267,8 @@ impl Config {
         self.namespaces[namespace].atomics.resolve(self.atomics, power_atomic_blocks)
     }
 
-    /// Whether a command can carry a block of a namespace, of so many bytes and with so many of metadata: otherwise nothing could ever be
-    /// read or written. A transfer counts metadata that lies among the data, and no other (NVMe Base 2.1 section 5.1.13.2.1, MDTS).
+    /// Whether a command can carry a block of a namespace, given its bytes of data and of metadata: otherwise nothing could ever be read or
+    /// written. A transfer counts metadata that lies among the data, and no other (NVMe Base 2.1 section 5.1.13.2.1, MDTS).
     ///
     /// # Errors
     /// It cannot; the larger of what each of both options would have to be.

@@ -37,7 +37,7 @@ pub trait GuestMemory {
         self.read(address, into)
     }
 
-    /// What was read far is there before anything that this thread stores from now on.
+    /// Orders the stores of earlier non-temporal reads before everything that this thread stores from now on.
     fn store_fence(&self) {}
 
     /// The bytes will be written to guest memory soon: they may be fetched meanwhile.

@@ -12,7 +12,7 @@ use crate::inflight::Origin;
 
 /// How many entries the error log keeps: ELPE + 1.
 pub(crate) const ERROR_ENTRIES: usize = 64;
-/// The composite temperature in kelvins. The device has no sensor: this is the temperature of a drive at rest.
+/// The composite temperature in kelvins. The device has no sensor: this is the temperature of an idle drive.
 pub(crate) const TEMPERATURE_KELVINS: u16 = 313;
 /// Above this a host should do something (WCTEMP).
 pub(crate) const WARNING_KELVINS: u16 = 343;

@@ -75,9 +75,9 @@ pub use irq::{Effect, InterruptMode};
 /// The time that [`Controller::step`] is told.
 pub use media::Nanoseconds;
 
-/// A command's data counts as another one for so many pieces of guest memory: a host can describe half a megabyte one byte at a time.
+/// A command's data counts as another one for this many pieces of guest memory: a host can describe half a megabyte one byte at a time.
 const PIECES_PER_WORK: usize = 64;
-/// And for so many bytes.
+/// And for this many bytes.
 const BYTES_PER_WORK: usize = 64 << 10;
 /// The token of the flush that a shutdown makes; no command has it.
 const SHUTDOWN_TOKEN: Token = Token(u64::MAX);

@@ -1,4 +1,4 @@
-//! The loss of power as the controller lives it: what stops, what is reported, and how it comes back. What survives in the media is the
+//! Power loss as the controller lives it: what stops, what is reported, and how it comes back. What survives in the media is the
 //! media's to say. Whether power is there is asked of the breaker, which the media and the controller share.
 
 use media::power::{
@@ -102,7 +102,7 @@ pub struct NotDurable {
     pub observable: Observable,
 }
 
-/// What a loss of power did.
+/// What a power loss did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PowerReport {
@@ -198,7 +198,7 @@ pub(crate) struct Supply {
     pub(crate) breaker: Breaker,
     /// How an armed crash point resolves the cache.
     cut: Cut,
-    /// The loss of power was resolved and reported.
+    /// The power loss was resolved and reported.
     resolved: bool,
     misbehaviour: Vec<&'static str>,
     report: Option<PowerReport>,
@@ -240,7 +240,7 @@ impl Controller {
             self.supply.breaker.cut();
         }
         self.notice_power();
-        self.supply.report.clone().expect("a loss of power has its report")
+        self.supply.report.clone().expect("a power loss has its report")
     }
 
     /// Lets power go at a step, a command or by chance: when it happens, the cache is resolved as `cut` says. Replaces what was armed
@@ -269,7 +269,7 @@ impl Controller {
         &self.supply.misbehaviour
     }
 
-    /// The report of the last loss of power, also after power came back.
+    /// The report of the last power loss, also after power came back.
     #[must_use]
     pub fn crash(&self) -> Option<&PowerReport> {
         self.supply.report.as_ref()
@@ -394,7 +394,7 @@ impl Controller {
         !self.in_flight.tokens(under_way).is_empty() || self.queues.awaits_writing(ordinal)
     }
 
-    /// Of the interrupts raised in this step, those stand that came before the loss of power.
+    /// Of the interrupts raised in this step, those stand that came before the power loss.
     pub(crate) fn raise_until_lost(&mut self, before: usize) {
         let raised = self.effects.len();
         for number in before..raised {

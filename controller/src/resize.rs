@@ -24,7 +24,7 @@ pub enum ResizeError {
     /// There is no such namespace.
     #[error("there is no namespace {0}")]
     NoSuchNamespace(u32),
-    /// It cannot have so many blocks.
+    /// It cannot have this many blocks.
     #[error("{blocks} blocks: this namespace can have 1 to {most}")]
     Size {
         /// How many were asked for.
@@ -85,7 +85,7 @@ impl Resizing {
 }
 
 impl Controller {
-    /// Begins to give a namespace so many blocks. [`Self::resized`] tells how it ended; steps carry it out.
+    /// Begins to give a namespace this many blocks. [`Self::resized`] tells how it ended; steps carry it out.
     ///
     /// # Errors
     /// It cannot be; nothing was begun.
@@ -115,7 +115,7 @@ impl Controller {
         if self.power_is_on() && self.resizing.under_way.is_some() {
             return None;
         }
-        // A loss of power forgets it.
+        // A power loss forgets it.
         Some(self.resizing.ended.take().unwrap_or(Err(ResizeError::NoPower)))
     }
 

@@ -149,7 +149,7 @@ pub struct Qemu {
     /// Boot this kernel, its console in this terminal
     #[arg(long, value_name = "BZIMAGE")]
     pub kernel: Option<PathBuf>,
-    /// The kernel's first file system
+    /// The kernel's initramfs
     #[arg(long, value_name = "FILE", requires = "kernel")]
     pub initrd: Option<PathBuf>,
     /// More words for the kernel's command line

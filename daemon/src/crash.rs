@@ -37,7 +37,7 @@ pub struct Arguments {
     /// Linux guests, in a checkout after make guest
     #[arg(long, group = "where", conflicts_with = "runs")]
     guest: bool,
-    /// So many cuts at the least [default: 10000]
+    /// Minimum number of power cuts [default: 10000]
     #[arg(long, value_name = "N", value_parser = count)]
     cuts: Option<u64>,
     /// No longer than this: 90s, 10m, 2h

@@ -32,12 +32,12 @@
 //! host.write(1, 0, &[1; 4096], true)?;
 //! host.write(1, 1, &[2; 4096], false)?;
 //!
-//! let report = host.port_mut().cut(&Cut::default());
+//! let report = host.port_mut().cut_power(&Cut::default());
 //! let lost = &report.not_durable[0];
 //! assert_eq!(report.not_durable.len(), 1, "the forced write was durable");
 //! assert!(lost.completed && lost.namespace == 1);
 //!
-//! host.port_mut().restore(None).expect("the drive recovers");
+//! host.port_mut().restore_power(None).expect("the drive recovers");
 //! host.start()?;
 //! host.create_queue_pair(1, 64, Some(1))?;
 //! assert_eq!(host.read(1, 0, 1)?.1, [1; 4096]);

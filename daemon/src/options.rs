@@ -255,7 +255,7 @@ fn namespaces_of(place: &str, tables: &[toml::Value]) -> Result<Vec<Words>, Opti
     words.collect()
 }
 
-/// The longest write that must be whole or undone after a loss of power: what was asked for, and where nothing was, what drives have.
+/// The longest write that must be whole or undone after a power loss: what was asked for, and where nothing was, what drives have.
 fn power_atomic_bytes(controller: &Config, volumes: &[VolumeConfig]) -> u64 {
     let asked = volumes.iter().enumerate().map(|(index, volume)| {
         let (blocks, free) = controller.power_atomic_blocks(index);

@@ -185,9 +185,9 @@ impl<H: Host> Host for Watched<H> {
 pub struct Patience {
     /// The time between two looks.
     pub tick: Timespec,
-    /// After so many looks at a device that has not moved it is stuck.
+    /// After this many looks at a device that has not moved it is stuck.
     pub looks: u32,
-    /// After so many looks since it was told to stop it has stopped too slowly: more than an orderly end may take.
+    /// After this many looks since it was told to stop it has stopped too slowly: more than an orderly end may take.
     pub looks_to_stop: u32,
 }
 
@@ -312,7 +312,7 @@ fn message(why: &str, system_call: Option<&std::fs::File>) -> String {
     let call = text.split(' ').next().and_then(|word| word.trim().parse::<i64>().ok());
     let kernel = call.map(|number| format!(" (waiting in system call {number})")).unwrap_or_default();
     format!(
-        "brownout: {why}{kernel}; this process ends, which is a loss of power: what a Flush or a FUA write promised is kept, writes after \
+        "brownout: {why}{kernel}; this process ends, which is a power loss: what a Flush or a FUA write promised is kept, writes after \
          the last of them may be lost, and the next start recovers\n"
     )
 }

@@ -29,7 +29,7 @@ pub enum GuestFiles {
 /// File systems whose files come from a disk of this host. Network file systems, overlays and those that a process serves are not here.
 const LOCAL_FILE_SYSTEMS: [&str; 8] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "bcachefs", "zfs"];
 
-/// Descriptors of unknown kinds that wait to be closed. At so many, somebody hands them over who does not let us close them.
+/// Descriptors of unknown kinds that wait to be closed. At this many, somebody hands them over who does not let us close them.
 const WAITING_MAX: usize = 16;
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 static CLOSER: OnceLock<Sender<(OwnedFd, bool)>> = OnceLock::new();

@@ -24,8 +24,8 @@ pub use options::{DRIVE_BYTES_MIN, MEMORY, MachineError, MachineNamespace, Machi
 
 /// How far time moves in a step, unless somebody says otherwise.
 pub const STEP: Nanoseconds = Nanoseconds(1_000);
-/// A device that still moves after so many steps does not come to an end.
-const SETTLE_STEPS_MAX: u32 = 10_000;
+/// A device that still moves after this many steps does not come to an end.
+const IDLE_STEPS_MAX: u32 = 10_000;
 
 /// A controller that was just given power, its guest's memory, and time.
 pub struct Machine<M = SparseMemory> {
@@ -74,7 +74,7 @@ impl<M: GuestMemory> Machine<M> {
         progress
     }
 
-    /// So many steps.
+    /// This many steps.
     pub fn run(&mut self, steps: u32) {
         for _ in 0..steps {
             self.step();
@@ -85,8 +85,8 @@ impl<M: GuestMemory> Machine<M> {
     ///
     /// # Panics
     /// If something still moves then.
-    pub fn settle(&mut self) {
-        assert!((0..SETTLE_STEPS_MAX).any(|_| !self.step().worked), "the device does not stop to move");
+    pub fn run_until_idle(&mut self) {
+        assert!((0..IDLE_STEPS_MAX).any(|_| !self.step().worked), "the device never becomes idle");
     }
 
     /// Moves time without a step.
@@ -109,12 +109,12 @@ impl<M: GuestMemory> Machine<M> {
     }
 
     /// Lets power go at a step, a command, or by chance; what is volatile is resolved as `cut` says.
-    pub fn arm(&mut self, arming: Arming, cut: &Cut) {
+    pub fn arm_power_cut(&mut self, arming: Arming, cut: &Cut) {
         self.controller.crash_arm(arming, cut.clone());
     }
 
     /// Cuts power, if it did not go before; says what was not durable, and what became of it.
-    pub fn cut(&mut self, cut: &Cut) -> PowerReport {
+    pub fn cut_power(&mut self, cut: &Cut) -> PowerReport {
         self.controller.power_cut(cut)
     }
 
@@ -122,11 +122,11 @@ impl<M: GuestMemory> Machine<M> {
     /// to bring the controller up again.
     ///
     /// # Errors
-    /// The report of the loss of power on the way.
+    /// The report of the power loss on the way.
     ///
     /// # Panics
     /// If power is on, or the drive does not recover for another reason than that power went again.
-    pub fn restore(&mut self, arming: Option<Arming>) -> Result<(), PowerReport> {
+    pub fn restore_power(&mut self, arming: Option<Arming>) -> Result<(), PowerReport> {
         let restored = self.controller.power_restore(arming);
         assert_eq!(restored.is_ok(), self.controller.power_is_on(), "{restored:?}");
         restored.map(drop).map_err(|why| self.controller.crash().cloned().expect(&why))
@@ -134,7 +134,7 @@ impl<M: GuestMemory> Machine<M> {
 
     /// Whether power is lost.
     #[must_use]
-    pub fn lost(&self) -> bool {
+    pub fn power_lost(&self) -> bool {
         !self.controller.power_is_on()
     }
 }
@@ -182,6 +182,6 @@ impl<M: GuestMemory> Port for Machine<M> {
         if let Some(due) = self.step().next_event {
             self.wait_until(due);
         }
-        !self.lost()
+        !self.power_lost()
     }
 }

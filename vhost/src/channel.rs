@@ -28,7 +28,7 @@ pub(crate) struct Brought {
     pub(crate) more: bool,
 }
 
-/// Copies of the descriptors that come with the message of so many bytes, all of which has arrived.
+/// Copies of the descriptors that come with the message of this many bytes, all of which has arrived.
 pub(crate) fn peek(stream: &UnixStream, message_bytes: usize) -> io::Result<Brought> {
     let mut bytes = vec![0; message_bytes];
     let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];

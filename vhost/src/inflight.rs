@@ -88,7 +88,7 @@ const fn area_bytes(queue_size: u16) -> u64 {
 }
 
 impl Inflight {
-    /// Makes a memory for so many queues, and the file that the client keeps.
+    /// Makes a memory for this many queues, and the file that the client keeps.
     ///
     /// # Errors
     /// [`InflightError`].

@@ -1,6 +1,6 @@
 //! A vhost-user block device: the same controller and media for every QEMU since 2.12, for other virtual machine monitors, and for
 //! tools without a machine. Each virtio request becomes NVMe commands of a host in this process, whose SGLs name guest memory, so what
-//! holds for a PCI guest (atomicity, faults, loss of power, counters) holds here too.
+//! holds for a PCI guest (atomicity, faults, power loss, counters) holds here too.
 //!
 //! What lies where, from the wire inwards:
 //!

@@ -111,7 +111,7 @@ impl Shared {
 pub struct Window(RefCell<Vec<u8>>);
 
 impl Window {
-    /// So many zero bytes.
+    /// This many zero bytes.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self(RefCell::new(vec![0; bytes]))

@@ -10,7 +10,7 @@ use crate::wire::{BlockConfig, CONFIG_WRITEBACK_OFFSET, Features, SECTOR_SHIFT};
 /// How much of a configuration space vhost-user lets a client ask for.
 const CONFIG_BYTES_MAX: usize = 256;
 
-/// The feature bits for a disk with so many rings.
+/// The feature bits for a disk with this many rings.
 #[must_use]
 pub fn features(geometry: &Geometry, rings: u16) -> Features {
     let always = Features::SIZE_MAX

@@ -1,4 +1,4 @@
-//! What a drive may hold after a loss of power, and whether ours ever holds anything else.
+//! What a drive may hold after a power loss, and whether ours ever holds anything else.
 //!
 //! Map of the crate. The pure half: [`parameters`] (effective atomic sizes, and the pieces of a command), [`stamp`] (what a block holds),
 //! [`history`] (the recorder), [`durability`] (what is guaranteed), [`checker`] and [`verdict`] (is it legal, and which rule is broken).

@@ -35,7 +35,7 @@ pub(super) struct Ways {
     pub(super) event: u16,
     /// How many register writes may be on their way because the shadow passed the event index.
     owed: u32,
-    /// And what the last of them says at the most.
+    /// And what the last of them says at most.
     owed_to: u16,
 }
 

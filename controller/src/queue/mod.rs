@@ -309,7 +309,7 @@ impl Pair<'_> {
         (self.submission.look(memory, most.min(self.completion.free())), first)
     }
 
-    /// Takes the first so many of the commands that [`Self::look`] showed and answers them with success.
+    /// Takes the first `count` of the commands that [`Self::look`] showed and answers them with success.
     #[inline]
     pub(crate) fn succeed(&mut self, count: usize) {
         let first = *self.taken + 1;

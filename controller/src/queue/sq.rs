@@ -112,7 +112,7 @@ impl SubmissionQueue {
         &self.ahead[self.taken..self.read.min(self.taken + most)]
     }
 
-    /// Moves the head behind so many of the entries that [`Self::look`] showed; of each, its identifier and where the head was then.
+    /// Moves the head behind this many of the entries that [`Self::look`] showed; of each, its identifier and where the head was then.
     #[inline]
     pub(super) fn take(&mut self, count: usize) -> impl Iterator<Item = (u16, u16)> {
         // They lie in one piece, so that the head comes round behind the last of them at the earliest.

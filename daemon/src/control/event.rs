@@ -38,7 +38,7 @@ pub enum Event {
         /// The step at which the crash point tripped; none where a command cut.
         step: Option<&'static str>,
     },
-    /// A loss of power was resolved. `query-crash` has the whole report.
+    /// A power loss was resolved. `query-crash` has the whole report.
     CrashReport {
         /// The step at which the crash point tripped; none where a command cut.
         step: Option<&'static str>,

@@ -32,6 +32,6 @@ pub enum ToPeers {
         /// How it went.
         result: Result<Value, Refusal>,
     },
-    /// Something happened, at so much time since 1970.
+    /// An event, and its time since 1970.
     Happened(Event, Duration),
 }

@@ -12,9 +12,9 @@ use super::message::{self, ProtocolError};
 
 /// Bytes taken from the socket in one go.
 const READ_BYTES: usize = 16 << 10;
-/// Above so many unsent bytes nothing more is read: who does not read answers asks no more questions.
+/// Above this many unsent bytes nothing more is read: who does not read answers asks no more questions.
 const UNSENT_PATIENCE: usize = 64 << 10;
-/// Above so many unsent bytes a peer that has still more to get is dropped.
+/// Above this many unsent bytes a peer that has still more to get is dropped.
 pub const UNSENT_MAX: usize = 1 << 20;
 
 /// A connection.

@@ -44,9 +44,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How often to look whether the guest makes progress, while a point is waited for, and how often in between whether to go on at all.
 const LOOK_EVERY: Nanoseconds = Nanoseconds(2_000_000_000);
 const ASKED_PER_LOOK: u32 = 8;
-/// A guest whose writes do not go on for so many looks does nothing any more: the point is not going to be met.
+/// A guest whose writes do not go on for this many looks does nothing any more: the point is not going to be met.
 const LOOKS_WITHOUT_PROGRESS: u32 = 30;
-/// A point that was not met by so many writes is not going to be: any of those that are planned comes within some thousands.
+/// A point that was not met by this many writes is not going to be: any of those that are planned comes within some thousands.
 const WRITES_MAX: u64 = 60_000;
 /// Why the cut at hand comes to nothing.
 const TOLD_TO_END: &str = "the campaign was told to end";
@@ -174,7 +174,7 @@ impl<'a> Bench<'a> {
         Ok(self.guest()?.console().split_off(before))
     }
 
-    /// One loss of power, from the load before it to the verdict after it.
+    /// One power loss, from the load before it to the verdict after it.
     fn cut(&mut self, plan: &Plan) -> anyhow::Result<Outcome> {
         let before = self.unsafe_shutdowns()?;
         let said_before = self.guest()?.console().len();

@@ -18,7 +18,7 @@ use super::report::{Report, Shrunk};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
-/// After so many cuts wherever there is a step, each step was met: if not, something is wrong with the campaign.
+/// After this many cuts wherever there is a step, each step was met: if not, something is wrong with the campaign.
 const CUTS_TO_MEET_ALL: u64 = 20_000;
 /// The name of a thread in which a drive may stop: the campaign says so, and nobody else need to.
 const DRIVES: &str = "drives";

@@ -160,7 +160,7 @@ fn least(counts: &Counts) -> String {
     rarest.map_or_else(|| "none".to_owned(), |(step, cuts)| format!("{} ({cuts})", step.name()))
 }
 
-/// So many a second.
+/// This many a second.
 fn rate(count: u64, time: Nanoseconds) -> u128 {
     u128::from(count) * 1_000_000_000 / u128::from(time.0.max(1))
 }

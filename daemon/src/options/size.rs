@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Bytes(pub u64);
 
 impl Bytes {
-    /// So many mebibytes.
+    /// This many mebibytes.
     pub const fn mib(count: u64) -> Self {
         Self(count << 20)
     }

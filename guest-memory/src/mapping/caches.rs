@@ -6,7 +6,7 @@
 /// Bytes that go to memory together: a line of the caches.
 #[cfg(target_arch = "x86_64")]
 const LINE: usize = 64;
-/// So many lines are brought near.
+/// How many cache lines are prefetched.
 #[cfg(target_arch = "x86_64")]
 const LINES_PREFETCHED: usize = 16;
 

@@ -11,7 +11,7 @@
 //!   range old or new.
 //! * Reads return the last accepted write of each block. Of blocks never written, or deallocated, they return zeroes, the same at
 //!   each read until the next write; of blocks that were made uncorrectable nothing, until they are written or deallocated.
-//! * Durability is per verb, see [`Request`]. A request of at most [`VolumeShape::power_atomic_blocks`] blocks survives a loss of power
+//! * Durability is per verb, see [`Request`]. A request of at most [`VolumeShape::power_atomic_blocks`] blocks survives a power loss
 //!   wholly or not at all; of a longer one each block is old or new.
 //! * [`Media::poll`] delivers an outcome once `now` has reached its time and never before; [`Media::next_event`] names the earliest
 //!   such time, so that a caller without work may sleep until then. An outcome that waits for something other than time (the host's
@@ -140,9 +140,9 @@ pub enum Request<'a> {
         /// The ranges of blocks; they may overlap.
         ranges: &'a [LbaRange],
     },
-    /// Give the volume so many blocks, from 1 to [`VolumeShape::capacity_blocks_max`]; any other number is [`MediaError::OutOfRange`].
+    /// Give the volume this many blocks, from 1 to [`VolumeShape::capacity_blocks_max`]; any other number is [`MediaError::OutOfRange`].
     /// From then on requests are checked against them. Blocks beyond a smaller size are deallocated, and read as zeroes should the volume
-    /// grow again. Durable when the outcome is `Ok`, with everything that was accepted before. A loss of power before that, or a failure,
+    /// grow again. Durable when the outcome is `Ok`, with everything that was accepted before. A power loss before that, or a failure,
     /// leaves the old size or the new one; of the blocks that both have nothing is lost, and of those that only the old one has, each
     /// holds what it held or zeroes. The caller sees to it that nothing else is pending on the volume.
     Resize {
@@ -153,7 +153,7 @@ pub enum Request<'a> {
     Flush,
     /// The same for every volume of the media; the volume given with the request does not matter.
     FlushAll,
-    /// As [`Request::FlushAll`]; besides, a loss of power from the outcome on, until the next request that changes anything, is an
+    /// As [`Request::FlushAll`]; besides, a power loss from the outcome on, until the next request that changes anything, is an
     /// orderly end and not an unsafe shutdown. The media goes on answering.
     Quiesce,
 }
@@ -227,7 +227,7 @@ pub struct VolumeShape {
     pub capacity_blocks: u64,
     /// The most that there may ever be.
     pub capacity_blocks_max: u64,
-    /// The most blocks, at any alignment, that a loss of power leaves wholly old or wholly new; at least 1.
+    /// The most blocks, at any alignment, that a power loss leaves wholly old or wholly new; at least 1.
     pub power_atomic_blocks: u32,
     /// The unit in which the media writes without reading first, and deallocates, in blocks; at least 1.
     pub preferred_blocks: u32,

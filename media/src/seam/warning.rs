@@ -64,7 +64,7 @@ impl Warnings {
         self.meet_times(kind, 1, now, detail);
     }
 
-    /// It was met so many times more.
+    /// It was met this many times more.
     pub fn meet_times(&mut self, kind: WarningKind, times: u64, now: Nanoseconds, detail: impl Into<String>) {
         let detail = detail.into();
         if let Some(standing) = self.list.iter_mut().find(|warning| warning.kind == kind && warning.stands()) {

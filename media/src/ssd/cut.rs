@@ -1,4 +1,4 @@
-//! Owns the loss of power: what of the volatile cache survives it, and the drive that is left. Does not know who cut.
+//! Owns the power loss: what of the volatile cache survives it, and the drive that is left. Does not know who cut.
 //!
 //! What was programmed when power went is in the store, and nothing else is. What survives besides is written to the drive that
 //! recovers from that, in the order in which the host wrote it: so every state that the contract allows can be made, block by block,
@@ -329,7 +329,7 @@ pub(super) fn make<S: Store>(ftl: &mut Ftl<S>, remnants: Vec<Remnant>) -> usize 
     made
 }
 
-/// What survives beyond so many changes does not.
+/// What survives beyond this many changes does not.
 pub(super) fn lose_rest(disposals: &mut [Disposal], made: usize) {
     let surviving = disposals.iter_mut().filter(|disposal| disposal.survival != Survival::Lost);
     surviving.skip(made).for_each(|disposal| disposal.survival = Survival::Lost);

@@ -8,7 +8,7 @@ use crate::store::Store;
 use crate::unit::LbaRange;
 use crate::volume::{FastPath, MediaError, Outcome, Sinks, Source, VolumeId};
 
-/// So many reads are looked up together.
+/// This many reads are looked up together.
 const RUN: usize = 16;
 
 impl<S: Store> Ssd<S> {

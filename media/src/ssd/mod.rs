@@ -44,7 +44,7 @@ struct Volume {
     shape: VolumeShape,
     block_shift: u32,
     mapped_units: u64,
-    /// What is promised of its writes across a loss of power.
+    /// What is promised of its writes across a power loss.
     promise: PowerAtomicity,
 }
 

@@ -74,7 +74,7 @@ pub enum Verdict {
 
 /// A test without a mutant that takes longer finds nothing.
 const BASELINE_MAX: Duration = Duration::from_mins(2);
-/// A mutant's test may take so many times as long as without it.
+/// A mutant's test may take this many times as long as without it.
 const TIME_FACTOR: u32 = 6;
 /// Resident memory at which a test is ended: a mutant that never stops to push is caught before the machine suffers.
 const MEMORY_MAX: u64 = 4 << 30;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Peer, Running};
 
 #[test]
-fn the_state_of_a_device_at_rest_can_be_read() {
+fn the_state_of_an_idle_device_can_be_read() {
     let device = Running::start();
     let mut peer = device.peer();
     let status = peer.ask("query-status", json!({})).expect("a status");

@@ -1,4 +1,4 @@
-//! The breaker: one switch, held by everybody whom a loss of power stops, and the counting that trips it. Disarmed, a step costs one
+//! The breaker: one switch, held by everybody whom a power loss stops, and the counting that trips it. Disarmed, a step costs one
 //! branch that always goes the same way.
 
 use std::cell::{Cell, RefCell};
@@ -106,7 +106,7 @@ pub enum Arming {
     Rate {
         /// The seed.
         seed: u64,
-        /// One in so many; at least 1.
+        /// One in this many; at least 1.
         one_in: u64,
         /// Which steps draw.
         steps: Steps,

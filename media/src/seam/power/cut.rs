@@ -1,4 +1,4 @@
-//! What a loss of power leaves behind, in words: how it is chosen, and what is reported of it. Owns no state.
+//! What a power loss leaves behind, in words: how it is chosen, and what is reported of it. Owns no state.
 
 use super::mutation::{Mutation, mutated};
 use super::{Arming, Breaker, Mark, Step};
@@ -30,7 +30,7 @@ pub enum Profile {
     Literal,
 }
 
-/// How a loss of power is resolved.
+/// How a power loss is resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cut {
     /// What survives.
@@ -56,12 +56,12 @@ pub struct Boundary {
     pub offset: u64,
 }
 
-/// What is promised of a volume's writes across a loss of power. A media keeps more together than that where it can.
+/// What is promised of a volume's writes across a power loss. A media keeps more together than that where it can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PowerAtomicity {
-    /// Writes of so many blocks are whole or undone, wherever they lie.
+    /// Writes of this many blocks are whole or undone, wherever they lie.
     pub anywhere_blocks: u64,
-    /// And writes of so many that cross no edge.
+    /// And writes of this many blocks that cross no boundary.
     pub inside_blocks: u64,
     /// Edges, if there are any.
     pub boundary: Option<Boundary>,
@@ -70,7 +70,7 @@ pub struct PowerAtomicity {
 }
 
 impl PowerAtomicity {
-    /// So many blocks at any place.
+    /// This many blocks at any place.
     #[must_use]
     pub const fn anywhere(blocks: u64) -> Self {
         Self { anywhere_blocks: blocks, inside_blocks: blocks, boundary: None, multiple: false }
@@ -173,7 +173,7 @@ impl VolatileEntry {
     }
 }
 
-/// What a loss of power did.
+/// What a power loss did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CutReport {
     /// The step at which the breaker tripped, if power was not cut from outside.
@@ -214,7 +214,7 @@ pub trait Power {
         Vec::new()
     }
 
-    /// Resolves a loss of power: cuts now where the breaker has not tripped before. What was volatile when power went survives as `cut`
+    /// Resolves a power loss: cuts now where the breaker has not tripped before. What was volatile when power went survives as `cut`
     /// says, and nothing is answered until [`Power::restore`]. A second cut of the same loss changes nothing and reports nothing.
     fn cut(&mut self, cut: &Cut) -> CutReport;
 

@@ -1,4 +1,4 @@
-//! The loss of power: named steps at which it can be armed, the breaker that trips there, and the choice of what the volatile cache
+//! Power loss: named steps at which it can be armed, the breaker that trips there, and the choice of what the volatile cache
 //! leaves behind. Does not know what the steps do.
 //!
 //! When the breaker trips, the NAND stops taking programs, erases and metadata at that instant, and a controller that holds a handle of

@@ -28,7 +28,7 @@ crate::named! {
     CacheSwitch = "cache-switch",
     /// A shutdown is complete before anything is durable.
     Shutdown = "shutdown",
-    /// A line is erased while a loss of power would still bring back what lies in it.
+    /// A line is erased while a power loss would still bring back what lies in it.
     EraseInvalidated = "erase-invalidated",
     /// A line is erased before what was moved out of it is programmed.
     EraseMoved = "erase-moved",
@@ -48,7 +48,7 @@ crate::named! {
     CompareMetadata = "compare-metadata",
     /// A Verify reads nothing.
     VerifyNothing = "verify-nothing",
-    /// In normal operation only the units of a loss of power are kept.
+    /// In normal operation only the units of a power loss are kept.
     NormalUnits = "normal-units",
     /// Where Disable Normal is set no unit is kept in normal operation.
     DisabledUnits = "disabled-units",

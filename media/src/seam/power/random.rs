@@ -78,7 +78,7 @@ impl Random {
         }
     }
 
-    /// So many bytes.
+    /// This many bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length.next_multiple_of(8)];
         bytes.as_chunks_mut::<8>().0.iter_mut().for_each(|chunk| *chunk = self.draw().to_le_bytes());
