@@ -84,7 +84,7 @@ fn mapped(drive: &Ssd<MemoryStore>) -> usize {
     usize::try_from(drive.status().mapped_units).expect("few")
 }
 
-/// The units for which there is memory, against the bound that README and ARCHITECTURE state: what the map shows, what may still be lost,
+/// The units for which there is memory, against the bound that README and docs state: what the map shows, what may still be lost,
 /// and three lines (the host's, the collector's, and the one that is collected), a quarter more where memory is only kept.
 fn check_memory(drive: &mut Ssd<MemoryStore>, what: &str) {
     let open = 3 * drive.ftl().geometry.units_per_line as usize;
