@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     let line = CommandLine::parse();
     logging::start(line.verbose);
     if let Err(error) = stop::outlive_file_limit() {
-        tracing::warn!(%error, "a media file that may not grow any more will end this process");
+        tracing::warn!(%error, "a media file that cannot grow will end this process");
     }
     let code = match line.verb {
         Verb::Serve(arguments) => serve::serve(arguments).map(|()| 0),

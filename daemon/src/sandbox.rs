@@ -33,7 +33,7 @@ const LANDLOCK: ABI = ABI::V6;
 /// # Errors
 /// A place has no folder, or the kernel refuses a filter that it says it has.
 pub fn enter(places: &Places, media: Option<&Path>, becomes_user: bool) -> anyhow::Result<String> {
-    rustix::thread::set_no_new_privs(true).context("cannot give up new privileges")?;
+    rustix::thread::set_no_new_privs(true).context("cannot set no_new_privs")?;
     let files = restrict_files(places, media).context("cannot restrict files (--sandbox off does without)")?;
     let more = if becomes_user { calls::TO_BECOME_A_USER } else { &[] };
     let calls = match calls::restrict(more).context("cannot restrict system calls (--sandbox off does without)")? {

@@ -23,7 +23,7 @@ use crate::watch::Watch;
 /// # Errors
 /// The media cannot be used, or a socket cannot be made.
 pub fn open(settings: Settings, places: &Places) -> anyhow::Result<Wired> {
-    let watch = Watch::new().context("cannot make what the device waits for")?;
+    let watch = Watch::new().context("cannot create the device's epoll descriptor")?;
     let media = open_media(&settings.media, watch.waker())?;
     let controller = Controller::new(settings.controller.clone(), media);
     let control = places.control.as_deref().map(|path| Control::open(path, &watch, &controller)).transpose()?;

@@ -36,7 +36,7 @@ fn signaller() -> Option<&'static Signaller> {
         .get_or_init(|| {
             Signaller::new()
                 .inspect_err(|error| {
-                    warn!(%error, "no asynchronous I/O here: a client that works at it can hold the device up until the watchdog ends it");
+                    warn!(%error, "no asynchronous I/O here: a hostile client can block the device until the watchdog ends it");
                 })
                 .ok()
         })

@@ -289,7 +289,7 @@ impl Memory {
 
     fn report(&self, address: u64, _: Lost) -> DmaFault {
         if let Some(times) = self.lost.admit() {
-            warn!(address = format_args!("{address:#x}"), times, "guest memory vanished: its file was cut short");
+            warn!(address = format_args!("{address:#x}"), times, "guest memory vanished: its file was truncated");
         }
         DmaFault { address }
     }

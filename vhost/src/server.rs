@@ -228,7 +228,7 @@ impl Server {
             Ok(client) => self.client = Some(client),
             Err(failed) => {
                 let (session, error) = *failed;
-                warn!(%error, "cannot attend to a client");
+                warn!(%error, "cannot serve a client");
                 return Err(Box::new(session.disk.stop()));
             }
         }

@@ -269,7 +269,7 @@ fn in_words(why: &str) -> String {
         "a boolean" => "true or false",
         other => other,
     };
-    format!("{found} will not do: give {wanted}")
+    format!("{found} is not valid here: give {wanted}")
 }
 
 fn prepare_execute<C: Execute>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {

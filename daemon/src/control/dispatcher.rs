@@ -97,7 +97,7 @@ impl Drop for Dispatcher {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the thread of the control socket panicked; its message is above");
+            tracing::error!("the control socket's thread panicked; see its message above");
         }
     }
 }

@@ -104,7 +104,7 @@ impl Peer {
         // What it has read meanwhile no longer counts.
         self.flush();
         if self.unsent.len() > UNSENT_MAX {
-            tracing::warn!("dropped a peer of the control socket that does not read");
+            tracing::warn!("dropped a client of the control socket that does not read");
             self.lost = true;
             return;
         }

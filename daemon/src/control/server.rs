@@ -130,7 +130,7 @@ impl Server {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a peer of the control socket");
+                    tracing::warn!(%error, "cannot accept a client of the control socket");
                     self.exhausted = true;
                     return;
                 }

@@ -130,7 +130,7 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn start(arguments: &Arguments, bounds: &'a mut Bounds) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("brownout-").tempdir().context("cannot make a folder")?;
+        let folder = tempfile::Builder::new().prefix("brownout-").tempdir().context("cannot create a folder")?;
         let control: PathBuf = folder.path().join("control");
         let ourselves = std::env::current_exe().context("cannot find this program to start the drive")?;
         let mut drive = Brownout::builder().name("crash").binary(&ourselves);

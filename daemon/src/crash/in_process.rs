@@ -170,7 +170,7 @@ fn in_order(
             }
         }
     }
-    anyhow::bail!("the drives stopped before the campaign was over")
+    anyhow::bail!("the drives ended before the campaign did")
 }
 
 #[cfg(test)]

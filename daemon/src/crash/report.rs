@@ -100,7 +100,7 @@ impl Report {
     /// Nothing more comes: `xml` for who reads JUnit, and `text` for people.
     pub fn close(mut self, xml: &str, text: &str) -> anyhow::Result<()> {
         self.junit(xml)?;
-        io::stdout().write_all(text.as_bytes()).context("cannot say what came out")
+        io::stdout().write_all(text.as_bytes()).context("cannot print the result")
     }
 }
 
