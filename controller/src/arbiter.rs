@@ -1,5 +1,5 @@
-//! Which submission queue is served next: round robin with bursts (NVMe Base 2.1 section 3.4.4.1). It knows which queues have entries
-//! and which of those must wait, and nothing of what the entries are.
+//! Chooses the submission queue to serve next: round robin with bursts (NVMe Base 2.1 section 3.4.4.1). Knows which queues have entries
+//! and which of those must wait, but not what the entries are.
 
 use crate::queue::IdSet;
 

@@ -1,6 +1,6 @@
-//! How long a step may go on. A step ends by the clock, because what a command costs is the host's choice: one may be a copy of four
-//! kilobytes and another one a walk through a list of thousands of descriptors. It ends by a count as well, so that it has an end where
-//! time stands still: in tests, and wherever a run must repeat.
+//! Bounds the duration of a step. A step ends by the clock, because the host decides what a command costs: one may copy four kilobytes,
+//! and another may walk a list of thousands of descriptors. It also ends by a count, so that it ends where time stands still: in tests,
+//! and wherever a run must repeat.
 
 use media::Nanoseconds;
 

@@ -1,5 +1,5 @@
-//! What a controller can be told, in QEMU's spellings, and what follows from it. [`DeviceOptions`] and [`NamespaceOptions`] are the raw
-//! words; [`Config::check`] turns them into numbers that are known to be possible. Nobody else reads the raw ones.
+//! The options of a controller, in QEMU's spellings, and what follows from them. [`DeviceOptions`] and [`NamespaceOptions`] are the raw
+//! values; [`Config::check`] turns them into numbers that are known to be valid. Nothing else reads the raw ones.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

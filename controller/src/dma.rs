@@ -1,5 +1,5 @@
-//! Guest memory as the controller sees it. The trait is implemented by whoever holds the mappings (the vfio-user server, the vhost
-//! front, a test); the controller itself never holds an address of this process.
+//! Guest memory as the controller sees it. Whoever holds the mappings implements the trait (the vfio-user server, the vhost front, a
+//! test); the controller itself never holds an address of this process.
 
 mod flat;
 

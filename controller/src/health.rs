@@ -1,5 +1,5 @@
-//! What the controller knows of its own life: the error log, the time, the temperature. What the SMART log counts is the media's to
-//! know, so that it outlives us. Nothing here decides anything.
+//! The controller's own history: the error log, the time, the temperature. What the SMART log counts belongs to the media, so that it
+//! outlives the controller. Nothing here makes decisions.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
-//! All state can be read: what somebody beside the host may see of a controller, as values. Where the host is told the same, it comes
-//! from the same place. Changes nothing; what is broken on purpose is broken in the media, behind [`Controller::media`].
+//! Read access to a controller's state, as values, for observers other than the host. Where the host gets the same information, it
+//! comes from the same place. Changes nothing; faults are injected into the media, through [`Controller::media`].
 
 use media::Media;
 use nvme_spec::identify;

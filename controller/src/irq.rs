@@ -1,5 +1,5 @@
-//! Interrupts: vectors with coalescing, or the pin with its mask (NVMe over PCIe Transport 1.1 section 3.5). It decides *whether*; the
-//! transport delivers, and holds what is masked in the MSI-X table.
+//! Interrupts: vectors with coalescing, or the pin with its mask (NVMe over PCIe Transport 1.1 section 3.5). Decides *whether* to
+//! interrupt; the transport delivers, and keeps what is masked in the MSI-X table.
 
 use media::Nanoseconds;
 use nvme_spec::Status;

@@ -1,13 +1,13 @@
-//! The NVMe controller as a value: give it register accesses and time, and it works on guest memory and a media and says which
+//! The NVMe controller as a value: it takes register accesses and the time, works on guest memory and a media, and returns the
 //! interrupts to send. It has no thread, clock, socket or random number inside, so a run is a function of its inputs.
 //!
 //! Map of the crate, in the order in which a command passes: [`bar`] and `doorbell` (where the host writes), `state` (CC and CSTS),
 //! `arbiter` and `queue` (a completion slot, then the entry), `command` (typed, or a status), `io` and `admin` (one file for each
-//! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and up again: `inflight`, `queue`,
-//! [`irq`](Effect). Overlapping commands: `atomic` and `scheduling`.
+//! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and back up: `inflight`, `queue`, [`irq`](Effect).
+//! Overlapping commands: `atomic` and `scheduling`.
 //!
-//! What it does not implement yet: protection information, reservations, namespace management, Format, Sanitize, firmware download,
-//! weighted arbitration.
+//! Not implemented yet: protection information, reservations, namespace management, Format, Sanitize, firmware download, weighted
+//! arbitration.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Namespaces: identifier → identity, format, and the volume that it stands on. Which commands they take is not their business.
+//! Namespaces: identifier → identity, format, and the volume behind it. Knows nothing of the commands they accept.
 
 use media::power::{Boundary, PowerAtomicity};
 use media::{LbaRange, Media, VolumeId, VolumeShape};

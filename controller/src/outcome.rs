@@ -1,4 +1,4 @@
-//! What the media says → what the host is told: the one table from outcomes to statuses.
+//! The one table from the media's outcomes to the host's statuses.
 
 use media::{MediaError, Outcome};
 use nvme_spec::Status;

@@ -1,5 +1,5 @@
-//! Power loss as the controller lives it: what stops, what is reported, and how it comes back. What survives in the media is the
-//! media's to say. Whether power is there is asked of the breaker, which the media and the controller share.
+//! Power loss in the controller: what stops, what is reported, and how it comes back. The media decides what survives in it. The
+//! breaker, which media and controller share, knows whether power is on.
 
 use media::power::{
     Arming, Breaker, ChangeKind, Cut, CutReport, Fate, Fetched, Mark, RecoveryReport, Step, VolatileEntry,

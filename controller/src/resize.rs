@@ -1,8 +1,8 @@
-//! A namespace gets another size while the host uses it: by order of whoever runs the device, as a namespace management of the
-//! subsystem would do it. Owns the order among commands, and what the host is told. Where the blocks lie is the media's affair.
+//! A namespace changes its size while the host uses it, on request of whoever runs the device, as namespace management by the subsystem
+//! would do it. Owns the order among commands, and what the host is told. The media knows where the blocks lie.
 //!
-//! Commands that were taken before end first, under the old size; until the media is done no other is taken from an I/O queue, so that
-//! each command knows one size. The admin queue goes on.
+//! Commands that were taken before finish first, under the old size. Until the media is done, no other command is taken from an I/O
+//! queue, so each command knows one size. The admin queue continues.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! Whose turn it is: commands of I/O queues that wait until others have left their blocks, that go to the media piece by piece, and
-//! fused pairs. What conflicts with what is `atomic`'s to say; what a command does is `io`'s.
+//! Scheduling of I/O commands: those that wait until others have released their blocks, those that go to the media piece by piece, and
+//! fused pairs. `atomic` decides what conflicts with what; `io` knows what a command does.
 
 use media::power::mutation::{Mutation, mutated};
 use media::power::{Mark, Step};

@@ -1,5 +1,5 @@
-//! `brownout crash`: power is cut again and again, and what is left is judged by the oracle. One module for each way to do it:
-//! [`in_process`] needs no guest, [`guest`] boots them. What is asked for is read here; what came of it is written by [`report`].
+//! `brownout crash`: cuts power repeatedly, and lets the oracle judge what is left. One module for each way to do it: [`in_process`]
+//! needs no guest, [`guest`] boots them. This module reads the arguments; [`report`] writes the results.
 
 mod bounds;
 mod guest;

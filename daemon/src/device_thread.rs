@@ -1,4 +1,4 @@
-//! The thread of one device: made here, watched from here, and told to stop from here.
+//! The thread of one device: started, watched and stopped here.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A [`Machine`] is a controller, its guest's memory and its time. The driver under test reaches registers and memory through [`Port`]; the
-//! example `driver_test` shows one from its first register access on. Where no driver is on trial, [`Host`] is one that works:
+//! example `driver_test` shows one from its first register access on. If you do not test a driver, use [`Host`], which is a working one:
 //!
 //! ```
 //! use brownout::{Machine, MachineOptions};
@@ -22,7 +22,7 @@
 //! # }
 //! ```
 //!
-//! A test loses power where it wants to. A write that nobody flushed may be gone then; one that was forced may not:
+//! A test can cut power at any point. A write that was not flushed may be lost then; a forced write (FUA) may not:
 //!
 //! ```
 //! use brownout::{Cut, Machine, MachineOptions};
@@ -52,7 +52,7 @@
 pub use controller;
 /// The drive behind the controller: NAND, flash translation layer, power.
 pub use media;
-/// A driver that works.
+/// A working driver.
 pub use nvme_host;
 /// Layouts of registers, commands and data structures.
 pub use nvme_spec;

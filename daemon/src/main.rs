@@ -2,7 +2,7 @@
 //!
 //! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`], [`ctl`],
 //! [`crash`], [`waf`] and [`media_file`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`fronts`] are the sockets
-//! through which it can be had, [`control`] takes orders for it, [`wiring`] joins them, [`device_thread`], [`device_loop`] and [`watch`]
+//! on which it is served, [`control`] takes commands for it, [`wiring`] joins them, [`device_thread`], [`device_loop`] and [`watch`]
 //! run them, [`watchdog`] ends them when they are stuck. Only [`clock`] knows what time it is.
 
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! `brownout media`: a media file made, described, checked and listed, without a device around it.
+//! `brownout media`: creates, describes, checks and lists a media file, without a device around it.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};

@@ -1,4 +1,4 @@
-//! From settings to a drive that answers: makes or opens the store, recovers, and says what was found. Knows no NVMe.
+//! From settings to a running drive: creates or opens the store, recovers, and logs what was found. Knows no NVMe.
 
 use std::path::Path;
 

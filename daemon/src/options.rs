@@ -1,5 +1,5 @@
-//! What the user asked for, from the command line and from a file, as one checked configuration. The command line wins over the
-//! file: word by word for the device; for namespaces as a whole list.
+//! What the user requested, on the command line and in a file, as one checked configuration. The command line takes precedence over the
+//! file: option by option for the device; as a whole list for namespaces.
 //!
 //! [`words`] reads text and TOML into named words, [`typed`] turns words into structures, and this file puts them together.
 

@@ -1,4 +1,4 @@
-//! `brownout qemu`: device and machine together, the machine in the terminal of the user.
+//! `brownout qemu`: device and machine together, the machine in the user's terminal.
 
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;

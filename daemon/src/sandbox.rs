@@ -1,6 +1,6 @@
-//! What the process gives up once it knows what it will need: files and folders besides its own (Landlock), system calls besides those of a
-//! drive (seccomp), and more rights than it has (no_new_privs). Entered before there is a second thread, so that every thread inherits it.
-//! A call that is refused fails as if the right were missing, and ends nothing.
+//! What the process gives up once it knows what it will need: files and folders other than its own (Landlock), system calls other than
+//! those of a drive (seccomp), and new privileges (no_new_privs). It does so before there is a second thread, so that every thread
+//! inherits it. A refused call fails as if the right were missing, and ends nothing.
 
 use std::path::{Path, PathBuf};
 

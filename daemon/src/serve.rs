@@ -1,4 +1,4 @@
-//! `brownout serve`: one device at a socket, for a QEMU that somebody else starts.
+//! `brownout serve`: one device on a socket, for a QEMU that the user starts.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};

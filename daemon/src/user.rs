@@ -1,4 +1,4 @@
-//! The user that a drive becomes, for good, once it has the files and sockets that perhaps only root can open.
+//! Becoming another user, for good, once the files and sockets are open that perhaps only root can open.
 
 use anyhow::Context;
 use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist, setgroups, setresgid, setresuid};

@@ -1,5 +1,5 @@
 //! How the device's thread sleeps for several things at once: one descriptor that is readable when the transport has messages or the
-//! media has news.
+//! media has completed something.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,8 +1,8 @@
-//! Ends a process whose device is stuck. Nothing on the device's thread should wait, but a kernel, a disk of the host or a mistake of ours
-//! may make it: then somebody who is told is better off than somebody who waits, and a service manager starts the drive again.
+//! Ends a process whose device is stuck. Nothing on the device's thread should block, but a kernel, a disk of the host or a bug may
+//! make it. Then it is better to end with a message than to hang: a service manager can start the drive again.
 //!
-//! The device's thread says in a number where it is and that it moves, which costs it a store. The watchdog looks at it once a second, and
-//! counts its own looks, not the time: a process that was stopped and goes on, or a host that slept, is not stuck.
+//! The device's thread publishes where it is and that it makes progress, at the cost of a store. The watchdog checks that number once a
+//! second, and counts its own looks, not the time: a process that was stopped and continued, or a host that slept, is not stuck.
 
 use std::cell::RefCell;
 use std::io;

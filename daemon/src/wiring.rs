@@ -1,4 +1,4 @@
-//! Where the parts meet: media, controller, transports and control socket become one [`Drive`].
+//! Joins media, controller, transports and control socket into one [`Drive`].
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};

@@ -1,6 +1,7 @@
-//! Descriptors that a peer hands over, judged before anything else is done with them: a call on one may last as long as whoever serves
-//! its file likes. That is so of `fstat`, `fstatfs`, `poll` and `mmap` on a file of FUSE, of touching its pages, and of closing it too.
-//! So what is asked here is asked of the kernel alone, and what is not known to be harmless is closed on a thread that nobody waits for.
+//! File descriptors from a peer, vetted before anything else is done with them: a call on one may last as long as whoever serves its
+//! file likes. That is true of `fstat`, `fstatfs`, `poll` and `mmap` on a FUSE file, of touching its pages, and of closing it. So only
+//! questions that the kernel answers alone are asked here, and what is not known to be harmless is closed on a thread that nothing
+//! waits for.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};

@@ -1,8 +1,9 @@
-//! A controller, its guest's memory and its time in one value ([`Machine`]): what a driver is tested against in its own process, without a
-//! socket, a thread or a clock. A [`Host`] drives it as a kernel's driver would; whoever tests a driver of their own gives it the machine's
+//! A controller, its guest's memory and its time in one value ([`Machine`]), to test a driver in its own process, without a socket, a
+//! thread or a clock. A [`Host`] drives it as a kernel's driver would. To test a driver of your own, let it access the machine's
 //! registers and memory through [`Port`].
 //!
-//! Everything is deterministic: time moves by [`Machine::step_time`] with each step of the device, and when nothing else is due.
+//! Everything is deterministic: time advances by [`Machine::step_time`] with each step of the device, and to the next due event when
+//! nothing else is to be done.
 //!
 //! The documentation of the crate `brownout`, which re-exports this one, has examples.
 

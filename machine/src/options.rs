@@ -1,4 +1,4 @@
-//! What a machine is made of, checked by those who own the rules.
+//! The options of a machine, checked by the crates that own the rules.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! What the disk is like, asked of the controller as any host would.
+//! The disk's properties, queried from the controller as any host would.
 
 use nvme_host::admin::{IdentifyArguments, LogArguments};
 use nvme_host::{Host, Port};

@@ -1,5 +1,5 @@
-//! What the driver is offered: feature bits and the configuration space (virtio 1.3 sections 5.2.3 and 5.2.4), from what the namespace
-//! says of itself. Nothing is offered that nothing stands behind.
+//! What the driver is offered: feature bits and the configuration space (virtio 1.3 sections 5.2.3 and 5.2.4), from the namespace's
+//! properties. Only what is implemented is offered.
 
 use zerocopy::IntoBytes;
 

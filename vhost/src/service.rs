@@ -1,4 +1,4 @@
-//! The rings at work: heads are taken and become requests, requests come back and the driver is told.
+//! The rings at work: heads are taken and become requests; requests complete and the driver is told.
 
 use controller::dma::GuestMemory;
 use controller::{Clock, Nanoseconds};

@@ -1,4 +1,4 @@
-//! Blocks that go to the media a slice at a time, because all of them at once would hold everybody up.
+//! Blocks that go to the media one slice at a time, because all of them at once would delay everything else.
 
 use media::{Lba, LbaRange};
 

@@ -1,5 +1,5 @@
-//! The atomic units of the controller and its namespaces: what the user asks for, what follows where nothing was said, and which rule
-//! a combination breaks (NVM Command Set 1.1 section 2.1.4; B158 to B162). Units are zero-based here as on the wire.
+//! The atomic units of the controller and its namespaces: what the user requests, the defaults, and which rule a combination breaks
+//! (NVM Command Set 1.1 section 2.1.4; B158 to B162). Units are zero-based here as on the wire.
 
 use super::{ConfigError, refuse};
 

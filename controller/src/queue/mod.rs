@@ -1,5 +1,5 @@
-//! Submission and completion queues in guest memory: who may be created, who holds a completion slot, what was taken and what is owed.
-//! It moves entries and knows nothing of what they mean.
+//! Submission and completion queues in guest memory: which may be created, who holds a completion slot, what was taken and what is
+//! still to be answered. Moves entries, and knows nothing of their meaning.
 
 mod cq;
 mod id_set;

@@ -1,4 +1,4 @@
-//! A submission queue: the host moves the tail, we move the head. Entries are read many at a time, into a buffer.
+//! A submission queue: the host moves the tail, the controller moves the head. Entries are read many at a time, into a buffer.
 
 use nvme_spec::{COMMAND_BYTES, Command};
 use zerocopy::IntoBytes;

@@ -1,5 +1,5 @@
-//! The dispatcher between two threads: the one that serves the control socket hands commands over, the device's carries them out
-//! between two steps and hands back what came of them, and what happened meanwhile. Neither waits for the other.
+//! The dispatcher between two threads: the control socket's thread passes commands on; the device's thread executes them between two
+//! steps, and returns answers and events. Neither waits for the other.
 
 use std::io;
 use std::path::Path;

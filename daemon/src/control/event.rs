@@ -1,4 +1,4 @@
-//! What a peer hears without having asked: one variant for each event, with its data.
+//! Asynchronous events: one variant for each, with its data.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Messages of the protocol: what a request says, and the text of everything that is sent. Knows no command.
+//! Messages of the protocol: parsing requests, and formatting everything that is sent. Knows no command.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};

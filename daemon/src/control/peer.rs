@@ -1,5 +1,5 @@
-//! One connection to the control socket: what arrived, what is still to be sent, and how much of both there may be. It never waits for
-//! its other end: who does not read is dropped when too much is unread.
+//! One connection to the control socket: what arrived, what is still to be sent, and the limits of both. It never waits for its other
+//! end: a peer that does not read is dropped when too much is unread.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -1,5 +1,5 @@
-//! The thread of the control socket: all connections, none of which it waits for. It negotiates, finds commands and checks their
-//! arguments; what a command does is done on the device's thread.
+//! The control socket's thread: all connections, without waiting for any of them. It negotiates, finds commands and checks their
+//! arguments; commands are executed on the device's thread.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};

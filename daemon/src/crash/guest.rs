@@ -1,8 +1,8 @@
-//! The campaign with guests: a stock Linux writes atomically on a drive of this program, which another process serves; power goes and
-//! comes back through the control socket, and the guest says what it finds. Most cuts are lived through by the same machine, whose
-//! driver loses the drive and finds it again; every tenth takes the machine with it.
+//! The campaign with guests: a stock Linux writes atomically to a drive of this program, which another process serves; power goes and
+//! comes back through the control socket, and the guest reports what it finds. One machine lives through most cuts: its driver loses
+//! the drive and finds it again. Every tenth cut ends the machine too.
 //!
-//! Two things are judged: records of 16 KiB that fio wrote with RWF_ATOMIC into a file, each by its checksum; and slots that two writers
+//! Two things are judged: records of 16 KiB that fio wrote with RWF_ATOMIC to a file, each by its checksum; and slots that two writers
 //! stamp, by the oracle ([`slots`]). The guest's half is a script beside the guest's other ones.
 
 mod plan;

@@ -1,5 +1,5 @@
-//! The campaign without a guest: drives side by side on all processors, counted in the order of their seeds, so that what comes out does
-//! not depend on how many there are.
+//! The campaign without a guest: drives in parallel on all processors, counted in the order of their seeds, so that the result does not
+//! depend on the number of processors.
 
 use std::collections::BTreeMap;
 use std::panic;

@@ -1,4 +1,4 @@
-//! The other end of the control socket.
+//! The client's end of the control socket.
 
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;

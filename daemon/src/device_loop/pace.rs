@@ -1,4 +1,4 @@
-//! The decision whether to spin or to sleep, as a value: times go in, what to do next comes out.
+//! The decision whether to spin or to sleep, as a value: times are arguments, what to do next is the result.
 
 use media::Nanoseconds;
 

@@ -1,4 +1,4 @@
-//! QEMU as our child: it has our terminal, it ends when we do, and we end when it does.
+//! QEMU as our child process: it has our terminal, it ends when we do, and we end when it does.
 
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;

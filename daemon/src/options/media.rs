@@ -1,5 +1,5 @@
-//! What the media of the device is: `--media`, `[media]`, and what namespaces say of it. Owns the defaults, the checks, and the
-//! agreement with a media file that exists already; does not open the media.
+//! The media of the device: `--media`, `[media]`, and the media's options on namespaces. Owns the defaults, the checks, and the
+//! agreement with an existing media file; does not open the media.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

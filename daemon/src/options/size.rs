@@ -1,4 +1,4 @@
-//! Sizes in bytes as people write them: 512MiB, 2GiB, 1GB, 4096B, 16K, or a plain number of bytes. Exact: no floating point.
+//! Sizes in bytes as users write them: 512MiB, 2GiB, 1GB, 4096B, 16K, or a plain number of bytes. Exact: no floating point.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! What somebody beside the host may ask of a drive and do to it: its state, and the faults that it suffers from. A drive hands it out
-//! through [`crate::Media::monitor`], so that whoever holds the seam reaches it without knowing what kind of drive, or of store, it is.
+//! What observers other than the host may ask of a drive and do to it: its state, and its injected faults. A drive provides it through
+//! [`crate::Media::monitor`], so that users of the seam need not know what kind of drive, or of store, it is.
 
 use super::power::RecoveryReport;
 use super::unit::{LbaRange, VolumeId};

@@ -1,5 +1,6 @@
-//! What is wrong with a drive that goes on: with the host's disk under it, or with what it holds. Owns the list, from when something
-//! began until after it is over; knows no clock (times come in) and tells nobody: whoever wants to hear compares [`Warnings::changes`].
+//! What is wrong with a drive that keeps running: with the host's disk below it, or with its data. Owns the list of warnings, from when
+//! a condition began until after it ended. Knows no clock (times are arguments) and notifies nobody: observers compare
+//! [`Warnings::changes`].
 
 use crate::unit::Nanoseconds;
 

@@ -1,5 +1,5 @@
-//! Every state that a power loss may leave, one by one: each is a drive of its own that has recovered, over a copy of what it
-//! changes. Owns the history's end; does not judge what it shows.
+//! All states that a power loss may leave, one by one: each is a recovered drive of its own, over a copy-on-write fork of the store.
+//! Does not judge them.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! The solid-state drive: volumes over one translation layer, and the answers to requests. Owns which volume lies where, the write
+//! The solid-state drive: volumes over one translation layer, and the answers to requests. Owns the placement of volumes, the write
 //! cache's switch, and outcomes that are not due yet. Knows nothing of NVMe or virtio.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The drive as its monitor sees it.
+//! The drive's implementation of its monitor.
 
 use super::{Ssd, SsdConfig};
 use crate::fault::PendingFaults;

@@ -1,5 +1,5 @@
-//! Owns how requests are carried out: from blocks of a volume to spans of units, and from what the translation layer did to when an
-//! outcome is due. Does not know how outcomes are delivered.
+//! How requests are executed: from blocks of a volume to spans of units, and from the translation layer's result to the time at which
+//! an outcome is due. Does not know how outcomes are delivered.
 
 use super::saved::Saved;
 use super::{Place, Ssd, Waiting};

@@ -1,5 +1,5 @@
-//! The breaker: one switch, held by everybody whom a power loss stops, and the counting that trips it. Disarmed, a step costs one
-//! branch that always goes the same way.
+//! The breaker: one switch, shared by everything that a power loss stops, and the counting that trips it. While it is not armed, a step
+//! costs one branch that always goes the same way.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! What a power loss leaves behind, in words: how it is chosen, and what is reported of it. Owns no state.
+//! How it is chosen what a power loss leaves behind, and what is reported of it. Owns no state.
 
 use super::mutation::{Mutation, mutated};
 use super::{Arming, Breaker, Mark, Step};

@@ -1,6 +1,5 @@
-//! Deliberate mistakes, one at a time, to see whether the tests of the power cut would find them, be they made here or by whoever
-//! stands on the media. They exist only with the feature `mutations`, which no default build has: without it the question is answered
-//! `false` while compiling.
+//! Deliberate mistakes, one at a time, to see whether the power-cut tests would find them, in the media or in code above it. They exist
+//! only with the feature `mutations`, which no default build has: without it every check is `false` at compile time.
 
 crate::named! {
     /// A mistake.
