@@ -13,19 +13,19 @@ use crate::{Controller, effects};
 pub use crate::admin::features::FeatureState;
 pub use crate::queue::{CompletionQueueState, SubmissionQueueState};
 
-/// Where a controller is in its life, as its host sees it.
+/// The state of a controller's registers, as its host sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifeState {
     /// CC.
     pub configuration: Configuration,
     /// CSTS.
     pub status: ControllerStatus,
-    /// The host lets the function reach memory.
+    /// Bus mastering is enabled.
     pub bus_master: bool,
 }
 
 impl Controller {
-    /// Where the controller is in its life.
+    /// The state of the registers.
     #[must_use]
     pub fn life(&self) -> LifeState {
         LifeState {
@@ -35,7 +35,7 @@ impl Controller {
         }
     }
 
-    /// What Identify Controller says.
+    /// Identify Controller.
     ///
     /// # Panics
     /// Never: a page has the size of the structure.
@@ -44,7 +44,7 @@ impl Controller {
         identify::Controller::read_from_bytes(&pages::this_controller(self)).expect("a page is a structure")
     }
 
-    /// What Identify Namespace says of an active namespace.
+    /// Identify Namespace of an active namespace.
     ///
     /// # Panics
     /// Never: a page has the size of the structure.
@@ -55,13 +55,13 @@ impl Controller {
         Some(identify::Namespace::read_from_bytes(&page).expect("a page is a structure"))
     }
 
-    /// As many blocks as an active namespace can have.
+    /// The largest number of blocks that an active namespace can have.
     #[must_use]
     pub fn namespace_blocks_max(&self, nsid: u32) -> Option<u64> {
         self.namespaces.get(nsid).map(|namespace| namespace.shape.capacity_blocks_max)
     }
 
-    /// What the SMART log says.
+    /// The SMART log.
     #[must_use]
     pub fn smart(&self) -> Smart {
         logs::smart_of_controller(self)
@@ -101,7 +101,7 @@ impl Controller {
         offered.flat_map(|id| features::states(self, id)).collect()
     }
 
-    /// The media, to look into it and to break it. Requests go through the controller only.
+    /// The media, for inspection and fault injection. Requests go through the controller only.
     pub fn media(&mut self) -> &mut dyn Media {
         self.media.as_mut()
     }

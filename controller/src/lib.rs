@@ -188,7 +188,7 @@ impl Controller {
         }
     }
 
-    /// The host reads BAR0. What cannot be read gives zeroes; without power everything reads as all ones, as nobody answers.
+    /// The host reads BAR0. Invalid reads return zeroes. Without power everything reads as all ones, as when no device answers.
     pub fn bar_read(&mut self, offset: u64, into: &mut [u8]) {
         if !self.power_is_on() {
             into.fill(0xff);
@@ -208,7 +208,7 @@ impl Controller {
         }
     }
 
-    /// The host writes BAR0. This only notes what the host wants; [`Self::step`] does it. Without power it goes nowhere.
+    /// The host writes BAR0. This only records the request; [`Self::step`] executes it. Without power it has no effect.
     pub fn bar_write(&mut self, offset: u64, from: &[u8]) {
         if !self.power_is_on() {
             return;
@@ -251,12 +251,12 @@ impl Controller {
         self.events.raise(event);
     }
 
-    /// A reset from outside the registers: of the function, or because the host is gone. The next step carries it out.
+    /// A reset from outside the registers: of the function, or because the host is gone. The next step executes it.
     pub fn reset_function(&mut self) {
         self.registers.ask_reset(Reset::Function);
     }
 
-    /// PCI command register, bus master: without it nothing in guest memory is touched and nothing is interrupted (B21).
+    /// PCI command register, bus master: without it the controller accesses no guest memory and raises no interrupts (B21).
     ///
     /// A host that switches it off does so before we hear of it, and a message that was on its way then is lost (PCI Local Bus 3.0 section
     /// 6.8.3.4: a message is a memory write). So the step after it was switched on tells of all entries that the host has not taken.
@@ -272,8 +272,8 @@ impl Controller {
         self.interrupts.set_mode(mode);
     }
 
-    /// Messages may have been lost on their way to the host, or withheld: the next step sends each again whose queues hold entries that the
-    /// host has not taken.
+    /// Messages may have been lost on their way to the host, or withheld: the next step repeats each message whose queues hold entries that
+    /// the host has not taken.
     pub fn send_messages_again(&mut self) {
         self.send_again = true;
     }
@@ -295,8 +295,8 @@ impl Controller {
         &self.config
     }
 
-    /// Works for a while: resets and enables as asked, takes commands, finishes commands, says what to interrupt. Without power it does
-    /// nothing; and where power goes during it, nothing reaches the host from that moment on. Time stands still meanwhile.
+    /// Works up to a bound: resets and enables as requested, takes and completes commands, and decides what to interrupt. Without power it
+    /// does nothing; if power goes during a step, nothing reaches the host from that moment on. Time stands still meanwhile.
     pub fn step<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, page: Option<&dyn DoorbellPage>) -> Progress {
         self.step_by(now, &Still(now), memory, page)
     }
@@ -355,8 +355,8 @@ impl Controller {
         worked
     }
 
-    /// Before the caller sleeps: asks the host to ring for whatever it does from now on, and looks once more.
-    /// `false` means that there is work, and the caller must step again instead.
+    /// Before the caller sleeps: asks the host to ring doorbells for whatever it does from now on, and checks once more. `false` means that
+    /// there is work, and the caller must step again instead.
     pub fn arm<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
         if !self.power_is_on() || !self.registers.is_running() || !self.bus_master {
             return true;

@@ -16,7 +16,7 @@ use crate::Controller;
 use crate::dma::{DmaFault, GuestMemory};
 use crate::queue::Permit;
 
-/// A command by its names.
+/// Identifies a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CommandName {
@@ -37,7 +37,7 @@ pub struct BlockRange {
     pub blocks: u64,
 }
 
-/// What a change was.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
@@ -49,7 +49,7 @@ pub enum Change {
     Deallocation,
 }
 
-/// What became of a change.
+/// The fate of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FateName {
@@ -61,11 +61,11 @@ pub enum FateName {
     Torn,
 }
 
-/// What the contract lets a host find in the blocks of a change that was not durable.
+/// What a host may find, by the contract, in the blocks of a change that was not durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Observable {
-    /// What was there before: not all of the change had arrived, and it stands or falls as a whole.
+    /// What was there before: not all of the change had arrived, and it survives or is lost as a whole.
     Old,
     /// All blocks new, or none.
     Either,
@@ -79,7 +79,7 @@ pub enum Observable {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NotDurable {
-    /// What it was.
+    /// Its kind.
     pub change: Change,
     /// Namespace identifier.
     pub namespace: u32,
@@ -90,9 +90,9 @@ pub struct NotDurable {
     pub command: Option<CommandName>,
     /// Whether its completion was in the completion queue.
     pub completed: bool,
-    /// What became of it.
+    /// Its fate.
     pub fate: FateName,
-    /// Blocks of it that are there, where it is torn.
+    /// The blocks of it that survived, if it is torn.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub survived: Vec<BlockRange>,
     /// Blocks that hold neither it nor anything older.
@@ -109,7 +109,7 @@ pub struct PowerReport {
     /// The step at which the crash point tripped; absent where power was cut from outside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<&'static str>,
-    /// The command that was worked on then.
+    /// The command that was being executed then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandName>,
     /// Commands taken since power-on.
@@ -120,7 +120,7 @@ pub struct PowerReport {
     pub not_durable: Vec<NotDurable>,
 }
 
-/// Guest memory that is out of reach once power is lost, also in the middle of a step.
+/// Guest memory that is out of reach once power is lost, even in the middle of a step.
 pub(crate) struct Powered<'a, M> {
     pub(crate) memory: &'a M,
     pub(crate) breaker: &'a Breaker,
@@ -192,7 +192,7 @@ impl<M: GuestMemory> GuestMemory for Powered<'_, M> {
     }
 }
 
-/// The state of the supply.
+/// The state of the power supply.
 #[derive(Debug, Default)]
 pub(crate) struct Supply {
     pub(crate) breaker: Breaker,
@@ -205,7 +205,7 @@ pub(crate) struct Supply {
 }
 
 impl Supply {
-    /// The media learns on whose behalf it works from now on.
+    /// Tells the media which command it works for from now on.
     #[inline]
     pub(crate) fn work_on(&self, permit: &Permit) {
         self.breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
@@ -225,7 +225,7 @@ impl Supply {
 }
 
 impl Controller {
-    /// Whether there is power.
+    /// Whether power is on.
     #[must_use]
     pub fn power_is_on(&self) -> bool {
         !self.supply.breaker.lost()
@@ -243,8 +243,8 @@ impl Controller {
         self.supply.report.clone().expect("a power loss has its report")
     }
 
-    /// Lets power go at a step, a command or by chance: when it happens, the cache is resolved as `cut` says. Replaces what was armed
-    /// before; where power is off it does nothing.
+    /// Arms a power cut at a step, a command or by chance: when it happens, the cache is resolved as `cut` says. Replaces what was armed
+    /// before; does nothing while power is off.
     pub fn crash_arm(&mut self, arming: Arming, cut: Cut) {
         if self.power_is_on() {
             self.supply.cut = cut;
@@ -252,7 +252,7 @@ impl Controller {
         }
     }
 
-    /// Takes a crash point back.
+    /// Disarms the crash point.
     pub fn crash_disarm(&mut self) {
         self.supply.breaker.disarm();
     }
@@ -263,7 +263,7 @@ impl Controller {
         self.supply.breaker.arming()
     }
 
-    /// The promises that the media breaks, by name: none, unless it was made to.
+    /// The promises that the media breaks, by name: none, unless configured.
     #[must_use]
     pub fn misbehaviour(&self) -> &[&'static str] {
         &self.supply.misbehaviour
@@ -319,7 +319,7 @@ impl Controller {
         self.health.now = now;
     }
 
-    /// Notes that a step was reached; returns whether power is lost.
+    /// Records that a step was reached; returns whether power is lost.
     #[inline]
     pub(crate) fn reached(&self, step: Step) -> bool {
         self.supply.breaker.reached(step)

@@ -18,7 +18,7 @@ use crate::scheduling::FORGOTTEN_UNITS;
 /// No command has this token.
 pub(crate) const RESIZE_TOKEN: Token = Token(u64::MAX - 3);
 
-/// Why a namespace keeps its size.
+/// Why a namespace was not resized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ResizeError {
     /// There is no such namespace.
@@ -27,18 +27,18 @@ pub enum ResizeError {
     /// It cannot have this many blocks.
     #[error("{blocks} blocks: this namespace can have 1 to {most}")]
     Size {
-        /// How many were asked for.
+        /// The requested number.
         blocks: u64,
-        /// How many it can have.
+        /// The largest possible number.
         most: u64,
     },
-    /// One at a time.
+    /// Another resize is under way.
     #[error("another resize is under way")]
     Busy,
-    /// There is no power, or it went on the way: after that the namespace has the old size or the new one.
+    /// Power is off, or was lost meanwhile: the namespace then has the old size or the new one.
     #[error("power is off")]
     NoPower,
-    /// The media failed on the way. What Identify says now is so.
+    /// The media failed meanwhile. Identify reports the actual size.
     #[error("the media did not take it: {0}")]
     Media(MediaError),
 }
@@ -88,7 +88,7 @@ impl Controller {
     /// Begins to give a namespace this many blocks. [`Self::resized`] tells how it ended; steps carry it out.
     ///
     /// # Errors
-    /// It cannot be; nothing was begun.
+    /// It is not possible; nothing was begun.
     pub fn resize(&mut self, nsid: u32, blocks: u64) -> Result<(), ResizeError> {
         if !self.power_is_on() {
             return Err(ResizeError::NoPower);
