@@ -1,5 +1,5 @@
-//! How long the admin queue's memory may be gone before that is fatal (B20). Firmware unmaps and remaps all of low memory while queues
-//! live, so there is patience; it knows nothing of queues.
+//! How long the admin queue's memory may be unmapped before that is fatal (B20). Firmware unmaps and remaps all of low memory while
+//! queues live, so there is a grace period. Knows nothing of queues.
 
 use media::Nanoseconds;
 

@@ -1,5 +1,5 @@
-//! Which submission queue is served next: round robin with bursts (NVMe Base 2.1 section 3.4.4.1). It knows which queues have entries
-//! and which of those must wait, and nothing of what the entries are.
+//! Chooses the submission queue to serve next: round robin with bursts (NVMe Base 2.1 section 3.4.4.1). Knows which queues have entries
+//! and which of those must wait, but not what the entries are.
 
 use crate::queue::IdSet;
 
@@ -73,7 +73,7 @@ impl Arbiter {
         if self.ready.is_only(self.turn) { usize::MAX } else { self.left as usize + 1 }
     }
 
-    /// So many commands were taken from the queue that was just named.
+    /// This many commands were taken from the queue that was just named.
     #[inline]
     pub(crate) fn took(&mut self, commands: usize) {
         self.left = self.left.saturating_sub(u32::try_from(commands - 1).unwrap_or(u32::MAX));

@@ -1,9 +1,9 @@
-//! Running atomicity (NVM Command Set 1.1 section 2.1.4): which commands must wait for which, and into what a write may fall apart. It
-//! knows ranges of blocks and tokens, and neither commands nor the media.
+//! Range locks for atomicity in normal operation (NVM Command Set 1.1 section 2.1.4): which commands must wait for which others, and
+//! into which pieces a write may be split. Knows ranges of blocks and tokens, but neither commands nor the media.
 //!
-//! A command that is under way or waits holds its ranges, shared or exclusively. One that comes later and overlaps, where either is
-//! exclusive, waits until every such earlier one has left: each command by itself and in the order of arrival, whatever queue it came
-//! from. So nobody starves, nobody waits in a circle, and a queue never stands still behind a command that waits.
+//! A command that is under way or waiting holds its ranges, shared or exclusively. A later command that overlaps, where either is
+//! exclusive, waits until every such earlier one has left: each command for itself and in the order of arrival, whatever queue it came
+//! from. So nothing starves, there are no deadlocks, and a queue never stalls behind a command that waits.
 
 mod coarse;
 mod pieces;
@@ -23,7 +23,7 @@ pub(crate) use slices::{Slices, distinct};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim<'a> {
     pub(crate) volume: VolumeId,
-    /// The blocks of so many ranges it changes; those of the ranges behind them it only looks at.
+    /// The blocks of this many ranges it changes; those of the ranges behind them it only looks at.
     pub(crate) exclusive: usize,
     pub(crate) ranges: &'a [LbaRange],
 }

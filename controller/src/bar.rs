@@ -1,5 +1,5 @@
 //! BAR0: offset → register or doorbell (NVMe over PCIe Transport 1.1 section 3.1). Widths and alignment are checked here and nowhere
-//! else: an access that cannot be has no effect and reads as zeroes (B16).
+//! else: an invalid access has no effect and reads as zeroes (B16).
 
 use nvme_spec::register;
 

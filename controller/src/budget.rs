@@ -1,6 +1,6 @@
-//! How long a step may go on. A step ends by the clock, because what a command costs is the host's choice: one may be a copy of four
-//! kilobytes and another one a walk through a list of thousands of descriptors. It ends by a count as well, so that it has an end where
-//! time stands still: in tests, and wherever a run must repeat.
+//! Bounds the duration of a step. A step ends by the clock, because the host decides what a command costs: one may copy four kilobytes,
+//! and another may walk a list of thousands of descriptors. It also ends by a count, so that it ends where time stands still: in tests,
+//! and wherever a run must repeat.
 
 use media::Nanoseconds;
 
@@ -22,7 +22,7 @@ impl Clock for Still {
 /// How long a step takes new commands, and then how long it goes on with those that it has. Whoever waits for the next step waits for both,
 /// and for what was begun last: together a fraction of what a host notices.
 pub(crate) const PHASE_TIME: Nanoseconds = Nanoseconds(500_000);
-/// How much a phase does at the most: a short command counts for one.
+/// How much a phase does at most: a short command counts for one.
 pub(crate) const WORK_PER_PHASE: usize = 256;
 /// How much is done between two looks at the clock, where it is short commands that are done. As many as are read together.
 const WORK_PER_LOOK: usize = 32;
@@ -61,7 +61,7 @@ impl<'a> Budget<'a> {
         WORK_PER_LOOK.saturating_sub(self.done - self.looked).max(1)
     }
 
-    /// So many short commands were done.
+    /// This many short commands were done.
     #[inline]
     pub(crate) fn spend(&mut self, commands: usize) {
         self.done += commands;

@@ -1,4 +1,4 @@
-//! Submission queue entry → typed command or status. Nobody behind this file sees a dword of an I/O command.
+//! Submission queue entry → typed command or status. Nothing behind this file sees a dword of an I/O command.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use nvme_spec::Command;

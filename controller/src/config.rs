@@ -1,5 +1,5 @@
-//! What a controller can be told, in QEMU's spellings, and what follows from it. [`DeviceOptions`] and [`NamespaceOptions`] are the raw
-//! words; [`Config::check`] turns them into numbers that are known to be possible. Nobody else reads the raw ones.
+//! The options of a controller, in QEMU's spellings, and what follows from them. [`DeviceOptions`] and [`NamespaceOptions`] are the raw
+//! values; [`Config::check`] turns them into numbers that are known to be valid. Nothing else reads the raw ones.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -47,11 +47,11 @@ pub enum Checks {
     Strict,
 }
 
-/// Whether writes that are not promised to be atomic are.
+/// Whether writes above the promised atomic units are atomic too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interleave {
-    /// Every command is atomic to every other: more than is promised.
+    /// Every command is atomic to every other, which is more than promised.
     #[default]
     None,
     /// A write that is above the atomic unit or crosses a boundary goes to the media piece by piece, in an order that follows from a
@@ -106,9 +106,9 @@ pub struct DeviceOptions {
     /// Atomic Compare and Write Unit: blocks less one.
     #[serde(rename = "atomic.acwu")]
     pub atomic_acwu: u16,
-    /// Whether writes above the atomic unit fall apart.
+    /// Whether writes above the atomic unit are split into pieces.
     pub interleave: Interleave,
-    /// What the order of their pieces follows from.
+    /// The seed of the order of their pieces.
     pub interleave_seed: u32,
     /// Which rules the host's driver is held to.
     pub checks: Checks,
@@ -145,7 +145,7 @@ impl Default for DeviceOptions {
     }
 }
 
-/// What a namespace is told of itself. Its size and its blocks are the media's to say.
+/// Options of a namespace. Its size and block size are options of the media.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NamespaceOptions {
@@ -176,7 +176,7 @@ pub struct NamespaceOptions {
     /// Namespace Atomic Boundary Size Power Fail: blocks less one; 0 is no boundary.
     #[serde(rename = "atomic.nabspf")]
     pub atomic_nabspf: Option<u16>,
-    /// Namespace Atomic Boundary Offset: the block of the first edge.
+    /// Namespace Atomic Boundary Offset: the block at which the first boundary lies.
     #[serde(rename = "atomic.nabo")]
     pub atomic_nabo: u16,
     /// Multiple Atomicity Mode.
@@ -198,7 +198,7 @@ impl NamespaceOptions {
     }
 }
 
-/// A namespace that can exist.
+/// The checked configuration of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceConfig {
     /// From 1 up, unique.
@@ -215,7 +215,7 @@ pub struct NamespaceConfig {
     pub atomics: AtomicWishes,
 }
 
-/// A controller that can exist. Every derived number has its home here.
+/// The checked configuration of a controller, with all derived numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Padded with spaces, as on the wire.
@@ -248,7 +248,7 @@ pub struct Config {
     pub doorbells: Doorbells,
     /// The atomic units of all namespaces.
     pub atomics: ControllerAtomics,
-    /// The seed from which the order of pieces follows, where commands that are not atomic fall apart.
+    /// The seed of the order of pieces, if commands above the atomic unit are split.
     pub interleave: Option<u32>,
     /// Which rules the host's driver is held to. The controller itself judges nothing.
     pub checks: Checks,
@@ -258,7 +258,7 @@ pub struct Config {
     pub namespaces: Vec<NamespaceConfig>,
 }
 
-/// An option that cannot be: which, what it said, and what would do.
+/// An invalid option: its name, its value, and what is accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{option}={value}: {remedy}")]
 pub struct ConfigError {
@@ -292,8 +292,8 @@ impl Config {
         self.namespaces[namespace].atomics.resolve(self.atomics, power_atomic_blocks)
     }
 
-    /// Whether a command can carry a block of a namespace, of so many bytes and with so many of metadata: otherwise nothing could ever be
-    /// read or written. A transfer counts metadata that lies among the data, and no other (NVMe Base 2.1 section 5.1.13.2.1, MDTS).
+    /// Whether a command can carry a block of a namespace, given its bytes of data and of metadata: otherwise nothing could ever be read or
+    /// written. A transfer counts metadata that lies among the data, and no other (NVMe Base 2.1 section 5.1.13.2.1, MDTS).
     ///
     /// # Errors
     /// It cannot; the larger of what each of both options would have to be.
@@ -320,8 +320,8 @@ impl Config {
         Err(refuse("mdts", self.mdts, remedy))
     }
 
-    /// How many blocks of a namespace the media must be able to commit as one, and whether more would be of use: without a word of
-    /// the user on it the media may choose.
+    /// How many blocks of a namespace the media must be able to commit as one, and whether more would be of use: unless the
+    /// user set it, the media may choose.
     ///
     /// # Panics
     /// If there is no such namespace.
@@ -331,10 +331,10 @@ impl Config {
         (u32::from(asked.unwrap_or(0).max(self.atomics.awupf_z)) + 1, asked.is_none())
     }
 
-    /// Checks the words of the user.
+    /// Checks the options.
     ///
     /// # Errors
-    /// The first option that cannot be.
+    /// The first option that is invalid.
     pub fn check(device: &DeviceOptions, namespaces: &[NamespaceOptions]) -> Result<Self, ConfigError> {
         if device.mdts > MDTS_MAX {
             return Err(refuse("mdts", device.mdts, format!("a power of two of 4 KiB pages, at most {MDTS_MAX}")));

@@ -1,5 +1,5 @@
-//! Guest memory as the controller sees it. The trait is implemented by whoever holds the mappings (the vfio-user server, the vhost
-//! front, a test); the controller itself never holds an address of this process.
+//! Guest memory as the controller sees it. Whoever holds the mappings implements the trait (the vfio-user server, the vhost front, a
+//! test); the controller itself never holds an address of this process.
 
 mod flat;
 
@@ -27,8 +27,8 @@ pub trait GuestMemory {
     /// [`DmaFault`] if any byte cannot be read.
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DmaFault>;
 
-    /// The same to where nobody looks soon: it need not come into the processor's caches. This thread sees the bytes at once, others once
-    /// [`GuestMemory::store_fence`] was called.
+    /// The same for an `into` that will not be read soon: it need not be loaded into the processor's caches. This thread sees the bytes at
+    /// once, others after [`GuestMemory::store_fence`].
     ///
     /// # Errors
     /// As [`GuestMemory::read`].
@@ -37,10 +37,10 @@ pub trait GuestMemory {
         self.read(address, into)
     }
 
-    /// What was read far is there before anything that this thread stores from now on.
+    /// Orders the stores of earlier non-temporal reads before everything that this thread stores from now on.
     fn store_fence(&self) {}
 
-    /// The bytes will be written to guest memory soon: they may be fetched meanwhile.
+    /// The bytes will be written to guest memory soon: they may be prefetched.
     #[inline]
     fn prefetch(&self, bytes: &[u8]) {
         let _ = bytes;
@@ -65,7 +65,7 @@ pub trait GuestMemory {
     fn store_u32(&self, address: u64, value: u32) -> Result<(), DmaFault>;
 
     /// Replaces a naturally aligned 32-bit little-endian number by `new` if it is `current`, and returns what was there: one atomic
-    /// operation where somebody else may write at the same time. What is here does for memory that nobody else has.
+    /// operation where others may write at the same time. This default is enough for memory that is not shared.
     ///
     /// # Errors
     /// [`DmaFault`] if it cannot be read and written or is not aligned.
@@ -84,8 +84,8 @@ pub trait GuestMemory {
     /// [`DmaFault`] if it cannot be written or is not aligned.
     fn store_u64(&self, address: u64, value: u64) -> Result<(), DmaFault>;
 
-    /// Stores pairs of little-endian 64-bit numbers one behind the other, from a multiple of 16 on. Whoever sees the second number of
-    /// a pair, sees the first as well and all that was written before. The numbers are handed over as they shall lie in memory.
+    /// Stores consecutive pairs of little-endian 64-bit numbers, starting at a multiple of 16. Whoever sees the second number of a pair
+    /// also sees the first and everything that was written before. The numbers are passed as they shall be in memory.
     ///
     /// # Errors
     /// [`DmaFault`] if any cannot be written or `address` is not aligned; some pairs may have been stored then.
@@ -105,7 +105,7 @@ pub trait GuestMemory {
     fn generation(&self) -> u64;
 }
 
-/// The page of doorbells that the guest may store to without telling anybody (`doorbells=mapped`).
+/// The page of doorbells that the guest may store to without notification (`doorbells=mapped`).
 pub trait DoorbellPage {
     /// The 32-bit value at doorbell `index` (index 0 is at BAR0 offset 1000h, with a stride of 4 bytes), with acquire ordering.
     fn load(&self, index: usize) -> u32;
@@ -119,7 +119,7 @@ pub trait DoorbellPage {
     fn store(&self, index: usize, value: u32);
 }
 
-/// Where a command says that its data is: PSDT chooses.
+/// A command's data pointer, as selected by PSDT.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum DataPointer {
     Prp(PrpEntries),
@@ -142,7 +142,7 @@ pub struct Segment {
     pub length: usize,
 }
 
-/// Adds the next piece of a command's data; one that goes on where the last one ends is joined to it, and an empty one is none.
+/// Adds the next piece of a command's data. A piece that continues the last one is merged with it; an empty one is dropped.
 #[inline]
 pub(crate) fn append(segments: &mut Vec<Segment>, address: u64, length: u64) {
     // Transfers are a few megabytes at most.
@@ -159,7 +159,7 @@ pub(crate) fn append(segments: &mut Vec<Segment>, address: u64, length: u64) {
     segments.push(Segment { address, length });
 }
 
-/// The data of one command in guest memory: what the media takes from and gives to, without knowing where it is.
+/// The data of one command in guest memory: a source and sink for the media, which does not know where it is.
 pub(crate) struct Transfer<'a, M> {
     memory: &'a M,
     segments: &'a [Segment],
@@ -220,7 +220,7 @@ impl<M: GuestMemory> media::Sink for Transfer<'_, M> {
     }
 }
 
-/// The data of a command that lies in one piece.
+/// The data of a command in one piece.
 pub(crate) struct Piece<'a, M> {
     memory: &'a M,
     segment: Segment,

@@ -1,5 +1,5 @@
-//! Doorbells: where the host says how far it has come. They arrive as register writes, in a page that both sides share, or in the
-//! shadow buffers of Doorbell Buffer Config (NVMe Base 2.1 section 5.2.5). A doorbell moves a tail or a head and nothing else happens.
+//! Doorbells: how the host reports its progress in a queue. They arrive as register writes, in a page that both sides share, or in the
+//! shadow buffers of Doorbell Buffer Config (NVMe Base 2.1 section 5.2.5). A doorbell moves a tail or a head; nothing else happens.
 
 mod admin;
 

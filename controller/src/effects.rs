@@ -1,5 +1,5 @@
-//! What this controller supports, in one place: the dispatchers and the log pages 00h, 05h and 12h speak of the same lists, and a test
-//! sweeps all identifiers to see that they agree (B91).
+//! What this controller supports, in one place: the dispatchers and the log pages 00h, 05h and 12h use the same lists, and a test tries
+//! all identifiers to see that they agree (B91).
 
 use nvme_spec::feature::FeatureId;
 use nvme_spec::log::{LogId, effects};

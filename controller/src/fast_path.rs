@@ -1,7 +1,7 @@
-//! The fast path: Reads and Writes of one piece of guest memory behind their first PRP entry, taken many at a time from one queue
-//! where nobody is met who holds the same blocks, and while no crash point is armed. Nearly all commands are such, and the media
-//! answers most of them at once; nothing is kept of those. Whatever else a command is or needs, a refusal included, it stays in its
-//! queue for the scheduled path (`scheduling`).
+//! The fast path: Reads and Writes whose data is one piece of guest memory behind their first PRP entry, many at a time from one queue,
+//! while they overlap no command under way and no crash point is armed. Nearly all commands are like this; the media completes most of
+//! them at once, and nothing is kept of those. Any other command, including one that must be refused, stays in its queue for the
+//! scheduled path (`scheduling`).
 
 use std::hint::black_box;
 

@@ -1,5 +1,5 @@
-//! What the controller knows of its own life: the error log, the time, the temperature. What the SMART log counts is the media's to
-//! know, so that it outlives us. Nothing here decides anything.
+//! The controller's own history: the error log, the time, the temperature. What the SMART log counts belongs to the media, so that it
+//! outlives the controller. Nothing here makes decisions.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use crate::reason::{Field, Reason};
 
 /// How many entries the error log keeps: ELPE + 1.
 pub(crate) const ERROR_ENTRIES: usize = 64;
-/// The composite temperature in kelvins. The device has no sensor: this is the temperature of a drive at rest.
+/// The composite temperature in kelvins. The device has no sensor: this is the temperature of an idle drive.
 pub(crate) const TEMPERATURE_KELVINS: u16 = 313;
 /// Above this a host should do something (WCTEMP).
 pub(crate) const WARNING_KELVINS: u16 = 343;

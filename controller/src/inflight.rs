@@ -1,4 +1,5 @@
-//! Commands that were taken and not finished, at the media or waiting: token → command. Abort, queue deletion, reset and drain ask here.
+//! Commands that were taken and not finished, at the media or waiting: token → command. Abort, queue deletion, reset and drain look
+//! here.
 
 use media::{LbaRange, Token};
 use nvme_spec::Command;

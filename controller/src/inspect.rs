@@ -1,5 +1,5 @@
-//! All state can be read: what somebody beside the host may see of a controller, as values. Where the host is told the same, it comes
-//! from the same place. Changes nothing; what is broken on purpose is broken in the media, behind [`Controller::media`].
+//! Read access to a controller's state, as values, for observers other than the host. Where the host gets the same information, it
+//! comes from the same place. Changes nothing; faults are injected into the media, through [`Controller::media`].
 
 use media::Media;
 use nvme_spec::identify;
@@ -14,19 +14,19 @@ pub use crate::admin::features::FeatureState;
 pub use crate::queue::{CompletionQueueState, SubmissionQueueState};
 use crate::watch::FatalReason;
 
-/// Where a controller is in its life, as its host sees it.
+/// The state of a controller's registers, as its host sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifeState {
     /// CC.
     pub configuration: Configuration,
     /// CSTS.
     pub status: ControllerStatus,
-    /// The host lets the function reach memory.
+    /// Bus mastering is enabled.
     pub bus_master: bool,
 }
 
 impl Controller {
-    /// Where the controller is in its life.
+    /// The state of the registers.
     #[must_use]
     pub fn life(&self) -> LifeState {
         LifeState {
@@ -54,7 +54,7 @@ impl Controller {
         self.last_fatal.map(|why| (why.reason, why.value, why.bound))
     }
 
-    /// What Identify Controller says.
+    /// Identify Controller.
     ///
     /// # Panics
     /// Never: a page has the size of the structure.
@@ -63,7 +63,7 @@ impl Controller {
         identify::Controller::read_from_bytes(&pages::this_controller(self)).expect("a page is a structure")
     }
 
-    /// What Identify Namespace says of an active namespace.
+    /// Identify Namespace of an active namespace.
     ///
     /// # Panics
     /// Never: a page has the size of the structure.
@@ -74,13 +74,13 @@ impl Controller {
         Some(identify::Namespace::read_from_bytes(&page).expect("a page is a structure"))
     }
 
-    /// As many blocks as an active namespace can have.
+    /// The largest number of blocks that an active namespace can have.
     #[must_use]
     pub fn namespace_blocks_max(&self, nsid: u32) -> Option<u64> {
         self.namespaces.get(nsid).map(|namespace| namespace.shape.capacity_blocks_max)
     }
 
-    /// What the SMART log says.
+    /// The SMART log.
     #[must_use]
     pub fn smart(&self) -> Smart {
         logs::smart_of_controller(self)
@@ -120,7 +120,7 @@ impl Controller {
         offered.flat_map(|id| features::states(self, id)).collect()
     }
 
-    /// The media, to look into it and to break it. Requests go through the controller only.
+    /// The media, for inspection and fault injection. Requests go through the controller only.
     pub fn media(&mut self) -> &mut dyn Media {
         self.media.as_mut()
     }

@@ -1,5 +1,5 @@
-//! Interrupts: vectors with coalescing, or the pin with its mask (NVMe over PCIe Transport 1.1 section 3.5). It decides *whether*; the
-//! transport delivers, and holds what is masked in the MSI-X table.
+//! Interrupts: vectors with coalescing, or the pin with its mask (NVMe over PCIe Transport 1.1 section 3.5). Decides *whether* to
+//! interrupt; the transport delivers, and keeps what is masked in the MSI-X table.
 
 use media::Nanoseconds;
 use nvme_spec::log::Event;
@@ -79,13 +79,13 @@ struct Coalescing {
 /// is told again; others take the new entries along, and the second message would have been for nothing.
 const ANSWER_MAX: Nanoseconds = Nanoseconds(200_000);
 
-/// So many completions are told in any case: of a deep queue the host submits the rest while the message is on its way.
+/// This many completions are told in any case: of a deep queue the host submits the rest while the message is on its way.
 const BATCH_MAX: u32 = 16;
 
-/// A host that submits nothing for so many times the usual gap pauses. (An emulated processor is not steady.)
+/// A host that submits nothing for this many times the usual gap pauses. (An emulated processor is not steady.)
 const PAUSE: u64 = 6;
 
-/// How long a message waits at the most for a host that goes on submitting.
+/// How long a message waits at most for a host that goes on submitting.
 const GATHERING_MAX: Nanoseconds = Nanoseconds(1_000_000);
 
 impl Vector {

@@ -1,13 +1,13 @@
-//! The NVMe controller as a value: give it register accesses and time, and it works on guest memory and a media and says which
+//! The NVMe controller as a value: it takes register accesses and the time, works on guest memory and a media, and returns the
 //! interrupts to send. It has no thread, clock, socket or random number inside, so a run is a function of its inputs.
 //!
 //! Map of the crate, in the order in which a command passes: [`bar`] and `doorbell` (where the host writes), `state` (CC and CSTS),
 //! `arbiter` and `queue` (a completion slot, then the entry), `command` (typed, or a status), `io` and `admin` (one file for each
-//! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and up again: `inflight`, `queue`,
-//! [`irq`](Effect). Overlapping commands: `atomic` and `scheduling`.
+//! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and back up: `inflight`, `queue`, [`irq`](Effect).
+//! Overlapping commands: `atomic` and `scheduling`.
 //!
-//! What it does not implement yet: protection information, reservations, namespace management, Format, Sanitize, firmware download,
-//! weighted arbitration.
+//! Not implemented yet: protection information, reservations, namespace management, Format, Sanitize, firmware download, weighted
+//! arbitration.
 
 #![forbid(unsafe_code)]
 
@@ -81,9 +81,9 @@ pub use irq::{Effect, InterruptMode};
 /// The time that [`Controller::step`] is told.
 pub use media::Nanoseconds;
 
-/// A command's data counts as another one for so many pieces of guest memory: a host can describe half a megabyte one byte at a time.
+/// A command's data counts as another one for this many pieces of guest memory: a host can describe half a megabyte one byte at a time.
 const PIECES_PER_WORK: usize = 64;
-/// And for so many bytes.
+/// And for this many bytes.
 const BYTES_PER_WORK: usize = 64 << 10;
 /// The token of the flush that a shutdown makes; no command has it.
 const SHUTDOWN_TOKEN: Token = Token(u64::MAX);
@@ -201,7 +201,7 @@ impl Controller {
         }
     }
 
-    /// A reset from outside the registers: of the function, or because the host is gone. The next step carries it out.
+    /// A reset from outside the registers: of the function, or because the host is gone. The next step executes it.
     pub fn reset_function(&mut self) {
         self.registers.ask_reset(Reset::Function);
     }
@@ -213,7 +213,7 @@ impl Controller {
         }
     }
 
-    /// PCI command register, bus master: without it nothing in guest memory is touched and nothing is interrupted (B21).
+    /// PCI command register, bus master: without it the controller accesses no guest memory and raises no interrupts (B21).
     ///
     /// A host that switches it off does so before we hear of it, and a message that was on its way then is lost (PCI Local Bus 3.0 section
     /// 6.8.3.4: a message is a memory write). So the step after it was switched on tells of all entries that the host has not taken.
@@ -235,8 +235,8 @@ impl Controller {
         self.interrupts.set_mode(mode);
     }
 
-    /// Messages may have been lost on their way to the host, or withheld: the next step sends each again whose queues hold entries that the
-    /// host has not taken.
+    /// Messages may have been lost on their way to the host, or withheld: the next step repeats each message whose queues hold entries that
+    /// the host has not taken.
     pub fn send_messages_again(&mut self) {
         self.send_again = true;
     }
@@ -258,8 +258,8 @@ impl Controller {
         &self.config
     }
 
-    /// Works for a while: resets and enables as asked, takes commands, finishes commands, says what to interrupt. Without power it does
-    /// nothing; and where power goes during it, nothing reaches the host from that moment on. Time stands still meanwhile.
+    /// Works up to a bound: resets and enables as requested, takes and completes commands, and decides what to interrupt. Without power it
+    /// does nothing; if power goes during a step, nothing reaches the host from that moment on. Time stands still meanwhile.
     pub fn step<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, page: Option<&dyn DoorbellPage>) -> Progress {
         self.step_by(now, &Still(now), memory, page)
     }
@@ -326,8 +326,8 @@ impl Controller {
         worked
     }
 
-    /// Before the caller sleeps: asks the host to ring for whatever it does from now on, and looks once more.
-    /// `false` means that there is work, and the caller must step again instead.
+    /// Before the caller sleeps: asks the host to ring doorbells for whatever it does from now on, and checks once more. `false` means that
+    /// there is work, and the caller must step again instead.
     pub fn arm<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
         if !self.power_is_on() || !self.registers.is_running() || !self.bus_master || self.is_gone() {
             return true;

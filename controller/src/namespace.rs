@@ -1,4 +1,4 @@
-//! Namespaces: identifier → identity, format, and the volume that it stands on. Which commands they take is not their business.
+//! Namespaces: identifier → identity, format, and the volume behind it. Knows nothing of the commands they accept.
 
 use media::power::{Boundary, PowerAtomicity};
 use media::{LbaRange, Media, VolumeId, VolumeShape};
@@ -37,7 +37,7 @@ impl Namespace {
         u128::from(self.shape.capacity_blocks) << self.block_shift()
     }
 
-    /// What is atomic in normal operation: with `disables_normal` no more than after a loss of power (B165).
+    /// What is atomic in normal operation: with `disables_normal` no more than after a power loss (B165).
     pub(crate) fn units(&self, controller: ControllerAtomics, disables_normal: bool) -> Units {
         let own = &self.atomics;
         let (across_z, own_z, blocks, boundary_z) = if disables_normal {
@@ -81,7 +81,7 @@ impl Namespace {
         }
     }
 
-    /// What the namespace promises across a loss of power.
+    /// What the namespace promises across a power loss.
     fn power_atomicity(&self, controller: ControllerAtomics) -> PowerAtomicity {
         let Units { across_blocks, blocks, boundary_blocks, offset, multiple } = self.units(controller, true);
         let boundary = (boundary_blocks != 0).then_some(Boundary { blocks: boundary_blocks.into(), offset });
@@ -95,7 +95,7 @@ impl Namespace {
             || (range.blocks <= u64::from(self.atomics.compare_blocks(controller)) && !units.crosses(range))
     }
 
-    /// A Copy is not done in parts, so it may do no more than a Read and a Write may, where MDTS is so many bytes.
+    /// A Copy is not done in parts, so it may do no more than a Read and a Write may, where MDTS is this many bytes.
     pub(crate) fn copy_limits(&self, transfer_bytes_max: usize) -> CopyLimits {
         let blocks = u32::try_from(transfer_bytes_max >> self.block_shift()).unwrap_or(u32::MAX).max(1);
         CopyLimits {
@@ -149,7 +149,7 @@ impl Namespaces {
         self.active.iter().map(Namespace::capacity_bytes).sum()
     }
 
-    /// What all namespaces would hold if each had the size that it may have at the most, in bytes.
+    /// What all namespaces would hold if each had the size that it may have at most, in bytes.
     pub(crate) fn capacity_bytes_max(&self) -> u128 {
         let most = |namespace: &Namespace| u128::from(namespace.shape.capacity_blocks_max) << namespace.block_shift();
         self.active.iter().map(most).sum()

@@ -1,4 +1,4 @@
-//! What the media says → why a command failed: the one table from outcomes to reasons, and so to statuses.
+//! The one table from the media's outcomes to the reasons why a command failed, and so to the host's statuses.
 
 use media::{MediaError, Outcome};
 

@@ -1,5 +1,5 @@
-//! The loss of power as the controller lives it: what stops, what is reported, and how it comes back. What survives in the media is the
-//! media's to say. Whether power is there is asked of the breaker, which the media and the controller share.
+//! Power loss in the controller: what stops, what is reported, and how it comes back. The media decides what survives in it. The
+//! breaker, which media and controller share, knows whether power is on.
 
 use media::power::{
     Arming, Breaker, ChangeKind, Cut, CutReport, Fate, Fetched, Mark, RecoveryReport, Step, VolatileEntry,
@@ -27,7 +27,7 @@ pub struct BlockRange {
     pub blocks: u64,
 }
 
-/// What a change was.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
@@ -39,7 +39,7 @@ pub enum Change {
     Deallocation,
 }
 
-/// What became of a change.
+/// The fate of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FateName {
@@ -51,11 +51,11 @@ pub enum FateName {
     Torn,
 }
 
-/// What the contract lets a host find in the blocks of a change that was not durable.
+/// What a host may find, by the contract, in the blocks of a change that was not durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Observable {
-    /// What was there before: not all of the change had arrived, and it stands or falls as a whole.
+    /// What was there before: not all of the change had arrived, and it survives or is lost as a whole.
     Old,
     /// All blocks new, or none.
     Either,
@@ -69,7 +69,7 @@ pub enum Observable {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NotDurable {
-    /// What it was.
+    /// Its kind.
     pub change: Change,
     /// Namespace identifier.
     pub namespace: u32,
@@ -80,9 +80,9 @@ pub struct NotDurable {
     pub command: Option<CommandName>,
     /// Whether its completion was in the completion queue.
     pub completed: bool,
-    /// What became of it.
+    /// Its fate.
     pub fate: FateName,
-    /// Blocks of it that are there, where it is torn.
+    /// The blocks of it that survived, if it is torn.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub survived: Vec<BlockRange>,
     /// Blocks that hold neither it nor anything older.
@@ -92,14 +92,14 @@ pub struct NotDurable {
     pub observable: Observable,
 }
 
-/// What a loss of power did.
+/// What a power loss did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PowerReport {
     /// The step at which the crash point tripped; absent where power was cut from outside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<&'static str>,
-    /// The command that was worked on then.
+    /// The command that was being executed then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandName>,
     /// Commands taken since power-on.
@@ -110,7 +110,7 @@ pub struct PowerReport {
     pub not_durable: Vec<NotDurable>,
 }
 
-/// Guest memory that is out of reach once power is lost, also in the middle of a step.
+/// Guest memory that is out of reach once power is lost, even in the middle of a step.
 pub(crate) struct Powered<'a, M> {
     pub(crate) memory: &'a M,
     pub(crate) breaker: &'a Breaker,
@@ -182,20 +182,20 @@ impl<M: GuestMemory> GuestMemory for Powered<'_, M> {
     }
 }
 
-/// The state of the supply.
+/// The state of the power supply.
 #[derive(Debug, Default)]
 pub(crate) struct Supply {
     pub(crate) breaker: Breaker,
     /// How an armed crash point resolves the cache.
     cut: Cut,
-    /// The loss of power was resolved and reported.
+    /// The power loss was resolved and reported.
     resolved: bool,
     misbehaviour: Vec<&'static str>,
     report: Option<PowerReport>,
 }
 
 impl Supply {
-    /// The media learns on whose behalf it works from now on.
+    /// Tells the media which command it works for from now on.
     #[inline]
     pub(crate) fn work_on(&self, permit: &Permit) {
         self.breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
@@ -215,7 +215,7 @@ impl Supply {
 }
 
 impl Controller {
-    /// Whether there is power.
+    /// Whether power is on.
     #[must_use]
     pub fn power_is_on(&self) -> bool {
         !self.supply.breaker.lost()
@@ -230,11 +230,11 @@ impl Controller {
             self.supply.breaker.cut();
         }
         self.notice_power();
-        self.supply.report.clone().expect("a loss of power has its report")
+        self.supply.report.clone().expect("a power loss has its report")
     }
 
-    /// Lets power go at a step, a command or by chance: when it happens, the cache is resolved as `cut` says. Replaces what was armed
-    /// before; where power is off it does nothing.
+    /// Arms a power cut at a step, a command or by chance: when it happens, the cache is resolved as `cut` says. Replaces what was armed
+    /// before; does nothing while power is off.
     pub fn crash_arm(&mut self, arming: Arming, cut: Cut) {
         if self.power_is_on() {
             self.supply.cut = cut;
@@ -242,7 +242,7 @@ impl Controller {
         }
     }
 
-    /// Takes a crash point back.
+    /// Disarms the crash point.
     pub fn crash_disarm(&mut self) {
         self.supply.breaker.disarm();
     }
@@ -253,13 +253,13 @@ impl Controller {
         self.supply.breaker.arming()
     }
 
-    /// The promises that the media breaks, by name: none, unless it was made to.
+    /// The promises that the media breaks, by name: none, unless configured.
     #[must_use]
     pub fn misbehaviour(&self) -> &[&'static str] {
         &self.supply.misbehaviour
     }
 
-    /// The report of the last loss of power, also after power came back.
+    /// The report of the last power loss, also after power came back.
     #[must_use]
     pub fn crash(&self) -> Option<&PowerReport> {
         self.supply.report.as_ref()
@@ -314,7 +314,7 @@ impl Controller {
         self.health.now = now;
     }
 
-    /// Notes that a step was reached; returns whether power is lost.
+    /// Records that a step was reached; returns whether power is lost.
     #[inline]
     pub(crate) fn reached(&self, step: Step) -> bool {
         self.supply.breaker.reached(step)
@@ -392,7 +392,7 @@ impl Controller {
             || self.queues.awaits_writing(ordinal)
     }
 
-    /// Of the interrupts raised in this step, those stand that came before the loss of power.
+    /// Of the interrupts raised in this step, those stand that came before the power loss.
     pub(crate) fn raise_until_lost(&mut self, before: usize) {
         let raised = self.effects.len();
         for number in before..raised {

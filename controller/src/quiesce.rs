@@ -1,5 +1,5 @@
-//! The end that does not come from the host: whoever runs the device quiesces its media before the process ends. The host's own
-//! way is CC.SHN, in `state`.
+//! A shutdown that does not come from the host: whoever runs the device quiesces its media before the process ends. The host's own way
+//! is CC.SHN, in `state`.
 
 use media::{Nanoseconds, Outcome, Request, Submitted, Token, VolumeId};
 

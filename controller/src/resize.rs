@@ -1,8 +1,8 @@
-//! A namespace gets another size while the host uses it: by order of whoever runs the device, as a namespace management of the
-//! subsystem would do it. Owns the order among commands, and what the host is told. Where the blocks lie is the media's affair.
+//! A namespace changes its size while the host uses it, on request of whoever runs the device, as namespace management by the subsystem
+//! would do it. Owns the order among commands, and what the host is told. The media knows where the blocks lie.
 //!
-//! Commands that were taken before end first, under the old size; until the media is done no other is taken from an I/O queue, so that
-//! each command knows one size. The admin queue goes on.
+//! Commands that were taken before finish first, under the old size. Until the media is done, no other command is taken from an I/O
+//! queue, so each command knows one size. The admin queue continues.
 
 use std::collections::BTreeSet;
 
@@ -19,27 +19,27 @@ use crate::watch::TraceEvent;
 /// No command has this token.
 pub(crate) const RESIZE_TOKEN: Token = Token(u64::MAX - 3);
 
-/// Why a namespace keeps its size.
+/// Why a namespace was not resized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ResizeError {
     /// There is no such namespace.
     #[error("there is no namespace {0}")]
     NoSuchNamespace(u32),
-    /// It cannot have so many blocks.
+    /// It cannot have this many blocks.
     #[error("{blocks} blocks: this namespace can have 1 to {most}")]
     Size {
-        /// How many were asked for.
+        /// The requested number.
         blocks: u64,
-        /// How many it can have.
+        /// The largest possible number.
         most: u64,
     },
-    /// One at a time.
+    /// Another resize is under way.
     #[error("another resize is under way")]
     Busy,
-    /// There is no power, or it went on the way: after that the namespace has the old size or the new one.
+    /// Power is off, or was lost meanwhile: the namespace then has the old size or the new one.
     #[error("power is off")]
     NoPower,
-    /// The media failed on the way. What Identify says now is so.
+    /// The media failed meanwhile. Identify reports the actual size.
     #[error("the media did not take it: {0}")]
     Media(MediaError),
 }
@@ -86,10 +86,10 @@ impl Resizing {
 }
 
 impl Controller {
-    /// Begins to give a namespace so many blocks. [`Self::resized`] tells how it ended; steps carry it out.
+    /// Begins to give a namespace this many blocks. [`Self::resized`] tells how it ended; steps carry it out.
     ///
     /// # Errors
-    /// It cannot be; nothing was begun.
+    /// It is not possible; nothing was begun.
     pub fn resize(&mut self, nsid: u32, blocks: u64) -> Result<(), ResizeError> {
         if !self.power_is_on() {
             return Err(ResizeError::NoPower);
@@ -116,7 +116,7 @@ impl Controller {
         if self.power_is_on() && self.resizing.under_way.is_some() {
             return None;
         }
-        // A loss of power forgets it.
+        // A power loss forgets it.
         Some(self.resizing.ended.take().unwrap_or(Err(ResizeError::NoPower)))
     }
 

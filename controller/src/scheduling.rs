@@ -1,5 +1,5 @@
-//! Whose turn it is: commands of I/O queues that wait until others have left their blocks, that go to the media piece by piece, and
-//! fused pairs. What conflicts with what is `atomic`'s to say; what a command does is `io`'s.
+//! Scheduling of I/O commands: those that wait until others have released their blocks, those that go to the media piece by piece, and
+//! fused pairs. `atomic` decides what conflicts with what; `io` knows what a command does.
 
 use media::power::mutation::{Mutation, mutated};
 use media::power::{Mark, Step};
@@ -169,7 +169,7 @@ impl Controller {
             return Vec::new();
         };
         let atomics = self.config.atomics;
-        // A write that must survive a loss of power as a whole is one request to the media, whatever it may be in normal operation.
+        // A write that must survive a power loss as a whole is one request to the media, whatever it may be in normal operation.
         let kept = exclusive && namespace.units(atomics, true).of_write(range) == Pieces::Whole;
         let disables_normal = self.features.disables_normal() || mutated(Mutation::NormalUnits);
         let units = namespace.units(atomics, disables_normal);
@@ -202,7 +202,7 @@ impl Controller {
     }
 
     /// The slices of a long command; none where it goes to the media as a whole. Meanwhile it holds all of its blocks, so that it is as
-    /// atomic to other commands as any. What survives a loss of power as a whole is never cut: for a Write Zeroes or Write Uncorrectable
+    /// atomic to other commands as any. What survives a power loss as a whole is never cut: for a Write Zeroes or Write Uncorrectable
     /// that is what [`Units`](crate::atomic::Units) says, and of a Dataset Management each range that is no longer than a slice.
     fn slices(&self, nsid: u32, command: &IoCommand, range: LbaRange) -> Slices {
         let Some(namespace) = self.namespaces.get(nsid).filter(|_| self.is_long(nsid, command)) else {

@@ -13,7 +13,7 @@ use crate::reason::Reason;
 
 /// How many descriptors are read at a time.
 const BATCH: u32 = 64;
-/// How many descriptors one command may take. No driver needs a hundredth of it, and following them all takes some milliseconds at the
+/// How many descriptors one command may take. No driver needs a hundredth of it, and following them all takes a few milliseconds at
 /// most.
 const DESCRIPTORS_MAX: u32 = 1 << 17;
 /// A shorter read counts as this many descriptors, since it takes as long: a chain of tiny segments ends sooner.
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_list_without_an_end_has_one_after_so_many_descriptors() {
-        // A segment of one empty block and itself again: each turn counts as a read does at the least.
+        // A segment of one empty block and itself again: each turn counts as a read does at least.
         let circle = memory(&[(0x100, &[data(0, 0), segment(0x100, 2)])]);
         assert_eq!(pieces(&circle, segment(0x100, 2), 1), Err(Status::INVALID_SGL_COUNT));
         let reads = std::cell::Cell::new(0);

@@ -1,5 +1,5 @@
-//! Controller properties and the states behind CC and CSTS: enable, reset, shutdown (NVMe Base 2.1 sections 3.1.4, 3.5 to 3.7). A write
-//! only notes what the host wants; the controller does it at its next step.
+//! Controller properties and the states behind CC and CSTS: enable, reset, shutdown (NVMe Base 2.1 sections 3.1.4, 3.5 to 3.7). A
+//! register write only records what the host wants; the controller does it in its next step.
 
 use nvme_spec::register::{self, AdminQueueAttributes, Capabilities, Configuration, ControllerStatus};
 

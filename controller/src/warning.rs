@@ -1,5 +1,5 @@
-//! What the media says of itself without having been asked → what the host is told: bits of the SMART log, and an event for those that
-//! it wants to hear of. Owns which of the media's news was looked at.
+//! The media's warnings → what the host is told: bits of the SMART log, and an event for those that it has enabled. Owns the record of
+//! which warnings were already handled.
 
 use media::Warnings;
 use nvme_spec::log::{Event, WARNING_READ_ONLY, WARNING_RELIABILITY, WARNING_SPARE, WARNING_TEMPERATURE};

@@ -87,10 +87,10 @@ fn the_driver_finds_the_drive() {
 #[cfg_attr(test, test)]
 fn the_driver_notices_that_the_power_is_gone() {
     let mut driver = Driver::attach(machine()).expect("attached");
-    driver.device.cut(&Cut::default());
+    driver.device.cut_power(&Cut::default());
     assert_eq!(Driver::attach(&mut driver.device).err(), Some("no device"));
 
-    driver.device.restore(None).expect("the drive recovers");
+    driver.device.restore_power(None).expect("the drive recovers");
     Driver::attach(driver.device).expect("attached again").identify().expect("identified");
 }
 

@@ -25,10 +25,10 @@ const AFTER_WAF: &str = "Example:\n  brownout waf --iu 16KiB --offset 12KiB --le
 #[derive(Debug, Parser)]
 #[command(name = "brownout", version, after_help = AFTER, max_term_width = 100)]
 pub struct CommandLine {
-    /// What to do.
+    /// The verb.
     #[command(subcommand)]
     pub verb: Verb,
-    /// Say more, -vv everything; RUST_LOG overrules it
+    /// Log more (-vv: everything); RUST_LOG overrides it
     #[arg(short, long, action = ArgAction::Count, global = true, display_order = 100)]
     pub verbose: u8,
 }
@@ -36,31 +36,31 @@ pub struct CommandLine {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Serve a device at a socket, for a QEMU that you start
+    /// Serve the device on a socket, for a QEMU that you start
     #[command(after_help = AFTER_SERVE)]
     Serve(Serve),
-    /// Start a stock QEMU with the device already plugged in
+    /// Start a stock QEMU with the device plugged in
     #[command(after_help = AFTER_QEMU, override_usage = "brownout qemu [OPTIONS] [-- <QEMU ARGS>...]")]
     Qemu(Qemu),
-    /// Give a running device a command, or follow its events
+    /// Send a command to a running device, or follow its events
     #[command(after_help = AFTER_CTL)]
     Ctl(Ctl),
-    /// Say what writes cost a drive: by formula, or measured beside theory
+    /// Compute or measure write amplification
     #[command(after_help = AFTER_WAF)]
     Waf(Waf),
     /// Analyse, replay or convert a trace of I/O
     #[command(after_help = trace::AFTER)]
     Trace(trace::Arguments),
-    /// Cut power again and again, and judge what is left
-    #[command(after_help = crash::AFTER)]
+    /// Cut power repeatedly, and check what survives
+    #[command(after_help = crash::AFTER, help_template = crash::TEMPLATE)]
     Crash(crash::Arguments),
-    /// Put a host's NVMe driver on trial, scenario by scenario
+    /// Test a host's NVMe driver, scenario by scenario
     #[command(after_help = conform::AFTER)]
     Conform(conform::Arguments),
-    /// Make, describe, check or list a media file
+    /// Create, describe, check or list a media file
     #[command(after_help = AFTER_MEDIA)]
     Media(Media),
-    /// Turn into QEMU, and die with the process that wanted it
+    /// Become QEMU, and end with the process that wanted it
     #[command(hide = true)]
     BecomeQemu(BecomeQemu),
 }
@@ -68,16 +68,16 @@ pub enum Verb {
 /// What the device is.
 #[derive(Debug, Args)]
 pub struct DeviceArguments {
-    /// Device and namespaces; the options win over it
+    /// Device and namespaces; options take precedence
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
-    /// The device: serial=S,mdts=7,... as in QEMU
+    /// Device: serial=S,mdts=7,... as in QEMU
     #[arg(long, value_name = "K=V,...")]
     device: Option<String>,
-    /// The media: store=file:PATH,iu=16KiB,op=7%,...
+    /// Media: store=file:PATH,iu=16KiB,op=7%,...
     #[arg(long, value_name = "K=V,...")]
     media: Option<String>,
-    /// A namespace: size=1GiB,lba=512,... Repeatable
+    /// Namespace: size=1GiB,lba=512,... (repeatable)
     #[arg(long, value_name = "K=V,...")]
     namespace: Vec<String>,
 }
@@ -93,16 +93,16 @@ impl From<DeviceArguments> for Given {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("front").required(true).multiple(true)))]
 pub struct Serve {
-    /// Be an NVMe device (vfio-user) for QEMU 10.1 or later
+    /// NVMe device (vfio-user) for QEMU 10.1 or later
     #[arg(long, value_name = "PATH", group = "front")]
     pub socket: Option<PathBuf>,
-    /// Be a virtio disk (vhost-user) for any QEMU
+    /// Virtio disk (vhost-user) for any QEMU
     #[arg(long, value_name = "PATH", group = "front")]
     pub vhost_user: Option<PathBuf>,
-    /// The control socket (QMP), for `brownout ctl`
+    /// Control socket (QMP), for `brownout ctl`
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
-    /// memory (default), or files: on local disks too
+    /// memory (default), or files: also on local disks
     #[arg(
         long,
         value_name = "KIND",
@@ -112,7 +112,7 @@ pub struct Serve {
         hide_default_value = true
     )]
     pub guest_memory: GuestMemory,
-    /// Give up rights: on (default), or off
+    /// Drop privileges: on (default), or off
     #[arg(
         long,
         value_name = "WORD",
@@ -122,7 +122,7 @@ pub struct Serve {
         hide_default_value = true
     )]
     pub sandbox: Sandbox,
-    /// As root: open all, then be this user
+    /// As root: open all files, then become this user
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
     #[command(flatten)]
@@ -132,10 +132,10 @@ pub struct Serve {
 /// Where the memory of a guest may lie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum GuestMemory {
-    /// In memory with a descriptor.
+    /// A memfd, or a file on tmpfs or hugetlbfs.
     #[default]
     Memory,
-    /// In files on local disks too.
+    /// Also a file on a local disk.
     Files,
 }
 
@@ -152,16 +152,16 @@ impl From<GuestMemory> for guest_memory::GuestFiles {
 #[derive(Debug, Args)]
 #[command(override_usage = "brownout qemu [OPTIONS] [-- QEMU ARGS...]")]
 pub struct Qemu {
-    /// Boot this kernel, its console in this terminal
+    /// Kernel to boot, its console in this terminal
     #[arg(long, value_name = "BZIMAGE")]
     pub kernel: Option<PathBuf>,
-    /// The kernel's first file system
+    /// The kernel's initramfs
     #[arg(long, value_name = "FILE", requires = "kernel")]
     pub initrd: Option<PathBuf>,
-    /// More words for the kernel's command line
+    /// Additional kernel command line
     #[arg(long, value_name = "STR", requires = "kernel", allow_hyphen_values = true)]
     pub append: Option<String>,
-    /// Wait for gdb at localhost:1234
+    /// Wait for gdb on localhost:1234
     #[arg(long)]
     pub gdb: bool,
     /// Use /dev/kvm
@@ -170,18 +170,18 @@ pub struct Qemu {
     /// Guest memory [default: 1GiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Bytes>,
-    /// The QEMU to start, if not the one in PATH
+    /// QEMU to start [default: the one in PATH]
     #[arg(long, value_name = "PATH")]
     pub qemu: Option<PathBuf>,
-    /// vfio-user: NVMe (default), or vhost-user: virtio
+    /// vfio-user: NVMe (default); vhost-user: virtio
     #[arg(long, value_enum, default_value_t, hide_possible_values = true, hide_default_value = true)]
     pub front: Front,
-    /// The control socket (QMP), for `brownout ctl`
+    /// Control socket (QMP), for `brownout ctl`
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArguments,
-    /// Handed on to QEMU
+    /// Passed to QEMU
     #[arg(last = true, value_name = "QEMU ARGS", hide = true)]
     pub more: Vec<OsString>,
 }
@@ -189,15 +189,15 @@ pub struct Qemu {
 /// `brownout ctl`.
 #[derive(Debug, Args)]
 pub struct Ctl {
-    /// The control socket
+    /// Control socket
     pub path: PathBuf,
-    /// What to do; help lists the commands, help COMMAND describes one
+    /// Command; `help` lists all, `help COMMAND` describes one
     #[arg(required_unless_present = "watch")]
     pub command: Option<String>,
-    /// Its arguments; a dot goes into an object: at.step=line-erased
+    /// Arguments; a dot names a nested value: at.step=line-erased
     #[arg(value_name = "KEY=VALUE")]
     pub arguments: Vec<String>,
-    /// Print events, one in a line, until the device ends
+    /// Print events, one per line, until the device ends
     #[arg(long, conflicts_with = "command")]
     pub watch: bool,
 }
@@ -206,7 +206,7 @@ pub struct Ctl {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("experiment").conflicts_with("iu")))]
 pub struct Waf {
-    /// What the drive maps as a whole; several are compared
+    /// Indirection unit; several are compared
     #[arg(long, value_name = "SIZE,...", value_delimiter = ',', required_unless_present = "experiment")]
     pub iu: Vec<Bytes>,
     /// First byte of the write
@@ -215,31 +215,31 @@ pub struct Waf {
     /// Length of the write
     #[arg(long, value_name = "SIZE", requires = "iu", required_unless_present_any = ["plot", "experiment"])]
     pub len: Option<Bytes>,
-    /// Draw it: .svg or .png; of --iu, worst case and mean
+    /// Draw a figure, .svg or .png; of --iu: worst case, mean
     #[arg(long, value_name = "FILE", conflicts_with_all = ["offset", "len", "numbers"])]
     pub plot: Option<PathBuf>,
-    /// Plotted lengths and offsets are its multiples [default: 4KiB]
+    /// Step of plotted lengths and offsets [default: 4KiB]
     #[arg(long, value_name = "SIZE", requires = "iu")]
     pub grid: Option<Bytes>,
-    /// Where the plotted curve ends [default: 1MiB]
+    /// Largest plotted length [default: 1MiB]
     #[arg(long, value_name = "SIZE", requires = "iu")]
     pub max_len: Option<Bytes>,
-    /// Measure garbage collection beside theory, a minute at most
+    /// Measure garbage collection beside theory (a minute)
     #[arg(long, group = "experiment")]
     pub theory: bool,
-    /// Measure what small writes cost on an SD card
+    /// Measure the cost of small writes on an SD card
     #[arg(long, group = "experiment")]
     pub sd_card: bool,
     /// Measure exactness, memory, recovery and wear
     #[arg(long, group = "experiment")]
     pub numbers: bool,
-    /// Only recovery, of a full drive; 1TiB takes 16 GiB
+    /// Only recovery of a full drive; 1TiB takes 16 GiB
     #[arg(long, value_name = "SIZE", requires = "numbers", conflicts_with_all = ["coarse", "theory", "sd_card"])]
     pub drive: Option<Bytes>,
-    /// Where an experiment's chance begins [default: 1]
+    /// Seed of an experiment [default: 1]
     #[arg(long, value_name = "N", requires = "experiment", value_parser = number)]
     pub seed: Option<u64>,
-    /// A small experiment, in seconds, without bars
+    /// Small experiment: takes seconds, checks no limits
     #[arg(long, requires = "experiment")]
     pub coarse: bool,
 }
@@ -254,19 +254,19 @@ pub struct Media {
 /// What to do with a media file.
 #[derive(Debug, Subcommand)]
 pub enum MediaVerb {
-    /// Make a media file
+    /// Create a media file
     #[command(after_help = AFTER_CREATE)]
     Create(MediaCreate),
-    /// Say what a media file is, without recovering it
+    /// Describe a media file, without recovering it
     #[command(after_help = "Example:\n  brownout media info disk.img")]
     Info(MediaFile),
-    /// Recover in memory, check lines, map and ledger, then scrub; the file stays as it is. Exit code 1 if it is damaged
+    /// Recover in memory, check lines, map, ledger and data; never writes. Exit code 1 if the file is damaged
     #[command(after_help = AFTER_MEDIA)]
     Check(MediaFile),
-    /// Read everything, as the patrol of a running drive does, and name what is lost by namespace and block. Exit code 1 if anything is
+    /// Read all data, as a running drive's patrol does, and name lost blocks. Exit code 1 if there are any
     #[command(after_help = AFTER_SCRUB)]
     Scrub(MediaFile),
-    /// List what is inside, recovered in memory
+    /// Recover in memory, and list lines, map or journal
     #[command(after_help = AFTER_DUMP)]
     Dump(MediaDump),
 }
@@ -274,22 +274,22 @@ pub enum MediaVerb {
 /// A media file.
 #[derive(Debug, Args)]
 pub struct MediaFile {
-    /// The media file
+    /// Media file
     pub file: PathBuf,
 }
 
 /// `brownout media create`.
 #[derive(Debug, Args)]
 pub struct MediaCreate {
-    /// The media file; nothing may be there yet
+    /// Media file; must not exist yet
     pub file: PathBuf,
-    /// Media and namespaces; the options win over it
+    /// Media and namespaces; options take precedence
     #[arg(long, value_name = "TOML")]
     pub config: Option<PathBuf>,
-    /// The media: iu=16KiB,op=7%,...
+    /// Media: iu=16KiB,op=7%,...
     #[arg(long, value_name = "K=V,...")]
     pub media: Option<String>,
-    /// A namespace: size=1GiB,lba=512,... Repeatable
+    /// Namespace: size=1GiB,lba=512,... (repeatable)
     #[arg(long, value_name = "K=V,...")]
     pub namespace: Vec<String>,
 }
@@ -297,12 +297,12 @@ pub struct MediaCreate {
 /// `brownout media dump`.
 #[derive(Debug, Args)]
 pub struct MediaDump {
-    /// The media file
+    /// Media file
     pub file: PathBuf,
-    /// Each line: state, valid units, erases (what is listed if nothing else is asked for)
+    /// Lines: state, valid units, erase counts (default)
     #[arg(long)]
     pub lines: bool,
-    /// Each run of units that lie one behind the other
+    /// Runs of consecutive units
     #[arg(long)]
     pub map: bool,
     /// Deallocations that a recovery would replay
@@ -313,11 +313,11 @@ pub struct MediaDump {
 /// The hidden verb.
 #[derive(Debug, Args)]
 pub struct BecomeQemu {
-    /// Who must be alive
+    /// The process that must be alive
     pub parent: u32,
-    /// What to run
+    /// Program to run
     pub program: PathBuf,
-    /// With what
+    /// Its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<OsString>,
 }
@@ -330,20 +330,15 @@ mod tests {
 
     #[test]
     fn each_help_fits_a_screen_and_ends_with_an_example() {
-        let mut command = CommandLine::command().term_width(80);
-        command.build();
-        let mut helps = vec![command.render_help().to_string()];
-        for verb in ["serve", "qemu", "ctl", "crash", "media", "waf", "trace"] {
-            helps.push(command.find_subcommand_mut(verb).expect("a verb").render_help().to_string());
-        }
-        for verb in ["create", "info", "check", "dump"] {
-            let media = command.find_subcommand_mut("media").expect("a verb");
-            helps.push(media.find_subcommand_mut(verb).expect("a verb").render_help().to_string());
-        }
-        for verb in ["analyse", "replay", "convert"] {
-            let trace = command.find_subcommand_mut("trace").expect("a verb");
-            helps.push(trace.find_subcommand_mut(verb).expect("a verb").render_help().to_string());
-        }
+        let verbs = ["", "serve", "qemu", "ctl", "crash", "conform", "media", "waf", "trace"];
+        let of_media = ["media create", "media info", "media check", "media scrub", "media dump"];
+        let of_trace = ["trace analyse", "trace replay", "trace convert"];
+        let pages = verbs.into_iter().chain(of_media).chain(of_trace).flat_map(|verb| ["-h", "--help"].map(|flag| (verb, flag)));
+        let helps = pages.map(|(verb, flag)| {
+            let line = std::iter::once("brownout").chain(verb.split_whitespace()).chain([flag]);
+            let help = CommandLine::command().term_width(80).try_get_matches_from(line);
+            help.expect_err("the help").to_string()
+        });
         for help in helps {
             assert!(help.lines().count() <= 24, "{} lines:\n{help}", help.lines().count());
             assert!(help.trim_end().lines().rev().nth(1) == Some("Example:"), "{help}");

@@ -1,4 +1,4 @@
-//! The only clock of the product. Everything else is told what time it is.
+//! The only clock of the product. Everything else gets the time as an argument.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,5 +1,5 @@
-//! `brownout crash`: power is cut again and again, and what is left is judged by the oracle. One module for each way to do it:
-//! [`in_process`] needs no guest, [`guest`] boots them. What is asked for is read here; what came of it is written by [`report`].
+//! `brownout crash`: cuts power repeatedly, and lets the oracle judge what is left. One module for each way to do it: [`in_process`]
+//! needs no guest, [`guest`] boots them. This module reads the arguments; [`report`] writes the results.
 
 pub mod bounds;
 mod guest;
@@ -24,6 +24,9 @@ const CUTS: u64 = 10_000;
 /// More than there is time for.
 const CUTS_WITHOUT_END: u64 = 1 << 40;
 
+/// The help, without the blank line behind its title: it has as many lines as a screen.
+pub const TEMPLATE: &str = "{about-with-newline}{usage-heading} {usage}\n\n{all-args}{after-help}";
+
 /// What the help ends with.
 pub const AFTER: &str = "Example:\n  brownout crash --in-process --cuts 100000 --seed 1";
 
@@ -31,27 +34,27 @@ pub const AFTER: &str = "Example:\n  brownout crash --in-process --cuts 100000 -
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("where").required(true)))]
 pub struct Arguments {
-    /// Drives of every shape, within this process
+    /// Drives of every shape, in this process
     #[arg(long, group = "where")]
     in_process: bool,
-    /// Linux guests, in a checkout after make guest
+    /// Linux guests; fetches what they need
     #[arg(long, group = "where", conflicts_with = "runs")]
     guest: bool,
-    /// So many cuts at the least [default: 10000]
+    /// Minimum number of power cuts [default: 10000]
     #[arg(long, value_name = "N", value_parser = count)]
     cuts: Option<u64>,
-    /// No longer than this: 90s, 10m, 2h
+    /// Maximum duration: 90s, 10m, 2h
     #[arg(long = "for", value_name = "TIME", value_parser = bounds::duration)]
     time: Option<Nanoseconds>,
-    /// With --guest: this cut only, by its number in a report
-    #[arg(long, value_name = "CUT", hide_short_help = true, requires = "guest", conflicts_with_all = ["cuts", "shard"],
+    /// With --guest: only this cut, by its number
+    #[arg(long, value_name = "CUT", requires = "guest", conflicts_with_all = ["cuts", "shard"],
         value_parser = clap::value_parser!(u32).range(1..))]
     only: Option<u32>,
-    /// Of 100 guest points to meet [default: 80]
+    /// Percentage of guest points to meet [default: 80]
     #[arg(long, value_name = "PERCENT", requires = "guest", default_value_t = 80, hide_default_value = true,
         value_parser = clap::value_parser!(u8).range(0..=100))]
     min_met: u8,
-    /// The first drive; others count on
+    /// Seed of the first drive
     #[arg(long, value_name = "S", default_value_t = 1, value_parser = number)]
     seed: u64,
     /// Cut at these steps only: flush-synced,line-erased,...
@@ -64,19 +67,19 @@ pub struct Arguments {
     #[arg(long, value_name = "MODE", value_delimiter = '+', hide_possible_values = true,
         value_parser = PossibleValuesParser::new(Misbehaviour::NAMES))]
     misbehave: Vec<String>,
-    /// Run each drive so often, to the same end
+    /// Runs of each drive, all alike
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
     runs: u64,
-    /// Of N shards the I-th, from 1
+    /// Run only shard I of N
     #[arg(long, value_name = "I/N", default_value = "1/1", value_parser = shard)]
     shard: (u64, u64),
-    /// Go on after a rule was broken
+    /// Continue after a failure
     #[arg(long)]
     keep_going: bool,
-    /// A line of JSON for each drive, and one for all
+    /// Write a JSON line for each drive, and a summary
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// The same for who reads JUnit
+    /// Write a JUnit report
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }

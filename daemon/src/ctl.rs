@@ -1,4 +1,5 @@
-//! `brownout ctl`: one command to a running device, or its events. Knows the protocol, and of the commands only what the device says.
+//! `brownout ctl`: sends one command to a running device, or prints its events. Knows the protocol; what it knows of the commands comes
+//! from the device.
 
 mod arguments;
 pub mod client;

@@ -1,11 +1,11 @@
-//! The device loop: one thread that owns a controller and its transport, and decides when to look, to step and to sleep.
+//! The device loop: one thread that owns a controller and its transport, and decides when to poll, to step and to sleep.
 //!
-//! While there is work, and for a moment after it, the loop spins: a wake-up costs more than a command does. Then it sleeps. Where
-//! every doorbell is a message, until a message comes or something of the controller is due: an idle guest costs nothing. Where the
-//! guest stores its doorbells into a page, nobody says so, and the loop pauses, the longer
-//! the longer nothing came.
+//! While there is work, and for a moment after it, the loop spins: a wake-up costs more than a command. Then it sleeps. Where every
+//! doorbell is a message, it sleeps until a message comes or something of the controller is due: an idle guest costs nothing. Where the
+//! guest stores its doorbells to a shared page, nothing announces them, so the loop polls, at intervals that grow with the time without
+//! work.
 //!
-//! [`Pace`] is the decision without a clock and without a system call; [`run`] carries it out.
+//! [`Pace`] is the decision, without a clock and without a system call; [`run`] executes it.
 
 mod pace;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The thread of one device: made here, watched from here, and told to stop from here.
+//! The thread of one device: started, watched and stopped here.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -45,24 +45,24 @@ impl DeviceThread {
         let (tell, told) = mpsc::sync_channel(1);
         let body = move || {
             let _held = held;
-            let told_too = stop.try_clone().context("cannot listen for the order to stop")?;
+            let told_too = stop.try_clone().context("cannot listen for the request to stop")?;
             let guard = WatchdogGuard::start(told_too, patience, end).context("cannot watch the device's thread")?;
             let mut drive = Watched::new(make()?, guard.heartbeat());
             // The receiver waits until this message or the end of this thread.
-            tell.send(()).context("nobody waits for the device")?;
+            tell.send(()).context("nothing waits for the device")?;
             let mut system = Watched::new(System::new(Clock::new(), stop), guard.heartbeat());
             let ran = device_loop::run(&mut drive, &mut system, Policy::for_this_machine());
             // Also where the transport broke: what was accepted is kept.
             let quiesced = device_loop::quiesce(&mut drive, &mut system);
             ran.context("the device stopped")?;
-            quiesced.context("the end was not orderly, and the next start will recover")
+            quiesced.context("the shutdown was not clean; the next start will recover")
         };
         let thread =
             Builder::new().name("device".to_owned()).spawn(body).context("cannot start the device's thread")?;
         let device = Self { thread, alive };
         match told.recv() {
             Ok(()) => Ok(device),
-            Err(_) => Err(device.join().err().unwrap_or_else(|| anyhow!("the device ended before it began"))),
+            Err(_) => Err(device.join().err().unwrap_or_else(|| anyhow!("the device ended before it started"))),
         }
     }
 
@@ -76,7 +76,7 @@ impl DeviceThread {
     /// # Errors
     /// What ended it, if that was not the order to stop.
     pub fn join(self) -> anyhow::Result<()> {
-        self.thread.join().map_err(|_| anyhow!("the device's thread panicked; its message is above"))?
+        self.thread.join().map_err(|_| anyhow!("the device's thread panicked; see its message above"))?
     }
 }
 

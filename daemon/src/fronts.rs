@@ -1,5 +1,5 @@
-//! The sockets through which a device can be had: as an NVMe device by vfio-user, as a virtio disk by vhost-user. One client at a time
-//! has it, on either; whoever comes to the other one meanwhile is turned away.
+//! The sockets of a device: an NVMe device by vfio-user, a virtio disk by vhost-user. One client at a time has the device, on either
+//! socket; a client of the other socket is refused meanwhile.
 
 use std::io;
 use std::ops::{Deref, DerefMut};

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A [`Machine`] is a controller, its guest's memory and its time. The driver under test reaches registers and memory through [`Port`]; the
-//! example `driver_test` shows one from its first register access on. Where no driver is on trial, [`Host`] is one that works:
+//! example `driver_test` shows one from its first register access on. If you do not test a driver, use [`Host`], which is a working one:
 //!
 //! ```
 //! use brownout::{Machine, MachineOptions};
@@ -22,7 +22,7 @@
 //! # }
 //! ```
 //!
-//! A test loses power where it wants to. A write that nobody flushed may be gone then; one that was forced may not:
+//! A test can cut power at any point. A write that was not flushed may be lost then; a forced write (FUA) may not:
 //!
 //! ```
 //! use brownout::{Cut, Machine, MachineOptions};
@@ -32,12 +32,12 @@
 //! host.write(1, 0, &[1; 4096], true)?;
 //! host.write(1, 1, &[2; 4096], false)?;
 //!
-//! let report = host.port_mut().cut(&Cut::default());
+//! let report = host.port_mut().cut_power(&Cut::default());
 //! let lost = &report.not_durable[0];
 //! assert_eq!(report.not_durable.len(), 1, "the forced write was durable");
 //! assert!(lost.completed && lost.namespace == 1);
 //!
-//! host.port_mut().restore(None).expect("the drive recovers");
+//! host.port_mut().restore_power(None).expect("the drive recovers");
 //! host.start()?;
 //! host.create_queue_pair(1, 64, Some(1))?;
 //! assert_eq!(host.read(1, 0, 1)?.1, [1; 4096]);
@@ -52,7 +52,7 @@
 pub use controller;
 /// The drive behind the controller: NAND, flash translation layer, power.
 pub use media;
-/// A driver that works.
+/// A working driver.
 pub use nvme_host;
 /// Layouts of registers, commands and data structures.
 pub use nvme_spec;

@@ -1,4 +1,4 @@
-//! Where messages go: to stderr, so that stdout stays for what other programs read.
+//! The destination of messages: standard error, so that standard output is left to what other programs read.
 
 use std::io::IsTerminal as _;
 

@@ -1,4 +1,4 @@
-//! The virtual machine: which QEMU, and the exact words that plug this device into it.
+//! The virtual machine: which QEMU to run, and the arguments that plug this device into it.
 
 mod arguments;
 mod child;

@@ -1,8 +1,8 @@
 //! The binary `brownout`: an NVMe SSD in software, plugged into stock QEMU.
 //!
 //! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`], [`ctl`],
-//! [`crash`], [`waf`], [`trace`] and [`media_file`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`fronts`] are the sockets
-//! through which it can be had, [`control`] takes orders for it, [`wiring`] joins them, [`device_thread`], [`device_loop`] and [`watch`]
+//! [`crash`], [`conform`], [`waf`], [`trace`] and [`media_file`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`fronts`] are the sockets
+//! on which it is served, [`control`] takes commands for it, [`wiring`] joins them, [`device_thread`], [`device_loop`] and [`watch`]
 //! run them, [`watchdog`] ends them when they are stuck. Only [`clock`] knows what time it is.
 
 #![forbid(unsafe_code)]
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     let line = CommandLine::parse();
     logging::start(line.verbose);
     if let Err(error) = stop::outlive_file_limit() {
-        tracing::warn!(%error, "a media file that may not grow any more will end this process");
+        tracing::warn!(%error, "a media file that cannot grow will end this process");
     }
     let code = match line.verb {
         Verb::Serve(arguments) => serve::serve(arguments).map(|()| 0),

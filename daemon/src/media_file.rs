@@ -1,4 +1,4 @@
-//! `brownout media`: a media file made, described, checked and listed, without a device around it.
+//! `brownout media`: creates, describes, checks and lists a media file, without a device around it.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -63,7 +63,7 @@ fn read(file: &Path) -> anyhow::Result<Inspection> {
 }
 
 fn say(text: &str) -> Result<(), Failure> {
-    Ok(io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?)
+    Ok(io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?)
 }
 
 /// A file by its header and its newest root, in lines.
@@ -114,7 +114,7 @@ fn recover(file: &Path) -> anyhow::Result<Ssd<OverlayStore>> {
 
 fn guarded<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(anyhow!("the media is damaged: it breaks a rule, see above")))
+        .unwrap_or_else(|_| Err(anyhow!("the media is damaged: it breaks a rule; see above")))
 }
 
 fn check(file: &Path) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! Whole numbers on the command line. A message says what would do.
+//! Whole numbers on the command line. A message names the valid values.
 
 /// A number for an option that takes any.
 ///

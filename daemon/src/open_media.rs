@@ -1,4 +1,4 @@
-//! From settings to a drive that answers: makes or opens the store, recovers, and says what was found. Knows no NVMe.
+//! From settings to a running drive: creates or opens the store, recovers, and logs what was found. Knows no NVMe.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use crate::options::{About, HostCache, MediaSettings};
 /// The file cannot be made, or opened, or recovered; it is then as it was.
 pub fn open_media(settings: &MediaSettings, waker: Box<dyn Fn() + Send>) -> anyhow::Result<Box<dyn Media>> {
     for name in settings.ssd.misbehaviour.names() {
-        tracing::warn!(misbehave = name, "this drive breaks a promise, as it was told to: what it holds is not safe");
+        tracing::warn!(misbehave = name, "this drive breaks a promise, as configured: its data is not safe");
     }
     let Some(path) = settings.file() else {
         let geometry = settings.geometry();
@@ -74,10 +74,10 @@ pub fn create(settings: &MediaSettings, path: &Path, options: FileOptions) -> an
     });
     if made.is_err() {
         // Ours, and no drive: nothing can have been written to it.
-        std::fs::remove_file(path).with_context(|| format!("cannot remove {} again", path.display()))?;
+        std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
     let drive = made.with_context(|| format!("cannot make {}", path.display()))?;
-    tracing::info!(file = %path.display(), "made the media file");
+    tracing::info!(file = %path.display(), "created the media file");
     Ok(drive)
 }
 

@@ -1,5 +1,5 @@
-//! What the user asked for, from the command line and from a file, as one checked configuration. The command line wins over the
-//! file: word by word for the device; for namespaces as a whole list.
+//! What the user requested, on the command line and in a file, as one checked configuration. The command line takes precedence over the
+//! file: option by option for the device; as a whole list for namespaces.
 //!
 //! [`words`] reads text and TOML into named words, [`typed`] turns words into structures, and this file puts them together.
 
@@ -255,7 +255,7 @@ fn namespaces_of(place: &str, tables: &[toml::Value]) -> Result<Vec<Words>, Opti
     words.collect()
 }
 
-/// The longest write that must be whole or undone after a loss of power: what was asked for, and where nothing was, what drives have.
+/// The longest write that must be whole or undone after a power loss: what was asked for, and where nothing was, what drives have.
 fn power_atomic_bytes(controller: &Config, volumes: &[VolumeConfig]) -> u64 {
     let asked = volumes.iter().enumerate().map(|(index, volume)| {
         let (blocks, free) = controller.power_atomic_blocks(index);

@@ -1,5 +1,5 @@
-//! How far long work has come, how fast it goes, and how long it will take: a line that changes on a terminal, nothing in a pipe. To
-//! standard error, as all messages.
+//! Progress of long work: how much is done, the rate and the time left. A line that changes on a terminal, nothing in a pipe; on
+//! standard error, like all messages.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use media::Nanoseconds;

@@ -1,4 +1,4 @@
-//! `brownout qemu`: device and machine together, the machine in the terminal of the user.
+//! `brownout qemu`: device and machine together, the machine in the user's terminal.
 
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
@@ -25,7 +25,7 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
     }
     let memory_mib = Machine::memory_mib(memory.unwrap_or(MACHINE_MEMORY))?;
     // Only we may enter the folder, and so only our child reaches the device.
-    let folder = Builder::new().prefix("brownout-").tempdir().context("cannot make a folder for the socket")?;
+    let folder = Builder::new().prefix("brownout-").tempdir().context("cannot create a folder for the socket")?;
     let socket = folder.path().join("cntrl");
     let sockets = [("its own socket", Some(socket.clone())), ("--control", control.clone())];
     let sockets = sockets.into_iter().filter_map(|(option, path)| Some((option, path?))).collect();
@@ -38,7 +38,7 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
     let machine = Machine { memory_mib, kernel, initrd, append, gdb, kvm, front, version, more };
     let arguments = machine.arguments(&socket)?;
     let signals = stop::on_signals().context("cannot listen for signals")?;
-    let (stop, stopper) = UnixStream::pair().context("cannot make a pair of sockets")?;
+    let (stop, stopper) = UnixStream::pair().context("cannot create a pair of sockets")?;
 
     let (socket, vhost_user) = match front {
         Front::VfioUser => (Some(socket), None),

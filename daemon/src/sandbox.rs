@@ -1,6 +1,6 @@
-//! What the process gives up once it knows what it will need: files and folders besides its own (Landlock), system calls besides those of a
-//! drive (seccomp), and more rights than it has (no_new_privs). Entered before there is a second thread, so that every thread inherits it.
-//! A call that is refused fails as if the right were missing, and ends nothing.
+//! What the process gives up once it knows what it will need: files and folders other than its own (Landlock), system calls other than
+//! those of a drive (seccomp), and new privileges (no_new_privs). It does so before there is a second thread, so that every thread
+//! inherits it. A refused call fails as if the right were missing, and ends nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ const LANDLOCK: ABI = ABI::V6;
 /// # Errors
 /// A place has no folder, or the kernel refuses a filter that it says it has.
 pub fn enter(places: &Places, media: Option<&Path>, becomes_user: bool) -> anyhow::Result<String> {
-    rustix::thread::set_no_new_privs(true).context("cannot give up new privileges")?;
+    rustix::thread::set_no_new_privs(true).context("cannot set no_new_privs")?;
     let files = restrict_files(places, media).context("cannot restrict files (--sandbox off does without)")?;
     let more = if becomes_user { calls::TO_BECOME_A_USER } else { &[] };
     let calls = match calls::restrict(more).context("cannot restrict system calls (--sandbox off does without)")? {

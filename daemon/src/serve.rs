@@ -1,4 +1,4 @@
-//! `brownout serve`: one device at a socket, for a QEMU that somebody else starts.
+//! `brownout serve`: one device on a socket, for a QEMU that the user starts.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -50,7 +50,7 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
         .and_then(|()| write!(io::stderr(), "{machines}"))
         .and_then(|()| writeln!(io::stdout(), "# ready: listening on {}", ready.join(" and ")))
         .and_then(|()| io::stdout().flush())
-        .context("cannot say that the device is ready")?;
+        .context("cannot report that the device is ready")?;
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!(%error, "cannot tell the service manager that the device is ready");
     }
@@ -74,7 +74,7 @@ fn machines(places: &Places) -> anyhow::Result<String> {
     for (front, socket, title) in fronts {
         let Some(socket) = socket else { continue };
         // QEMU resolves the path in its own folder.
-        let socket = std::path::absolute(socket).context("cannot tell the socket's full path")?;
+        let socket = std::path::absolute(socket).context("cannot determine the socket's full path")?;
         let machine = Machine { memory_mib: MACHINE_MEMORY.0 >> 20, front, ..Machine::default() };
         let plug = machine.plug(&socket)?;
         let line = shell_line(std::iter::once(OsStr::new("qemu-system-x86_64")).chain(plug.iter().map(AsRef::as_ref)));

@@ -1,4 +1,4 @@
-//! What tests of this crate share: a whole device in this process, with its sockets in a folder of its own; and a device that is none.
+//! What the tests of this crate share: a whole device in this process, with its sockets in a folder of its own; and a stub of a device.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};

@@ -1,4 +1,4 @@
-//! The user that a drive becomes, for good, once it has the files and sockets that perhaps only root can open.
+//! Becoming another user, for good, once the files and sockets are open that perhaps only root can open.
 
 use anyhow::Context;
 use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist, setgroups, setresgid, setresuid};
@@ -50,14 +50,14 @@ impl Identity {
             let (user, group) = (self.user.as_raw(), self.group.as_raw());
             let (user, group) = (rustix::fs::Uid::from_raw(user), rustix::fs::Gid::from_raw(group));
             chownat(CWD, &socket, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
-                .with_context(|| format!("{}: cannot hand {} over", context(), socket.display()))?;
+                .with_context(|| format!("{}: cannot change the owner of {}", context(), socket.display()))?;
         }
         // The groups while there is the right to.
         setgroups(&self.groups)
             .and_then(|()| setresgid(self.group, self.group, self.group))
             .and_then(|()| setresuid(self.user, self.user, self.user))
             .with_context(|| format!("{}: cannot become that user", context()))?;
-        tracing::info!(user = self.name, "gave root up");
+        tracing::info!(user = self.name, "dropped root privileges");
         Ok(())
     }
 }

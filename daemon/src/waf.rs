@@ -47,7 +47,7 @@ pub fn waf(arguments: &cli::Waf) -> Result<u8, Failure> {
 }
 
 fn say(said: &str) -> anyhow::Result<()> {
-    io::stdout().write_all(said.as_bytes()).context("cannot say what came out")
+    io::stdout().write_all(said.as_bytes()).context("cannot print the result")
 }
 
 /// Refuses what only a curve has: one write has no grid.
@@ -78,7 +78,7 @@ fn costs(units: &[IndirectionUnit], offset: Bytes, length: Bytes) -> Result<Stri
 fn draw(path: &Path, units: &[IndirectionUnit], grid: Grid, length_max: Bytes) -> Result<String, Failure> {
     let twice = units.iter().enumerate().find(|(index, unit)| units[..*index].contains(unit));
     if let Some((_, unit)) = twice {
-        return Err(OptionError::new("--iu", Bytes(unit.bytes()).to_string(), "it is given twice: give it once").into());
+        return Err(OptionError::new("--iu", Bytes(unit.bytes()).to_string(), "it is given twice").into());
     }
     if units.len() > COLOURS_MAX {
         let remedy = format!("give at most {COLOURS_MAX}: no more are told apart in one figure");

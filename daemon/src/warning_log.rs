@@ -1,4 +1,4 @@
-//! The media's warnings in the log: a line when one begins and a line when it is over, and no more than that however often it is met.
+//! The media's warnings in the log: one line when a warning begins and one when it ends, however often the condition is met.
 
 use media::{MediaWarning, Nanoseconds, WarningKind, Warnings};
 

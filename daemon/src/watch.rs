@@ -1,5 +1,5 @@
 //! How the device's thread sleeps for several things at once: one descriptor that is readable when the transport has messages or the
-//! media has news.
+//! media has completed something.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bell_and_every_descriptor_are_heard_until_they_are_attended_to() {
+    fn the_notifier_and_every_descriptor_are_heard_until_they_are_attended_to() {
         let watch = Watch::new().expect("a watch");
         let (told, teller) = UnixStream::pair().expect("a pair of sockets");
         watch.add(told.as_fd()).expect("added");

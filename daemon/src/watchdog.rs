@@ -1,8 +1,8 @@
-//! Ends a process whose device is stuck. Nothing on the device's thread should wait, but a kernel, a disk of the host or a mistake of ours
-//! may make it: then somebody who is told is better off than somebody who waits, and a service manager starts the drive again.
+//! Ends a process whose device is stuck. Nothing on the device's thread should block, but a kernel, a disk of the host or a bug may
+//! make it. Then it is better to end with a message than to hang: a service manager can start the drive again.
 //!
-//! The device's thread says in a number where it is and that it moves, which costs it a store. The watchdog looks at it once a second, and
-//! counts its own looks, not the time: a process that was stopped and goes on, or a host that slept, is not stuck.
+//! The device's thread publishes where it is and that it makes progress, at the cost of a store. The watchdog checks that number once a
+//! second, and counts its own looks, not the time: a process that was stopped and continued, or a host that slept, is not stuck.
 
 use std::cell::RefCell;
 use std::io;
@@ -185,9 +185,9 @@ impl<H: Host> Host for Watched<H> {
 pub struct Patience {
     /// The time between two looks.
     pub tick: Timespec,
-    /// After so many looks at a device that has not moved it is stuck.
+    /// After this many looks at a device that has not moved it is stuck.
     pub looks: u32,
-    /// After so many looks since it was told to stop it has stopped too slowly: more than an orderly end may take.
+    /// After this many looks since it was told to stop it has stopped too slowly: more than an orderly end may take.
     pub looks_to_stop: u32,
 }
 
@@ -312,7 +312,7 @@ fn message(why: &str, system_call: Option<&std::fs::File>) -> String {
     let call = text.split(' ').next().and_then(|word| word.trim().parse::<i64>().ok());
     let kernel = call.map(|number| format!(" (waiting in system call {number})")).unwrap_or_default();
     format!(
-        "brownout: {why}{kernel}; this process ends, which is a loss of power: what a Flush or a FUA write promised is kept, writes after \
+        "brownout: {why}{kernel}; this process ends, which is a power loss: what a Flush or a FUA write promised is kept, writes after \
          the last of them may be lost, and the next start recovers\n"
     )
 }

@@ -1,4 +1,4 @@
-//! Where the parts meet: media, controller, transports and control socket become one [`Drive`].
+//! Joins media, controller, transports and control socket into one [`Drive`].
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -24,7 +24,7 @@ use crate::watch::Watch;
 /// # Errors
 /// The media cannot be used, or a socket cannot be made.
 pub fn open(settings: Settings, places: &Places) -> anyhow::Result<Wired> {
-    let watch = Watch::new().context("cannot make what the device waits for")?;
+    let watch = Watch::new().context("cannot create the device's epoll descriptor")?;
     let media = open_media(&settings.media, watch.waker())?;
     let mut controller = Controller::new(settings.controller.clone(), media);
     let trial = Trial::new(&mut controller);

@@ -112,5 +112,5 @@ fn qemu_dies_with_the_process_that_wanted_it() {
 fn qemu_is_not_started_for_a_parent_that_is_gone() {
     let output = brownout(&["become-qemu", "1", "/bin/echo", "here"]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
-    assert_eq!(stderr(&output), "brownout: the process that wanted QEMU is gone\n");
+    assert_eq!(stderr(&output), "brownout: the process that started QEMU is gone\n");
 }

@@ -151,7 +151,7 @@ fn a_drive_that_root_starts_becomes_another_user_for_good() {
         assert_eq!(image.uid(), 0, "what was opened by root stays root's");
         take_orders(&served);
         let errors = served.end();
-        assert!(errors.contains("gave root up"), "{errors}");
+        assert!(errors.contains("dropped root privileges"), "{errors}");
         assert!(!folder.path().join("nvme.sock").exists(), "the folder is theirs");
     }
 }

@@ -113,7 +113,7 @@ fn a_command_that_is_not_done_is_1_and_wrong_use_is_2() {
     let nobody = Command::new(BROWNOUT).args(["ctl", "/nowhere/control.sock", "query-status"]).output();
     let nobody = nobody.expect("the program starts");
     assert_eq!(nobody.status.code(), Some(1));
-    assert!(errors(&nobody).contains("no device is controlled at /nowhere/control.sock"), "{}", errors(&nobody));
+    assert!(errors(&nobody).contains("no device has a control socket at /nowhere/control.sock"), "{}", errors(&nobody));
     assert_eq!(served.ctl(&[]).status.code(), Some(2));
     assert_eq!(served.ctl(&["--watch", "query-status"]).status.code(), Some(2));
 }

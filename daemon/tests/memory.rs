@@ -12,7 +12,7 @@ const BROWNOUT: &str = env!("CARGO_BIN_EXE_brownout");
 const LOOKS: u32 = 12_000;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
-/// The program with so many KiB of addresses, as `ulimit -v` gives them.
+/// The program with this many KiB of addresses, as `ulimit -v` gives them.
 fn limited(folder: &Path, kibibytes: u32, arguments: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -v {kibibytes} && exec \"$0\" {arguments}"), BROWNOUT]);

@@ -47,7 +47,7 @@ fn is_run(line: &str) -> bool {
     NOT_RUN.iter().all(|(command, _)| *command != line)
 }
 
-/// What README presupposes: the program and QEMU's tools in PATH, a kernel and its first file system.
+/// What README presupposes: the program and QEMU's tools in PATH, a kernel and its initramfs.
 struct Place {
     folder: tempfile::TempDir,
     tools: bool,

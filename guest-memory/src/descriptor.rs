@@ -1,6 +1,7 @@
-//! Descriptors that a peer hands over, judged before anything else is done with them: a call on one may last as long as whoever serves
-//! its file likes. That is so of `fstat`, `fstatfs`, `poll` and `mmap` on a file of FUSE, of touching its pages, and of closing it too.
-//! So what is asked here is asked of the kernel alone, and what is not known to be harmless is closed on a thread that nobody waits for.
+//! File descriptors from a peer, vetted before anything else is done with them: a call on one may last as long as whoever serves its
+//! file likes. That is true of `fstat`, `fstatfs`, `poll` and `mmap` on a FUSE file, of touching its pages, and of closing it. So only
+//! questions that the kernel answers alone are asked here, and what is not known to be harmless is closed on a thread that nothing
+//! waits for.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
@@ -29,7 +30,7 @@ pub enum GuestFiles {
 /// File systems whose files come from a disk of this host. Network file systems, overlays and those that a process serves are not here.
 const LOCAL_FILE_SYSTEMS: [&str; 8] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "bcachefs", "zfs"];
 
-/// Descriptors of unknown kinds that wait to be closed. At so many, somebody hands them over who does not let us close them.
+/// Descriptors of unknown kinds that wait to be closed. At this many, somebody hands them over who does not let us close them.
 const WAITING_MAX: usize = 16;
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 static CLOSER: OnceLock<Sender<(OwnedFd, bool)>> = OnceLock::new();

@@ -1,8 +1,8 @@
-//! Event descriptors of a peer, raised by a call that cannot wait.
+//! Event descriptors of a peer, signalled by a call that cannot block.
 //!
-//! A write to an event descriptor waits while its counter is full, unless the open file says O_NONBLOCK; the peer shares the open file, may
-//! clear the flag and fill the counter at any moment, and no check before the write is worth anything. The kernel's own devices do not
-//! write: they signal, and a full counter stays full. Asynchronous I/O does the same for us: an order that is carried out at once (a read
+//! A write to an event descriptor blocks while its counter is full, unless the open file has O_NONBLOCK. The peer shares the open file,
+//! may clear the flag and fill the counter at any moment, so a check before the write is worthless. The kernel's own devices do not
+//! write: they signal, and a full counter stays full. Asynchronous I/O does the same for us: a request that completes at once (a read
 //! of `/dev/null`) signals the descriptor that it names.
 
 use std::fs::File;
@@ -36,7 +36,7 @@ fn signaller() -> Option<&'static Signaller> {
         .get_or_init(|| {
             Signaller::new()
                 .inspect_err(|error| {
-                    warn!(%error, "no asynchronous I/O here: a client that works at it can hold the device up until the watchdog ends it");
+                    warn!(%error, "no asynchronous I/O here: a hostile client can block the device until the watchdog ends it");
                 })
                 .ok()
         })

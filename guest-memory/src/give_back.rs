@@ -1,4 +1,4 @@
-//! Memory of our own that nothing needs any more goes back to the system: no safe interface does that.
+//! Returns memory of our own that is no longer needed to the system: no safe interface does that.
 #![expect(unsafe_code, reason = "the system call takes an address; nothing else in the file may")]
 
 use rustix::mm::{Advice, madvise};

@@ -5,15 +5,15 @@
 //! |---|---|---|
 //! | [`table`] | the table from guest address to mapping, its limits and its generation | sockets, messages |
 //! | `table::lent` | the table as [`vm_memory::GuestMemory`], for crates that stand on it | who they are |
-//! | [`mapping`] | a part of a file, mapped; copies past the caches (`unsafe`) | guest addresses |
-//! | `mapping::rescue` | surviving a file that is cut short (`unsafe`: the handler of SIGBUS) | what is copied |
-//! | `mapping::caches` | copies past the processor's caches (`unsafe`: its instructions) | mappings |
+//! | [`mapping`] | a part of a file, mapped (`unsafe`) | guest addresses |
+//! | `mapping::rescue` | surviving a file that is truncated (`unsafe`: the handler of SIGBUS) | what is copied |
+//! | `mapping::caches` | non-temporal copies, prefetching (`unsafe`: the processor's instructions) | mappings |
 //! | [`descriptor`] | which descriptors of a peer may be touched at all; closing the others | what they are for |
-//! | [`event`] | raising an event descriptor without waiting, by `vmm-sys-util`'s asynchronous I/O | interrupts |
-//! | `give_back` | giving memory of our own back to the system (`unsafe`: a system call) | whose it was |
-//! | [`limit`] | how often something is said | what |
+//! | [`event`] | signalling an event descriptor without blocking, by `vmm-sys-util`'s asynchronous I/O | interrupts |
+//! | `give_back` | returning memory of our own to the system (`unsafe`: a system call) | whose it was |
+//! | [`limit`] | how often a message is logged | its text |
 //!
-//! Nothing here reads a clock or waits, and one thread alone is started, for closing what cannot be closed without waiting.
+//! Nothing here reads a clock or blocks, and only one thread is started, to close what cannot be closed without blocking.
 
 pub mod descriptor;
 pub mod event;

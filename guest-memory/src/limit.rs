@@ -1,4 +1,4 @@
-//! Rate limiting without a clock, for everything that a client can make us say.
+//! Rate limiting without a clock, for every message that a client can make us log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

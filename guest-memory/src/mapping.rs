@@ -1,8 +1,8 @@
 //! A part of a file that the client also maps.
 //!
-//! The client changes its bytes at any time and may cut the file short underneath us. So nothing here forms a reference to bytes:
-//! `vm-memory` copies them and loads and stores numbers atomically, and each access is followed by a look whether the kernel had no page
-//! for it (`rescue`).
+//! The client changes its bytes at any time and may truncate the file. So nothing here forms a reference to bytes: `vm-memory` copies
+//! them and loads and stores numbers atomically, and each access is followed by a check whether the kernel had no page for it
+//! (`rescue`).
 #![expect(
     unsafe_code,
     reason = "describing a mapping to vm-memory, and the copies that it does not have; nothing else in the crate may"

@@ -1,10 +1,11 @@
-//! The table of guest memory: from guest address to mapping, in order. Whoever owns it changes it between two steps of the device.
+//! The table of guest memory: from guest address to mapping, in order. Its owner changes it between two steps of the device.
 //!
-//! The device holds guest addresses only and looks them up at each access, so memory that goes away (firmware unmaps and remaps
-//! all low memory while queues are live) is a [`DmaFault`] until it is back, and never a dangling pointer.
+//! The device holds guest addresses only and looks them up at each access. So memory that goes away (firmware unmaps and remaps all low
+//! memory while queues are live) is a [`DmaFault`] until it is back, and never a dangling pointer.
 //!
-//! `vm-memory`'s own collection of regions is copied for each change, has no ranges that only the client can reach or that the device may
-//! only read, and no number that tells that it changed; a guest with an IOMMU changes a table of thousands for each command.
+//! `vm-memory`'s own collection of regions is copied for each change, has no ranges that only the client can reach or that the device
+//! may only read, and no number that shows that it changed; a guest with an IOMMU changes a table of thousands of maps for each
+//! command.
 
 mod lent;
 
@@ -289,7 +290,7 @@ impl Memory {
 
     fn report(&self, address: u64, _: Lost) -> DmaFault {
         if let Some(times) = self.lost.admit() {
-            warn!(address = format_args!("{address:#x}"), times, "guest memory vanished: its file was cut short");
+            warn!(address = format_args!("{address:#x}"), times, "guest memory vanished: its file was truncated");
         }
         DmaFault { address }
     }

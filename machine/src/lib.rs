@@ -1,8 +1,9 @@
-//! A controller, its guest's memory and its time in one value ([`Machine`]): what a driver is tested against in its own process, without a
-//! socket, a thread or a clock. A [`Host`] drives it as a kernel's driver would; whoever tests a driver of their own gives it the machine's
+//! A controller, its guest's memory and its time in one value ([`Machine`]), to test a driver in its own process, without a socket, a
+//! thread or a clock. A [`Host`] drives it as a kernel's driver would. To test a driver of your own, let it access the machine's
 //! registers and memory through [`Port`].
 //!
-//! Everything is deterministic: time moves by [`Machine::step_time`] with each step of the device, and when nothing else is due.
+//! Everything is deterministic: time advances by [`Machine::step_time`] with each step of the device, and to the next due event when
+//! nothing else is to be done.
 //!
 //! The documentation of the crate `brownout`, which re-exports this one, has examples.
 
@@ -22,12 +23,12 @@ use nvme_host::{Host, Port, Setup};
 pub use memory::{PlainPage, SparseMemory};
 pub use options::{DRIVE_BYTES_MIN, MEMORY, MachineError, MachineNamespace, MachineOptions};
 
-/// How far time moves in a step, unless somebody says otherwise.
+/// How far time advances in a step, by default.
 pub const STEP: Nanoseconds = Nanoseconds(1_000);
-/// A device that still moves after so many steps does not come to an end.
-const SETTLE_STEPS_MAX: u32 = 10_000;
+/// A device that still has work after this many steps never becomes idle.
+const IDLE_STEPS_MAX: u32 = 10_000;
 
-/// A controller that was just given power, its guest's memory, and time.
+/// A controller that has just been powered on, its guest's memory, and time.
 pub struct Machine<M = SparseMemory> {
     /// The device.
     pub controller: Controller,
@@ -37,7 +38,7 @@ pub struct Machine<M = SparseMemory> {
     pub page: Option<PlainPage>,
     /// The time of the last step.
     pub now: Nanoseconds,
-    /// How far time moves in a step.
+    /// How far time advances in a step.
     pub step_time: Nanoseconds,
     /// Interrupts and events so far.
     pub effects: Vec<Effect>,
@@ -47,7 +48,7 @@ impl Machine {
     /// A machine over a new drive.
     ///
     /// # Errors
-    /// What of the options cannot be.
+    /// Which of the options is invalid.
     pub fn new(options: &MachineOptions) -> Result<Self, MachineError> {
         let media = Box::new(options.drive()?);
         Ok(Self::over(options.config()?, media, SparseMemory::new(options.memory.clone())))
@@ -55,7 +56,7 @@ impl Machine {
 }
 
 impl<M: GuestMemory> Machine<M> {
-    /// A machine over any media and any memory. The host may reach memory, and messages (MSI-X) are enabled.
+    /// A machine over any media and any memory. Bus mastering and messages (MSI-X) are enabled.
     #[must_use]
     pub fn over(config: Config, media: Box<dyn Media>, memory: M) -> Self {
         let page = (config.doorbells == Doorbells::Mapped).then(PlainPage::default);
@@ -65,7 +66,7 @@ impl<M: GuestMemory> Machine<M> {
         Self { controller, memory, page, now: Nanoseconds(0), step_time: STEP, effects: Vec::new() }
     }
 
-    /// One step of the device, after time has moved by [`Machine::step_time`].
+    /// One step of the device, after time has advanced by [`Machine::step_time`].
     pub fn step(&mut self) -> Progress {
         self.now = self.now.plus(self.step_time);
         let page = self.page.as_ref().map(|page| page as &dyn DoorbellPage);
@@ -74,32 +75,32 @@ impl<M: GuestMemory> Machine<M> {
         progress
     }
 
-    /// So many steps.
+    /// Executes `steps` steps.
     pub fn run(&mut self, steps: u32) {
         for _ in 0..steps {
             self.step();
         }
     }
 
-    /// Steps until nothing moves, at most 10,000 times.
+    /// Steps until the device has no work, at most 10,000 times.
     ///
     /// # Panics
-    /// If something still moves then.
-    pub fn settle(&mut self) {
-        assert!((0..SETTLE_STEPS_MAX).any(|_| !self.step().worked), "the device does not stop to move");
+    /// If it still has work then.
+    pub fn run_until_idle(&mut self) {
+        assert!((0..IDLE_STEPS_MAX).any(|_| !self.step().worked), "the device never becomes idle");
     }
 
-    /// Moves time without a step.
+    /// Advances time without a step.
     pub fn wait(&mut self, delta: Nanoseconds) {
         self.now = self.now.plus(delta);
     }
 
-    /// Moves time to a moment; to none that is past.
+    /// Advances time to `time`, unless that is past.
     pub fn wait_until(&mut self, time: Nanoseconds) {
         self.now = self.now.max(time);
     }
 
-    /// The vectors that were signalled, and forgets them.
+    /// Returns the vectors that were signalled since the last call.
     pub fn take_vectors(&mut self) -> Vec<u16> {
         let vector = |effect: Effect| match effect {
             Effect::Message { vector } => Some(vector),
@@ -108,25 +109,25 @@ impl<M: GuestMemory> Machine<M> {
         std::mem::take(&mut self.effects).into_iter().filter_map(vector).collect()
     }
 
-    /// Lets power go at a step, a command, or by chance; what is volatile is resolved as `cut` says.
-    pub fn arm(&mut self, arming: Arming, cut: &Cut) {
+    /// Arms a power cut at a step, a command, or by chance; what is volatile is then resolved as `cut` says.
+    pub fn arm_power_cut(&mut self, arming: Arming, cut: &Cut) {
         self.controller.crash_arm(arming, cut.clone());
     }
 
-    /// Cuts power, if it did not go before; says what was not durable, and what became of it.
-    pub fn cut(&mut self, cut: &Cut) -> PowerReport {
+    /// Cuts power, unless it was lost before. Reports what was not durable, and its fate.
+    pub fn cut_power(&mut self, cut: &Cut) -> PowerReport {
         self.controller.power_cut(cut)
     }
 
-    /// Brings power back, with a crash point among the steps of recovery where one is given. Guest memory holds what it held; the host has
-    /// to bring the controller up again.
+    /// Restores power, with an optional crash point among the steps of recovery. Guest memory keeps its contents; the host has to bring the
+    /// controller up again.
     ///
     /// # Errors
-    /// The report of the loss of power on the way.
+    /// The report of a power loss during recovery.
     ///
     /// # Panics
-    /// If power is on, or the drive does not recover for another reason than that power went again.
-    pub fn restore(&mut self, arming: Option<Arming>) -> Result<(), PowerReport> {
+    /// If power is on, or the drive fails to recover for another reason than a power loss.
+    pub fn restore_power(&mut self, arming: Option<Arming>) -> Result<(), PowerReport> {
         let restored = self.controller.power_restore(arming);
         assert_eq!(restored.is_ok(), self.controller.power_is_on(), "{restored:?}");
         restored.map(drop).map_err(|why| self.controller.crash().cloned().expect(&why))
@@ -134,7 +135,7 @@ impl<M: GuestMemory> Machine<M> {
 
     /// Whether power is lost.
     #[must_use]
-    pub fn lost(&self) -> bool {
+    pub fn power_lost(&self) -> bool {
         !self.controller.power_is_on()
     }
 }
@@ -152,8 +153,8 @@ impl Machine {
     }
 }
 
-/// Registers and memory as a host reaches them. Where a host waits, the device steps; where nothing is due before some time, that is the
-/// time then. Without power nothing moves any more.
+/// Registers and memory as a host accesses them. While a host waits, the device steps; if nothing is due before some time, time advances
+/// to it. Without power nothing happens any more.
 impl<M: GuestMemory> Port for Machine<M> {
     fn register_read(&mut self, offset: u64, into: &mut [u8]) {
         self.controller.bar_read(offset, into);
@@ -182,6 +183,6 @@ impl<M: GuestMemory> Port for Machine<M> {
         if let Some(due) = self.step().next_event {
             self.wait_until(due);
         }
-        !self.lost()
+        !self.power_lost()
     }
 }

@@ -8,7 +8,7 @@ use controller::dma::{DmaFault, DoorbellPage, GuestMemory};
 
 const PAGE: usize = 4096;
 
-/// Memory of a guest, in pages that exist once they are touched. What lies outside the mapped ranges faults.
+/// Memory of a guest, in pages that are allocated when they are first accessed. Accesses outside the mapped ranges fault.
 #[derive(Debug, Default)]
 pub struct SparseMemory {
     pages: RefCell<BTreeMap<u64, Box<[u8; PAGE]>>>,
@@ -23,25 +23,25 @@ impl SparseMemory {
         Self { mapped: vec![mapped], ..Self::default() }
     }
 
-    /// The range that was mapped first; an empty one if none is.
+    /// The first mapped range; an empty one if none is mapped.
     #[must_use]
     pub fn first_range(&self) -> Range<u64> {
         self.mapped.first().cloned().unwrap_or_default()
     }
 
-    /// Makes a range reachable. Its bytes are what they were when it was last reachable.
+    /// Maps a range. Its bytes are what they were when it was last mapped.
     pub fn map(&mut self, range: Range<u64>) {
         self.mapped.push(range);
         self.generation += 1;
     }
 
-    /// Makes everything unreachable, and returns what was mapped.
+    /// Unmaps everything, and returns what was mapped.
     pub fn unmap_all(&mut self) -> Vec<Range<u64>> {
         self.generation += 1;
         std::mem::take(&mut self.mapped)
     }
 
-    /// Copies out of memory whether it is mapped or not: how a test looks at what the device did.
+    /// Copies out of memory whether it is mapped or not, so that a test can see what the device did.
     pub fn peek(&self, address: u64, into: &mut [u8]) {
         let pages = self.pages.borrow();
         for (page, within, part) in pieces(address, into.len()) {

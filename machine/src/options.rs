@@ -1,4 +1,4 @@
-//! What a machine is made of, checked by those who own the rules.
+//! The options of a machine, checked by the crates that own the rules.
 
 use std::ops::Range;
 
@@ -12,13 +12,13 @@ use thiserror::Error;
 /// Why there is no machine, or no host on it.
 #[derive(Debug, Error)]
 pub enum MachineError {
-    /// The options of the device or of a namespace cannot be.
+    /// The options of the device or of a namespace are invalid.
     #[error(transparent)]
     Device(#[from] ConfigError),
-    /// The drive cannot be.
+    /// The options of the drive are invalid.
     #[error(transparent)]
     Drive(#[from] geometry::ConfigError),
-    /// The host could not go on.
+    /// The host failed.
     #[error(transparent)]
     Host(#[from] HostError),
 }
@@ -30,7 +30,7 @@ pub struct MachineNamespace {
     pub block_bytes: u32,
     /// Its logical blocks.
     pub blocks: u64,
-    /// What it is told of itself; its metadata size is the media's too.
+    /// The namespace's options; its metadata size is also the media's.
     pub options: NamespaceOptions,
 }
 
@@ -42,18 +42,17 @@ impl MachineNamespace {
     }
 }
 
-/// Guest memory of a machine, if nothing else is asked for: 64 MiB from 1 MiB on.
+/// Default guest memory of a machine: 64 MiB, starting at 1 MiB.
 pub const MEMORY: Range<u64> = 0x10_0000..0x410_0000;
 
-/// What a machine is made of. Change a field of the default, and call [`crate::Machine::new`].
+/// The options of a machine. Change fields of the default, and call [`crate::Machine::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MachineOptions {
     /// The device's options, named as in `--device`.
     pub device: DeviceOptions,
     /// Its namespaces, from identifier 1 on.
     pub namespaces: Vec<MachineNamespace>,
-    /// The drive behind them. Its volumes are the namespaces, and it has room for them: `volumes` and the geometry's `user_bytes` are
-    /// replaced.
+    /// The drive behind them. Its volumes and size follow from the namespaces: `volumes` and the geometry's `user_bytes` are replaced.
     pub drive: SsdConfig,
     /// Guest addresses at which there is memory.
     pub memory: Range<u64>,

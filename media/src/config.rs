@@ -25,13 +25,13 @@ impl VolumeConfig {
         Self { block_bytes, metadata_bytes, capacity_blocks, capacity_blocks_max: capacity_blocks }
     }
 
-    /// The same volume, with room for so many blocks.
+    /// The same volume, with room for this many blocks.
     #[must_use]
     pub const fn with_room(self, capacity_blocks_max: u64) -> Self {
         Self { capacity_blocks_max, ..self }
     }
 
-    /// The units of so many bytes that are kept for it.
+    /// The units of this many bytes that are kept for it.
     #[must_use]
     pub const fn units(&self, unit_bytes: u32) -> u64 {
         self.capacity_blocks_max.div_ceil((unit_bytes / self.block_bytes) as u64)
@@ -131,7 +131,7 @@ pub struct SsdConfig {
     pub tuning: Tuning,
     /// The write cache.
     pub cache: CacheConfig,
-    /// The longest write that a loss of power leaves whole or undone, in bytes, at any alignment.
+    /// The longest write that a power loss leaves whole or undone, in bytes, at any alignment.
     pub power_atomic_bytes: u32,
     /// Erases that a block is rated for; what "percentage used" is a percentage of.
     pub rated_erases: u32,

@@ -1,5 +1,5 @@
-//! Faults of the media as data: which programs and erases fail, which blocks cannot be read, which promises are broken. Overlays over bytes that stay as they
-//! are, so that a fault can be lifted; empty by default, and then the code that runs is the same.
+//! Faults of the media as data: which programs and erases fail, which blocks cannot be read, which promises are broken. They are overlays:
+//! the bytes below stay as they are, so a fault can be lifted. By default there are none, and then the same code runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,11 +25,11 @@ pub struct Misbehaviour {
     pub ignored_flush: bool,
     /// A forced write is answered as if it were durable, and stays in the cache.
     pub ignored_fua: bool,
-    /// A loss of power tears writes inside the atomic unit: the first half of their blocks is there.
+    /// A power loss tears writes inside the atomic unit: the first half of their blocks is there.
     pub shorn_write: bool,
     /// Writes that meet in the cache mix: of the later one every second block is dropped.
     pub unserialisable: bool,
-    /// One write in so many as [`MISDIRECTED_ONE_IN`] goes to the blocks beside its own.
+    /// One write in [`MISDIRECTED_ONE_IN`] goes to the blocks beside its own.
     pub misdirected_write: bool,
     /// Recovery forgets the younger half of what it should repeat.
     pub stale_map: bool,
@@ -107,7 +107,7 @@ pub struct PendingFaults {
 /// How a read of blocks ends under the overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadVerdict {
-    /// Every block is readable; so many needed correction.
+    /// Every block is readable; this many needed correction.
     Readable {
         /// Blocks that were corrected.
         corrected: u64,

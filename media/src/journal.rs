@@ -21,7 +21,7 @@ pub const HEADER_BYTES: usize = 256;
 /// What a programmed slot holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing was programmed here (a page that a loss of power interrupted).
+    /// Nothing was programmed here (a page that a power loss interrupted).
     #[default]
     Hole,
     /// Programmed to end a page; no contents.

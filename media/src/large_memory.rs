@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut, Range};
 
 use memmap2::{Advice, MmapMut, MmapOptions};
 
-/// The system does not give so many bytes.
+/// The system does not give this many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory {
     /// As many as were wanted.
@@ -31,7 +31,7 @@ impl std::error::Error for OutOfMemory {}
 pub struct LargeMemory(MmapMut);
 
 impl LargeMemory {
-    /// So many zeroes, at least one.
+    /// This many zeroes, at least one.
     ///
     /// # Errors
     /// Where the system has no addresses for them.
@@ -47,13 +47,13 @@ impl LargeMemory {
     /// As many zeroes, which the system sets aside.
     ///
     /// # Errors
-    /// Where it has not so many.
+    /// Where it has not this many.
     pub(crate) fn reserved(bytes: usize) -> Result<Self, OutOfMemory> {
         MmapMut::map_anon(bytes.max(1)).map(Self).map_err(|_| OutOfMemory::of(bytes))
     }
 }
 
-/// An empty list with room for so many.
+/// An empty list with room for this many.
 ///
 /// # Errors
 /// Where the system has no memory for them.
@@ -63,7 +63,7 @@ pub fn room<T>(count: usize) -> Result<Vec<T>, OutOfMemory> {
     Ok(list)
 }
 
-/// So many of the same.
+/// This many of the same.
 ///
 /// # Errors
 /// Where the system has no memory for them.

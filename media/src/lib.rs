@@ -1,5 +1,5 @@
-//! The storage behind the command set. This crate knows no NVMe and no virtio, has no clock, thread, socket or random number of
-//! its own: time comes in as [`Nanoseconds`], data comes in and goes out through [`Source`] and [`Sink`].
+//! The storage behind the command set. This crate knows no NVMe and no virtio, and has no clock, thread, socket or random number of its
+//! own (a file store's thread excepted): time is an argument, [`Nanoseconds`]; data comes and goes through [`Source`] and [`Sink`].
 //!
 //! What is promised about durability, in short (the full contract is in [`volume`]):
 //!
@@ -10,11 +10,10 @@
 //!
 //! Map of the crate, from the seam downwards. [`volume`] is the seam and [`mod@unit`] its units. [`ssd`] is the drive behind it: volumes,
 //! requests, outcomes. [`ftl`] is the flash translation layer: map, lines, frontiers, collection, checkpoints. [`nand`] keeps the rules
-//! of the array, its times and its wear; [`ledger`] counts every byte programmed. [`journal`] and [`root`] are what the log says about
-//! itself, [`recover`] is the way back from it. [`power`] cuts, [`mod@fault`] breaks,
-//! [`monitor`] looks on, [`warning`] is what a drive has to say by itself, [`needs`] is the memory that all that takes. [`named!`] makes
-//! lists of what has a name outside. [`store`] is where bytes lie: in memory, in a file; [`ordering`] names what reaches the
-//! host's disk before what.
+//! of the array, its times and its wear; [`ledger`] counts every byte programmed. [`journal`] and [`root`] are the log's own records, and
+//! [`recover`] rebuilds the drive from them. [`power`] cuts power, [`mod@fault`] injects faults, [`monitor`] observes, [`warning`] has the
+//! warnings that a drive raises by itself, and [`needs`] the memory that all of this takes. [`named!`] makes lists of things with external
+//! names. [`store`] is where bytes are kept, in memory or in a file; [`ordering`] names what must reach the host's disk before what.
 
 #![forbid(unsafe_code)]
 

@@ -102,7 +102,7 @@ impl Needs {
         needs
     }
 
-    /// With so many bytes more of a part, which are used.
+    /// With this many bytes more of a part, which are used.
     #[must_use]
     pub fn with(mut self, part: Part, bytes: u64) -> Self {
         self.add(part, index(bytes), false);

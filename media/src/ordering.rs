@@ -55,7 +55,7 @@ crate::named! {
     EndAfterSync = "end-after-sync",
     /// A volume has its new format once that is durable.
     FormatAfterSync = "format-after-sync",
-    /// What survives a loss of power becomes durable by itself.
+    /// What survives a power loss becomes durable by itself.
     SurvivorsSync = "survivors-sync",
     /// A drive that is taken apart in one process reads what it was handed over until that is durable.
     TakenAfterSync = "taken-after-sync",

@@ -1,5 +1,5 @@
 //! Owns the way back: from the root, the map pages, the lines' headers and records, and the journal, to a translation layer that
-//! goes on where the log ended. Writes nothing but a root, at the very end, so that a loss of power on the way costs nothing.
+//! goes on where the log ended. Writes nothing but a root, at the very end, so that a power loss on the way costs nothing.
 
 use crate::config::Tuning;
 use crate::ftl::checkpoint::Checkpoint;
@@ -74,7 +74,7 @@ pub enum Purpose {
     /// To be used: this is a power-on, with the breaker armed for recovery's own steps where asked for. A misbehaving drive forgets the
     /// younger half of what it should repeat.
     Use(Option<Arming>, bool),
-    /// To put down what survives a loss of power: nobody's power-on, and nothing to be counted.
+    /// To put down what survives a power loss: nobody's power-on, and nothing to be counted.
     Cut,
 }
 
@@ -338,7 +338,7 @@ fn accept(found: &[Found], horizon: u64, voids: &[(u64, u64)]) -> u64 {
     let mut accepted = horizon;
     let mut rest = &found[found.partition_point(|found| found.sequence <= horizon)..];
     loop {
-        // Two losses of power one after the other leave two voids next to each other.
+        // Two power losses one after the other leave two voids next to each other.
         while let Some(void) = voids.iter().find(|void| (void.0..=void.1).contains(&(accepted + 1))) {
             accepted = void.1;
             if mutated(Mutation::TwoVoids) {

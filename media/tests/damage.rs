@@ -241,7 +241,7 @@ fn a_partial_write_over_a_damaged_unit_does_not_make_the_rest_of_it_good() {
         assert_eq!(host.lost(&mut drive), [first + 1]);
         assert_eq!(submit_to(&mut drive, 0, Request::Flush), Ok(()));
         let mut drive = reopened(drive, &disk, metadata);
-        assert_eq!(host.lost(&mut drive), [first + 1], "nor after a loss of power");
+        assert_eq!(host.lost(&mut drive), [first + 1], "nor after a power loss");
     }
 }
 
@@ -286,7 +286,7 @@ fn collection_moves_no_damage_to_a_place_where_it_would_look_good() {
         drive.ftl().assert_invariants();
         assert_eq!(submit_to(&mut drive, 0, Request::Flush), Ok(()));
         let mut drive = reopened(drive, &disk, metadata);
-        assert_eq!(host.lost(&mut drive), [first, first + 1], "nor after a loss of power, case {how}");
+        assert_eq!(host.lost(&mut drive), [first, first + 1], "nor after a power loss, case {how}");
         assert_eq!(host.write(&mut drive, first, PER_UNIT), Ok(()));
         assert_eq!(host.lost(&mut drive), [0; 0]);
     }
@@ -411,8 +411,8 @@ impl Harm {
     }
 }
 
-/// A file that was closed in order is damaged and then opened, or opened and then damaged while it is in use. Every block that can be read is
-/// what was written, and whatever cannot be is told of.
+/// A file that was closed cleanly is damaged and then opened, or opened and then damaged while it is in use. Every block that can be read
+/// is what was written, and every block that cannot be read is reported.
 fn harmed(rest: &[u8], host: &Host, (harm, running): (Harm, bool), seed: u64, tally: &mut Tally) {
     let (mut random, mut host) = (Random::new(seed), host.clone());
     host.random = Random::new(!seed);

@@ -602,7 +602,7 @@ struct Stall {
     cache_units: u64,
     /// Units of a request.
     units: u64,
-    /// One in so many requests is forced; 0: none.
+    /// One in this many requests is forced; 0: none.
     forced_in: u64,
     /// Nine of ten requests go to the first tenth.
     hot: bool,

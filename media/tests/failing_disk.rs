@@ -64,7 +64,7 @@ impl Source for Stamp {
 /// What a block may show: requests in their order, with what they leave (a deallocation leaves 0).
 #[derive(Clone, Debug)]
 struct Block {
-    /// Of a request that ended well, and of later ones that did not: the first is what is there at the least.
+    /// Of a request that ended well, and of later ones that did not: the first is what is there at least.
     running: Vec<(u64, u64)>,
     /// The same after a loss of everything that was not promised.
     promised: Vec<(u64, u64)>,
@@ -74,7 +74,7 @@ struct Block {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
     Errors,
-    /// A loss of power in the process.
+    /// A power loss in the process.
     Cut,
     Kill,
     /// Of the host.

@@ -353,7 +353,7 @@ fn an_open_line_that_would_hold_more_units_than_are_programmed_in_it_is_refused_
     assert!(tried > 0, "no line is open, begun and not full");
 }
 
-/// Lets units of the map point at the first slot of a line until so many lie in it, all checksums right; returns how many do.
+/// Lets units of the map point at the first slot of a line until this many lie in it, all checksums right; returns how many do.
 fn fill_by_map(image: &mut [u8], places: &Places, geometry: &Geometry, line: u32, units: usize) -> usize {
     let roots = [0, 1].map(|generation| {
         let start = METADATA_PAGE + usize::try_from(places.layout.root_at(generation)).unwrap();

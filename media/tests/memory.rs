@@ -18,7 +18,7 @@ use media::{Lba, LbaRange, Nanoseconds, WarningKind};
 const BLOCK: usize = 4096;
 const BLOCK_BYTES: u32 = 4096;
 
-/// A host whose memory fails behind so many bytes.
+/// A host whose memory fails behind this many bytes.
 struct Failing(usize);
 
 impl Source for Failing {
@@ -75,7 +75,7 @@ fn shown(drive: &mut Ssd<MemoryStore>, block: u64) -> u8 {
     into.0[0]
 }
 
-/// Units that a loss of power may take or bring back: those of every change that is not committed.
+/// Units that a power loss may take or bring back: those of every change that is not committed.
 fn losable(drive: &Ssd<MemoryStore>) -> usize {
     usize::try_from(drive.volatile().iter().map(|entry| entry.range.blocks).sum::<u64>()).expect("few")
 }
@@ -84,7 +84,7 @@ fn mapped(drive: &Ssd<MemoryStore>) -> usize {
     usize::try_from(drive.status().mapped_units).expect("few")
 }
 
-/// The units for which there is memory, against the bound that README and ARCHITECTURE state: what the map shows, what may still be lost,
+/// The units for which there is memory, against the bound that README and docs state: what the map shows, what may still be lost,
 /// and three lines (the host's, the collector's, and the one that is collected), a quarter more where memory is only kept.
 fn check_memory(drive: &mut Ssd<MemoryStore>, what: &str) {
     let open = 3 * drive.ftl().geometry.units_per_line as usize;

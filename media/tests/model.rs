@@ -1,4 +1,4 @@
-//! The drive against a plain map of block → versions, over random requests, small geometries and losses of power at random places.
+//! The drive against a plain map of block → versions, over random requests, small geometries and power losses at random places.
 //!
 //! What is checked after each loss (the contract is in `volume.rs`): a block shows the last version that was promised to be durable
 //! or a later one, whole; a write of at most the atomic unit is there wholly or not at all; what was read once stays. After each
@@ -54,7 +54,7 @@ fn run(seed: u64, steps: u64) {
 }
 
 #[test]
-fn the_drive_agrees_with_a_map_of_versions_through_losses_of_power() {
+fn the_drive_agrees_with_a_map_of_versions_through_power_losses() {
     let steps = variable("MEDIA_STEPS", 400);
     if let Ok(seed) = std::env::var("MEDIA_SEED") {
         run(seed.parse().expect("MEDIA_SEED is a number"), steps);

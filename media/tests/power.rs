@@ -1,4 +1,4 @@
-//! The loss of power through the drive's seam: what may survive is counted and made, what was not promised is reported, and a drive that
+//! Power loss through the drive's seam: what may survive is counted and made, what was not promised is reported, and a drive that
 //! breaks a promise can be seen to.
 
 #![expect(clippy::cast_possible_truncation, reason = "tests know their numbers")]

@@ -223,7 +223,7 @@ fn a_file_remembers_the_size_and_an_orderly_end_stays_one() {
         drop(ssd);
         let found = inspect(&path).unwrap();
         assert_eq!((found.root.volumes[0].capacity_blocks, found.root.volumes[0].units), (size, MOST as u32));
-        assert_eq!(found.root.clean, clean, "a resize is a change, also at rest");
+        assert_eq!(found.root.clean, clean, "a resize is a change, also of a quiesced drive");
         let store = FileStore::open_file(&path, &geometry, options()).unwrap();
         // What the configuration says of the size does not matter to the drive.
         ssd = Ssd::open(config.clone(), store).unwrap();

@@ -40,7 +40,7 @@ fn admin_opcodes_agree_with_the_effects_log() {
         let log = effects(&mut host);
         for opcode in 0..=255 {
             let cid = host.submit(0, admin_command(AdminOpcode(opcode))).expect("submitted");
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             let answers = reap_all(&mut host, 0);
             if AdminOpcode(opcode) == AdminOpcode::ASYNCHRONOUS_EVENT_REQUEST {
                 assert!(answers.is_empty() && supported(&log, opcode));
@@ -188,7 +188,7 @@ fn an_aborted_command_is_answered_before_the_abort() {
     slow_down(&host, Nanoseconds(1_000_000));
     let kept = host.submit(1, flush()).expect("submitted");
     let cid = host.submit(1, flush()).expect("submitted");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     let abort = Command { cdw10: (1 | u32::from(cid) << 16).into(), ..admin_command(AdminOpcode::ABORT) };
     let abort = host.submit(0, abort).expect("submitted");
     let writes: Vec<u64> = (recorded_step(host.port_mut()).into_iter())
@@ -200,7 +200,7 @@ fn an_aborted_command_is_answered_before_the_abort() {
     assert_eq!(host.poll(0, abort).expect("answered").dw0.get(), 0);
     assert_eq!(host.wait(1, kept).expect("answered").status(), Status::SUCCESS);
     host.port_mut().wait(Nanoseconds(2_000_000));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(host.reap(1).is_none() && host.surprises().is_empty());
 }
 
@@ -212,7 +212,7 @@ fn aborts_of_what_does_not_wait_abort_nothing() {
     slow_down(&host, Nanoseconds(1_000_000));
     host.create_queue_pair(2, 8, None).expect("a queue pair");
     let cid = host.submit(2, flush()).expect("submitted");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(admin_kind(&mut host, delete_queue(AdminOpcode::DELETE_SUBMISSION_QUEUE, 2)), SUCCESS);
     for (sqid, cid) in [(2, cid), (1, 0), (1, 0xffff), (0, 0xffff), (3, 0), (64, 1), (0xffff, 0xffff)] {
         assert_eq!(host.abort(sqid, cid), Ok(false), "{cid} of {sqid}");
@@ -222,7 +222,7 @@ fn aborts_of_what_does_not_wait_abort_nothing() {
     host.ring(0).expect("rung");
     let answer = host.wait(0, 77).expect("answered");
     assert_eq!((answer.status(), answer.dw0.get()), (Status::SUCCESS, 1));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(host.reap(0).is_none(), "once");
 }
 
@@ -236,14 +236,14 @@ fn an_abort_means_one_queue() {
         host.submit_as_is(qid, &Command { cid: 5.into(), ..flush() }).expect("submitted");
         host.ring(qid).expect("rung");
     }
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.abort(2, 5), Ok(true));
     assert_eq!(host.poll(2, 5).expect("aborted").status().kind(), (0, 0x07));
     assert_eq!(host.wait(1, 5).expect("answered").status(), Status::SUCCESS);
 }
 
-/// B71, B72, E20: a storm of aborts, more than ACL + 1 at a time, against commands that come and go: each command and each abort is answered
-/// once, and an abort that says that it aborted has.
+/// B71, B72, E20: a storm of aborts, more than ACL + 1 at a time, against commands that come and go: each command and each abort is
+/// answered once, and an abort that says that it aborted has.
 #[test]
 fn a_storm_of_aborts_leaves_every_command_answered_once() {
     let mut random = Random::new(seed(72));
@@ -283,7 +283,7 @@ fn a_storm_of_aborts_leaves_every_command_answered_once() {
 fn an_event_request_can_be_aborted() {
     let mut host = Build::default().admin_host();
     let [first, second] = [(); 2].map(|()| host.async_event_request().expect("submitted"));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.abort(0, second), Ok(true));
     assert_eq!(host.poll(0, second).expect("answered").status().kind(), (0, 0x07));
     assert_eq!(host.abort(0, second), Ok(false), "once");
@@ -298,7 +298,7 @@ fn a_silent_host_is_taken_for_dead() {
     let second = Nanoseconds(1_000_000_000);
     assert_ne!(host.identify_controller().expect("identified").kas.get(), 0);
     let fatal = |host: &mut Host<Rig>| {
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         host.status().contains(ControllerStatus::FATAL)
     };
     host.port_mut().wait(Nanoseconds(second.0 * 100));
@@ -324,6 +324,6 @@ fn the_timer_can_be_switched_off() {
         host.set_feature(FeatureId::KEEP_ALIVE_TIMER, milliseconds).expect("set");
     }
     host.port_mut().wait(Nanoseconds(100_000_000_000));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(!host.status().contains(ControllerStatus::FATAL));
 }

@@ -29,7 +29,7 @@ fn eight_full_queues(exponent: u32) -> Host<Rig> {
 }
 
 fn order(host: &mut Host<Rig>) -> Vec<u16> {
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     reap_all(host, 1).iter().map(|completion| completion.sqid.get()).collect()
 }
 
@@ -82,7 +82,7 @@ fn commands_overtake_each_other() {
     let mut host = Build::default().host();
     slow_down(&host, Nanoseconds(10_000_000));
     let slow = host.submit(1, flush()).expect("submitted");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     host.port_mut().behaviour.borrow_mut().latency = None;
     assert_eq!(host.flush(1), Ok(Status::SUCCESS));
     host.admin(admin_command(AdminOpcode::KEEP_ALIVE)).expect("answered");
@@ -99,7 +99,7 @@ fn a_full_completion_queue_is_its_own_problem() {
     for _ in 0..10 {
         host.submit(2, flush()).expect("submitted");
     }
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     for _ in 0..100 {
         assert_eq!(host.flush(1), Ok(Status::SUCCESS));
         host.admin(admin_command(AdminOpcode::KEEP_ALIVE)).expect("answered");

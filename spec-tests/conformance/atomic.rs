@@ -106,7 +106,7 @@ fn slow() -> TestHost {
     host
 }
 
-/// A page with so many blocks of a byte.
+/// A page with this many blocks of a byte.
 fn page(host: &mut TestHost, byte: u8) -> u64 {
     let address = host.allocate(4096).expect("room");
     host.write_memory(address, &[byte; 4096]);
@@ -122,14 +122,14 @@ fn submit(host: &mut TestHost, sqid: u16, opcode: NvmOpcode, nsid: u32, [lba, bl
         command = Command { cdw11: DATASET_DEALLOCATE.into(), ..nvm_command(opcode, nsid) };
     }
     let cid = host.submit(sqid, Command { prp1: page.into(), ..command }).expect("room");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     cid
 }
 
 /// What has been answered after the media's latency, with queue and identifier.
 fn later(host: &mut TestHost) -> Vec<(u16, u16, Status)> {
     host.port_mut().wait(LATENCY);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     let tell = |answer: &Completion| (answer.sqid.get(), answer.cid.get(), bare(answer.status()));
     (1..=2).flat_map(|cqid| reap_all(host, cqid)).map(|answer| tell(&answer)).collect()
 }
@@ -237,7 +237,7 @@ fn a_reset_forgets_waiters() {
     assert_eq!(host.write(1, 0, &[3; 8 * BLOCK], false), Ok(Status::SUCCESS));
     assert_eq!(host.read(1, 0, 8).expect("answered"), (Status::SUCCESS, vec![3; 8 * BLOCK]));
     host.port_mut().wait(LATENCY);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(host.surprises().is_empty());
 }
 
@@ -250,6 +250,6 @@ fn a_shutdown_ends_waiters() {
     let waiting = submit(&mut host, 1, NvmOpcode::WRITE, 1, [0, 8], twos);
     let configuration = Configuration(host.port_mut().register_read_32(register::CC));
     host.port_mut().register_write_32(register::CC, configuration.with_shutdown(1).0);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(later(&mut host).contains(&(1, waiting, Status::ABORTED_POWER_LOSS)));
 }

@@ -140,7 +140,7 @@ struct UnderWay {
     slot: usize,
 }
 
-/// Eight queues write and read up to `longest` blocks for so many steps.
+/// Eight queues write and read up to `longest` blocks for this many steps.
 fn run(build: &Build, longest: u64, promise: Promise, random: &mut Random, steps: u64) -> Counts {
     let mut host = build.host();
     (2..=QUEUES).for_each(|qid| host.create_queue_pair(qid, 16, Some(qid)).expect("room"));

@@ -42,7 +42,7 @@ fn contents(host: &mut TestHost, lba: u64, blocks: u32) -> Vec<u8> {
 fn finish(host: &mut TestHost) -> Vec<Completion> {
     for _ in 0..3 {
         host.port_mut().wait(Nanoseconds(2_000_000));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
     }
     reap_all(host, 1)
 }
@@ -227,7 +227,7 @@ fn a_copy_is_withdrawn_with_its_queue() {
 
 /// B166: what is written within the power-fail unit is there as a whole or not at all, wherever power goes.
 #[test]
-fn a_copy_is_one_write_to_a_loss_of_power() {
+fn a_copy_is_one_write_to_a_power_loss() {
     let mut seen = [false; 2];
     for nth in 1..40 {
         let (mut host, data) = filled(&build());
@@ -254,7 +254,7 @@ fn a_copy_is_one_write_to_a_loss_of_power() {
     assert_eq!(seen, [true; 2], "both were seen");
 }
 
-/// A Copy forced to the media is there after a loss of power.
+/// A Copy forced to the media is there after a power loss.
 #[test]
 fn a_forced_copy_is_durable() {
     let (mut host, data) = filled(&build());

@@ -27,9 +27,9 @@ fn mapped() -> Build {
 /// What an Asynchronous Event Request reports after `ring`; reading the log makes the next event heard.
 fn event_of(host: &mut Host<Rig>, ring: impl FnOnce(&mut Host<Rig>)) -> Option<u32> {
     let aer = host.async_event_request().expect("submitted");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     ring(host);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     let Some(event) = host.poll(0, aer) else {
         assert!(host.abort(0, aer).expect("answered"));
         return None;
@@ -58,7 +58,7 @@ fn doorbells_of_queues_that_do_not_exist_are_reported() {
 fn a_bad_doorbell_waits_for_a_request() {
     let mut host = Build::default().with_registers().host();
     host.write_doorbell(Doorbell::SubmissionTail(9), 1);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(host.reap(0).is_none());
     let aer = host.async_event_request().expect("submitted");
     assert_eq!(host.wait(0, aer).expect("reported").dw0.get(), INVALID_REGISTER);
@@ -112,7 +112,7 @@ fn every_tail_comes_to_an_end() {
         host.create_queue_pair(1, 8, None).expect("a queue pair");
         for next in [tail, 7 - tail, 0, tail] {
             host.write_doorbell(Doorbell::SubmissionTail(1), next);
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             assert!(reap_all(&mut host, 1).len() < 8);
         }
         host.delete_queue_pair(1).expect("deleted");
@@ -126,7 +126,7 @@ fn the_upper_half_of_a_doorbell_is_ignored() {
     for round in 1..=40_u32 {
         let cid = host.submit_quietly(1, flush()).expect("submitted");
         host.write_doorbell(Doorbell::SubmissionTail(1), 0xabcd_0000 | round);
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.reap_quietly(1).expect("answered").cid.get(), cid);
         host.write_doorbell(Doorbell::CompletionHead(1), 0xffff_0000 | round);
     }
@@ -214,7 +214,7 @@ impl Port for Counting {
 
 impl Shadowed {
     fn settle_and_arm(&mut self) -> bool {
-        self.port_mut().rig.settle();
+        self.port_mut().rig.run_until_idle();
         arm(&mut self.port_mut().rig)
     }
 
@@ -262,7 +262,7 @@ fn a_sleeping_device_is_rung_and_one_that_is_awake_is_not() {
         assert_eq!(host.rung(), 0);
         host.submit(1, flush()).expect("submitted");
         assert_eq!(host.rung(), 1, "the tail, in round {round}");
-        host.port_mut().rig.settle();
+        host.port_mut().rig.run_until_idle();
         assert!(host.reap(1).is_some());
         heads_rung += host.rung();
         let awake: usize = (0..5).map(|_| host.0.flush(1).map(|_| host.rung()).expect("answered")).sum();
@@ -279,7 +279,7 @@ fn arming_finds_what_came_just_before() {
     let mut host = shadowed(64);
     assert!(host.settle_and_arm());
     host.submit(1, flush()).expect("rung");
-    host.port_mut().rig.settle();
+    host.port_mut().rig.run_until_idle();
     host.rung();
     let cid = host.submit(1, flush()).expect("silent");
     assert_eq!(host.rung(), 0, "the event index is behind");
@@ -311,18 +311,18 @@ fn a_full_completion_queue_with_shadows_gets_its_doorbell() {
 #[test]
 fn a_message_that_waits_gets_its_doorbell() {
     let mut host = shadowed(64);
-    host.port_mut().rig.settle();
+    host.port_mut().rig.run_until_idle();
     host.port_mut().rig.take_vectors();
     for _ in 0..2 {
         host.submit(1, flush()).expect("submitted");
-        host.port_mut().rig.settle();
+        host.port_mut().rig.run_until_idle();
     }
     assert_eq!(host.port_mut().rig.take_vectors(), [1]);
     assert!(host.settle_and_arm());
     host.rung();
     assert!(host.reap(1).is_some());
     assert_eq!(host.rung(), 1);
-    host.port_mut().rig.settle();
+    host.port_mut().rig.run_until_idle();
     assert_eq!(host.port_mut().rig.take_vectors(), [1]);
 }
 
@@ -389,7 +389,7 @@ fn shadows_do_not_survive_a_reset() {
     (0..9).for_each(|_| assert_eq!(host.flush(1), Ok(Status::SUCCESS)));
     host.start().expect("reset and enabled");
     host.create_queue_pair(1, 64, Some(1)).expect("a queue pair");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(arm(host.port_mut()));
     let slot = host.submission_queue(1).expect("made").base;
     host.submit(1, flush()).expect("submitted");
@@ -483,15 +483,15 @@ fn a_late_register_of_the_admin_queue_brings_nothing_back() {
         let late = host.submission_queue(0).expect("there").tail;
         let second = host.submit_quietly(0, admin_command(AdminOpcode::KEEP_ALIVE)).expect("submitted");
         host.port_mut().memory_write(shadow, &u32::from(late).to_le_bytes());
-        host.port_mut().rig.settle();
+        host.port_mut().rig.run_until_idle();
         host.ring(0).expect("rung");
-        host.port_mut().rig.settle();
+        host.port_mut().rig.run_until_idle();
         assert_ne!(told, late);
         host.write_doorbell(Doorbell::SubmissionTail(0), late.into());
         for cid in [first, second] {
             assert_eq!(host.wait(0, cid).expect("answered").status(), Status::SUCCESS);
         }
-        host.port_mut().rig.settle();
+        host.port_mut().rig.run_until_idle();
         assert!(host.reap(0).is_none(), "no entry was taken twice");
     }
     assert!(host.surprises().is_empty());

@@ -21,23 +21,23 @@ const RELIABILITY: u32 = 0x0002_0001;
 
 fn ring_nothing(host: &mut Host<Rig>) {
     host.write_doorbell(Doorbell::SubmissionTail(50), 0);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
 }
 
 fn ring_too_far(host: &mut Host<Rig>) {
     host.write_doorbell(Doorbell::SubmissionTail(0), 0xffff);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
 }
 
 fn read_log(host: &mut Host<Rig>, log: LogId, retain_event: bool) {
     host.get_log(log, 64, LogArguments { retain_event, ..LogArguments::default() }).expect("read");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
 }
 
 /// A request and what it reports already.
 fn request(host: &mut Host<Rig>) -> (u16, Option<u32>) {
     let cid = host.async_event_request().expect("submitted");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     (cid, reported(host, cid))
 }
 
@@ -140,10 +140,10 @@ fn a_temperature_beyond_its_threshold_is_an_event_if_asked_for() {
         let (cid, _) = request(&mut host);
         let gate = if asked { WARNING_TEMPERATURE } else { !WARNING_TEMPERATURE };
         host.set_feature(FeatureId::ASYNCHRONOUS_EVENTS, gate.into()).expect("set");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(reported(&mut host, cid), None, "all is well");
         host.set_feature(FeatureId::TEMPERATURE_THRESHOLD, threshold).expect("set");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(reported(&mut host, cid), asked.then_some(TEMPERATURE), "{threshold:#x}");
         let log = host.get_log(LogId::SMART, 512, LogArguments::default()).expect("read");
         assert_eq!(spec_tests::golden::parsed::<Smart>(&log).critical_warning, WARNING_TEMPERATURE);
@@ -163,19 +163,19 @@ fn a_warning_of_the_media_is_an_event_when_it_begins_and_a_bit_while_it_stands()
             assert_eq!(none, None, "all is well");
             for _ in 0..3 {
                 host.port_mut().behaviour.borrow_mut().warnings.meet(*kind, Nanoseconds(0), "met");
-                host.port_mut().settle();
+                host.port_mut().run_until_idle();
             }
             assert_eq!(reported(&mut host, cid), asked.then_some(RELIABILITY), "{kind:?}");
             assert_eq!(host.smart().critical_warning, WARNING_RELIABILITY);
             read_log(&mut host, LogId::SMART, false);
             host.port_mut().behaviour.borrow_mut().warnings.end(*kind, Nanoseconds(0));
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             assert_eq!(host.smart().critical_warning, 0, "it is over");
             if asked {
                 let (cid, none) = request(&mut host);
                 assert_eq!(none, None, "told once");
                 host.port_mut().behaviour.borrow_mut().warnings.meet(*kind, Nanoseconds(0), "again");
-                host.port_mut().settle();
+                host.port_mut().run_until_idle();
                 assert_eq!(reported(&mut host, cid), Some(RELIABILITY), "and once more when it begins again");
             }
         }
@@ -188,10 +188,10 @@ fn an_event_that_is_switched_on_late_is_reported() {
     let mut host = Build::default().admin_host();
     let (cid, _) = request(&mut host);
     host.set_feature(FeatureId::TEMPERATURE_THRESHOLD, 300).expect("set");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(reported(&mut host, cid), None);
     host.set_feature(FeatureId::ASYNCHRONOUS_EVENTS, WARNING_TEMPERATURE.into()).expect("set");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(reported(&mut host, cid), Some(TEMPERATURE));
 }
 
@@ -208,7 +208,7 @@ fn an_event_waits_for_a_completion_slot() {
     let mut answers = Vec::new();
     while let Some(answer) = host.reap(0) {
         answers.push((answer.cid.get(), answer.status()));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
     }
     assert_eq!(answers.len(), 32);
     assert!(answers.contains(&(cid, Status::SUCCESS)));

@@ -43,7 +43,7 @@ fn ordinary_commands_take_the_fast_path() {
                 host.submit_quietly(1, transfer(opcode, lba, buffer)).expect("room");
             }
             host.ring(1).expect("rung");
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             let answers = reap_all(&mut host, 1);
             assert!(answers.len() == batch && answers.iter().all(|answer| answer.status().is_success()));
         }
@@ -130,17 +130,17 @@ fn the_fast_path_waits_for_commands_under_way_over_its_blocks() {
                 (behaviour.latency, behaviour.halves) = (Some(Nanoseconds(1_000_000)), true);
             }
             let slow = host.submit(1, transfer(under_way, 0, slow_buffer)).expect("room");
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             host.port_mut().behaviour.borrow_mut().latency = None;
             // Half of a slow write can be seen already, if nobody keeps others away.
             let met = host.submit(1, transfer(ordinary, 4, fast_buffer)).expect("room");
             let beside = host.submit(1, transfer(NvmOpcode::WRITE, 64, beside_buffer)).expect("room");
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             let both_read = under_way == NvmOpcode::READ && ordinary == NvmOpcode::READ;
             assert_eq!(host.poll(1, met).is_some(), both_read, "{under_way:?}, then {ordinary:?}");
             assert!(host.poll(1, beside).is_some(), "nobody has its blocks");
             host.port_mut().wait(Nanoseconds(2_000_000));
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             assert_eq!(host.poll(1, slow).map(|answer| bare(answer.status())), Some(Status::SUCCESS));
             if !both_read {
                 assert_eq!(host.poll(1, met).map(|answer| bare(answer.status())), Some(Status::SUCCESS));
@@ -186,7 +186,7 @@ fn data_come_before_completions() {
             };
             assert!(accesses[..first].iter().filter(|access| of_data(access)).count() >= buffers.len());
             assert!(!accesses[first..].iter().any(of_data), "{opcode:?}: data behind a completion");
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             assert_eq!(reap_all(&mut host, 1).len(), buffers.len());
         }
     }

@@ -147,14 +147,14 @@ fn an_abort_of_either_ends_both() {
             }
             let cids = pair([0, 1], zeroes, ones).map(|command| host.submit_quietly(1, command).expect("room"));
             host.ring(1).expect("rung");
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             let [aborted, other] = if first { cids } else { [cids[1], cids[0]] };
             assert_eq!(host.abort(1, aborted), Ok(true));
             let mut status = |cid| host.poll(1, cid).map(|answer| bare(answer.status()));
             assert_eq!(status(aborted), Some(Status::ABORT_REQUESTED), "first {first}, waits {waits}");
             assert_eq!(status(other), Some(Status::FAILED_FUSED), "first {first}, waits {waits}");
             host.port_mut().wait(Nanoseconds(2_000_000));
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             host.port_mut().behaviour.borrow_mut().latency = None;
             assert_eq!(host.read(1, 0, 1).expect("answered").1, [0; BLOCK]);
         }
@@ -195,7 +195,7 @@ fn a_pair_waits_for_both_slots() {
             host.submit_quietly(1, command).expect("room");
         }
         host.ring(1).expect("rung");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         // Three slots: two are taken by the plain commands, and one is too few.
         let mut answered = 0;
         while host.reap_quietly(1).is_some() {
@@ -203,7 +203,7 @@ fn a_pair_waits_for_both_slots() {
         }
         assert_eq!(answered, 2, "round {round}");
         host.ring_completion(1).expect("rung");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         let statuses: Vec<_> = reap_all(&mut host, 1).iter().map(|answer| bare(answer.status())).collect();
         assert_eq!(statuses, [Status::SUCCESS; 2], "round {round}");
     }
@@ -286,7 +286,7 @@ fn no_read_sees_half_of_a_pair() {
             assert_eq!(bare(host.wait(2, before).expect("answered").status()), Status::SUCCESS);
             let bytes = host.read_memory(seen, 4 * BLOCK);
             assert!(bytes.iter().all(|byte| *byte == bytes[0]), "round {round}: {bytes:?}");
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             let statuses: Vec<_> = reap_all(&mut host, 1).iter().map(|answer| bare(answer.status())).collect();
             assert_eq!(statuses, [Status::SUCCESS; 2], "round {round}");
             (old, new) = (new, old);

@@ -306,7 +306,7 @@ impl Fuzz {
 
     /// Only requests for events still wait, and no more of them than may.
     fn assert_all_answered(&mut self) {
-        self.host.port_mut().settle();
+        self.host.port_mut().run_until_idle();
         while self.host.reap(0).is_some() {}
         let waiting = |host: &TestHost, sqid| host.submission_queue(sqid).expect("the queue is there").outstanding();
         let limit = usize::from(self.host.identify_controller().expect("mandatory").aerl_z) + 1;

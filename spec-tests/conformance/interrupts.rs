@@ -22,13 +22,13 @@ fn pin_host() -> Host<Rig> {
     let mut host = Host::enable(rig, build.setup).expect("enabled");
     host.create_queue_pair(1, 64, Some(0)).expect("a queue pair");
     host.create_queue_pair(2, 64, Some(0)).expect("another");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     host
 }
 
 /// Where the pin went since the last look.
 fn levels(host: &mut Host<Rig>) -> Vec<bool> {
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     let level = |effect: Effect| match effect {
         Effect::Pin { asserted } => asserted,
         Effect::Message { .. } | Effect::EventReported(_) => panic!("no messages in pin mode, and no events"),
@@ -43,15 +43,15 @@ fn polled_queues_never_interrupt() {
         let mut host = Build::default().admin_host();
         host.port_mut().controller.set_interrupt_mode(mode);
         host.create_queue_pair(1, 64, None).expect("a queue pair");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         host.port_mut().effects.clear();
         slow_down(&host, Nanoseconds(2_000));
         for _ in 0..40 {
             host.submit(1, flush()).expect("submitted");
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
         }
         host.port_mut().wait(MILLISECOND);
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(reap_all(&mut host, 1).len(), 40);
         assert_eq!(host.port().effects, []);
     }
@@ -69,7 +69,7 @@ fn a_batch_is_one_message() {
         }
         host.ring(qid).expect("rung");
     }
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.port_mut().take_vectors(), [1, 7]);
 }
 
@@ -81,16 +81,16 @@ fn a_message_waits_for_the_answer_to_the_last_one() {
     host.port_mut().take_vectors();
     let after_one_more = |host: &mut Host<Rig>| {
         host.submit(1, flush()).expect("submitted");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         host.port_mut().take_vectors()
     };
     assert_eq!(after_one_more(&mut host), [1]);
     assert_eq!(after_one_more(&mut host), [0_u16; 0]);
     assert!(host.reap(1).is_some());
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.port_mut().take_vectors(), [1], "the second was not taken");
     assert_eq!(reap_all(&mut host, 1).len(), 1);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.port_mut().take_vectors(), [0_u16; 0], "everything was taken");
     assert_eq!(after_one_more(&mut host), [1], "no message was open");
 
@@ -99,11 +99,11 @@ fn a_message_waits_for_the_answer_to_the_last_one() {
     let due = rig.controller.step(rig.now, &rig.memory, None).next_event.expect("a message waits");
     assert!((1..=200_000).contains(&(due.0 - rig.now.0)));
     rig.wait(Nanoseconds(due.0 - rig.now.0));
-    rig.settle();
+    rig.run_until_idle();
     assert_eq!(host.port_mut().take_vectors(), [1], "a host that moves no head is told again");
 }
 
-/// Submits so many commands, one each 40 microseconds, and looks in between; returns how many were submitted at each message.
+/// Submits this many commands, one each 40 microseconds, and looks in between; returns how many were submitted at each message.
 fn told_while_submitting(host: &mut Host<Rig>, qid: u16, commands: usize) -> Vec<usize> {
     let mut told = Vec::new();
     for submitted in 1..=commands {
@@ -198,7 +198,7 @@ fn what_was_taken_meanwhile_is_not_told() {
     assert_eq!(told_while_submitting(&mut host, 1, 2), [0_usize; 0]);
     assert_eq!(reap_all(&mut host, 1).len(), 2);
     host.port_mut().wait(MILLISECOND);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.port_mut().take_vectors(), [0_u16; 0]);
 }
 
@@ -207,14 +207,14 @@ fn what_was_taken_meanwhile_is_not_told() {
 fn the_admin_queue_waits_for_nobody() {
     let mut host = Build::default().admin_host();
     host.create_queue_pair(1, 64, Some(0)).expect("a queue pair");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     host.port_mut().take_vectors();
     host.submit(1, flush()).expect("submitted");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.port_mut().take_vectors(), [0]);
     for _ in 0..3 {
         host.submit(0, admin_command(AdminOpcode::KEEP_ALIVE)).expect("submitted");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.port_mut().take_vectors(), [0]);
     }
 }
@@ -293,7 +293,7 @@ fn reset_and_deletion_let_the_pin_go() {
     assert_eq!(host.port_mut().register_read_32(register::INTMS), 0);
     let mut host = pin_host();
     host.submit(1, flush()).expect("submitted");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     levels(&mut host);
     host.delete_queue_pair(1).expect("deleted");
     assert_eq!(levels(&mut host).last(), Some(&false));
@@ -308,11 +308,11 @@ fn coalescing_waits_for_the_threshold() {
     for _ in 0..3 {
         for _ in 0..3 {
             host.submit(1, flush()).expect("submitted");
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             assert_eq!(host.port_mut().take_vectors(), [0u16; 0]);
         }
         host.submit(1, flush()).expect("submitted");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.port_mut().take_vectors(), [1]);
         assert_eq!(reap_all(&mut host, 1).len(), 4);
     }
@@ -327,7 +327,7 @@ fn coalescing_ends_with_the_time() {
     for _ in 0..3 {
         let begin = host.port().now;
         host.submit(1, flush()).expect("submitted");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.port_mut().take_vectors(), [0u16; 0]);
         let rig = &mut host.port_mut().machine;
         let due = rig.controller.step(rig.now, &rig.memory, None).next_event.expect("a message is held back");
@@ -336,7 +336,7 @@ fn coalescing_ends_with_the_time() {
         rig.step();
         assert_eq!(rig.take_vectors(), [1]);
         rig.wait(MILLISECOND);
-        rig.settle();
+        rig.run_until_idle();
         assert_eq!(rig.take_vectors(), [0u16; 0], "once");
     }
 }
@@ -354,7 +354,7 @@ fn coalescing_spares_the_admin_queue_and_vectors_that_say_so() {
     for qid in [1, 2] {
         host.submit(qid, flush()).expect("submitted");
     }
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.port_mut().take_vectors(), [2]);
 }
 
@@ -394,22 +394,22 @@ fn a_message_that_met_a_closed_way_is_sent_again() {
         for qid in [1, 2, 3] {
             host.submit(qid, flush()).expect("submitted");
         }
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.port_mut().take_vectors(), [1, 7]);
         assert_eq!(reap_all(&mut host, 2).len(), 1);
         for _ in 0..2 {
             switch(&mut host.port_mut().controller);
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             assert_eq!(host.port_mut().take_vectors(), [1], "lost, and for all that we know lost again");
         }
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.port_mut().take_vectors(), [0_u16; 0], "once for each time");
         assert_eq!(reap_all(&mut host, 1).len(), 1);
         switch(&mut host.port_mut().controller);
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.port_mut().take_vectors(), [0_u16; 0], "nothing is owed");
         host.submit(1, flush()).expect("submitted");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.port_mut().take_vectors(), [1], "and what comes next is told as ever");
     }
 }

@@ -87,7 +87,7 @@ fn supported_admin_opcodes_are_those_that_are_carried_out() {
         let supported = dwords(&mut host, LogId::COMMAND_EFFECTS, COMMAND_EFFECTS_BYTES);
         for opcode in 0..=u8::MAX {
             let cid = host.submit(0, admin(AdminOpcode(opcode), 0)).expect("room");
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             let refused = host.poll(0, cid).is_some_and(|answer| bare(answer.status()) == Status::INVALID_OPCODE);
             let marked = supported[usize::from(opcode)] & effects::SUPPORTED != 0;
             assert_eq!(marked, !refused, "admin opcode {opcode:#x}");
@@ -347,7 +347,7 @@ fn the_error_log_honours_the_offset() {
 fn an_error_of_no_command_names_none() {
     let mut host = Build::default().with_registers().host();
     host.write_doorbell(Doorbell::SubmissionTail(40), 1);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     let entries = host.error_log();
     assert_eq!(entries.len(), 1);
     assert_eq!((entries[0].sqid.get(), entries[0].cid.get()), (0xffff, 0xffff));

@@ -16,7 +16,7 @@ use crate::verbs::{TestHost, bare, pattern};
 const BLOCK: usize = 512;
 const BLOCKS: usize = 256;
 const QUEUES: u16 = 3;
-/// Commands that wait at the same time, at the most.
+/// Commands that wait at the same time, at most.
 const DEPTH: usize = 12;
 
 #[derive(Clone, Copy, Debug)]

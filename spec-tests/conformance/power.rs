@@ -1,5 +1,5 @@
-//! The loss of power as a host meets it: a controller that answers nothing and touches nothing, and after it comes back one that is as at
-//! power-on, over namespaces that hold what was promised (rule B29 and the outcome table of the contract across a loss of power).
+//! Power loss as a host meets it: a controller that answers nothing and touches nothing, and after it comes back one that is as at
+//! power-on, over namespaces that hold what was promised (rule B29 and the outcome table of the contract across a power loss).
 
 use controller::power::{Change, FateName, Observable, PowerReport};
 use media::power::{Arming, CommandMatch, Cut, CutPolicy, Step};
@@ -129,7 +129,7 @@ fn crash_at(step: Step, cut: Cut) -> (Host<Rig>, PowerReport, Vec<u8>) {
     let mapping = host.map(address, 4 * BLOCK).expect("a list");
     let command = mapping.on(block_command(NvmOpcode::WRITE, 1, 0, 4));
     host.submit(1, command).expect("there is room");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     let report = host.port().controller.crash().cloned().unwrap_or_else(|| panic!("{step:?} was not reached"));
     assert!(!host.port().controller.power_is_on());
     let memory = guest_memory(host.port());
@@ -197,7 +197,7 @@ fn no_data_goes_to_the_host_after_the_cut() {
         // FUA: the read makes what it returns durable first, and power may go in the middle of that.
         let force = Command { cdw12: (1_u32 << 30).into(), ..block_command(NvmOpcode::READ, 1, 0, 1) };
         host.submit(1, Command { prp1: address.into(), ..force }).expect("there is room");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert!(!host.port().controller.power_is_on(), "{step:?} was not reached");
         let mut there = fill(1, 0);
         host.port().memory_read(address, &mut there);

@@ -117,7 +117,7 @@ fn the_largest_queue_wraps() {
     for _ in 0..140 {
         let cids: Vec<u16> = (0..500).map(|_| host.submit_quietly(1, flush()).expect("submitted")).collect();
         host.ring(1).expect("rung");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(reap_all(&mut host, 1).len(), cids.len());
     }
     assert!(host.surprises().is_empty());
@@ -209,7 +209,7 @@ fn commands_of_a_deleted_queue_are_answered_before_the_deletion() {
     slow_down(&host, Nanoseconds(1_000_000));
     let cids: Vec<u16> = (0..40).map(|_| host.submit(1, flush()).expect("submitted")).collect();
     let other = host.submit(2, flush()).expect("submitted");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     let deletion = host.submit(0, delete_queue(DELETE_SUBMISSION, 1)).expect("submitted");
     let accesses = recorded_step(host.port_mut());
     let queues = [0, 1].map(|cqid| host.completion_queue(cqid).expect("there").base);
@@ -225,7 +225,7 @@ fn commands_of_a_deleted_queue_are_answered_before_the_deletion() {
     assert_eq!(host.poll(0, deletion).expect("answered").status(), Status::SUCCESS);
     assert_eq!(host.wait(2, other).expect("answered").status(), Status::SUCCESS);
     host.port_mut().wait(Nanoseconds(2_000_000));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(host.reap(1).is_none() && host.surprises().is_empty());
     host.delete_completion_queue(1).expect("deleted");
 }
@@ -241,7 +241,7 @@ fn a_queue_that_waits_for_completion_slots_can_be_deleted() {
     for _ in 0..40 {
         host.submit(1, flush()).expect("submitted");
     }
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(admin_kind(&mut host, delete_queue(DELETE_SUBMISSION, 1)), SUCCESS);
     assert_eq!(reap_all(&mut host, 1).len(), 3, "what was in the queue before");
     let cid = host.submit(2, flush()).expect("submitted");
@@ -261,7 +261,7 @@ fn a_queue_made_again_begins_at_its_beginning() {
         }
         host.delete_queue_pair(1).expect("deleted");
         host.create_queue_pair(1, entries, None).expect("made again");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert!(host.reap(1).is_none(), "no stale entry is taken");
     }
     assert!(host.surprises().is_empty());
@@ -283,13 +283,13 @@ fn a_full_completion_queue_loses_nothing() {
         }
         let mut answers = 0;
         while answers < 3 * 63 {
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             let seen = (0..batch).filter(|_| host.reap_quietly(1).is_some()).count();
             assert_ne!(seen, 0, "after {answers} of them");
             answers += seen;
             host.ring_completion(1).expect("rung");
         }
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert!(host.reap(1).is_none() && host.surprises().is_empty());
         assert!((1..=3).all(|sqid| host.submission_queue(sqid).expect("there").outstanding() == 0));
     }
@@ -305,17 +305,17 @@ fn a_full_admin_completion_queue_loses_nothing() {
         for _ in 0..31 {
             host.submit(0, keep_alive).expect("submitted");
         }
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         seen += (0..3).filter(|_| host.reap_quietly(0).is_some()).count();
         for _ in 0..3 {
             host.submit(0, keep_alive).expect("submitted");
         }
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.flush(1), Ok(Status::SUCCESS));
         while host.reap_quietly(0).is_some() {
             seen += 1;
             host.ring_completion(0).expect("rung");
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
         }
     }
     assert_eq!(seen, 2 * 34);
@@ -387,9 +387,9 @@ fn identifiers_of_commands_are_the_hosts_business() {
     }
     host.ring(1).expect("rung");
     host.port_mut().wait(Nanoseconds(10_000));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     host.port_mut().wait(Nanoseconds(10_000));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     let mut answered: Vec<u16> = reap_all(&mut host, 1).iter().map(|completion| completion.cid.get()).collect();
     answered.sort_unstable();
     assert_eq!(answered, [7, 7, 0xffff, 0xffff]);
@@ -436,7 +436,7 @@ fn every_io_command_is_answered_exactly_once() {
         answered += reap_all(&mut host, 1).len();
     }
     host.port_mut().wait(Nanoseconds(1_000_000));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     answered += reap_all(&mut host, 1).len();
     assert_eq!((answered, host.surprises().len()), (sent, 0));
     assert!(sent > 10_000, "the queue was hardly ever full");
@@ -455,11 +455,11 @@ fn queues_that_are_nowhere_harm_nobody() {
         assert_eq!(admin_kind(&mut host, create_completion(id, 63, completion)), SUCCESS);
         assert_eq!(admin_kind(&mut host, create_submission(id, 63, submission, id)), SUCCESS);
         host.write_doorbell(Doorbell::SubmissionTail(id), 63);
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.flush(1), Ok(Status::SUCCESS));
     }
     host.port_mut().wait(Nanoseconds(5_000_000_000));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(!host.status().contains(ControllerStatus::FATAL));
     for id in [4, 3, 2] {
         assert_eq!(admin_kind(&mut host, delete_queue(DELETE_SUBMISSION, id)), SUCCESS);

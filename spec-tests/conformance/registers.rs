@@ -121,7 +121,7 @@ fn fields_of_cc_do_not_change_while_enabled() {
     let was = host.port_mut().register_read_32(register::CC);
     for bit in [4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 17, 18, 19, 20, 21, 22, 23] {
         host.port_mut().register_write_32(register::CC, was ^ 1 << bit);
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.port_mut().register_read_32(register::CC), was, "bit {bit}");
     }
     assert_eq!(host.flush(1), Ok(Status::SUCCESS));
@@ -162,7 +162,7 @@ fn odd_accesses_have_no_effect_at_any_offset() {
             rig.controller.bar_write(offset, &vec![0xff; width]);
         }
     }
-    rig.settle();
+    rig.run_until_idle();
     assert_eq!(registers(rig), before);
     assert_eq!(host.flush(1), Ok(Status::SUCCESS));
     assert!(host.surprises().is_empty());
@@ -185,7 +185,7 @@ fn holes_read_zero_and_read_only_registers_ignore_writes() {
         }
     }
     assert!((0x1000..0x2000).step_by(4).all(|offset| rig.register_read_32(offset) == 0));
-    rig.settle();
+    rig.run_until_idle();
     assert_eq!(registers(rig), before);
     assert_eq!(host.flush(1), Ok(Status::SUCCESS));
 }
@@ -198,7 +198,7 @@ fn admin_queue_registers_do_not_move_under_a_running_queue() {
     for offset in [register::AQA, register::ASQ, register::ASQ + 4, register::ACQ, register::ACQ + 4, register::CSTS] {
         host.port_mut().register_write_32(offset, 0xffff_ffff);
     }
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(registers(host.port_mut()), before);
     host.identify_controller().expect("the admin queue works");
 }
@@ -251,12 +251,12 @@ fn only_the_key_in_nssr_resets_the_subsystem() {
     assert_ne!(host.capabilities().0 & Capabilities::NSSRS, 0);
     for wrong in [0, 1, 0x4e56_4d64, 0x6556_4d4e, 0x654d_564e, 0xffff_ffff] {
         host.port_mut().register_write_32(register::NSSR, wrong);
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.flush(1), Ok(Status::SUCCESS), "{wrong:#x} resets nothing");
     }
     let rig = host.port_mut();
     rig.register_write_32(register::NSSR, register::NSSR_KEY);
-    rig.settle();
+    rig.run_until_idle();
     assert_eq!(rig.register_read_32(register::CSTS), ControllerStatus::SUBSYSTEM_RESET.bits());
     let cleared = [register::CC, register::AQA, register::ASQ, register::ACQ, register::NSSR];
     assert_eq!(cleared.map(|offset| rig.register_read_32(offset)), [0; 5]);

@@ -31,7 +31,7 @@ fn a_controller_reset_keeps_the_admin_queue_registers() {
     assert_eq!(host.port_mut().register_read_32(register::CC), 0);
     assert_eq!(kept.map(|offset| host.port_mut().register_read_32(offset)), before);
     host.port_mut().register_write_32(register::CC, configuration);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(ready(&mut host));
 }
 
@@ -40,7 +40,7 @@ fn a_controller_reset_keeps_the_admin_queue_registers() {
 fn a_function_reset_clears_every_register() {
     let mut host = Build::default().host();
     host.port_mut().controller.reset_function();
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     for offset in [register::CC, register::CSTS, register::AQA, register::ASQ, register::ASQ + 4, register::ACQ] {
         assert_eq!(host.port_mut().register_read_32(offset), 0, "at {offset:#x}");
     }
@@ -118,7 +118,7 @@ fn doorbells_before_enable_are_ignored() {
         }
         assert_eq!(rig.effects, []);
         let mut host = Host::enable(rig, Build::default().setup).expect("enabled");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.reap(0), None, "no command was taken from the zeroes in the queue ({doorbells:?})");
         let aer = host.async_event_request().expect("submitted");
         host.identify_controller().expect("answered");
@@ -144,7 +144,7 @@ fn after_reset_nothing_is_written_and_nobody_is_interrupted() {
         for _ in 0..3 {
             host.async_event_request().expect("submitted");
         }
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         let rig = host.port_mut();
         if function {
             rig.controller.reset_function();
@@ -183,7 +183,7 @@ fn io_queues_are_gone_after_reset() {
     host.port_mut().behaviour.borrow_mut().latency = None;
     assert_eq!(host.flush(1), Ok(Status::SUCCESS));
     host.port_mut().wait(Nanoseconds(2 * SECOND));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(host.reap(1).is_none() && host.surprises().is_empty());
 }
 
@@ -235,7 +235,7 @@ fn written_data_survives_every_reset() {
             1 => host.port_mut().register_write_32(register::NSSR, register::NSSR_KEY),
             _ => host.port_mut().controller.reset_function(),
         }
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         host.start().expect("enabled");
         host.create_queue_pair(1, 8, None).expect("a queue pair");
         assert_eq!(host.read(1, 5, 2), Ok((Status::SUCCESS, vec![0x5a; 1024])), "reset {reset}");
@@ -259,7 +259,7 @@ fn ten_thousand_random_toggles_of_enable_end_where_the_last_one_says() {
             }
             1 => rig.register_write_32(register::DOORBELLS, u32::try_from(random.below(40)).expect("small")),
             2 => rig.behaviour.borrow_mut().latency = Some(Nanoseconds(random.below(5000))),
-            3 => rig.settle(),
+            3 => rig.run_until_idle(),
             _ => {
                 enabled = random.below(2) == 1;
                 rig.register_write_32(register::CC, if enabled { configuration } else { 0 });
@@ -268,7 +268,7 @@ fn ten_thousand_random_toggles_of_enable_end_where_the_last_one_says() {
         let state = host.status();
         assert!(!state.contains(ControllerStatus::FATAL));
     }
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(ready(&mut host), enabled);
     host.port_mut().behaviour.borrow_mut().latency = None;
     host.start().expect("enabled");
@@ -282,12 +282,12 @@ fn an_admin_queue_without_memory_becomes_fatal_after_two_seconds() {
     let mut host = Build::default().with_registers().host();
     let mapped = host.port_mut().memory.unmap_all();
     host.submit(0, admin_command(AdminOpcode::KEEP_ALIVE)).expect("submitted");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     host.port_mut().wait(Nanoseconds(2 * SECOND - 100_000));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(!host.status().contains(ControllerStatus::FATAL), "patience");
     host.port_mut().wait(Nanoseconds(200_000));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(host.status().contains(ControllerStatus::FATAL));
     mapped.into_iter().for_each(|range| host.port_mut().memory.map(range));
     host.write_doorbell(Doorbell::SubmissionTail(1), 1);
@@ -306,11 +306,11 @@ fn an_admin_completion_queue_that_is_nowhere_becomes_fatal() {
         rig.register_write_64(register::ASQ, asq);
         rig.register_write_64(register::ACQ, acq);
         rig.register_write_32(register::CC, Configuration::usual(true, 0).0);
-        rig.settle();
+        rig.run_until_idle();
         rig.register_write_32(register::DOORBELLS, 1);
-        rig.settle();
+        rig.run_until_idle();
         rig.wait(Nanoseconds(3 * SECOND));
-        rig.settle();
+        rig.run_until_idle();
         assert_ne!(rig.register_read_32(register::CSTS) & ControllerStatus::FATAL.bits(), 0, "{asq:#x} {acq:#x}");
     }
 }
@@ -328,7 +328,7 @@ fn memory_that_comes_back_under_live_queues_loses_nothing() {
     let admin = host.submit(0, admin_command(AdminOpcode::KEEP_ALIVE)).expect("submitted");
     for _ in 0..10 {
         host.port_mut().wait(Nanoseconds(SECOND / 10));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
     }
     assert_eq!(host.reap(1), None, "nothing can be answered");
     mapped.into_iter().for_each(|range| host.port_mut().memory.map(range));
@@ -336,7 +336,7 @@ fn memory_that_comes_back_under_live_queues_loses_nothing() {
         assert_eq!(host.wait(1, cid).expect("answered").status(), Status::SUCCESS);
     }
     host.wait(0, admin).expect("answered");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(host.reap(1).is_none() && host.surprises().is_empty());
 }
 
@@ -348,20 +348,20 @@ fn an_absence_that_is_over_is_forgotten() {
         let mapped = host.port_mut().memory.unmap_all();
         // A request that is not answered: nothing is written when the memory is back.
         let aer = host.async_event_request().expect("submitted");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         mapped.into_iter().for_each(|range| host.port_mut().memory.map(range));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         host.port_mut().wait(Nanoseconds(3 * SECOND));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         let rig = &mut host.port_mut().machine;
         let next = rig.controller.step(rig.now, &rig.memory, None).next_event;
         assert_eq!(next, None, "nothing is due, so nobody needs to wake");
         let mapped = host.port_mut().memory.unmap_all();
         host.submit(0, admin_command(AdminOpcode::KEEP_ALIVE)).expect("submitted");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert!(!host.status().contains(ControllerStatus::FATAL), "a new absence");
         mapped.into_iter().for_each(|range| host.port_mut().memory.map(range));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert!(host.abort(0, aer).expect("answered"));
     }
 }
@@ -395,7 +395,7 @@ fn a_reset_without_bus_mastering_frees_everything() {
     let mut host = Build::default().host();
     host.port_mut().controller.set_bus_master(false);
     host.submit(1, flush()).expect("submitted");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(matches!(host.disable(), Ok(())));
     host.port_mut().controller.set_bus_master(true);
     host.start().expect("enabled");
@@ -412,14 +412,14 @@ fn an_outcome_of_before_the_reset_answers_nothing() {
     for _ in 0..5 {
         host.submit(1, flush()).expect("submitted");
     }
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     host.start().expect("reset and enabled");
     host.create_queue_pair(1, 64, None).expect("a queue pair");
     slow_down(&host, Nanoseconds(100_000_000));
     let cids: Vec<u16> = (0..5).map(|_| host.submit(1, flush()).expect("submitted")).collect();
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     host.port_mut().wait(Nanoseconds(2_000_000));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(host.reap(1).is_none(), "the media has only begun");
     for cid in cids {
         assert_eq!(host.wait(1, cid).expect("answered").status(), Status::SUCCESS);

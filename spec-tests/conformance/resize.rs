@@ -35,7 +35,7 @@ fn build() -> Build {
 /// Resizes, and waits for the end.
 fn resize(host: &mut Host<Rig>, blocks: u64) -> Result<(), ResizeError> {
     host.port_mut().controller.resize(1, blocks)?;
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     host.port_mut().controller.resized().expect("it has ended")
 }
 
@@ -61,14 +61,14 @@ fn write(host: &mut Host<Rig>, lba: u64, byte: u8) -> Status {
 fn changed(host: &mut Host<Rig>, retain_event: bool) -> Vec<u32> {
     let arguments = LogArguments { retain_event, ..LogArguments::default() };
     let page = host.get_log(LogId::CHANGED_NAMESPACES, CHANGED_NAMESPACES_BYTES, arguments).expect("supported");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     let listed = page.as_chunks::<4>().0.iter().map(|dword| u32::from_le_bytes(*dword));
     listed.take_while(|nsid| *nsid != 0).collect()
 }
 
 fn request(host: &mut Host<Rig>) -> u16 {
     let cid = host.async_event_request().expect("submitted");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     cid
 }
 
@@ -197,12 +197,12 @@ fn commands_know_one_size_and_those_under_way_end_first() {
     assert_eq!(host.port_mut().controller.resize(1, 90), Err(ResizeError::Busy));
     assert_eq!(size(&mut host), BLOCKS, "the admin queue goes on");
     host.port_mut().wait(Nanoseconds(1_000_000));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.poll(1, before).expect("it is over").status(), Status::SUCCESS);
     assert_eq!(host.port().behaviour.borrow().asked, [Asked::Write(false), Asked::Resize(100)]);
     assert!(behind.iter().all(|(queue, cid)| host.poll(*queue, *cid).is_none()), "they wait for the media");
     host.port_mut().wait(Nanoseconds(1_000_000));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.port_mut().controller.resized(), Some(Ok(())));
     assert_eq!(size(&mut host), 100);
     for (queue, cid) in behind {
@@ -210,7 +210,7 @@ fn commands_know_one_size_and_those_under_way_end_first() {
         assert_eq!(status.kind(), OUT_OF_RANGE);
     }
     host.port_mut().wait(Nanoseconds(1_000_000));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.poll(2, inside).expect("answered").status(), Status::SUCCESS);
 }
 
@@ -226,7 +226,7 @@ fn a_reset_meanwhile_does_not_stop_it() {
     host.start().expect("reset and enabled");
     host.create_queue_pair(1, 64, Some(1)).expect("free again");
     host.port_mut().wait(Nanoseconds(2_000_000));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.port_mut().controller.resized(), Some(Ok(())));
     assert_eq!((size(&mut host), changed(&mut host, false)), (300, vec![1]));
 }
@@ -259,11 +259,11 @@ fn power_that_goes_meanwhile_leaves_one_of_both_sizes() {
                 assert_eq!(write(&mut host, lba, 7), Status::SUCCESS);
             }
             assert_eq!(host.flush(1).expect("carried"), Status::SUCCESS);
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             let cut = Cut { policy: policy.clone(), ..Cut::default() };
             host.port_mut().controller.crash_arm(Arming::AnyStep(nth), cut);
             host.port_mut().controller.resize(1, 101).expect("begun");
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             if host.port().controller.power_is_on() {
                 assert_eq!(host.port_mut().controller.resized(), Some(Ok(())));
                 break;

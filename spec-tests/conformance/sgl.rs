@@ -40,7 +40,7 @@ fn data(address: u64, length: u32) -> SglDescriptor {
     SglDescriptor::new(SglType::DATA_BLOCK, address, length)
 }
 
-/// What points to a segment of so many descriptors.
+/// What points to a segment of this many descriptors.
 fn to(kind: SglType, address: u64, descriptors: usize) -> SglDescriptor {
     SglDescriptor::new(kind, address, u32::try_from(descriptors * 16).expect("below 4 GiB"))
 }

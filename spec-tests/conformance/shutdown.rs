@@ -32,10 +32,10 @@ fn shutdown_is_complete_only_when_all_is_durable() {
         ask(rig, kind);
         assert_eq!(shutdown_status(rig), RUNNING, "at once");
         rig.behaviour.borrow_mut().asked.clear();
-        rig.settle();
+        rig.run_until_idle();
         assert_eq!(shutdown_status(rig), RUNNING, "the flush is still going on");
         rig.wait(Nanoseconds(50_000));
-        rig.settle();
+        rig.run_until_idle();
         assert_eq!(shutdown_status(rig), COMPLETE);
         assert_eq!(rig.behaviour.borrow().asked, [Asked::Quiesce]);
         assert!(host.status().contains(ControllerStatus::READY), "shutdown is not reset");
@@ -48,7 +48,7 @@ fn a_shutdown_that_cannot_flush_does_not_complete() {
     let mut host = Build::default().host();
     host.port_mut().behaviour.borrow_mut().failure = Some(MediaError::Internal);
     ask(host.port_mut(), 1);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(shutdown_status(host.port_mut()), RUNNING);
     host.port_mut().behaviour.borrow_mut().failure = None;
     host.start().expect("reset and enabled");
@@ -92,7 +92,7 @@ fn event_requests_outlive_a_shutdown() {
     let mut host = Build::default().host();
     let aer = host.async_event_request().expect("submitted");
     host.shutdown(Shutdown::Normal).expect("complete with a request outstanding");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.poll(0, aer), None);
     assert!(host.abort(0, aer).expect("answered"));
 }
@@ -105,7 +105,7 @@ fn only_a_reset_leaves_shutdown() {
         host.shutdown(kind).expect("complete");
         for other in [0, 2, 1, 0] {
             ask(host.port_mut(), other);
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             assert_eq!(shutdown_status(host.port_mut()), COMPLETE);
         }
         host.start().expect("reset and enabled");
@@ -128,11 +128,11 @@ fn a_disabled_controller_shuts_down_and_comes_back() {
             host.disable().expect("disabled");
             ask(host.port_mut(), 1);
         }
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(shutdown_status(host.port_mut()), RUNNING);
         if finished {
             host.port_mut().wait(Nanoseconds(60_000));
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             assert_eq!(shutdown_status(host.port_mut()), COMPLETE);
         }
         let rig = host.into_port();
@@ -151,9 +151,9 @@ fn resets_are_not_unsafe_shutdowns() {
     host.start().expect("enabled");
     host.disable().expect("disabled");
     host.port_mut().register_write_32(register::NSSR, register::NSSR_KEY);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     host.port_mut().controller.reset_function();
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     host.start().expect("enabled");
     let log = host.get_log(LogId::SMART, 512, nvme_host::admin::LogArguments::default()).expect("read");
     assert_eq!(spec_tests::golden::parsed::<Smart>(&log).unsafe_shutdowns.get(), 0);

@@ -43,8 +43,8 @@ fn readable(host: &mut TestHost, data: &[u8]) -> Vec<bool> {
     (0..).zip(data.chunks(BLOCK)).map(read).collect()
 }
 
-/// B141: Read, Compare, Verify and Copy of the blocks end with Unrecovered Read Error, the error log names the first; blocks beside them are
-/// as before, on a drive and on plain memory alike.
+/// B141: Read, Compare, Verify and Copy of the blocks end with Unrecovered Read Error, the error log names the first; blocks beside them
+/// are as before, on a drive and on plain memory alike.
 #[test]
 fn uncorrectable_blocks_cannot_be_read_and_those_beside_them_can() {
     for build in [build(), Build { drive: None, ..build() }] {
@@ -103,7 +103,7 @@ fn a_range_beyond_the_end_is_refused_and_marks_nothing() {
 /// It is as durable as any write: lost with the cache as a whole or there as a whole, as the report says, kept by a Flush, and by an end
 /// in order.
 #[test]
-fn it_survives_a_loss_of_power_as_any_write_does() {
+fn it_survives_a_power_loss_as_any_write_does() {
     for (flush, policy, there) in [
         (false, CutPolicy::NoneSurvive, false),
         (false, CutPolicy::AllSurvive, true),
@@ -147,7 +147,7 @@ fn a_large_one_is_done_in_parts_and_others_are_not_held_up() {
     let long = host.submit_quietly(1, block_command(NvmOpcode::WRITE_UNCORRECTABLE, 1, 0, 65536)).expect("room");
     let short = host.submit_quietly(1, block_command(NvmOpcode::WRITE_ZEROES, 1, 65536, 8)).expect("room");
     host.ring(1).expect("rung");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     let answers = reap_all(&mut host, 1);
     assert_eq!(answers.iter().map(|answer| answer.cid.get()).collect::<Vec<_>>(), [short, long]);
     assert!(answers.iter().all(|answer| answer.status() == Status::SUCCESS));
@@ -176,7 +176,7 @@ fn a_large_one_can_be_withdrawn_in_the_middle() {
     host.delete_submission_queue(1).expect("deleted");
     assert_eq!(host.port().controller.commands_in_flight(), 0);
     host.port_mut().wait(Nanoseconds(1_000_000));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     host.start().expect("reset");
     host.create_queue_pair(1, 64, Some(1)).expect("room");
     assert_eq!(bare(host.read(1, 0, 1).expect("answered").0), Status::UNRECOVERED_READ, "the first part was done");

@@ -93,7 +93,7 @@ fn a_command_in_which_power_goes_is_never_answered() {
 
 /// Cuts one behind the other, each with a host that goes on where it was.
 #[test]
-fn a_drive_goes_on_after_many_losses_of_power() {
+fn a_drive_goes_on_after_many_power_losses() {
     let mut bench = Bench::start();
     let mut host = bench.host();
     for round in 1..=20_u8 {

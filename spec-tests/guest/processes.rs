@@ -33,7 +33,7 @@ impl Holdings {
     }
 }
 
-/// Kills QEMU in the middle of I/O so many times. The daemon listens again each time, and holds what it held before the first.
+/// Kills QEMU in the middle of I/O this many times. The daemon listens again each time, and holds what it held before the first.
 fn kill_qemu(name: &str, times: usize) -> Result<()> {
     let mut drive = Brownout::builder().name(name).namespace("size=256MiB").start()?;
     let before = Holdings::of(&drive)?;

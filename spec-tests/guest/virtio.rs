@@ -165,7 +165,7 @@ fn file_drive(name: &str, file: &Path, socket: &Path) -> BrownoutBuilder {
     if file.exists() { builder } else { builder.namespace("size=256MiB,lba=4KiB") }
 }
 
-/// Kills the daemon so many times under fio, which notices nothing but time. `SEED` chooses the moments.
+/// Kills the daemon this many times under fio, which notices nothing but time. `SEED` chooses the moments.
 fn kill_daemon(name: &str, emulator: Emulator, times: u64) -> Result<()> {
     let mut random = Random::new(seed(1));
     let folder = tempfile::tempdir()?;

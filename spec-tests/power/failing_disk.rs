@@ -1,6 +1,6 @@
-//! A disk that fails in the kernel: ext4 without a journal on a loop device, whose file lies on a file system that becomes full. Pages whose
-//! write-back failed are clean afterwards, and a sync that is tried again has nothing to do: that must not make a flush succeed. So are
-//! blocks in which the file system notes where the file lies; and a loop device says of a write for which there was room in part that it
+//! A disk that fails in the kernel: ext4 without a journal on a loop device, whose file lies on a file system that becomes full. Pages
+//! whose write-back failed are clean afterwards, and a sync that is tried again has nothing to do: that must not make a flush succeed. So
+//! are blocks in which the file system notes where the file lies; and a loop device says of a write for which there was room in part that it
 //! was done, so what a sync covered shortly before is missing too.
 
 use std::fs;
@@ -19,7 +19,7 @@ use crate::promises::{BLOCK, shown, stamp};
 const CHUNK: u64 = 64;
 /// Blocks that are written in all: more than there is room for at first.
 const BLOCKS: u64 = 24 << 20 >> 12;
-/// A flush for so many of them.
+/// A flush for this many of them.
 const FLUSHED: u64 = 16;
 const WRITER: u64 = 77;
 

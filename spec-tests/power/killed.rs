@@ -15,7 +15,7 @@ use crate::promises::{BLOCK, Begun, Promises, shown, stamp};
 
 const BLOCKS: u64 = 6144;
 const DEPTH: usize = 16;
-/// No write is longer than a loss of power leaves whole: 64 KiB.
+/// No write is longer than a power loss leaves whole: 64 KiB.
 const LONGEST: u64 = 16;
 const FORCE: u32 = 1 << 30;
 const WRITER: u64 = 0x6272_6f77_6e6f_7574;
@@ -94,7 +94,7 @@ impl Load<'_> {
         answered
     }
 
-    /// Keeps the drive busy until so many commands were answered.
+    /// Keeps the drive busy until this many commands were answered.
     fn run(&mut self, random: &mut Random, answers: u64) {
         let mut answered = 0;
         while answered < answers {
@@ -113,7 +113,7 @@ fn made_with() -> String {
 }
 
 fn start(file: &Path, round: u64) -> Brownout {
-    // A killed process is a loss of power whether the host's disk is asked to sync or not.
+    // A killed process is a power loss whether the host's disk is asked to sync or not.
     let cache = if round.is_multiple_of(2) { "writeback" } else { "unsafe" };
     let file_exists = file.exists();
     let mut media = format!("store=file:{},cache={cache}", file.display());

@@ -42,7 +42,7 @@ pub struct Begun {
 
 /// The book.
 pub struct Promises {
-    /// For each block, the oldest write that it may show after a loss of power.
+    /// For each block, the oldest write that it may show after a power loss.
     least: Vec<u64>,
     /// For each block, the newest write that was acknowledged.
     accepted: Vec<u64>,
@@ -52,7 +52,7 @@ pub struct Promises {
 }
 
 impl Promises {
-    /// Nothing was promised of so many blocks.
+    /// Nothing was promised of this many blocks.
     pub fn new(blocks: usize) -> Self {
         Self { least: vec![0; blocks], accepted: vec![0; blocks], begun: Vec::new(), orders: 0 }
     }
@@ -86,7 +86,7 @@ impl Promises {
         }
     }
 
-    /// Compares what a drive shows after a loss of power with what was promised; from here on, what it shows is what it holds.
+    /// Compares what a drive shows after a power loss with what was promised; from here on, what it shows is what it holds.
     ///
     /// # Errors
     /// The first promise that was broken.
@@ -100,7 +100,7 @@ impl Promises {
             let blocks = &shown[range(write)];
             let (there, missing) = (blocks.contains(&write.order), blocks.iter().any(|shown| *shown < write.order));
             if there && missing {
-                return Err(format!("{write:?} is torn, and is no longer than a loss of power leaves whole"));
+                return Err(format!("{write:?} is torn, and is no longer than a power loss leaves whole"));
             }
         }
         self.least.clone_from(&shown);

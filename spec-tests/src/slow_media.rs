@@ -22,13 +22,13 @@ pub enum Asked {
     Write(bool),
     /// A write of zeroes: deallocate, force.
     WriteZeroes(bool, bool),
-    /// A deallocation of so many ranges.
+    /// A deallocation of this many ranges.
     Deallocate(usize),
     /// Blocks were made uncorrectable.
     WriteUncorrectable,
-    /// A copy of so many ranges.
+    /// A copy of this many ranges.
     Copy(usize),
-    /// A volume was given so many blocks.
+    /// A volume was given this many blocks.
     Resize(u64),
     /// A flush of one volume.
     Flush(VolumeId),

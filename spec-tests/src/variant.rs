@@ -65,7 +65,7 @@ impl Variant {
         }
     }
 
-    /// The drive's part, for namespaces of so many bytes for each block and so many blocks.
+    /// The drive's part, for namespaces of this many bytes for each block and this many blocks.
     #[must_use]
     pub fn drive(self, namespaces: &[(u32, u64)]) -> Option<SsdConfig> {
         let bytes = namespaces
@@ -80,7 +80,7 @@ impl Variant {
 /// Of a drive that holds more than this the tests would see only the map.
 const DRIVE_BYTES_MAX: u64 = 1 << 30;
 
-/// A drive of so many bytes with few and short lines, so that little work meets all there is; it keeps 16 KiB together.
+/// A drive of this many bytes with few and short lines, so that little work meets all there is; it keeps 16 KiB together.
 #[must_use]
 pub fn small_drive(user_bytes: u64, unit_bytes: u32) -> SsdConfig {
     let geometry = GeometryConfig {

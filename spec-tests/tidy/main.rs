@@ -12,6 +12,7 @@ mod orderings;
 mod rust;
 mod text;
 mod tree;
+mod words;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -78,6 +79,11 @@ fn folders_inside_the_controller_know_only_what_they_may() {
 #[test]
 fn names_with_a_better_place_are_not_used() {
     expect_none([names::check(&RUST), names::check_owners(&TREE.files)].concat());
+}
+
+#[test]
+fn words_are_those_of_the_field() {
+    expect_none(words::check(&TREE.files));
 }
 
 #[test]

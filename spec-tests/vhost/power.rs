@@ -169,7 +169,7 @@ fn cut(random: &mut Random) -> Cut {
     Cut { policy, tear: random.one_in(2), ..Cut::default() }
 }
 
-/// Runs a drive through its losses of power; how many of them came by themselves, at the step that was armed.
+/// Runs a drive through its power losses; how many of them came by themselves, at the step that was armed.
 fn life(seed: u64) -> u32 {
     let mut random = Random::new(seed);
     let block = if random.one_in(2) { 512 } else { 4096 };

@@ -130,7 +130,7 @@ fn requests_beyond_the_new_end_fail_and_the_ring_goes_on() {
 
 /// Power that goes with a resize: when it is back the client is told of the size that there is then.
 #[test]
-fn a_size_that_changed_around_a_loss_of_power_is_told_when_power_is_back() {
+fn a_size_that_changed_around_a_power_loss_is_told_when_power_is_back() {
     let device = Device::start(build());
     let mut driver = Driver::connect(&device.path(), Wishes::default());
     let mut channel = open_channel(&mut driver);

@@ -1,12 +1,10 @@
-//! What is computed about I/O, and the figures that are drawn of it.
+//! Computations about I/O, and figures of them.
 //!
-//! Map: [`record`] is what a trace of I/O consists of, [`recording`] our own file of it, [`import`] and [`export`] those of others,
-//! [`ordered`] puts one in the order of time; [`watched`] is
-//! what a controller that is watched tells, and [`view`] makes files of it for the tools of others to show; [`analysis`] says what a trace
-//! is like, and [`replay`] gives it to a drive; [`waf`] is the arithmetic of
-//! writes on a drive whose indirection unit is larger than they are, exact; [`experiments`] measures the drive itself and holds it against
-//! theory; [`plot`] turns numbers into SVG and PNG. All are functions of their arguments: no clock, no socket, no font of the machine they
-//! run on.
+//! Map: [`record`] is an I/O command of a trace, [`recording`] our own file format, [`import`] and [`export`] the formats of others,
+//! [`ordered`] sorts a trace by time; [`watched`] is what a listener hears of a controller, and [`view`] writes it as files that other
+//! tools show; [`analysis`] describes a trace, and [`replay`] runs it on a drive; [`waf`] is the exact arithmetic of writes on a drive
+//! whose indirection unit is larger than they are; [`experiments`] measures the drive itself and compares it with theory; [`plot`] turns
+//! numbers into SVG and PNG. All are functions of their arguments: no clock, no socket, no font of the machine they run on.
 
 #![forbid(unsafe_code)]
 

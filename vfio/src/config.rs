@@ -1,4 +1,4 @@
-//! What a server is told of the function that it shows. Owns no state.
+//! The configuration of a server: the function that it presents. Owns no state.
 
 use guest_memory::GuestFiles;
 

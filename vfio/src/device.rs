@@ -1,4 +1,4 @@
-//! What the server serves. The controller implements it; a test may bring a toy.
+//! The device behind the server. The controller implements it; a test may use a toy.
 
 use controller::Controller;
 pub use controller::InterruptMode;

@@ -1,4 +1,4 @@
-//! DMA_MAP and DMA_UNMAP: what a client says of guest memory, as changes of its table.
+//! DMA_MAP and DMA_UNMAP: a client's requests, as changes of the table of guest memory.
 
 use std::os::fd::OwnedFd;
 

@@ -1,4 +1,4 @@
-//! The doorbell page of BAR0, which the client maps and the guest stores to without telling anybody.
+//! The doorbell page of BAR0, which the client maps and the guest stores to without any notification.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

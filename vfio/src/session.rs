@@ -1,4 +1,4 @@
-//! What each command does: the device's face towards a client, without the socket.
+//! What each command does: the device as a client sees it, without the socket.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,4 +1,4 @@
-//! A socket at a path: it takes the place of one that a dead server left there, of nothing else, and goes when its server does.
+//! A socket at a path. It replaces a socket that a dead server left there, but nothing else, and is removed with its server.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};

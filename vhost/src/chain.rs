@@ -1,9 +1,9 @@
-//! A head → the descriptors of its chain (virtio 1.3 sections 2.7.5 and 2.7.5.3). What a driver wrote is followed once, in order, and
-//! never further than [`CHAIN_MAX`] descriptors, whatever it claims.
+//! A head → the descriptors of its chain (virtio 1.3 sections 2.7.5 and 2.7.5.3). The chain is followed once, in order, and never
+//! further than [`CHAIN_MAX`] descriptors, whatever it claims.
 //!
-//! A descriptor is `virtio-queue`'s. Its `DescriptorChain` is not followed: it begins at a head of the available ring only, and what was in
-//! flight when the last process ended is not there any more; it ends the same way at a chain's end and at an error; and it reads a table
-//! that was never offered, and one that goes on.
+//! A descriptor is `virtio-queue`'s, but its `DescriptorChain` is not used. It begins only at a head of the available ring, and what
+//! was in flight when the last process ended is no longer there; it ends the same way at a chain's end and at an error; and it follows
+//! tables that were never offered, or that continue.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use controller::dma::{DmaFault, GuestMemory};

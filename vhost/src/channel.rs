@@ -1,6 +1,6 @@
-//! The way back: the socket on which the client hears what it has not asked for (vhost-user, "Back-end communication"). rust-vmm's
-//! request handler keeps that socket to itself and has no words for the one message that a disk needs, so we take a copy of its descriptor
-//! before the handler sees the message, and write those words ourselves.
+//! The back channel: the socket on which the client gets messages that it did not request (vhost-user, "Back-end communication").
+//! rust-vmm's request handler does not hand that socket out and lacks the one message that a disk needs. So we copy its descriptor
+//! before the handler sees the message, and write that message ourselves.
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -28,7 +28,7 @@ pub(crate) struct Brought {
     pub(crate) more: bool,
 }
 
-/// Copies of the descriptors that come with the message of so many bytes, all of which has arrived.
+/// Copies of the descriptors that come with the message of this many bytes, all of which has arrived.
 pub(crate) fn peek(stream: &UnixStream, message_bytes: usize) -> io::Result<Brought> {
     let mut bytes = vec![0; message_bytes];
     let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];

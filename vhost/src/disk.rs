@@ -1,6 +1,6 @@
 //! The disk as the rings see it: an NVMe host in this process, its queue pairs, and the requests that are commands on them. A request
-//! becomes as many commands as MDTS makes of it and is answered once. Data goes between guest memory and media; nothing is copied
-//! here, because the commands' SGLs name guest memory.
+//! becomes as many commands as MDTS requires and is answered once. Data goes directly between guest memory and media, because the
+//! commands' SGLs name guest memory.
 
 use std::collections::VecDeque;
 

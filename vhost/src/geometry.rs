@@ -1,4 +1,4 @@
-//! What the disk is like, asked of the controller as any host would.
+//! The disk's properties, queried from the controller as any host would.
 
 use nvme_host::admin::{IdentifyArguments, LogArguments};
 use nvme_host::{Host, Port};
@@ -29,7 +29,7 @@ pub struct Geometry {
     pub write_cache: Option<bool>,
     /// Nothing can be written any more.
     pub read_only: bool,
-    /// What is written without reading first and kept whole over a loss of power, in blocks; a power of two.
+    /// What is written without reading first and kept whole over a power loss, in blocks; a power of two.
     pub physical_blocks: u64,
     /// The smallest preferred write (NPWG), in blocks.
     pub minimum_blocks: u64,

@@ -1,8 +1,8 @@
-//! Which requests are under way, in memory that outlives this process: the client keeps it and gives it to the next one (vhost-user,
-//! "Inflight I/O tracking", split virtqueue). A request is noted before anything is done about it and struck off after the driver was
-//! told, so that whoever comes next repeats exactly what the driver still waits for, in the order in which it was asked for.
+//! Which requests are under way, in memory that outlives this process: the client keeps it and passes it to the next process
+//! (vhost-user, "Inflight I/O tracking", split virtqueue). A request is recorded before anything is done about it and removed after the
+//! driver was told. So the next process repeats exactly what the driver still waits for, in the order in which it was submitted.
 //!
-//! Behind the queues' areas lies one word of ours: whether the write cache is on, which the driver chose and does not choose again.
+//! Behind the queues' areas is one word of ours: whether the write cache is on, which the driver chose and does not choose again.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -88,7 +88,7 @@ const fn area_bytes(queue_size: u16) -> u64 {
 }
 
 impl Inflight {
-    /// Makes a memory for so many queues, and the file that the client keeps.
+    /// Makes a memory for this many queues, and the file that the client keeps.
     ///
     /// # Errors
     /// [`InflightError`].

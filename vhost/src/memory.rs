@@ -1,6 +1,6 @@
 //! What the device can reach: the memory that the client shares, by guest address, and beside it a window of our own that no guest
-//! address reaches, in which the in-process host keeps its queues. The controller sees both; descriptors of the guest may name the
-//! first only.
+//! address reaches, in which the in-process host keeps its queues. The controller sees both; the guest's descriptors may name only the
+//! first.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -111,7 +111,7 @@ impl Shared {
 pub struct Window(RefCell<Vec<u8>>);
 
 impl Window {
-    /// So many zero bytes.
+    /// This many zero bytes.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self(RefCell::new(vec![0; bytes]))

@@ -1,5 +1,5 @@
-//! What the driver is offered: feature bits and the configuration space (virtio 1.3 sections 5.2.3 and 5.2.4), from what the namespace
-//! says of itself. Nothing is offered that nothing stands behind.
+//! What the driver is offered: feature bits and the configuration space (virtio 1.3 sections 5.2.3 and 5.2.4), from the namespace's
+//! properties. Only what is implemented is offered.
 
 use zerocopy::IntoBytes;
 
@@ -10,7 +10,7 @@ use crate::wire::{BlockConfig, CONFIG_WRITEBACK_OFFSET, Features, SECTOR_SHIFT};
 /// How much of a configuration space vhost-user lets a client ask for.
 const CONFIG_BYTES_MAX: usize = 256;
 
-/// The feature bits for a disk with so many rings.
+/// The feature bits for a disk with this many rings.
 #[must_use]
 pub fn features(geometry: &Geometry, rings: u16) -> Features {
     let always = Features::SIZE_MAX

@@ -1,6 +1,6 @@
-//! NVMe status → the byte that answers a virtio request: the one table. virtio has three answers. What a driver does with them: an
-//! I/O error fails the request for good (Linux does not try again); "unsupported" turns a whole kind of request off. So "unsupported"
-//! is only said where every such request would fail, whatever its arguments, and everything else that is not success is an error.
+//! The one table from NVMe status to the byte that answers a virtio request. virtio has three answers. What a driver does with them: an
+//! I/O error fails the request for good (Linux does not retry); "unsupported" turns a whole kind of request off. So "unsupported" is
+//! used only where every such request would fail, whatever its arguments; every other failure is an I/O error.
 
 use nvme_spec::Status;
 

@@ -1,5 +1,5 @@
-//! The buffers of a chain → a typed request, or how it is refused (virtio 1.3 section 5.2.6). A driver may cut a request into buffers
-//! as it likes (section 2.7.4): what counts are the bytes to read, one behind the other, and the bytes to write.
+//! The buffers of a chain → a typed request, or its refusal (virtio 1.3 section 5.2.6). A driver may split a request into buffers as it
+//! likes (section 2.7.4): only the sequences of bytes to read and of bytes to write count.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use controller::dma::GuestMemory;

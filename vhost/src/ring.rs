@@ -1,5 +1,6 @@
-//! A split virtqueue from the device's side (virtio 1.3 section 2.7). Indexes, entries and notifications are `virtio-queue`'s; here is
-//! what it leaves out: heads outside of the table, errors that it does not tell, drivers that want no interrupts, memory that vanishes.
+//! A split virtqueue from the device's side (virtio 1.3 section 2.7). Indexes, entries and notifications are `virtio-queue`'s. This
+//! adds what it leaves out: heads outside of the table, errors that it does not report, drivers that want no interrupts, memory that
+//! vanishes.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::sync::atomic::Ordering;

@@ -1,6 +1,6 @@
-//! The listener, and the life of a client from its connection to its end. Messages are decoded and answered by rust-vmm's request
-//! handler, which reads and writes as if it could wait. It never has to: a message is handed to it when all of it has arrived, and when
-//! there is room for the answer.
+//! The listener, and the life of a client from its connection to its end. rust-vmm's request handler decodes and answers messages; it
+//! reads and writes as if it could block. It never has to: it gets a message only when all of it has arrived and there is room for the
+//! answer.
 
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -228,7 +228,7 @@ impl Server {
             Ok(client) => self.client = Some(client),
             Err(failed) => {
                 let (session, error) = *failed;
-                warn!(%error, "cannot attend to a client");
+                warn!(%error, "cannot serve a client");
                 return Err(Box::new(session.disk.stop()));
             }
         }

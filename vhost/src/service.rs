@@ -1,4 +1,4 @@
-//! The rings at work: heads are taken and become requests, requests come back and the driver is told.
+//! The rings at work: heads are taken and become requests; requests complete and the driver is told.
 
 use controller::dma::GuestMemory;
 use controller::{Clock, Nanoseconds};
@@ -50,7 +50,7 @@ impl Session {
         if alive && self.dead {
             match self.disk.restart() {
                 Ok(()) => self.dead = false,
-                Err(error) => warn!(%error, "the controller does not come up again"),
+                Err(error) => warn!(%error, "the controller does not become ready again"),
             }
             return !self.dead;
         }
@@ -62,7 +62,7 @@ impl Session {
     /// controller.
     fn notice_size(&mut self) -> bool {
         let resized = self.disk.has_resized().unwrap_or_else(|error| {
-            warn!(%error, "the controller does not say what has changed");
+            warn!(%error, "the controller does not report what has changed");
             false
         });
         self.untold |= resized;
@@ -323,7 +323,7 @@ impl Session {
         if let Some(inflight) = &self.inflight
             && inflight.note_write_cache(self.writeback).is_err()
         {
-            warn!("the memory in which the write cache is noted is gone");
+            warn!("the memory that records the write cache is gone");
         }
         true
     }

@@ -1,5 +1,5 @@
-//! One client: what it has negotiated, the memory and the rings that it has brought, and the disk for as long as it is here. Messages
-//! reach it through rust-vmm's request handler, which knows the protocol's layouts; running the rings is in `service`.
+//! One client: what it has negotiated, its memory and rings, and the disk for as long as the client is connected. Messages arrive
+//! through rust-vmm's request handler, which knows the protocol's layouts; `service` runs the rings.
 
 use std::fs::File;
 use std::io;

@@ -14,7 +14,7 @@ use vhost::testing::fuzz_entry;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
-/// The table has so many entries, and the header lies behind it.
+/// The table has this many entries, and the header lies behind it.
 const ENTRIES: u16 = 32;
 const HEADER: u64 = 512;
 /// Data lies from here on, as far as there is memory.

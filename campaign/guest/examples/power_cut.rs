@@ -23,7 +23,7 @@ const CRASH_POINT: [&str; 3] = ["at.match.opcode=1", "at.match.nsid=2", "at.nth=
 const CUT: [&str; 3] = ["policy=random", "seed=7", "tear=true"];
 
 fn main() -> Result<ExitCode> {
-    let folder = tempfile::tempdir().context("cannot make a folder")?;
+    let folder = tempfile::tempdir().context("cannot create a folder")?;
     let control = folder.path().join("control");
     let control = control.to_str().context("the temporary folder is not UTF-8")?;
     let brownout =

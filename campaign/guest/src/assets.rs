@@ -131,15 +131,15 @@ impl Assets {
 
 /// Runs the recipe, and returns what it printed.
 fn run_recipe() -> Result<String> {
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     for (name, text) in RECIPE {
         fs::write(folder.path().join(name), text).context("cannot write the recipe of the guests")?;
     }
     let mut command = Command::new("bash");
     command.arg(folder.path().join("assets")).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = command.output().context("cannot run bash to fetch what guests are made of")?;
+    let output = command.output().context("cannot run bash to fetch QEMU, kernels and initramfs images")?;
     if !output.status.success() {
-        bail!("what guests are made of cannot be had ({}); its messages are above", output.status);
+        bail!("cannot fetch QEMU, kernels and initramfs images ({}); see the messages above", output.status);
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -228,7 +228,7 @@ impl Brownout {
         bail!("brownout did not end within {} s of SIGTERM", STOP_TIMEOUT.as_secs());
     }
 
-    /// SIGKILL, which is a loss of power, and waits until the process is gone.
+    /// SIGKILL, which is a power loss, and waits until the process is gone.
     ///
     /// # Errors
     /// When the system refuses to wait for the process.

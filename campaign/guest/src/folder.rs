@@ -23,7 +23,7 @@ pub struct RunFolder {
 impl RunFolder {
     pub(crate) fn new(name: Option<&str>) -> Result<Self> {
         // Short and in the system's temporary folder, because a socket's path must stay below 108 bytes.
-        let folder = tempfile::Builder::new().prefix("guest-").tempdir().context("cannot make a temporary folder")?;
+        let folder = tempfile::Builder::new().prefix("guest-").tempdir().context("cannot create a temporary folder")?;
         let name = name.map_or_else(|| thread::current().name().unwrap_or("unnamed").to_owned(), str::to_owned);
         Ok(Self { folder, name: file_name(&name), kept: AtomicBool::new(false) })
     }

@@ -1,5 +1,5 @@
 //! The checker (our C4): is what was read one of the states that a conforming drive may show? Steps 1 to 4 and 6 are here, for a whole
-//! drive after a loss of power and for a single read beside other commands; steps 5 and 7 need a second look, and whoever looks
+//! drive after a power loss and for a single read beside other commands; steps 5 and 7 need a second look, and whoever looks
 //! compares with [`unchanged`] and [`unsafe_shutdowns`]. Of a Compare or a Verify the host sees a status alone: `answers` judges those.
 
 mod answers;
@@ -52,7 +52,7 @@ struct Case<'a> {
     pieces: Box<Pieces<'a>>,
 }
 
-/// Judges what a drive holds after a loss of power.
+/// Judges what a drive holds after a power loss.
 ///
 /// # Errors
 /// The first rule that is broken.

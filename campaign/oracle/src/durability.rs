@@ -1,4 +1,4 @@
-//! What a loss of power may no longer take away (NVM Command Set 1.1 section 2.1.4.2 and Base 2.1 section 7.2; our C2). Pure: a
+//! What a power loss may no longer take away (NVM Command Set 1.1 section 2.1.4.2 and Base 2.1 section 7.2; our C2). Pure: a
 //! history in, promises out.
 
 use crate::history::{CommandId, History, Time, Verb};

@@ -1,4 +1,4 @@
-//! The recorder: what a host submitted and what it was told, from one loss of power to the next. It knows times (a count of events),
+//! The recorder: what a host submitted and what it was told, from one power loss to the next. It knows times (a count of events),
 //! not what is legal.
 
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ pub enum Verb {
     FlushAll,
     /// Set Features of the volatile write cache.
     SetCache(bool),
-    /// Set Features of Write Atomicity Normal: with Disable Normal only the units of a loss of power are kept.
+    /// Set Features of Write Atomicity Normal: with Disable Normal only the units of a power loss are kept.
     DisableNormal(bool),
     /// No command: the cells of these blocks go bad, and nothing can be read of a block until it is written again.
     Damage,
@@ -272,7 +272,7 @@ impl History {
         (1..).zip(&self.commands)
     }
 
-    /// What of a command is whole or not there after a loss of power.
+    /// What of a command is whole or not there after a power loss.
     #[must_use]
     pub fn pieces_at_power_loss(&self, command: &Command) -> Vec<Blocks> {
         let parameters = &self.namespace(command.nsid).parameters;

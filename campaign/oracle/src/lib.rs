@@ -1,8 +1,9 @@
-//! What a drive may hold after a loss of power, and whether ours ever holds anything else.
+//! Which states a drive may show after a power loss, and whether ours ever shows any other.
 //!
-//! Map of the crate. The pure half: [`parameters`] (effective atomic sizes, and the pieces of a command), [`stamp`] (what a block holds),
-//! [`history`] (the recorder), [`durability`] (what is guaranteed), [`checker`] and [`verdict`] (is it legal, and which rule is broken).
-//! The other half is the [`simulator`], which knows a controller and a drive, and hands what it sees to the pure half.
+//! Map of the crate. The pure half: [`parameters`] (effective atomic sizes, and the pieces of a command), [`stamp`] (the contents of a
+//! block), [`history`] (the recorder), [`durability`] (what is guaranteed), [`checker`] and [`verdict`] (whether it is legal, and which
+//! rule is broken). The other half is the [`simulator`], which knows a controller and a drive, and passes what it sees to the pure
+//! half.
 
 #![forbid(unsafe_code)]
 

@@ -74,7 +74,7 @@ impl Boundary {
     }
 }
 
-/// The atomic sizes of one situation: of normal operation, or of a loss of power.
+/// The atomic sizes of one situation: of normal operation, or of a power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unit {
     /// AWUN or AWUPF in blocks: holds everywhere.
@@ -90,9 +90,9 @@ pub struct Unit {
 pub struct Parameters {
     /// Beside other commands.
     pub normal: Unit,
-    /// At a loss of power.
+    /// At a power loss.
     pub power: Unit,
-    /// ACWU in blocks: a fused Compare and Write of so many is atomic everywhere.
+    /// ACWU in blocks: a fused Compare and Write of this many is atomic everywhere.
     pub compare_and_write: u64,
     /// The namespace's own size for that, or again the controller's: holds between boundaries.
     pub own_compare_and_write: u64,
@@ -170,7 +170,7 @@ impl From<Fields> for Parameters {
 }
 
 impl Parameters {
-    /// What of a write of `blocks` a loss of power leaves wholly old or wholly new.
+    /// What of a write of `blocks` a power loss leaves wholly old or wholly new.
     #[must_use]
     pub fn pieces_at_power_loss(&self, blocks: Blocks) -> Vec<Blocks> {
         self.pieces(&self.power, self.multiple, blocks)

@@ -219,7 +219,7 @@ impl fmt::Write for Fingerprint {
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Losses of power, those during recovery included.
+    /// Power losses, those during recovery included.
     pub cuts: u64,
     /// Passes that were to lose power at a step only, and did not come to it.
     pub unmet: u64,

@@ -6,7 +6,7 @@
 pub struct Stamp {
     /// The command, from 1.
     pub command: u32,
-    /// The pass (from one loss of power to the next) that it belongs to.
+    /// The pass (from one power loss to the next) that it belongs to.
     pub pass: u32,
     /// The namespace.
     pub nsid: u32,

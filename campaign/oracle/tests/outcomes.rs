@@ -226,7 +226,7 @@ fn row_14_a_command_that_failed_leaves_its_pieces_or_not() {
     });
 }
 
-// Rows 15 and 16, a reset without a loss of power: what a read submitted afterwards may return.
+// Rows 15 and 16, a reset without a power loss: what a read submitted afterwards may return.
 #[test]
 fn rows_15_and_16_a_reset_takes_nothing_away_that_had_completed() {
     for (completed, outcome) in [(true, N), (false, A)] {

@@ -1,4 +1,4 @@
-//! Our drive through losses of power at any step, judged by the oracle. `SEED=n` runs one seed, `CASES=n` so many.
+//! Our drive through power losses at any step, judged by the oracle. `SEED=n` runs one seed, `CASES=n` this many.
 
 use media::power::Step;
 use oracle::simulator::{Campaign, Counts, Outcome, Wishes, attempt, scenario, shrink};
@@ -16,7 +16,7 @@ fn honest(seed: u64) -> Counts {
     })
 }
 
-/// How often a command comes to an end in 600 drives at the least: a third of what was seen.
+/// How often a command comes to an end in 600 drives at least: a third of what was seen.
 const fn least(end: Outcome) -> u64 {
     match end {
         Outcome::Read | Outcome::Changed | Outcome::Flushed => 1_000,
@@ -96,8 +96,8 @@ fn different_seeds_are_different() {
 
 /// `CUTS=n` cuts so often, `SEED=n` begins elsewhere.
 #[test]
-#[ignore = "a million losses of power: minutes"]
-fn a_million_losses_of_power_leave_nothing_illegal() {
+#[ignore = "a million power losses: minutes"]
+fn a_million_power_losses_leave_nothing_illegal() {
     let (seed, cuts) = (variable("SEED").unwrap_or(1), variable("CUTS").unwrap_or(1_000_000));
     let campaign = Campaign { seed, cuts, shard: (0, 1), runs: 1, wishes: Wishes::default(), keep_going: false };
     let tally = campaign.run(|judged| {

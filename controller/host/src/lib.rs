@@ -1,12 +1,12 @@
-//! The driver's half of NVMe: it brings a controller up, makes queues, submits commands and reaps completions. Tests, the simulator,
-//! trace replay and the vhost front all drive the device through it. It knows registers and memory only through [`Port`], so it
+//! The driver's half of NVMe: it brings a controller up, creates queues, submits commands and reaps completions. Tests, the simulator,
+//! trace replay and the vhost front all drive the device through it. It accesses registers and memory only through [`Port`], so it
 //! imports `nvme-spec` and nothing else of ours; in particular it does not know the controller that it tests.
 //!
-//! Everything is deterministic: nothing sleeps, no loop is without a bound, and waiting means [`Port::relax`].
+//! Everything is deterministic: nothing sleeps, every loop is bounded, and waiting means [`Port::relax`].
 //!
-//! Map of the crate: [`port`] is the seam to the world; [`memory`] gives out guest addresses; [`prp`] and [`sgl`] describe buffers;
-//! [`queue`] holds the ring arithmetic; [`doorbell`] the places of the doorbells and the shadow rule; [`host`] ties them together,
-//! with bring-up, admin and I/O commands in files of their own that extend [`Host`].
+//! Map of the crate: [`port`] is the interface to the outside; [`memory`] allocates guest addresses; [`prp`] and [`sgl`] describe
+//! buffers; [`queue`] has the ring arithmetic; [`doorbell`] the addresses of the doorbells and the shadow rule; [`host`] ties them
+//! together, with bring-up, admin and I/O commands in files of their own that extend [`Host`].
 
 #![forbid(unsafe_code)]
 

@@ -11,7 +11,7 @@ pub const ENTRIES_MAX: u32 = 1 << 16;
 /// A number of entries as the commands and registers want it.
 ///
 /// # Panics
-/// If a queue cannot have so many entries.
+/// If a queue cannot have this many entries.
 #[must_use]
 pub fn entries_z(entries: u32) -> u16 {
     entries.checked_sub(1).and_then(|z| u16::try_from(z).ok()).expect("a queue has 1 to 65536 entries")

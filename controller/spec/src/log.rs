@@ -99,7 +99,7 @@ pub struct Smart {
     pub power_cycles: U128,
     /// Hours with power.
     pub power_on_hours: U128,
-    /// Losses of power without a completed shutdown.
+    /// Power losses without a completed shutdown.
     pub unsafe_shutdowns: U128,
     /// Media and data integrity errors.
     pub media_errors: U128,
@@ -205,7 +205,7 @@ pub struct OcpSmart {
     pub erases_fewest: U32,
     /// Throttling, version and link errors.
     pub reserved_96: [u8; 16],
-    /// Losses of power without a completed shutdown.
+    /// Power losses without a completed shutdown.
     pub incomplete_shutdowns: U32,
     /// What else we do not count.
     pub reserved_116: [u8; 378],

@@ -1,4 +1,4 @@
-//! Abort (NVMe Base 2.1 section 5.1.1): withdraws a command that waits, if it still does.
+//! Abort (NVMe Base 2.1 section 5.1.1): withdraws a command if it is still waiting.
 
 use nvme_spec::Command;
 use nvme_spec::command::{high16, low16};

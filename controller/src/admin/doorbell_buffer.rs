@@ -1,4 +1,5 @@
-//! Doorbell Buffer Config (NVMe Base 2.1 section 5.2.5): the host keeps its doorbells in memory and rings only when asked to.
+//! Doorbell Buffer Config (NVMe Base 2.1 section 5.2.5): the host keeps its doorbells in memory, and writes the registers only when
+//! asked to.
 
 use nvme_spec::Command;
 

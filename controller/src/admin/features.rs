@@ -74,7 +74,7 @@ impl Features {
         }
     }
 
-    /// Disable Normal of Write Atomicity Normal: only the units of a loss of power are kept.
+    /// Disable Normal of Write Atomicity Normal: only the units of a power loss are kept.
     pub(crate) fn disables_normal(&self) -> bool {
         self.write_atomicity != 0
     }

@@ -1,5 +1,5 @@
-//! Identify (NVMe Base 2.1 section 5.1.13; NVM Command Set 1.1 section 4.1.5): what the host is told of us. Every field speaks of
-//! something that exists; what is not offered is zero.
+//! Identify (NVMe Base 2.1 section 5.1.13; NVM Command Set 1.1 section 4.1.5): what the controller reports about itself. Every field
+//! describes something that exists; what is not offered is zero.
 
 use nvme_spec::command::{CopyFormat, low16};
 use nvme_spec::identify::{

@@ -1,4 +1,4 @@
-//! Keep Alive (NVMe Base 2.1 sections 3.9 and 5.1.14): a host that set a timer must show that it lives. This is the smallest admin
+//! Keep Alive (NVMe Base 2.1 sections 3.9 and 5.1.14): a host that set a timer must show that it is alive. This is the smallest admin
 //! command and a model for others.
 
 use media::Nanoseconds;

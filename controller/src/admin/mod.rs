@@ -1,5 +1,5 @@
-//! Commands of the admin queue: one file for each family, one line for each command below. A handler gets the controller and the
-//! entry; it says how the command ended, or that it waits.
+//! Commands of the admin queue: one file for each family, one line for each command below. A handler gets the controller and the entry.
+//! It returns how the command ended, or that it waits.
 
 pub(crate) mod abort;
 pub(crate) mod doorbell_buffer;

@@ -1,4 +1,4 @@
-//! Where ranges of blocks are held, coarsely: a question of a few instructions that spares most commands the exact one.
+//! A coarse count of held ranges of blocks: a check of a few instructions that saves most commands the exact one.
 
 use media::{LbaRange, VolumeId};
 

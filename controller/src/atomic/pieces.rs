@@ -3,7 +3,7 @@
 
 use media::{Lba, LbaRange};
 
-/// The units that hold at a time: those of normal operation, or those of a loss of power where Disable Normal is set.
+/// The units that hold at a time: those of normal operation, or those of a power loss where Disable Normal is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Units {
     /// Blocks that are atomic even across a boundary: the controller's unit.

@@ -1,6 +1,5 @@
-//! Ranges of blocks, ordered, with the question that running atomicity asks: which of those that came before a given one overlaps this
-//! range? A treap over the first block; each node knows the furthest end and the first and last serial number below it, so that a
-//! search leaves whole subtrees out.
+//! Ranges of blocks, ordered, for one question: which of the ranges that came before a given one overlaps this range? A treap over the
+//! first block. Each node knows the furthest end and the first and last serial number below it, so a search skips whole subtrees.
 
 use media::{LbaRange, Token};
 

@@ -1,4 +1,4 @@
-//! Blocks that go to the media a slice at a time, because all of them at once would hold everybody up.
+//! Blocks that go to the media one slice at a time, because all of them at once would delay everything else.
 
 use media::{Lba, LbaRange};
 
@@ -11,14 +11,14 @@ pub(crate) struct Slices {
     left: Vec<LbaRange>,
     /// Blocks of a slice, a multiple of `step`.
     blocks: u64,
-    /// Where a slice may end: at multiples of so many blocks,
+    /// Where a slice may end: at multiples of this many blocks,
     step: u64,
     /// or at boundaries.
     windows: Option<Units>,
 }
 
 impl Slices {
-    /// Ranges in slices of about so many blocks, which end at multiples of `step` blocks.
+    /// Ranges in slices of about this many blocks, which end at multiples of `step` blocks.
     pub(crate) fn new(mut ranges: Vec<LbaRange>, blocks: u64, step: u64) -> Self {
         ranges.retain(|range| range.blocks != 0);
         ranges.reverse();
@@ -36,8 +36,8 @@ impl Slices {
         self.left.is_empty()
     }
 
-    /// Passes over the blocks of the next range that `first` says nothing of: it names the first block of a range that counts. False if there
-    /// is none in that range, of which nothing is left then.
+    /// Skips blocks at the beginning of the next range: `first` names the first block of a range that matters. False if the range has none;
+    /// it is then skipped as a whole.
     pub(crate) fn pass_over(&mut self, first: impl FnOnce(LbaRange) -> Option<Lba>) -> bool {
         let Some(range) = self.left.pop() else { return false };
         let Some(Lba(first)) = first(range) else { return false };

@@ -1,5 +1,5 @@
-//! The atomic units of the controller and its namespaces: what the user asks for, what follows where nothing was said, and which rule
-//! a combination breaks (NVM Command Set 1.1 section 2.1.4; B158 to B162). Units are zero-based here as on the wire.
+//! The atomic units of the controller and its namespaces: what the user requests, the defaults, and which rule a combination breaks
+//! (NVM Command Set 1.1 section 2.1.4; B158 to B162). Units are zero-based here as on the wire.
 
 use super::{ConfigError, refuse};
 
@@ -68,7 +68,7 @@ impl ControllerAtomics {
 }
 
 impl AtomicWishes {
-    /// The most blocks, zero-based, that the user wants to be whole after a loss of power; `None` leaves it to the media.
+    /// The most blocks, zero-based, that the user wants to be whole after a power loss; `None` leaves it to the media.
     pub(super) fn power_fail_z(&self) -> Option<u16> {
         self.nawupf_z.or_else(|| self.window_z())
     }
@@ -122,7 +122,7 @@ impl Atomics {
         u32::from(Self::in_force(self.nawun_z, controller.awun_z)) + 1
     }
 
-    /// Blocks that a write may have to be whole or undone after a loss of power.
+    /// Blocks that a write may have to be whole or undone after a power loss.
     #[must_use]
     pub fn power_fail_blocks(&self, controller: ControllerAtomics) -> u32 {
         u32::from(Self::in_force(self.nawupf_z, controller.awupf_z)) + 1
@@ -178,7 +178,7 @@ impl Atomics {
         self.check_multiple(normal_z, power_fail_z, most_z)
     }
 
-    /// In Multiple Atomicity Mode the boundaries are the units, in normal operation as after a loss of power (B162).
+    /// In Multiple Atomicity Mode the boundaries are the units, in normal operation as after a power loss (B162).
     fn check_multiple(&self, normal_z: u16, power_fail_z: u16, most_z: u16) -> Result<(), ConfigError> {
         let sizes = [self.nabsn_z, self.nabspf_z, normal_z, power_fail_z];
         if self.multiple && (self.nabsn_z == 0 || sizes.iter().any(|size_z| *size_z != self.nabsn_z)) {

@@ -1,7 +1,7 @@
-//! The admin queue's doorbells while they have shadows. Linux goes on writing their registers and never touches the shadows, libvfn
-//! writes the shadows and rings when the event index asks for it, and a host may do now one, now the other (NVMe Base 2.1 section 5.2.5;
-//! B56). So each way is followed where it is ahead. What is to be told apart is a register write that is new, and one that comes late
-//! and says what the shadow has said already.
+//! The admin queue's doorbells while they have shadows. Linux continues to write their registers and never touches the shadows; libvfn
+//! writes the shadows, and the register when the event index asks for it; a host may mix both (NVMe Base 2.1 section 5.2.5; B56). So
+//! each source is followed where it is ahead. A new register write must be distinguished from a late one that repeats what the shadow
+//! has already said.
 
 use nvme_spec::command::low16;
 
@@ -35,7 +35,7 @@ pub(super) struct Ways {
     pub(super) event: u16,
     /// How many register writes may be on their way because the shadow passed the event index.
     owed: u32,
-    /// And what the last of them says at the most.
+    /// And what the last of them says at most.
     owed_to: u16,
 }
 

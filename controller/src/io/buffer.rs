@@ -1,5 +1,5 @@
-//! A command's data and metadata in guest memory, as the media takes and gives them: apart. In guest memory they are apart too, or each
-//! block is followed by its metadata (NVM Command Set 1.1 section 2.1.6).
+//! A command's data and metadata in guest memory, passed to the media separately. In guest memory they are separate too, or each block
+//! is followed by its metadata (NVM Command Set 1.1 section 2.1.6).
 
 use media::{Fault, Sink, Source};
 

@@ -1,4 +1,4 @@
-//! Compare (NVM Command Set 1.1 section 3.3.1): a read whose data is held against the host's instead of being handed over.
+//! Compare (NVM Command Set 1.1 section 3.3.1): a read whose data is compared with the host's instead of being returned.
 
 use media::power::mutation::{Mutation, mutated};
 use media::{Fault, LbaRange, Request, Sink, Source, Submitted};

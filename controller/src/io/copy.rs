@@ -1,6 +1,6 @@
-//! Copy (NVM Command Set 1.1 section 3.3.2): what blocks of the namespace hold is written to others of it. All sources are read before
-//! anything is written, and the write is one (NVMCSA; B166): so of a Copy that fails source range 0 is the first that was not copied,
-//! which is what dword 0 says (B147).
+//! Copy (NVM Command Set 1.1 section 3.3.2): writes what some blocks of the namespace hold to other blocks of it. All sources are read
+//! before anything is written, and there is one write (NVMCSA; B166). So when a Copy fails, source range 0 is the first that was not
+//! copied, which is what dword 0 says (B147).
 
 use media::{Lba, LbaRange, Request, Source, Submitted};
 use nvme_spec::command::CopyRange;

@@ -1,4 +1,4 @@
-//! Commands of I/O queues: one file each. They resolve the namespace, check the range, and hand the work to the media.
+//! Commands of I/O queues: one file each. They resolve the namespace, check the range, and pass the work to the media.
 
 mod buffer;
 mod compare;

@@ -1,4 +1,4 @@
-//! Verify (NVM Command Set 1.1 section 3.3.5): a read whose data goes nowhere. Counts as a read (B87).
+//! Verify (NVM Command Set 1.1 section 3.3.5): a read that returns no data. Counts as a read (B87).
 
 use media::power::mutation::{Mutation, mutated};
 use media::{Fault, Request, Sink, Submitted};

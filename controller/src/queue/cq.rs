@@ -1,4 +1,4 @@
-//! A completion queue: we move the tail, the host moves the head. Slots are held before commands are taken.
+//! A completion queue: the controller moves the tail, the host moves the head. Slots are held before commands are taken.
 
 use nvme_spec::{COMPLETION_BYTES, Completion};
 

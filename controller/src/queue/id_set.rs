@@ -1,4 +1,4 @@
-//! A set of queue identifiers that is cheap to walk when it is nearly empty.
+//! A set of queue identifiers that is cheap to iterate when it is nearly empty.
 
 /// Identifiers from 0 to 1023.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,5 +1,5 @@
-//! Submission and completion queues in guest memory: who may be created, who holds a completion slot, what was taken and what is owed.
-//! It moves entries and knows nothing of what they mean.
+//! Submission and completion queues in guest memory: which may be created, who holds a completion slot, what was taken and what is
+//! still to be answered. Moves entries, and knows nothing of their meaning.
 
 mod cq;
 mod id_set;
@@ -334,7 +334,7 @@ impl Pair<'_> {
         (self.submission.look(memory, most.min(self.completion.free())), first)
     }
 
-    /// Takes the first so many of the commands that [`Self::look`] showed and answers them with success.
+    /// Takes the first `count` of the commands that [`Self::look`] showed and answers them with success.
     #[inline]
     pub(crate) fn succeed(&mut self, count: usize) {
         let first = *self.taken + 1;

@@ -1,4 +1,4 @@
-//! A submission queue: the host moves the tail, we move the head. Entries are read many at a time, into a buffer.
+//! A submission queue: the host moves the tail, the controller moves the head. Entries are read many at a time, into a buffer.
 
 use nvme_spec::{COMMAND_BYTES, Command};
 use zerocopy::IntoBytes;
@@ -118,7 +118,7 @@ impl SubmissionQueue {
         &self.ahead[self.taken..self.read.min(self.taken + most)]
     }
 
-    /// Moves the head behind so many of the entries that [`Self::look`] showed; of each, its identifier and where the head was then.
+    /// Moves the head behind this many of the entries that [`Self::look`] showed; of each, its identifier and where the head was then.
     #[inline]
     pub(super) fn take(&mut self, count: usize) -> impl Iterator<Item = (u16, u16)> {
         // They lie in one piece, so that the head comes round behind the last of them at the earliest.

@@ -1,4 +1,4 @@
-//! What somebody beside the host may see of a queue.
+//! A queue's state, for observers other than the host.
 
 /// A submission queue that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

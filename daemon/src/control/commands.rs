@@ -1,5 +1,5 @@
-//! The commands: one file and one row each. To add one, copy the smallest file, `query_version`, and put its row into [`COMMANDS`]:
-//! a structure of arguments, whose comments become the descriptions that `query-schema` gives, and what it does to a [`Device`].
+//! The commands: one file and one row each. To add one, copy the smallest file, `query_version`, and add its row to [`COMMANDS`]: a
+//! structure of arguments, whose comments become the descriptions in `query-schema`, and what it does to a [`Device`].
 
 mod crash_arm;
 mod crash_disarm;
@@ -280,7 +280,7 @@ fn in_words(why: &str) -> String {
         "a boolean" => "true or false",
         other => other,
     };
-    format!("{found} will not do: give {wanted}")
+    format!("{found} is not valid here: give {wanted}")
 }
 
 fn prepare_execute<C: Execute>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {

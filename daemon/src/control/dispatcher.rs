@@ -1,5 +1,5 @@
-//! The dispatcher between two threads: the one that serves the control socket hands commands over, the device's carries them out
-//! between two steps and hands back what came of them, and what happened meanwhile. Neither waits for the other.
+//! The dispatcher between two threads: the control socket's thread passes commands on; the device's thread executes them between two
+//! steps, and returns answers and events. Neither waits for the other.
 
 use std::io;
 use std::path::Path;
@@ -97,7 +97,7 @@ impl Drop for Dispatcher {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the thread of the control socket panicked; its message is above");
+            tracing::error!("the control socket's thread panicked; see its message above");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a peer hears without having asked: one variant for each event, with its data.
+//! Asynchronous events: one variant for each, with its data.
 
 use checker::Severity;
 use schemars::JsonSchema;
@@ -39,7 +39,7 @@ pub enum Event {
         /// The step at which the crash point tripped; none where a command cut.
         step: Option<&'static str>,
     },
-    /// A loss of power was resolved. `query-crash` has the whole report.
+    /// A power loss was resolved. `query-crash` has the whole report.
     CrashReport {
         /// The step at which the crash point tripped; none where a command cut.
         step: Option<&'static str>,

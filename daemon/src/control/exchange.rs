@@ -1,4 +1,4 @@
-//! What passes between the thread that serves the control socket and the device's: commands one way, answers and events the other.
+//! What the control socket's thread and the device's thread exchange: commands one way, answers and events the other.
 
 use std::time::Duration;
 
@@ -32,6 +32,6 @@ pub enum ToPeers {
         /// How it went.
         result: Result<Value, Refusal>,
     },
-    /// Something happened, at so much time since 1970.
+    /// An event, and its time since 1970.
     Happened(Event, Duration),
 }

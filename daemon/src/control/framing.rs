@@ -1,5 +1,5 @@
-//! Where one message ends and the next begins. QMP is a stream of JSON objects; clients end theirs with a newline or do not. Knows
-//! brackets and strings, and nothing of what is in them. Costs the same for each byte, however the bytes arrive.
+//! Where one message ends and the next begins. QMP is a stream of JSON objects; clients may end theirs with a newline or not. Knows
+//! brackets and strings, but not what they contain. The cost per byte is constant, however the bytes arrive.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Messages of the protocol: what a request says, and the text of everything that is sent. Knows no command.
+//! Messages of the protocol: parsing requests, and formatting everything that is sent. Knows no command.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -104,7 +104,7 @@ pub fn answer(id: Option<Value>, result: Result<Value, ProtocolError>) -> String
     line(&Value::Object(members))
 }
 
-/// An event, at so much time since 1970.
+/// An event, and its time since 1970.
 pub fn event(event: &Event, since_1970: std::time::Duration) -> String {
     let mut message = serde_json::to_value(event).expect("an event is JSON");
     message["timestamp"] = json!({ "seconds": since_1970.as_secs(), "microseconds": since_1970.subsec_micros() });

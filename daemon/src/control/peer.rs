@@ -1,5 +1,5 @@
-//! One connection to the control socket: what arrived, what is still to be sent, and how much of both there may be. It never waits for
-//! its other end: who does not read is dropped when too much is unread.
+//! One connection to the control socket: what arrived, what is still to be sent, and the limits of both. It never waits for its other
+//! end: a peer that does not read is dropped when too much is unread.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,9 +12,9 @@ use super::message::{self, ProtocolError};
 
 /// Bytes taken from the socket in one go.
 const READ_BYTES: usize = 16 << 10;
-/// Above so many unsent bytes nothing more is read: who does not read answers asks no more questions.
+/// Above this many unsent bytes nothing more is read: who does not read answers asks no more questions.
 const UNSENT_PATIENCE: usize = 64 << 10;
-/// Above so many unsent bytes a peer that has still more to get is dropped.
+/// Above this many unsent bytes a peer that has still more to get is dropped.
 pub const UNSENT_MAX: usize = 1 << 20;
 
 /// A connection.
@@ -104,7 +104,7 @@ impl Peer {
         // What it has read meanwhile no longer counts.
         self.flush();
         if self.unsent.len() > UNSENT_MAX {
-            tracing::warn!("dropped a peer of the control socket that does not read");
+            tracing::warn!("dropped a client of the control socket that does not read");
             self.lost = true;
             return;
         }

@@ -1,5 +1,5 @@
-//! The thread of the control socket: all connections, none of which it waits for. It negotiates, finds commands and checks their
-//! arguments; what a command does is done on the device's thread.
+//! The control socket's thread: all connections, without waiting for any of them. It negotiates, finds commands and checks their
+//! arguments; commands are executed on the device's thread.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -130,7 +130,7 @@ impl Server {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a peer of the control socket");
+                    tracing::warn!(%error, "cannot accept a client of the control socket");
                     self.exhausted = true;
                     return;
                 }

@@ -1,4 +1,4 @@
-//! What becomes an event: looks at the device after a step, and says what is different. Costs a comparison where nothing is.
+//! Detects events: compares the device after a step with what it was before. Costs a comparison when nothing has changed.
 
 use controller::Controller;
 use controller::inspect::LifeState;

@@ -1,5 +1,5 @@
-//! When a campaign ends before it has made its cuts: by order, or because its time is over. Whatever ends it, the reports are written; the
-//! drive at hand is finished, unless it has a guest and the end is an order, since a guest takes its time.
+//! When a campaign ends before it has made its cuts: on a signal, or because its time is over. In either case the report is written,
+//! and the drive at hand is finished, unless it has a guest and a signal ends the campaign, since a guest takes its time.
 
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;

@@ -1,8 +1,8 @@
-//! The campaign with guests: a stock Linux writes atomically on a drive of this program, which another process serves; power goes and
-//! comes back through the control socket, and the guest says what it finds. Most cuts are lived through by the same machine, whose
-//! driver loses the drive and finds it again; every tenth takes the machine with it.
+//! The campaign with guests: a stock Linux writes atomically to a drive of this program, which another process serves; power goes and
+//! comes back through the control socket, and the guest reports what it finds. One machine lives through most cuts: its driver loses
+//! the drive and finds it again. Every tenth cut ends the machine too.
 //!
-//! Two things are judged: records of 16 KiB that fio wrote with RWF_ATOMIC into a file, each by its checksum; and slots that two writers
+//! Two things are judged: records of 16 KiB that fio wrote with RWF_ATOMIC to a file, each by its checksum; and slots that two writers
 //! stamp, by the oracle ([`slots`]). The guest's half is a script beside the guest's other ones.
 
 mod plan;
@@ -44,9 +44,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How often to look whether the guest makes progress, while a point is waited for, and how often in between whether to go on at all.
 const LOOK_EVERY: Nanoseconds = Nanoseconds(2_000_000_000);
 const ASKED_PER_LOOK: u32 = 8;
-/// A guest whose writes do not go on for so many looks does nothing any more: the point is not going to be met.
+/// A guest whose writes do not go on for this many looks does nothing any more: the point is not going to be met.
 const LOOKS_WITHOUT_PROGRESS: u32 = 30;
-/// A point that was not met by so many writes is not going to be: any of those that are planned comes within some thousands.
+/// A point that was not met by this many writes is not going to be: any of those that are planned comes within some thousands.
 const WRITES_MAX: u64 = 60_000;
 /// Why the cut at hand comes to nothing.
 const TOLD_TO_END: &str = "the campaign was told to end";
@@ -130,7 +130,7 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn start(arguments: &Arguments, bounds: &'a mut Bounds) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("brownout-").tempdir().context("cannot make a folder")?;
+        let folder = tempfile::Builder::new().prefix("brownout-").tempdir().context("cannot create a folder")?;
         let control: PathBuf = folder.path().join("control");
         let ourselves = std::env::current_exe().context("cannot find this program to start the drive")?;
         let mut drive = Brownout::builder().name("crash").binary(&ourselves);
@@ -174,7 +174,7 @@ impl<'a> Bench<'a> {
         Ok(self.guest()?.console().split_off(before))
     }
 
-    /// One loss of power, from the load before it to the verdict after it.
+    /// One power loss, from the load before it to the verdict after it.
     fn cut(&mut self, plan: &Plan) -> anyhow::Result<Outcome> {
         let before = self.unsafe_shutdowns()?;
         let said_before = self.guest()?.console().len();

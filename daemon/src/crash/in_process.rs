@@ -1,5 +1,5 @@
-//! The campaign without a guest: drives side by side on all processors, counted in the order of their seeds, so that what comes out does
-//! not depend on how many there are.
+//! The campaign without a guest: drives in parallel on all processors, counted in the order of their seeds, so that the result does not
+//! depend on the number of processors.
 
 use std::collections::BTreeMap;
 use std::panic;
@@ -18,7 +18,7 @@ use super::report::{Report, Shrunk};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
-/// After so many cuts wherever there is a step, each step was met: if not, something is wrong with the campaign.
+/// After this many cuts wherever there is a step, each step was met: if not, something is wrong with the campaign.
 const CUTS_TO_MEET_ALL: u64 = 20_000;
 /// The name of a thread in which a drive may stop: the campaign says so, and nobody else need to.
 const DRIVES: &str = "drives";
@@ -170,7 +170,7 @@ fn in_order(
             }
         }
     }
-    anyhow::bail!("the drives stopped before the campaign was over")
+    anyhow::bail!("the drives ended before the campaign did")
 }
 
 #[cfg(test)]

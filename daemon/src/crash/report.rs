@@ -100,7 +100,7 @@ impl Report {
     /// Nothing more comes: `xml` for who reads JUnit, and `text` for people.
     pub fn close(mut self, xml: &str, text: &str) -> anyhow::Result<()> {
         self.junit(xml)?;
-        io::stdout().write_all(text.as_bytes()).context("cannot say what came out")
+        io::stdout().write_all(text.as_bytes()).context("cannot print the result")
     }
 }
 
@@ -160,7 +160,7 @@ fn least(counts: &Counts) -> String {
     rarest.map_or_else(|| "none".to_owned(), |(step, cuts)| format!("{} ({cuts})", step.name()))
 }
 
-/// So many a second.
+/// This many a second.
 fn rate(count: u64, time: Nanoseconds) -> u128 {
     u128::from(count) * 1_000_000_000 / u128::from(time.0.max(1))
 }

@@ -1,4 +1,4 @@
-//! KEY=VALUE words become a command's arguments, typed as the device's own schema says.
+//! Turns KEY=VALUE words into a command's arguments, typed by the device's own schema.
 
 use anyhow::{anyhow, bail};
 use serde_json::{Map, Value};

@@ -1,4 +1,4 @@
-//! The other end of the control socket.
+//! The client's end of the control socket.
 
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
@@ -38,8 +38,9 @@ impl Client {
     /// # Errors
     /// Nobody listens there, or somebody else.
     pub fn connect(path: &Path) -> anyhow::Result<Self> {
-        let stream = connect_in_time(path)
-            .with_context(|| format!("no device is controlled at {} (serve --control makes it)", path.display()))?;
+        let stream = connect_in_time(path).with_context(|| {
+            format!("no device has a control socket at {} (serve --control makes one)", path.display())
+        })?;
         let mut client = Self { stream: BufReader::new(stream) };
         let foreign = || format!("{} is no control socket of ours (serve --control makes one)", path.display());
         let greeting = client.greeting().with_context(foreign)?;
@@ -60,14 +61,14 @@ impl Client {
         while !said.ends_with(b"\n") {
             let left = PATIENCE.saturating_sub(Duration::from_nanos(clock.now().0));
             if left.is_zero() || said.len() > GREETING_BYTES {
-                bail!("nobody greeted within two seconds, as a device does");
+                bail!("no QMP greeting came within two seconds");
             }
             self.stream.get_ref().set_read_timeout(Some(left)).context("cannot wait for the device")?;
             let heard = match self.stream.fill_buf() {
-                Ok([]) => bail!("whoever is there closed the connection without a greeting"),
+                Ok([]) => bail!("the peer closed the connection without a greeting"),
                 Ok(heard) => heard.iter().position(|byte| *byte == b'\n').map_or(heard, |end| &heard[..=end]),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => continue,
-                Err(error) => return Err(error).context("cannot hear the device"),
+                Err(error) => return Err(error).context("cannot read from the device"),
             };
             said.extend_from_slice(heard);
             let heard = heard.len();
@@ -88,7 +89,7 @@ impl Client {
     /// Why it was not done.
     pub fn execute(&mut self, command: &str, arguments: &Value) -> anyhow::Result<Value> {
         let request = json!({ "execute": command, "arguments": arguments });
-        writeln!(self.stream.get_mut(), "{request}").context("cannot reach the device")?;
+        writeln!(self.stream.get_mut(), "{request}").context("cannot send to the device")?;
         loop {
             match self.hear()? {
                 None => bail!("the device ended before it answered"),
@@ -136,7 +137,7 @@ impl Client {
 
     fn line(&mut self) -> anyhow::Result<Option<Map<String, Value>>> {
         let mut line = String::new();
-        let count = self.stream.read_line(&mut line).context("cannot hear the device")?;
+        let count = self.stream.read_line(&mut line).context("cannot read from the device")?;
         if count == 0 {
             return Ok(None);
         }

@@ -1,4 +1,4 @@
-//! The decision whether to spin or to sleep, as a value: times go in, what to do next comes out.
+//! The decision whether to spin or to sleep, as a value: times are arguments, what to do next is the result.
 
 use media::Nanoseconds;
 
@@ -18,20 +18,20 @@ pub struct Policy {
     pub look_within: Nanoseconds,
     /// The longest pause: it bounds what an idle guest costs. (A wake-up may cost 25 microseconds of a processor where the host is itself a
     /// virtual machine: at a pause of 1 ms that was 2.4 % of it.)
-    pub nap_longest: Nanoseconds,
+    pub pause_longest: Nanoseconds,
     /// Sleeping for less than this is not worth the system call.
     pub worth_sleeping: Nanoseconds,
 }
 
 impl Policy {
-    /// The numbers for a machine with so many processors. A guest needs one, QEMU's main loop half of one.
+    /// The numbers for a machine with this many processors. A guest needs one, QEMU's main loop half of one.
     pub const fn for_processors(count: usize) -> Self {
         Self {
             spin: Nanoseconds(200_000),
             give_way: count < 4,
             steps_per_look: 16,
             look_within: Nanoseconds(1_000_000),
-            nap_longest: Nanoseconds(4_000_000),
+            pause_longest: Nanoseconds(4_000_000),
             worth_sleeping: Nanoseconds(5_000),
         }
     }
@@ -97,6 +97,6 @@ impl Pace {
     /// An eighth of the time without work so far: the delay it adds is then small beside the guest's own pause.
     fn pause(&self, now: Nanoseconds) -> Nanoseconds {
         let idle = now.0.saturating_sub(self.last_work.0);
-        Nanoseconds(idle / 8).min(self.policy.nap_longest)
+        Nanoseconds(idle / 8).min(self.policy.pause_longest)
     }
 }

@@ -88,7 +88,7 @@ struct FakeDrive {
     arm_takes: u64,
     events: Vec<u64>,
     worked_at: Vec<u64>,
-    /// Work that the guest leaves behind without ringing, just before the loop sleeps: so many times.
+    /// Work that the guest leaves behind without ringing, just before the loop sleeps: this many times.
     unrung: u32,
     /// When the media quiesces, and how.
     quiesces: (u64, Result<(), String>),
@@ -245,7 +245,7 @@ fn with_few_processors_the_loop_gives_way_while_it_spins() {
 }
 
 #[test]
-fn naps_grow_with_the_time_without_work_and_work_makes_them_short_again() {
+fn pauses_grow_with_the_time_without_work_and_work_makes_them_short_again() {
     let mut pace = Pace::new(Policy::for_processors(8), Nanoseconds(0));
     let idle = [200, 400, 8_000, 32_000, 1_000_000];
     let pause_after = |pace: &mut Pace, time: u64| {

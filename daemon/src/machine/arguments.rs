@@ -34,7 +34,7 @@ pub struct Machine {
     pub memory_mib: u64,
     /// A Linux kernel to boot, with the serial port as its console and QEMU's.
     pub kernel: Option<PathBuf>,
-    /// Its first file system.
+    /// Its initramfs.
     pub initrd: Option<PathBuf>,
     /// More words for its command line.
     pub append: Option<String>,

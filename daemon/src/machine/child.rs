@@ -1,4 +1,4 @@
-//! QEMU as our child: it has our terminal, it ends when we do, and we end when it does.
+//! QEMU as our child process: it has our terminal, it ends when we do, and we end when it does.
 
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
@@ -100,7 +100,7 @@ pub fn become_qemu(parent: u32, program: &Path, arguments: &[OsString]) -> anyho
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot tie QEMU to its parent")?;
     // The parent may have died before the kernel was asked.
     if getppid().map(|pid| pid.as_raw_nonzero().get()) != i32::try_from(parent).ok() {
-        bail!("the process that wanted QEMU is gone");
+        bail!("the process that started QEMU is gone");
     }
     let error = Command::new(program).args(arguments).exec();
     Err(error).with_context(|| format!("cannot run {}", program.display()))

@@ -1,5 +1,5 @@
-//! Which QEMU to run. The vfio-user client came with QEMU 10.1, which stable systems do not all carry, so that the search goes from what
-//! the user named, over what the system has, to what our guest tests unpack into their cache.
+//! Chooses the QEMU to run. The vfio-user client came with QEMU 10.1, which not all stable systems have. So the search goes from what
+//! the user named, over what the system has, to what the guest tests unpack into their cache.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Options that would do nothing beside the others: refused, because whoever gave them expects something.
+//! Options that have no effect beside the others. They are refused, because the user expects an effect.
 
 use controller::config::{DeviceOptions, Doorbells, Interleave};
 

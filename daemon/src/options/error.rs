@@ -1,4 +1,4 @@
-//! What an option can have wrong with it, in words that name the place, the option, the value and what would do.
+//! Errors of an option. The message names the place, the option, the value and the valid values.
 
 use std::fmt;
 

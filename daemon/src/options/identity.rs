@@ -1,5 +1,5 @@
-//! Which drive it is when nobody gave it a serial number: one that no other drive has, and the same one after a restart. Subsystem name
-//! and UUIDs follow from it. Two drives with one serial number are one drive to Linux, and two paths to one disk.
+//! The identity of a drive without a given serial number: one that no other drive has, and the same one after a restart. Subsystem name
+//! and UUIDs follow from it. To Linux, two drives with one serial number are one drive with two paths.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What the media of the device is: `--media`, `[media]`, and what namespaces say of it. Owns the defaults, the checks, and the
-//! agreement with a media file that exists already; does not open the media.
+//! The media of the device: `--media`, `[media]`, and the media's options on namespaces. Owns the defaults, the checks, and the
+//! agreement with an existing media file; does not open the media.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,11 +17,11 @@ use super::media_words::{Age, Collection, HostCache, MediaOptions, Misbehaving, 
 use super::size::Bytes;
 use super::words::Word;
 
-/// The longest write that a loss of power leaves whole or undone, unless asked otherwise and where lines are long enough for it.
+/// The longest write that a power loss leaves whole or undone, unless asked otherwise and where lines are long enough for it.
 pub const POWER_ATOMIC_BYTES: u64 = 64 << 10;
 /// The largest line that is chosen without being asked for: what lies in an open line lies in memory.
 const LINE_BYTES_MAX: u64 = 16 << 20;
-/// About so many lines a drive has: with much fewer, the lines that the drive needs to work are more than the spare that was asked for.
+/// Roughly how many lines a drive has. With far fewer, the lines that the drive needs to work exceed the spare that was asked for.
 const LINES_WANTED: u64 = 256;
 
 /// The words of the media with the places that they came from.
@@ -389,7 +389,9 @@ impl MediaSettings {
         let map = u64::from(geometry.user_units) * 4;
         let memory = self.memory_max.filter(|most| *most < user).map(|most| {
             let (most, user) = (Bytes(most), Bytes(user));
-            format!("memory: {most} of data at the most, of {user}; when it is full, writes of more end with Capacity Exceeded")
+            format!(
+                "memory: {most} of data at most, of {user}; when it is full, writes of more end with Capacity Exceeded"
+            )
         });
         let figures = vec![
             format!("L2P: {map} bytes, 4 for each unit of {}", Bytes(1 << geometry.unit_shift)),

@@ -1,4 +1,4 @@
-//! The values of `--media` as people write them, and the structure that they fill. Nothing here is checked against anything else.
+//! The values of `--media` as users write them, and the structure that they fill. Nothing here is checked against anything else.
 
 use std::fmt;
 use std::path::PathBuf;

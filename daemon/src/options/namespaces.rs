@@ -1,5 +1,5 @@
-//! What namespaces are: `--namespace` and `[[namespace]]`. Splits what the media is told from what the controller is told, and fills in
-//! what was not given: from a media file that exists, or with defaults.
+//! The namespaces: `--namespace` and `[[namespace]]`. Separates the media's options from the controller's, and fills in what was not
+//! given: from an existing media file, or with defaults.
 
 use std::collections::BTreeMap;
 

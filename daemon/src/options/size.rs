@@ -1,4 +1,4 @@
-//! Sizes in bytes as people write them: 512MiB, 2GiB, 1GB, 4096B, 16K, or a plain number of bytes. Exact: no floating point.
+//! Sizes in bytes as users write them: 512MiB, 2GiB, 1GB, 4096B, 16K, or a plain number of bytes. Exact: no floating point.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Bytes(pub u64);
 
 impl Bytes {
-    /// So many mebibytes.
+    /// This many mebibytes.
     pub const fn mib(count: u64) -> Self {
         Self(count << 20)
     }

@@ -117,7 +117,7 @@ fn the_printed_configuration_reads_back_as_itself() {
 fn room_to_grow_is_kept_in_the_media_and_printed() {
     let settings = Settings::read(&given("", &["size=64MiB,size_max=256MiB,lba=4096", "size=16MiB"])).expect("legal");
     assert_eq!(settings.volumes()[0], VolumeConfig::new(4096, 0, 16 << 10).with_room(64 << 10));
-    assert_eq!(settings.media.ssd.geometry.user_bytes, 272 << 20, "spare is counted from what may be used at the most");
+    assert_eq!(settings.media.ssd.geometry.user_bytes, 272 << 20, "spare is counted from what may be used at most");
     let printed = settings.to_toml().expect("printable");
     assert_eq!(printed.matches("size_max").count(), 1, "{printed}");
     let again = with_file(&printed, Given::default()).expect(&printed);

@@ -1,7 +1,7 @@
-//! From words to the serde structures: one deserializer that reads numbers, truth values and names from text.
+//! From words to serde structures: one deserializer that reads numbers, booleans and names from text.
 //!
-//! A structure takes the words that are its fields and leaves the others, so several structures may share one list of words; what
-//! nobody took at the end is unknown. (serde's own `flatten` cannot refuse unknown names.)
+//! A structure takes the words that are its fields and leaves the others, so several structures may share one list of words; whatever
+//! is left at the end is unknown. (serde's own `flatten` cannot refuse unknown names.)
 
 use controller::config::{IO_QUEUE_PAIRS_MAX, MDTS_MAX, METADATA_REMEDY, VECTORS_MAX};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor, value::StrDeserializer};

@@ -42,7 +42,7 @@ impl Words {
             };
             let word = Word { text: value.to_owned(), place: place.to_owned() };
             if words.by_name.insert(name.to_owned(), word).is_some() {
-                return Err(OptionError::new(place, item.as_str(), format!("{name} is given twice: give it once")));
+                return Err(OptionError::new(place, item.as_str(), format!("{name} is given twice")));
             }
         }
         Ok(words)
@@ -127,7 +127,7 @@ mod tests {
             assert!(remedy.starts_with("--device ") && !remedy.contains("known are"), "{remedy}");
         }
         assert!(refusal("serial=a,").contains("leave the comma out"));
-        assert_eq!(refusal("mdts=5,mdts=6"), "--device mdts=6: mdts is given twice: give it once");
+        assert_eq!(refusal("mdts=5,mdts=6"), "--device mdts=6: mdts is given twice");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The system calls that a drive needs once it has its files and sockets in sight, and no others (seccomp). What is not listed fails with
-//! EPERM, as if the right were missing, and ends nothing.
+//! The system calls that a drive needs once its files and sockets are open, and no others (seccomp). Calls that are not listed fail
+//! with EPERM, as if the right were missing, and end nothing.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! The experiments of `brownout waf`: runs their measurements side by side where the machine has processors for it, says on standard
-//! error how far they are, and turns a missed bar into the exit code. What is measured, and what a table says, lies in [`traces`].
+//! The experiments of `brownout waf`: runs their measurements in parallel where the machine has processors for it, reports progress on
+//! standard error, and turns an exceeded limit into the exit code. What is measured, and the tables, are in [`traces`].
 
 use std::fmt::Display;
 use std::path::Path;

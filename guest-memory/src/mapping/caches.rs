@@ -1,12 +1,13 @@
-//! What goes past the processor's caches, and what is brought into them in time.
+//! Non-temporal copies, and prefetching.
 //!
-//! Copying to where nobody looks soon: an ordinary store first brings the line that it changes into the processor's caches, from memory,
-//! and another one has to go: for a page that is only put down that is twice the work, and what a guest will want again is gone.
+//! Copies whose destination will not be read soon bypass the processor's caches. An ordinary store first loads the cache line that it
+//! changes, and evicts another one: for a page that is only stored, that is twice the memory traffic, and it evicts what a guest will
+//! want again.
 
 /// Bytes that go to memory together: a line of the caches.
 #[cfg(target_arch = "x86_64")]
 const LINE: usize = 64;
-/// So many lines are brought near.
+/// How many cache lines are prefetched.
 #[cfg(target_arch = "x86_64")]
 const LINES_PREFETCHED: usize = 16;
 

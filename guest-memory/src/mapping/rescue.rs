@@ -1,10 +1,10 @@
-//! Surviving SIGBUS. The kernel raises it when a page of a mapped file cannot be had: the client cut the file short, a huge page is
-//! missing, memory failed. The fault hits the thread in the middle of its copy, so the handler makes the copy possible (it puts
-//! anonymous zero pages where the whole mapping was) and notes that it did; the copy ends, and whoever made it learns that the
-//! memory is lost.
+//! Surviving SIGBUS. The kernel raises it when a page of a mapped file is not available: the client truncated the file, a huge page is
+//! missing, memory failed. The fault interrupts the thread in the middle of its copy, so the handler makes the copy possible (it maps
+//! anonymous zero pages in place of the whole mapping) and records that it did. The copy ends, and its caller learns that the memory is
+//! lost.
 //!
-//! The handler knows which addresses are ours from a list of all mappings, whoever touches them: `vm-memory` and what stands on it do so
-//! too. Any other SIGBUS goes to the handler that was there before us, or kills the process as it would have.
+//! The handler recognises our addresses by a list of all mappings, whoever accesses them: `vm-memory` and crates on top of it do so
+//! too. Any other SIGBUS goes to the handler that was installed before, or kills the process as it would have.
 
 use std::io;
 use std::ptr;

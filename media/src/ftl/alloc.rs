@@ -58,7 +58,7 @@ impl Stream {
         })
     }
 
-    /// Bytes of memory that a stream takes over lines of so many units.
+    /// Bytes of memory that a stream takes over lines of this many units.
     #[must_use]
     pub(crate) const fn bytes_for(units: usize) -> usize {
         units * (size_of::<Record>() + size_of::<Tag>())

@@ -18,7 +18,7 @@ use crate::store::Store;
 
 /// Map pages written with each group of the host, while a checkpoint is under way.
 const PAGES_PER_STEP: usize = 2;
-/// Checkpoints in proportion to the map: one map's worth of pages for so many maps' worth of data.
+/// Checkpoints in proportion to the map: one map's worth of pages for this many maps' worth of data.
 const DATA_PER_MAP: u64 = 32;
 
 /// The state of checkpoints.
@@ -86,8 +86,8 @@ impl<S: Store> Ftl<S> {
         }
     }
 
-    /// Does so much for the checkpoint that is under way, or begun now, that it completes within so many calls, whatever has changed; with
-    /// another one begun in the meantime within three times as many.
+    /// Advances the checkpoint that is under way, or begins one, so that it completes within `calls` calls, whatever has changed; if
+    /// another one is begun meanwhile, within three times as many.
     pub(crate) fn hurry_checkpoint(&mut self, calls: u64) {
         if self.checkpoint.begun.is_none() {
             self.begin_checkpoint();

@@ -6,7 +6,7 @@
 //! program a page early are used up as well. A line moved for the sake of wear gives nothing, and waits while room is wanted. So no
 //! unit that is written waits for more than one line.
 //!
-//! *When a line may be erased.* A loss of power brings back the state that was committed. So a drained line waits until the units
+//! *When a line may be erased.* A power loss brings back the state that was committed. So a drained line waits until the units
 //! moved out of it are programmed, and until the changes that made its other units invalid are committed.
 
 use super::line::{Evenness, LineState};

@@ -18,7 +18,7 @@ pub enum LineState {
     Closed,
     /// Being collected.
     Victim,
-    /// Holds nothing the map needs, but a loss of power might still need it.
+    /// Holds nothing the map needs, but a power loss might still need it.
     Drained,
     /// Out of use.
     Retired,

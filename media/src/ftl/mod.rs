@@ -3,7 +3,7 @@
 //!
 //! Life of a unit: it is staged in the host stream's open line ([`mod@write`]), the map points at it, a page of it is programmed
 //! ([`alloc`]), its line fills and is closed, becomes a victim, and what is still valid moves to the other stream ([`gc`]); the line
-//! waits until nothing that a loss of power would bring back lies in it any more, and is erased.
+//! waits until nothing that a power loss would bring back lies in it any more, and is erased.
 
 pub mod alloc;
 pub mod checkpoint;

@@ -1,4 +1,4 @@
-//! Owns what was overwritten or deallocated, where each unit takes memory of its own, until no loss of power can bring it back: then the
+//! Owns what was overwritten or deallocated, where each unit takes memory of its own, until no power loss can bring it back: then the
 //! store forgets it. Does not know who overwrote it.
 //!
 //! A change is final once it is committed: recovery repeats it then, and nothing reads what lay there before. So places wait here in the
@@ -12,7 +12,7 @@ use crate::power::mutation::{Mutation, mutated};
 use crate::store::Store;
 use crate::unit::{LogicalUnit, PhysicalUnit, index};
 
-/// Places that are done with are kept in the list until there are so many of them, and they are most of it.
+/// Places that are done with are kept in the list until there are this many of them, and they are most of it.
 const DONE_MIN: usize = 1024;
 
 /// Where units lay until a change that may not be committed yet.
@@ -46,7 +46,7 @@ impl<S: Store> Ftl<S> {
         }
     }
 
-    /// Lets the store forget what no loss of power can bring back any more.
+    /// Lets the store forget what no power loss can bring back any more.
     #[inline]
     pub(super) fn settle(&mut self) {
         if !S::STAYS || self.nand.power.lost() {

@@ -77,7 +77,7 @@ pub struct OpenUnit {
 }
 
 impl<S: Store> Ftl<S> {
-    /// Writes a span for a request. It survives a loss of power wholly or not at all, or, where the tag is loose, each unit by itself.
+    /// Writes a span for a request. It survives a power loss wholly or not at all, or, where the tag is loose, each unit by itself.
     ///
     /// # Errors
     /// [`MediaError::HostMemory`] where the source fails, [`MediaError::WriteFailed`] where there is no room. Blocks then have their
@@ -351,7 +351,7 @@ impl<S: Store> Ftl<S> {
                 staged += 1;
             }
         }
-        // What lies in the line before is given up as well: nothing that was refused is left to survive a loss of power.
+        // What lies in the line before is given up as well: nothing that was refused is left to survive a power loss.
         frontier.carried.retain(|(record, ..)| record.sequence < first_sequence);
         let (line, end) = (frontier.line, frontier.next);
         for slot in end - staged..end {

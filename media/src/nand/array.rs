@@ -1,5 +1,5 @@
 //! Owns the rules of the NAND: a slot is programmed once, in order, and only after its line was erased. Counts every byte
-//! programmed, says when each operation ends, and is the place where a loss of power takes effect. Knows no logical unit.
+//! programmed, says when each operation ends, and is the place where a power loss takes effect. Knows no logical unit.
 
 use std::collections::VecDeque;
 

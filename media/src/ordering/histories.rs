@@ -82,7 +82,7 @@ impl Sink for Bytes {
     }
 }
 
-/// What a block may show, oldest first: at the least the first.
+/// What a block may show, oldest first: at least the first.
 #[derive(Clone, Debug)]
 struct Block {
     running: Vec<u64>,

@@ -1,6 +1,6 @@
-//! What whoever uses a drive may know of it: the requests and what is promised of them ([`volume`], with the units in [`mod@unit`]), what
-//! a loss of power does ([`power`]), what a drive says by itself ([`warning`]), and its state and faults ([`monitor`]). Knows nothing of
-//! the drive behind it, only the data that describes one.
+//! What users of a drive see of it: requests and their guarantees ([`volume`], with the units in [`mod@unit`]), power losses
+//! ([`power`]), warnings that a drive raises by itself ([`warning`]), and its state and faults ([`monitor`]). Knows nothing of the
+//! drive behind it, only the data that describes one.
 
 pub mod monitor;
 pub mod power;

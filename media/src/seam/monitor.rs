@@ -1,5 +1,5 @@
-//! What somebody beside the host may ask of a drive and do to it: its state, and the faults that it suffers from. A drive hands it out
-//! through [`crate::Media::monitor`], so that whoever holds the seam reaches it without knowing what kind of drive, or of store, it is.
+//! What observers other than the host may ask of a drive and do to it: its state, and its injected faults. A drive provides it through
+//! [`crate::Media::monitor`], so that users of the seam need not know what kind of drive, or of store, it is.
 
 use super::power::RecoveryReport;
 use super::unit::{LbaRange, VolumeId};
@@ -17,7 +17,7 @@ pub struct SsdStatus {
     pub counters: Counters,
     /// Wear.
     pub erase_counts: EraseCounts,
-    /// Mean erases as a percentage of what blocks are rated for; may exceed 100, stops at 255.
+    /// Mean erases as a percentage of the blocks' rated erases; may exceed 100, saturates at 255.
     pub percentage_used: u8,
     /// Replacement blocks left, in percent.
     pub available_spare_percent: u32,
@@ -29,35 +29,35 @@ pub struct SsdStatus {
     pub mapped_units: u64,
     /// Units that wait in the volatile cache.
     pub staged_units: u32,
-    /// Spare ÷ user as it stands, in parts per million.
+    /// Current spare ÷ user, in parts per million.
     pub spare_per_million_of_user: u64,
     /// Nothing can be written any more.
     pub read_only: bool,
-    /// The store had no memory for the last unit that was to be new.
+    /// The store had no memory for the last new unit.
     pub memory_full: bool,
     /// What the last recovery found.
     pub recovery: RecoveryReport,
 }
 
-/// Who came across a damaged unit.
+/// What found a damaged unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finder {
-    /// A command that wanted its blocks.
+    /// A command that read its blocks.
     Read,
     /// A write of some of its blocks, which needs the others.
     Write,
     /// The collection of its line.
     Collection,
-    /// The patrol, or whoever examines the drive.
+    /// The patrol, or an examination of the drive.
     Patrol,
 }
 
-/// What was found since the drive got power first in this process.
+/// What was found since the drive's first power-on in this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Integrity {
     /// Damaged units found, by [`Finder`]; each counts once while it lies where it was found.
     pub found: [u64; 4],
-    /// Pages of the map in the store that were not what was written. The drive goes on from memory, and writes them again.
+    /// Damaged pages of the map in the store. The drive continues from memory, and writes them again.
     pub map_pages: u64,
 }
 
@@ -75,21 +75,21 @@ impl Integrity {
     }
 }
 
-/// How far the patrol has come.
+/// Progress of the patrol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PatrolReport {
-    /// Of this pass, in percent.
+    /// This pass, in percent.
     pub percent: u8,
-    /// Passes that were finished.
+    /// Completed passes.
     pub passes: u64,
 }
 
-/// What was found to be damaged, and how far the patrol has come that looks for it.
+/// The damage found, and the progress of the patrol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IntegrityReport {
     /// What was found, and by whom.
     pub integrity: Integrity,
-    /// Units found that still are damaged.
+    /// Units found that are still damaged.
     pub damaged_units: u64,
     /// The blocks of the first of them.
     pub damaged: Vec<(VolumeId, LbaRange)>,
@@ -97,15 +97,15 @@ pub struct IntegrityReport {
     pub patrol: Option<PatrolReport>,
 }
 
-/// A drive seen from its workbench. Nothing here touches what the host stored.
+/// Inspection and fault injection of a drive. Nothing here changes what the host stored.
 pub trait Monitor {
     /// The state of the drive.
     fn status(&self) -> SsdStatus;
 
-    /// What it was made from.
+    /// The configuration it was made from.
     fn config(&self) -> &SsdConfig;
 
-    /// Its shape.
+    /// Its geometry.
     fn geometry(&self) -> &Geometry;
 
     /// Bytes of memory that its map takes.
@@ -114,7 +114,7 @@ pub trait Monitor {
     /// What was found to be damaged.
     fn integrity(&self) -> IntegrityReport;
 
-    /// The faults that it will meet.
+    /// The injected faults.
     fn faults(&self) -> PendingFaults;
 
     /// Flips `bits` bits of each block of a range, until the block is written again; 0 lifts the fault. Above

@@ -5,7 +5,7 @@
 pub struct Nanoseconds(pub u64);
 
 impl Nanoseconds {
-    /// The earlier of two times that may not be there.
+    /// The earlier of two optional times.
     #[must_use]
     #[inline]
     pub fn earliest(one: Option<Self>, other: Option<Self>) -> Option<Self> {
@@ -15,7 +15,7 @@ impl Nanoseconds {
         }
     }
 
-    /// This time moved `delta` into the future; it stops at the largest time there is.
+    /// This time moved `delta` into the future; it saturates.
     #[must_use]
     pub const fn plus(self, delta: Self) -> Self {
         Self(self.0.saturating_add(delta.0))
@@ -74,7 +74,7 @@ impl LbaRange {
     }
 }
 
-/// The index of an indirection unit as the host sees it: the volumes of a media lie one behind the other, each from a whole unit on.
+/// The index of an indirection unit as the host sees it: the volumes of a media follow each other, each beginning at a whole unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogicalUnit(pub u32);
 
@@ -95,7 +95,7 @@ pub fn index(number: u64) -> usize {
 /// A count that a checked geometry keeps below 2^32.
 ///
 /// # Panics
-/// Where it does not, which is a defect of ours.
+/// If it does not, which is a bug.
 #[must_use]
 #[inline]
 pub fn narrow(number: usize) -> u32 {

@@ -11,7 +11,7 @@
 //!   range old or new.
 //! * Reads return the last accepted write of each block. Of blocks never written, or deallocated, they return zeroes, the same at
 //!   each read until the next write; of blocks that were made uncorrectable nothing, until they are written or deallocated.
-//! * Durability is per verb, see [`Request`]. A request of at most [`VolumeShape::power_atomic_blocks`] blocks survives a loss of power
+//! * Durability is per verb, see [`Request`]. A request of at most [`VolumeShape::power_atomic_blocks`] blocks survives a power loss
 //!   wholly or not at all; of a longer one each block is old or new.
 //! * [`Media::poll`] delivers an outcome once `now` has reached its time and never before; [`Media::next_event`] names the earliest
 //!   such time, so that a caller without work may sleep until then. An outcome that waits for something other than time (the host's
@@ -31,7 +31,7 @@ pub use super::unit::VolumeId;
 use super::unit::{Lba, LbaRange, Nanoseconds};
 use super::warning::Warnings;
 
-/// The caller's name for a pending request, handed back with its outcome.
+/// The caller's name for a pending request, returned with its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token(pub u64);
 
@@ -47,7 +47,7 @@ pub trait Source {
     /// [`Fault`] where the memory is not there; `into` then holds anything.
     fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault>;
 
-    /// The same where nobody looks at `into` soon: it need not come into the processor's caches.
+    /// The same for an `into` that will not be read soon: it need not be loaded into the processor's caches.
     ///
     /// # Errors
     /// As [`Source::fill`].
@@ -56,8 +56,8 @@ pub trait Source {
         self.fill(offset, into)
     }
 
-    /// Fills `into` with metadata of the request's blocks, from byte `offset` of all their metadata laid end to end on. Asked only
-    /// of volumes whose blocks have metadata; a source without any leaves zeroes.
+    /// Fills `into` with metadata of the request's blocks, starting at byte `offset` of all their metadata, concatenated. Only
+    /// called for volumes whose blocks have metadata; a source without any leaves zeroes.
     ///
     /// # Errors
     /// As [`Source::fill`].
@@ -76,8 +76,8 @@ pub trait Sink {
     /// [`Fault`] where the memory is not there, or where the sink has seen enough (a comparison that failed).
     fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault>;
 
-    /// Takes metadata of the request's blocks, which belongs at byte `offset` of all their metadata laid end to end. Offered only
-    /// by volumes whose blocks have metadata; a sink that has no use for it need not take it.
+    /// Takes metadata of the request's blocks, which belongs at byte `offset` of all their metadata, concatenated. Only
+    /// called for volumes whose blocks have metadata; a sink may ignore it.
     ///
     /// # Errors
     /// As [`Sink::take`].
@@ -89,7 +89,7 @@ pub trait Sink {
 
 /// One request. Ranges are in logical blocks of the volume.
 pub enum Request<'a> {
-    /// Hand the blocks to `into`. With `force`, data not yet durable is made durable first.
+    /// Pass the blocks to `into`. With `force`, data not yet durable is made durable first.
     Read {
         /// The blocks.
         range: LbaRange,
@@ -98,7 +98,7 @@ pub enum Request<'a> {
         /// Make what is read durable before it is returned.
         force: bool,
     },
-    /// Replace the blocks by what `from` holds. With `force`, or without a volatile cache, durable when the outcome is `Ok`;
+    /// Replace the blocks with the contents of `from`. With `force`, or without a volatile cache, durable when the outcome is `Ok`;
     /// otherwise when a later flush is.
     Write {
         /// The blocks.
@@ -108,11 +108,11 @@ pub enum Request<'a> {
         /// Durable before the outcome.
         force: bool,
     },
-    /// Make the blocks read as zeroes. Durability as for a write. With `deallocate`, the space is given back where that can be done.
+    /// Make the blocks read as zeroes. Durability as for a write. With `deallocate`, the space is released where possible.
     WriteZeroes {
         /// The blocks.
         range: LbaRange,
-        /// Give the space back.
+        /// Release the space.
         deallocate: bool,
         /// Durable before the outcome.
         force: bool,
@@ -123,9 +123,9 @@ pub enum Request<'a> {
         /// The blocks.
         range: LbaRange,
     },
-    /// Write what blocks of the volume hold, in the order given, to those from `to` on. The sources are read before anything is written,
-    /// and where one cannot be, nothing is: so they may overlap each other and what is written. The write is as one [`Request::Write`].
-    /// What the sources hold together is kept in memory meanwhile: how much that is, is the caller's to limit.
+    /// Copy blocks of the volume, in the order given, to those from `to` on. All sources are read before anything is written, and if one
+    /// cannot be read, nothing is written; so they may overlap each other and the target. The write is like one [`Request::Write`].
+    /// The data of all sources is held in memory meanwhile: the caller limits how much that is.
     Copy {
         /// The blocks to read.
         sources: &'a [LbaRange],
@@ -140,21 +140,21 @@ pub enum Request<'a> {
         /// The ranges of blocks; they may overlap.
         ranges: &'a [LbaRange],
     },
-    /// Give the volume so many blocks, from 1 to [`VolumeShape::capacity_blocks_max`]; any other number is [`MediaError::OutOfRange`].
+    /// Give the volume this many blocks, from 1 to [`VolumeShape::capacity_blocks_max`]; any other number is [`MediaError::OutOfRange`].
     /// From then on requests are checked against them. Blocks beyond a smaller size are deallocated, and read as zeroes should the volume
-    /// grow again. Durable when the outcome is `Ok`, with everything that was accepted before. A loss of power before that, or a failure,
+    /// grow again. Durable when the outcome is `Ok`, with everything that was accepted before. A power loss before that, or a failure,
     /// leaves the old size or the new one; of the blocks that both have nothing is lost, and of those that only the old one has, each
     /// holds what it held or zeroes. The caller sees to it that nothing else is pending on the volume.
     Resize {
         /// How many.
         blocks: u64,
     },
-    /// Make everything of this volume durable whose outcome was delivered before this request was submitted.
+    /// Make durable everything of this volume whose outcome was delivered before this request was submitted.
     Flush,
     /// The same for every volume of the media; the volume given with the request does not matter.
     FlushAll,
-    /// As [`Request::FlushAll`]; besides, a loss of power from the outcome on, until the next request that changes anything, is an
-    /// orderly end and not an unsafe shutdown. The media goes on answering.
+    /// As [`Request::FlushAll`]; besides, a power loss from the outcome on, until the next request that changes anything, is a
+    /// clean shutdown and not an unsafe one. The media goes on answering.
     Quiesce,
 }
 
@@ -177,14 +177,14 @@ pub enum MediaError {
         /// The first such block.
         first: Lba,
     },
-    /// The host's disk behind the media takes no more; the range holds its old contents.
+    /// The host's disk behind the media is full; the range holds its old contents.
     NoSpace,
     /// The host's disk behind the media failed: nothing became durable. The blocks of a forced write hold their new contents or their
     /// old ones, and of a flush nothing can be said.
     NotStored,
     /// The media has lost power and answers nothing until it is restored.
     PowerLost,
-    /// Something of ours broke; the request may be tried again.
+    /// An internal error; the request may be tried again.
     Internal,
 }
 
@@ -218,16 +218,16 @@ pub enum Submitted {
     Pending,
 }
 
-/// What a volume looks like. Sizes in blocks are of the volume's own logical blocks.
+/// The properties of a volume. Sizes in blocks are in the volume's own logical blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VolumeShape {
     /// Logical block size: a power of two from 512 to 65536 bytes.
     pub block_bytes: u32,
-    /// How many logical blocks there are: what [`Request::Resize`] changes.
+    /// The number of logical blocks, which [`Request::Resize`] changes.
     pub capacity_blocks: u64,
-    /// The most that there may ever be.
+    /// The largest number that it may ever have.
     pub capacity_blocks_max: u64,
-    /// The most blocks, at any alignment, that a loss of power leaves wholly old or wholly new; at least 1.
+    /// The most blocks, at any alignment, that a power loss leaves wholly old or wholly new; at least 1.
     pub power_atomic_blocks: u32,
     /// The unit in which the media writes without reading first, and deallocates, in blocks; at least 1.
     pub preferred_blocks: u32,
@@ -237,12 +237,12 @@ pub struct VolumeShape {
     pub optimal_blocks: u32,
 }
 
-/// What a media knows of its life. Counts go on over power cycles where the store outlives them.
+/// Counters of a media's life. They continue over power cycles if the store outlives them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Times the media got power.
+    /// Power-ons.
     pub power_cycles: u64,
-    /// Times it lost power without having been quiesced.
+    /// Power losses without having been quiesced.
     pub unsafe_shutdowns: u64,
     /// Bytes that reads returned.
     pub read_bytes: u64,
@@ -254,9 +254,9 @@ pub struct Health {
     pub writes: u64,
     /// Requests that failed because of the media.
     pub media_errors: u64,
-    /// Units, and pages of the map, that were found not to be what was written, since the process began.
+    /// Units, and pages of the map, that were found damaged since the process started.
     pub damage_found: u64,
-    /// Life used, in percent of what the blocks are rated for; may exceed 100, stops at 255.
+    /// Life used, in percent of the blocks' rated erases; may exceed 100, saturates at 255.
     pub percentage_used: u8,
     /// Replacement blocks left, in percent.
     pub available_spare_percent: u8,
@@ -285,21 +285,21 @@ pub struct EraseSpread {
     pub lines: u64,
 }
 
-/// Where the data of several reads goes.
+/// The destination of the data of several reads.
 pub trait Sinks {
-    /// Takes all of the data of the read with this number. `next` will be handed over after it, and may be fetched meanwhile; it
-    /// is empty where nothing is known to follow.
+    /// Takes all of the data of the read with this number. `next` will be passed after it, and may be prefetched meanwhile; it is
+    /// empty if nothing is known to follow.
     ///
     /// # Errors
     /// As [`Sink::take`].
     fn take(&mut self, number: usize, from: &[u8], next: &[u8]) -> Result<(), Fault>;
 }
 
-/// What most requests are, with nothing in the way: answered at once or, with [`None`] and nothing done, left to [`Media::submit`].
-/// What is done is what `submit` would have done, on behalf of the command that is named.
+/// The fast path of a media: a request is completed at once or, with [`None`] and nothing done, left to [`Media::submit`]. The effect is
+/// that of `submit`, on behalf of the named command.
 pub trait FastPath {
-    /// [`Request::Read`]s without `force`, one after the other. Returns how many were done; the one behind them was left, or it failed
-    /// with what is returned.
+    /// [`Request::Read`]s without `force`, in order. Returns how many were completed; the next one was left, or it failed with the
+    /// returned error.
     fn read(&mut self, reads: &[(VolumeId, LbaRange)], into: &mut dyn Sinks) -> (usize, Option<MediaError>);
 
     /// A [`Request::Write`] without `force`.
@@ -320,10 +320,10 @@ pub trait Media {
         Some(range.start)
     }
 
-    /// The media's life so far.
+    /// The media's counters.
     fn health(&self) -> Health;
 
-    /// What is wrong with it, or was. Costs nothing to ask; whoever shall hear of it by itself is woken as for an outcome.
+    /// What is wrong with it, or was. Costs nothing to ask; the caller is woken for a new warning as for an outcome.
     fn warnings(&self) -> &Warnings {
         Warnings::NONE
     }
@@ -335,25 +335,24 @@ pub trait Media {
     /// Without a cache this does nothing and is done.
     fn set_write_cache(&mut self, now: Nanoseconds, token: Token, enabled: bool) -> Submitted;
 
-    /// Starts a request, and finishes it where that needs no waiting.
+    /// Starts a request, and completes it if that needs no waiting.
     fn submit(&mut self, now: Nanoseconds, token: Token, volume: VolumeId, request: Request<'_>) -> Submitted;
 
-    /// The fast path for requests that need no waiting, for as long as nothing else is asked of the media; [`None`] where something
-    /// is the case of which each request must be told, or which counts each one: power lost, a crash point armed, faults to be met,
-    /// time that passes.
+    /// The fast path for requests that need no waiting, valid until the next call. [`None`] while every request must take the regular
+    /// path: power is lost, a crash point is armed, faults are set, or time is modelled.
     fn fast_path(&mut self, now: Nanoseconds) -> Option<&mut dyn FastPath> {
         let _ = now;
         None
     }
 
-    /// Hands over the outcomes that are due at `now`, in a repeatable order.
+    /// Delivers the outcomes that are due at `now`, in a repeatable order.
     fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome));
 
     /// Withdraws a pending request: no outcome will come for it. Its effect on its range is that of a failed request.
     /// `false` if no such request is pending.
     fn cancel(&mut self, token: Token) -> bool;
 
-    /// Where its power can go and come back; `None` where it cannot.
+    /// Control of its power; `None` if it has none.
     fn power(&mut self) -> Option<&mut dyn Power> {
         None
     }
@@ -361,7 +360,7 @@ pub trait Media {
     /// The earliest time at which [`Media::poll`] will have something to do, if anything waits for a time.
     fn next_event(&self) -> Option<Nanoseconds>;
 
-    /// What somebody beside the host may look at and break, where there is a drive inside.
+    /// Inspection and fault injection, if there is a drive inside.
     fn monitor(&mut self) -> Option<&mut dyn Monitor> {
         None
     }

@@ -1,5 +1,6 @@
-//! What is wrong with a drive that goes on: with the host's disk under it, or with what it holds. Owns the list, from when something
-//! began until after it is over; knows no clock (times come in) and tells nobody: whoever wants to hear compares [`Warnings::changes`].
+//! What is wrong with a drive that keeps running: with the host's disk below it, or with its data. Owns the list of warnings, from when
+//! a condition began until after it ended. Knows no clock (times are arguments) and notifies nobody: observers compare
+//! [`Warnings::changes`].
 
 use crate::unit::Nanoseconds;
 
@@ -13,42 +14,42 @@ crate::named! {
     HostDiskFailed = "host-disk-failed",
     /// Stored data is not what was written.
     MediaDamaged = "media-damaged",
-    /// A drive in memory holds as much as it may: new data is refused until something is deallocated.
+    /// A drive in memory is full: new data is refused until something is deallocated.
     MemoryFull = "memory-full",
 }
 
 impl WarningKind {
-    /// Nothing is written while it stands: an attempt fails, and is made again until it does not.
+    /// Nothing can be written while it is active: an attempt fails, and is repeated until it succeeds.
     #[must_use]
     pub const fn stops_writes(self) -> bool {
         matches!(self, Self::HostDiskFull | Self::HostDiskFailed)
     }
 }
 
-/// Something that is wrong, or was.
+/// A condition that is wrong, or was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaWarning {
     /// What.
     pub kind: WarningKind,
     /// When it began.
     pub since: Nanoseconds,
-    /// When it was over, if it is.
+    /// When it ended, if it has.
     pub over: Option<Nanoseconds>,
-    /// How often it was met since it began.
+    /// How often it occurred since it began.
     pub count: u64,
-    /// What was met last, in words.
+    /// The last occurrence, as text.
     pub detail: String,
 }
 
 impl MediaWarning {
-    /// It is not over.
+    /// It has not ended.
     #[must_use]
     pub const fn stands(&self) -> bool {
         self.over.is_none()
     }
 }
 
-/// Of each kind the last one.
+/// The last warning of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Warnings {
     list: Vec<MediaWarning>,
@@ -59,12 +60,12 @@ impl Warnings {
     /// Nothing was ever wrong.
     pub const NONE: &Self = &Self { list: Vec::new(), changes: 0 };
 
-    /// It was met (again): it begins, or is counted once more.
+    /// It occurred (again): it begins, or is counted once more.
     pub fn meet(&mut self, kind: WarningKind, now: Nanoseconds, detail: impl Into<String>) {
         self.meet_times(kind, 1, now, detail);
     }
 
-    /// It was met so many times more.
+    /// It occurred this many times more.
     pub fn meet_times(&mut self, kind: WarningKind, times: u64, now: Nanoseconds, detail: impl Into<String>) {
         let detail = detail.into();
         if let Some(standing) = self.list.iter_mut().find(|warning| warning.kind == kind && warning.stands()) {
@@ -78,7 +79,7 @@ impl Warnings {
         self.changes += 1;
     }
 
-    /// It is over, if it stood.
+    /// It ends, if it is active.
     pub fn end(&mut self, kind: WarningKind, now: Nanoseconds) {
         if let Some(standing) = self.list.iter_mut().find(|warning| warning.kind == kind && warning.stands()) {
             standing.over = Some(now);
@@ -86,18 +87,18 @@ impl Warnings {
         }
     }
 
-    /// Of each kind the last one, whether it stands or is over.
+    /// The last warning of each kind, active or ended.
     #[must_use]
     pub fn all(&self) -> &[MediaWarning] {
         &self.list
     }
 
-    /// What stands.
+    /// The active warnings.
     pub fn standing(&self) -> impl Iterator<Item = &MediaWarning> {
         self.list.iter().filter(|warning| warning.stands())
     }
 
-    /// How often one began or was over: another number than last time means that there is something to tell.
+    /// How often one began or ended: a different number than last time means that there is something to report.
     #[must_use]
     pub const fn changes(&self) -> u64 {
         self.changes

@@ -1,8 +1,8 @@
-//! Owns the loss of power: what of the volatile cache survives it, and the drive that is left. Does not know who cut.
+//! Resolves a power loss: what survives of the volatile cache, and the drive that is left. Does not know why power was cut.
 //!
-//! What was programmed when power went is in the store, and nothing else is. What survives besides is written to the drive that
-//! recovers from that, in the order in which the host wrote it: so every state that the contract allows can be made, block by block,
-//! and recovery itself meets exactly what a real loss leaves.
+//! What was programmed when power went is in the store, and nothing else is. What else survives is written to the drive that recovers
+//! from the store, in the order in which the host wrote it. So every state that the contract allows can be made, block by block, and
+//! recovery itself meets exactly what a real loss leaves.
 
 use super::pieces::{Disposal, Division, Survival, Terms, fate};
 use super::saved::Saved;
@@ -348,7 +348,7 @@ pub(super) fn make<S: Store>(ftl: &mut Ftl<S>, remnants: &mut [Remnant]) -> usiz
     made
 }
 
-/// What survives beyond so many changes does not.
+/// What survives beyond this many changes does not.
 pub(super) fn lose_rest(disposals: &mut [Disposal], made: usize) {
     let surviving = disposals.iter_mut().filter(|disposal| disposal.survival != Survival::Lost);
     surviving.skip(made).for_each(|disposal| disposal.survival = Survival::Lost);

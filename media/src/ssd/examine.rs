@@ -1,5 +1,5 @@
-//! A drive looked at from inside, for a person who doubts it: whether every unit is where the map says and what its record says, and
-//! listings of lines, map and journal. Changes nothing.
+//! Checks a drive from the inside: whether every unit is where the map says and what its record says; and lists lines, map and journal.
+//! Changes nothing.
 
 use super::Ssd;
 use crate::ftl::line::Line;

@@ -1,5 +1,5 @@
-//! Owns the fast path: reads of what lies in one unit, and writes within one group, while nothing is the case but the ordinary. It
-//! does what `request` does for them and leaves out what can only be otherwise elsewhere.
+//! The fast path: reads within one unit and writes within one group, while nothing special is the case. It does what `request` does for
+//! them, without the checks that can only matter there.
 
 use super::Ssd;
 use crate::ftl::cut::Tag;
@@ -8,7 +8,7 @@ use crate::store::Store;
 use crate::unit::LbaRange;
 use crate::volume::{FastPath, MediaError, Outcome, Sinks, Source, VolumeId};
 
-/// So many reads are looked up together.
+/// This many reads are looked up together.
 const RUN: usize = 16;
 
 impl<S: Store> Ssd<S> {

@@ -1,5 +1,5 @@
-//! Every state that a loss of power may leave, one by one: each is a drive of its own that has recovered, over a copy of what it
-//! changes. Owns the history's end; does not judge what it shows.
+//! All states that a power loss may leave, one by one: each is a recovered drive of its own, over a copy-on-write fork of the store.
+//! Does not judge them.
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use crate::store::{ForkStore, MemoryStore, Store, StoreError};
 /// The most states of which all are made.
 pub const STATES_MAX: u128 = 1 << 16;
 
-/// The images of one loss of power.
+/// The images of one power loss.
 pub struct Images {
     below: Rc<MemoryStore>,
     config: SsdConfig,
@@ -35,7 +35,7 @@ pub struct Image {
 }
 
 impl Ssd<MemoryStore> {
-    /// The images that a loss of power now, or where the breaker tripped before, may leave. `cut` says whether writes above the atomic
+    /// The images that a power loss now, or where the breaker tripped before, may leave. `cut` says whether writes above the atomic
     /// unit may tear, and into what; its policy does not matter. Where there are more than [`STATES_MAX`] states, `samples` of them
     /// are drawn from `seed`.
     #[must_use]

@@ -1,4 +1,4 @@
-//! Owns what a drive does that breaks its promises: see [`Misbehaviour`](crate::fault::Misbehaviour). Off, none of it runs.
+//! What a drive does that breaks its promises: see [`Misbehaviour`](crate::fault::Misbehaviour). When it is off, none of this runs.
 
 use super::Ssd;
 use super::request::Wait;

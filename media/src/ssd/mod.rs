@@ -1,4 +1,4 @@
-//! The solid-state drive: volumes over one translation layer, and the answers to requests. Owns which volume lies where, the write
+//! The solid-state drive: volumes over one translation layer, and the answers to requests. Owns the placement of volumes, the write
 //! cache's switch, and outcomes that are not due yet. Knows nothing of NVMe or virtio.
 
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ struct Volume {
     shape: VolumeShape,
     block_shift: u32,
     mapped_units: u64,
-    /// What is promised of its writes across a loss of power.
+    /// What is promised of its writes across a power loss.
     promise: PowerAtomicity,
 }
 
@@ -75,32 +75,32 @@ pub struct Ssd<S: Store> {
     places: BTreeMap<Token, Place>,
     ordinal: u64,
     staged_since: Option<Nanoseconds>,
-    /// When a promise is kept that was answered before: a misbehaving drive.
+    /// When data becomes durable that was reported durable before: a misbehaving drive.
     late_commit: Option<Nanoseconds>,
     now: Nanoseconds,
     buffer_pages: usize,
     recovery: RecoveryReport,
-    /// The store is stuck: what new requests end with until it goes on.
+    /// The store is stuck: the outcome of new requests until it recovers.
     stuck: Option<MediaError>,
-    /// What is wrong, and was,
+    /// What is wrong, or was.
     warnings: Warnings,
-    /// and how much of the store's present trouble is in it.
+    /// How much of the store's current trouble is already in it.
     troubles: u64,
-    /// What was found damaged is in it, up to this count.
+    /// How much of the damage found is already in it.
     damage_told: u64,
-    /// The warning that memory is full stands.
+    /// The warning that memory is full is active.
     memory_warned: bool,
-    /// Power went, and what the store holds is not what was written.
+    /// Power was lost, and the store is damaged.
     beyond_recovery: Option<StoreError>,
     /// What survived the last loss of power and is not made yet, because the store could not be read.
     unmade: Vec<cut::Remnant>,
     patrol: Patrol,
-    /// The store says that the end was orderly.
+    /// The store says that the drive was quiesced.
     quiesced: bool,
 }
 
 impl<S: Store> Ssd<S> {
-    /// Makes a new, empty drive over an erased store. It is there after a failure of the host once a first flush is done.
+    /// Makes a new, empty drive over an erased store. It survives a failure of the host once a first flush is done.
     ///
     /// # Errors
     /// The first rule that the configuration breaks; that the system has no memory for such a drive.
@@ -219,24 +219,24 @@ impl<S: Store> Ssd<S> {
             .collect();
     }
 
-    /// The translation layer, to look at.
+    /// The translation layer, for inspection.
     #[must_use]
     pub const fn ftl(&self) -> &Ftl<S> {
         &self.ftl
     }
 
-    /// The store, to look at what lies under the drive.
+    /// The store below the drive, for inspection.
     pub fn store(&mut self) -> &mut S {
         &mut self.ftl.nand.store
     }
 
-    /// The breaker, to arm it: a handle of it.
+    /// A handle to the breaker.
     #[must_use]
     pub fn breaker(&self) -> Breaker {
         self.ftl.nand.power.clone()
     }
 
-    /// What the drive was made from.
+    /// The configuration that the drive was made from.
     #[must_use]
     pub const fn config(&self) -> &SsdConfig {
         &self.config
@@ -291,12 +291,12 @@ impl<S: Store> Ssd<S> {
         }
     }
 
-    /// What is wrong with it, and was: to be added to by whoever finds something.
+    /// What is wrong with it, or was; finders of damage add to it.
     pub const fn warnings_mut(&mut self) -> &mut Warnings {
         &mut self.warnings
     }
 
-    /// Notes what the store has to say of what it lies on.
+    /// Records the store's warnings about what it lies on.
     fn heed_store(&mut self) {
         if S::STAYS {
             return self.heed_memory();
@@ -319,7 +319,7 @@ impl<S: Store> Ssd<S> {
         self.troubles = times;
     }
 
-    /// Notes that `memory_max` is met, or that it is over.
+    /// Records that `memory_max` was reached, or no longer is.
     #[inline]
     fn heed_memory(&mut self) {
         if self.ftl.memory_reserve == 0 || self.ftl.is_memory_full() == self.memory_warned {
@@ -335,9 +335,9 @@ impl<S: Store> Ssd<S> {
         }
     }
 
-    /// Shuts the drive down in order: everything is durable and the store says so when the returned ticket is synced (at once for a
+    /// Shuts the drive down cleanly: everything is durable and the store says so when the returned ticket is synced (at once for a
     /// store in memory). Nothing may be submitted afterwards. What a read-only drive could not program is lost, and the store does not
-    /// say that the end was orderly.
+    /// say that the shutdown was clean.
     pub fn shutdown(&mut self) -> u64 {
         if self.ftl.nand.power.lost() {
             return 0;

@@ -1,4 +1,4 @@
-//! The drive as its monitor sees it.
+//! The drive's implementation of its monitor.
 
 use super::{Ssd, SsdConfig};
 use crate::fault::PendingFaults;
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_outlive_a_loss_of_power() {
+    fn faults_outlive_a_power_loss() {
         let mut drive = drive();
         let monitor: &mut dyn Monitor = &mut drive;
         monitor.flip_bits(VolumeId(0), LbaRange::new(Lba(4), 1), 7);

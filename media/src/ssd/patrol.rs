@@ -1,5 +1,5 @@
-//! Owns the patrol: when it reads how much, and how far it has come. One pass reads all units and all pages of the map that are on the
-//! disk, a few at a time, spread over the period that was asked for.
+//! The patrol: when it reads how much, and its progress. One pass reads all units and all pages of the map that are on the disk, a few
+//! at a time, spread over the requested period.
 
 use super::Ssd;
 use crate::monitor::PatrolReport;

@@ -1,4 +1,4 @@
-//! Owns what the volatile cache can be divided into when power goes, and how each part is disposed of. Knows blocks, and no data.
+//! Which pieces the volatile cache can be divided into when power goes, and what becomes of each. Knows blocks, but no data.
 
 use crate::ftl::cut::Held;
 use crate::power::{ChangeKind, CutPolicy, Fate, Mark, PowerAtomicity, Profile, Random, VolatileEntry};

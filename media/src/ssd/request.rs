@@ -1,5 +1,5 @@
-//! Owns how requests are carried out: from blocks of a volume to spans of units, and from what the translation layer did to when an
-//! outcome is due. Does not know how outcomes are delivered.
+//! How requests are executed: from blocks of a volume to spans of units, and from the translation layer's result to the time at which
+//! an outcome is due. Does not know how outcomes are delivered.
 
 use super::saved::Saved;
 use super::{Place, Ssd, Waiting};
@@ -21,7 +21,7 @@ impl Source for Zeroes {
     }
 }
 
-/// A part of what a source gives: so many blocks are passed over.
+/// A part of what a source gives: this many blocks are passed over.
 pub(super) struct Behind<'a> {
     from: &'a mut dyn Source,
     data: usize,
@@ -360,7 +360,7 @@ impl<S: Store> Ssd<S> {
         wait
     }
 
-    /// Counts what became of the volume's units since so many of all were mapped.
+    /// Counts what became of the volume's units since this many of all were mapped.
     #[inline]
     pub(super) fn note_mapped(&mut self, volume: usize, before: u64) {
         let mapped = &mut self.volumes[volume].mapped_units;

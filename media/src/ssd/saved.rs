@@ -1,4 +1,4 @@
-//! Blocks in memory, between a place that they were read from and another one.
+//! Blocks held in memory between the place that they were read from and the place that they go to.
 
 use crate::ftl::write::Span;
 use crate::large_memory::{OutOfMemory, grow};

@@ -1,7 +1,7 @@
 //! The seam below the NAND: what every store does. It owns no state.
 //!
 //! A line's bytes are staged first and programmed later: [`Store::stage`] hands out the memory in which a unit is put together, and
-//! [`Store::program`] makes a page of it part of the log. What was staged and not programmed is gone after a loss of power; what
+//! [`Store::program`] makes a page of it part of the log. What was staged and not programmed is gone after a power loss; what
 //! was programmed is there after the process is killed; what was programmed before a [`Store::sync`] that finished is there after
 //! the host itself fails.
 
@@ -245,7 +245,7 @@ pub trait Store {
         usize::MAX
     }
 
-    /// How many units it holds at the most, if it may run out of room before their lines are full.
+    /// How many units it holds at most, if it may run out of room before their lines are full.
     fn limit(&self) -> Option<usize> {
         None
     }
@@ -299,7 +299,7 @@ pub trait Store {
     /// Where the disk fails.
     fn read_metadata(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError>;
 
-    /// Takes everything out of this store, and leaves one that holds nothing: how a media goes through a loss of power.
+    /// Takes everything out of this store, and leaves one that holds nothing: how a media goes through a power loss.
     #[must_use]
     fn take(&mut self) -> Self
     where

@@ -116,7 +116,7 @@ enum Fate {
 
 /// How a failure chooses.
 enum Mood {
-    /// Each change by itself: of so many eighths of them nothing is left.
+    /// Each change by itself: of this many eighths of them nothing is left.
     Each(u64),
     /// One side of a place was written back, and the other one was not.
     Side(usize, bool),
@@ -203,7 +203,7 @@ impl Forgetful {
         }
     }
 
-    /// So many of a thousand calls fail from now on, by this seed.
+    /// This many of a thousand calls fail from now on, by this seed.
     pub(super) fn set_errors(&mut self, errors: Option<(u64, u64)>) {
         let late = self.errors.as_ref().is_some_and(|errors| errors.late);
         let of = |(seed, per_mille)| Errors { random: Random::new(seed), per_mille, late };

@@ -11,7 +11,7 @@ use crate::journal::{Kind, LineHeader, METADATA_PAGE, Record};
 use crate::ordering::Order;
 use crate::unit::index;
 
-/// About so many bytes are copied at a time.
+/// About this many bytes are copied at a time.
 const SEGMENT_BYTES: usize = 64 << 10;
 
 /// A fork of a store in memory.

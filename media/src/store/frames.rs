@@ -22,9 +22,9 @@ pub(super) const REGION: usize = REGION_WORDS * WORD_BITS;
 /// Regions that are looked at in search of one with something to give back, at a time.
 const REGIONS_LOOKED_AT: usize = 4096;
 
-/// While fewer frames are free than one for so many in use, others are touched: where hardly any are, the next one is far.
+/// While fewer frames are free than one for this many in use, others are touched: where hardly any are, the next one is far.
 const IN_USE_PER_FREE: usize = 8;
-/// Where one is free for so many in use, and a line's worth besides, memory goes back to the system.
+/// Where one is free for this many in use, and a line's worth besides, memory goes back to the system.
 const IN_USE_PER_EXCESS: usize = 5;
 
 /// The frames behind the slots: as many as slots, or fewer, where callers see to it that those do. Slots have the numbers of physical
@@ -55,7 +55,7 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// So many frames; slots have numbers below `numbers`.
+    /// This many frames; slots have numbers below `numbers`.
     ///
     /// # Errors
     /// Where the system has no memory for that.
@@ -79,7 +79,7 @@ impl Frames {
         })
     }
 
-    /// Bytes of memory that so many frames take, for slots with numbers below `numbers`.
+    /// Bytes of memory that this many frames take, for slots with numbers below `numbers`.
     pub(super) const fn bytes_for(numbers: usize, frames: usize) -> usize {
         numbers * ENTRY + frames + 2 * frames.div_ceil(REGION) * REGION_WORDS * WORD
     }
@@ -224,7 +224,7 @@ impl Frames {
         self.room += freed;
     }
 
-    /// Whether so many more frames have memory than slots have frames that some should go back, besides so many.
+    /// Whether this many more frames have memory than slots have frames that some should go back, besides this many.
     #[inline]
     pub(super) const fn excessive(&self, besides: usize) -> bool {
         self.free_count > besides + self.held() / IN_USE_PER_EXCESS
@@ -300,7 +300,7 @@ mod tests {
         assert_eq!((frames.get(10), frames.held(), frames.resident()), (None, 108, 128));
         assert_eq!((200..220).map(|slot| frames.own(slot)).collect::<Vec<_>>(), (10..30).collect::<Vec<_>>());
         frames.let_go(5);
-        assert_eq!(frames.own(300), 128, "one of so many is far to look for");
+        assert_eq!(frames.own(300), 128, "one of this many is far to look for");
         assert_eq!((frames.held(), frames.resident(), frames.room()), (128, 192, 4096 - 128));
     }
 

@@ -54,7 +54,7 @@ pub struct ImageStore<D: Disk> {
     pub(super) caching: Caching,
     pub(super) lines: Vec<Option<Box<StagedLine>>>,
     pub(super) opened: Vec<u64>,
-    /// By line: new data waits until so many turns are durable.
+    /// By line: new data waits until this many turns are durable.
     settled_at: Vec<u64>,
     /// Closed lines in memory, oldest first.
     closed: VecDeque<u32>,

@@ -80,7 +80,7 @@ impl Kept {
         self.writes.iter().map(|(offset, piece)| (*offset, Arc::clone(&piece.bytes))).collect()
     }
 
-    /// The blocks of so many bytes that may become holes before they are written again, neighbours as one: (offset, bytes). Nothing
+    /// The blocks of this many bytes that may become holes before they are written again, neighbours as one: (offset, bytes). Nothing
     /// durable is in them: what is not kept of them is zeroes by what `read` says.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ impl MemoryStore {
         Self::with_frames(geometry, geometry.lines as usize * geometry.units_per_line as usize)
     }
 
-    /// An empty store that holds no more than so many bytes of units and their metadata at a time.
+    /// An empty store that holds no more than this many bytes of units and their metadata at a time.
     ///
     /// # Errors
     /// Where the system has no addresses for all of it.

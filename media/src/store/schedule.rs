@@ -18,10 +18,10 @@ pub use super::kept::Bytes;
 use super::kept::Kept;
 use crate::ordering::Order;
 
-/// So many bytes are kept for the case that a sync fails; then there is one, whether a promise needs it or not.
+/// This many bytes are kept for the case that a sync fails; then there is one, whether a promise needs it or not.
 const KEPT_BYTES: usize = 64 << 20;
 
-/// So many of the newest bytes that a sync covered are kept for a while: a disk may tell too late that it lost them.
+/// This many of the newest bytes that a sync covered are kept for a while: a disk may tell too late that it lost them.
 const PAST_BYTES: usize = 16 << 20;
 
 /// What a disk is called to do.
@@ -43,7 +43,7 @@ pub enum Operation {
         /// Free writes called afterwards mean nothing without it, so the next claim waits until it is durable.
         opens: bool,
     },
-    /// Nothing needs the bytes from here on, so many of them; they may read as zeroes or as they are, and nobody waits for that.
+    /// Nothing needs the bytes from here on, this many of them; they may read as zeroes or as they are, and nobody waits for that.
     Discard(u64, u64),
     /// What takes its turn later does so once everything called before is durable.
     Barrier(Order),

@@ -17,7 +17,7 @@ pub struct TwinDisk {
     turns: u64,
     tickets: u64,
     pace: Random,
-    /// Fewer steps than so many are done of what is called before more is called; more when it is asked how far it has come.
+    /// Fewer steps than this many are done of what is called before more is called; more when it is asked how far it has come.
     speed: u64,
     /// How often it was found full since it is.
     full: Option<u64>,
@@ -63,12 +63,12 @@ impl TwinDisk {
         self.full = full.then_some(0);
     }
 
-    /// So many of a thousand writes, syncs and discards fail from now on, by this seed; none if there is no such number.
+    /// This many of a thousand writes, syncs and discards fail from now on, by this seed; none if there is no such number.
     pub fn set_errors(&mut self, errors: Option<(u64, u64)>) {
         self.platter.set_errors(errors);
     }
 
-    /// Works until it is done, for so many steps, or until something fails.
+    /// Works until it is done, for this many steps, or until something fails.
     fn work(&mut self, steps: u64) {
         for _ in 0..steps {
             if self.schedule.idle() {

@@ -61,7 +61,7 @@ impl Crash for ImageStore<TwinDisk> {
 
 #[derive(Clone, Debug, Default)]
 struct Block {
-    /// Versions that may be read after a loss of power, oldest first; the last is what is read now. 0 is zeroes.
+    /// Versions that may be read after a power loss, oldest first; the last is what is read now. 0 is zeroes.
     /// (order, value): value 0 for zeroes, otherwise the order of the write.
     versions: Vec<(u64, u64)>,
 }
@@ -470,7 +470,7 @@ impl<S: Crash> Harness<S> {
             if shown == value && !atomic {
                 versions.push((value, value));
             } else if !atomic && shown == versions.last().unwrap().1 {
-                // Of a failed write above the atomic unit a loss of power may still bring up some blocks.
+                // Of a failed write above the atomic unit a power loss may still bring up some blocks.
                 versions.insert(versions.len() - 1, (value, value));
             } else if shown != versions.last().unwrap().1 {
                 self.fail(&format!("after a failed write block {lba} shows {shown}"));
@@ -662,7 +662,7 @@ impl<S: Crash> Harness<S> {
         self.note(format!("recovered {report:?}"));
         self.ssd().ftl().assert_invariants();
         self.learn_sizes();
-        self.check_all("after a loss of power", true);
+        self.check_all("after a power loss", true);
     }
 
     fn buffer(&self, volume: usize, range: LbaRange) -> Buffer {
@@ -734,7 +734,7 @@ impl<S: Crash> Harness<S> {
         }
     }
 
-    /// Reads everything. After a loss of power each block may show any version that the model still allows, and from then on that.
+    /// Reads everything. After a power loss each block may show any version that the model still allows, and from then on that.
     fn check_all(&mut self, when: &str, lost: bool) {
         let mut shown: BTreeMap<(usize, u64), Vec<u64>> = BTreeMap::new();
         for volume in 0..self.blocks.len() {

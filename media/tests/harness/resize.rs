@@ -36,7 +36,7 @@ impl<S: Crash> Harness<S> {
         }
     }
 
-    /// After a loss of power: each volume has its size, and one that was resized then may have the new one.
+    /// After a power loss: each volume has its size, and one that was resized then may have the new one.
     pub(super) fn learn_sizes(&mut self) {
         let resizing = self.resizing.take();
         for volume in 0..self.config.volumes.len() {

@@ -43,7 +43,7 @@ impl Copier {
         CopyCost { page_ns: page * 1e9, large_gib: LARGE as f64 / large / f64::from(1 << 30) }
     }
 
-    /// Seconds for one of many copies of so many bytes, whose places are `stride` pieces apart.
+    /// Seconds for one of many copies of this many bytes, whose places are `stride` pieces apart.
     fn time(&mut self, bytes: usize, stride: usize) -> f64 {
         let places = FROM_BYTES / bytes;
         let copies = COPIES.min(places);

@@ -263,7 +263,7 @@ fn orders(control: &Path, process: u32, over: &AtomicBool) -> Result<Times> {
     Ok(times)
 }
 
-/// So many peers that ask for the whole schema without waiting for it.
+/// This many peers that ask for the whole schema without waiting for it.
 fn peers(control: &Path, count: usize, over: &AtomicBool) -> Result<()> {
     let mut peers = Vec::new();
     for _ in 0..count {

@@ -20,7 +20,7 @@ pub fn huge(bytes: usize) -> anyhow::Result<MmapMut> {
 /// Guest memory of huge pages.
 pub type HugeMemory = FlatMemory<MmapMut>;
 
-/// So many bytes of it.
+/// This many bytes of it.
 ///
 /// # Errors
 /// There is not so much memory.

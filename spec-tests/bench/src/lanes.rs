@@ -21,7 +21,7 @@ use crate::ring::QUEUE;
 const ENTRIES: u16 = 256;
 /// Bytes of a command's data.
 const BYTES: u64 = 4096;
-/// So many buffers are used in turn.
+/// This many buffers are used in turn.
 const BUFFERS: u64 = 64;
 
 /// Where the host stands in a queue pair.
@@ -48,7 +48,7 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// A host with so many pairs over a drive, whose commands go to the first `extent` bytes of each namespace.
+    /// A host with this many pairs over a drive, whose commands go to the first `extent` bytes of each namespace.
     ///
     /// # Errors
     /// The device does not come up.

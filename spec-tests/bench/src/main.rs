@@ -1,5 +1,5 @@
-//! The benches of `make bench`: each is a verb that prints a table, and none asserts a time. Exit code 0 says that every bar was held,
-//! 1 that one was missed or could not be judged.
+//! The benches of `make bench`: each is a verb that prints a table, and none asserts a time. Exit code 0 means that every limit was
+//! held, 1 that one was exceeded or could not be judged.
 
 #![forbid(unsafe_code)]
 

@@ -6,7 +6,7 @@ use guest_memory::{MapRequest, Memory, Permissions};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use vfio::Page;
 
-/// So many bytes from guest address 0 on, and the doorbells.
+/// This many bytes from guest address 0 on, and the doorbells.
 ///
 /// # Errors
 /// There is not so much memory.

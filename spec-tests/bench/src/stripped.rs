@@ -28,7 +28,7 @@ pub struct Stripped {
 }
 
 impl Stripped {
-    /// A device of so many bytes, full of stamped blocks, for a queue pair.
+    /// A device of this many bytes, full of stamped blocks, for a queue pair.
     ///
     /// # Errors
     /// There is not so much memory.

@@ -203,7 +203,7 @@ pub fn run(options: &Options) -> Result<bool> {
     Ok([held, waits, moves].iter().all(|verdict| verdict.is_success()))
 }
 
-/// Writes for so many drive writes; the parts of the time, and the nanoseconds of single writes of the settled drive.
+/// Writes for this many drive writes; the parts of the time, and the nanoseconds of single writes of the settled drive.
 fn timed(drive: &mut Drive, options: &Options) -> Result<(Vec<Window>, Histogram<u64>)> {
     let mut windows = Vec::new();
     let mut stalls = Histogram::new_with_max(10_000_000_000, 3)?;

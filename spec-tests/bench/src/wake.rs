@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A wake in which the device waited longer for its processor was disturbed by others, and does not count.
 const WAITED_MAX: Duration = Duration::from_micros(20);
-/// So many must count.
+/// This many must count.
 const COUNTED_MIN: u64 = 50;
 /// A machine on which a bare thread takes longer than these microseconds to wake is not quiet.
 const QUIET_MAX: f64 = 50.0;

@@ -92,7 +92,7 @@ pub enum Verdict {
 
 /// A test without a mutant that takes longer finds nothing.
 const BASELINE_MAX: Duration = Duration::from_mins(2);
-/// A mutant's test may take so many times as long as without it.
+/// A mutant's test may take this many times as long as without it.
 const TIME_FACTOR: u32 = 6;
 /// One that a test found in the same function speaks for it as so many elsewhere.
 const NEAR_FACTOR: u32 = 32;

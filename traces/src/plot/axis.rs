@@ -63,7 +63,7 @@ pub(super) struct Ruler {
     scale: Scale,
 }
 
-/// So many labels fit beside each other.
+/// This many labels fit beside each other.
 const TICKS_MAX: f64 = 11.0;
 
 impl Scale {

@@ -120,7 +120,7 @@ fn paint(figure: &impl Draw, backend: impl DrawingBackend) -> Result<(), PlotErr
     Ok(area.present()?)
 }
 
-/// Text of so many pixels.
+/// Text of this many pixels.
 pub(super) fn text(pixels: u32) -> TextStyle<'static> {
     (FONT, pixels).into_font().into()
 }

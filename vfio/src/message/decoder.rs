@@ -1,5 +1,5 @@
-//! From a stream of bytes to messages. Whatever a header says, exactly as many bytes as it says are taken off the stream, so that a
-//! message we cannot use costs an error reply and not the connection.
+//! From a stream of bytes to messages. Whatever a header says, exactly that many bytes are taken off the stream, so a message that we
+//! cannot use costs an error reply and not the connection.
 
 use super::{HEADER_BYTES, Header, MESSAGE_BYTES_MAX, SKIPPED_BYTES_MAX};
 

@@ -1,4 +1,4 @@
-//! Sets of flags, as they stand in requests and replies. A client's may hold bits that nobody knows.
+//! Sets of flags in requests and replies. Those of a client may contain unknown bits.
 
 use bitflags::bitflags;
 

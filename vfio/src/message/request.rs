@@ -1,4 +1,4 @@
-//! Requests as types. What is here has been measured: a slice has as many bytes as its count says.
+//! Requests as types. Their lengths have been checked: a slice has as many bytes as its count says.
 
 use super::flags::{DmaMapFlags, DmaUnmapFlags, InterruptSetFlags};
 use super::{Command, Errno, Fields, Header};

@@ -9,7 +9,7 @@ use crate::verdict::Rule;
 /// A moment of one or two: those between which a command looked at its blocks.
 pub(super) type While = (Time, Time);
 
-/// Judges which blocks a drive cannot read after a loss of power; what the others hold is not looked at.
+/// Judges which blocks a drive cannot read after a power loss; what the others hold is not looked at.
 ///
 /// # Errors
 /// [`Rule::Unreadable`] or [`Rule::Readable`].
@@ -24,7 +24,7 @@ pub fn judge_damage(history: &History, image: &Image) -> Result<(), Violation> {
             let possible = possible || initial == Found::Unreadable || history.commands.iter().any(made);
             let rule = if unreadable { Rule::Unreadable } else { Rule::Readable };
             if unreadable && !possible || !unreadable && certain {
-                let found = format!("{found:?} after the loss of power");
+                let found = format!("{found:?} after the power loss");
                 return Err(Violation { rule, commands: Vec::new(), nsid, blocks: vec![block], found });
             }
         }

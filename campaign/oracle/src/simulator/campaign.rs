@@ -4,7 +4,7 @@
 use super::{Counts, Failure, Scenario, Wishes, attempt, scenario, shrink};
 use crate::verdict::{Rule, Violation};
 
-/// After so many drives without a cut, a step that power shall go at is not going to come.
+/// After this many drives without a cut, a step that power shall go at is not going to come.
 const DRIVES_TO_CUT_ONE: u64 = 20_000;
 
 /// What is run.
@@ -12,9 +12,9 @@ const DRIVES_TO_CUT_ONE: u64 = 20_000;
 pub struct Campaign {
     /// The seed of the first drive.
     pub seed: u64,
-    /// How often power goes at the least.
+    /// How often power goes at least.
     pub cuts: u64,
-    /// Of so many shards this one, from 0: each has its own drives, and its part of the cuts.
+    /// Of this many shards this one, from 0: each has its own drives, and its part of the cuts.
     pub shard: (u64, u64),
     /// How often each drive is run; each time the same must happen.
     pub runs: u64,
@@ -40,7 +40,7 @@ pub struct Tally {
     pub drives: u64,
     /// What was done with those that broke no rule.
     pub counts: Counts,
-    /// Losses of power, those included after which a rule was found broken.
+    /// Power losses, those included after which a rule was found broken.
     pub cuts: u64,
     /// Drives that broke a rule.
     pub illegal: u64,
@@ -54,7 +54,7 @@ impl Campaign {
         self.seed.wrapping_add(shard).wrapping_add(number.wrapping_mul(shards))
     }
 
-    /// How often power goes in this shard at the least.
+    /// How often power goes in this shard at least.
     #[must_use]
     pub const fn cuts_wanted(&self) -> u64 {
         self.cuts.div_ceil(self.shard.1)

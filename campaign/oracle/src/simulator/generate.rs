@@ -16,7 +16,7 @@ use super::{Ground, Guess, Operation, Pass, Scenario};
 use crate::history::Verb;
 use crate::parameters::Blocks;
 
-/// How many losses of power one drive lives through, at the most.
+/// How many power losses one drive lives through, at most.
 const PASSES: u64 = 24;
 
 /// How often what is chosen.

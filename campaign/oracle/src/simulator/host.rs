@@ -1,5 +1,5 @@
 //! The host's side of a simulated pass: it brings the controller up, queues and rings commands over stamped buffers, reaps, and tells
-//! the recorder. What reads return is judged at once; what follows from a loss of power is not its business.
+//! the recorder. What reads return is judged at once; what follows from a power loss is not its business.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash as _;
@@ -140,7 +140,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Brings the controller up, with so many queue pairs.
+    /// Brings the controller up, with this many queue pairs.
     ///
     /// # Errors
     /// [`Stop::PowerLost`], or the controller does not come up.
@@ -204,7 +204,7 @@ impl Session {
 
     /// What an admin command ended with; without power nothing is an error of the controller.
     fn admin<T>(&mut self, ended: Result<T, HostError>) -> Result<T, Stop> {
-        if self.host.port().lost() {
+        if self.host.port().power_lost() {
             return Err(Stop::PowerLost);
         }
         ended.map_err(|error| unanswered(error.to_string()).into())
@@ -356,7 +356,7 @@ impl Session {
     pub fn step(&mut self, history: &mut History) -> Result<(), Stop> {
         self.host.port_mut().relax();
         self.reap(history)?;
-        if self.host.port().lost() { Err(Stop::PowerLost) } else { Ok(()) }
+        if self.host.port().power_lost() { Err(Stop::PowerLost) } else { Ok(()) }
     }
 
     /// Looks at the completion queues.

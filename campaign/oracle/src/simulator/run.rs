@@ -1,4 +1,4 @@
-//! Runs a scenario: pass by pass, and after each loss of power the verdict.
+//! Runs a scenario: pass by pass, and after each power loss the verdict.
 
 use std::any::Any;
 use std::fmt::Write as _;
@@ -96,7 +96,7 @@ impl<'a> Bench<'a> {
         let cache_enabled = session.cache_enabled().map_err(|stop| failed(stop, "as the pass began"))?;
         let mut history = self.begin(number, cache_enabled);
         if let Some(arming) = pass.arming {
-            session.machine().arm(arming, &pass.cut);
+            session.machine().arm_power_cut(arming, &pass.cut);
         }
         let ended = operate(&mut session, &mut history, &self.drive, &pass.operations);
         let ended = ended.and_then(|()| self.end_in_order(&mut session, &mut history, pass));
@@ -111,7 +111,7 @@ impl<'a> Bench<'a> {
         self.counts.outcomes.add(&session.outcomes);
         session.seen.0.hash(&mut self.counts.fingerprint);
         let mut machine = session.into_machine();
-        let report = machine.cut(&pass.cut);
+        let report = machine.cut_power(&pass.cut);
         self.note(pass, &report);
         let mut session = self.restore(machine, pass, &pass.recoveries)?;
         self.image = self.look_through_damage(&mut session, &history)?;
@@ -142,7 +142,7 @@ impl<'a> Bench<'a> {
         loop {
             self.drive.set_disk_seed(disk_seed);
             let arming = armings.next().flatten();
-            let restored = machine.restore(arming);
+            let restored = machine.restore_power(arming);
             if let Some(error) = self.drive.unrecoverable() {
                 return Err(recovery(error));
             }
@@ -161,7 +161,7 @@ impl<'a> Bench<'a> {
 
     /// Shuts down where power was to go at a step and has not gone, unless it goes on the way.
     fn end_in_order(&mut self, session: &mut Session, history: &mut History, pass: &Pass) -> Result<(), Stop> {
-        if !pass.armed_only || pass.arming.is_none() || session.machine().lost() {
+        if !pass.armed_only || pass.arming.is_none() || session.machine().power_lost() {
             return Ok(());
         }
         if End::of(history) == End::Unsafe {
@@ -171,11 +171,11 @@ impl<'a> Bench<'a> {
             session.finish(history)?;
             session.shutdown(history, false)?;
         }
-        self.counts.unmet += u64::from(!session.machine().lost());
+        self.counts.unmet += u64::from(!session.machine().power_lost());
         Ok(())
     }
 
-    /// Counts a loss of power.
+    /// Counts a power loss.
     fn note(&mut self, pass: &Pass, report: &PowerReport) {
         if report.step.is_some() || !pass.armed_only {
             self.counts.cuts += 1;
@@ -223,7 +223,7 @@ impl<'a> Bench<'a> {
         let mut history = History::default();
         session.shutdown(&mut history, false).map_err(|stop| failed(stop, "as the drive was shut down"))?;
         let mut machine = session.into_machine();
-        machine.cut(&pass.cut);
+        machine.cut_power(&pass.cut);
         let mut session = self.restore(machine, pass, &[])?;
         unchanged(&self.image, &self.look(&mut session)?, "read after an orderly end")?;
         self.count(&mut session, End::Orderly, 0)?;

@@ -5,7 +5,7 @@ use super::{Failure, Operation, Pass, Scenario, attempt};
 use crate::parameters::Blocks;
 use crate::verdict::Rule;
 
-/// How often a scenario is run again at the most.
+/// How often a scenario is run again at most.
 const RUNS_MAX: u32 = 2_000;
 
 /// A small scenario that breaks the same rule, and how it does.

@@ -97,7 +97,7 @@ pub struct Matching {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Rate {
-    /// One in so many.
+    /// One in this many.
     one_in: u64,
     /// Where chance begins.
     seed: u64,

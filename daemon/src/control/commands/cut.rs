@@ -1,4 +1,4 @@
-//! How a loss of power is resolved, as the socket speaks of it.
+//! How a power loss is resolved, as the socket speaks of it.
 
 use media::power::{Cut, CutPolicy, Profile as CutProfile};
 use schemars::JsonSchema;

@@ -45,7 +45,7 @@ impl Execute for FaultRemove {
     }
 }
 
-/// Lifts the faults of just so many bits.
+/// Lifts the faults of just this many bits.
 fn lift(device: &mut Device<'_>, nsid: u32, lba: u64, blocks: u64, bits: u32) -> Result<u64, Refusal> {
     let (volume, range) = place(device, nsid, lba, blocks)?;
     let monitor = device.monitor()?;

@@ -8,7 +8,7 @@ use super::{Device, LongCommand, Refusal};
 use crate::options::Bytes;
 
 /// Gives a namespace another size while the host uses it, and tells the host. Commands under way end first. What a smaller size drops is
-/// deallocated. It is answered when the new size is durable; a loss of power before that leaves the old size or the new one.
+/// deallocated. It is answered when the new size is durable; a power loss before that leaves the old size or the new one.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct NamespaceResize {

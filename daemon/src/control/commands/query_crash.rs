@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::crash_point::CrashPoint;
 use super::{Device, Execute, Refusal};
 
-/// What is armed, and the report of the last loss of power.
+/// What is armed, and the report of the last power loss.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QueryCrash {}
@@ -17,7 +17,7 @@ pub struct QueryCrash {}
 pub struct Crash {
     /// The crash point that is armed.
     armed: Option<CrashPoint>,
-    /// The last loss of power, also after power came back.
+    /// The last power loss, also after power came back.
     report: Option<PowerReport>,
 }
 

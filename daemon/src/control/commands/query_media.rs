@@ -39,7 +39,7 @@ pub struct Media {
     map_memory_bytes: u64,
     /// Spare ÷ user as it stands, in parts per million.
     spare_per_million_of_user: u64,
-    /// The longest write that a loss of power leaves whole or undone, in bytes.
+    /// The longest write that a power loss leaves whole or undone, in bytes.
     power_atomic_bytes: u32,
     /// Nothing can be written any more.
     read_only: bool,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Peer, Running};
 
 #[test]
-fn the_state_of_a_device_at_rest_can_be_read() {
+fn the_state_of_an_idle_device_can_be_read() {
     let device = Running::start();
     let mut peer = device.peer();
     let status = peer.ask("query-status", json!({})).expect("a status");
@@ -83,11 +83,11 @@ fn faults_that_cannot_be_are_refused_and_change_nothing() {
         (json!({ "lba": 1 }), "`kind` is missing"),
         (
             json!({ "kind": "bit-flips", "nsid": 1, "lba": "x", "bits": 1 }),
-            "string \"x\" will not do: give a whole number from 0",
+            "string \"x\" is not valid here: give a whole number from 0",
         ),
         (
             json!({ "kind": "bit-flips", "nsid": -1, "lba": 0, "bits": 1 }),
-            "integer `-1` will not do: give a whole number from 0 to 4294967295",
+            "integer `-1` is not valid here: give a whole number from 0 to 4294967295",
         ),
     ] {
         let refused = peer.ask("fault-add", fault).expect_err("impossible");

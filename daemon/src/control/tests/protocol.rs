@@ -58,7 +58,7 @@ fn errors_have_a_class_and_say_what_would_do() {
     assert_eq!(error["class"], "GenericError");
     assert!(error["desc"].as_str().expect("text").contains("there is no argument `verbose`: it takes none"), "{error}");
     let wrong = peer.ask("crash-arm", json!({ "at": { "step": 7 } })).expect_err("a number");
-    assert!(wrong.starts_with("`at.step`: integer `7` will not do: give a string"), "{wrong}");
+    assert!(wrong.starts_with("`at.step`: integer `7` is not valid here: give a string"), "{wrong}");
     peer.send("{\"execute\": nothing}");
     assert!(peer.answer()["error"]["desc"].as_str().expect("text").starts_with("this is no JSON"));
     assert!(peer.ask("query-status", json!({})).is_ok(), "none of these ends the connection");

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 /// Every so manieth cut takes the machine with it.
 const KILL_EVERY: u64 = 10;
-/// One in so many recoveries loses power itself.
+/// One in this many recoveries loses power itself.
 const RECOVERY_CUT_ONE_IN: u64 = 4;
-/// How many steps a load takes in a second or two, at the least.
+/// How many steps a load takes in a second or two, at least.
 const STEPS_OF_A_LOAD: u64 = 12_000;
 /// Steps that every write of a guest takes.
 const FREQUENT: [Step; 13] = [

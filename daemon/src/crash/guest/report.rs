@@ -70,7 +70,7 @@ impl Tally {
         self.failed.push(why.to_owned());
     }
 
-    /// Of a hundred points so many must have been met: a cut at another moment, with nothing in the cache, shows nothing.
+    /// Of a hundred points this many must have been met: a cut at another moment, with nothing in the cache, shows nothing.
     pub fn demand(&mut self, percent: u8) {
         if self.met * 100 < self.cuts * u64::from(percent) {
             let Self { met, cuts, .. } = self;
@@ -83,7 +83,7 @@ impl Tally {
         !self.illegal.is_empty() || !self.failed.is_empty()
     }
 
-    /// So many cuts after which something was wrong.
+    /// This many cuts after which something was wrong.
     #[must_use]
     pub fn illegal(&self) -> usize {
         self.illegal.len()

@@ -1,5 +1,5 @@
 //! The slots that two writers in the guest stamp, as the oracle knows them: what the guest said of its writes becomes a history, what it
-//! found after the loss of power an image. Knows the guest's lines; the oracle knows what is legal.
+//! found after the power loss an image. Knows the guest's lines; the oracle knows what is legal.
 //!
 //! A line is said before a write is submitted and after it has returned, so the guest's order is one that the drive's really had.
 

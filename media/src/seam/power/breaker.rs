@@ -1,5 +1,5 @@
-//! The breaker: one switch, held by everybody whom a loss of power stops, and the counting that trips it. Disarmed, a step costs one
-//! branch that always goes the same way.
+//! The breaker: one switch, shared by everything that a power loss stops, and the counting that trips it. While it is not armed, a step
+//! costs one branch that always goes the same way.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -7,8 +7,8 @@ use std::rc::Rc;
 use super::{Random, Step, Steps};
 use crate::unit::LbaRange;
 
-/// The name of a command, as whoever submits requests knows it: queue, identifier, and how many commands were taken before it. Small
-/// enough to be kept with everything that the command staged.
+/// Identifies a command to whoever submits requests: queue, identifier, and how many commands were taken before it. Small enough to be
+/// stored with everything that the command staged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(u64);
 
@@ -57,7 +57,7 @@ impl Mark {
     }
 }
 
-/// A command that was fetched, as far as a crash point may ask. The numbers are those of whoever fetches: here they are only compared.
+/// What crash points know of a fetched command. The numbers have the meaning that the caller gives them: they are only compared here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fetched {
     /// It came from an I/O queue, and not from the admin queue.
@@ -70,7 +70,7 @@ pub struct Fetched {
     pub range: Option<LbaRange>,
 }
 
-/// Which I/O commands a crash point means: all conditions that are given must hold.
+/// Which I/O commands a crash point matches: all given conditions must hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CommandMatch {
     /// The opcode.
@@ -82,7 +82,7 @@ pub struct CommandMatch {
 }
 
 impl CommandMatch {
-    /// Whether a command is meant.
+    /// Whether a command matches.
     #[must_use]
     pub fn matches(&self, command: &Fetched) -> bool {
         command.io
@@ -113,7 +113,7 @@ pub enum Arming {
     Rate {
         /// The seed.
         seed: u64,
-        /// One in so many; at least 1.
+        /// One in this many; at least 1.
         one_in: u64,
         /// Which steps draw.
         steps: Steps,
@@ -166,7 +166,7 @@ struct Counting {
     tripped: Option<(Step, Mark)>,
 }
 
-/// The switch between a drive and its supply. A clone is another handle of the same switch.
+/// The switch between a drive and its power supply. A clone is another handle to the same switch.
 #[derive(Clone, Debug, Default)]
 pub struct Breaker(Rc<Switch>);
 
@@ -174,7 +174,7 @@ impl Breaker {
     /// Arms the breaker; counting starts now.
     ///
     /// # Panics
-    /// Where a rate is one in none.
+    /// If a rate is one in zero.
     pub fn arm(&self, arming: Arming) {
         let mut counting = self.0.counting.borrow_mut();
         if let Arming::Rate { seed, one_in, .. } = arming {
@@ -218,7 +218,7 @@ impl Breaker {
         PRESENT && self.0.flags.get() & ARMED != 0
     }
 
-    /// Whether anything but the ordinary is the case: power is lost, or a crash point is armed.
+    /// Whether steps must be counted or refused: power is lost, or a crash point is armed.
     #[must_use]
     #[inline]
     pub fn attentive(&self) -> bool {
@@ -237,7 +237,7 @@ impl Breaker {
         self.0.counting.borrow().tripped.map(|(step, _)| step)
     }
 
-    /// The command that was worked on when it tripped.
+    /// The command that was being executed when it tripped.
     #[must_use]
     pub fn tripped_in(&self) -> Mark {
         self.0.counting.borrow().tripped.map_or(Mark::NONE, |(_, mark)| mark)
@@ -249,26 +249,26 @@ impl Breaker {
         self.0.counting.borrow().hits
     }
 
-    /// Names the command that is worked on from now on; [`Mark::NONE`] for none.
+    /// Sets the command that is executed from now on; [`Mark::NONE`] for none.
     #[inline]
     pub fn work_on(&self, mark: Mark) {
         self.0.mark.set(mark);
     }
 
-    /// The command that is worked on.
+    /// The command that is being executed.
     #[must_use]
     #[inline]
     pub fn mark(&self) -> Mark {
         self.0.mark.get()
     }
 
-    /// Notes that a step was reached; returns whether power is lost.
+    /// Records that a step was reached; returns whether power is lost.
     #[inline]
     pub fn reached(&self, step: Step) -> bool {
         self.attentive() && self.count(step)
     }
 
-    /// Notes that a command was fetched, which is a step too; returns whether power is lost.
+    /// Records that a command was fetched, which is a step too; returns whether power is lost.
     #[cold]
     pub fn fetched(&self, command: &Fetched) -> bool {
         if self.armed() {

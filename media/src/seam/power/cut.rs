@@ -1,17 +1,17 @@
-//! What a loss of power leaves behind, in words: how it is chosen, and what is reported of it. Owns no state.
+//! How it is chosen what a power loss leaves behind, and what is reported of it. Owns no state.
 
 use super::mutation::{Mutation, mutated};
 use super::{Arming, Breaker, Mark, Step};
 use crate::unit::{Lba, LbaRange};
 use crate::volume::VolumeId;
 
-/// Which of what was not durable survives.
+/// Which of the changes that were not durable survive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CutPolicy {
     /// Nothing.
     #[default]
     NoneSurvive,
-    /// Everything that was wholly in the cache (as capacitors would have it).
+    /// Everything that was completely in the cache, as with capacitors.
     AllSurvive,
     /// Each piece by a draw from the seed.
     Random(u64),
@@ -20,22 +20,22 @@ pub enum CutPolicy {
     Choose(Vec<bool>),
 }
 
-/// What may become of a write above the atomic unit.
+/// What may happen to a write above the atomic unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// Each block is old or new, and can be read.
+    /// Each block is old or new, and readable.
     #[default]
     Strict,
-    /// The letter of the specification, which promises nothing of such blocks: they may read as anything.
+    /// The letter of the specification, which promises nothing about such blocks: they may read as anything.
     Literal,
 }
 
-/// How a loss of power is resolved.
+/// How a power loss is resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cut {
     /// What survives.
     pub policy: CutPolicy,
-    /// Whether a write above the atomic unit may survive in part.
+    /// Whether a write above the atomic unit may survive partly.
     pub tear: bool,
     /// What its blocks may then hold.
     pub profile: Profile,
@@ -47,36 +47,36 @@ impl From<CutPolicy> for Cut {
     }
 }
 
-/// Where units of atomicity end.
+/// Atomic boundaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Boundary {
-    /// Blocks from one edge to the next; at least 1.
+    /// Blocks from one boundary to the next; at least 1.
     pub blocks: u64,
-    /// The first edge.
+    /// The first boundary.
     pub offset: u64,
 }
 
-/// What is promised of a volume's writes across a loss of power. A media keeps more together than that where it can.
+/// What is promised of a volume's writes across a power loss. A media keeps more together where it can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PowerAtomicity {
-    /// Writes of so many blocks are whole or undone, wherever they lie.
+    /// Writes of this many blocks are whole or undone, wherever they lie.
     pub anywhere_blocks: u64,
-    /// And writes of so many that cross no edge.
+    /// And writes of this many blocks that cross no boundary.
     pub inside_blocks: u64,
-    /// Edges, if there are any.
+    /// Boundaries, if there are any.
     pub boundary: Option<Boundary>,
-    /// A longer write is whole or undone from edge to edge, and not only in each block.
+    /// A longer write is whole or undone from boundary to boundary, and not only in each block.
     pub multiple: bool,
 }
 
 impl PowerAtomicity {
-    /// So many blocks at any place.
+    /// This many blocks at any place.
     #[must_use]
     pub const fn anywhere(blocks: u64) -> Self {
         Self { anywhere_blocks: blocks, inside_blocks: blocks, boundary: None, multiple: false }
     }
 
-    /// The parts of a write that each stand or fall as a whole.
+    /// The parts of a write that each survive or are lost as a whole.
     #[must_use]
     pub fn pieces(&self, range: LbaRange) -> Vec<LbaRange> {
         let edges = self.edges(range);
@@ -98,14 +98,14 @@ impl PowerAtomicity {
         Self { anywhere_blocks: 0, inside_blocks: 0, ..*self }.pieces(range)
     }
 
-    /// Whether the block behind a range is the first behind an edge.
+    /// Whether the block behind a range is the first behind a boundary.
     fn ends_at_edge(&self, range: LbaRange) -> bool {
         let behind = range.start.0 + range.blocks;
         self.boundary
             .is_some_and(|edges| behind.checked_sub(edges.offset).is_some_and(|at| at.is_multiple_of(edges.blocks)))
     }
 
-    /// The edges inside a range.
+    /// The boundaries inside a range.
     fn edges(&self, range: LbaRange) -> Vec<u64> {
         let Some(Boundary { blocks, offset }) = self.boundary else {
             return Vec::new();
@@ -117,7 +117,7 @@ impl PowerAtomicity {
     }
 }
 
-/// What a change was.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
     /// A write, of data or of zeroes.
@@ -128,7 +128,7 @@ pub enum ChangeKind {
     Deallocation,
 }
 
-/// What became of a change that was not durable.
+/// The fate of a change that was not durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// All of it is there.
@@ -149,7 +149,7 @@ pub enum Fate {
 pub struct VolatileEntry {
     /// The command that made it, where one was named.
     pub mark: Mark,
-    /// What it was.
+    /// Its kind.
     pub kind: ChangeKind,
     /// The volume.
     pub volume: VolumeId,
@@ -157,11 +157,11 @@ pub struct VolatileEntry {
     pub range: LbaRange,
     /// Its place in the order of everything the host did.
     pub sequence: u64,
-    /// It stands or falls as a whole; otherwise each block may.
+    /// It survives or is lost as a whole; otherwise each block does.
     pub atomic: bool,
     /// All of it had reached the cache: what had not cannot survive.
     pub complete: bool,
-    /// What became of it.
+    /// Its fate.
     pub fate: Fate,
 }
 
@@ -173,12 +173,12 @@ impl VolatileEntry {
     }
 }
 
-/// What a loss of power did.
+/// What a power loss did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CutReport {
     /// The step at which the breaker tripped, if power was not cut from outside.
     pub step: Option<Step>,
-    /// The command that was worked on then.
+    /// The command that was being executed then.
     pub mark: Mark,
     /// Everything that was not durable, oldest first, and its fate.
     pub entries: Vec<VolatileEntry>,
@@ -187,34 +187,34 @@ pub struct CutReport {
 /// What recovery found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
-    /// The media had been shut down in order.
+    /// The media had been shut down cleanly.
     pub clean: bool,
     /// Units and deallocations that were replayed over the checkpoint.
     pub replayed: u64,
-    /// Sequence numbers given up because their group was not whole, or a gap came before them.
+    /// Sequence numbers discarded because their group was incomplete, or a gap came before them.
     pub given_up: u64,
     /// Lines whose records were read.
     pub lines_scanned: u32,
-    /// Units whose record was there and whose data was not.
+    /// Units whose record was there but whose data was not.
     pub torn: u64,
 }
 
-/// A media whose power can go and come back.
+/// Control of a media's power.
 pub trait Power {
-    /// A handle of the switch, the same for the life of the media. Whoever else stops when power goes takes its steps with it.
+    /// A handle to the switch, the same for the life of the media. Others that stop at a power loss share it.
     fn breaker(&self) -> Breaker;
 
-    /// Says what is promised of a volume's writes: at most what its shape says the media keeps together. Without this it is just that.
+    /// Sets what is promised of a volume's writes: at most what, by its shape, the media keeps together, which is also the default.
     fn promise(&mut self, volume: VolumeId, atomicity: PowerAtomicity) {
         let _ = (volume, atomicity);
     }
 
-    /// The ways in which the media breaks its promises, by name: none, unless it was made to.
+    /// The promises that the media breaks, by name: none, unless configured.
     fn misbehaviour(&self) -> Vec<&'static str> {
         Vec::new()
     }
 
-    /// Resolves a loss of power: cuts now where the breaker has not tripped before. What was volatile when power went survives as `cut`
+    /// Resolves a power loss: cuts now where the breaker has not tripped before. What was volatile when power went survives as `cut`
     /// says, and nothing is answered until [`Power::restore`]. A second cut of the same loss changes nothing and reports nothing.
     fn cut(&mut self, cut: &Cut) -> CutReport;
 

@@ -1,9 +1,10 @@
-//! The loss of power: named steps at which it can be armed, the breaker that trips there, and the choice of what the volatile cache
-//! leaves behind. Does not know what the steps do.
+//! Power loss: named steps at which it can be armed, the breaker that trips there, and the choice of what survives of the volatile
+//! cache. Does not know what the steps do.
 //!
-//! When the breaker trips, the NAND stops taking programs, erases and metadata at that instant, and a controller that holds a handle of
-//! it stops reaching the host. The code above runs on to the end of its call, against memory that is about to be forgotten, and
-//! reports that power was lost. So no step needs an error path, and disarmed the breaker costs one branch that is always the same.
+//! When the breaker trips, the NAND stops taking programs, erases and metadata at that instant, and a controller that holds a handle to
+//! it stops reaching the host. The code above runs to the end of its call, over memory that is about to be forgotten, and reports that
+//! power was lost. So no step needs an error path, and while nothing is armed the breaker costs one branch that always goes the same
+//! way.
 
 mod breaker;
 mod cut;

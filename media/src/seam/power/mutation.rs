@@ -1,6 +1,5 @@
-//! Deliberate mistakes, one at a time, to see whether the tests of the power cut would find them, be they made here or by whoever
-//! stands on the media. They exist only with the feature `mutations`, which no default build has: without it the question is answered
-//! `false` while compiling.
+//! Deliberate mistakes, one at a time, to see whether the power-cut tests would find them, in the media or in code above it. They exist
+//! only with the feature `mutations`, which no default build has: without it every check is `false` at compile time.
 
 crate::named! {
     /// A mistake.
@@ -28,7 +27,7 @@ crate::named! {
     CacheSwitch = "cache-switch",
     /// A shutdown is complete before anything is durable.
     Shutdown = "shutdown",
-    /// A line is erased while a loss of power would still bring back what lies in it.
+    /// A line is erased while a power loss would still bring back what lies in it.
     EraseInvalidated = "erase-invalidated",
     /// A line is erased before what was moved out of it is programmed.
     EraseMoved = "erase-moved",
@@ -48,7 +47,7 @@ crate::named! {
     CompareMetadata = "compare-metadata",
     /// A Verify reads nothing.
     VerifyNothing = "verify-nothing",
-    /// In normal operation only the units of a loss of power are kept.
+    /// In normal operation only the units of a power loss are kept.
     NormalUnits = "normal-units",
     /// Where Disable Normal is set no unit is kept in normal operation.
     DisabledUnits = "disabled-units",

@@ -1,4 +1,4 @@
-//! The seeded generator of this project: a seed in, the same numbers out, on every machine. Owns nothing but its state.
+//! The project's seeded random number generator: the same seed gives the same numbers on every machine. Owns nothing but its state.
 
 /// A seeded generator (SplitMix64: a counter, mixed): for tests, cuts, and orders that are chosen by a seed; never for the media's own
 /// decisions.
@@ -78,7 +78,7 @@ impl Random {
         }
     }
 
-    /// So many bytes.
+    /// This many bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length.next_multiple_of(8)];
         bytes.as_chunks_mut::<8>().0.iter_mut().for_each(|chunk| *chunk = self.draw().to_le_bytes());

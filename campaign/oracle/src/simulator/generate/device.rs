@@ -42,7 +42,7 @@ impl Choices {
         NamespaceOptions { ms, mset: u8::from(self.one_in(2)), ..NamespaceOptions::default() }
     }
 
-    /// Units and boundaries of a namespace whose drive keeps so many blocks together.
+    /// Units and boundaries of a namespace whose drive keeps this many blocks together.
     fn promises(&mut self, blocks: u32, options: &mut NamespaceOptions) {
         let blocks = u16::try_from(blocks).unwrap_or(u16::MAX);
         let raw = u16::try_from(self.below(blocks.into())).expect("below a u16");
@@ -64,7 +64,7 @@ impl Choices {
                 options.atomic_nabspf = Some(window);
                 options.atomic_nabo = u16::try_from(self.below(u64::from(window) + 1)).expect("below a u16");
             }
-            // More in normal operation than after a loss of power: what Disable Normal takes away.
+            // More in normal operation than after a power loss: what Disable Normal takes away.
             6 | 7 => (options.atomic_nawupf, options.atomic_nawun) = (Some(raw), Some(wider)),
             _ => {}
         }
