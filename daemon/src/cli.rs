@@ -333,7 +333,11 @@ mod tests {
         let verbs = ["", "serve", "qemu", "ctl", "crash", "conform", "media", "waf", "trace"];
         let of_media = ["media create", "media info", "media check", "media scrub", "media dump"];
         let of_trace = ["trace analyse", "trace replay", "trace convert"];
-        let pages = verbs.into_iter().chain(of_media).chain(of_trace).flat_map(|verb| ["-h", "--help"].map(|flag| (verb, flag)));
+        let pages = verbs
+            .into_iter()
+            .chain(of_media)
+            .chain(of_trace)
+            .flat_map(|verb| ["-h", "--help"].map(|flag| (verb, flag)));
         let helps = pages.map(|(verb, flag)| {
             let line = std::iter::once("brownout").chain(verb.split_whitespace()).chain([flag]);
             let help = CommandLine::command().term_width(80).try_get_matches_from(line);

@@ -36,6 +36,9 @@ pub fn open(settings: Settings, places: &Places) -> anyhow::Result<Wired> {
 /// After so long no further order is carried out before the guest has its turn.
 const ORDERS_TIME: Nanoseconds = Nanoseconds(500_000);
 
+/// And so long after it what was begun is asked again.
+const ORDERS_PAUSE: Nanoseconds = Nanoseconds(50_000);
+
 /// The control socket, and what its peers were told last.
 struct Control {
     dispatcher: Dispatcher,
@@ -125,7 +128,9 @@ impl Drive for Wired {
         let mut due = self.warnings.due(controller.media_warnings());
         if let Some(Control { dispatcher, watcher, .. }) = control {
             watcher.look(now, &controller, connected, worked || heard, |event| dispatcher.happened(event));
-            due = [due, watcher.due()].into_iter().flatten().min();
+            // What was begun goes on piece by piece, also while no guest does anything.
+            let begun = dispatcher.waits().then(|| now.plus(ORDERS_PAUSE));
+            due = [due, watcher.due(), begun].into_iter().flatten().min();
         }
         StepResult { worked, next_event: [result.next_event, due].into_iter().flatten().min() }
     }

@@ -72,7 +72,7 @@ impl Port for InProcess {
 
     fn relax(&mut self) -> bool {
         self.run(None);
-        !self.machine.lost()
+        !self.machine.power_lost()
     }
 }
 
