@@ -1,6 +1,6 @@
 //! What the controller tells whoever looks on: one typed event for each hop of a command, for each access of the host to registers, and
-//! for each change of state. Traces, the checker of the host's rules, counters and statistics are consumers of these events; the controller knows
-//! none of them.
+//! for each change of state. Traces, the checker of the host's rules, counters and statistics are consumers of these events; the
+//! controller knows none of them.
 //!
 //! The last [`RECENT`] events are always kept. Unless somebody listens ([`Controller::listen`]), the hops of I/O commands that succeed are
 //! not among them: these cost a branch each, and commands keep to the fast path. Where somebody listens, all go the scheduled path.

@@ -25,7 +25,10 @@ use crate::watch::Watch;
 pub fn open(settings: Settings, places: &Places) -> anyhow::Result<Wired> {
     let watch = Watch::new().context("cannot make what the device waits for")?;
     let media = open_media(&settings.media, watch.waker())?;
-    let controller = Controller::new(settings.controller.clone(), media);
+    let mut controller = Controller::new(settings.controller.clone(), media);
+    for fault in &settings.faults {
+        controller.fault_add(fault.clone()).context("[[fault]]")?;
+    }
     let control = places.control.as_deref().map(|path| Control::open(path, &watch, &controller)).transpose()?;
     let fronts = Fronts::open(controller, places, &watch)?;
     Ok(Wired { fronts, watch, settings, control, warnings: WarningLog::default(), heard: true })

@@ -8,6 +8,7 @@ mod cut;
 mod fault_add;
 mod fault_remove;
 mod faults;
+mod inject_event;
 mod namespace_resize;
 mod opcode;
 mod power_cut;
@@ -41,7 +42,7 @@ use crate::options::Settings;
 pub use qmp_capabilities::QmpCapabilities;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 20] = [
+pub const COMMANDS: [Row; 21] = [
     row::<QmpCapabilities>(),
     row_immediate::<query_version::QueryVersion>(),
     row_immediate::<query_commands::QueryCommands>(),
@@ -57,6 +58,7 @@ pub const COMMANDS: [Row; 20] = [
     row_long::<namespace_resize::NamespaceResize>(),
     row::<fault_add::FaultAdd>(),
     row::<fault_remove::FaultRemove>(),
+    row::<inject_event::InjectEvent>(),
     row::<power_cut::PowerCut>(),
     row::<power_restore::PowerRestore>(),
     row::<crash_arm::CrashArm>(),
