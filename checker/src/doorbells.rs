@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use controller::watch::{DoorbellPath, DoorbellRefusal, TraceEvent, Traced};
 use media::Nanoseconds;
+use nvme_spec::Command;
+use nvme_spec::command::low16;
+use nvme_spec::opcode::AdminOpcode;
 
 use crate::found::{Finding, Found};
 use crate::host::HostState;
@@ -40,9 +43,22 @@ impl Doorbells {
                     None => self.accepted(host, path, (queue, tail, value), found),
                 }
             }
+            TraceEvent::Fetched { command, entry } if command.queue == 0 => self.administered(&entry),
             TraceEvent::Reset { .. } | TraceEvent::PowerLost => *self = Self::default(),
             _ => {}
         }
+    }
+
+    /// A queue that is made again begins at 0.
+    fn administered(&mut self, entry: &Command) {
+        let tail = match AdminOpcode(entry.opcode) {
+            AdminOpcode::CREATE_SUBMISSION_QUEUE => true,
+            AdminOpcode::CREATE_COMPLETION_QUEUE => false,
+            _ => return,
+        };
+        let key = (low16(entry.cdw10.get()), tail);
+        self.shadow.remove(&key);
+        self.ahead.remove(&key);
     }
 
     fn refused(
@@ -88,7 +104,7 @@ impl Doorbells {
                 report(Rule::H20, unseen.into(), text, Severity::Must);
             }
             DoorbellRefusal::Nudge => {
-                if self.shadow.get(&(queue, tail)).copied().unwrap_or(0) != value & 0xffff {
+                if self.is_ahead(host, queue, tail, value & 0xffff) {
                     self.ahead.insert((queue, tail), (value & 0xffff, host.now));
                 }
             }
@@ -113,10 +129,9 @@ impl Doorbells {
     ) {
         let value = value & 0xffff;
         if path == DoorbellPath::Shadow {
+            // Whatever is there now was stored after the register was rung, or with it.
             self.shadow.insert((queue, tail), value);
-            if self.ahead.get(&(queue, tail)).is_some_and(|(ahead, _)| *ahead == value) {
-                self.ahead.remove(&(queue, tail));
-            }
+            self.ahead.remove(&(queue, tail));
         }
         // Of doorbells in memory only the latest value is seen, so that a step back cannot be told from a round.
         if path != DoorbellPath::Register {
@@ -128,6 +143,19 @@ impl Doorbells {
             let text = format!("the head of queue {queue} is {value} already");
             found.report(Finding::new(Rule::H21, value.into(), value.into(), text).of_queue(queue));
         }
+    }
+
+    /// Whether a register write says more than its shadow did. One that comes late says less: half of a round back is behind.
+    fn is_ahead(&self, host: &HostState, queue: u16, tail: bool, value: u32) -> bool {
+        let entries = if tail {
+            host.submissions.get(&queue).map(|submission| submission.entries)
+        } else {
+            host.completions.get(&queue).map(|completions| completions.entries)
+        };
+        let Some(entries) = entries else { return false };
+        let known = self.shadow.get(&(queue, tail)).copied().unwrap_or(0);
+        let forward = (value + entries - known % entries) % entries;
+        (1..=entries / 2).contains(&forward)
     }
 
     fn tail(host: &HostState, queue: u16, value: u32, found: &mut Found) {

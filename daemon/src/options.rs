@@ -5,6 +5,7 @@
 
 mod effect;
 mod error;
+mod faults;
 mod identity;
 mod media;
 mod media_words;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use ::media::ssd::VolumeConfig;
 use controller::config::{Config, ConfigError, DeviceOptions};
+use controller::fault::FaultSpec;
 use serde::Serialize;
 
 pub use error::OptionError;
@@ -74,6 +76,8 @@ pub struct Settings {
     pub controller: Config,
     /// For the media; volume n of it carries namespace n of the controller.
     pub media: MediaSettings,
+    /// Faults that the device has from the start.
+    pub faults: Vec<FaultSpec>,
     device: DeviceOptions,
 }
 
@@ -120,7 +124,7 @@ impl Settings {
         let atomic_bytes = power_atomic_bytes(&controller, &volumes);
         let mut media = media.check(volumes, existing.as_ref(), atomic_bytes)?;
         media.identity = identity.kept();
-        let settings = Self { controller, media, device };
+        let settings = Self { controller, media, faults: file.faults, device };
         settings.check_blocks().map_err(|error| placed(&error, &places))?;
         settings.check_atomics().map_err(|error| placed(&error, &places))?;
         Ok(settings)
@@ -171,7 +175,8 @@ impl Settings {
                 nabo: identity.atomics.nabo,
                 mam: identity.atomics.multiple,
             });
-        toml::to_string(&PrintedFile { device, media: self.media.printed(), namespace: namespace.collect() })
+        let (media, namespace, fault) = (self.media.printed(), namespace.collect(), self.faults.clone());
+        toml::to_string(&PrintedFile { device, media, namespace, fault })
     }
 
     fn volumes(&self) -> &[VolumeConfig] {
@@ -184,6 +189,8 @@ struct PrintedFile {
     device: DeviceOptions,
     media: PrintedMedia,
     namespace: Vec<PrintedNamespace>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fault: Vec<FaultSpec>,
 }
 
 #[derive(Serialize)]
@@ -219,6 +226,7 @@ struct FileWords {
     device: Words,
     media: Words,
     namespaces: Vec<Words>,
+    faults: Vec<FaultSpec>,
 }
 
 fn read_file(path: &Path) -> Result<FileWords, OptionError> {
@@ -227,7 +235,10 @@ fn read_file(path: &Path) -> Result<FileWords, OptionError> {
     let text =
         std::fs::read_to_string(path).map_err(|error| refuse(format!("give a file that can be read: {error}")))?;
     let tables: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        refuse(format!("give TOML with [device], [media] and [[namespace]]: {}", error.to_string().trim_end()))
+        refuse(format!(
+            "give TOML with [device], [media], [[namespace]] and [[fault]]: {}",
+            error.to_string().trim_end()
+        ))
     })?;
     let mut words = FileWords::default();
     for (name, value) in &tables {
@@ -236,11 +247,17 @@ fn read_file(path: &Path) -> Result<FileWords, OptionError> {
             ("device", toml::Value::Table(table)) => words.device = Words::from_table(&in_file, table)?,
             ("media", toml::Value::Table(table)) => words.media = Words::from_table(&in_file, table)?,
             ("namespace", toml::Value::Array(tables)) => words.namespaces = namespaces_of(&place, tables)?,
+            ("fault", toml::Value::Array(tables)) => words.faults = faults::read(&place, tables)?,
             ("device" | "media", _) => {
                 return Err(refuse(format!("{name} is a table: give [{name}] and options below it")));
             }
             ("namespace", _) => return Err(refuse("namespaces are a list: give [[namespace]], once for each".into())),
-            _ => return Err(refuse(format!("there is no [{name}]: give [device], [media] or [[namespace]]"))),
+            ("fault", _) => return Err(refuse("faults are a list: give [[fault]], once for each".into())),
+            _ => {
+                return Err(refuse(format!(
+                    "there is no [{name}]: give [device], [media], [[namespace]] or [[fault]]"
+                )));
+            }
         }
     }
     Ok(words)

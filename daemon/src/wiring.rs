@@ -28,6 +28,9 @@ pub fn open(settings: Settings, places: &Places) -> anyhow::Result<Wired> {
     let media = open_media(&settings.media, watch.waker())?;
     let mut controller = Controller::new(settings.controller.clone(), media);
     let trial = Trial::new(&mut controller);
+    for fault in &settings.faults {
+        controller.fault_add(fault.clone()).context("[[fault]]")?;
+    }
     let control = places.control.as_deref().map(|path| Control::open(path, &watch, &controller)).transpose()?;
     let fronts = Fronts::open(controller, places, &watch)?;
     Ok(Wired { fronts, watch, settings, control, trial, warnings: WarningLog::default(), heard: true })

@@ -102,7 +102,7 @@ fn a_command_that_is_not_done_is_1_and_wrong_use_is_2() {
         (&["fault-add", "kind=lunch"], "give one of unrecovered-read, bit-flips, program-failure, erase-failure"),
         (&["make-coffee"], "there is no command \"make-coffee\""),
         (&["qurey-status"], "query-status is the nearest"),
-        (&["fault-remove"], "give fault, as `query-faults` shows it, or all=true"),
+        (&["fault-remove"], "give id or fault, as `query-faults` shows it, or all=true"),
         (&["help", "make-coffee"], "there is no command \"make-coffee\""),
         (&["help", "power-cut", "power-restore"], "one command at a time"),
     ] {

@@ -2,6 +2,7 @@
 
 mod atomic;
 mod disk_tools;
+mod faults;
 mod indirection;
 mod kept;
 mod power;

@@ -30,6 +30,8 @@ pub const POWERLESS: &str = include_str!("../scripts/powerless.sh");
 pub const POWER_CUT: &str = include_str!("../scripts/powercut.sh");
 /// A block that cannot be read until it is written.
 pub const MEDIUM: &str = include_str!("../scripts/medium.sh");
+/// One fault of the device, and what the driver says of it.
+pub const FAULTS: &str = include_str!("../scripts/faults.sh");
 /// A disk that gets another size under a mounted file system.
 pub const RESIZE: &str = include_str!("../scripts/resize.sh");
 /// What `make demo` shows.

@@ -8,7 +8,28 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::spec::{FaultError, Place, refuse};
+use super::error::{FaultError, refuse};
+
+/// Where a fault may be met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A command was fetched.
+    Command,
+    /// CC.EN went from 0 to 1.
+    Enable,
+    /// CC.EN went from 1 to 0.
+    Disable,
+    /// CC.SHN asks for a shutdown.
+    Shutdown,
+    /// A reset of the function was asked for.
+    Reset,
+    /// A register is read.
+    Read,
+    /// A message is about to be sent.
+    Interrupt,
+    /// At any time.
+    Moment,
+}
 
 /// The most messages of one [`Action::Interrupt`], and copies of one answer.
 const BURST_MAX: u16 = 4096;

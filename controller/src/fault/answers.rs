@@ -6,7 +6,7 @@ use zerocopy::IntoBytes;
 
 use super::NEVER;
 use super::action::{Action, CidChoice, HexBytes, Order, Whose, status};
-use super::commands::gives_data;
+use super::matching::gives_data;
 use crate::Controller;
 use crate::command::{admin_data, data};
 use crate::dma::{DataPointer, GuestMemory, Segment, Transfer};

@@ -4,12 +4,11 @@
 use media::Nanoseconds;
 use nvme_spec::command::low16;
 use nvme_spec::feature::FeatureId;
-use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
+use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::{Command, Status};
 
-use super::action::{Action, status};
+use super::action::{Action, Place, status};
 use super::answers::{Affliction, Held};
-use super::spec::Place;
 use super::{NEVER, matching};
 use crate::Controller;
 use crate::inflight::Origin;
@@ -147,15 +146,5 @@ fn grant_fewer(command: &mut Command, sqid: u16, queues: u16) {
         let most = u32::from(queues - 1);
         let asked = command.cdw11.get();
         command.cdw11 = (u32::from(low16(asked)).min(most) | (asked >> 16).min(most) << 16).into();
-    }
-}
-
-/// Whether a command gives data to the host.
-pub(super) fn gives_data(sqid: u16, opcode: u8) -> bool {
-    match sqid {
-        0 => {
-            matches!(AdminOpcode(opcode), AdminOpcode::IDENTIFY | AdminOpcode::GET_LOG_PAGE | AdminOpcode::GET_FEATURES)
-        }
-        _ => NvmOpcode(opcode) == NvmOpcode::READ,
     }
 }

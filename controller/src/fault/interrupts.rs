@@ -2,9 +2,8 @@
 
 use media::Nanoseconds;
 
-use super::action::Action;
+use super::action::{Action, Place};
 use super::matching::Facts;
-use super::spec::Place;
 use crate::{Controller, Effect};
 
 impl Controller {

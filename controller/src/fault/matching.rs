@@ -132,3 +132,13 @@ fn admin_bytes(command: &Command) -> u64 {
         _ => 0,
     }
 }
+
+/// Whether a command gives data to the host.
+pub(super) fn gives_data(sqid: u16, opcode: u8) -> bool {
+    match sqid {
+        0 => {
+            matches!(AdminOpcode(opcode), AdminOpcode::IDENTIFY | AdminOpcode::GET_LOG_PAGE | AdminOpcode::GET_FEATURES)
+        }
+        _ => NvmOpcode(opcode) == NvmOpcode::READ,
+    }
+}

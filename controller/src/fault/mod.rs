@@ -2,12 +2,13 @@
 //! fault has a seeded stream of its own, so that adding one does not move the others, and counts whom it met and whom it hit. While none is
 //! set, each place where one may be met costs a branch.
 //!
-//! [`spec`] says what a fault is, `matching` whom it meets, `commands` and `answers` what it does to commands, `states` to registers and
-//! states, `interrupts` to messages; [`inject`] lets events happen. Faults of the media are the media's.
+//! `spec` and `action` say what a fault is, `matching` whom it meets, `commands` and `answers` what it does to commands, `states` to
+//! registers and states, `interrupts` to messages; [`inject`] lets events happen. Faults of the media are the media's.
 
 mod action;
 mod answers;
 mod commands;
+mod error;
 pub mod inject;
 mod interrupts;
 mod matching;
@@ -19,21 +20,19 @@ use std::collections::BTreeMap;
 use media::Nanoseconds;
 use media::power::Random;
 
+pub use action::{Action, CidChoice, HexBytes, Order, Whose};
+pub use error::FaultError;
 pub use inject::{InjectError, Injection};
-pub use spec::{
-    Action, CidChoice, Dword, FaultError, FaultSpec, HexBytes, Matching, Order, QueueKind, Scope, Times, Unlimited,
-    When,
-};
+pub use spec::{Dword, FaultSpec, Matching, QueueKind, Scope, Times, Unlimited, When};
 
 use crate::queue::Permit;
 use crate::watch::{CommandName, TraceEvent};
 use crate::{Controller, Effect};
+use action::Place;
 use answers::{Affliction, Early, Held, Patch, Poke};
+use error::refuse;
 use matching::Facts;
-use spec::{Place, refuse};
 use states::Gate;
-
-pub use action::Whose;
 
 /// How many faults there may be at a time.
 pub const FAULTS_MAX: usize = 4096;

@@ -1,12 +1,11 @@
 //! A fault as data: whom it meets, when, how often, how long it stays, and what it does. Serialised, it is what the control socket and the
 //! configuration file take. Checked once, when it is added.
 
-use std::fmt::{self, Display, Formatter};
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use super::action::{Action, CidChoice, HexBytes, Order};
+use super::action::{Action, Place};
+use super::error::{FaultError, refuse};
 
 /// A fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -111,27 +110,6 @@ impl FaultSpec {
             place => place,
         }
     }
-}
-
-/// Where a fault may be met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// A command was fetched.
-    Command,
-    /// CC.EN went from 0 to 1.
-    Enable,
-    /// CC.EN went from 1 to 0.
-    Disable,
-    /// CC.SHN asks for a shutdown.
-    Shutdown,
-    /// A reset of the function was asked for.
-    Reset,
-    /// A register is read.
-    Read,
-    /// A message is about to be sent.
-    Interrupt,
-    /// At any time.
-    Moment,
 }
 
 /// Whom a fault meets. Conditions that are not given hold.
@@ -349,31 +327,4 @@ pub enum Scope {
     Kept,
     /// Until the controller is reset.
     UntilReset,
-}
-
-/// Why a fault cannot be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FaultError {
-    /// The field that is to blame, with those around it.
-    pub field: &'static str,
-    /// What was given.
-    pub value: String,
-    /// What would do.
-    pub remedy: String,
-}
-
-impl Display for FaultError {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        match self.value.as_str() {
-            "" => write!(formatter, "{}: {}", self.field, self.remedy),
-            value => write!(formatter, "{}={value}: {}", self.field, self.remedy),
-        }
-    }
-}
-
-impl std::error::Error for FaultError {}
-
-/// Refuses a field.
-pub(super) fn refuse<T>(field: &'static str, value: &str, remedy: &str) -> Result<T, FaultError> {
-    Err(FaultError { field, value: value.to_owned(), remedy: remedy.to_owned() })
 }

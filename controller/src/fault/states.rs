@@ -3,9 +3,8 @@
 use media::Nanoseconds;
 
 use super::NEVER;
-use super::action::Action;
+use super::action::{Action, Place};
 use super::matching::Facts;
-use super::spec::Place;
 use crate::dma::DoorbellPage;
 use crate::state::Reset;
 use crate::{Controller, Fatal, FatalReason};

@@ -181,7 +181,9 @@ impl Bench {
     }
 
     fn add(&mut self, orders: &mut Client, fault: &Value, must: bool) -> anyhow::Result<()> {
-        let answer = orders.execute("fault-add", fault)?;
+        let mut arguments = fault.clone();
+        arguments["kind"] = json!("controller");
+        let answer = orders.execute("fault-add", &arguments)?;
         let id = answer["id"].as_u64().context("a fault has an identifier")?;
         self.faults.push((id, must, fault["action"].to_string()));
         Ok(())

@@ -8,6 +8,7 @@ mod cut;
 mod fault_add;
 mod fault_remove;
 mod faults;
+mod inject_event;
 mod namespace_fill;
 mod namespace_resize;
 mod namespace_verify;
@@ -46,7 +47,7 @@ use crate::trial::Trial;
 pub use qmp_capabilities::QmpCapabilities;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 24] = [
+pub const COMMANDS: [Row; 25] = [
     row::<QmpCapabilities>(),
     row_immediate::<query_version::QueryVersion>(),
     row_immediate::<query_commands::QueryCommands>(),
@@ -66,6 +67,7 @@ pub const COMMANDS: [Row; 24] = [
     row_long::<namespace_verify::NamespaceVerify>(),
     row::<fault_add::FaultAdd>(),
     row::<fault_remove::FaultRemove>(),
+    row::<inject_event::InjectEvent>(),
     row::<power_cut::PowerCut>(),
     row::<power_restore::PowerRestore>(),
     row::<crash_arm::CrashArm>(),

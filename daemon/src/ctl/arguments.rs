@@ -271,6 +271,19 @@ mod tests {
             Ok(json!({ "at": { "match": { "opcode": "write-zeroes" } } }))
         );
         assert_eq!(words("query-schema", &["command=a=b"]), Ok(json!({ "command": "a=b" })));
+        let of_device = ["kind=controller", "match.queue=io", "match.opcode=2", "when.every=3", "times=until-removed"];
+        let action = ["action.kind=status", "action.sct=2", "action.sc=0x81", "action.dnr=on"];
+        assert_eq!(
+            words("fault-add", &[&of_device[..], &action].concat()),
+            Ok(json!({
+                "kind": "controller", "match": { "queue": "io", "opcode": 2 }, "when": { "every": 3 },
+                "times": "until-removed", "action": { "kind": "status", "sct": 2, "sc": 129, "dnr": true }
+            }))
+        );
+        assert_eq!(
+            words("fault-add", &["kind=controller", "times=2", "action.kind=wrong-cid", "action.cid=free"]),
+            Ok(json!({ "kind": "controller", "times": 2, "action": { "kind": "wrong-cid", "cid": "free" } }))
+        );
         assert_eq!(
             words("fault-remove", &["fault.kind=program-failure", "fault.nth=3"]),
             Ok(json!({ "fault": { "kind": "program-failure", "nth": 3 } }))
@@ -311,7 +324,7 @@ mod tests {
         }
         let fault = help(&schema(), Some("fault-add")).expect("known");
         assert!(
-            fault.contains("\n  kind=unrecovered-read|bit-flips|program-failure|erase-failure, required\n"),
+            fault.contains("\n  kind=unrecovered-read|bit-flips|program-failure|erase-failure|controller, required\n"),
             "{fault}"
         );
         assert!(

@@ -84,9 +84,10 @@ fn a_refusal_of_a_file_names_the_file() {
         refusal("[[namespace]]\nlba = 1"),
         "/drive.toml [[namespace]] 1 lba=1: give a power of two from 512 to 65536"
     );
-    assert!(refusal("[drive]\n").contains("there is no [drive]: give [device], [media] or [[namespace]]"));
+    assert!(refusal("[drive]\n").contains("there is no [drive]: give [device], [media], [[namespace]] or [[fault]]"));
     assert!(
-        refusal("device").starts_with("--config /drive.toml: give TOML with [device], [media] and [[namespace]]: ")
+        refusal("device")
+            .starts_with("--config /drive.toml: give TOML with [device], [media], [[namespace]] and [[fault]]: ")
     );
     let absent = Given { file: Some("/nowhere/drive.toml".into()), ..Given::default() };
     let error = Settings::read(&absent).expect_err("no such file").to_string();

@@ -1,5 +1,6 @@
-//! Faults of the media as the socket speaks of them. The media's own list is the only one: what is shown is what will be met.
+//! Faults as the socket speaks of them. The lists of media and controller are the only ones: what is shown is what will be met.
 
+use controller::fault::FaultSpec;
 use media::fault::CORRECTABLE_BITS;
 use media::monitor::Monitor;
 use media::{Lba, LbaRange, VolumeId};
@@ -10,10 +11,10 @@ use super::{Device, Refusal};
 
 /// How many blocks one fault may stand for.
 pub const BLOCKS_MAX: u64 = 1 << 16;
-/// How many faults there may be at a time; a faulty block is one.
+/// How many faults of the media there may be at a time; a faulty block is one.
 pub const FAULTS_MAX: u64 = 1 << 20;
 
-/// A fault of the media.
+/// A fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Fault {
@@ -54,6 +55,8 @@ pub enum Fault {
         #[serde(default)]
         plane: u32,
     },
+    /// A fault of the device: of commands, answers, registers, states or interrupts.
+    Controller(Box<FaultSpec>),
 }
 
 const fn one() -> u64 {
