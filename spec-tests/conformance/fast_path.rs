@@ -97,7 +97,7 @@ fn what_is_not_plain_does_not_take_the_fast_path() {
         assert_eq!(host.port().behaviour.borrow().fast, 0, "{what}");
     }
     let id = host.submit(1, fused(with_prp(read(), first, 0))).expect("room");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     let _ = host.poll(1, id);
     assert_eq!(host.port().behaviour.borrow().fast, 0, "half of a pair");
 }

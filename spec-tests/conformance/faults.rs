@@ -70,7 +70,7 @@ fn begin_read(host: &mut TestHost, lba: u64) -> (u16, u64) {
 
 /// Every entry that the host finds in its I/O completion queue now.
 fn entries(host: &mut TestHost) -> Vec<Completion> {
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     crate::support::reap_all(host, 1)
 }
 

@@ -69,14 +69,14 @@ fn f2_an_answer_is_late() {
         let id = add(&mut host, of_reads(Action::Delay { delay_ns: 5 * MILLISECOND }));
         let (late, address) = begin_read(&mut host, 1);
         let (other, _) = begin_read(&mut host, 2);
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert!(host.poll(1, late).is_none() && host.poll(1, other).is_some());
         host.port_mut().wait(Nanoseconds(4 * MILLISECOND));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert!(host.poll(1, late).is_none());
         assert_eq!(host.port_mut().step().then_some(()), None, "nothing is left to do until then");
         host.port_mut().wait(Nanoseconds(MILLISECOND));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert!(host.poll(1, late).is_some_and(|answer| answer.status().is_success()));
         assert_eq!((host.read_memory(address, 512), hits(&host, id)), (blocks(1, 1), 1));
     }
@@ -96,7 +96,7 @@ fn f3_a_command_is_never_answered() {
             nvme_spec::Command { prp1: data.into(), ..nvme_host::io::block_command(NvmOpcode::WRITE, 1, 40, 1) };
         let lost = host.submit(1, write).expect("room");
         host.port_mut().wait(Nanoseconds(60_000 * MILLISECOND));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert!(host.poll(1, lost).is_none());
         assert_eq!(host.read(1, 40, 1), Ok((Status::SUCCESS, vec![1; 512])));
         assert_eq!(host.abort(1, lost), Ok(false), "it is not aborted");
@@ -130,7 +130,7 @@ fn f4_a_command_hangs_until_it_is_aborted() {
         let mut host = prepared(&build);
         add(&mut host, of_reads(Action::Drop { abortable: true, carried_out: false }));
         let (hangs, _) = begin_read(&mut host, 1);
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert!(host.poll(1, hangs).is_none());
         assert_eq!(host.abort(1, hangs), Ok(true));
         let aborted = host.poll(1, hangs).expect("answered before the Abort").status();
@@ -145,14 +145,14 @@ fn f5_an_abort_fails_or_hangs() {
     let mut host = prepared(&Build::default());
     add(&mut host, of_reads(drop_it()));
     let (hangs, _) = begin_read(&mut host, 1);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     let abort = nvme_spec::Command { cdw10: (1 | u32::from(hangs) << 16).into(), ..admin_command(AdminOpcode::ABORT) };
     let aborts = Matching::admin_opcode(AdminOpcode::ABORT.0);
     add(&mut host, FaultSpec::new(status(1, 0x03)).matching(aborts.clone()));
     assert_eq!(admin_kind(&mut host, abort), (1, 0x03));
     add(&mut host, FaultSpec::new(drop_it()).matching(aborts));
     let lost = host.submit(0, abort).expect("room");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(host.poll(0, lost).is_none());
     host.assert_alive();
 }
@@ -164,7 +164,7 @@ fn f6_an_answer_comes_after_the_host_gave_up_but_not_after_a_reset() {
         let mut host = prepared(&Build::default());
         add(&mut host, of_reads(Action::Delay { delay_ns: 90_000 * MILLISECOND }));
         let (late, _) = begin_read(&mut host, 1);
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         if reset {
             host.start().expect("reset and enabled");
             host.create_queue_pair(1, 64, Some(1)).expect("queues");
@@ -186,7 +186,7 @@ fn f7_a_command_is_answered_twice() {
         assert_eq!(came, [twice; 3]);
         add(&mut host, of_reads(Action::Duplicate { copies: 1000 }));
         begin_read(&mut host, 1);
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         let came = std::iter::from_fn(|| host.reap_quietly(1)).count();
         assert_eq!(came, 63, "as many as the queue holds");
         host.ring_completion(1).expect("rung");
@@ -201,9 +201,9 @@ fn f8_an_answer_has_another_identifier() {
         let mut host = prepared(&build);
         add(&mut host, of_reads(drop_it()));
         let (under_way, _) = begin_read(&mut host, 1);
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         let event = host.async_event_request().expect("it waits");
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         for (choice, expected) in [
             (CidChoice::Number(0xfff0), Some(0xfff0)),
             (CidChoice::Whose(Whose::InFlight), Some(under_way)),
@@ -249,7 +249,7 @@ fn f10_an_answer_has_the_old_phase() {
             let bytes = host.read_memory(at, 16);
             assert_eq!(u16::from_le_bytes([bytes[12], bytes[13]]), unseen, "it is there");
             let (next, _) = begin_read(&mut host, 2);
-            host.port_mut().settle();
+            host.port_mut().run_until_idle();
             let bytes = host.read_memory(place.base + u64::from((place.head + 1) % 64) * 16, 16);
             assert_eq!(u16::from_le_bytes([bytes[12], bytes[13]]), next);
             // A host that looks again finds both once the phase is right.
@@ -272,11 +272,11 @@ fn f10_the_phase_comes_before_the_rest() {
         let at = place.base + u64::from(place.head) * 16;
         add(&mut host, of_reads(Action::EarlyPhase { delay_ns: MILLISECOND }));
         let (own, _) = begin_read(&mut host, 2);
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         let early = host.read_memory(at, 16);
         assert_eq!((early[14] & 1, u16::from_le_bytes([early[12], early[13]])), (1, 0), "a new phase, an old entry");
         host.port_mut().wait(Nanoseconds(MILLISECOND));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         let came = entries(&mut host);
         assert_eq!((came.len(), came[0].cid.get()), (1, own));
     }

@@ -14,13 +14,13 @@ use crate::verbs::{TestHost, Verbs as _};
 
 fn inject(host: &mut TestHost, injection: Injection) {
     host.port_mut().controller.inject_event(injection).expect("it happens");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
 }
 
 /// A request that waits for events.
 fn waiting(host: &mut TestHost) -> u16 {
     let cid = host.async_event_request().expect("submitted");
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(host.poll(0, cid).is_none());
     cid
 }

@@ -16,12 +16,12 @@ const MILLISECOND: u64 = 1_000_000;
 /// Lets time pass, and the device with it.
 fn pass(host: &mut TestHost, nanoseconds: u64) {
     host.port_mut().wait(Nanoseconds(nanoseconds));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
 }
 
 fn set_configuration(host: &mut TestHost, value: u32) {
     host.port_mut().register_write_32(register::CC, value);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
 }
 
 /// F20: ready late or never, and once the host has given up, ready at once.
@@ -62,14 +62,14 @@ fn f20_ready_does_not_go() {
     pass(&mut host, 60_000 * MILLISECOND);
     assert!(host.status().contains(ControllerStatus::READY));
     assert!(host.port_mut().controller.fault_remove(id));
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(!host.status().contains(ControllerStatus::READY));
     host.start().expect("enabled");
 
     add(&mut host, FaultSpec::new(Action::SlowDisable { delay_ns: None }));
     set_configuration(&mut host, configuration & !1);
     host.port_mut().controller.reset_function();
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(!host.status().contains(ControllerStatus::READY));
     host.start().expect("enabled");
 }
@@ -94,7 +94,7 @@ fn f21_the_controller_fails() {
 
         let soon = When { after_ns: Some(MILLISECOND), ..When::default() };
         add(&mut host, FaultSpec::new(Action::Fatal {}).when(soon));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert!(!host.status().contains(ControllerStatus::FATAL));
         pass(&mut host, MILLISECOND);
         assert!(host.status().contains(ControllerStatus::FATAL));
@@ -126,7 +126,7 @@ fn f23_the_device_is_gone_and_comes_back() {
     for build in builds() {
         let mut host = prepared(&build);
         let id = add(&mut host, FaultSpec::new(Action::Gone { for_ns: Some(10 * MILLISECOND) }));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         let all_ones = |host: &mut TestHost| {
             let rig = host.port_mut();
             (0..0x40).step_by(4).all(|offset| rig.register_read_32(offset) == u32::MAX)
@@ -150,7 +150,7 @@ fn f23_the_device_is_gone_and_comes_back() {
         pass(&mut host, 60_000 * MILLISECOND);
         assert!(all_ones(&mut host));
         assert!(host.port_mut().controller.fault_remove(id));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert!(!all_ones(&mut host));
         host.start().expect("enabled");
     }
@@ -176,7 +176,7 @@ fn f24_a_shutdown_is_late_or_never_complete() {
 
 /// The vectors of messages that a Read on its own queue brings, time and again.
 fn vectors_of_reads(host: &mut TestHost, reads: u64) -> Vec<Vec<u16>> {
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     host.port_mut().take_vectors();
     let one = |lba| {
         let (cid, _) = begin_read(host, lba);
@@ -222,12 +222,12 @@ fn f26_messages_are_wrong_late_spurious_many_or_early() {
         assert_eq!(host.port_mut().take_vectors(), [1]);
 
         add(&mut host, FaultSpec::new(Action::Interrupt { vector: 2, count: 1 }));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.port_mut().take_vectors(), [2]);
         add(&mut host, of_reads(Action::Interrupt { vector: 2, count: 500 }));
         assert_eq!(vectors_of_reads(&mut host, 1), [[&[2; 500][..], &[1]].concat()]);
         add(&mut host, FaultSpec::new(Action::Interrupt { vector: 2047, count: 1 }));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.port_mut().take_vectors(), [0; 0], "there is no such vector");
 
         add(&mut host, of_reads(Action::EarlyInterrupt { delay_ns: 5 * MILLISECOND }));
@@ -263,16 +263,16 @@ fn f28_a_reset_has_no_effect() {
     let mut host = prepared(&Build::default());
     let id = add(&mut host, FaultSpec::new(Action::IgnoreReset {}));
     host.port_mut().controller.reset_by_host();
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert!(host.status().contains(ControllerStatus::READY));
     assert_eq!((host.read(1, 1, 1), hits(&host, id)), (Ok((Status::SUCCESS, blocks(1, 1))), 1));
     host.port_mut().controller.reset_by_host();
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.status(), ControllerStatus::empty(), "the second one has");
     host.start().expect("enabled");
     add(&mut host, FaultSpec::new(Action::IgnoreReset {}));
     host.port_mut().controller.reset_function();
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.status(), ControllerStatus::empty());
 }
 
@@ -299,7 +299,7 @@ fn f30_the_subsystem_is_reset_from_outside() {
     let mut host = prepared(&Build::default());
     add(&mut host, FaultSpec::new(Action::SubsystemReset {}).matching(reads()));
     begin_read(&mut host, 1);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     assert_eq!(host.status(), ControllerStatus::SUBSYSTEM_RESET);
     assert_eq!(host.port_mut().register_read_32(register::AQA), 0);
     host.start().expect("enabled");

@@ -176,9 +176,9 @@ fn faults_outlive_a_loss_of_power() {
     let mut host = prepared(&Build::default());
     let id = add(&mut host, FaultSpec::new(Action::Drop { abortable: false, carried_out: false }).matching(reads()));
     begin_read(&mut host, 1);
-    host.port_mut().settle();
-    host.port_mut().cut(&Cut::default());
-    host.port_mut().restore(None).expect("power is back");
+    host.port_mut().run_until_idle();
+    host.port_mut().cut_power(&Cut::default());
+    host.port_mut().restore_power(None).expect("power is back");
     assert_eq!(hits(&host, id), 1);
     host.start().expect("enabled");
     host.create_queue_pair(1, 64, Some(1)).expect("queues");
@@ -192,7 +192,7 @@ fn a_slow_media_and_a_fault_add_up() {
     crate::support::slow_down(&host, Nanoseconds(1_000_000));
     add(&mut host, FaultSpec::new(Action::Delay { delay_ns: 1_000_000 }).matching(reads()));
     let (late, address) = begin_read(&mut host, 1);
-    host.port_mut().settle();
+    host.port_mut().run_until_idle();
     host.port_mut().wait(Nanoseconds(1_500_000));
     assert!(entries(&mut host).is_empty());
     host.port_mut().wait(Nanoseconds(1_000_000));
