@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+use crate::device_arguments::DeviceArguments;
 use crate::machine::Front;
 use crate::number::number;
-use crate::options::{Bytes, Given};
+use crate::options::Bytes;
 use crate::sandbox::Sandbox;
 use crate::{conform, crash, trace};
 
@@ -63,30 +64,6 @@ pub enum Verb {
     /// Become QEMU, and end with the process that wanted it
     #[command(hide = true)]
     BecomeQemu(BecomeQemu),
-}
-
-/// What the device is.
-#[derive(Debug, Args)]
-pub struct DeviceArguments {
-    /// Device and namespaces; options take precedence
-    #[arg(long, value_name = "TOML")]
-    config: Option<PathBuf>,
-    /// Device: serial=S,mdts=7,... as in QEMU
-    #[arg(long, value_name = "K=V,...")]
-    device: Option<String>,
-    /// Media: store=file:PATH,iu=16KiB,op=7%,...
-    #[arg(long, value_name = "K=V,...")]
-    media: Option<String>,
-    /// Namespace: size=1GiB,lba=512,... (repeatable)
-    #[arg(long, value_name = "K=V,...")]
-    namespace: Vec<String>,
-}
-
-impl From<DeviceArguments> for Given {
-    fn from(arguments: DeviceArguments) -> Self {
-        let DeviceArguments { config, device, media, namespace } = arguments;
-        Self { file: config, device, media, namespaces: namespace, ..Self::default() }
-    }
 }
 
 /// `brownout serve`.

@@ -1,5 +1,5 @@
-//! `brownout conform`: a host's NVMe driver on trial. Scenarios run one after the other, each with a drive and a machine of its own; the drive
-//! sees what the driver does, and judges it. [`scenario`] is the list, [`subject`] whose driver it is, [`bench`] runs a case, [`verdict`]
+//! `brownout conform`: a host's NVMe driver on trial. Scenarios run one after the other, each with a drive and a machine of its own; the
+//! drive sees what the driver does, and judges it. [`scenario`] is the list, [`subject`] whose driver it is, [`bench`] runs a case, [`verdict`]
 //! judges it, [`report`] writes it down.
 
 mod bench;
@@ -43,7 +43,7 @@ pub struct Arguments {
     /// Your kernel; judged from outside
     #[arg(long, value_name = "BZIMAGE", conflicts_with = "u_boot")]
     kernel: Option<PathBuf>,
-    /// Its first file system
+    /// Its initramfs
     #[arg(long, value_name = "FILE", requires = "kernel")]
     initrd: Option<PathBuf>,
     /// Words for its command line

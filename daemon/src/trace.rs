@@ -17,7 +17,7 @@ use traces::export::Target;
 use traces::import::Format;
 use traces::replay::Speed;
 
-use crate::cli::DeviceArguments;
+use crate::device_arguments::DeviceArguments;
 use crate::failure::Failure;
 use crate::options::{Bytes, Share};
 
@@ -90,7 +90,7 @@ pub struct Replay {
     /// recorded (default), asap, or a factor such as 2x
     #[arg(long, value_name = "SPEED", default_value = "recorded", hide_default_value = true, value_parser = speed)]
     pub speed: Speed,
-    /// Commands under way at the most
+    /// Commands under way at most
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4095))]
     pub depth: u32,
     /// Write the whole drive before

@@ -63,7 +63,7 @@ pub enum Speed {
 pub struct Options {
     /// How fast.
     pub speed: Speed,
-    /// Commands under way at the most.
+    /// Commands under way at most.
     pub depth: u32,
     /// What lies behind the end of a namespace goes round to its beginning.
     pub wrap: bool,

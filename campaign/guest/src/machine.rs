@@ -87,7 +87,7 @@ impl Emulator {
 enum Boot {
     /// One of our kernels, with our first process, which runs the script.
     Stock(Kernel),
-    /// Somebody's kernel and first file system, as they are.
+    /// Somebody's kernel and initramfs, as they are.
     Images { kernel: PathBuf, initrd: Option<PathBuf> },
     /// No kernel: the firmware, ours or QEMU's own, and whatever it finds on the devices.
     Firmware { image: Option<PathBuf> },
@@ -118,7 +118,7 @@ impl Machine {
         Self::booting(Boot::Stock(kernel))
     }
 
-    /// The same with a kernel and a first file system of somebody's own. No script runs in it, and it gives no verdict.
+    /// The same with a kernel and a initramfs of somebody's own. No script runs in it, and it gives no verdict.
     #[must_use]
     pub fn with_images(kernel: PathBuf, initrd: Option<PathBuf>) -> Self {
         Self::booting(Boot::Images { kernel, initrd })

@@ -66,7 +66,7 @@ impl FaultSpec {
         Self { times: Some(Times::Word(Unlimited::UntilRemoved)), ..self }
     }
 
-    /// How many hits it has at the most.
+    /// How many hits it has at most.
     pub(super) fn limit(&self) -> u64 {
         let repeats = self.when.every.is_some() || self.when.one_in.is_some();
         match self.times {

@@ -27,7 +27,7 @@ pub enum Subject {
     Own {
         /// Its image,
         kernel: PathBuf,
-        /// its first file system,
+        /// its initramfs,
         initrd: Option<PathBuf>,
         /// and words for its command line.
         append: Vec<String>,

@@ -92,7 +92,7 @@ pub struct Ssd<S: Store> {
     memory_warned: bool,
     /// Power was lost, and the store is damaged.
     beyond_recovery: Option<StoreError>,
-    /// What survived the last loss of power and is not made yet, because the store could not be read.
+    /// What survived the last power loss and is not made yet, because the store could not be read.
     unmade: Vec<cut::Remnant>,
     patrol: Patrol,
     /// The store says that the drive was quiesced.

@@ -525,8 +525,8 @@ mod tests {
         let file = Arc::new(File::create(folder.path().join("file")).expect("a file"));
         let platter = FilePlatter { file, cache_unsafe: true };
         let rung = Arc::new(AtomicU64::new(0));
-        let bell = Arc::clone(&rung);
-        let waker: Option<Box<dyn Fn() + Send>> = Some(Box::new(move || _ = bell.fetch_add(1, Ordering::Relaxed)));
+        let counter = Arc::clone(&rung);
+        let waker: Option<Box<dyn Fn() + Send>> = Some(Box::new(move || _ = counter.fetch_add(1, Ordering::Relaxed)));
         let options = FileOptions { waker, ..FileOptions::default() };
         let worker = Worker { platter, new: true, shared: Arc::clone(&shared), options };
         let mut schedule = Schedule::default();

@@ -170,7 +170,7 @@ fn a_reset_drops_the_faults_that_do_not_outlive_it() {
     assert_eq!((left, hits(&host, kept)), (vec![Some(kept)], 2));
 }
 
-/// Faults and their counts outlive a loss of power; what they held back does not.
+/// Faults and their counts outlive a power loss; what they held back does not.
 #[test]
 fn faults_outlive_a_loss_of_power() {
     let mut host = prepared(&Build::default());

@@ -25,7 +25,7 @@ pub struct UnitCost {
 
 impl UnitCost {
     /// Write amplification of a drive that is full and has this much spare, if writes came to all places alike. What is not overwritten, or
-    /// in order, costs less, and at the least [`UnitCost::joined`].
+    /// in order, costs less, and at least [`UnitCost::joined`].
     ///
     /// # Panics
     /// If the spare is not above zero.

@@ -106,7 +106,7 @@ impl<W: Write> Recorder<W> {
         self.write(record)
     }
 
-    /// A controller forgot its commands, by a reset or a loss of power: none that is under way will end.
+    /// A controller forgot its commands, by a reset or a power loss: none that is under way will end.
     ///
     /// # Errors
     /// Those of what is written to.

@@ -107,7 +107,7 @@ impl<W: Write> Chrome<W> {
         self.depth(ended.time_ns, place, -1)
     }
 
-    /// A controller forgot its commands, by a reset or a loss of power: their slices end here.
+    /// A controller forgot its commands, by a reset or a power loss: their slices end here.
     ///
     /// # Errors
     /// Those of what is written to.
@@ -144,7 +144,7 @@ impl<W: Write> Chrome<W> {
         self.event('C', name, process(controller), time_ns, "\"tid\":0", &Value::Object(values))
     }
 
-    /// Something happened at a moment: a reset, a loss of power, a violation.
+    /// Something happened at a moment: a reset, a power loss, a violation.
     ///
     /// # Errors
     /// Those of what is written to.

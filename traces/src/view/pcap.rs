@@ -115,7 +115,7 @@ impl<W: Write> Pcap<W> {
         self.send(place, ended.time_ns, Sender::Controller, &response)
     }
 
-    /// The queues of a controller are gone, by a reset or a loss of power: their connections end. The next command is on a new one.
+    /// The queues of a controller are gone, by a reset or a power loss: their connections end. The next command is on a new one.
     ///
     /// # Errors
     /// Those of what is written to.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Device, Execute, Refusal};
 
-/// The last events of the controller, oldest first: accesses to registers, admin commands, resets, failures; with checks or a trace on, each
-/// hop of every command.
+/// The last events of the controller, oldest first: accesses to registers, admin commands, resets, failures; with `checks=on`, each hop of
+/// every command.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct QueryTrace {
