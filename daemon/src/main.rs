@@ -1,9 +1,9 @@
 //! The binary `brownout`: an NVMe SSD in software, plugged into stock QEMU.
 //!
 //! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`], [`ctl`],
-//! [`crash`], [`waf`], [`trace`] and [`media_file`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`fronts`] are the sockets
-//! through which it can be had, [`control`] takes orders for it, [`wiring`] joins them, [`device_thread`], [`device_loop`] and [`watch`]
-//! run them, [`watchdog`] ends them when they are stuck. Only [`clock`] knows what time it is.
+//! [`crash`], [`waf`], [`trace`] and [`media_file`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive, [`fronts`] are
+//! the sockets through which it can be had, [`control`] takes orders for it, [`wiring`] joins them, [`device_thread`], [`device_loop`]
+//! and [`watch`] run them, [`watchdog`] ends them when they are stuck. Only [`clock`] knows what time it is.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ mod clock;
 mod control;
 mod crash;
 mod ctl;
+mod device_arguments;
 mod device_loop;
 mod device_thread;
 mod failure;

@@ -17,7 +17,7 @@ use traces::export::Target;
 use traces::import::Format;
 use traces::replay::Speed;
 
-use crate::cli::DeviceArguments;
+use crate::device_arguments::DeviceArguments;
 use crate::failure::Failure;
 use crate::options::{Bytes, Share};
 

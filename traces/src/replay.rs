@@ -154,7 +154,7 @@ impl<'a, P: Drive, W: Write> Replay<'a, P, W> {
         // It is no part of the trace, and not of its recording either.
         let recorder = self.recorder.take();
         for ask in self.target.fill() {
-            self.job(&Record { opcode: ask.command.opcode, ..Record::default() }, vec![ask])?;
+            self.job(&Record { opcode: ask.command.opcode, ..Record::default() }, &[ask])?;
         }
         self.drain()?;
         self.flush()?;
@@ -182,7 +182,7 @@ impl<'a, P: Drive, W: Write> Replay<'a, P, W> {
                     let since = record.begin_ns.saturating_sub(*first_ns.get_or_insert(record.begin_ns));
                     self.wait_for(start_ns, since)?;
                     match self.target.asks(&record, namespaces.block_bytes(record.nsid))? {
-                        Some(asks) => self.job(&record, asks)?,
+                        Some(asks) => self.job(&record, &asks)?,
                         None => self.outcome.left_out(record.kind()),
                     }
                 }
@@ -223,7 +223,7 @@ impl<'a, P: Drive, W: Write> Replay<'a, P, W> {
     }
 
     /// Gives a command to the drive, in as many parts as it takes.
-    fn job(&mut self, record: &Record, asks: Vec<Ask>) -> Result<(), ReplayError> {
+    fn job(&mut self, record: &Record, asks: &[Ask]) -> Result<(), ReplayError> {
         let job = self.next_job;
         self.next_job += 1;
         let parts = u32::try_from(asks.len()).expect("few parts");
@@ -231,10 +231,10 @@ impl<'a, P: Drive, W: Write> Replay<'a, P, W> {
         let record = Record { data: None, ranges: Vec::new(), ..record.clone() };
         let begin_ns = self.host.port().now_ns();
         self.jobs.insert(job, Job { record, begin_ns, parts, status: 0 });
-        asks.into_iter().try_for_each(|ask| self.submit(ask, job))
+        asks.iter().try_for_each(|ask| self.submit(ask, job))
     }
 
-    fn submit(&mut self, ask: Ask, job: u64) -> Result<(), ReplayError> {
+    fn submit(&mut self, ask: &Ask, job: u64) -> Result<(), ReplayError> {
         self.wait_until(|replay| replay.under_way.len() < replay.options.depth as usize)?;
         if NvmOpcode(ask.command.opcode) == NvmOpcode::WRITE {
             self.outcome.written_bytes = self.outcome.written_bytes.saturating_add(ask.bytes as u64);
@@ -292,7 +292,7 @@ impl<'a, P: Drive, W: Write> Replay<'a, P, W> {
     fn flush(&mut self) -> Result<(), ReplayError> {
         let counted = self.outcome.clone();
         for ask in self.target.flush() {
-            self.job(&Record::default(), vec![ask])?;
+            self.job(&Record::default(), &[ask])?;
         }
         self.drain()?;
         self.outcome = counted;
