@@ -74,6 +74,13 @@ fn a_conversion_and_back_says_the_same() {
     let of = |file: &str| json(&["analyse", file, "--json"])["kinds"].clone();
     assert_eq!(of(&ours), of(&example("blkparse.txt")));
     assert_eq!(of(&text), of(&ours));
+    for (to, beginning) in
+        [("chrome", &b"{\"displayTimeUnit\""[..]), ("pcap", b"\x4d\x3c\xb2\xa1"), ("fio", b"fio version 3")]
+    {
+        let out = path_of(folder.path(), to);
+        printed(&["convert", &ours, &out, "--to", to]);
+        assert!(fs::read(&out).expect("written").starts_with(beginning), "{to}");
+    }
     let (code, said) = refusal(&["convert", &example("spc.csv"), &ours]);
     assert_eq!(code, Some(1));
     assert!(said.contains("cannot write") && said.contains("exists"), "{said}");

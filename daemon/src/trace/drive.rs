@@ -245,6 +245,24 @@ mod tests {
     }
 
     #[test]
+    fn recorded_data_arrives_on_the_drive() {
+        let mut recorder = Recorder::new(Writer::create(Vec::new(), true).expect("memory"));
+        recorder.namespace(1, 4096).expect("memory");
+        let data: Vec<u8> = (0..3 * 4096u32).map(|byte| u8::try_from(byte % 251).expect("small")).collect();
+        let command = block_command(NvmOpcode::WRITE, 1, 40, 3);
+        let bytes: &[u8; 64] = command.as_bytes().try_into().expect("64 bytes");
+        let begun = Begun { time_ns: 5, controller: 0, queue: 1, command: bytes, data: Some(&data) };
+        recorder.command_begun(begun).expect("memory");
+        let recording = recorder.finish().expect("memory");
+
+        let mut host = InProcess::host(&settings("iu=16KiB")).expect("it comes up");
+        let options = Options { speed: Speed::AsFastAsPossible, depth: 4, wrap: false };
+        let replay = Replay::<_, Vec<u8>>::new(&mut host, options, None).expect("it fits");
+        replay.run(Reader::open(&recording[..]).expect("sound")).expect("replayed");
+        assert_eq!(host.read(1, 40, 3).expect("answered").1, data);
+    }
+
+    #[test]
     fn recorded_times_are_kept_or_shortened_and_modelled_latencies_come_out() {
         let settings = settings("iu=16KiB,timing=tlc,vwc=off");
         let (_, recording) = run(&self::settings("iu=16KiB"), 3, 300);
