@@ -322,7 +322,7 @@ impl<'a, P: Drive, W: Write> Replay<'a, P, W> {
         }
         let bytes: &[u8; 16] = completion.as_bytes().try_into().expect("an entry has 16 bytes");
         self.record(|recorder| {
-            recorder.command_ended(Ended { time_ns: now, controller: 0, completion: bytes, data: data.as_deref() })
+            recorder.command_ended(&Ended { time_ns: now, controller: 0, completion: bytes, data: data.as_deref() })
         })?;
         let of_job = self.jobs.get_mut(&job).expect("a job lasts as long as its parts");
         of_job.parts -= 1;
@@ -338,7 +338,7 @@ impl<'a, P: Drive, W: Write> Replay<'a, P, W> {
 
     fn record_begin(&mut self, time_ns: u64, command: &Command, data: Option<&[u8]>) -> Result<(), ReplayError> {
         let command: &[u8; 64] = command.as_bytes().try_into().expect("an entry has 64 bytes");
-        self.record(|recorder| recorder.command_begun(Begun { time_ns, controller: 0, queue: QUEUE, command, data }))
+        self.record(|recorder| recorder.command_begun(&Begun { time_ns, controller: 0, queue: QUEUE, command, data }))
     }
 
     fn record(&mut self, write: impl FnOnce(&mut Recorder<W>) -> io::Result<()>) -> Result<(), ReplayError> {

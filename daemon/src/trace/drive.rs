@@ -149,7 +149,7 @@ mod tests {
             let bytes: &[u8; 64] = command.as_bytes().try_into().expect("64 bytes");
             let time_ns = self.host.port().now.0;
             let begun = Begun { time_ns, controller: 0, queue: 1, command: bytes, data: None };
-            self.recorder.command_begun(begun).expect("memory");
+            self.recorder.command_begun(&begun).expect("memory");
             let mut completion = match data {
                 [] => self.host.execute(1, command),
                 data => self.host.execute_out(1, command, data),
@@ -161,7 +161,7 @@ mod tests {
             let bytes: &[u8; 16] = completion.as_bytes().try_into().expect("16 bytes");
             let time_ns = self.host.port().now.0;
             self.recorder
-                .command_ended(Ended { time_ns, controller: 0, completion: bytes, data: None })
+                .command_ended(&Ended { time_ns, controller: 0, completion: bytes, data: None })
                 .expect("memory");
         }
 
@@ -252,7 +252,7 @@ mod tests {
         let command = block_command(NvmOpcode::WRITE, 1, 40, 3);
         let bytes: &[u8; 64] = command.as_bytes().try_into().expect("64 bytes");
         let begun = Begun { time_ns: 5, controller: 0, queue: 1, command: bytes, data: Some(&data) };
-        recorder.command_begun(begun).expect("memory");
+        recorder.command_begun(&begun).expect("memory");
         let recording = recorder.finish().expect("memory");
 
         let mut host = InProcess::host(&settings("iu=16KiB")).expect("it comes up");

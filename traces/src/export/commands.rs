@@ -2,7 +2,7 @@
 //! begin and end in the order of time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::io;
 
 use nvme_spec::command::{CopyRange, DATASET_DEALLOCATE, DatasetRange, WRITE_ZEROES_DEALLOCATE};
 use nvme_spec::{Command, Completion};
@@ -11,47 +11,11 @@ use zerocopy::IntoBytes;
 use super::Converted;
 use crate::ordered::Ordered;
 use crate::record::{Entry, Flags, Kind, Record, Trace, TraceError};
-use crate::view::{Chrome, Pcap};
-use crate::watched::{Begun, Ended};
+use crate::watched::{Begun, Ended, Watcher};
 
 const FORCE_UNIT_ACCESS: u32 = 1 << 30;
 /// What stands for a queue 0, which in a trace is a processor and not the admin queue.
 const NO_ADMIN_QUEUE: u16 = u16::MAX;
-
-/// What shows commands.
-pub(super) trait View {
-    fn begun(&mut self, begun: &Begun<'_>) -> io::Result<()>;
-    fn ended(&mut self, ended: &Ended<'_>) -> io::Result<()>;
-    fn close(self) -> io::Result<()>;
-}
-
-impl<W: Write> View for Chrome<W> {
-    fn begun(&mut self, begun: &Begun<'_>) -> io::Result<()> {
-        self.command_begun(begun)
-    }
-
-    fn ended(&mut self, ended: &Ended<'_>) -> io::Result<()> {
-        self.command_ended(ended)
-    }
-
-    fn close(self) -> io::Result<()> {
-        self.finish().map(drop)
-    }
-}
-
-impl<W: Write> View for Pcap<W> {
-    fn begun(&mut self, begun: &Begun<'_>) -> io::Result<()> {
-        self.command_begun(begun)
-    }
-
-    fn ended(&mut self, ended: &Ended<'_>) -> io::Result<()> {
-        self.command_ended(ended)
-    }
-
-    fn close(self) -> io::Result<()> {
-        self.finish().map(drop)
-    }
-}
 
 /// Controller, queue and identifier.
 type Place = (u16, u16, u16);
@@ -73,7 +37,7 @@ struct UnderWay<V> {
 }
 
 /// Shows a whole trace.
-pub(super) fn show(trace: impl Trace, view: impl View) -> Result<Converted, TraceError> {
+pub(super) fn show(trace: impl Trace, view: impl Watcher) -> Result<Converted, TraceError> {
     let mut trace = Ordered::new(trace);
     let mut converted = Converted::default();
     let mut under_way = UnderWay { view, in_use: BTreeSet::new(), ends: BTreeMap::new(), number: 0 };
@@ -86,11 +50,11 @@ pub(super) fn show(trace: impl Trace, view: impl View) -> Result<Converted, Trac
         }
     }
     under_way.until(u64::MAX)?;
-    under_way.view.close()?;
+    Box::new(under_way.view).close()?;
     Ok(converted)
 }
 
-impl<V: View> UnderWay<V> {
+impl<V: Watcher> UnderWay<V> {
     /// Shows that a command begins, and what ended before it; false if no identifier of its queue is free.
     fn command(&mut self, mut record: Record) -> io::Result<bool> {
         self.until(record.begin_ns)?;
