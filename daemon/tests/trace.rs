@@ -144,8 +144,26 @@ fn a_trace_that_is_larger_than_the_drive_is_refused_or_goes_round() {
         said.contains("32768 bytes at 383496192 of namespace 2, which has 16777216 bytes") && said.contains("--wrap"),
         "{said}"
     );
+    let (code, said) = refusal(&arguments[..4]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("namespace 2, which the drive does not have: give a --namespace for each"), "{said}");
     let outcome = json(&[&arguments[..], &["--wrap", "--json", "--speed", "asap"]].concat());
     assert_eq!((&outcome["commands"], &outcome["failed"]), (&4.into(), &serde_json::json!({})));
+}
+
+#[test]
+fn a_media_file_keeps_what_a_replay_wrote_and_time_stands_still_while_its_disk_is_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let media = format!("store=file:{},iu=16KiB", path_of(folder.path(), "disk.img"));
+    let replay =
+        |more: &[&str]| json(&[&["replay", &example("fio-v3.txt"), "--json", "--media", &media], more].concat());
+    let made = replay(&["--namespace", "size=64MiB,lba=4KiB"]);
+    assert_eq!((&made["commands"], &made["failed"]), (&5.into(), &serde_json::json!({})));
+    assert_eq!(made["measured"]["bytes"]["host"], 20480);
+    for outcome in [made, replay(&[])] {
+        let duration = outcome["duration-ns"].as_u64().expect("a number");
+        assert!((1_291_000..100_000_000).contains(&duration), "{outcome:#}");
+    }
 }
 
 #[test]

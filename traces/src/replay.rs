@@ -84,9 +84,24 @@ pub enum ReplayError {
     /// A command does not end.
     #[error("the drive does not answer: {0} commands are under way, and nothing moves")]
     Silent(usize),
-    /// The trace does not fit the drive.
+    /// The drive cannot be given any trace.
     #[error("{0}")]
     Unfit(String),
+    /// The drive does not have a namespace of the trace.
+    #[error("the trace names namespace {0}, which the drive does not have")]
+    NoNamespace(u32),
+    /// The trace has blocks that the drive does not have.
+    #[error("the trace has {length} bytes at {offset} of namespace {nsid}, which has {bytes} bytes on this drive")]
+    Outside {
+        /// Its namespace.
+        nsid: u32,
+        /// First byte.
+        offset: u64,
+        /// How many.
+        length: u64,
+        /// Bytes of the namespace.
+        bytes: u128,
+    },
 }
 
 /// A command that was given to the drive, or a part of one.
