@@ -7,5 +7,6 @@ mod kept;
 mod power;
 mod processes;
 mod resize;
+mod traced;
 mod virtio;
 mod workloads;
