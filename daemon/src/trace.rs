@@ -119,7 +119,7 @@ pub struct Convert {
     pub trace: TraceFile,
     /// The file to write; nothing may be there yet
     pub out: PathBuf,
-    /// Its format: recording (default), fio, blkparse
+    /// Its format: recording (default), fio, blkparse, chrome, pcap
     #[arg(long, value_name = "NAME", default_value = "recording", hide_possible_values = true, hide_default_value = true,
         value_parser = named(&Target::NAMES, Target::named))]
     pub to: Target,

@@ -41,10 +41,7 @@ fn path_of(folder: &Path, name: &str) -> String {
 fn analyse_says_what_the_example_of_a_format_costs() {
     let table = printed(&["analyse", &example("fio-v3.txt"), "--iu", "16KiB"]);
     assert!(table.starts_with("5 commands in 0.001291 s, 1 namespaces\n"), "{table}");
-    assert!(
-        table.contains("    16KiB                       1.6                    1.6                    1.6"),
-        "{table}"
-    );
+    assert!(table.contains("    16KiB              1.6           1.6            1.6  1.600 to "), "{table}");
     let of =
         json(&["analyse", &example("msr.csv"), "--format", "msr", "--json", "--iu", "4KiB,16KiB", "--spare", "28%"]);
     assert_eq!((&of["commands"], &of["kinds"]["write"]["bytes"]), (&4.into(), &24576.into()));
@@ -77,6 +74,13 @@ fn a_conversion_and_back_says_the_same() {
     let of = |file: &str| json(&["analyse", file, "--json"])["kinds"].clone();
     assert_eq!(of(&ours), of(&example("blkparse.txt")));
     assert_eq!(of(&text), of(&ours));
+    for (to, beginning) in
+        [("chrome", &b"{\"displayTimeUnit\""[..]), ("pcap", b"\x4d\x3c\xb2\xa1"), ("fio", b"fio version 3")]
+    {
+        let out = path_of(folder.path(), to);
+        printed(&["convert", &ours, &out, "--to", to]);
+        assert!(fs::read(&out).expect("written").starts_with(beginning), "{to}");
+    }
     let (code, said) = refusal(&["convert", &example("spc.csv"), &ours]);
     assert_eq!(code, Some(1));
     assert!(said.contains("cannot write") && said.contains("exists"), "{said}");
@@ -140,8 +144,26 @@ fn a_trace_that_is_larger_than_the_drive_is_refused_or_goes_round() {
         said.contains("32768 bytes at 383496192 of namespace 2, which has 16777216 bytes") && said.contains("--wrap"),
         "{said}"
     );
+    let (code, said) = refusal(&arguments[..4]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("namespace 2, which the drive does not have: give a --namespace for each"), "{said}");
     let outcome = json(&[&arguments[..], &["--wrap", "--json", "--speed", "asap"]].concat());
     assert_eq!((&outcome["commands"], &outcome["failed"]), (&4.into(), &serde_json::json!({})));
+}
+
+#[test]
+fn a_media_file_keeps_what_a_replay_wrote_and_time_stands_still_while_its_disk_is_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let media = format!("store=file:{},iu=16KiB", path_of(folder.path(), "disk.img"));
+    let replay =
+        |more: &[&str]| json(&[&["replay", &example("fio-v3.txt"), "--json", "--media", &media], more].concat());
+    let made = replay(&["--namespace", "size=64MiB,lba=4KiB"]);
+    assert_eq!((&made["commands"], &made["failed"]), (&5.into(), &serde_json::json!({})));
+    assert_eq!(made["measured"]["bytes"]["host"], 20480);
+    for outcome in [made, replay(&[])] {
+        let duration = outcome["duration-ns"].as_u64().expect("a number");
+        assert!((1_291_000..100_000_000).contains(&duration), "{outcome:#}");
+    }
 }
 
 #[test]

@@ -8,5 +8,6 @@ mod kept;
 mod power;
 mod processes;
 mod resize;
+mod traced;
 mod virtio;
 mod workloads;

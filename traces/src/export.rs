@@ -2,6 +2,7 @@
 //! counted.
 
 mod blkparse;
+mod commands;
 mod fio;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::io::{self, Write};
 use crate::ordered::Ordered;
 use crate::record::{Entry, Kind, Namespaces, Record, Trace, TraceError};
 use crate::recording::Writer;
+use crate::view::{Chrome, Pcap};
 
 /// What can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +22,17 @@ pub enum Target {
     Fio,
     /// What `blkparse` prints.
     Blkparse,
+    /// See [`Chrome`].
+    Chrome,
+    /// See [`Pcap`].
+    Pcap,
 }
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Recording, Self::Fio, Self::Blkparse];
+    pub const ALL: [Self; 5] = [Self::Recording, Self::Fio, Self::Blkparse, Self::Chrome, Self::Pcap];
     /// Their names, in the same order.
-    pub const NAMES: [&'static str; 3] = ["recording", "fio", "blkparse"];
+    pub const NAMES: [&'static str; 5] = ["recording", "fio", "blkparse", "chrome", "pcap"];
 
     /// The target of a name.
     #[must_use]
@@ -53,6 +59,8 @@ pub fn convert(trace: impl Trace, target: Target, with_data: bool, into: impl Wr
         Target::Recording => to_recording(trace, with_data, into),
         Target::Fio => to_text(trace, fio::Fio::default(), into),
         Target::Blkparse => to_text(trace, blkparse::Blkparse::default(), into),
+        Target::Chrome => commands::show(trace, Chrome::create(into)?),
+        Target::Pcap => commands::show(trace, Pcap::create(into)?),
     }
 }
 

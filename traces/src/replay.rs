@@ -84,9 +84,24 @@ pub enum ReplayError {
     /// A command does not end.
     #[error("the drive does not answer: {0} commands are under way, and nothing moves")]
     Silent(usize),
-    /// The trace does not fit the drive.
+    /// The drive cannot be given any trace.
     #[error("{0}")]
     Unfit(String),
+    /// The drive does not have a namespace of the trace.
+    #[error("the trace names namespace {0}, which the drive does not have")]
+    NoNamespace(u32),
+    /// The trace has blocks that the drive does not have.
+    #[error("the trace has {length} bytes at {offset} of namespace {nsid}, which has {bytes} bytes on this drive")]
+    Outside {
+        /// Its namespace.
+        nsid: u32,
+        /// First byte.
+        offset: u64,
+        /// How many.
+        length: u64,
+        /// Bytes of the namespace.
+        bytes: u128,
+    },
 }
 
 /// A command that was given to the drive, or a part of one.
@@ -154,7 +169,7 @@ impl<'a, P: Drive, W: Write> Replay<'a, P, W> {
         // It is no part of the trace, and not of its recording either.
         let recorder = self.recorder.take();
         for ask in self.target.fill() {
-            self.job(&Record { opcode: ask.command.opcode, ..Record::default() }, vec![ask])?;
+            self.job(&Record { opcode: ask.command.opcode, ..Record::default() }, &[ask])?;
         }
         self.drain()?;
         self.flush()?;
@@ -182,7 +197,7 @@ impl<'a, P: Drive, W: Write> Replay<'a, P, W> {
                     let since = record.begin_ns.saturating_sub(*first_ns.get_or_insert(record.begin_ns));
                     self.wait_for(start_ns, since)?;
                     match self.target.asks(&record, namespaces.block_bytes(record.nsid))? {
-                        Some(asks) => self.job(&record, asks)?,
+                        Some(asks) => self.job(&record, &asks)?,
                         None => self.outcome.left_out(record.kind()),
                     }
                 }
@@ -223,7 +238,7 @@ impl<'a, P: Drive, W: Write> Replay<'a, P, W> {
     }
 
     /// Gives a command to the drive, in as many parts as it takes.
-    fn job(&mut self, record: &Record, asks: Vec<Ask>) -> Result<(), ReplayError> {
+    fn job(&mut self, record: &Record, asks: &[Ask]) -> Result<(), ReplayError> {
         let job = self.next_job;
         self.next_job += 1;
         let parts = u32::try_from(asks.len()).expect("few parts");
@@ -231,10 +246,10 @@ impl<'a, P: Drive, W: Write> Replay<'a, P, W> {
         let record = Record { data: None, ranges: Vec::new(), ..record.clone() };
         let begin_ns = self.host.port().now_ns();
         self.jobs.insert(job, Job { record, begin_ns, parts, status: 0 });
-        asks.into_iter().try_for_each(|ask| self.submit(ask, job))
+        asks.iter().try_for_each(|ask| self.submit(ask, job))
     }
 
-    fn submit(&mut self, ask: Ask, job: u64) -> Result<(), ReplayError> {
+    fn submit(&mut self, ask: &Ask, job: u64) -> Result<(), ReplayError> {
         self.wait_until(|replay| replay.under_way.len() < replay.options.depth as usize)?;
         if NvmOpcode(ask.command.opcode) == NvmOpcode::WRITE {
             self.outcome.written_bytes = self.outcome.written_bytes.saturating_add(ask.bytes as u64);
@@ -292,7 +307,7 @@ impl<'a, P: Drive, W: Write> Replay<'a, P, W> {
     fn flush(&mut self) -> Result<(), ReplayError> {
         let counted = self.outcome.clone();
         for ask in self.target.flush() {
-            self.job(&Record::default(), vec![ask])?;
+            self.job(&Record::default(), &[ask])?;
         }
         self.drain()?;
         self.outcome = counted;
@@ -322,7 +337,7 @@ impl<'a, P: Drive, W: Write> Replay<'a, P, W> {
         }
         let bytes: &[u8; 16] = completion.as_bytes().try_into().expect("an entry has 16 bytes");
         self.record(|recorder| {
-            recorder.command_ended(Ended { time_ns: now, controller: 0, completion: bytes, data: data.as_deref() })
+            recorder.command_ended(&Ended { time_ns: now, controller: 0, completion: bytes, data: data.as_deref() })
         })?;
         let of_job = self.jobs.get_mut(&job).expect("a job lasts as long as its parts");
         of_job.parts -= 1;
@@ -338,7 +353,7 @@ impl<'a, P: Drive, W: Write> Replay<'a, P, W> {
 
     fn record_begin(&mut self, time_ns: u64, command: &Command, data: Option<&[u8]>) -> Result<(), ReplayError> {
         let command: &[u8; 64] = command.as_bytes().try_into().expect("an entry has 64 bytes");
-        self.record(|recorder| recorder.command_begun(Begun { time_ns, controller: 0, queue: QUEUE, command, data }))
+        self.record(|recorder| recorder.command_begun(&Begun { time_ns, controller: 0, queue: QUEUE, command, data }))
     }
 
     fn record(&mut self, write: impl FnOnce(&mut Recorder<W>) -> io::Result<()>) -> Result<(), ReplayError> {

@@ -1,6 +1,8 @@
 //! What somebody who watches a controller hands over: commands as they begin and as they end, as bytes of the wire. Recordings and views
 //! are made of it; neither knows where it comes from.
 
+use std::io;
+
 /// A command was taken from its submission queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Begun<'a> {
@@ -28,4 +30,31 @@ pub struct Ended<'a> {
     pub completion: &'a [u8; 16],
     /// What the command brought from the drive, where the caller has it.
     pub data: Option<&'a [u8]>,
+}
+
+/// Who makes a file of what is watched, as it comes.
+pub trait Watcher {
+    /// A command began.
+    ///
+    /// # Errors
+    /// Those of what is written to.
+    fn begun(&mut self, begun: &Begun<'_>) -> io::Result<()>;
+
+    /// A command ended. One whose beginning was not seen is left out.
+    ///
+    /// # Errors
+    /// Those of what is written to.
+    fn ended(&mut self, ended: &Ended<'_>) -> io::Result<()>;
+
+    /// A controller forgot its commands, by a reset or a loss of power: none that is under way will end.
+    ///
+    /// # Errors
+    /// Those of what is written to.
+    fn forgotten(&mut self, time_ns: u64, controller: u16) -> io::Result<()>;
+
+    /// Nothing comes any more.
+    ///
+    /// # Errors
+    /// Those of what is written to.
+    fn close(self: Box<Self>) -> io::Result<()>;
 }

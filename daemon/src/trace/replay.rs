@@ -70,7 +70,8 @@ impl Asked {
         }
         engine.run(&mut input.trace).map_err(|error| match error {
             ReplayError::Trace(error) => input.failed(error),
-            ReplayError::Unfit(why) => anyhow!("{why}: give a larger --namespace, or --wrap"),
+            ReplayError::NoNamespace(_) => anyhow!("{error}: give a --namespace for each that the trace has"),
+            ReplayError::Outside { .. } => anyhow!("{error}: give a larger --namespace, or --wrap"),
             other => other.into(),
         })
     }

@@ -7,6 +7,7 @@ use super::{Analysis, Measured, OfKind};
 use crate::distribution::Distribution;
 use crate::plot::bytes_text;
 use crate::record::Kind;
+use crate::waf::Ratio;
 
 /// Sizes that are listed.
 const SIZES: usize = 6;
@@ -26,7 +27,7 @@ impl Display for Analysis {
         for (kind, of_kind) in self.in_order() {
             let OfKind { commands, bytes, sequential, forced, .. } = of_kind;
             let accesses = of_kind.shape.accesses();
-            let mean = if accesses == 0 { String::new() } else { (bytes / accesses).to_string() };
+            let mean = bytes.checked_div(accesses).map_or_else(String::new, |mean| mean.to_string());
             let sequential = percent(*sequential, accesses);
             writeln!(out, "    {:19} {commands:>10} {bytes:>16} {mean:>8} {sequential:>10} {forced:>6}", kind.name())?;
         }
@@ -88,15 +89,12 @@ impl Analysis {
         let spare = (self.spare * 1e6).round() / 1e4;
         writeln!(out, "\nwrite amplification by indirection unit (IU):")?;
         let head = ["each command", "joined", "worst command"];
-        writeln!(out, "    {:8} {:>22} {:>22} {:>22}  predicted", "IU", head[0], head[1], head[2])?;
+        writeln!(out, "    {:8} {:>13} {:>13} {:>14}  predicted", "IU", head[0], head[1], head[2])?;
         for cost in costs {
-            let [commands, joined, worst] = [cost.commands, cost.joined, cost.worst].map(|ratio| ratio.to_string());
+            let [commands, joined, worst] = [cost.commands, cost.joined, cost.worst].map(ratio_text);
             let predicted = format!("{:.3} to {:.3}", cost.joined.to_f64(), cost.predicted(self.spare));
-            writeln!(
-                out,
-                "    {:8} {commands:>22} {joined:>22} {worst:>22}  {predicted}",
-                bytes_text(cost.unit.bytes())
-            )?;
+            let unit = bytes_text(cost.unit.bytes());
+            writeln!(out, "    {unit:8} {commands:>13} {joined:>13} {worst:>14}  {predicted}")?;
         }
         writeln!(
             out,
@@ -138,6 +136,12 @@ fn shape(out: &mut Formatter<'_>, kind: Kind, shape: &Shape) -> fmt::Result {
     let aligned = ALIGNMENTS.map(|shift| format!("{} {}", bytes_text(1 << shift), share(shape.aligned(shift))));
     writeln!(out, "\n{} sizes: {}", kind.name(), sizes.join(", "))?;
     writeln!(out, "{} aligned to: {}", kind.name(), aligned.join(", "))
+}
+
+/// A ratio without its fraction, which may be long; JSON has it.
+fn ratio_text(ratio: Ratio) -> String {
+    let text = ratio.to_string();
+    text.split_once(' ').map_or(text.clone(), |(decimal, _)| decimal.to_owned())
 }
 
 /// A share, or nothing of nothing.

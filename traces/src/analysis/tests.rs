@@ -54,9 +54,9 @@ fn twenty_kib_at_twelve_on_sixteen_is_one_point_six_in_a_recorded_trace() {
     completion[10] = 1;
     for time_ns in [1000, 2000] {
         let begun = Begun { time_ns, controller: 0, queue: 1, command: &write, data: None };
-        recorder.command_begun(begun).expect("memory");
+        recorder.command_begun(&begun).expect("memory");
         let ended = Ended { time_ns: time_ns + 500, controller: 0, completion: &completion, data: None };
-        recorder.command_ended(ended).expect("memory");
+        recorder.command_ended(&ended).expect("memory");
     }
     let file = recorder.finish().expect("memory");
     let mut analysis = Analysis::new(&units(&[16 * KIB]), 0.07);

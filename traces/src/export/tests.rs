@@ -100,6 +100,38 @@ fn a_recording_of_a_recording_is_the_same() {
     assert_eq!(records, all);
 }
 
+#[test]
+fn chrome_json_has_a_slice_for_each_command_of_a_trace() {
+    let mut bytes = Vec::new();
+    let converted = convert(trace(), Target::Chrome, false, &mut bytes).expect("memory takes everything");
+    assert_eq!((converted.commands, converted.left_out.len()), (7, 0));
+    let whole: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+    let events = whole["traceEvents"].as_array().expect("a list");
+    let of = |phase: &str| events.iter().filter(|event| event["ph"] == phase).collect::<Vec<_>>();
+    assert_eq!((of("b").len(), of("e").len()), (7, 6), "one has no end");
+    let names: Vec<_> = of("b").iter().map(|event| event["name"].as_str().expect("text")).collect();
+    assert_eq!(names, ["Write", "Read", "Write", "Flush", "Dataset Management", "Compare", "Read"]);
+    assert_eq!((&of("b")[2]["args"]["slba"], &of("b")[2]["args"]["fua"]), (&16.into(), &true.into()));
+    assert_eq!(of("e")[0]["ts"], 80.5);
+}
+
+#[test]
+fn commands_that_overlap_under_one_identifier_get_their_own_in_a_capture() {
+    let overlapping = |_| Record { cid: 7, queue: 0, ..of(1, 5, (0, 8)) };
+    let namespace = Namespace { nsid: 1, block_bytes: 4096, name: String::new() };
+    let commands = (0..3).map(overlapping).map(Entry::Command);
+    let trace = List(std::iter::once(Entry::Namespace(namespace)).chain(commands).collect());
+    let mut bytes = Vec::new();
+    let converted = convert(trace, Target::Pcap, false, &mut bytes).expect("memory takes everything");
+    assert_eq!(converted.commands, 3);
+    // A capsule of a Write: the head of its PDU, then opcode, flags and identifier.
+    let capsule = |cid: u8| [4, 0, 72, 0, 72, 0, 0, 0, 1, 0, cid, 0, 1];
+    for cid in 7..10 {
+        let found = bytes.windows(13).filter(|window| *window == capsule(cid)).count();
+        assert_eq!(found, 1, "{cid}");
+    }
+}
+
 fn command(entry: Entry) -> Option<Record> {
     if let Entry::Command(record) = entry { Some(record) } else { None }
 }

@@ -1,5 +1,6 @@
 //! fio's I/O logs. Version 2: `FILE ACTION [OFFSET LENGTH]`, in bytes; only `wait` tells of time, in microseconds since the wait before,
-//! and stands where other actions have their offset. Version 3: the same behind a time in microseconds since the beginning, without `wait`.
+//! and stands where other actions have their offset: so says fio's manual (its own reader takes it for milliseconds since it was started).
+//! Version 3: the same behind a time in microseconds since the beginning, without `wait`.
 
 use super::fields::{number, quoted, units};
 use super::lines::Parser;
@@ -36,7 +37,7 @@ impl Fio {
             "read" => Access::rw(false),
             "write" => Access::rw(true),
             "trim" => Access::deallocate(),
-            "sync" | "datasync" => {
+            "sync" | "datasync" | "sync_file_range" | "syncfs" => {
                 return volumes.push(&Access { begin_ns: self.now_ns, volume: file, ..Access::flush() });
             }
             "wait" if self.version == Some(2) => {

@@ -182,6 +182,14 @@ fn what_is_nothing_known_is_refused_with_the_names_of_formats() {
 }
 
 #[test]
+fn a_trace_has_a_bounded_number_of_volumes() {
+    let line = |number: u64| format!("\u{1b}{number},W,0,512,1\n");
+    let text: String = (0..65_537).map(line).collect();
+    let said = refusal(Format::Alibaba, &text);
+    assert_eq!(said, "line 65537: \"\\u{1b}65536\" is one volume more than the 65536 that a trace may have");
+}
+
+#[test]
 fn requests_that_never_come_back_do_not_gather_without_bound() {
     let line = |number: u64| format!("8,0 0 {number} {number}.0 1 D W {} + 8 [x]\n", number * 8);
     let text: String = (0..70_000).map(line).collect();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use nvme_spec::opcode::NvmOpcode;
 
 use super::BLOCK_BYTES;
+use super::fields::quoted;
 use crate::record::{Entry, Extent, Flags, Namespace, Record};
 
 /// As many volumes as one trace may name.
@@ -75,7 +76,7 @@ impl Volumes {
             return Ok(nsid);
         }
         if self.by_name.len() == VOLUMES_MAX {
-            return Err(format!("{name} is one volume more than the {VOLUMES_MAX} that a trace may have"));
+            return Err(format!("{} is one volume more than the {VOLUMES_MAX} that a trace may have", quoted(name)));
         }
         let nsid = u32::try_from(self.by_name.len()).expect("few volumes") + 1;
         self.by_name.insert(name.to_owned(), nsid);

@@ -11,7 +11,7 @@ use zerocopy::FromBytes;
 
 use super::Writer;
 use crate::record::{DATA_BYTES_MAX, Entry, Extent, Flags, Namespace, RANGES_MAX, Record, Sample};
-use crate::watched::{Begun, Ended};
+use crate::watched::{Begun, Ended, Watcher};
 
 /// Commands that began and did not end; beyond it the oldest is taken for one that never will. More than queues of a sane host hold.
 const UNDER_WAY_MAX: usize = 1 << 17;
@@ -64,7 +64,7 @@ impl<W: Write> Recorder<W> {
     ///
     /// # Panics
     /// Never: 64 bytes are a command.
-    pub fn command_begun(&mut self, begun: Begun<'_>) -> io::Result<()> {
+    pub fn command_begun(&mut self, begun: &Begun<'_>) -> io::Result<()> {
         if begun.queue == 0 {
             return Ok(());
         }
@@ -94,7 +94,7 @@ impl<W: Write> Recorder<W> {
     ///
     /// # Panics
     /// Never: 16 bytes are a completion.
-    pub fn command_ended(&mut self, ended: Ended<'_>) -> io::Result<()> {
+    pub fn command_ended(&mut self, ended: &Ended<'_>) -> io::Result<()> {
         let completion = Completion::read_from_bytes(ended.completion).expect("an entry has 16 bytes");
         let key = (ended.controller, completion.sqid.get(), completion.cid.get());
         let Some(mut record) = self.under_way.remove(&key) else { return Ok(()) };
@@ -141,6 +141,25 @@ impl<W: Write> Recorder<W> {
     fn write(&mut self, record: Record) -> io::Result<()> {
         self.commands += 1;
         self.writer.put(&Entry::Command(record))
+    }
+}
+
+impl<W: Write> Watcher for Recorder<W> {
+    fn begun(&mut self, begun: &Begun<'_>) -> io::Result<()> {
+        self.command_begun(begun)
+    }
+
+    fn ended(&mut self, ended: &Ended<'_>) -> io::Result<()> {
+        self.command_ended(ended)
+    }
+
+    fn forgotten(&mut self, time_ns: u64, controller: u16) -> io::Result<()> {
+        let _ = time_ns;
+        Self::forgotten(self, controller)
+    }
+
+    fn close(self: Box<Self>) -> io::Result<()> {
+        self.finish().map(drop)
     }
 }
 

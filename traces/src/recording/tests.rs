@@ -213,7 +213,7 @@ fn a_recorder_makes_one_entry_of_each_command() {
     recorder.namespace(1, 4096).expect("memory");
     let mut begin = |time_ns, queue, command: [u8; 64], data: Option<&[u8]>| {
         let begun = Begun { time_ns, controller: 0, queue, command: &command, data };
-        recorder.command_begun(begun).expect("memory");
+        recorder.command_begun(&begun).expect("memory");
     };
     begin(5, 0, command(6, 1, 0, 0), None);
     begin(10, 1, command(1, 7, 100, 1 << 30 | 7), Some(&[9; 3]));
@@ -228,7 +228,7 @@ fn a_recorder_makes_one_entry_of_each_command() {
     begin(12, 1, deallocate, Some(&ranges));
     begin(13, 1, command(0, 9, 0, 0), None);
     let mut end = |time_ns, completion: [u8; 16], data: Option<&[u8]>| {
-        recorder.command_ended(Ended { time_ns, controller: 0, completion: &completion, data }).expect("memory");
+        recorder.command_ended(&Ended { time_ns, controller: 0, completion: &completion, data }).expect("memory");
     };
     end(20, completion(2, 7, 0), Some(&[1, 2]));
     end(21, completion(1, 7, 0x4080), None);
@@ -269,13 +269,13 @@ fn commands_of_a_controller_that_forgot_them_never_ended() {
     for (controller, cid) in [(0, 3), (0, 2), (1, 3), (0, 3)] {
         let begun =
             Begun { time_ns: u64::from(cid), controller, queue: 1, command: &command(2, cid, 0, 0), data: None };
-        recorder.command_begun(begun).expect("memory");
+        recorder.command_begun(&begun).expect("memory");
     }
     assert_eq!(recorder.commands(), 1, "the identifier was used again");
     recorder.forgotten(0).expect("memory");
     assert_eq!(recorder.commands(), 3);
     let ended = Ended { time_ns: 9, controller: 1, completion: &completion(1, 3, 0), data: None };
-    recorder.command_ended(ended).expect("memory");
+    recorder.command_ended(&ended).expect("memory");
     let (found, end) = read(&recorder.finish().expect("memory"));
     end.expect("sound");
     let ends = found.iter().map(|entry| match entry {

@@ -127,8 +127,7 @@ impl Target {
             if all {
                 return Ok(Some(self.flush()));
             }
-            let why = format!("the trace names namespace {}, which the drive does not have", record.nsid);
-            return if record.status == 0 { Err(ReplayError::Unfit(why)) } else { Ok(None) };
+            return if record.status == 0 { Err(ReplayError::NoNamespace(record.nsid)) } else { Ok(None) };
         };
         if kind == Kind::Flush {
             return Ok(Some(vec![Ask::bare(nvm_command(NvmOpcode::FLUSH, space.nsid))]));
@@ -154,9 +153,7 @@ impl Target {
                 None => {
                     let Space { nsid, block_bytes, blocks } = space;
                     let bytes = u128::from(block_bytes) * u128::from(blocks);
-                    return Err(ReplayError::Unfit(format!(
-                        "the trace has {length} bytes at {offset} of namespace {nsid}, which has {bytes} bytes on this drive"
-                    )));
+                    return Err(ReplayError::Outside { nsid, offset, length, bytes });
                 }
             }
         }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use zerocopy::FromBytes;
 
 use super::opcode::opcode_name;
-use crate::watched::{Begun, Ended};
+use crate::watched::{Begun, Ended, Watcher};
 
 /// Threads of a process that are no queues stand behind all queues.
 const TRACKS: u64 = 1 << 16;
@@ -223,6 +223,24 @@ impl<W: Write> Chrome<W> {
             self.into,
             "{separator}{{\"ph\":\"{phase}\",\"name\":{name},\"ts\":{time},\"pid\":{pid},{more},\"args\":{details}}}"
         )
+    }
+}
+
+impl<W: Write> Watcher for Chrome<W> {
+    fn begun(&mut self, begun: &Begun<'_>) -> io::Result<()> {
+        self.command_begun(begun)
+    }
+
+    fn ended(&mut self, ended: &Ended<'_>) -> io::Result<()> {
+        self.command_ended(ended)
+    }
+
+    fn forgotten(&mut self, time_ns: u64, controller: u16) -> io::Result<()> {
+        Self::forgotten(self, time_ns, controller)
+    }
+
+    fn close(self: Box<Self>) -> io::Result<()> {
+        self.finish().map(drop)
     }
 }
 

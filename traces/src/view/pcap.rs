@@ -10,7 +10,7 @@ use nvme_spec::Completion;
 use zerocopy::FromBytes;
 
 use super::packet::{DATA_BYTES_MAX, End, PACKET_BYTES_MAX, Segment, flag, packet};
-use crate::watched::{Begun, Ended};
+use crate::watched::{Begun, Ended, Watcher};
 
 /// Of a classic capture whose times are in nanoseconds.
 const MAGIC: u32 = 0xa1b2_3c4d;
@@ -223,6 +223,24 @@ impl<W: Write> Pcap<W> {
             self.into.write_all(&word.to_le_bytes())?;
         }
         self.into.write_all(&bytes)
+    }
+}
+
+impl<W: Write> Watcher for Pcap<W> {
+    fn begun(&mut self, begun: &Begun<'_>) -> io::Result<()> {
+        self.command_begun(begun)
+    }
+
+    fn ended(&mut self, ended: &Ended<'_>) -> io::Result<()> {
+        self.command_ended(ended)
+    }
+
+    fn forgotten(&mut self, time_ns: u64, controller: u16) -> io::Result<()> {
+        Self::forgotten(self, time_ns, controller)
+    }
+
+    fn close(self: Box<Self>) -> io::Result<()> {
+        self.finish().map(drop)
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::watched::{Begun, Ended};
+use crate::watched::{Begun, Ended, Watcher};
 
 const READ: u8 = 0x02;
 const WRITE: u8 = 0x01;
@@ -43,37 +43,13 @@ fn identify() -> ([u8; 64], Vec<u8>) {
     (identify, data)
 }
 
-/// What views are fed.
-trait View {
-    fn begin(&mut self, begun: &Begun<'_>);
-    fn end(&mut self, ended: &Ended<'_>);
-}
-
-impl View for Chrome<Vec<u8>> {
-    fn begin(&mut self, begun: &Begun<'_>) {
-        self.command_begun(begun).expect("memory");
-    }
-    fn end(&mut self, ended: &Ended<'_>) {
-        self.command_ended(ended).expect("memory");
-    }
-}
-
-impl View for Pcap<Vec<u8>> {
-    fn begin(&mut self, begun: &Begun<'_>) {
-        self.command_begun(begun).expect("memory");
-    }
-    fn end(&mut self, ended: &Ended<'_>) {
-        self.command_ended(ended).expect("memory");
-    }
-}
-
 /// Two I/O queues and the admin queue: a Write with data in its capsule, one with more, a Read that fails, and Identify.
-fn feed(view: &mut impl View) {
-    let begin = |view: &mut dyn View, time_us: u64, queue, command: &[u8; 64], data: Option<&[u8]>| {
-        view.begin(&Begun { time_ns: time_us * 1000, controller: 0, queue, command, data });
+fn feed(view: &mut impl Watcher) {
+    let begin = |view: &mut dyn Watcher, time_us: u64, queue, command: &[u8; 64], data: Option<&[u8]>| {
+        view.begun(&Begun { time_ns: time_us * 1000, controller: 0, queue, command, data }).expect("memory");
     };
-    let end = |view: &mut dyn View, time_us: u64, completion: &[u8; 16], data: Option<&[u8]>| {
-        view.end(&Ended { time_ns: time_us * 1000, controller: 0, completion, data });
+    let end = |view: &mut dyn Watcher, time_us: u64, completion: &[u8; 16], data: Option<&[u8]>| {
+        view.ended(&Ended { time_ns: time_us * 1000, controller: 0, completion, data }).expect("memory");
     };
     let (identify, page) = identify();
     begin(view, 1_000_000, 0, &identify, None);
@@ -183,10 +159,12 @@ fn chrome_json_has_a_slice_for_each_command_and_keeps_the_schema() {
 fn slices_of_forgotten_commands_end() {
     let mut chrome = Chrome::create(Vec::new()).expect("memory");
     for controller in [0, 1] {
-        chrome.begin(&Begun { time_ns: 5, controller, queue: 1, command: &command(READ, 1, 0, 0), data: None });
+        let begun = Begun { time_ns: 5, controller, queue: 1, command: &command(READ, 1, 0, 0), data: None };
+        chrome.command_begun(&begun).expect("memory");
     }
     chrome.forgotten(9, 0).expect("memory");
-    chrome.end(&Ended { time_ns: 10, controller: 1, completion: &completion(1, 1, 0), data: None });
+    let ended = Ended { time_ns: 10, controller: 1, completion: &completion(1, 1, 0), data: None };
+    chrome.command_ended(&ended).expect("memory");
     let events = events(chrome);
     check_schema(&events);
     assert_eq!(of_phase(&events, "e")[0]["args"]["status"], "forgotten");
@@ -259,7 +237,8 @@ fn a_capture_has_a_connection_for_each_queue_without_a_gap() {
 fn connections_end_with_a_reset_and_begin_anew() {
     let mut pcap = Pcap::create(Vec::new()).expect("memory");
     let begin = |pcap: &mut Pcap<Vec<u8>>, time_ns| {
-        pcap.begin(&Begun { time_ns, controller: 0, queue: 1, command: &command(READ, 1, 0, 0), data: None });
+        let begun = Begun { time_ns, controller: 0, queue: 1, command: &command(READ, 1, 0, 0), data: None };
+        pcap.command_begun(&begun).expect("memory");
     };
     begin(&mut pcap, 1);
     pcap.forgotten(2, 0).expect("memory");
