@@ -152,7 +152,7 @@ impl Controller {
             parked.in_turn = true;
             self.sliced.push_back(token);
         }
-        if listed && !sliced {
+        if !sliced && command.lists_ranges() {
             parked.listed = self.listed.clone();
         }
         Some(Box::new(parked))
