@@ -230,7 +230,8 @@ impl Controller {
         }
         self.slice(now, budget, memory);
         self.supply.breaker.work_on(Mark::NONE);
-        budget.worked() || self.order.has_ready() || !self.scattered.is_empty() || !self.sliced.is_empty()
+        // Where slices are left one was done.
+        budget.worked() || self.order.has_ready() || !self.scattered.is_empty()
     }
 
     /// Commands do their next slices in turn: one at least, however busy the queues are.
