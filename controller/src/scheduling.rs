@@ -157,7 +157,7 @@ impl Controller {
             parked.in_turn = true;
             self.sliced.push_back(token);
         }
-        if listed && !sliced {
+        if !sliced && command.lists_ranges() {
             parked.listed = self.listed.clone();
         }
         Some(Box::new(parked))
@@ -235,7 +235,8 @@ impl Controller {
         }
         self.slice(now, budget, memory);
         self.supply.breaker.work_on(Mark::NONE);
-        budget.worked() || self.range_locks.has_ready() || !self.scattered.is_empty() || !self.sliced.is_empty()
+        // Where slices are left one was done.
+        budget.worked() || self.range_locks.has_ready() || !self.scattered.is_empty()
     }
 
     /// Commands do their next slices in turn: one at least, however busy the queues are.

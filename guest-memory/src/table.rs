@@ -178,7 +178,7 @@ impl Memory {
     /// Forgets and unmaps everything.
     pub fn clear(&mut self) {
         self.ranges = Vec::new();
-        self.recent = AtomicUsize::new(0);
+        self.recent = AtomicUsize::default();
         self.shared_bytes = 0;
         self.shared_maps = 0;
         self.generation += 1;

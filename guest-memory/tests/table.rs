@@ -70,6 +70,16 @@ fn exactly_so_many_maps_may_be_shared_however_they_come_and_go() {
 }
 
 #[test]
+fn a_range_that_nobody_may_reach_is_none_with_a_file_or_without() {
+    let mut memory = Memory::default();
+    let file = memory_file(PAGE);
+    for file in [Some(&file), None] {
+        assert_eq!(map(&mut memory, 0, 0, 0, PAGE, file), Err(MapError::Impossible));
+    }
+    assert_eq!(memory.extent(), (0, 0));
+}
+
+#[test]
 fn exactly_so_many_bytes_may_be_shared() {
     let mut memory = Memory::default();
     let (file, page) = (memory_file(SHARED_BYTES_MAX + PAGE), memory_file(PAGE));

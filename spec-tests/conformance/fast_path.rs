@@ -4,6 +4,7 @@ use controller::config::{DeviceOptions, Interleave};
 use controller::dma::DoorbellPage;
 use media::Nanoseconds;
 use nvme_host::io::block_command;
+use nvme_spec::feature::FeatureId;
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Command, Status};
 use spec_tests::rig::Build;
@@ -57,6 +58,37 @@ fn ordinary_commands_take_the_fast_path() {
         );
     }
     assert!(host.surprises().is_empty());
+}
+
+/// B53 (NVMe Base 2.1 section 3.4.4.1): with a burst of n, each of eight full queues has its turn before any has given n more, also
+/// where many are taken at a time.
+#[test]
+fn full_queues_have_their_turns_in_bursts_on_the_fast_path_too() {
+    for exponent in [0, 1, 3] {
+        let (burst, queues, each) = (1 << exponent, 1..=8_u16, 48);
+        let mut host = build().admin_host();
+        host.set_feature(FeatureId::ARBITRATION, exponent).expect("set");
+        host.create_completion_queue(1, 1024, None).expect("made");
+        queues.clone().for_each(|sqid| host.create_submission_queue(sqid, 64, 1, 0).expect("made"));
+        let data = page(&mut host, &pattern(1, BYTES));
+        assert_eq!(host.io_status(transfer(NvmOpcode::WRITE, 0, data)), Status::SUCCESS);
+        host.port_mut().behaviour.borrow_mut().fast = 0;
+        for sqid in queues.clone() {
+            for _ in 0..each {
+                host.submit_quietly(sqid, transfer(NvmOpcode::READ, 0, data)).expect("room");
+            }
+        }
+        queues.clone().for_each(|sqid| host.ring(sqid).expect("rung"));
+        host.port_mut().settle();
+        let order: Vec<u16> = reap_all(&mut host, 1).iter().map(|completion| completion.sqid.get()).collect();
+        assert_eq!((order.len(), host.port().behaviour.borrow().fast), (8 * each, 8 * each as u64));
+        for turn in order.chunks(8 * burst) {
+            for sqid in queues.clone() {
+                let given = turn.iter().filter(|given| **given == sqid).count();
+                assert_eq!(given, burst, "queue {sqid} in {turn:?}");
+            }
+        }
+    }
 }
 
 /// What is not plain takes the long way, and is answered there as it must be.

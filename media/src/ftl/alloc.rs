@@ -134,7 +134,8 @@ impl<S: Store> Ftl<S> {
         let opened = self.nand.write_header(line, header);
         self.streams[stream].opened = opened;
         let entry = self.lines.get_mut(line);
-        (entry.opened, entry.used, entry.last_sequence, entry.invalidated) = (opened, 0, 0, 0);
+        entry.opened = opened;
+        (entry.used, entry.last_sequence, entry.invalidated) = Default::default();
         self.reached(Step::LineOpened);
         Some(())
     }

@@ -606,3 +606,26 @@ fn units_that_are_collected_are_read_with_their_neighbours_and_others_by_themsel
         );
     }
 }
+
+/// What follows the last page of a line that is still written is not there yet: it is not read ahead.
+#[test]
+fn nothing_is_read_ahead_of_a_line_that_is_still_written() {
+    let (mut store, geometry, notes) = noted(0);
+    store.write_header(0, &header(HeaderState::Open, 1));
+    put(&mut store, &geometry, 0, 0, 1);
+    let mut store = ImageStore::open(&geometry, store.disk().take()).expect("an image");
+    assert_eq!(store.header(0).map(|header| header.opened), Ok(1));
+    put(&mut store, &geometry, 0, 2, 2);
+    store.write_header(1, &header(HeaderState::Open, 2));
+    notes.since();
+    let wanted = |slot| Wanted {
+        at: (0, slot),
+        expected: Expected { unit: LogicalUnit(slot), uncorrectable: false },
+        geometry: &geometry,
+        neighbours: true,
+    };
+    store.copy_unit(&wanted(0), (1, 0)).expect("it is on the disk");
+    assert_eq!(notes.since(), [format!("read {DATA}+1024"), format!("read {RECORDS}+4096")]);
+    store.copy_unit(&wanted(3), (1, 1)).expect("it is in memory");
+    assert_eq!((notes.since().len(), store.view(1, 1024, 1)), (0, Some(&[2][..])));
+}

@@ -370,7 +370,13 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     fn visit_expr(&mut self, expression: &'ast Expr) {
         let range = expression.span().byte_range();
         match expression {
-            Expr::If(chosen) => self.condition(&chosen.cond, &[TRUE, FALSE]),
+            Expr::If(chosen) => {
+                self.condition(&chosen.cond, &[TRUE, FALSE]);
+                if constant(&chosen.cond) == Some(false) {
+                    // What a deliberate mistake does is not there otherwise.
+                    return chosen.else_branch.iter().for_each(|(_, otherwise)| self.visit_expr(otherwise));
+                }
+            }
             // A loop that never ends is found by its time alone, which is slow.
             Expr::While(repeated) => self.condition(&repeated.cond, &[FALSE]),
             Expr::Binary(binary) => self.binary(binary),
@@ -450,6 +456,7 @@ mod tests {
     #[test]
     fn a_switch_of_deliberate_mistakes_is_not_tried_as_what_it_says_anyway() {
         assert_eq!(mutants("fn f() -> &T { if mutated(a) { g } }"), ["mutated(a) -> true"]);
+        assert_eq!(mutants("fn f() -> &T { g(if mutated(a) { 1 } else { 2 }) }"), ["mutated(a) -> true", "2 -> 3"]);
         assert_eq!(
             mutants("fn f() -> &T { if !mutated(a) && Order::A.kept() { g } }")
                 .iter()
