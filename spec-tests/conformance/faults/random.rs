@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use controller::InterruptMode;
 use controller::fault::{
     Action, CidChoice, Dword, FaultSpec, HexBytes, Injection, Matching, Order, QueueKind, Scope, Times, Unlimited,
     When, Whose,
@@ -21,7 +22,7 @@ use super::{begin_read, blocks, builds};
 use crate::verbs::TestHost;
 
 /// How many kinds of actions there are.
-const ACTIONS: usize = 32;
+const ACTIONS: usize = 33;
 
 /// Mostly short, sometimes long.
 fn time(random: &mut Random) -> u64 {
@@ -79,7 +80,7 @@ fn of_commands(random: &mut Random) -> Action {
 
 fn of_the_device(random: &mut Random) -> Action {
     let vector = u16::from(random.draw_u8() & 7);
-    match random.below(13) {
+    match random.below(14) {
         0 => Action::SlowReady { delay_ns: maybe(random, time) },
         1 => Action::SlowDisable { delay_ns: maybe(random, time) },
         2 => Action::SlowShutdown { delay_ns: maybe(random, time) },
@@ -95,6 +96,7 @@ fn of_the_device(random: &mut Random) -> Action {
         }
         10 => Action::LoseInterrupt {},
         11 => Action::WrongVector { vector },
+        12 => Action::StuckPin { for_ns: maybe(random, time) },
         _ => Action::LateInterrupt { delay_ns: time(random) },
     }
 }
@@ -179,6 +181,10 @@ fn act(host: &mut TestHost, random: &mut Random) {
         }
         17 if random.coin() => drop(host.shutdown(nvme_host::Shutdown::Normal)),
         17 => host.port_mut().controller.reset_by_host(),
+        18 if random.one_in(4) => {
+            let mode = random.pick(&[InterruptMode::Pin, InterruptMode::MsiX]);
+            host.port_mut().controller.set_interrupt_mode(mode);
+        }
         18 => drop(host.port_mut().controller.inject_event(injection(random))),
         _ => host.port_mut().wait(Nanoseconds(time(random))),
     }
@@ -223,7 +229,9 @@ fn survives(build: &Build, seed: u64) -> BTreeSet<&'static str> {
     host.port_mut().wait(Nanoseconds(1 << 30));
     host.port_mut().settle();
     host.port_mut().controller.reset_function();
+    host.port_mut().controller.set_interrupt_mode(InterruptMode::MsiX);
     host.port_mut().settle();
+    assert!(!host.port().controller.pin_asserted());
     host.start().expect("it comes up");
     host.create_queue_pair(1, 64, Some(1)).expect("queues");
     assert_eq!(host.write(1, 0, &blocks(0, 8), false), Ok(Status::SUCCESS));
