@@ -244,7 +244,7 @@ impl Controller {
     /// The level of INTx after the last step.
     #[must_use]
     pub fn pin_asserted(&self) -> bool {
-        self.interrupts.asserted()
+        self.pin_under_faults(self.interrupts.asserted())
     }
 
     /// Interrupts to deliver, in order, since the last call.

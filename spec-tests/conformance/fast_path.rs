@@ -79,7 +79,7 @@ fn full_queues_have_their_turns_in_bursts_on_the_fast_path_too() {
             }
         }
         queues.clone().for_each(|sqid| host.ring(sqid).expect("rung"));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         let order: Vec<u16> = reap_all(&mut host, 1).iter().map(|completion| completion.sqid.get()).collect();
         assert_eq!((order.len(), host.port().behaviour.borrow().fast), (8 * each, 8 * each as u64));
         for turn in order.chunks(8 * burst) {

@@ -3,6 +3,7 @@
 
 mod commands;
 mod events;
+mod random;
 mod registers;
 mod rules;
 

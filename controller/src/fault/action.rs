@@ -196,6 +196,12 @@ pub enum Action {
         #[serde(default = "one")]
         count: u16,
     },
+    /// F26: the pin is asserted, and nothing is there. Only while the host uses the pin.
+    StuckPin {
+        /// So many nanoseconds; until the fault is removed if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ns: Option<u64>,
+    },
     /// F28: a reset of the function has no effect.
     IgnoreReset {},
     /// F27, F29: a register reads as something else.
@@ -208,7 +214,7 @@ pub enum Action {
         /// What they are.
         value: u32,
     },
-    /// F25: a message is lost.
+    /// F25: a message is lost, or the pin is not asserted.
     LoseInterrupt {},
     /// F26: a message is sent with another vector.
     WrongVector {
@@ -262,6 +268,7 @@ impl Action {
             Self::Gone { .. } => "gone",
             Self::SubsystemReset {} => "subsystem-reset",
             Self::Interrupt { .. } => "interrupt",
+            Self::StuckPin { .. } => "stuck-pin",
             Self::IgnoreReset {} => "ignore-reset",
             Self::Register { .. } => "register",
             Self::LoseInterrupt {} => "lose-interrupt",
@@ -283,7 +290,8 @@ impl Action {
             | Self::NotReady {}
             | Self::Gone { .. }
             | Self::SubsystemReset {}
-            | Self::Interrupt { .. } => Place::Moment,
+            | Self::Interrupt { .. }
+            | Self::StuckPin { .. } => Place::Moment,
             _ => Place::Command,
         }
     }

@@ -1,6 +1,7 @@
 //! What faults do to answers: other bytes in the completion queue entry or in the data, more entries, later ones.
 
 use media::Nanoseconds;
+use media::power::Step;
 use nvme_spec::{COMPLETION_BYTES, Command, Completion, Status};
 use zerocopy::IntoBytes;
 
@@ -178,6 +179,7 @@ impl Controller {
             }
         }
         self.unpublished.insert(cqid);
+        self.reached(Step::CompletionQueued);
     }
 
     /// What was held back long enough, and batches that are complete, are answered.

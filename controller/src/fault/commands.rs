@@ -57,6 +57,7 @@ impl Controller {
                     instead = Some(Instead::Dropped { fault, abortable: false });
                 }
                 Action::Interrupt { vector, count } => self.send_messages(vector, count),
+                Action::StuckPin { .. } => self.faults.due.push((fault, action)),
                 Action::EarlyInterrupt { delay_ns } => {
                     self.interrupt_early(&permit);
                     let action = Action::Delay { delay_ns };

@@ -1,4 +1,4 @@
-//! What faults do to messages: lost, late, of another vector.
+//! What faults do to interrupts: lost, late, of another vector, for nothing.
 
 use media::Nanoseconds;
 
@@ -7,14 +7,18 @@ use super::matching::Facts;
 use crate::{Controller, Effect};
 
 impl Controller {
-    /// The effects from `before` on are about to be delivered; those that are messages meet faults. The pin meets none.
+    /// The effects from `before` on are about to be delivered; those that interrupt meet faults.
     #[cold]
     pub(crate) fn meet_interrupt_faults(&mut self, before: usize) {
         let raised = self.effects.split_off(before);
         for effect in raised {
-            let Effect::Message { vector } = effect else {
-                self.effects.push(effect);
-                continue;
+            let vector = match effect {
+                Effect::Message { vector } => vector,
+                Effect::Pin { asserted } if !self.moves_pin(asserted) => continue,
+                other => {
+                    self.effects.push(other);
+                    continue;
+                }
             };
             let facts = Facts { vector: Some(vector), ..self.facts() };
             let mut delivered = Some(vector);
@@ -37,5 +41,31 @@ impl Controller {
             self.effects.extend(delivered.map(|vector| Effect::Message { vector }));
         }
         self.faults.refresh();
+    }
+
+    /// Whether the host sees that the pin goes to this level.
+    fn moves_pin(&mut self, asserted: bool) -> bool {
+        let facts = self.facts();
+        let was_lost = std::mem::take(&mut self.faults.pin_lost);
+        if asserted {
+            let hits = self.fault_hits(Place::Interrupt, &facts, None);
+            self.faults.pin_lost = hits.iter().any(|(_, action)| *action == Action::LoseInterrupt {});
+        }
+        !was_lost && !self.faults.pin_lost && self.faults.pin_stuck.is_none()
+    }
+
+    /// The level of the pin under faults.
+    pub(crate) fn pin_under_faults(&self, asserted: bool) -> bool {
+        asserted && !self.faults.pin_lost || self.faults.pin_stuck.is_some()
+    }
+
+    /// The pin is asserted by a fault, or is no longer.
+    pub(super) fn hold_pin(&mut self, stuck: Option<(u32, Nanoseconds)>) {
+        let before = self.pin_asserted();
+        self.faults.pin_stuck = stuck;
+        let asserted = self.pin_asserted();
+        if asserted != before {
+            self.effects.push(Effect::Pin { asserted });
+        }
     }
 }

@@ -113,6 +113,10 @@ pub(crate) struct Faults {
     stalls: Vec<(u32, u16, Nanoseconds)>,
     /// Messages that come later.
     late: Vec<(Nanoseconds, Effect)>,
+    /// The pin should be asserted and is not.
+    pin_lost: bool,
+    /// The pin is asserted whatever there is: by which fault, and until when.
+    pin_stuck: Option<(u32, Nanoseconds)>,
     /// What is to happen at the next step: by which fault.
     due: Vec<(u32, Action)>,
     /// Whether the next enable, disable and shutdown may pass.
@@ -140,6 +144,8 @@ impl Default for Faults {
             early: Vec::new(),
             stalls: Vec::new(),
             late: Vec::new(),
+            pin_lost: false,
+            pin_stuck: None,
             due: Vec::new(),
             gates: [Gate::default(); 3],
             gone: None,
@@ -180,7 +186,7 @@ impl Faults {
 
     /// Power came back.
     pub(crate) fn power_on(&mut self) {
-        self.gone = None;
+        (self.gone, self.pin_stuck) = (None, None);
         self.reset();
     }
 
@@ -198,6 +204,8 @@ impl Faults {
             && self.early.is_empty()
             && self.stalls.is_empty()
             && self.late.is_empty()
+            && !self.pin_lost
+            && self.pin_stuck.is_none()
             && self.due.is_empty()
             && self.gates.iter().all(Gate::is_free)
             && self.gone.is_none()
@@ -213,6 +221,7 @@ impl Faults {
         self.early.clear();
         self.stalls.clear();
         self.late.clear();
+        self.pin_lost = false;
         self.due.clear();
         self.paused = None;
     }
@@ -258,6 +267,7 @@ impl Faults {
             .chain(self.late.iter().map(|late| late.0))
             .chain(self.gates.iter().filter_map(Gate::until))
             .chain(self.gone.map(|gone| gone.1))
+            .chain(self.pin_stuck.map(|stuck| stuck.1))
             .chain(self.paused)
             .filter(|due| *due != NEVER)
             .min()
@@ -332,8 +342,10 @@ impl Controller {
             self.arbiter.unblock();
         }
         self.faults.gates.iter_mut().for_each(|gate| gate.open_if_of(id));
-        if let Some((_, until)) = self.faults.gone.as_mut().filter(|gone| gone.0 == id) {
-            *until = Nanoseconds(0);
+        for lasting in [&mut self.faults.gone, &mut self.faults.pin_stuck] {
+            if let Some((_, until)) = lasting.as_mut().filter(|lasting| lasting.0 == id) {
+                *until = Nanoseconds(0);
+            }
         }
     }
 }

@@ -138,6 +138,9 @@ impl Controller {
             self.registers.set_paused(false);
             self.arbiter.unblock();
         }
+        if self.faults.pin_stuck.is_some_and(|(_, until)| until <= now || self.interrupts.sends_messages()) {
+            self.hold_pin(None);
+        }
         let stalls = self.faults.stalls.len();
         self.faults.stalls.retain(|stall| stall.2 > now);
         if self.faults.stalls.len() < stalls {
@@ -160,12 +163,17 @@ impl Controller {
             }
             Action::Gone { for_ns } => {
                 let until = for_ns.map_or(NEVER, |length| self.health.now.plus(Nanoseconds(length)));
+                self.hold_pin(None);
                 self.interrupts.reset(&mut self.effects);
                 self.faults.late.clear();
                 self.faults.gone = Some((fault, until));
             }
             Action::SubsystemReset {} => self.registers.ask_reset(Reset::Subsystem),
             Action::Interrupt { vector, count } => self.send_messages(*vector, *count),
+            Action::StuckPin { for_ns } if !self.interrupts.sends_messages() => {
+                let until = for_ns.map_or(NEVER, |length| self.health.now.plus(Nanoseconds(length)));
+                self.hold_pin(Some((fault, until)));
+            }
             _ => {}
         }
     }

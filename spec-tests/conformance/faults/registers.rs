@@ -2,6 +2,7 @@
 
 use controller::fault::{Action, FaultSpec, Matching, When};
 use controller::watch::{FatalReason, TraceEvent};
+use controller::{Effect, InterruptMode};
 use media::Nanoseconds;
 use nvme_host::{Port as _, Shutdown};
 use nvme_spec::Status;
@@ -236,6 +237,40 @@ fn f26_messages_are_wrong_late_spurious_many_or_early() {
         assert_eq!(host.port_mut().take_vectors(), [1], "an interrupt, and nothing to see");
         pass(&mut host, 5 * MILLISECOND);
         assert_eq!(entries(&mut host).len(), 1);
+    }
+}
+
+/// F25, F26 with the pin: it is not asserted for an entry that is there, and the next time it is; it is asserted for nothing.
+#[test]
+fn f25_f26_the_pin_is_silent_or_stuck() {
+    for build in builds() {
+        let mut host = prepared(&build);
+        host.port_mut().controller.set_interrupt_mode(InterruptMode::Pin);
+        host.port_mut().run_until_idle();
+        let pin = |host: &TestHost| host.port().controller.pin_asserted();
+        let id = add(&mut host, FaultSpec::new(Action::LoseInterrupt {}));
+        for expected in [false, true] {
+            host.port_mut().effects.clear();
+            begin_read(&mut host, 1);
+            host.port_mut().run_until_idle();
+            assert_eq!(pin(&host), expected);
+            assert_eq!(host.port().effects.contains(&Effect::Pin { asserted: true }), expected);
+            assert_eq!(entries(&mut host).len(), 1, "it is there");
+            host.port_mut().run_until_idle();
+            assert!(!pin(&host));
+        }
+        assert_eq!(hits(&host, id), 1);
+        add(&mut host, FaultSpec::new(Action::StuckPin { for_ns: Some(MILLISECOND) }));
+        host.port_mut().effects.clear();
+        host.port_mut().run_until_idle();
+        assert!(pin(&host) && entries(&mut host).is_empty());
+        begin_read(&mut host, 1);
+        assert_eq!(entries(&mut host).len(), 1);
+        host.port_mut().run_until_idle();
+        assert!(pin(&host), "whatever the host takes");
+        pass(&mut host, MILLISECOND);
+        assert!(!pin(&host));
+        assert_eq!(host.port().effects, [true, false].map(|asserted| Effect::Pin { asserted }));
     }
 }
 
