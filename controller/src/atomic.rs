@@ -310,10 +310,10 @@ mod tests {
     /// A host that aborts what waits, and sends it again, does not make the list of those who wait grow.
     #[test]
     fn who_waited_and_left_is_forgotten_once_there_are_many_and_nobody_else_is() {
-        let mut order = Order::default();
+        let mut order = RangeLocks::default();
         let claim = Claim { volume: VolumeId(0), exclusive: 1, ranges: &[LbaRange::new(Lba(0), 1)] };
         let shared = Claim { exclusive: 0, ..claim };
-        let waiters = |order: &Order| order.entries[0].as_ref().expect("it is there").waiters.len();
+        let waiters = |order: &RangeLocks| order.entries[0].as_ref().expect("it is there").waiters.len();
         assert!(order.enter(Token(0), &claim));
         (1..=100).for_each(|token| assert!(!order.enter(Token(token), &shared)));
         assert_eq!(waiters(&order), 100);
@@ -335,10 +335,10 @@ mod tests {
 
     #[test]
     fn few_that_left_are_not_worth_looking_for() {
-        let mut order = Order::default();
+        let mut order = RangeLocks::default();
         let claim = Claim { volume: VolumeId(0), exclusive: 1, ranges: &[LbaRange::new(Lba(0), 1)] };
         let shared = Claim { exclusive: 0, ..claim };
-        let waiters = |order: &Order| order.entries[0].as_ref().expect("it is there").waiters.len();
+        let waiters = |order: &RangeLocks| order.entries[0].as_ref().expect("it is there").waiters.len();
         assert!(order.enter(Token(0), &claim));
         for round in 1..=2 * LEFT_MAX + 2 {
             assert!(!order.enter(Token(1), &shared));
