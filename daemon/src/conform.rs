@@ -1,6 +1,6 @@
 //! `brownout conform`: a host's NVMe driver on trial. Scenarios run one after the other, each with a drive and a machine of its own; the
-//! drive sees what the driver does, and judges it. [`scenario`] is the list, [`subject`] whose driver it is, [`bench`] runs a case, [`verdict`]
-//! judges it, [`report`] writes it down.
+//! drive sees what the driver does, and judges it. [`scenario`] is the list, [`subject`] whose driver it is, [`bench`] runs a case,
+//! [`verdict`] judges it, [`report`] writes it down.
 
 mod bench;
 mod report;

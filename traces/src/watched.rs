@@ -46,7 +46,7 @@ pub trait Watcher {
     /// Those of what is written to.
     fn ended(&mut self, ended: &Ended<'_>) -> io::Result<()>;
 
-    /// A controller forgot its commands, by a reset or a loss of power: none that is under way will end.
+    /// A controller forgot its commands, by a reset or a power loss: none that is under way will end.
     ///
     /// # Errors
     /// Those of what is written to.

@@ -172,7 +172,7 @@ fn a_reset_drops_the_faults_that_do_not_outlive_it() {
 
 /// Faults and their counts outlive a power loss; what they held back does not.
 #[test]
-fn faults_outlive_a_loss_of_power() {
+fn faults_outlive_a_power_loss() {
     let mut host = prepared(&Build::default());
     let id = add(&mut host, FaultSpec::new(Action::Drop { abortable: false, carried_out: false }).matching(reads()));
     begin_read(&mut host, 1);
