@@ -119,8 +119,9 @@ impl Running {
         }
         let verb = order.split(' ').next().unwrap_or(order);
         self.says(&format!("guest: done {verb} "), go_on)?;
-        let status = self.says("\n", go_on)?;
-        Ok(status.trim() == "0")
+        // What is returned is the line from its beginning.
+        let line = self.says("\n", go_on)?;
+        Ok(line.trim_end().ends_with(" 0"))
     }
 
     /// Waits for an image of somebody's own: until a line of its console matches, or so long.
