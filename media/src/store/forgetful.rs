@@ -493,4 +493,36 @@ mod tests {
         );
         assert_eq!(states, [(vec![1, 0, 1], 5 * 4096)].into());
     }
+
+    /// A failed sync may leave a block of which the system believes that it is known where it lies: nothing reaches it, whatever later
+    /// syncs say, until it is a hole again. Where there are no holes there is nothing to believe.
+    #[test]
+    fn what_is_written_into_a_block_that_was_led_astray_is_lost_until_it_is_made_a_hole() {
+        let lost = |holes: bool, hole_first: bool, written_before: bool| {
+            let of = |seed| {
+                let mut platter = Forgetful::new(seed);
+                platter.holes = holes;
+                if written_before {
+                    write(&mut platter, 0, 9, BLOCK);
+                    platter.sync().unwrap();
+                }
+                write(&mut platter, 0, 1, BLOCK);
+                platter.set_errors(Some((seed, 1000)));
+                assert!(platter.sync().is_err());
+                platter.set_errors(None);
+                if hole_first {
+                    platter.discard(0, BLOCK as u64).unwrap();
+                }
+                write(&mut platter, 0, 2, BLOCK);
+                assert_eq!(platter.sync(), Ok(()));
+                platter.open_again();
+                let mut bytes = [0; BLOCK];
+                platter.read(0, &mut bytes);
+                bytes != [2; BLOCK]
+            };
+            (0..100).filter(|seed| of(*seed)).count()
+        };
+        assert!(lost(true, false, false) > 10);
+        assert_eq!((lost(true, true, false), lost(false, false, false), lost(true, false, true)), (0, 0, 0));
+    }
 }

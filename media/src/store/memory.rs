@@ -502,6 +502,15 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_is_a_number_of_units_and_one_at_least() {
+        let geometry =
+            Geometry::new(GeometryConfig { metadata_bytes_per_unit: 8, ..GeometryConfig::default() }).unwrap();
+        let limit = |bytes| MemoryStore::limited_to(&geometry, bytes).expect("memory").limit();
+        assert_eq!([0, 4104, 8207, 8208].map(limit), [1, 1, 1, 2].map(Some));
+        assert_eq!(limit(u64::MAX), None, "it holds everything");
+    }
+
+    #[test]
     fn what_was_staged_is_where_it_stays() {
         let mut store = store();
         assert!(store.view(3, 0, 1).is_none(), "a line takes memory when it is used");

@@ -629,3 +629,10 @@ fn nothing_is_read_ahead_of_a_line_that_is_still_written() {
     store.copy_unit(&wanted(3), (1, 1)).expect("it is in memory");
     assert_eq!((notes.since().len(), store.view(1, 1024, 1)), (0, Some(&[2][..])));
 }
+
+#[test]
+#[should_panic(expected = "only an open line is programmed")]
+fn a_line_that_was_never_opened_is_not_programmed() {
+    let (mut store, geometry, _) = noted(0);
+    put(&mut store, &geometry, 0, 0, 1);
+}
