@@ -25,11 +25,11 @@ use pace::{Next, Pace};
 /// A controller with its transport, as the loop sees it. Nothing in it may block.
 pub trait Drive {
     /// Handles messages of the transport: a bounded number, and only those that are there. True if there were any: the loop then asks
-    /// again before it sleeps, so that messages may stay in a buffer that [`Drive::readiness`] knows nothing of.
+    /// again before it sleeps, so that messages may stay in a buffer that [`Drive::readiness`] knows nothing of. They arrive now.
     ///
     /// # Errors
     /// The transport cannot go on. A peer that misbehaves or leaves is no such error.
-    fn service(&mut self) -> io::Result<bool>;
+    fn service(&mut self, now: Nanoseconds) -> io::Result<bool>;
 
     /// One step of the controller from `now` on, and the delivery of its effects; the clock says when it has taken long enough.
     fn step(&mut self, now: Nanoseconds, clock: &dyn controller::Clock) -> StepResult;
@@ -122,7 +122,7 @@ pub fn run(drive: &mut impl Drive, host: &mut impl Host, policy: Policy) -> io::
             if woken.stop {
                 return Ok(());
             }
-            more_messages = (woken.ready || more_messages) && drive.service()?;
+            more_messages = (woken.ready || more_messages) && drive.service(host.now())?;
             worked = more_messages;
             now = host.now();
         }

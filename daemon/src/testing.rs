@@ -67,7 +67,7 @@ pub struct Doubled<S> {
 }
 
 impl<S: FnMut()> Drive for Doubled<S> {
-    fn service(&mut self) -> io::Result<bool> {
+    fn service(&mut self, _now: Nanoseconds) -> io::Result<bool> {
         (self.service)()
     }
 

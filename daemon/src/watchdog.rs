@@ -135,8 +135,8 @@ impl<T> Watched<T> {
 }
 
 impl<D: Drive> Drive for Watched<D> {
-    fn service(&mut self) -> io::Result<bool> {
-        self.at(Place::Messages, D::service)
+    fn service(&mut self, now: Nanoseconds) -> io::Result<bool> {
+        self.at(Place::Messages, |drive| drive.service(now))
     }
 
     fn step(&mut self, now: Nanoseconds, clock: &dyn controller::Clock) -> StepResult {

@@ -95,7 +95,7 @@ impl Wired {
 }
 
 impl Drive for Wired {
-    fn service(&mut self) -> io::Result<bool> {
+    fn service(&mut self, now: Nanoseconds) -> io::Result<bool> {
         // What the media has to say is said in the step that follows.
         let heard = self.watch.heard();
         self.heard |= heard;
@@ -105,6 +105,8 @@ impl Drive for Wired {
         if let Some(broken) = self.trial.broken() {
             return Err(io::Error::other(format!("checks=strict: the host broke {broken}")));
         }
+        // What the host does is dated when it arrives.
+        self.fronts.controller().tell_time(now);
         Ok(self.fronts.service()? || heard)
     }
 

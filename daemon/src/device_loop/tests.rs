@@ -95,7 +95,7 @@ struct FakeDrive {
 }
 
 impl Drive for FakeDrive {
-    fn service(&mut self) -> io::Result<bool> {
+    fn service(&mut self, _now: Nanoseconds) -> io::Result<bool> {
         let now = self.world.now.get();
         let mut messages = self.world.messages.take();
         let due = messages.iter().position(|time| *time <= now);
