@@ -12,6 +12,8 @@ mod error;
 pub mod inject;
 mod interrupts;
 mod matching;
+mod named;
+mod queue_kind;
 mod spec;
 mod states;
 
@@ -23,7 +25,9 @@ use media::power::Random;
 pub use action::{Action, CidChoice, HexBytes, Order, Whose};
 pub use error::FaultError;
 pub use inject::{InjectError, Injection};
-pub use spec::{Dword, FaultSpec, Matching, QueueKind, Scope, Times, Unlimited, When};
+pub use named::NamedCommand;
+pub use queue_kind::QueueKind;
+pub use spec::{Dword, FaultSpec, Matching, Scope, Times, Unlimited, When};
 
 use crate::queue::Permit;
 use crate::watch::{CommandName, TraceEvent};
