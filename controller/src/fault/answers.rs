@@ -195,20 +195,28 @@ impl Controller {
         let batches: Vec<u32> =
             held.iter().filter(|of| of.batch.is_some() && (of.until <= now || full(of))).map(|of| of.fault).collect();
         let goes = |of: &Held| of.until <= now || of.batch.is_some() && batches.contains(&of.fault);
-        let mut released: Vec<Held> = self.faults.held.extract_if(.., |of| goes(of)).collect();
-        if let Some((_, order)) = released.iter().find_map(|of| of.batch) {
+        let released: Vec<Held> = self.faults.held.extract_if(.., |of| goes(of)).collect();
+        let (mut batched, alone): (Vec<Held>, Vec<Held>) = released.into_iter().partition(|of| of.batch.is_some());
+        self.end_held(alone);
+        while let Some(Held { fault, batch: Some((_, order)), .. }) = batched.first() {
+            let (fault, order) = (*fault, *order);
+            let mut batch: Vec<Held> = batched.extract_if(.., |of| of.fault == fault).collect();
             match order {
                 Order::Same => {}
-                Order::Reversed => released.reverse(),
+                Order::Reversed => batch.reverse(),
                 Order::Shuffled => {
-                    let id = released.iter().find(|of| of.batch.is_some()).map(|of| of.fault);
-                    if let Some(fault) = self.faults.list.iter_mut().find(|fault| Some(fault.id) == id) {
-                        fault.random.shuffle(&mut released);
+                    if let Some(own) = self.faults.list.iter_mut().find(|own| own.id == fault) {
+                        own.random.shuffle(&mut batch);
                     }
                 }
             }
+            self.end_held(batch);
         }
-        for Held { permit, answer, .. } in released {
+    }
+
+    /// What was held back is answered, and what was dropped gives its slot back.
+    fn end_held(&mut self, held: Vec<Held>) {
+        for Held { permit, answer, .. } in held {
             match answer {
                 Some(answer) => self.give(permit, &answer),
                 None => self.queues.abandon(permit),
@@ -222,12 +230,7 @@ impl Controller {
             return;
         }
         let gone: Vec<Held> = self.faults.held.extract_if(.., |held| held.permit.sqid() == sqid).collect();
-        for Held { permit, answer, .. } in gone {
-            match answer {
-                Some(answer) => self.give(permit, &answer),
-                None => self.queues.abandon(permit),
-            }
-        }
+        self.end_held(gone);
         self.faults.stalls.retain(|stall| stall.1 != sqid);
         self.faults.refresh();
     }
