@@ -264,7 +264,6 @@ impl Faults {
         let opens = self.list.iter().filter(|fault| fault.is_live() && fault.spec.place() == Place::Moment);
         opens
             .map(Fault::opens)
-            .filter(|opens| *opens > now)
             .chain(self.held.iter().map(|held| held.until))
             .chain(self.pokes.iter().map(|poke| poke.at))
             .chain(self.stalls.iter().map(|stall| stall.2))
@@ -273,7 +272,8 @@ impl Faults {
             .chain(self.gone.map(|gone| gone.1))
             .chain(self.pin_stuck.map(|stuck| stuck.1))
             .chain(self.paused)
-            .filter(|due| *due != NEVER)
+            // What is due by now was looked after, or cannot be yet.
+            .filter(|due| *due > now && *due != NEVER)
             .min()
     }
 }
@@ -336,7 +336,7 @@ impl Controller {
     /// What a fault holds back or stopped is over.
     fn end_fault(&mut self, id: u32) {
         for held in &mut self.faults.held {
-            if held.fault == id && held.answer.is_some() {
+            if held.fault == id && (held.answer.is_some() || held.command.is_some()) {
                 held.until = Nanoseconds(0);
             }
         }
