@@ -316,7 +316,7 @@ impl Controller {
             self.doorbells.clear_fresh(page);
             self.report_events();
             if !self.faults.is_idle() {
-                self.patch_data(memory);
+                self.work_for_faults(now, memory);
             }
             worked |= self.publish(now, memory);
             self.absence.end_if_due(now);
@@ -343,7 +343,8 @@ impl Controller {
     /// Resets, enables and shuts down as the host asked.
     fn change_state<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
         let mut worked = false;
-        if self.may_reset()
+        if self.registers.asked_reset().is_some()
+            && self.may_reset()
             && let Some(reset) = self.registers.take_reset()
         {
             self.reset(reset, page);
@@ -562,6 +563,11 @@ impl Controller {
     fn execute<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, permit: Permit, command: Command) {
         let met = if self.faults.is_idle() { Some((permit, command)) } else { self.meet_faults(permit, command) };
         let Some((permit, command)) = met else { return };
+        self.carry_out(now, memory, permit, command);
+    }
+
+    #[inline]
+    fn carry_out<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, permit: Permit, command: Command) {
         let origin = Origin::of(&command);
         if permit.sqid() == 0 {
             self.absence.over();
@@ -657,7 +663,6 @@ impl Controller {
         // The admin queue last: a deletion or an abort is answered after the commands that it ended (B43, B71).
         while let Some(id) = self.unpublished.take_last() {
             let preview = self.preview_completions(id, memory);
-            self.find_early(id, memory);
             let Some(queue) = self.queues.completion_mut(id) else { continue };
             let breaker = &self.supply.breaker;
             // An armed crash point wants each entry to be a step.
@@ -680,9 +685,6 @@ impl Controller {
                 self.absence.over();
             }
             worked |= written > 0;
-        }
-        if !self.faults.is_idle() {
-            self.undo_early(memory);
         }
         self.unpublished.absorb(&mut gone_for_now);
         worked
@@ -719,6 +721,7 @@ impl Controller {
         }
         self.interrupts.deliver(now, unseen, &mut self.effects);
         if !self.faults.is_idle() {
+            self.undo_early(memory);
             self.meet_interrupt_faults(before);
         }
         self.raise_until_lost(before);

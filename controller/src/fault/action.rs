@@ -71,6 +71,12 @@ pub enum Action {
         /// Nanoseconds.
         delay_ns: u64,
     },
+    /// F2, F6: the command is begun so much later: its data move then, also into memory that the host has given to somebody else. An Abort
+    /// of it succeeds until then.
+    Postpone {
+        /// Nanoseconds.
+        delay_ns: u64,
+    },
     /// F7: the command is answered again.
     Duplicate {
         /// How many more times; 1 if not given.
@@ -244,6 +250,7 @@ impl Action {
             Self::Status { .. } => "status",
             Self::Drop { .. } => "drop",
             Self::Delay { .. } => "delay",
+            Self::Postpone { .. } => "postpone",
             Self::Duplicate { .. } => "duplicate",
             Self::WrongCid { .. } => "wrong-cid",
             Self::WrongSqid { .. } => "wrong-sqid",

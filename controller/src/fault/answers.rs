@@ -37,12 +37,17 @@ pub(super) struct Answer {
     extra: Vec<Completion>,
 }
 
+/// See [`Controller::hold`].
+type Hold = (u32, Option<(u32, Order)>, Nanoseconds, bool);
+
 /// A command with its slot that is not answered yet.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) permit: Permit,
-    /// Nothing for a command that was dropped.
+    /// Nothing for a command that was dropped or is not begun.
     pub(super) answer: Option<Answer>,
+    /// It is not begun.
+    pub(super) command: Option<Box<Command>>,
     pub(super) until: Nanoseconds,
     pub(super) fault: u32,
     /// An Abort of it succeeds.
@@ -135,19 +140,40 @@ impl Controller {
             }
         }
         answer.extra.extend(std::iter::repeat_n(answer.entry, copies.into()));
-        match held {
-            None => self.give(permit, &answer),
-            Some((fault, None, NEVER, abortable)) => {
-                self.faults.held.push(Held { permit, answer: None, until: NEVER, fault, abortable, batch: None });
-            }
-            Some((fault, batch, until, abortable)) => {
-                self.faults.held.push(Held { permit, answer: Some(answer), until, fault, abortable, batch });
-            }
-        }
+        self.hold(permit, answer, held);
         self.faults.refresh();
     }
 
-    fn later(&self, by: u64) -> Nanoseconds {
+    /// Gives an answer now, or keeps it: by which fault, for which batch, until when, and whether an Abort ends it.
+    fn hold(&mut self, permit: Permit, answer: Answer, held: Option<Hold>) {
+        match held {
+            None => self.give(permit, &answer),
+            Some((fault, None, NEVER, abortable)) => {
+                self.faults.held.push(Held {
+                    permit,
+                    answer: None,
+                    until: NEVER,
+                    fault,
+                    abortable,
+                    batch: None,
+                    command: None,
+                });
+            }
+            Some((fault, batch, until, abortable)) => {
+                self.faults.held.push(Held {
+                    permit,
+                    answer: Some(answer),
+                    until,
+                    fault,
+                    abortable,
+                    batch,
+                    command: None,
+                });
+            }
+        }
+    }
+
+    pub(super) fn later(&self, by: u64) -> Nanoseconds {
         // A delay that never ends would be a dropped command.
         Nanoseconds(self.health.now.plus(Nanoseconds(by)).0.min(NEVER.0 - 1))
     }
@@ -194,24 +220,34 @@ impl Controller {
         // One that is due takes its batch along.
         let batches: Vec<u32> =
             held.iter().filter(|of| of.batch.is_some() && (of.until <= now || full(of))).map(|of| of.fault).collect();
-        let goes = |of: &Held| of.until <= now || of.batch.is_some() && batches.contains(&of.fault);
-        let mut released: Vec<Held> = self.faults.held.extract_if(.., |of| goes(of)).collect();
-        if let Some((_, order)) = released.iter().find_map(|of| of.batch) {
+        let goes =
+            |of: &Held| of.command.is_none() && (of.until <= now || of.batch.is_some() && batches.contains(&of.fault));
+        let released: Vec<Held> = self.faults.held.extract_if(.., |of| goes(of)).collect();
+        let (mut batched, alone): (Vec<Held>, Vec<Held>) = released.into_iter().partition(|of| of.batch.is_some());
+        self.end_held(alone);
+        while let Some(Held { fault, batch: Some((_, order)), .. }) = batched.first() {
+            let (fault, order) = (*fault, *order);
+            let mut batch: Vec<Held> = batched.extract_if(.., |of| of.fault == fault).collect();
             match order {
                 Order::Same => {}
-                Order::Reversed => released.reverse(),
+                Order::Reversed => batch.reverse(),
                 Order::Shuffled => {
-                    let id = released.iter().find(|of| of.batch.is_some()).map(|of| of.fault);
-                    if let Some(fault) = self.faults.list.iter_mut().find(|fault| Some(fault.id) == id) {
-                        fault.random.shuffle(&mut released);
+                    if let Some(own) = self.faults.list.iter_mut().find(|own| own.id == fault) {
+                        own.random.shuffle(&mut batch);
                     }
                 }
             }
+            self.end_held(batch);
         }
-        for Held { permit, answer, .. } in released {
-            match answer {
-                Some(answer) => self.give(permit, &answer),
-                None => self.queues.abandon(permit),
+    }
+
+    /// What was held back is answered, what was not begun never is begun, and what was dropped gives its slot back.
+    fn end_held(&mut self, held: Vec<Held>) {
+        for Held { permit, answer, command, .. } in held {
+            match (answer, command) {
+                (Some(answer), _) => self.give(permit, &answer),
+                (None, Some(_)) => self.answer(permit, Reason::QueueDeleted.status(), 0),
+                (None, None) => self.queues.abandon(permit),
             }
         }
     }
@@ -222,18 +258,13 @@ impl Controller {
             return;
         }
         let gone: Vec<Held> = self.faults.held.extract_if(.., |held| held.permit.sqid() == sqid).collect();
-        for Held { permit, answer, .. } in gone {
-            match answer {
-                Some(answer) => self.give(permit, &answer),
-                None => self.queues.abandon(permit),
-            }
-        }
+        self.end_held(gone);
         self.faults.stalls.retain(|stall| stall.1 != sqid);
         self.faults.refresh();
     }
 
     /// Changes data that the host was given, before it is told that they are there.
-    pub(crate) fn patch_data<M: GuestMemory>(&mut self, memory: &M) {
+    pub(super) fn patch_data<M: GuestMemory>(&mut self, memory: &M) {
         let now = self.health.now;
         for poke in self.faults.pokes.extract_if(.., |poke| poke.at <= now) {
             // Memory that is gone has nothing to be wrong.
@@ -269,14 +300,11 @@ impl Controller {
         media::Sink::take(&mut transfer, offset, &bytes).map_err(|_| Reason::DataUnreachable)
     }
 
-    /// Entries are about to be written to this completion queue: what is there before those whose phase shall come first.
-    pub(crate) fn find_early<M: GuestMemory>(&mut self, cqid: u16, memory: &M) {
-        if self.faults.early.is_empty() {
-            return;
-        }
-        let Some(queue) = self.queues.completion(cqid) else { return };
-        let (base, preview) = (queue.state(cqid).base, queue.preview());
-        for early in self.faults.early.iter_mut().filter(|early| early.cqid == cqid && early.place.is_none()) {
+    /// Entries are about to be written: what is there before those whose phase shall come first.
+    pub(super) fn find_early<M: GuestMemory>(&mut self, memory: &M) {
+        for early in self.faults.early.iter_mut().filter(|early| early.place.is_none()) {
+            let Some(queue) = self.queues.completion(early.cqid) else { continue };
+            let (base, preview) = (queue.state(early.cqid).base, queue.preview());
             let same = |entry: &Completion| (entry.sqid, entry.cid) == (early.entry.sqid, early.entry.cid);
             let Some((slot, entry)) = preview.iter().find(|(_, entry)| same(entry)) else { continue };
             let address = base.wrapping_add(u64::from(*slot) * COMPLETION_BYTES as u64);

@@ -11,6 +11,7 @@ use super::action::{Action, Place, status};
 use super::answers::{Affliction, Held};
 use super::{NEVER, matching};
 use crate::Controller;
+use crate::dma::GuestMemory;
 use crate::inflight::Origin;
 use crate::queue::Permit;
 use crate::{Effect, Fatal, FatalReason};
@@ -21,6 +22,8 @@ enum Instead {
     Answered(Status),
     /// It is not, unless an Abort of it succeeds.
     Dropped { fault: u32, abortable: bool },
+    /// It is begun at that time.
+    Postponed { fault: u32, until: Nanoseconds },
 }
 
 impl Controller {
@@ -40,6 +43,10 @@ impl Controller {
                 Action::NoData {} => _ = instead.get_or_insert(Instead::Answered(Status::SUCCESS)),
                 Action::Drop { abortable, carried_out: false } => {
                     instead.get_or_insert(Instead::Dropped { fault, abortable });
+                }
+                Action::Postpone { delay_ns } => {
+                    let until = self.later(delay_ns);
+                    instead.get_or_insert(Instead::Postponed { fault, until });
                 }
                 Action::ShortData { blocks } => shorten(&mut command, permit.sqid(), blocks),
                 Action::OtherBlock { lba } => misdirect(&mut command, permit.sqid(), lba),
@@ -74,6 +81,19 @@ impl Controller {
             None => return Some((permit, command)),
             Some(Instead::Answered(status)) => self.answer_injected(permit, Origin::of(&command), status),
             Some(Instead::Dropped { fault, abortable }) => self.drop_command(permit, fault, abortable),
+            Some(Instead::Postponed { fault, until }) => {
+                let command = Some(Box::new(command));
+                self.faults.held.push(Held {
+                    permit,
+                    answer: None,
+                    until,
+                    fault,
+                    abortable: true,
+                    batch: None,
+                    command,
+                });
+                self.faults.refresh();
+            }
         }
         None
     }
@@ -87,10 +107,39 @@ impl Controller {
         self.answer(permit, status, 0);
     }
 
+    /// Behind the commands of a step, before their answers are written.
+    #[cold]
+    pub(crate) fn work_for_faults<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) {
+        if self.registers.is_running() {
+            self.begin_postponed(now, memory);
+        }
+        self.patch_data(memory);
+        self.find_early(memory);
+    }
+
+    /// Begins what was postponed long enough.
+    fn begin_postponed<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) {
+        let due = |held: &mut Held| held.command.is_some() && held.until <= now;
+        for held in self.faults.held.extract_if(.., due).collect::<Vec<_>>() {
+            if let Some(command) = held.command {
+                self.carry_out(now, memory, held.permit, *command);
+            }
+        }
+        self.faults.refresh();
+    }
+
     /// It keeps its slot, as a command under way does.
     fn drop_command(&mut self, permit: Permit, fault: u32, abortable: bool) {
         self.faults.afflicted.remove(&permit.ordinal());
-        self.faults.held.push(Held { permit, answer: None, until: NEVER, fault, abortable, batch: None });
+        self.faults.held.push(Held {
+            permit,
+            answer: None,
+            until: NEVER,
+            fault,
+            abortable,
+            batch: None,
+            command: None,
+        });
         self.faults.refresh();
     }
 

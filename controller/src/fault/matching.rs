@@ -5,7 +5,8 @@ use nvme_spec::Command;
 use nvme_spec::command::{high16, low16};
 use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
 
-use super::spec::{Matching, QueueKind};
+use super::queue_kind::QueueKind;
+use super::spec::Matching;
 use crate::Controller;
 
 /// What is known of whoever is met.
@@ -48,6 +49,7 @@ impl Facts<'_> {
             self.blocks.is_some_and(|blocks| overlap(blocks, wanted))
         });
         matching.queue.is_none_or(|wanted| wanted == queue)
+            && matching.command.is_none_or(|named| named.opcode() == (queue, command.opcode))
             && is(matching.opcode.map(u32::from), command.opcode.into())
             && is(matching.nsid, command.nsid.get())
             && is(matching.sqid.map(u32::from), sqid.into())

@@ -12,6 +12,8 @@ mod error;
 pub mod inject;
 mod interrupts;
 mod matching;
+mod named;
+mod queue_kind;
 mod spec;
 mod states;
 
@@ -23,7 +25,9 @@ use media::power::Random;
 pub use action::{Action, CidChoice, HexBytes, Order, Whose};
 pub use error::FaultError;
 pub use inject::{InjectError, Injection};
-pub use spec::{Dword, FaultSpec, Matching, QueueKind, Scope, Times, Unlimited, When};
+pub use named::NamedCommand;
+pub use queue_kind::QueueKind;
+pub use spec::{Dword, FaultSpec, Matching, Scope, Times, Unlimited, When};
 
 use crate::queue::Permit;
 use crate::watch::{CommandName, TraceEvent};
@@ -260,7 +264,6 @@ impl Faults {
         let opens = self.list.iter().filter(|fault| fault.is_live() && fault.spec.place() == Place::Moment);
         opens
             .map(Fault::opens)
-            .filter(|opens| *opens > now)
             .chain(self.held.iter().map(|held| held.until))
             .chain(self.pokes.iter().map(|poke| poke.at))
             .chain(self.stalls.iter().map(|stall| stall.2))
@@ -269,7 +272,8 @@ impl Faults {
             .chain(self.gone.map(|gone| gone.1))
             .chain(self.pin_stuck.map(|stuck| stuck.1))
             .chain(self.paused)
-            .filter(|due| *due != NEVER)
+            // What is due by now was looked after, or cannot be yet.
+            .filter(|due| *due > now && *due != NEVER)
             .min()
     }
 }
@@ -332,7 +336,7 @@ impl Controller {
     /// What a fault holds back or stopped is over.
     fn end_fault(&mut self, id: u32) {
         for held in &mut self.faults.held {
-            if held.fault == id && held.answer.is_some() {
+            if held.fault == id && (held.answer.is_some() || held.command.is_some()) {
                 held.until = Nanoseconds(0);
             }
         }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Place};
 use super::error::{FaultError, refuse};
+use super::named::NamedCommand;
+use super::queue_kind::QueueKind;
 
 /// A fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -119,6 +121,9 @@ pub struct Matching {
     /// Commands of the admin queue, or of I/O queues.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueKind>,
+    /// Commands of this name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<NamedCommand>,
     /// Commands with this opcode. Give `queue` too: both kinds of queues have opcodes of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opcode: Option<u8>,
@@ -174,16 +179,6 @@ const fn all_bits() -> u32 {
     u32::MAX
 }
 
-/// Whose commands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum QueueKind {
-    /// The admin queue's.
-    Admin,
-    /// Those of I/O queues.
-    Io,
-}
-
 impl Matching {
     /// Any I/O command.
     #[must_use]
@@ -212,7 +207,8 @@ impl Matching {
 
     /// Whether a command of an I/O queue may match.
     pub(super) fn may_match_io(&self) -> bool {
-        self.queue != Some(QueueKind::Admin) && self.sqid != Some(0)
+        let named = self.command.map(|command| command.opcode().0);
+        self.queue != Some(QueueKind::Admin) && named != Some(QueueKind::Admin) && self.sqid != Some(0)
     }
 
     fn check(&self) -> Result<(), FaultError> {

@@ -82,6 +82,42 @@ fn f2_an_answer_is_late() {
     }
 }
 
+/// F6: a command that is begun late moves its data late, into memory that is somebody else's by then; it can be aborted before, and its
+/// queue can be deleted.
+#[test]
+fn f6_a_command_is_begun_after_the_host_gave_up() {
+    for build in builds() {
+        let mut host = prepared(&build);
+        let postpone = || of_reads(Action::Postpone { delay_ns: 5 * MILLISECOND });
+        add(&mut host, postpone());
+        let (late, address) = begin_read(&mut host, 1);
+        assert!(entries(&mut host).is_empty());
+        assert_eq!(host.read_memory(address, 512), [0; 512]);
+        host.port_mut().wait(Nanoseconds(5 * MILLISECOND));
+        assert_eq!(entries(&mut host).iter().map(|entry| entry.cid.get()).collect::<Vec<_>>(), [late]);
+        assert_eq!(host.read_memory(address, 512), blocks(1, 1));
+
+        add(&mut host, postpone());
+        let (aborted, address) = begin_read(&mut host, 1);
+        host.port_mut().settle();
+        assert_eq!(host.abort(1, aborted), Ok(true));
+        assert_eq!(host.poll(1, aborted).map(|answer| answer.status().kind()), Some((0, 0x07)));
+        let id = add(&mut host, postpone());
+        let (early, _) = begin_read(&mut host, 2);
+        assert!(entries(&mut host).is_empty());
+        assert!(host.port_mut().controller.fault_remove(id));
+        assert_eq!(entries(&mut host).iter().map(|entry| entry.cid.get()).collect::<Vec<_>>(), [early]);
+        add(&mut host, postpone());
+        begin_read(&mut host, 1);
+        host.port_mut().settle();
+        host.delete_submission_queue(1).expect("deleted");
+        assert_eq!(reap_all(&mut host, 1).iter().map(|entry| entry.status().kind()).collect::<Vec<_>>(), [(0, 0x08)]);
+        host.port_mut().wait(Nanoseconds(10 * MILLISECOND));
+        host.port_mut().settle();
+        assert_eq!(host.read_memory(address, 512), [0; 512], "what was aborted is not begun");
+    }
+}
+
 /// F3: never answered, whatever the time; the queue's other commands are; an Abort finds nothing to abort; a reset ends it, and what was
 /// not carried out can be sent again.
 #[test]

@@ -22,7 +22,7 @@ use super::{begin_read, blocks, builds};
 use crate::verbs::TestHost;
 
 /// How many kinds of actions there are.
-const ACTIONS: usize = 33;
+const ACTIONS: usize = 34;
 
 /// Mostly short, sometimes long.
 fn time(random: &mut Random) -> u64 {
@@ -45,7 +45,7 @@ fn cid(random: &mut Random) -> CidChoice {
 
 fn of_commands(random: &mut Random) -> Action {
     let delay_ns = time(random);
-    match random.below(19) {
+    match random.below(20) {
         0 => {
             let [sct, sc] = [random.draw_u8() & 7, random.draw_u8()];
             let [dnr, more, carried_out] = [random.coin(), random.coin(), random.coin()];
@@ -73,6 +73,7 @@ fn of_commands(random: &mut Random) -> Action {
             Action::Hold { commands: 2 + u32::from(random.draw_u8() & 7), most_ns: delay_ns, order }
         }
         16 => Action::FewerQueues { queues: 1 + u16::from(random.draw_u8() & 3) },
+        18 => Action::Postpone { delay_ns },
         17 => Action::Stall { for_ns: maybe(random, time) },
         _ => Action::EarlyInterrupt { delay_ns },
     }

@@ -1,6 +1,6 @@
 //! Which faults meet whom: matches, counts, chance, windows, scope, removal, and what cannot be.
 
-use controller::fault::{Action, Dword, FaultSpec, Matching, Scope, Times, Unlimited, When};
+use controller::fault::{Action, Dword, FaultSpec, Matching, NamedCommand, Scope, Times, Unlimited, When};
 use media::Nanoseconds;
 use media::power::Cut;
 use nvme_spec::Status;
@@ -58,6 +58,8 @@ fn a_fault_meets_only_what_all_conditions_match() {
             (of(|matching| matching.opcode = Some(1)), false),
             (Matching { opcode: Some(2), ..Matching::default() }, true),
             (Matching::admin_opcode(2), false),
+            (Matching { command: Some(NamedCommand::Read), ..Matching::default() }, true),
+            (Matching { command: Some(NamedCommand::GetLogPage), ..Matching::default() }, false),
             (of(|matching| matching.before_io = true), false),
             (of(|matching| matching.resets = 1), false),
         ] {
