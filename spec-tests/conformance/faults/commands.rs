@@ -99,7 +99,7 @@ fn f6_a_command_is_begun_after_the_host_gave_up() {
 
         add(&mut host, postpone());
         let (aborted, address) = begin_read(&mut host, 1);
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.abort(1, aborted), Ok(true));
         assert_eq!(host.poll(1, aborted).map(|answer| answer.status().kind()), Some((0, 0x07)));
         let id = add(&mut host, postpone());
@@ -109,11 +109,11 @@ fn f6_a_command_is_begun_after_the_host_gave_up() {
         assert_eq!(entries(&mut host).iter().map(|entry| entry.cid.get()).collect::<Vec<_>>(), [early]);
         add(&mut host, postpone());
         begin_read(&mut host, 1);
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         host.delete_submission_queue(1).expect("deleted");
         assert_eq!(reap_all(&mut host, 1).iter().map(|entry| entry.status().kind()).collect::<Vec<_>>(), [(0, 0x08)]);
         host.port_mut().wait(Nanoseconds(10 * MILLISECOND));
-        host.port_mut().settle();
+        host.port_mut().run_until_idle();
         assert_eq!(host.read_memory(address, 512), [0; 512], "what was aborted is not begun");
     }
 }
