@@ -56,7 +56,7 @@ pub enum Verb {
     #[command(after_help = crash::AFTER, help_template = crash::TEMPLATE)]
     Crash(crash::Arguments),
     /// Test a host's NVMe driver, scenario by scenario
-    #[command(after_help = conform::AFTER)]
+    #[command(after_help = conform::AFTER, help_template = conform::TEMPLATE)]
     Conform(conform::Arguments),
     /// Create, describe, check or list a media file
     #[command(after_help = AFTER_MEDIA)]

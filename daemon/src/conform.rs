@@ -29,18 +29,19 @@ use scenario::{Case, Timeouts};
 use subject::Subject;
 use verdict::Verdict;
 
+/// The help, without the blank line behind its title: it has as many lines as a screen.
+pub use crate::crash::TEMPLATE;
+
 /// What the help ends with.
-pub const AFTER: &str = "Examples:
-  brownout conform --linux newest --junit conform.xml
-  brownout conform --kernel bzImage --initrd root.cpio --expect 'login:' --only C11";
+pub const AFTER: &str = "Example:\n  brownout conform --linux newest --junit conform.xml";
 
 /// `brownout conform`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// A stock Linux, fetched: 6.12, newest (default)
+    /// Stock Linux, fetched: 6.12, newest (default)
     #[arg(long, value_enum, value_name = "VERSION", hide_possible_values = true, conflicts_with_all = ["kernel", "u_boot"])]
     linux: Option<Linux>,
-    /// Your kernel; judged from outside
+    /// Your kernel, judged from outside
     #[arg(long, value_name = "BZIMAGE", conflicts_with = "u_boot")]
     kernel: Option<PathBuf>,
     /// Its initramfs
@@ -49,47 +50,40 @@ pub struct Arguments {
     /// Words for its command line
     #[arg(long, value_name = "STR", requires = "kernel", allow_hyphen_values = true)]
     append: Vec<String>,
-    /// U-Boot, its ROM for x86_64
+    /// U-Boot: its ROM for x86_64
     #[arg(long, value_name = "ROM")]
     u_boot: Option<PathBuf>,
-    /// A line that your image must print: a regular expression
+    /// A line that your image must print
     #[arg(long, value_name = "REGEX")]
     expect: Vec<Regex>,
-    /// A line that nobody may print
+    /// A line that must not be printed
     #[arg(long, value_name = "REGEX")]
     forbid: Vec<Regex>,
-    /// How many seconds your image may take [default: 60]
-    #[arg(long, value_name = "SECONDS", requires = "kernel", default_value_t = 60, hide_default_value = true, value_parser = number)]
-    wait: u64,
-    /// These scenarios only: C11,C12
+    /// Only these scenarios: C11,C12
     #[arg(long, value_name = "C,...", value_delimiter = ',')]
     only: Vec<String>,
-    /// More properties for --device in every scenario
+    /// More --device properties in every scenario
     #[arg(long, value_name = "K=V,...")]
     profile: Option<String>,
-    /// A rule that may be broken: H29
+    /// Rules that may be broken: H29
     #[arg(long, value_name = "RULE,...", value_delimiter = ',', value_parser = rule)]
     allow: Vec<Rule>,
-    /// When the driver gives commands up [default: io=10,admin=10]
-    #[arg(long, value_name = "io=S,admin=S", value_parser = timeouts)]
+    /// [default: io=10,admin=10,boot=60,slowness=20]
+    #[arg(long, value_name = "K=N,...", value_parser = timeouts)]
     timeouts: Option<Timeouts>,
-    /// How much slower than a real machine [default: 20]
-    #[arg(long, value_name = "N", default_value_t = 20, hide_default_value = true,
-        value_parser = clap::value_parser!(u16).range(1..))]
-    slowness: u16,
-    /// What is left to chance follows from this
+    /// Determines everything random
     #[arg(long, value_name = "S", default_value_t = 1, value_parser = number)]
     seed: u64,
-    /// Of N shards the I-th, from 1
+    /// Shard I of N, from 1
     #[arg(long, value_name = "I/N", default_value = "1/1", value_parser = shard)]
     shard: (u64, u64),
-    /// List the scenarios, and run none
+    /// List the scenarios, run none
     #[arg(long)]
     list: bool,
-    /// A line of JSON for each scenario, and one for all
+    /// JSON Lines: one line per scenario and a summary
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// The same for who reads JUnit
+    /// JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }
@@ -114,14 +108,16 @@ fn timeouts(text: &str) -> Result<Timeouts, String> {
         match word.split_once('=').map(|(name, value)| (name, seconds(value))) {
             Some(("io", Some(value))) => timeouts.io = value,
             Some(("admin", Some(value))) => timeouts.admin = value,
-            _ => return Err("give io=SECONDS,admin=SECONDS, each from 1 to 3600".to_owned()),
+            Some(("boot", Some(value))) => timeouts.boot = value,
+            Some(("slowness", Some(value))) => timeouts.slowness = value,
+            _ => return Err("give io=N,admin=N,boot=N in seconds and slowness=N, each from 1 to 3600".to_owned()),
         }
     }
     Ok(timeouts)
 }
 
 /// What Linux is given, so that a lost command does not take a minute; an emulated machine needs as long for ordinary ones.
-const TIMEOUTS: Timeouts = Timeouts { io: 10, admin: 10 };
+const TIMEOUTS: Timeouts = Timeouts { io: 10, admin: 10, boot: 60, slowness: 20 };
 
 impl Arguments {
     fn subject(&self) -> Subject {
@@ -172,8 +168,6 @@ pub fn conform(arguments: &Arguments) -> Result<u8, Failure> {
         expect: arguments.expect.clone(),
         forbid: arguments.forbid.clone(),
         profile: arguments.profile.clone(),
-        wait: arguments.wait,
-        slowness: arguments.slowness.into(),
         subject,
     };
     let mut report = Report::create(&plan, arguments.seed, arguments.json.as_deref(), arguments.junit.as_deref())?;
@@ -208,8 +202,8 @@ mod tests {
 
     #[test]
     fn time_outs_are_seconds() {
-        assert_eq!(timeouts("io=30,admin=60"), Ok(Timeouts { io: 30, admin: 60 }));
-        assert_eq!(timeouts("admin=5"), Ok(Timeouts { io: 10, admin: 5 }));
+        assert_eq!(timeouts("io=30,admin=60"), Ok(Timeouts { io: 30, admin: 60, ..TIMEOUTS }));
+        assert_eq!(timeouts("admin=5,boot=9"), Ok(Timeouts { admin: 5, boot: 9, ..TIMEOUTS }));
         for wrong in ["", "io", "io=0", "io=x", "disk=4"] {
             assert!(timeouts(wrong).is_err(), "{wrong}");
         }

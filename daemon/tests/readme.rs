@@ -21,6 +21,8 @@ const NOT_RUN: &[(&str, &str)] = &[
         "a minute of all processors; the tests of the oracle run short ones",
     ),
     ("brownout crash --guest --cuts 500 --seed 1", "boots guests for hours"),
+    ("brownout conform --linux newest --junit conform.xml", "boots some fifty guests"),
+    ("brownout conform --kernel bzImage --initrd root.cpio --expect 'login:'", "boots a kernel of the reader's own"),
     ("brownout waf --theory", "a minute in a release build; tests/waf runs it with --coarse"),
     ("brownout waf --sd-card", "as --theory"),
     ("brownout waf --numbers", "as --theory"),

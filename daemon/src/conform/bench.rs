@@ -34,10 +34,6 @@ pub struct Plan {
     pub forbid: Vec<Regex>,
     /// More words for the device.
     pub profile: Option<String>,
-    /// How long such an image is waited for, in seconds.
-    pub wait: u64,
-    /// How many times as slow as a real machine this one is.
-    pub slowness: u64,
 }
 
 /// A case that has ended.
@@ -101,7 +97,7 @@ impl Plan {
     fn drive(&self, case: &Case, control: &std::path::Path) -> anyhow::Result<Brownout> {
         let ourselves = std::env::current_exe().context("cannot find this program to start the drive")?;
         let mut drive = Brownout::builder().name("conform").binary(&ourselves);
-        drive = drive.device(&format!("checks=on,checks_slowness={}", self.slowness));
+        drive = drive.device(&format!("checks=on,checks_slowness={}", self.timeouts.slowness));
         for words in [Some(case.device.as_str()), self.profile.as_deref()].into_iter().flatten() {
             if !words.is_empty() {
                 drive = drive.device(words);
@@ -115,7 +111,7 @@ impl Plan {
     /// Nobody in the guest can be told anything: it boots, and says what it says.
     fn watch(&self, running: &mut Running, go_on: &mut dyn FnMut() -> bool) {
         let expected = |line: &str| self.expect.iter().any(|expect| expect.is_match(line));
-        running.until(self.wait, expected, go_on);
+        running.until(self.timeouts.boot, expected, go_on);
     }
 
     fn read_console(&self, console: &str, evidence: &mut Evidence) {

@@ -31,7 +31,7 @@ impl Report {
         let mut suite = TestSuite::new(format!("conform.{}", plan.subject.name()));
         for (name, value) in [
             ("seed", seed.to_string()),
-            ("slowness", plan.slowness.to_string()),
+            ("slowness", plan.timeouts.slowness.to_string()),
             ("timeouts", format!("io={},admin={}", plan.timeouts.io, plan.timeouts.admin)),
             ("allow", plan.allowed.iter().cloned().collect::<Vec<_>>().join(",")),
             ("profile", plan.profile.clone().unwrap_or_default()),

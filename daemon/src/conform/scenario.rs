@@ -18,6 +18,10 @@ pub struct Timeouts {
     pub io: u64,
     /// For admin commands.
     pub admin: u64,
+    /// How long an image that nobody can tell anything may take, in seconds.
+    pub boot: u64,
+    /// How many times as slow as a real machine this one is.
+    pub slowness: u64,
 }
 
 /// One thing after the other.
@@ -330,7 +334,7 @@ mod tests {
 
     use super::*;
 
-    const TIMEOUTS: Timeouts = Timeouts { io: 10, admin: 10 };
+    const TIMEOUTS: Timeouts = Timeouts { io: 10, admin: 10, boot: 60, slowness: 20 };
 
     #[test]
     fn every_case_has_a_name_of_its_own() {
