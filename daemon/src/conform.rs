@@ -59,7 +59,7 @@ pub struct Arguments {
     /// A line that must not be printed
     #[arg(long, value_name = "REGEX")]
     forbid: Vec<Regex>,
-    /// Only these scenarios: C11,C12
+    /// Only these scenarios: C11,C12; help lists all
     #[arg(long, value_name = "C,...", value_delimiter = ',')]
     only: Vec<String>,
     /// More --device properties in every scenario
@@ -77,9 +77,6 @@ pub struct Arguments {
     /// Shard I of N, from 1
     #[arg(long, value_name = "I/N", default_value = "1/1", value_parser = shard)]
     shard: (u64, u64),
-    /// List the scenarios, run none
-    #[arg(long)]
-    list: bool,
     /// JSON Lines: one line per scenario and a summary
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -157,11 +154,12 @@ impl Arguments {
 /// A wrong option, or a report that cannot be written.
 pub fn conform(arguments: &Arguments) -> Result<u8, Failure> {
     let subject = arguments.subject();
-    let cases = arguments.cases(&subject)?;
-    if arguments.list {
-        cases.iter().for_each(|case| println!("{:4} {}", case.id, case.name));
+    if arguments.only.iter().any(|wanted| wanted == "help") {
+        let all = scenario::all(arguments.timeouts.unwrap_or(TIMEOUTS), arguments.seed);
+        all.iter().for_each(|case| println!("{:4} {}", case.id, case.name));
         return Ok(0);
     }
+    let cases = arguments.cases(&subject)?;
     let plan = Plan {
         timeouts: arguments.timeouts.unwrap_or(TIMEOUTS),
         allowed: arguments.allow.iter().map(|rule| rule.id().to_owned()).collect(),

@@ -16,6 +16,8 @@ pub struct Broken {
     pub severity: String,
     /// How often.
     pub count: u64,
+    /// In which life of the controller: firmware has the first.
+    pub generation: u64,
     /// In words.
     pub detail: String,
     /// The last events up to it.
@@ -95,7 +97,10 @@ pub fn judge(evidence: &Evidence, allowed: &BTreeSet<String>) -> Verdict {
     let mut failures = Vec::new();
     let mut remarks = Vec::new();
     for broken in &evidence.broken {
-        let text = format!("{} ({}), {} times: {}", broken.rule, broken.slug, broken.count, broken.detail);
+        let text = format!(
+            "{} ({}), {} times in life {}: {}",
+            broken.rule, broken.slug, broken.count, broken.generation, broken.detail
+        );
         match broken.severity.as_str() {
             "must" if !allowed.contains(&broken.rule) => failures.push(text),
             _ => remarks.push(text),
@@ -125,6 +130,7 @@ mod tests {
             slug: "slug".to_owned(),
             severity: severity.to_owned(),
             count: 2,
+            generation: 3,
             detail: "what".to_owned(),
             events: Vec::new(),
         }
@@ -141,7 +147,7 @@ mod tests {
         assert_eq!(judged(|_| ()), Verdict::Pass);
         let failed = judged(|it| it.broken = vec![broken("H71", "should"), broken("H19", "must")]);
         assert!(
-            matches!(&failed, Verdict::Fail(first, all) if first.starts_with("H19 (slug), 2 times") && all.len() == 2)
+            matches!(&failed, Verdict::Fail(first, all) if first.starts_with("H19 (slug), 2 times in life 3") && all.len() == 2)
         );
         assert!(matches!(judged(|it| it.broken = vec![broken("H71", "should")]), Verdict::Warn(_)));
         assert!(matches!(judged(|it| it.broken = vec![broken("H29", "must")]), Verdict::Warn(_)), "it is allowed");
