@@ -59,7 +59,7 @@ pub struct Arguments {
     /// A line that must not be printed
     #[arg(long, value_name = "REGEX")]
     forbid: Vec<Regex>,
-    /// Only these scenarios: C11,C12; help lists all
+    /// Only these: C11,C12; help lists all
     #[arg(long, value_name = "C,...", value_delimiter = ',')]
     only: Vec<String>,
     /// More --device properties in every scenario
