@@ -513,6 +513,14 @@ const COMMANDS: &[Case] = &[
             t.queue_pair(2, 16, 0x20_0000);
         },
     ),
+    (
+        Rule::H34,
+        S,
+        |t| _ = t.event(TraceEvent::StaleCompletions { queue: 0, entries: 3, first: 0 }),
+        |t| {
+            t.disable().enable();
+        },
+    ),
     refused!(admin H35, QueueMisaligned),
     (Rule::H35, M, |t| _ = t.queue_pair(2, 16, 0x10_0100), |t| _ = t.queue_pair(2, 16, 0x10_0400)),
     refused!(admin H36, QueueVector),

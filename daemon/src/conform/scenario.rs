@@ -211,7 +211,7 @@ fn lost(timeouts: Timeouts, seed: u64) -> Vec<Case> {
         Case::new("C10", "three writes later than the driver waits", through(vec![late("io", WRITE, timeouts.io)])),
         Case::new("C11", "a read is lost", through(vec![drop(READ)])),
         Case::new("C11", "a write is lost", through(vec![drop(WRITE)])),
-        Case::new("C11", "a flush is lost", through(vec![drop(FLUSH)])).shell(),
+        Case::new("C11", "a flush is lost", through(vec![drop(FLUSH), order("write 16")])).shell(),
         Case::new("C11", "one in 300 is lost", {
             let fault = json!({ "match": { "queue": "io" }, "when": { "one-in": 300, "seed": seed }, "times": 4,
                 "action": { "kind": "drop" } });
