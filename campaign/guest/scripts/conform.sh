@@ -75,8 +75,8 @@ sizes() {
 
 # write COUNT
 write() {
-    fio --name=write --filename="$DEVICE" --direct=1 --ioengine=pvsync2 --rw=write --bs=4k --offset=24M --size=$(($1 * 4096)) --fdatasync=1 \
-        --eta=never >/tmp/write.out 2>&1 && grep -q 'err= 0' /tmp/write.out && return 0
+    fio --name=write --filename="$DEVICE" --direct=1 --ioengine=pvsync2 --rw=write --bs=4k --offset=24M --size=$(($1 * 4096)) \
+        --fdatasync=1 --eta=never >/tmp/write.out 2>&1 && grep -q 'err= 0' /tmp/write.out && return 0
     cat /tmp/write.out
     return 1
 }
