@@ -32,6 +32,8 @@ pub(crate) struct Lifecycle {
     /// Features that were set in this life, and in the one before that a controller reset ended.
     set: BTreeSet<u8>,
     before: BTreeSet<u8>,
+    /// When the first I/O command came; nothing once its life was looked at.
+    first_io: Option<Nanoseconds>,
     io_seen: bool,
     io_queue_made: bool,
     /// Writes that were answered since the last Flush, and whether a shutdown has made them durable.
@@ -59,7 +61,7 @@ impl Lifecycle {
             TraceEvent::Fetched { command, entry } => {
                 self.io_fetched(host, command.queue, &entry);
                 if !std::mem::replace(&mut self.io_seen, true) {
-                    self.check_features(found);
+                    self.first_io = Some(host.now);
                 }
             }
             TraceEvent::Completed { command, status, .. } if status.is_success() => {
@@ -131,6 +133,11 @@ impl Lifecycle {
 
     pub(crate) fn tick(&mut self, host: &HostState, limits: &Limits, found: &mut Found) {
         let now = host.now;
+        // Linux lets I/O go on before it has set them all.
+        if self.first_io.is_some_and(|first| limits.passed(first, now, SECOND)) {
+            self.first_io = None;
+            self.check_features(found);
+        }
         for (queue, (_, writes)) in self.early_flush.extract_if(.., |_, (at, _)| limits.passed(*at, now, SECOND)) {
             let text = format!("a Flush was sent while {writes} writes of its queue were under way, and none followed");
             found.report(Finding::new(Rule::H80, writes as u64, 0, text).of_queue(queue));

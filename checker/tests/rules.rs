@@ -744,13 +744,36 @@ const LIFECYCLE: &[Case] = &[
         M,
         |t| {
             t.set_feature(FeatureId::ASYNCHRONOUS_EVENTS).disable().enable();
+            t.set_feature(FeatureId::NUMBER_OF_QUEUES)
+                .queue_pair(1, 16, 0x20_0000)
+                .io(read(1), 7, None)
+                .wait(2 * SECOND);
+        },
+        |t| {
+            // Linux lets I/O go on before it has set them all.
+            t.set_feature(FeatureId::ASYNCHRONOUS_EVENTS).disable().enable();
             t.set_feature(FeatureId::NUMBER_OF_QUEUES).queue_pair(1, 16, 0x20_0000).io(read(1), 7, None);
+            t.set_feature(FeatureId::ASYNCHRONOUS_EVENTS).wait(2 * SECOND);
+        },
+    ),
+    (
+        Rule::H72,
+        M,
+        |t| {
+            t.set_feature(FeatureId::ASYNCHRONOUS_EVENTS).disable().enable();
+            t.set_feature(FeatureId::NUMBER_OF_QUEUES)
+                .queue_pair(1, 16, 0x20_0000)
+                .io(read(1), 7, None)
+                .wait(2 * SECOND);
         },
         |t| {
             // Another driver may come after a reset of the function.
             t.set_feature(FeatureId::ASYNCHRONOUS_EVENTS).write(register::CC, 0, None);
             t.event(TraceEvent::Reset { kind: ResetKind::Function, dropped: 0 }).enable();
-            t.set_feature(FeatureId::NUMBER_OF_QUEUES).queue_pair(1, 16, 0x20_0000).io(read(1), 7, None);
+            t.set_feature(FeatureId::NUMBER_OF_QUEUES)
+                .queue_pair(1, 16, 0x20_0000)
+                .io(read(1), 7, None)
+                .wait(2 * SECOND);
         },
     ),
     (

@@ -162,7 +162,7 @@ pub fn conform(arguments: &Arguments) -> Result<u8, Failure> {
     let cases = arguments.cases(&subject)?;
     let plan = Plan {
         timeouts: arguments.timeouts.unwrap_or(TIMEOUTS),
-        allowed: arguments.allow.iter().map(|rule| rule.id().to_owned()).collect(),
+        allowed: arguments.allow.iter().chain(subject.known()).map(|rule| rule.id().to_owned()).collect(),
         expect: arguments.expect.clone(),
         forbid: arguments.forbid.clone(),
         profile: arguments.profile.clone(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use checker::Rule;
 use guest_harness::{Device, Guest, Kernel, Machine, scripts};
 
 use super::scenario::{Agent, COPIED, Case, Timeouts};
@@ -43,6 +44,15 @@ impl Subject {
             Self::Linux(_) => Agent::Shell,
             Self::Own { .. } => Agent::None,
             Self::UBoot(_) => Agent::Copies,
+        }
+    }
+
+    /// Rules that it is known to break, by its source, without harm (docs/conform.md): they count as remarks.
+    pub const fn known(&self) -> &'static [Rule] {
+        match self {
+            // Queues are cleared when they exist already, and before the first command.
+            Self::Linux(_) => &[Rule::H34],
+            Self::Own { .. } | Self::UBoot(_) => &[],
         }
     }
 
