@@ -75,6 +75,7 @@ impl Doorbells {
             found.report(Finding::new(rule, value.into(), bound, text).of_queue(queue).with_severity(severity));
         };
         match why {
+            DoorbellRefusal::NotRunning if host.reset_alone => {}
             DoorbellRefusal::NotRunning => {
                 let since = host.now.0.saturating_sub(host.changed.0);
                 if let Some((_, at)) = host.fatal {

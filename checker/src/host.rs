@@ -64,6 +64,8 @@ pub(crate) struct HostState {
     pub(crate) configuration: Configuration,
     pub(crate) ready: bool,
     pub(crate) reset_pending: bool,
+    /// The controller was reset without the host, which cannot know of it before it looks.
+    pub(crate) reset_alone: bool,
     pub(crate) fatal: Option<(FatalReason, Nanoseconds)>,
     /// When CC.EN, CSTS.RDY or CSTS.CFS changed last.
     pub(crate) changed: Nanoseconds,
@@ -97,6 +99,7 @@ impl HostState {
                     self.changed = self.now;
                 }
                 self.configuration = new;
+                self.reset_alone = false;
             }
             TraceEvent::Enabled { configuration, attributes, submission, completion } => {
                 self.configuration = configuration;
@@ -152,6 +155,10 @@ impl HostState {
     }
 
     fn reset(&mut self) {
+        if self.configuration.enabled() && !self.reset_pending {
+            self.reset_alone = true;
+            self.configuration = Configuration(self.configuration.0 & !1);
+        }
         (self.ready, self.reset_pending, self.fatal, self.shutdown) = (false, false, None, None);
         self.changed = self.now;
         self.submissions.clear();
