@@ -9,7 +9,7 @@ use media::Nanoseconds;
 use regex_lite::Regex;
 use serde_json::{Value, json};
 
-use super::scenario::{Act, COPIED, Case, Timeouts};
+use super::scenario::{Act, Agent, COPIED, Case, Timeouts};
 use super::subject::{Running, Subject};
 use super::verdict::{Evidence, Verdict, judge};
 use crate::clock::Clock;
@@ -53,6 +53,12 @@ impl Plan {
     pub fn run(&self, case: &Case, go_on: &mut dyn FnMut() -> bool) -> Ended {
         let clock = Clock::new();
         let (mut evidence, mut console) = (Evidence::default(), String::new());
+        // An image of somebody's own does what it does with every drive that needs no shell in the guest.
+        if case.needs > self.subject.agent().max(Agent::Copies) {
+            let verdict =
+                Verdict::Skipped("it needs a shell in the guest, which this driver's system has not".to_owned());
+            return Ended { verdict, evidence, time: clock.now(), console };
+        }
         let ran = self.carry_out(case, &mut evidence, &mut console, go_on);
         let verdict = match ran {
             Err(error) => Verdict::Error(format!("{error:#}")),
@@ -76,6 +82,9 @@ impl Plan {
         let mut orders = Client::connect(&control)?;
         let mut bench = Bench { faults: Vec::new(), block_bytes: 512, nsid: 1 };
         bench.fill(&mut orders)?;
+        if self.subject.agent() == Agent::None {
+            bench.add_all(case, &mut orders)?;
+        }
         let mut running = self.subject.boot(case, self.timeouts, drive.socket().to_owned())?;
         let acted = match self.subject {
             Subject::Own { .. } => {
@@ -172,6 +181,18 @@ impl Bench {
                 Act::Compare => self.compare(orders, evidence)?,
             }
             anyhow::ensure!(go_on(), "the run was told to end");
+        }
+        Ok(())
+    }
+
+    /// The faults of a case, before anybody is there to meet them.
+    fn add_all(&mut self, case: &Case, orders: &mut Client) -> anyhow::Result<()> {
+        for act in &case.acts {
+            match act {
+                Act::Fault(fault) => self.add(orders, fault, true)?,
+                Act::Chance(fault) => self.add(orders, fault, false)?,
+                _ => {}
+            }
         }
         Ok(())
     }

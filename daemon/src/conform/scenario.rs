@@ -67,7 +67,7 @@ pub struct Case {
 /// What a driver's system can be told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Agent {
-    /// Nothing: it boots, and uses the disk as it likes.
+    /// Nothing: it boots, and uses the disk as it likes. Faults are there from the start.
     None,
     /// To attach, read, write and copy.
     Copies,
