@@ -85,7 +85,6 @@ pub fn describe(event: &TraceEvent) -> String {
         }
         TraceEvent::Fatal { reason, value, bound } => format!("CSTS.CFS: {reason:?}: {value:#x}, bound {bound:#x}"),
         TraceEvent::Shutdown { state } => format!("shutdown: {state:?}"),
-        TraceEvent::Status { status } => format!("CSTS: {:#x}", status.bits()),
         TraceEvent::EventRaised { event } => format!("event raised: {:#x}", event.dword()),
         TraceEvent::EventReported { event } => format!("event reported: {:#x}", event.dword()),
         TraceEvent::StaleCompletions { queue, entries, first } => {

@@ -1,6 +1,6 @@
 //! What was found: violations, one for each rule and generation, with the evidence of the first time and a count of all.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use controller::watch::{CommandName, Traced};
 use media::Nanoseconds;
@@ -77,21 +77,12 @@ pub(crate) struct Found {
     violations: BTreeMap<(Rule, u64), Violation>,
     /// Those that are worth telling again: the first of its kind, and then every time that its number doubled.
     news: Vec<(Rule, u64)>,
-    allowed: BTreeSet<Rule>,
     recent: VecDeque<Traced>,
     now: Nanoseconds,
     generation: u64,
 }
 
 impl Found {
-    pub(crate) fn allow(&mut self, rule: Rule) {
-        self.allowed.insert(rule);
-    }
-
-    pub(crate) fn is_allowed(&self, rule: Rule) -> bool {
-        self.allowed.contains(&rule)
-    }
-
     /// An event that is about to be judged.
     pub(crate) fn at(&mut self, traced: &Traced) {
         if self.recent.len() == EVIDENCE_EVENTS {

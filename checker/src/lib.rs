@@ -83,17 +83,6 @@ impl Checker {
         self
     }
 
-    /// Breaking this rule counts for a note only.
-    pub fn allow(&mut self, rule: Rule) {
-        self.found.allow(rule);
-    }
-
-    /// Whether that was said of it.
-    #[must_use]
-    pub fn is_allowed(&self, rule: Rule) -> bool {
-        self.found.is_allowed(rule)
-    }
-
     /// What the controller was before anybody listened: bus master and the host's choice of interrupts.
     pub fn begin(&mut self, bus_master: bool, messages: bool) {
         (self.host.bus_master, self.host.messages) = (bus_master, messages);

@@ -15,7 +15,8 @@ use crate::rules::{Rule, Severity};
 pub(crate) struct Registers {
     /// CC.EN was set and CSTS.RDY is awaited since then.
     enabling: Option<Nanoseconds>,
-    admin: [Option<u64>; 6],
+    /// What AQA, ASQ and ACQ were given last, by the offsets of [`ADMIN`].
+    admin: [Option<u64>; ADMIN.len()],
 }
 
 impl Registers {
@@ -39,7 +40,11 @@ impl Registers {
                     let text = format!("{value:#x} was written to {} with MSI-X enabled", name(offset));
                     found.report(Finding::new(Rule::H57, value, 0, text));
                 }
-                self.admin_register(offset, value);
+                if refused.is_none()
+                    && let Some(place) = admin_place(offset)
+                {
+                    self.admin[place] = Some(value);
+                }
                 if offset == register::CC && refused != Some(RegisterRefusal::NoPower) {
                     self.configured(host, facts, Configuration(low(value)), found);
                 }
@@ -109,7 +114,7 @@ impl Registers {
                 found.report(Finding::new(Rule::H6, value, 0, format!("{what} while CC.EN is 1")));
             }
             RegisterRefusal::WhileEnabled => {
-                let known = self.admin_place(offset).and_then(|place| self.admin[place]);
+                let known = admin_place(offset).and_then(|place| self.admin[place]);
                 let severity = if known == Some(value) { Severity::Should } else { Severity::Must };
                 let finding = Finding::new(Rule::H4, value, known.unwrap_or(0), format!("{what} while CC.EN is 1"));
                 found.report(finding.with_severity(severity));
@@ -118,16 +123,6 @@ impl Registers {
                 found.report(Finding::new(Rule::H13, value, register::NSSR_KEY.into(), what));
             }
             RegisterRefusal::NoPower => {}
-        }
-    }
-
-    fn admin_place(&self, offset: u64) -> Option<usize> {
-        [register::AQA, register::ASQ, 0x2c, register::ACQ, 0x34].iter().position(|own| *own == offset)
-    }
-
-    fn admin_register(&mut self, offset: u64, value: u64) {
-        if let Some(place) = self.admin_place(offset) {
-            self.admin[place].get_or_insert(value);
         }
     }
 
@@ -171,6 +166,13 @@ impl Registers {
             }
         }
     }
+}
+
+/// AQA, ASQ and ACQ, with the upper halves of the last two.
+const ADMIN: [u64; 5] = [register::AQA, register::ASQ, 0x2c, register::ACQ, 0x34];
+
+fn admin_place(offset: u64) -> Option<usize> {
+    ADMIN.iter().position(|own| *own == offset)
 }
 
 fn is_event_request(command: &crate::host::Outstanding) -> bool {

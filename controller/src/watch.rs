@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use media::Nanoseconds;
 use nvme_spec::log::Event;
-use nvme_spec::register::{Configuration, ControllerStatus};
+use nvme_spec::register::Configuration;
 use nvme_spec::{COMPLETION_BYTES, Command, Completion, Status};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -289,11 +289,6 @@ pub enum TraceEvent {
     Shutdown {
         /// How far it is.
         state: ShutdownState,
-    },
-    /// CSTS as it is now.
-    Status {
-        /// All of it.
-        status: ControllerStatus,
     },
     /// Something happened that an Asynchronous Event Request may tell of.
     EventRaised {

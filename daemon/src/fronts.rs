@@ -109,6 +109,11 @@ impl Fronts {
         }
     }
 
+    /// Whether a guest's own driver has the controller, and not the one in this process that serves a virtio disk.
+    pub fn is_nvme(&self) -> bool {
+        self.controller.is_some()
+    }
+
     /// Whether a client has the device.
     pub fn client_connected(&self) -> bool {
         self.vfio.as_ref().is_some_and(vfio::Server::client_connected)

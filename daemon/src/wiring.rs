@@ -123,8 +123,9 @@ impl Drive for Wired {
         let worked = obeyed || result.worked;
         let heard = std::mem::take(&mut self.heard);
         let connected = fronts.client_connected();
+        let is_nvme = fronts.is_nvme();
         let mut controller = fronts.controller();
-        self.trial.look(&mut controller, |violation| {
+        self.trial.look(&mut controller, is_nvme, |violation| {
             if let Some(control) = control {
                 control.dispatcher.happened(violation.into());
             }
