@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::device_arguments::DeviceArguments;
 use crate::machine::Front;
-use crate::number::number;
+use crate::number::{number, time};
 use crate::options::Bytes;
 use crate::sandbox::Sandbox;
 use crate::{conform, crash, trace};
@@ -18,7 +19,7 @@ const AFTER_MEDIA: &str = "Example:\n  brownout media check disk.img";
 const AFTER_SCRUB: &str = "Example:\n  brownout media scrub disk.img";
 const AFTER_CREATE: &str = "Example:\n  brownout media create disk.img --media iu=16KiB --namespace size=64GiB";
 const AFTER_DUMP: &str = "Example:\n  brownout media dump disk.img --lines";
-const AFTER_QEMU: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --append quiet -- -smp 2";
+const AFTER_QEMU: &str = "Example:\n  brownout qemu --kernel bzImage --exec test.sh --timeout 90s -- -smp 2";
 const AFTER_CTL: &str = "Example:\n  brownout ctl control.sock query-media";
 const AFTER_WAF: &str = "Example:\n  brownout waf --iu 16KiB --offset 12KiB --len 20KiB";
 
@@ -41,7 +42,11 @@ pub enum Verb {
     #[command(after_help = AFTER_SERVE)]
     Serve(Serve),
     /// Start a stock QEMU with the device plugged in
-    #[command(after_help = AFTER_QEMU, override_usage = "brownout qemu [OPTIONS] [-- <QEMU ARGS>...]")]
+    #[command(
+        after_help = AFTER_QEMU,
+        help_template = crash::TEMPLATE,
+        override_usage = "brownout qemu [OPTIONS] [-- <QEMU ARGS>...]"
+    )]
     Qemu(Qemu),
     /// Send a command to a running device, or follow its events
     #[command(after_help = AFTER_CTL)]
@@ -127,22 +132,31 @@ impl From<GuestMemory> for guest_memory::GuestFiles {
 
 /// `brownout qemu`.
 #[derive(Debug, Args)]
-#[command(override_usage = "brownout qemu [OPTIONS] [-- QEMU ARGS...]")]
+#[command(override_usage = "brownout qemu [OPTIONS] [-- QEMU ARGS...]", group(ArgGroup::new("boots").multiple(true)))]
 pub struct Qemu {
     /// Kernel to boot, its console in this terminal
-    #[arg(long, value_name = "BZIMAGE")]
+    #[arg(long, value_name = "BZIMAGE", group = "boots")]
     pub kernel: Option<PathBuf>,
     /// The kernel's initramfs
-    #[arg(long, value_name = "FILE", requires = "kernel")]
+    #[arg(long, value_name = "FILE", requires = "boots")]
     pub initrd: Option<PathBuf>,
     /// Additional kernel command line
-    #[arg(long, value_name = "STR", requires = "kernel", allow_hyphen_values = true)]
+    #[arg(long, value_name = "STR", requires = "boots", allow_hyphen_values = true)]
     pub append: Option<String>,
+    /// Run a script in the guest; its exit code is ours
+    #[arg(long, value_name = "SCRIPT", group = "boots")]
+    pub exec: Option<PathBuf>,
+    /// End the guest after this time: 90s, 5min
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub timeout: Option<Duration>,
+    /// Print the command that starts QEMU; start nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// Wait for gdb on localhost:1234
     #[arg(long)]
     pub gdb: bool,
     /// Use /dev/kvm
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub kvm: bool,
     /// Guest memory [default: 1GiB]
     #[arg(long, value_name = "SIZE")]
@@ -151,7 +165,14 @@ pub struct Qemu {
     #[arg(long, value_name = "PATH")]
     pub qemu: Option<PathBuf>,
     /// vfio-user: NVMe (default); vhost-user: virtio
-    #[arg(long, value_enum, default_value_t, hide_possible_values = true, hide_default_value = true)]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        hide_default_value = true,
+        hide_short_help = true
+    )]
     pub front: Front,
     /// Control socket (QMP), for `brownout ctl`
     #[arg(long, value_name = "PATH")]
@@ -307,13 +328,12 @@ mod tests {
 
     #[test]
     fn each_help_fits_a_screen_and_ends_with_an_example() {
-        let verbs = ["", "serve", "qemu", "ctl", "crash", "conform", "media", "waf", "trace"];
+        let verbs = ["", "serve", "ctl", "crash", "conform", "media", "waf", "trace"];
         let of_media = ["media create", "media info", "media check", "media scrub", "media dump"];
-        let of_trace = ["trace analyse", "trace replay", "trace convert"];
-        // The long form of these has a paragraph for each option.
-        let of_trace = of_trace.map(|verb| (verb, "-h"));
+        // The long form of these says more.
+        let long = ["qemu", "trace analyse", "trace replay", "trace convert"].map(|verb| (verb, "-h"));
         let pages = verbs.into_iter().chain(of_media).flat_map(|verb| ["-h", "--help"].map(|flag| (verb, flag)));
-        let pages = pages.chain(of_trace);
+        let pages = pages.chain(long);
         let helps = pages.map(|(verb, flag)| {
             let line = std::iter::once("brownout").chain(verb.split_whitespace()).chain([flag]);
             let help = CommandLine::command().term_width(80).try_get_matches_from(line);

@@ -13,6 +13,12 @@ pub enum Failure {
     /// The options were right; the thing failed.
     #[error("{0:#}")]
     Failed(#[from] anyhow::Error),
+    /// A guest that was to run a script did not finish in time.
+    #[error("{0}")]
+    TimedOut(String),
+    /// It ended, and there is no exit code of its script.
+    #[error("{0}")]
+    NoExitCode(String),
 }
 
 /// What is said of errors of the system without the numbers that programs know them by.
@@ -35,11 +41,13 @@ pub fn plain(text: &str) -> String {
 }
 
 impl Failure {
-    /// 1 is what failed, 2 is wrong use, as clap has it too.
+    /// 1 is what failed, 2 is wrong use, as clap has it too; 124 and 125 as timeout(1) has them, because the others may be the script's.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
+            Self::TimedOut(_) => 124,
+            Self::NoExitCode(_) => 125,
         }
     }
 }

@@ -1,4 +1,19 @@
-//! Whole numbers on the command line. A message names the valid values.
+//! Numbers and times on the command line. A message names the valid values.
+
+use std::time::Duration;
+
+use crate::options::Age;
+
+/// A time with its unit, a day at most.
+///
+/// # Errors
+/// What would do.
+pub fn time(text: &str) -> Result<Duration, String> {
+    match Age::try_from(text.to_owned()) {
+        Ok(age) if age != Age::NONE => Ok(Duration::from_nanos(age.0.0)),
+        _ => Err("give a time such as 100ms, 30s or 5min, of 1us to 1440min".to_owned()),
+    }
+}
 
 /// A number for an option that takes any.
 ///

@@ -27,7 +27,7 @@ use identity::Identity;
 pub use media::MediaSettings;
 use media::{MediaWords, PrintedMedia};
 use media_words::Store;
-pub use media_words::{HostCache, Share};
+pub use media_words::{Age, HostCache, Share};
 use namespaces::NamespaceWords;
 pub use size::{About, Bytes};
 use typed::Reader;

@@ -68,7 +68,8 @@ impl Place {
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_brownout"), bin.join("brownout")).expect("a link");
         // The guest tests boot real machines; this one knows what it was given, and that the drive answers.
         let machine = "case \"$1 $2\" in\n'--version ') echo 'QEMU emulator version 11.1.3';;\n'-device help') echo 'name \
-                       \"vfio-user-pci\" name \"vhost-user-blk-pci\"';;\n*) printf '%s\\n' \"$@\" > arguments;;\nesac";
+                       \"vfio-user-pci\" name \"vhost-user-blk-pci\"';;\n*) printf '%s\\n' \"$@\" > arguments\nfor word; do case \"$word\" in \
+                       file:*) echo 0 > \"${word#file:}\";; esac; done;;\nesac";
         script(&bin.join("qemu-system-x86_64"), machine);
         let mut tools = Path::new("/dev/fuse").exists() && Path::new("/sbin/mkfs.ext4").exists();
         for tool in ["qemu-img", "qemu-storage-daemon"] {
@@ -77,7 +78,7 @@ impl Place {
                 Err(_) => tools = false,
             }
         }
-        for file in ["bzImage", "initrd"] {
+        for file in ["bzImage", "initrd", "test.sh"] {
             fs::write(folder.path().join(file), file).expect("a file");
         }
         Self { folder, tools }
@@ -178,10 +179,8 @@ fn run_block(place: &Place, block: &[String]) {
         } else if line.starts_with("brownout qemu ") {
             place.run(line);
             let arguments = fs::read_to_string(place.path("arguments")).expect("the machine was started");
-            assert!(
-                arguments.contains("\n-kernel\nbzImage\n") && arguments.contains("\n-initrd\ninitrd\n"),
-                "{arguments}"
-            );
+            let initrd = if line.contains("--exec") { "/initrd\n" } else { "\n-initrd\ninitrd\n" };
+            assert!(arguments.contains("\n-kernel\nbzImage\n") && arguments.contains(initrd), "{arguments}");
         } else {
             place.run(line);
         }

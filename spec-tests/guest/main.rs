@@ -8,6 +8,7 @@ mod kept;
 mod power;
 mod processes;
 mod resize;
+mod runner;
 mod traced;
 mod virtio;
 mod workloads;

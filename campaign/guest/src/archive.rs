@@ -1,8 +1,15 @@
 //! Writes cpio archives of the "newc" kind, which the kernel unpacks into its initramfs. Owns that format and nothing else.
 
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
 /// An archive that is being filled. The kernel reads archives which follow one another as one, so this is simply
 /// appended to a ready-made initramfs.
-pub(crate) struct Archive {
+#[derive(Debug)]
+pub struct Archive {
     bytes: Vec<u8>,
     next_inode: u32,
 }
@@ -10,21 +17,45 @@ pub(crate) struct Archive {
 const REGULAR_EXECUTABLE: u32 = 0o100_755;
 const TRAILER: &str = "TRAILER!!!";
 
-impl Archive {
-    pub(crate) fn new() -> Self {
+impl Default for Archive {
+    fn default() -> Self {
         // Far away from the inode numbers of the archive before: they only matter for hard links, of which we have none.
         Self { bytes: Vec::new(), next_inode: 900_000 }
     }
+}
 
-    /// Adds an executable file with the given path, relative to the root.
-    pub(crate) fn file(&mut self, path: &str, content: &[u8]) {
+impl Archive {
+    /// One with nothing in it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an executable file with the given path, relative to the root. The folders above it must be there already.
+    pub fn file(&mut self, path: &str, content: &[u8]) {
         self.entry(path, REGULAR_EXECUTABLE, content);
     }
 
     /// The finished archive.
-    pub(crate) fn finish(mut self) -> Vec<u8> {
+    #[must_use]
+    pub fn finish(mut self) -> Vec<u8> {
         self.entry(TRAILER, 0, &[]);
         self.bytes
+    }
+
+    /// Writes an initramfs to `target` that is `base` and, behind it, this archive, whose files replace those of the same path.
+    ///
+    /// # Errors
+    /// `base` cannot be read, or `target` not written.
+    pub fn write_behind(self, base: &Path, target: &Path) -> Result<()> {
+        fs::copy(base, target).with_context(|| format!("cannot copy {}", base.display()))?;
+        let cannot_write = || format!("cannot write {}", target.display());
+        let mut file = File::options().append(true).open(target).with_context(cannot_write)?;
+        // An archive must begin at a multiple of four; zeros in between are passed over.
+        let length = file.metadata().with_context(cannot_write)?.len();
+        let padding = length.next_multiple_of(4) - length;
+        let padding = [0_u8; 4].get(..usize::try_from(padding)?).unwrap_or_default();
+        file.write_all(padding).and_then(|()| file.write_all(&self.finish())).with_context(cannot_write)
     }
 
     fn entry(&mut self, path: &str, mode: u32, content: &[u8]) {

@@ -32,6 +32,7 @@ mod process;
 mod report;
 pub mod scripts;
 
+pub use archive::Archive;
 pub use assets::{Assets, Emulator, Kernel};
 pub use brownout::{Brownout, BrownoutBuilder};
 pub use folder::RunFolder;

@@ -1,7 +1,6 @@
 //! Describes a virtual machine and turns the description into QEMU's command line.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -259,7 +258,6 @@ impl Machine {
     }
 
     fn write_initrd(&self, base: &Path, target: &Path) -> Result<()> {
-        fs::copy(base, target).with_context(|| format!("cannot copy {}", base.display()))?;
         let mut archive = Archive::new();
         archive.file("lib.sh", scripts::LIBRARY.as_bytes());
         archive.file("test.sh", self.script.as_bytes());
@@ -267,13 +265,7 @@ impl Machine {
         for (path, content) in &self.files {
             archive.file(path.trim_start_matches('/'), content);
         }
-        let mut file = File::options().append(true).open(target)?;
-        // An archive must begin at a multiple of four; zeros in between are passed over.
-        let length = file.metadata()?.len();
-        let padding = length.next_multiple_of(4) - length;
-        file.write_all([0_u8; 4].get(..usize::try_from(padding)?).unwrap_or_default())?;
-        file.write_all(&archive.finish())?;
-        Ok(())
+        archive.write_behind(base, target)
     }
 
     fn qemu_command(&self, assets: &Assets, folder: &Path) -> Result<Vec<String>> {

@@ -36,3 +36,5 @@ pub const FAULTS: &str = include_str!("../scripts/faults.sh");
 pub const RESIZE: &str = include_str!("../scripts/resize.sh");
 /// What `make demo` shows.
 pub const DEMO: &str = include_str!("../scripts/demo.sh");
+/// The first process of a guest of `brownout qemu --exec`.
+pub const EXEC: &str = include_str!("../scripts/exec.sh");

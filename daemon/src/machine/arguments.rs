@@ -17,6 +17,9 @@ pub const MACHINE_MEMORY: Bytes = Bytes::mib(1024);
 /// somebody stops the process for a moment, or the host swaps. A process that is stuck ends itself long before this.
 const MESSAGE_TIMEOUT_MS: u32 = 120_000;
 
+/// Arguments of QEMU by which a user asks for a screen. Otherwise the serial port and QEMU's monitor are in the terminal.
+const DISPLAYS: [&str; 4] = ["-display", "-vnc", "-spice", "-nographic"];
+
 /// How the device is plugged in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Front {
@@ -42,6 +45,8 @@ pub struct Machine {
     pub gdb: bool,
     /// Use the host's processor, where it lets us, in place of QEMU's own translation.
     pub kvm: bool,
+    /// Where the second serial port writes: the exit code of a script that the guest runs. Such a guest boots once.
+    pub answer: Option<PathBuf>,
     /// How the device is plugged in.
     pub front: Front,
     /// The program's version, where it is known: what brings a lost disk back changed its name in 9.2.
@@ -64,6 +69,11 @@ impl Machine {
         Ok(size.0 / mib)
     }
 
+    /// Whether no screen was asked for.
+    pub fn is_headless(&self) -> bool {
+        !self.more.iter().any(|word| DISPLAYS.iter().any(|display| word == display))
+    }
+
     /// All arguments that come after the name of the program.
     ///
     /// # Errors
@@ -79,10 +89,18 @@ impl Machine {
         if let Some(kernel) = &self.kernel {
             let append = ["console=ttyS0", self.append.as_deref().unwrap_or_default()].join(" ");
             push(&["-kernel".as_ref(), kernel.as_ref(), "-append".as_ref(), append.trim_end().as_ref()]);
-            push(&["-nographic".as_ref()]);
         }
         if let Some(initrd) = &self.initrd {
             push(&["-initrd".as_ref(), initrd.as_ref()]);
+        }
+        if let Some(answer) = &self.answer {
+            // Without -nographic, so that the firmware does not write between the lines of the script.
+            let mut file = OsString::from("file:");
+            file.push(answer);
+            push(&["-display".as_ref(), "none".as_ref(), "-serial".as_ref(), "mon:stdio".as_ref()]);
+            push(&["-serial".as_ref(), &file, "-no-reboot".as_ref()]);
+        } else if self.is_headless() {
+            push(&["-nographic".as_ref()]);
         }
         if self.gdb {
             push(&["-s".as_ref(), "-S".as_ref()]);
@@ -187,7 +205,23 @@ mod tests {
         assert_eq!(device["bus"], "brownout-port");
         assert_eq!(device["x-msg-timeout"], 120_000, "QEMU's own limit is 5 s");
         assert_eq!(device["socket"], json!({"type": "unix", "path": "/run/a \"b\".sock"}));
-        assert_eq!(words[expected.len() + 1..], ["-accel", "tcg"]);
+        assert_eq!(words[expected.len() + 1..], ["-accel", "tcg", "-nographic"]);
+    }
+
+    #[test]
+    fn no_window_opens_unless_it_is_asked_for() {
+        let with =
+            |more: &[&str]| words(&Machine { more: more.iter().map(Into::into).collect(), ..Machine::default() });
+        assert!(with(&["-smp", "2"]).contains(&"-nographic".to_owned()));
+        assert!(!with(&["-display", "gtk"]).contains(&"-nographic".to_owned()));
+        assert_eq!(with(&["-nographic"]).iter().filter(|word| *word == "-nographic").count(), 1);
+    }
+
+    #[test]
+    fn a_script_answers_on_the_second_serial_port_and_boots_once() {
+        let words = words(&Machine { answer: Some("/run/code".into()), ..Machine::default() });
+        let expected = ["-display", "none", "-serial", "mon:stdio", "-serial", "file:/run/code", "-no-reboot"];
+        assert_eq!(words[words.len() - expected.len()..], expected);
     }
 
     #[test]
@@ -204,7 +238,7 @@ mod tests {
         };
         let words = words(&machine);
         let expected =
-            "-accel kvm -cpu host -kernel bzImage -append|console=ttyS0 quiet|-nographic -initrd initrd -s -S -smp 2";
+            "-accel kvm -cpu host -kernel bzImage -append|console=ttyS0 quiet|-initrd initrd -nographic -s -S -smp 2";
         let expected = expected
             .split('|')
             .enumerate()

@@ -5,12 +5,15 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal, set_parent_process_death_signal,
 };
+
+use crate::clock::Clock;
 
 /// Why the machine is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +22,14 @@ pub enum Ended {
     Qemu(u8),
     /// The device ended first, and QEMU was ended for that.
     Device,
+    /// It ran for longer than it may, and was ended for that.
+    TimedOut,
 }
 
-/// Runs QEMU until it ends. A signal that arrives at `signals`, and the end of the device at `device`, end QEMU.
+/// Whoever is asked to end has so long.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs QEMU until it ends. A signal that arrives at `signals`, the end of the device at `device`, and the end of the time `limit` end it.
 ///
 /// # Errors
 /// It cannot be started or waited for.
@@ -30,6 +38,7 @@ pub fn run(
     arguments: &[OsString],
     signals: BorrowedFd<'_>,
     device: BorrowedFd<'_>,
+    limit: Option<Duration>,
 ) -> anyhow::Result<Ended> {
     // Between fork and exec only unsafe code could run, so that this program goes in between: see `become_qemu`.
     let ourselves = std::env::current_exe().context("cannot find this program to start QEMU through")?;
@@ -40,43 +49,56 @@ pub fn run(
         .args(arguments)
         .spawn()
         .context("cannot start QEMU")?;
-    let ended = attend(&mut child, signals, device);
+    let ended = attend(&mut child, signals, device, limit);
     if ended.is_err() {
         // The first error is the one to tell; a child that is already gone is what we want here.
         child.kill().ok();
     }
     let code = exit_code(child.wait().context("cannot wait for QEMU")?);
-    Ok(if ended? { Ended::Qemu(code) } else { Ended::Device })
+    Ok(ended?.unwrap_or(Ended::Qemu(code)))
 }
 
-/// Waits until the child is about to be reaped. True if that is not for the device's sake.
-fn attend(child: &mut Child, signals: BorrowedFd<'_>, device: BorrowedFd<'_>) -> anyhow::Result<bool> {
+/// Waits until the child is about to be reaped. Returns why it was ended, if the device or the time did it.
+fn attend(
+    child: &mut Child,
+    signals: BorrowedFd<'_>,
+    device: BorrowedFd<'_>,
+    limit: Option<Duration>,
+) -> anyhow::Result<Option<Ended>> {
+    let clock = Clock::new();
+    let mut deadline = limit;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a child without an identifier")?;
     let handle = pidfd_open(pid, PidfdFlags::empty()).context("cannot watch QEMU")?;
-    let (mut device_alive, mut asked) = (true, false);
+    let (mut cause, mut asked) = (None, false);
     loop {
+        let left = deadline.map(|deadline| deadline.saturating_sub(Duration::from_nanos(clock.now().0)));
+        let left = left.map(Timespec::try_from).transpose().context("a time that no clock can count")?;
         let mut watched = vec![PollFd::new(&handle, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
-        if device_alive {
+        if cause != Some(Ended::Device) {
             watched.push(PollFd::new(&device, PollFlags::IN));
         }
-        match poll(&mut watched, None) {
+        match poll(&mut watched, left.as_ref()) {
             Err(rustix::io::Errno::INTR) => continue,
             other => other.context("cannot wait for QEMU")?,
         };
         let ready: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
         if ready[0] {
-            return Ok(device_alive);
+            return Ok(cause);
         }
         if ready[1] {
             drain(signals);
         }
         if ready.get(2) == Some(&true) {
-            device_alive = false;
+            cause = Some(Ended::Device);
+        }
+        if !asked && ready.iter().all(|ready| !ready) {
+            cause = cause.or(Some(Ended::TimedOut));
         }
         // QEMU shuts down in order on SIGTERM, and leaves the terminal as it was. Who asks a second time has lost patience.
         let signal = if asked { Signal::KILL } else { Signal::TERM };
         pidfd_send_signal(&handle, signal).context("cannot end QEMU")?;
         asked = true;
+        deadline = Some(Duration::from_nanos(clock.now().0) + PATIENCE);
     }
 }
 
