@@ -67,9 +67,12 @@ impl Place {
         fs::create_dir(&bin).expect("a folder");
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_brownout"), bin.join("brownout")).expect("a link");
         // The guest tests boot real machines; this one knows what it was given, and that the drive answers.
-        let machine = "case \"$1 $2\" in\n'--version ') echo 'QEMU emulator version 11.1.3';;\n'-device help') echo 'name \
-                       \"vfio-user-pci\" name \"vhost-user-blk-pci\"';;\n*) printf '%s\\n' \"$@\" > arguments\nfor word; do case \"$word\" in \
-                       file:*) echo 0 > \"${word#file:}\";; esac; done;;\nesac";
+        let machine = r#"case "$1 $2" in
+'--version ') echo 'QEMU emulator version 11.1.3';;
+'-device help') echo 'name "vfio-user-pci" name "vhost-user-blk-pci"';;
+*) printf '%s\n' "$@" > arguments
+   for word; do case "$word" in file:*) echo 0 > "${word#file:}";; esac; done;;
+esac"#;
         script(&bin.join("qemu-system-x86_64"), machine);
         let mut tools = Path::new("/dev/fuse").exists() && Path::new("/sbin/mkfs.ext4").exists();
         for tool in ["qemu-img", "qemu-storage-daemon"] {
