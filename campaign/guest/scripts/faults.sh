@@ -1,5 +1,5 @@
-# One fault of the device, named by ACT, and what the driver says of it. The test on the other side adds the fault when it is told to, and
-# types a line when that is done.
+# Faults of the device, one act after another (ACTS), and what the driver says of each. The test on the other side adds the faults of an
+# act when it hears "faults: ready ACT", and types a line when that is done; it takes them back when it hears "faults: over ACT".
 # shellcheck shell=sh
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . /lib.sh
@@ -7,55 +7,179 @@
 # block : reads block 100 from the drive
 block() { dd if="$DEVICE" of=/tmp/back bs=4k skip=100 count=1 iflag=direct; }
 intact() { cmp /tmp/data /tmp/back; }
+# again : the block can be read, and is what was written
+again() {
+    check "reading it again" block
+    check "it is what was written" intact
+}
 
-# said PATTERN : the kernel's log has such a line, soon
+# said PATTERN : the kernel's log has such a line since the act began, soon
 said() {
     waited=0
     until dmesg | grep -q "$1"; do
         waited=$((waited + 1))
-        [ "$waited" -lt 300 ] || { dmesg | tail -n 20; fail "the kernel does not say '$1'"; }
+        [ "$waited" -lt 600 ] || { dmesg | tail -n 20; fail "the kernel does not say '$1'"; }
         sleep 0.1
     done
     say "ok: the kernel says '$1'"
 }
 
-wait_for_device
+# find : the first namespace's disk, whatever it is called now
+find() {
+    waited=0
+    until DEVICE=$(disk 1 /sys/block/nvme*) && [ -b "$DEVICE" ]; do
+        waited=$((waited + 1))
+        [ "$waited" -lt 600 ] || fail "the first namespace did not appear within 60 s"
+        sleep 0.1
+    done
+}
+function_of() { basename "$(readlink -f "/sys/class/nvme/${CONTROLLER#/dev/}/device")"; }
+driver() { echo "$FUNCTION" >/sys/bus/pci/drivers/nvme/"$1"; }
+# attach : the driver finds the drive again
+attach() {
+    driver unbind
+    driver bind || true
+    find
+}
+# try_attach : the driver looks at the drive, and does what it does
+try_attach() {
+    driver unbind
+    driver bind || true
+}
+gone() {
+    waited=0
+    while [ -e "$1" ]; do
+        waited=$((waited + 1))
+        [ "$waited" -lt 300 ] || fail "$1 is still there"
+        sleep 0.1
+    done
+    say "ok: $1 is gone"
+}
+# alive : the controller is or comes back
+alive() {
+    waited=0
+    until [ "$(cat "/sys/class/nvme/${CONTROLLER#/dev/}/state" 2>/dev/null)" = live ]; do
+        waited=$((waited + 1))
+        [ "$waited" -lt 600 ] || fail "the controller does not come back"
+        sleep 0.1
+    done
+}
+
+act() {
+    case $1 in
+    status)
+        check_fails "reading it" block
+        said 'nvme0n1: .* LBA 100, 1 blocks, .*(sct 0x2 / sc 0x81) MORE DNR'
+        said 'critical medium error, dev nvme0n1, sector 800'
+        ;;
+    retried) check "reading it, which is tried again" block ;;
+    drop | not-ready | refused-abort)
+        check "reading it" block
+        said 'timeout, aborting'
+        said 'timeout, reset controller'
+        ;;
+    aborted)
+        check "reading it" block
+        said 'timeout, aborting'
+        said 'Abort status: 0x0'
+        ;;
+    late) check "reading it" block ;;
+    duplicate | wrong-cid | stray)
+        check "reading it" block
+        said 'genctr mismatch\|could not locate request\|invalid id [0-9]* completed'
+        ;;
+    old-phase)
+        check "reading it" block
+        said 'timeout, aborting'
+        ;;
+    interrupt | wrong-vector)
+        check "reading it" block
+        said 'timeout, completion polled'
+        ;;
+    fatal)
+        check "reading it" block
+        said 'controller is down; will reset: CSTS=0x3'
+        ;;
+    subsystem-reset)
+        check "reading it" block
+        said 'controller is down; will reset: CSTS=0x1'
+        ;;
+    persistent-error)
+        said 'resetting controller due to persistent internal error'
+        alive
+        ;;
+    namespace) said 'rescanning namespaces' ;;
+    notice) said 'async event result' ;;
+    activation)
+        said 'Fw activation timeout, reset controller'
+        alive
+        ;;
+    gone)
+        check_fails "reading it" block
+        said 'controller is down; will reset: CSTS=0xffffffff'
+        said 'Disabling device after reset failure'
+        ;;
+    no-queues)
+        try_attach
+        said 'Could not set queue count (16390)'
+        said 'IO queues not created'
+        ;;
+    fewer-queues)
+        attach
+        said '1/0/0 default/read/poll queues'
+        ;;
+    block-size)
+        try_attach
+        said 'invalid LBA data size 8, skipping namespace'
+        ;;
+    same-identifiers)
+        attach
+        said 'duplicate IDs'
+        ;;
+    other-identifiers)
+        nvme reset "$CONTROLLER"
+        said 'identifiers changed for nsid 1'
+        gone "$DEVICE"
+        ;;
+    firmware-revision)
+        check "resetting it" nvme reset "$CONTROLLER"
+        alive
+        check "it has other firmware" grep OTHER "/sys/class/nvme/${CONTROLLER#/dev/}/firmware_rev"
+        ;;
+    page-size)
+        try_attach
+        said 'Minimum device page size 8192 too large for host (4096)'
+        ;;
+    never-ready)
+        try_attach
+        said 'Device not ready; aborting initialisation, CSTS=0x0'
+        ;;
+    slow-shutdown)
+        try_attach
+        said 'Device not ready; aborting shutdown, CSTS=0x5'
+        ;;
+    pin)
+        said 'nobody cared'
+        ;;
+    *) fail "there is no act $1" ;;
+    esac
+}
+
+find
+FUNCTION=$(function_of)
 dd if=/dev/urandom of=/tmp/data bs=4k count=1 2>/dev/null
 check "a block is written" dd if=/tmp/data of="$DEVICE" bs=4k seek=100 count=1 oflag=direct
-echo "faults: ready"
-read -r _
-case $ACT in
-status)
-    check_fails "reading it" block
-    said 'nvme0n1: .* LBA 100, 1 blocks, .*(sct 0x2 / sc 0x81) MORE DNR'
-    said 'critical medium error, dev nvme0n1, sector 800'
-    check "reading it again" block
-    ;;
-drop)
-    check "reading it" block
-    said 'timeout, aborting'
-    said 'timeout, reset controller'
-    ;;
-duplicate)
-    check "reading it" block
-    said 'genctr mismatch\|could not locate request\|invalid id [0-9]* completed'
-    check "reading it again" block
-    ;;
-fatal)
-    check "reading it" block
-    said 'controller is down; will reset: CSTS=0x3'
-    ;;
-gone)
-    check_fails "reading it" block
-    said 'controller is down; will reset: CSTS=0xffffffff'
-    said 'Disabling device after reset failure'
-    exit 0
-    ;;
-interrupt)
-    check "reading it" block
-    said 'timeout, completion polled'
-    check "reading it again" block
-    ;;
-*) fail "there is no act $ACT" ;;
-esac
-check "it is what was written" intact
+for name in $ACTS; do
+    dmesg -c >/dev/null
+    echo "faults: ready $name"
+    read -r _
+    heading "$name"
+    act "$name"
+    echo "faults: over $name"
+    read -r _
+    case $name in
+    gone | pin) ;;
+    no-queues | block-size | other-identifiers | same-identifiers | page-size | never-ready | slow-shutdown) attach && again ;;
+    *) again ;;
+    esac
+done
