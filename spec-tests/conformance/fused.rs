@@ -29,21 +29,21 @@ fn fused(opcode: NvmOpcode, which: u8, nsid: u32, [lba, blocks]: [u32; 2], page:
     Command { flags: which, prp1: page.into(), ..block_command(opcode, nsid, lba.into(), blocks) }
 }
 
-fn page(host: &mut TestHost, byte: u8) -> u64 {
+pub fn page(host: &mut TestHost, byte: u8) -> u64 {
     let address = host.allocate(4096).expect("room");
     host.write_memory(address, &[byte; 4096]);
     address
 }
 
 /// Submits commands with one ring of the doorbell; their statuses, in order.
-fn together(host: &mut TestHost, commands: &[Command]) -> Vec<Status> {
+pub fn together(host: &mut TestHost, commands: &[Command]) -> Vec<Status> {
     let cids: Vec<_> = commands.iter().map(|command| host.submit_quietly(1, *command).expect("room")).collect();
     host.ring(1).expect("rung");
     cids.iter().map(|cid| bare(host.wait(1, *cid).expect("answered").status())).collect()
 }
 
 /// Compare with one page and write another, over blocks of namespace 1.
-fn pair(blocks: [u32; 2], compared: u64, written: u64) -> [Command; 2] {
+pub fn pair(blocks: [u32; 2], compared: u64, written: u64) -> [Command; 2] {
     let first = fused(NvmOpcode::COMPARE, fuse::FIRST, 1, blocks, compared);
     [first, fused(NvmOpcode::WRITE, fuse::SECOND, 1, blocks, written)]
 }

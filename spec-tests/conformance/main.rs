@@ -39,3 +39,4 @@ mod support;
 mod uncorrectable;
 mod variants;
 mod verbs;
+mod watch;
