@@ -1,42 +1,7 @@
 //! An event in a line of text, for people.
 
 use controller::watch::{CommandName, TraceEvent};
-use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
-use nvme_spec::{Command, Status};
-
-/// The name of an opcode, as the specification has it.
-#[must_use]
-pub fn opcode_name(admin: bool, opcode: u8) -> &'static str {
-    if admin {
-        return match AdminOpcode(opcode) {
-            AdminOpcode::DELETE_SUBMISSION_QUEUE => "Delete I/O Submission Queue",
-            AdminOpcode::CREATE_SUBMISSION_QUEUE => "Create I/O Submission Queue",
-            AdminOpcode::GET_LOG_PAGE => "Get Log Page",
-            AdminOpcode::DELETE_COMPLETION_QUEUE => "Delete I/O Completion Queue",
-            AdminOpcode::CREATE_COMPLETION_QUEUE => "Create I/O Completion Queue",
-            AdminOpcode::IDENTIFY => "Identify",
-            AdminOpcode::ABORT => "Abort",
-            AdminOpcode::SET_FEATURES => "Set Features",
-            AdminOpcode::GET_FEATURES => "Get Features",
-            AdminOpcode::ASYNCHRONOUS_EVENT_REQUEST => "Asynchronous Event Request",
-            AdminOpcode::KEEP_ALIVE => "Keep Alive",
-            AdminOpcode::DOORBELL_BUFFER_CONFIG => "Doorbell Buffer Config",
-            _ => "unknown admin command",
-        };
-    }
-    match NvmOpcode(opcode) {
-        NvmOpcode::FLUSH => "Flush",
-        NvmOpcode::WRITE => "Write",
-        NvmOpcode::READ => "Read",
-        NvmOpcode::WRITE_UNCORRECTABLE => "Write Uncorrectable",
-        NvmOpcode::COMPARE => "Compare",
-        NvmOpcode::WRITE_ZEROES => "Write Zeroes",
-        NvmOpcode::DATASET_MANAGEMENT => "Dataset Management",
-        NvmOpcode::VERIFY => "Verify",
-        NvmOpcode::COPY => "Copy",
-        _ => "unknown I/O command",
-    }
-}
+use nvme_spec::{Command, Status, opcode};
 
 /// One line, without a time.
 #[must_use]
@@ -109,7 +74,8 @@ pub fn describe(event: &TraceEvent) -> String {
 #[must_use]
 pub fn command_line(command: CommandName, entry: &Command) -> String {
     let admin = command.queue == 0;
-    let kind = opcode_name(admin, entry.opcode);
+    let kind = opcode::name(command.queue, entry.opcode);
+    let kind = kind.unwrap_or(if admin { "unknown admin command" } else { "unknown I/O command" });
     let blocks = matches!(entry.opcode, 1 | 2 | 4 | 5 | 8 | 0xc) && !admin;
     let arguments = if blocks {
         let force = if entry.force_unit_access() { " FUA" } else { "" };

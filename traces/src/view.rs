@@ -2,7 +2,6 @@
 //! [`Simple`] for whoever has scripts for QEMU's binary traces. Each is a stream: what is in memory is bounded by the commands under way.
 
 mod chrome;
-mod opcode;
 mod packet;
 mod pcap;
 mod simple;
@@ -10,6 +9,5 @@ mod simple;
 mod tests;
 
 pub use chrome::{Chrome, Work};
-pub use opcode::opcode_name;
 pub use pcap::Pcap;
 pub use simple::{Argument, Simple};

@@ -5,11 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use nvme_spec::{Command, Completion};
+use nvme_spec::{Command, Completion, opcode};
 use serde_json::{Map, Value, json};
 use zerocopy::FromBytes;
 
-use super::opcode::opcode_name;
 use crate::watched::{Begun, Ended, Watcher};
 
 /// Threads of a process that are no queues stand behind all queues.
@@ -250,7 +249,7 @@ fn process(controller: u16) -> u64 {
 }
 
 fn name_of(queue: u16, opcode: u8) -> String {
-    opcode_name(queue, opcode).map_or_else(|| format!("opcode {opcode:02x}h"), str::to_owned)
+    opcode::name(queue, opcode).map_or_else(|| format!("opcode {opcode:02x}h"), str::to_owned)
 }
 
 /// Whether dwords 10 to 12 of an I/O command are a first block and a number of blocks.
