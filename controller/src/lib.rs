@@ -45,6 +45,7 @@ mod state;
 mod warning;
 pub mod watch;
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use media::power::{Mark, Random, Step};
@@ -614,7 +615,7 @@ impl Controller {
                 if self.watch.hops() || permit.sqid() == 0 {
                     self.tell_completed(&permit, origin, Status::SUCCESS, None, dw0);
                 }
-                self.answer(permit, Status::SUCCESS, dw0);
+                self.answer(permit, origin, Status::SUCCESS, dw0);
             }
             Err(reason) => self.complete_failed(permit, origin, reason),
         }
@@ -625,24 +626,27 @@ impl Controller {
     #[cold]
     fn complete_probe(&mut self, permit: Permit, origin: Origin, reason: Reason) {
         self.tell_completed(&permit, origin, reason.status(), Some(reason), 0);
-        self.answer(permit, reason.status(), 0);
+        self.answer(permit, origin, reason.status(), 0);
     }
 
     #[cold]
     fn complete_failed(&mut self, permit: Permit, origin: Origin, reason: Reason) {
         self.tell_completed(&permit, origin, reason.status(), Some(reason), 0);
         self.health.log_command(permit.sqid(), permit.cid(), origin, reason);
-        self.answer(permit, reason.status().with_more(), 0);
+        self.answer(permit, origin, reason.status().with_more(), 0);
     }
 
     #[inline]
-    fn answer(&mut self, permit: Permit, status: Status, dw0: u32) {
+    fn answer(&mut self, permit: Permit, origin: Origin, status: Status, dw0: u32) {
         if self.is_afflicted(&permit) {
             return self.answer_afflicted(permit, status, dw0);
         }
+        let mark = Mark::new(permit.sqid(), permit.cid(), permit.ordinal());
         let cqid = self.queues.complete(permit, status, dw0);
         self.unpublished.insert(cqid);
-        self.reached(Step::CompletionQueued);
+        if self.supply.breaker.attentive() {
+            self.completion_queued(mark, origin, status);
+        }
     }
 
     /// Events meet requests, as far as there are completion slots.
@@ -664,9 +668,11 @@ impl Controller {
         while let Some(id) = self.unpublished.take_last() {
             let preview = self.preview_completions(id, memory);
             let Some(queue) = self.queues.completion_mut(id) else { continue };
-            let breaker = &self.supply.breaker;
+            let supply = &self.supply;
+            let breaker = &supply.breaker;
             // An armed crash point wants each entry to be a step.
-            let each = || _ = breaker.reached(Step::CompletionWritten);
+            let entries = RefCell::new(if breaker.armed() { queue.preview() } else { Vec::new() }.into_iter());
+            let each = || supply.completion_written(entries.borrow_mut().next().map(|(_, entry)| entry).as_ref());
             let (written, gone) = match queue.publish(memory, breaker.attentive().then_some(&each)) {
                 Ok(written) => (written, false),
                 Err((written, _)) => (written, true),

@@ -7,13 +7,14 @@ use media::power::{
 use media::{
     Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Submitted, Token, VolumeId, VolumeShape,
 };
-use nvme_spec::Command;
 use nvme_spec::opcode::NvmOpcode;
+use nvme_spec::{Command, Completion, Status};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Controller;
 use crate::dma::{DmaFault, GuestMemory};
+use crate::inflight::Origin;
 use crate::queue::Permit;
 pub use crate::watch::CommandName;
 use crate::watch::TraceEvent;
@@ -192,6 +193,8 @@ pub(crate) struct Supply {
     resolved: bool,
     misbehaviour: Vec<&'static str>,
     report: Option<PowerReport>,
+    /// Power goes when the answer to this command is in its completion queue.
+    awaited: Option<Mark>,
 }
 
 impl Supply {
@@ -199,6 +202,19 @@ impl Supply {
     #[inline]
     pub(crate) fn work_on(&self, permit: &Permit) {
         self.breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
+    }
+
+    /// An answer was written to its completion queue, while somebody counts steps.
+    pub(crate) fn completion_written(&self, entry: Option<&Completion>) {
+        let is =
+            |mark: &Mark, entry: &Completion| mark.queue() == entry.sqid.get() && mark.identifier() == entry.cid.get();
+        match self.awaited.filter(|mark| entry.is_some_and(|entry| is(mark, entry))) {
+            Some(mark) => {
+                self.breaker.work_on(mark);
+                self.breaker.trip(Step::CompletionWritten);
+            }
+            None => _ = self.breaker.reached(Step::CompletionWritten),
+        }
     }
 
     /// A command was fetched; returns whether power is lost.
@@ -238,13 +254,21 @@ impl Controller {
     pub fn crash_arm(&mut self, arming: Arming, cut: Cut) {
         if self.power_is_on() {
             self.supply.cut = cut;
+            self.supply.awaited = None;
             self.supply.breaker.arm(arming);
         }
     }
 
     /// Disarms the crash point.
     pub fn crash_disarm(&mut self) {
+        self.supply.awaited = None;
         self.supply.breaker.disarm();
+    }
+
+    /// How often what is armed was met so far: steps, commands, or units that were volatile at most.
+    #[must_use]
+    pub fn crash_met(&self) -> u64 {
+        self.supply.breaker.hits()
     }
 
     /// The crash point that is armed.
@@ -312,6 +336,17 @@ impl Controller {
         self.bus_master = bus_master;
         self.interrupts.set_mode(mode);
         self.health.now = now;
+    }
+
+    /// An answer was put where it waits for its completion queue, while a crash point is armed.
+    #[cold]
+    pub(crate) fn completion_queued(&mut self, mark: Mark, origin: Origin, status: Status) {
+        let Origin { opcode, nsid: namespace, .. } = origin;
+        let command = Fetched { io: mark.queue() != 0, opcode, namespace, range: None };
+        if status == Status::SUCCESS && self.supply.breaker.completed(&command) {
+            self.supply.awaited = Some(mark);
+        }
+        self.reached(Step::CompletionQueued);
     }
 
     /// Records that a step was reached; returns whether power is lost.
@@ -411,13 +446,10 @@ fn command_name(mark: Mark, latest: u64) -> Option<CommandName> {
 
 /// What a crash point may ask of a command. The blocks are those of the commands that name a range in the usual place.
 fn fetched(permit: &Permit, command: &Command) -> Fetched {
-    let names_blocks = matches!(
-        NvmOpcode(command.opcode),
-        NvmOpcode::READ | NvmOpcode::WRITE | NvmOpcode::COMPARE | NvmOpcode::WRITE_ZEROES | NvmOpcode::VERIFY
-    );
     let io = permit.sqid() != 0;
     let range = LbaRange::new(Lba(command.slba()), u64::from(command.nlb_z()) + 1);
-    Fetched { io, opcode: command.opcode, namespace: command.nsid.get(), range: (io && names_blocks).then_some(range) }
+    let named = io && NvmOpcode(command.opcode).names_blocks();
+    Fetched { io, opcode: command.opcode, namespace: command.nsid.get(), range: named.then_some(range) }
 }
 
 /// What stands in the place of the media while the controller is made anew.

@@ -34,7 +34,7 @@ const KINDS: &[&[&str]] = &[
     ],
     &[
         "--media",
-        "iu=16KiB,op=12.5%,gc=fifo,cache_size=2MiB,open_units=1,timing=tlc,channels=2,dies=1,planes=1,pages=32,\
+        "iu=16KiB,op=12.5%,gc=fifo,cache_size=512KiB,open_units=1,timing=tlc,channels=2,dies=1,planes=1,pages=32,\
          page_size=8KiB,bad_blocks=3,misbehave=shorn-write+stale-map",
         "--namespace",
         "size=64MiB,lba=4KiB",

@@ -229,6 +229,39 @@ fn a_crash_point_may_be_a_command_by_its_number_or_its_blocks() {
     }
 }
 
+/// The answer to the n-th command of its kind that succeeded is the last thing that the host sees.
+#[test]
+fn a_crash_point_may_be_an_answer() {
+    let mut host = build().host();
+    let wanted = CommandMatch { opcode: Some(NvmOpcode::FLUSH.0), namespace: Some(1), range: None };
+    host.port_mut().controller.crash_arm(Arming::Completed(wanted, 2), CutPolicy::NoneSurvive.into());
+    for lba in 0..2 {
+        assert_eq!(host.port().controller.crash_met(), lba);
+        assert!(host.write(1, lba, &fill(1, 5), false).expect("answered").is_success());
+        assert!(host.flush(1).expect("answered").is_success(), "the answer was written before power went");
+    }
+    assert!(!host.port().controller.power_is_on());
+    let report = host.port().controller.crash().expect("it tripped").clone();
+    assert_eq!(report.step, Some(Step::CompletionWritten.name()));
+    assert_eq!(report.command.map(|command| (command.queue, command.ordinal)), Some((1, report.commands)));
+    assert_eq!(report.not_durable, [], "a Flush that was answered keeps its promise");
+    restore(&mut host);
+    assert_eq!([0, 1].map(|lba| first_byte(&mut host, lba)), [5, 5]);
+}
+
+/// Power goes when there is something to lose: as many units as were asked for.
+#[test]
+fn a_crash_point_may_be_how_much_is_volatile() {
+    let mut host = build().host();
+    host.port_mut().controller.crash_arm(Arming::VolatileAtLeast(3), CutPolicy::NoneSurvive.into());
+    let answered = (0..8).take_while(|lba| host.write(1, *lba, &fill(1, 5), false).is_ok()).count();
+    assert_eq!(answered, 2, "power goes in the third");
+    let report = host.port().controller.crash().expect("it tripped").clone();
+    assert_eq!(report.not_durable.len(), 3, "{report:?}");
+    restore(&mut host);
+    assert!((0..8).all(|lba| first_byte(&mut host, lba) == 0));
+}
+
 /// Power may go again while it comes back; what survived the first time survives that.
 #[test]
 fn power_may_go_again_in_recovery() {

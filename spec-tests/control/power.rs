@@ -5,6 +5,7 @@ use nvme_host::{Host, Port};
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Status, register};
 use serde_json::{Value, json};
+use spec_tests::qmp::Qmp;
 use spec_tests::socket_host::SocketPort;
 
 use crate::{BLOCK, Bench, filled};
@@ -89,6 +90,42 @@ fn a_command_in_which_power_goes_is_never_answered() {
     bench.peer.execute("power-restore", &json!({})).expect("power");
     set_up_again(&mut host);
     assert_eq!(contents(&mut host, 8), filled(2), "it had not begun");
+}
+
+/// `crash-arm` with `wait` answers with the power loss, and cuts power itself, or gives up, where nothing came in time.
+#[test]
+fn whoever_arms_a_crash_point_may_wait_for_it() {
+    let mut bench = Bench::start();
+    let mut host = bench.host();
+    let arm = json!({ "at": { "step": "line-erased" }, "wait": "1ms" });
+    assert_eq!(bench.peer.execute("crash-arm", &arm), Ok(json!({ "tripped": false })));
+    assert_eq!(bench.peer.execute("query-crash", &json!({})).expect("nothing")["armed"], Value::Null);
+
+    let arm = json!({ "at": { "completed": { "opcode": "flush", "nsid": 2 } }, "wait": "1ms", "else": "cut" });
+    let answer = bench.peer.execute("crash-arm", &arm).expect("cut");
+    assert_eq!((&answer["tripped"], answer["report"]["step"].as_str()), (&json!(false), None));
+    assert_dead(&mut host);
+    bench.peer.execute("power-restore", &json!({})).expect("power");
+    set_up_again(&mut host);
+
+    bench.peer.execute("crash-arm", &json!({ "at": { "completed": { "opcode": "flush" }, "nth": 2 } })).expect("armed");
+    assert_eq!(host.flush(1), Ok(Status::SUCCESS));
+    assert_eq!(bench.peer.execute("query-crash", &json!({})).expect("armed")["met"], 1);
+
+    // It waits while the guest works: a peer of its own.
+    let at = json!({ "completed": { "opcode": "write" }, "nth": 3 });
+    let mut waiting = Qmp::connect(&bench.control());
+    let waits = std::thread::spawn(move || waiting.execute("crash-arm", &json!({ "at": at, "wait": "5min" })));
+    while bench.peer.execute("query-crash", &json!({})).expect("armed")["armed"]["completed"]["opcode"] != 1 {
+        std::thread::yield_now();
+    }
+    let written = (0..8).take_while(|_| host.write(1, 3, &filled(9), false) == Ok(Status::SUCCESS)).count();
+    assert_eq!(written, 3);
+    let answer = waits.join().expect("no panic").expect("cut");
+    assert_eq!((&answer["tripped"], &answer["report"]["step"]), (&json!(true), &json!("completion-written")));
+
+    let refused = bench.peer.execute("crash-arm", &json!({ "at": { "any-step": 1 }, "else": "cut" }));
+    assert_eq!(refused, Err("else=cut goes with wait only: without, nobody knows when".to_owned()));
 }
 
 /// Cuts one behind the other, each with a host that goes on where it was.

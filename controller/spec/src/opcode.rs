@@ -65,6 +65,17 @@ opcodes! {
     COPY = 0x19, "Copy", "NVME_NVM_CMD_COPY";
 }
 
+impl NvmOpcode {
+    /// Whether a command with this opcode names a range of blocks in dwords 10 to 12. (Dataset Management and Copy list theirs elsewhere.)
+    #[must_use]
+    pub const fn names_blocks(self) -> bool {
+        matches!(
+            self,
+            Self::WRITE | Self::READ | Self::WRITE_UNCORRECTABLE | Self::COMPARE | Self::WRITE_ZEROES | Self::VERIFY
+        )
+    }
+}
+
 /// The name of an opcode of the admin queue, which is queue 0, or of an I/O queue; nothing if it has none here.
 #[must_use]
 pub const fn name(queue: u16, opcode: u8) -> Option<&'static str> {

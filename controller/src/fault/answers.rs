@@ -11,6 +11,7 @@ use super::matching::gives_data;
 use crate::Controller;
 use crate::command::{admin_data, data};
 use crate::dma::{DataPointer, GuestMemory, Segment, Transfer};
+use crate::inflight::Origin;
 use crate::queue::Permit;
 use crate::reason::Reason;
 use crate::{prp, sgl};
@@ -246,7 +247,7 @@ impl Controller {
         for Held { permit, answer, command, .. } in held {
             match (answer, command) {
                 (Some(answer), _) => self.give(permit, &answer),
-                (None, Some(_)) => self.answer(permit, Reason::QueueDeleted.status(), 0),
+                (None, Some(_)) => self.answer(permit, Origin::default(), Reason::QueueDeleted.status(), 0),
                 (None, None) => self.queues.abandon(permit),
             }
         }

@@ -4,12 +4,12 @@
 use media::Nanoseconds;
 use nvme_spec::command::low16;
 use nvme_spec::feature::FeatureId;
-use nvme_spec::opcode::AdminOpcode;
+use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
 use nvme_spec::{Command, Status};
 
+use super::NEVER;
 use super::action::{Action, Place, status};
 use super::answers::{Affliction, Held};
-use super::{NEVER, matching};
 use crate::Controller;
 use crate::dma::GuestMemory;
 use crate::inflight::Origin;
@@ -104,7 +104,7 @@ impl Controller {
         if status.more() {
             self.health.log_status(permit.sqid(), permit.cid(), origin, status);
         }
-        self.answer(permit, status, 0);
+        self.answer(permit, origin, status, 0);
     }
 
     /// Behind the commands of a step, before their answers are written.
@@ -165,7 +165,7 @@ impl Controller {
             held.iter().position(|held| held.permit.sqid() == sqid && held.permit.cid() == cid && held.abortable);
         let Some(index) = meant else { return false };
         let permit = held.remove(index).permit;
-        self.answer(permit, crate::Reason::AbortRequested.status(), 0);
+        self.answer(permit, Origin::default(), crate::Reason::AbortRequested.status(), 0);
         self.faults.refresh();
         true
     }
@@ -173,7 +173,7 @@ impl Controller {
 
 /// Fewer blocks are moved.
 fn shorten(command: &mut Command, sqid: u16, blocks: u16) {
-    if sqid != 0 && matching::names_blocks(command.opcode) {
+    if sqid != 0 && NvmOpcode(command.opcode).names_blocks() {
         let short = command.nlb_z().min(blocks - 1);
         command.cdw12 = (command.cdw12.get() & 0xffff_0000 | u32::from(short)).into();
     }
@@ -181,7 +181,7 @@ fn shorten(command: &mut Command, sqid: u16, blocks: u16) {
 
 /// Other blocks are meant.
 fn misdirect(command: &mut Command, sqid: u16, lba: u64) {
-    if sqid != 0 && matching::names_blocks(command.opcode) {
+    if sqid != 0 && NvmOpcode(command.opcode).names_blocks() {
         let [a, b, c, d, e, f, g, h] = lba.to_le_bytes();
         command.cdw10 = u32::from_le_bytes([a, b, c, d]).into();
         command.cdw11 = u32::from_le_bytes([e, f, g, h]).into();

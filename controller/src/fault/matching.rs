@@ -81,19 +81,6 @@ fn dword(command: &Command, number: u8) -> u32 {
     }
 }
 
-/// Whether an I/O command names blocks in dwords 10 to 12.
-pub(super) fn names_blocks(opcode: u8) -> bool {
-    matches!(
-        NvmOpcode(opcode),
-        NvmOpcode::READ
-            | NvmOpcode::WRITE
-            | NvmOpcode::COMPARE
-            | NvmOpcode::WRITE_ZEROES
-            | NvmOpcode::WRITE_UNCORRECTABLE
-            | NvmOpcode::VERIFY
-    )
-}
-
 impl Controller {
     /// What is known without a command.
     pub(super) fn facts(&self) -> Facts<'static> {
@@ -102,7 +89,7 @@ impl Controller {
 
     /// What is known of a command.
     pub(super) fn facts_of<'a>(&self, sqid: u16, command: &'a Command) -> Facts<'a> {
-        let blocks = (sqid != 0 && names_blocks(command.opcode))
+        let blocks = (sqid != 0 && NvmOpcode(command.opcode).names_blocks())
             .then(|| LbaRange::new(Lba(command.slba()), u64::from(command.nlb_z()) + 1));
         let bytes = if sqid == 0 { admin_bytes(command) } else { self.io_bytes(command, blocks) };
         Facts { command: Some((sqid, command)), blocks, bytes, ..self.facts() }

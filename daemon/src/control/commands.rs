@@ -70,7 +70,7 @@ pub const COMMANDS: [Row; 25] = [
     row::<inject_event::InjectEvent>(),
     row::<power_cut::PowerCut>(),
     row::<power_restore::PowerRestore>(),
-    row::<crash_arm::CrashArm>(),
+    row_long::<crash_arm::CrashArm>(),
     row::<crash_disarm::CrashDisarm>(),
     row::<query_crash::QueryCrash>(),
 ];

@@ -110,11 +110,12 @@ impl MediaWords {
         };
         let timing = self.options.timing.unwrap_or_default();
         let patrol = self.options.patrol.unwrap_or_default();
+        let cache = self.cache(line_bytes(&geometry))?;
         let mut ssd = SsdConfig {
             power_atomic_bytes: u32::try_from(power_atomic_bytes(&geometry, atomic_bytes)).unwrap_or(u32::MAX),
             geometry,
             volumes,
-            cache: self.cache()?,
+            cache,
             times: timing.times(),
             patrol: patrol.0.map(|seconds| Nanoseconds(u64::from(seconds) * 1_000_000_000)),
             misbehaviour: self.options.misbehave.map(|given| given.0).unwrap_or_default(),
@@ -179,11 +180,17 @@ impl MediaWords {
             .ok_or_else(|| self.refuse("page_size", &page.to_string(), "give a power of two from 512 to 1MiB"))
     }
 
-    fn cache(&self) -> Result<CacheConfig, OptionError> {
+    /// The cache is the part of the open line that is not programmed yet: a line that is full is programmed.
+    fn cache(&self, line_bytes: u64) -> Result<CacheConfig, OptionError> {
         let base = CacheConfig::default();
-        let size = self.options.cache_size.unwrap_or(Bytes(base.bytes));
-        if size.0 > 1 << 30 {
-            return Err(self.refuse("cache_size", &size.to_string(), "give at most 1GiB"));
+        let size = self.options.cache_size.unwrap_or(Bytes(base.bytes.min(line_bytes)));
+        if size.0 > line_bytes {
+            let line = Bytes(line_bytes);
+            let remedy = format!(
+                "the cache is in the open line, and a line of this drive holds {line}: give at most that, or longer lines (channels, dies, \
+                 planes, pages, page_size)"
+            );
+            return Err(self.refuse("cache_size", &size.to_string(), remedy));
         }
         Ok(CacheConfig {
             present: self.options.vwc.unwrap_or(true),
@@ -349,6 +356,16 @@ impl MediaSettings {
         if self.exists { (format!("{file}{options}"), "make another file that needs less") } else { (options, remedy) }
     }
 
+    /// What a power loss takes at most.
+    fn volatile(&self) -> String {
+        let cache = &self.ssd.cache;
+        match (cache.present, Age(cache.age_max)) {
+            (false, _) => "volatile: nothing that was completed".to_owned(),
+            (true, Age::NONE) => format!("volatile: up to {} of data, until they are flushed", Bytes(cache.bytes)),
+            (true, age) => format!("volatile: up to {} of data, for {age}", Bytes(cache.bytes)),
+        }
+    }
+
     /// As a table that [`MediaOptions`] reads back.
     pub fn printed(&self) -> PrintedMedia {
         let (geometry, cache) = (&self.ssd.geometry, &self.ssd.cache);
@@ -407,6 +424,7 @@ impl MediaSettings {
                 geometry.units_per_line
             ),
             format!("power-atomic: writes of up to {}", Bytes(self.ssd.power_atomic_bytes.into())),
+            self.volatile(),
         ];
         figures.into_iter().chain(memory).collect()
     }

@@ -175,7 +175,7 @@ fn media_refusal(text: &str, namespaces: &[&str]) -> String {
 
 #[test]
 fn the_words_of_the_media_reach_the_drive() {
-    let text = "iu=16KiB,op=12.5%,store=file:/nowhere/disk,gc=fifo,vwc=on,plp=on,cache=unsafe,cache_size=2MiB,cache_age=30s,\
+    let text = "iu=16KiB,op=12.5%,store=file:/nowhere/disk,gc=fifo,vwc=on,plp=on,cache=unsafe,cache_size=512KiB,cache_age=30s,\
                 open_units=1,timing=tlc,\
                 channels=2,dies=1,planes=1,pages=32,page_size=8KiB,bad_blocks=3";
     let settings = Settings::read(&media(text, &["size=64MiB,lba=4KiB"])).expect("legal").media;
@@ -183,7 +183,7 @@ fn the_words_of_the_media_reach_the_drive() {
     assert_eq!((geometry.unit_bytes, geometry.spare_per_million_of_user), (16384, 125_000));
     assert_eq!((geometry.channels, geometry.pages_per_block, geometry.page_bytes), (2, 32, 8192));
     assert_eq!(geometry.factory_bad_blocks, 3);
-    assert_eq!((cache.present, cache.capacitors, cache.bytes, cache.open_units), (true, true, 2 << 20, 1));
+    assert_eq!((cache.present, cache.capacitors, cache.bytes, cache.open_units), (true, true, 512 << 10, 1));
     assert_eq!(cache.age_max, ::media::Nanoseconds(30_000_000_000));
     assert_eq!(settings.cache, HostCache::Unsafe);
     assert_eq!(settings.ssd.times, Some(::media::nand::timing::NandTimes::TLC));
@@ -238,7 +238,7 @@ fn a_word_of_the_media_that_cannot_be_is_refused_by_name() {
     assert!(refusal("timing=mlc").starts_with("--media timing=mlc: give one of "));
     assert!(refusal("stor=ram").starts_with("--media stor: no such option; known are store, "));
     assert!(refusal("pages=1,channels=1,dies=1,planes=1").contains("pages=1: a line"), "{}", refusal("pages=1"));
-    assert!(refusal("cache_size=1TiB").contains("at most 1GiB"));
+    assert!(refusal("cache_size=1TiB").contains("a line of this drive holds 4MiB: give at most that"));
     assert!(refusal("cache_age=forever").starts_with("--media cache_age=forever: give a time such as 100ms"));
     assert!(refusal("memory_max=1MiB").starts_with("--media memory_max=1MiB: give at least "));
     let of_file = refusal("store=file:nowhere,memory_max=1GiB");

@@ -64,6 +64,9 @@ impl<S: Store> Ftl<S> {
 
     #[cold]
     fn reached_armed(&mut self, step: Step) -> bool {
+        if matches!(step, Step::UnitStaged | Step::GroupStaged) {
+            self.nand.power.volatile(self.streams[HOST].staged().into(), step);
+        }
         let lost = self.nand.power.reached(step);
         if lost {
             self.freeze();

@@ -42,7 +42,8 @@ impl JsonSchema for StepName {
     }
 }
 
-/// When power goes. Exactly one member says what is counted, from the moment of arming; `nth` beside `step` or `match` says up to what.
+/// When power goes. Exactly one member says what is counted, from the moment of arming; `nth` beside `step`, `match` or
+/// `completed` says up to what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct CrashPoint {
@@ -52,7 +53,13 @@ pub struct CrashPoint {
     /// When such an I/O command was fetched.
     #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
     matching: Option<Matching>,
-    /// Which hit of the step or the match, from 1; the first if not given.
+    /// When such an I/O command has succeeded, and its answer is in the completion queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed: Option<Completed>,
+    /// When at least so many indirection units that the host wrote are in the volatile cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volatile_at_least: Option<u64>,
+    /// Which hit of the step, the match or the completion, from 1; the first if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     nth: Option<u64>,
     /// At the n-th step of any kind.
@@ -93,6 +100,18 @@ pub struct Matching {
     blocks: Option<u64>,
 }
 
+/// Which completions are meant: all conditions that are given must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Completed {
+    /// The opcode, or the command's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opcode: Option<Opcode>,
+    /// The namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nsid: Option<u32>,
+}
+
 /// A chance at each step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -118,11 +137,13 @@ impl CrashPoint {
     /// Not exactly one thing is counted, or a number cannot be.
     pub fn arming(self) -> Result<Arming, Refusal> {
         let nth = counted("nth", self.nth.unwrap_or(1))?;
-        let takes_nth = self.step.is_some() || self.matching.is_some();
+        let takes_nth = self.step.is_some() || self.matching.is_some() || self.completed.is_some();
         let number = |name: &str, of: Option<u64>, arm: fn(u64) -> Arming| of.map(|nth| counted(name, nth).map(arm));
         let given = [
             self.step.map(|step| Ok(Arming::Hit(step.0, nth))),
             self.matching.map(|wanted| Ok(Arming::Match(wanted.command_match()?, nth))),
+            self.completed.map(|wanted| Ok(Arming::Completed(wanted.command_match(), nth))),
+            number("volatile-at-least", self.volatile_at_least, Arming::VolatileAtLeast),
             number("any-step", self.any_step, Arming::AnyStep),
             number("command", self.command, Arming::Command),
             number("io-command", self.io_command, Arming::IoCommand),
@@ -133,11 +154,12 @@ impl CrashPoint {
         let mut given = given.into_iter().flatten();
         match (given.next(), given.next()) {
             (Some(_), None) if self.nth.is_some() && !takes_nth => {
-                Err(Refusal::new("nth goes with step and match only: the others are numbers themselves"))
+                Err(Refusal::new("nth goes with step, match and completed only: the others are numbers themselves"))
             }
             (Some(arming), None) => arming,
             _ => Err(Refusal::new(
-                "give exactly one of step, match, any-step, command, io-command, program, journal and rate",
+                "give exactly one of step, match, completed, volatile-at-least, any-step, command, io-command, program, \
+                 journal and rate",
             )),
         }
     }
@@ -151,6 +173,12 @@ impl Matching {
             (Some(lba), blocks) => Some(LbaRange::new(Lba(lba), counted("match.blocks", blocks.unwrap_or(1))?)),
         };
         Ok(CommandMatch { opcode: self.opcode.map(|opcode| opcode.0), namespace: self.nsid, range })
+    }
+}
+
+impl Completed {
+    fn command_match(self) -> CommandMatch {
+        CommandMatch { opcode: self.opcode.map(|opcode| opcode.0), namespace: self.nsid, range: None }
     }
 }
 
@@ -175,6 +203,11 @@ impl From<Arming> for CrashPoint {
                     ..none
                 }
             }
+            Arming::Completed(CommandMatch { opcode, namespace, .. }, nth) => {
+                let completed = Some(Completed { opcode: opcode.map(Opcode), nsid: namespace });
+                Self { completed, nth: Some(nth), ..none }
+            }
+            Arming::VolatileAtLeast(units) => Self { volatile_at_least: Some(units), ..none },
             Arming::AnyStep(nth) => Self { any_step: Some(nth), ..none },
             Arming::Command(nth) => Self { command: Some(nth), ..none },
             Arming::IoCommand(nth) => Self { io_command: Some(nth), ..none },
@@ -232,6 +265,8 @@ mod tests {
             json!({ "step": "line-erased", "nth": 3 }),
             json!({ "match": { "opcode": 1, "nsid": 1, "lba": 8, "blocks": 4 }, "nth": 1 }),
             json!({ "match": {}, "nth": 2 }),
+            json!({ "completed": { "opcode": 0, "nsid": 2 }, "nth": 3 }),
+            json!({ "volatile-at-least": 32 }),
             json!({ "any-step": 100 }),
             json!({ "command": 5 }),
             json!({ "io-command": 6 }),
@@ -259,7 +294,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused_with_what_would_do() {
-        let exactly_one = "give exactly one of step, match, any-step, command, io-command, program, journal and rate";
+        let exactly_one = "give exactly one of step, match, completed, volatile-at-least, any-step, command, \
+                           io-command, program, journal and rate";
         assert_eq!(arming(json!({})), Err(exactly_one.into()));
         assert_eq!(arming(json!({ "command": 1, "program": 1 })), Err(exactly_one.into()));
         assert_eq!(arming(json!({ "step": "line-erased", "nth": 0 })), Err("nth=0: give 1 for the first".into()));

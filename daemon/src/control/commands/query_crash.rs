@@ -17,6 +17,9 @@ pub struct QueryCrash {}
 pub struct Crash {
     /// The crash point that is armed.
     armed: Option<CrashPoint>,
+    /// How often what is armed was met so far; with `volatile-at-least`, the most units that were volatile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    met: Option<u64>,
     /// The last power loss, also after power came back.
     report: Option<PowerReport>,
 }
@@ -26,8 +29,10 @@ impl Execute for QueryCrash {
     type Answer = Crash;
 
     fn execute(self, device: &mut Device<'_>) -> Result<Crash, Refusal> {
+        let armed = device.controller.crash_armed();
         Ok(Crash {
-            armed: device.controller.crash_armed().map(CrashPoint::from),
+            armed: armed.map(CrashPoint::from),
+            met: armed.map(|_| device.controller.crash_met()),
             report: device.controller.crash().cloned(),
         })
     }

@@ -152,7 +152,7 @@ fn a_crash_point_is_armed_shown_and_taken_back() {
     let mut peer = device.peer();
     let at = json!({ "step": "line-erased", "nth": 3 });
     peer.ask("crash-arm", json!({ "at": at, "policy": "choose", "survivors": [true, false] })).expect("armed");
-    assert_eq!(peer.ask("query-crash", json!({})), Ok(json!({ "armed": at, "report": null })));
+    assert_eq!(peer.ask("query-crash", json!({})), Ok(json!({ "armed": at, "met": 0, "report": null })));
     assert_eq!(peer.ask("crash-disarm", json!({})), Ok(json!({})));
     assert_eq!(peer.ask("crash-disarm", json!({})), Err("nothing is armed".into()));
     for (words, why) in [

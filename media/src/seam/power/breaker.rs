@@ -105,6 +105,11 @@ pub enum Arming {
     IoCommand(u64),
     /// When the n-th I/O command that matches was fetched.
     Match(CommandMatch, u64),
+    /// When the n-th I/O command that matches has succeeded, and its answer is in the completion queue. The caller sees to that, see
+    /// [`Breaker::completed`].
+    Completed(CommandMatch, u64),
+    /// When at least so many indirection units that the host wrote are in the volatile cache.
+    VolatileAtLeast(u64),
     /// Before the n-th page is programmed.
     Program(u64),
     /// Before the n-th page of the deallocation journal is written.
@@ -129,7 +134,11 @@ impl Arming {
             Self::Program(nth) => (step == Step::PageProgram).then_some(nth),
             Self::Journal(nth) => (step == Step::JournalAppend).then_some(nth),
             Self::Rate { steps, .. } => steps.contains(step).then_some(0),
-            Self::Command(_) | Self::IoCommand(_) | Self::Match(..) => None,
+            Self::Command(_)
+            | Self::IoCommand(_)
+            | Self::Match(..)
+            | Self::Completed(..)
+            | Self::VolatileAtLeast(_) => None,
         }
     }
 
@@ -243,7 +252,7 @@ impl Breaker {
         self.0.counting.borrow().tripped.map_or(Mark::NONE, |(_, mark)| mark)
     }
 
-    /// How many matching steps or commands were counted since arming.
+    /// How many matching steps or commands were counted since arming; for [`Arming::VolatileAtLeast`], the most units that were there.
     #[must_use]
     pub fn hits(&self) -> u64 {
         self.0.counting.borrow().hits
@@ -280,6 +289,35 @@ impl Breaker {
         self.reached(Step::CommandFetched)
     }
 
+    /// Records that a command has succeeded. True if power is to go when its answer was written: the caller then calls [`Self::trip`].
+    #[cold]
+    pub fn completed(&self, command: &Fetched) -> bool {
+        let mut counting = self.0.counting.borrow_mut();
+        let Some(Arming::Completed(wanted, nth)) = counting.arming.filter(|_| self.armed()) else { return false };
+        if wanted.matches(command) {
+            counting.hits += 1;
+        }
+        wanted.matches(command) && counting.hits == nth
+    }
+
+    /// Records how many units are in the volatile cache, at a step that staged one.
+    #[cold]
+    pub fn volatile(&self, units: u64, step: Step) {
+        let arming = self.0.counting.borrow().arming;
+        let Some(Arming::VolatileAtLeast(wanted)) = arming.filter(|_| self.armed()) else { return };
+        let most = self.hits().max(units);
+        self.0.counting.borrow_mut().hits = most;
+        if units >= wanted {
+            self.trip(step);
+        }
+    }
+
+    /// Power goes now, at this step.
+    pub fn trip(&self, step: Step) {
+        self.0.counting.borrow_mut().tripped = Some((step, self.0.mark.get()));
+        self.cut();
+    }
+
     #[cold]
     fn count(&self, step: Step) -> bool {
         if self.armed() {
@@ -298,9 +336,9 @@ impl Breaker {
             Some(Arming::Rate { one_in, .. }) => counting.random.below(one_in) == 0,
             _ => counting.hits == nth,
         };
+        drop(counting);
         if trips {
-            counting.tripped = Some((step, self.0.mark.get()));
-            self.cut();
+            self.trip(step);
         }
     }
 }
@@ -358,6 +396,34 @@ mod tests {
         assert_eq!(trips_at(Arming::Match(wanted, 2), &commands), Some(4));
         assert_eq!(trips_at(Arming::Match(CommandMatch { namespace: Some(2), ..wanted }, 1), &commands), None);
         assert_eq!(trips_at(Arming::Hit(Step::CommandFetched, 3), &commands), Some(2));
+    }
+
+    #[test]
+    fn completions_are_counted_apart_from_fetches() {
+        let flush = |namespace| Fetched { io: true, opcode: 0, namespace, range: None };
+        let breaker = Breaker::default();
+        assert!(!breaker.completed(&flush(2)), "nothing is armed");
+        let wanted = CommandMatch { opcode: Some(0), namespace: Some(2), range: None };
+        breaker.arm(Arming::Completed(wanted, 2));
+        let trips =
+            [1, 2, 1, 2, 2].map(|namespace| (breaker.fetched(&flush(namespace)), breaker.completed(&flush(namespace))));
+        assert_eq!(trips, [(false, false), (false, false), (false, false), (false, true), (false, false)]);
+        assert!(!breaker.lost(), "the answer is not written yet");
+        breaker.trip(Step::CompletionWritten);
+        assert_eq!((breaker.lost(), breaker.tripped_at()), (true, Some(Step::CompletionWritten)));
+    }
+
+    #[test]
+    fn what_is_volatile_trips_when_there_is_enough_of_it() {
+        let breaker = Breaker::default();
+        breaker.volatile(100, Step::UnitStaged);
+        breaker.arm(Arming::VolatileAtLeast(8));
+        for units in [3, 7, 2] {
+            breaker.volatile(units, Step::UnitStaged);
+        }
+        assert_eq!((breaker.lost(), breaker.hits()), (false, 7));
+        breaker.volatile(8, Step::GroupStaged);
+        assert_eq!((breaker.lost(), breaker.tripped_at()), (true, Some(Step::GroupStaged)));
     }
 
     #[test]
