@@ -3,6 +3,9 @@
 //! [`verdict`] judges it, [`report`] writes it down.
 
 mod bench;
+mod console;
+mod firmware;
+mod place;
 mod report;
 mod scenario;
 mod subject;
@@ -24,6 +27,7 @@ use crate::number::number;
 use crate::options::OptionError;
 use crate::progress::Progress;
 use bench::Plan;
+use firmware::Firmware;
 use report::Report;
 use scenario::{Case, Timeouts};
 use subject::Subject;
@@ -39,10 +43,10 @@ pub const AFTER: &str = "Example:\n  brownout conform --linux newest --junit con
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Stock Linux, fetched: 6.12, newest (default)
-    #[arg(long, value_enum, value_name = "VERSION", hide_possible_values = true, conflicts_with_all = ["kernel", "u_boot"])]
+    #[arg(long, value_enum, value_name = "VERSION", hide_possible_values = true, conflicts_with_all = ["kernel", "firmware"])]
     linux: Option<Linux>,
     /// Your kernel, judged from outside
-    #[arg(long, value_name = "BZIMAGE", conflicts_with = "u_boot")]
+    #[arg(long, value_name = "BZIMAGE", conflicts_with = "firmware")]
     kernel: Option<PathBuf>,
     /// Its initramfs
     #[arg(long, value_name = "FILE", requires = "kernel")]
@@ -50,9 +54,12 @@ pub struct Arguments {
     /// Words for its command line
     #[arg(long, value_name = "STR", requires = "kernel", allow_hyphen_values = true)]
     append: Vec<String>,
-    /// U-Boot: its ROM for x86_64
-    #[arg(long, value_name = "ROM")]
-    u_boot: Option<PathBuf>,
+    /// seabios, ovmf, u-boot
+    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
+    firmware: Option<Firmware>,
+    /// Your build of that firmware
+    #[arg(long, value_name = "FILE", requires = "firmware")]
+    rom: Option<PathBuf>,
     /// A line that your image must print
     #[arg(long, value_name = "REGEX")]
     expect: Vec<Regex>,
@@ -118,21 +125,26 @@ const TIMEOUTS: Timeouts = Timeouts { io: 10, admin: 10, boot: 60, slowness: 20 
 
 impl Arguments {
     fn subject(&self) -> Subject {
-        match (&self.kernel, &self.u_boot, self.linux) {
+        match (&self.kernel, self.firmware, self.linux) {
             (Some(kernel), ..) => Subject::Own {
                 kernel: kernel.clone(),
                 initrd: self.initrd.clone(),
                 append: self.append.iter().flat_map(|words| words.split(' ')).map(str::to_owned).collect(),
             },
-            (None, Some(image), _) => Subject::UBoot(image.clone()),
+            (None, Some(firmware), _) => Subject::Firmware(firmware, self.rom.clone()),
             (None, None, Some(Linux::Debian612)) => Subject::Linux(Kernel::Debian612),
             (None, None, _) => Subject::Linux(Kernel::Newest),
         }
     }
 
+    /// When the driver gives up a command: as given, or as this driver does.
+    fn waits(&self) -> Timeouts {
+        self.timeouts.unwrap_or_else(|| self.subject().timeouts(TIMEOUTS))
+    }
+
     /// A machine that does not start says nothing about a driver.
     fn check_files(&self) -> Result<(), OptionError> {
-        let files = [("--kernel", &self.kernel), ("--initrd", &self.initrd), ("--u-boot", &self.u_boot)];
+        let files = [("--kernel", &self.kernel), ("--initrd", &self.initrd), ("--rom", &self.rom)];
         for (option, path) in files.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?))) {
             let opened = std::fs::File::open(path);
             opened.map_err(|error| {
@@ -144,7 +156,7 @@ impl Arguments {
 
     /// The cases that were asked for.
     fn cases(&self) -> Result<Vec<Case>, Failure> {
-        let all = scenario::all(self.timeouts.unwrap_or(TIMEOUTS), self.seed);
+        let all = scenario::all(self.waits(), self.seed);
         for wanted in &self.only {
             if !all.iter().any(|case| case.id.eq_ignore_ascii_case(wanted)) {
                 let known: BTreeSet<&str> = all.iter().map(|case| case.id).collect();
@@ -166,14 +178,14 @@ impl Arguments {
 pub fn conform(arguments: &Arguments) -> Result<u8, Failure> {
     let subject = arguments.subject();
     if arguments.only.iter().any(|wanted| wanted == "help") {
-        let all = scenario::all(arguments.timeouts.unwrap_or(TIMEOUTS), arguments.seed);
+        let all = scenario::all(arguments.waits(), arguments.seed);
         all.iter().for_each(|case| println!("{:4} {}", case.id, case.name));
         return Ok(0);
     }
     let cases = arguments.cases()?;
     arguments.check_files()?;
     let plan = Plan {
-        timeouts: arguments.timeouts.unwrap_or(TIMEOUTS),
+        timeouts: arguments.waits(),
         allowed: arguments.allow.iter().chain(subject.known()).map(|rule| rule.id().to_owned()).collect(),
         expect: arguments.expect.clone(),
         forbid: arguments.forbid.clone(),

@@ -1,7 +1,7 @@
 //! The host's driver on trial: takes the controller's events after each step, has them judged, and says what is new.
 
 use checker::facts::Facts;
-use checker::{Checker, Severity, Violation};
+use checker::{Checker, End, Severity, Violation};
 use controller::config::Checks;
 use controller::watch::{Detail, TraceEvent, Traced};
 use controller::{Controller, InterruptMode};
@@ -48,6 +48,13 @@ impl Trial {
     /// What was found so far.
     pub fn violations(&self) -> impl Iterator<Item = &Violation> {
         self.checker.iter().flat_map(Checker::violations)
+    }
+
+    /// The machine has switched itself off, as its system wanted: nothing more will come.
+    pub fn switched_off(&mut self) {
+        if let Some(checker) = &mut self.checker {
+            checker.finish(End::PowerDown);
+        }
     }
 
     /// Judges what happened since the last look; `tell` hears what is new.

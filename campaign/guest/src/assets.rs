@@ -70,6 +70,9 @@ impl Assets {
             assets.kernel(kernel)?;
             assets.initrd(kernel)?;
         }
+        assets.ovmf()?;
+        assets.uefi_shell()?;
+        assets.u_boot()?;
         *loaded = Some(assets.clone());
         Ok(assets)
     }
@@ -115,6 +118,30 @@ impl Assets {
     /// When the script did not name it.
     pub fn initrd(&self, kernel: Kernel) -> Result<PathBuf> {
         self.path(&format!("INITRD_{}", kernel.suffix()))
+    }
+
+    /// U-Boot's ROM for x86_64.
+    ///
+    /// # Errors
+    /// When the script did not name it.
+    pub fn u_boot(&self) -> Result<PathBuf> {
+        self.path("U_BOOT")
+    }
+
+    /// UEFI's firmware: its code, and its variables as a new machine has them.
+    ///
+    /// # Errors
+    /// When the script did not name them.
+    pub fn ovmf(&self) -> Result<(PathBuf, PathBuf)> {
+        Ok((self.path("OVMF_CODE")?, self.path("OVMF_VARS")?))
+    }
+
+    /// UEFI's shell, for a disk to boot.
+    ///
+    /// # Errors
+    /// When the script did not name it.
+    pub fn uefi_shell(&self) -> Result<PathBuf> {
+        self.path("UEFI_SHELL")
     }
 
     /// A value as the script printed it, for instance `QEMU_VERSION`.

@@ -90,6 +90,22 @@ impl Guest {
         Ok(self.process.wait_until(clock::now() + time)?.is_some())
     }
 
+    /// Whether QEMU came to an end that nobody in the guest asked for: a signal, or a code.
+    ///
+    /// # Errors
+    /// When the system refuses to say.
+    pub fn broke(&mut self) -> Result<bool> {
+        Ok(self.process.status()?.is_some_and(|status| !status.success()))
+    }
+
+    /// Types letters on the console, as they are.
+    ///
+    /// # Errors
+    /// When QEMU has ended.
+    pub fn type_text(&mut self, text: &str) -> Result<()> {
+        self.process.send(text.as_bytes())
+    }
+
     /// Types a line on the console.
     ///
     /// # Errors

@@ -37,5 +37,5 @@ pub use assets::{Assets, Emulator, Kernel};
 pub use brownout::{Brownout, BrownoutBuilder};
 pub use folder::RunFolder;
 pub use guest::{ASKED_EVERY, Guest};
-pub use machine::{Accelerator, Device, Machine};
+pub use machine::{Accelerator, Device, Firmware, Machine};
 pub use report::{GuestReport, KernelLine};

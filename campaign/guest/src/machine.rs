@@ -88,8 +88,21 @@ enum Boot {
     Stock(Kernel),
     /// Somebody's kernel and initramfs, as they are.
     Images { kernel: PathBuf, initrd: Option<PathBuf> },
-    /// No kernel: the firmware, ours or QEMU's own, and whatever it finds on the devices.
-    Firmware { image: Option<PathBuf> },
+    /// No kernel: firmware, and whatever it finds on the devices.
+    Firmware(Firmware),
+}
+
+/// What starts a machine that has no kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// QEMU's own.
+    SeaBios,
+    /// Debian's, for UEFI.
+    Ovmf,
+    /// Debian's, for x86_64.
+    UBoot,
+    /// A ROM in a file.
+    Rom(PathBuf),
 }
 
 /// A machine to be started. Each method changes one property and returns the machine.
@@ -102,6 +115,7 @@ pub struct Machine {
     processors: u32,
     accelerator: Accelerator,
     emulator: Emulator,
+    express: bool,
     devices: Vec<Device>,
     qemu_arguments: Vec<String>,
     script: String,
@@ -123,10 +137,10 @@ impl Machine {
         Self::booting(Boot::Images { kernel, initrd })
     }
 
-    /// The same with no kernel at all: the firmware in a file, or QEMU's own, boots what it finds on the devices.
+    /// The same with no kernel at all: the firmware boots what it finds on the devices.
     #[must_use]
-    pub fn with_firmware(image: Option<PathBuf>) -> Self {
-        Self::booting(Boot::Firmware { image })
+    pub fn with_firmware(firmware: Firmware) -> Self {
+        Self::booting(Boot::Firmware(firmware))
     }
 
     fn booting(boot: Boot) -> Self {
@@ -138,6 +152,7 @@ impl Machine {
             processors: 2,
             accelerator: Accelerator::default(),
             emulator: Emulator::default(),
+            express: true,
             devices: Vec::new(),
             qemu_arguments: Vec::new(),
             script: "exit 0\n".to_owned(),
@@ -186,6 +201,13 @@ impl Machine {
     #[must_use]
     pub fn emulator(mut self, emulator: Emulator) -> Self {
         self.emulator = emulator;
+        self
+    }
+
+    /// A board of 1996, without PCI Express: its devices are all on one bus.
+    #[must_use]
+    pub fn without_pci_express(mut self) -> Self {
+        self.express = false;
         self
     }
 
@@ -273,7 +295,8 @@ impl Machine {
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(|&word| word.to_owned()));
         add(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         // Shared memory: a vfio-user server must be able to map it.
-        add(&["-machine", "q35,memory-backend=mem", "-m", &format!("{}M", self.memory_mib)]);
+        let board = if self.express { "q35" } else { "pc" };
+        add(&["-machine", &format!("{board},memory-backend=mem"), "-m", &format!("{}M", self.memory_mib)]);
         add(&["-object", &format!("memory-backend-memfd,id=mem,size={}M,share=on", self.memory_mib)]);
         add(&["-smp", &self.processors.to_string()]);
         match self.accelerator {
@@ -302,15 +325,24 @@ impl Machine {
                     add(&["-initrd", &text(initrd)?]);
                 }
             }
-            Boot::Firmware { image: Some(image) } => add(&["-bios", &text(image)?]),
-            Boot::Firmware { image: None } => {}
+            Boot::Firmware(firmware) => {
+                let words = firmware_arguments(firmware, assets, folder)?;
+                add(&words.iter().map(String::as_str).collect::<Vec<_>>());
+            }
         }
         for (index, device) in self.devices.iter().enumerate() {
-            add(&["-device", &format!("pcie-root-port,id=port{index},chassis={0},slot={0}", index + 1)]);
+            let bus = if self.express {
+                add(&["-device", &format!("pcie-root-port,id=port{index},chassis={0},slot={0}", index + 1)]);
+                format!("port{index}")
+            } else {
+                "pci.0".to_owned()
+            };
             match device {
-                Device::VfioUser { socket } => add(&["-device", &vfio_user_device(index, &text(socket)?)]),
+                Device::VfioUser { socket } => add(&["-device", &vfio_user_device(index, &bus, &text(socket)?)]),
                 Device::VhostUser { socket, queues } => {
-                    add(&vhost_user_disk(index, &text(socket)?, *queues, self.emulator).each_ref().map(String::as_str));
+                    add(&vhost_user_disk(index, &bus, &text(socket)?, *queues, self.emulator)
+                        .each_ref()
+                        .map(String::as_str));
                 }
                 Device::QemuNvme { size, block_size } => {
                     let disk = folder.join(format!("disk{index}"));
@@ -320,7 +352,7 @@ impl Machine {
                     add(&[
                         "-device",
                         &format!(
-                            "nvme,id=device{index},bus=port{index},serial=guest{index},drive=disk{index},\
+                            "nvme,id=device{index},bus={bus},serial=guest{index},drive=disk{index},\
                              logical_block_size={block_size},physical_block_size={block_size}"
                         ),
                     ]);
@@ -332,17 +364,36 @@ impl Machine {
     }
 }
 
+fn firmware_arguments(firmware: &Firmware, assets: &Assets, folder: &Path) -> Result<Vec<String>> {
+    let flash = |path: &Path, more: &str| -> Result<String> {
+        Ok(format!("if=pflash,format=raw,file={}{more}", text(path)?.replace(',', ",,")))
+    };
+    Ok(match firmware {
+        Firmware::SeaBios => Vec::new(),
+        Firmware::Rom(image) => vec!["-bios".to_owned(), text(image)?],
+        Firmware::UBoot => vec!["-bios".to_owned(), text(&assets.u_boot()?)?],
+        Firmware::Ovmf => {
+            // Its variables are this machine's own.
+            let (code, variables) = assets.ovmf()?;
+            let copy = folder.join("variables");
+            fs::copy(&variables, &copy).with_context(|| format!("cannot copy {}", variables.display()))?;
+            let (code, copy) = (flash(&code, ",readonly=on")?, flash(&copy, "")?);
+            vec!["-drive".to_owned(), code, "-drive".to_owned(), copy]
+        }
+    })
+}
+
 /// `-device` must be JSON for this device: the socket is an object, which the comma form cannot say. The rest is what
 /// `brownout serve` prints.
-fn vfio_user_device(index: usize, socket: &str) -> String {
+fn vfio_user_device(index: usize, bus: &str, socket: &str) -> String {
     format!(
-        r#"{{"driver":"vfio-user-pci","id":"device{index}","bus":"port{index}","socket":{{"type":"unix","path":{}}},"x-msg-timeout":120000}}"#,
+        r#"{{"driver":"vfio-user-pci","id":"device{index}","bus":"{bus}","socket":{{"type":"unix","path":{}}},"x-msg-timeout":120000}}"#,
         json_string(socket)
     )
 }
 
 /// The comma form, because the older QEMU has no other for `-chardev`: a comma in a value is written twice.
-fn vhost_user_disk(index: usize, socket: &str, queues: Option<u16>, emulator: Emulator) -> [String; 4] {
+fn vhost_user_disk(index: usize, bus: &str, socket: &str, queues: Option<u16>, emulator: Emulator) -> [String; 4] {
     let reconnect = match emulator {
         Emulator::Newest => "reconnect-ms=100",
         Emulator::Old => "reconnect=1",
@@ -353,7 +404,7 @@ fn vhost_user_disk(index: usize, socket: &str, queues: Option<u16>, emulator: Em
         "-chardev".to_owned(),
         format!("socket,id=socket{index},path={socket},{reconnect}"),
         "-device".to_owned(),
-        format!("vhost-user-blk-pci,id=device{index},bus=port{index},chardev=socket{index}{queues}"),
+        format!("vhost-user-blk-pci,id=device{index},bus={bus},chardev=socket{index}{queues}"),
     ]
 }
 
@@ -403,7 +454,7 @@ mod tests {
     #[test]
     fn the_vfio_user_device_is_json_with_its_socket_quoted() {
         assert_eq!(
-            vfio_user_device(0, "/tmp/a \"b\"/s"),
+            vfio_user_device(0, "port0", "/tmp/a \"b\"/s"),
             concat!(
                 r#"{"driver":"vfio-user-pci","id":"device0","bus":"port0","#,
                 r#""socket":{"type":"unix","path":"/tmp/a \"b\"/s"},"x-msg-timeout":120000}"#

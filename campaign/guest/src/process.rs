@@ -147,9 +147,13 @@ impl Process {
 
     /// Writes a line to its standard input.
     pub(crate) fn send_line(&mut self, line: &str) -> Result<()> {
+        self.send(format!("{line}\n").as_bytes())
+    }
+
+    /// Writes to its standard input.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<()> {
         let input = self.input.as_mut().context("standard input is closed")?;
-        input.write_all(line.as_bytes())?;
-        input.write_all(b"\n")?;
+        input.write_all(bytes)?;
         input.flush()?;
         Ok(())
     }

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use controller::fault::HexBytes;
 use guest_harness::Brownout;
 use media::Nanoseconds;
 use regex_lite::Regex;
 use serde_json::{Value, json};
 
-use super::scenario::{Act, Agent, COPIED, Case, Timeouts};
+use super::console::Silence;
+use super::place::Place;
+use super::scenario::{Act, Agent, Case, Timeouts};
 use super::subject::{Running, Subject};
 use super::verdict::{Evidence, Verdict, judge};
 use crate::clock::Clock;
@@ -53,11 +56,8 @@ impl Plan {
     pub fn run(&self, case: &Case, go_on: &mut dyn FnMut() -> bool) -> Ended {
         let clock = Clock::new();
         let (mut evidence, mut console) = (Evidence::default(), String::new());
-        // An image of somebody's own does what it does with every drive that needs no shell in the guest.
-        if case.needs > self.subject.agent().max(Agent::Copies) {
-            let verdict =
-                Verdict::Skipped("it needs a shell in the guest, which this driver's system has not".to_owned());
-            return Ended { verdict, evidence, time: clock.now(), console };
+        if let Some(why) = self.subject.cannot(case) {
+            return Ended { verdict: Verdict::Skipped(why), evidence, time: clock.now(), console };
         }
         let ran = self.carry_out(case, &mut evidence, &mut console, go_on);
         let verdict = match ran {
@@ -80,18 +80,19 @@ impl Plan {
         let control: PathBuf = folder.path().join("control");
         let drive = self.drive(case, &control)?;
         let mut orders = Client::connect(&control)?;
-        let mut bench = Bench { faults: Vec::new(), block_bytes: 512, nsid: 1 };
-        bench.fill(&mut orders)?;
+        let mut bench = Bench::new(&self.subject, &mut orders)?;
+        bench.fill(&self.subject, &mut orders)?;
         if self.subject.agent() == Agent::None {
             bench.add_all(case, &mut orders)?;
         }
-        let mut running = self.subject.boot(case, self.timeouts, drive.socket().to_owned())?;
-        let acted = match self.subject {
-            Subject::Own { .. } => {
+        let mut running = self.subject.start(case, bench.place, self.timeouts, drive.socket().to_owned())?;
+        let acted = match running.come_up(go_on).context("it does not come up") {
+            Err(error) => Err(error),
+            Ok(()) if self.subject.agent() == Agent::None => {
                 self.watch(&mut running, go_on);
                 Ok(())
             }
-            _ => bench.act(case, &mut running, &mut orders, evidence, go_on),
+            Ok(()) => bench.act(case, &mut running, &mut orders, evidence, go_on),
         };
         *console = running.console();
         // Also of a run that came to nothing: what the drive saw is why.
@@ -100,7 +101,11 @@ impl Plan {
         drop(running);
         drop(orders);
         drive.stop()?;
-        acted
+        match acted {
+            Err(error) if error.is::<Silence>() => evidence.failed_orders.push(format!("{error:#}")),
+            acted => acted?,
+        }
+        Ok(())
     }
 
     fn drive(&self, case: &Case, control: &std::path::Path) -> anyhow::Result<Brownout> {
@@ -137,20 +142,35 @@ impl Plan {
 struct Bench {
     /// Faults that were added: identifier, whether the driver has to meet it, what it says.
     faults: Vec<(u64, bool, String)>,
-    block_bytes: u64,
-    nsid: u64,
+    place: Place,
+    /// The guest's system has switched the machine off.
+    switched_off: bool,
 }
 
+/// A message of the control socket takes so many bytes and more.
+const WRITTEN_AT_ONCE: usize = 16 << 10;
+
 impl Bench {
-    /// Stamps on what will be copied; zeroes may be anywhere.
-    fn fill(&mut self, orders: &mut Client) -> anyhow::Result<()> {
+    fn new(subject: &Subject, orders: &mut Client) -> anyhow::Result<Self> {
         let namespaces = orders.execute("query-namespaces", &json!({}))?;
         let first = &namespaces[0];
-        self.nsid = first["nsid"].as_u64().context("a namespace has an identifier")?;
-        self.block_bytes = first["format"]["block-bytes"].as_u64().context("a namespace has a format")?;
-        let blocks = COPIED / self.block_bytes;
-        let arguments = json!({ "nsid": self.nsid, "lba": 0, "blocks": blocks, "seed": FILL_SEED });
-        orders.execute("namespace-fill", &arguments).map(drop)
+        let nsid = first["nsid"].as_u64().context("a namespace has an identifier")?;
+        let block_bytes = first["format"]["block-bytes"].as_u64().context("a namespace has a format")?;
+        Ok(Self { faults: Vec::new(), place: subject.place(nsid, block_bytes), switched_off: false })
+    }
+
+    /// Stamps on what will be copied; zeroes may be anywhere. What the firmware boots from is beside them.
+    fn fill(&mut self, subject: &Subject, orders: &mut Client) -> anyhow::Result<()> {
+        let Place { nsid, from, .. } = self.place;
+        let arguments = json!({ "nsid": nsid, "lba": from, "blocks": self.place.blocks(), "seed": FILL_SEED });
+        orders.execute("namespace-fill", &arguments)?;
+        for (offset, piece) in subject.disk(&self.place)? {
+            for (offset, bytes) in (offset..).step_by(WRITTEN_AT_ONCE).zip(piece.chunks(WRITTEN_AT_ONCE)) {
+                let arguments = json!({ "nsid": nsid, "offset": offset, "bytes": HexBytes(bytes.to_vec()) });
+                orders.execute("namespace-write", &arguments)?;
+            }
+        }
+        Ok(())
     }
 
     fn act(
@@ -164,9 +184,11 @@ impl Bench {
         for act in &case.acts {
             match act {
                 Act::Order(line) => {
-                    if !running.order(line, go_on).with_context(|| format!("the guest was told to {line}"))? {
+                    let done = running.order(line, go_on).with_context(|| format!("the guest was told to {line}"))?;
+                    if !done {
                         evidence.failed_orders.push(format!("the guest could not {line}"));
                     }
+                    self.switched_off |= done && line == "off";
                 }
                 Act::Try(line) => {
                     running.order(line, go_on).with_context(|| format!("the guest was told to {line}"))?;
@@ -224,8 +246,9 @@ impl Bench {
     }
 
     fn compare(&self, orders: &mut Client, evidence: &mut Evidence) -> anyhow::Result<()> {
-        let blocks = COPIED / self.block_bytes;
-        let arguments = json!({ "nsid": self.nsid, "lba": blocks, "of-lba": 0, "blocks": blocks, "seed": FILL_SEED });
+        let Place { nsid, from, to, .. } = self.place;
+        let blocks = self.place.blocks();
+        let arguments = json!({ "nsid": nsid, "lba": to, "of-lba": from, "blocks": blocks, "seed": FILL_SEED });
         let found = orders.execute("namespace-verify", &arguments)?;
         let wrong = found["wrong"].as_u64().context("a comparison counts")?;
         if wrong > 0 {
@@ -241,7 +264,7 @@ impl Bench {
 
     fn collect(&mut self, orders: &mut Client, evidence: &mut Evidence) -> anyhow::Result<()> {
         self.heal(orders, evidence)?;
-        let violations = orders.execute("query-violations", &json!({}))?;
+        let violations = orders.execute("query-violations", &json!({ "switched-off": self.switched_off }))?;
         evidence.broken = serde_json::from_value(violations).context("violations have another shape")?;
         Ok(())
     }

@@ -4,8 +4,9 @@
 use nvme_spec::opcode::NvmOpcode;
 use serde_json::{Value, json};
 
-/// Bytes that are copied, and the same number behind them: both fit the smallest namespace.
-pub const COPIED: u64 = 8 << 20;
+use super::place::COPIED;
+use crate::options::Bytes;
+
 const FLUSH: u8 = NvmOpcode::FLUSH.0;
 const WRITE: u8 = NvmOpcode::WRITE.0;
 const READ: u8 = NvmOpcode::READ.0;
@@ -41,7 +42,7 @@ pub enum Act {
     Control(&'static str, Value),
     /// So many seconds go by.
     Wait(u64),
-    /// The second [`COPIED`] bytes hold what the first were filled with.
+    /// What was copied is where it was to be copied to.
     Compare,
 }
 
@@ -86,6 +87,13 @@ impl Case {
             acts,
             needs: Agent::Copies,
         }
+    }
+
+    /// Bytes of a block of the first namespace.
+    pub fn block_bytes(&self) -> u64 {
+        let words = self.namespaces.first().into_iter().flat_map(|words| words.split(','));
+        let lba = words.filter_map(|word| word.strip_prefix("lba=")).next_back();
+        lba.and_then(|bytes| bytes.parse().ok()).map_or(512, |Bytes(bytes)| bytes)
     }
 
     fn device(mut self, words: &str) -> Self {

@@ -12,6 +12,7 @@ mod inject_event;
 mod namespace_fill;
 mod namespace_resize;
 mod namespace_verify;
+mod namespace_write;
 mod opcode;
 mod power_cut;
 mod power_restore;
@@ -47,7 +48,7 @@ use crate::trial::Trial;
 pub use qmp_capabilities::QmpCapabilities;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 25] = [
+pub const COMMANDS: [Row; 26] = [
     row::<QmpCapabilities>(),
     row_immediate::<query_version::QueryVersion>(),
     row_immediate::<query_commands::QueryCommands>(),
@@ -65,6 +66,7 @@ pub const COMMANDS: [Row; 25] = [
     row_long::<namespace_resize::NamespaceResize>(),
     row_long::<namespace_fill::NamespaceFill>(),
     row_long::<namespace_verify::NamespaceVerify>(),
+    row::<namespace_write::NamespaceWrite>(),
     row::<fault_add::FaultAdd>(),
     row::<fault_remove::FaultRemove>(),
     row::<inject_event::InjectEvent>(),

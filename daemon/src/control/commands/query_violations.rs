@@ -16,6 +16,9 @@ pub struct QueryViolations {
     /// Only these severities and worse.
     #[serde(default)]
     severity: Least,
+    /// The machine has switched itself off: what its driver should have done before counts too.
+    #[serde(default)]
+    switched_off: bool,
 }
 
 /// The mildest severity that is listed.
@@ -102,6 +105,9 @@ impl Execute for QueryViolations {
     fn execute(self, device: &mut Device<'_>) -> Result<Vec<ViolationState>, Refusal> {
         if device.trial.checks() == controller::config::Checks::Off {
             return Err(Refusal::new("checks=off: nobody judges the host; start the device with --device checks=on"));
+        }
+        if self.switched_off {
+            device.trial.switched_off();
         }
         let least = match self.severity {
             Least::Performance => Severity::Performance,

@@ -203,6 +203,30 @@ fn blocks_are_filled_and_looked_at_past_the_host() {
     }
 }
 
+/// A disk that firmware boots from gets there without a host; what is beside the bytes stays.
+#[test]
+fn bytes_are_written_past_the_host() {
+    let device = Running::start();
+    let mut peer = device.peer();
+    peer.ask("namespace-fill", json!({ "nsid": 1, "blocks": 4, "seed": 7 })).expect("filled");
+    let written = peer.ask("namespace-write", json!({ "nsid": 1, "offset": 1020, "bytes": "0011223344556677" }));
+    assert_eq!(written, Ok(json!({ "bytes": 8 })));
+    let found = peer.ask("namespace-verify", json!({ "nsid": 1, "blocks": 4, "seed": 7 })).expect("looked at");
+    assert_eq!(found["wrong"], json!(2), "the last bytes of a block, and the first of another");
+    assert_eq!(found["first"][0]["holds"], "at byte 448: no stamp");
+    assert_eq!(found["first"][1]["holds"], "at byte 0: no stamp");
+    for (bad, why) in [
+        (json!({ "nsid": 3, "bytes": "00" }), "there is no namespace 3: the namespaces are 1"),
+        (json!({ "nsid": 1, "bytes": "" }), "give bytes, and where the first goes"),
+        (json!({ "nsid": 1, "bytes": "0" }), "give pairs of hexadecimal digits"),
+        (json!({ "nsid": 1, "offset": u64::MAX, "bytes": "00" }), "give bytes, and where the first goes"),
+        (json!({ "nsid": 1, "offset": 32768 * 512 - 1, "bytes": "0000" }), "namespace 1 has 32768 blocks"),
+    ] {
+        let refused = peer.ask("namespace-write", bad).expect_err("refused");
+        assert!(refused.contains(why), "{refused}");
+    }
+}
+
 /// A host that has done nothing has broken nothing, and what an operator does is no event of the host's.
 #[test]
 fn violations_and_events_can_be_read() {
