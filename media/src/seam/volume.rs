@@ -12,7 +12,7 @@
 //! * Reads return the last accepted write of each block. Of blocks never written, or deallocated, they return zeroes, the same at
 //!   each read until the next write; of blocks that were made uncorrectable nothing, until they are written or deallocated.
 //! * Durability is per verb, see [`Request`]. A request of at most [`VolumeShape::power_atomic_blocks`] blocks survives a power loss
-//!   wholly or not at all; of a longer one each block is old or new.
+//!   wholly or not at all; of a longer one, and of a deallocation, each block is old or new.
 //! * [`Media::poll`] delivers an outcome once `now` has reached its time and never before; [`Media::next_event`] names the earliest
 //!   such time, so that a caller without work may sleep until then. An outcome that waits for something other than time (the host's
 //!   disk) is not in it: the media wakes the caller by the means given at its creation, and the caller then polls.
@@ -134,8 +134,8 @@ pub enum Request<'a> {
         /// Durable before the outcome.
         force: bool,
     },
-    /// The host no longer needs the blocks. They read as zeroes from the outcome on. Durability as for a write without `force`, and
-    /// each range is a request of its own in that respect. A range outside the volume fails the request before anything is done.
+    /// The host no longer needs the blocks. They read as zeroes from the outcome on. Durability as for a write without `force`; after a
+    /// power loss before that each block is old or zeroes. A range outside the volume fails the request before anything is done.
     Deallocate {
         /// The ranges of blocks; they may overlap.
         ranges: &'a [LbaRange],

@@ -1,0 +1,306 @@
+//! A media that writes a tape of what the one below it is told. Data reaches a media inside `submit` only, in the order in which reads will
+//! see it: so that is the order on the tape. Metadata beside the blocks is not on it.
+
+use std::collections::BTreeMap;
+
+use media::monitor::Monitor;
+use media::power::{Arming, Breaker, Cut, CutReport, Mark, Power, PowerAtomicity, RecoveryReport};
+use media::volume::{FastPath, Sinks};
+use media::{
+    Fault, Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Source, Submitted, Token, VolumeId,
+    VolumeShape, Warnings,
+};
+
+use crate::entry::{Change, Entry, Volume};
+use crate::writer::Writer;
+
+/// The media with its tape.
+pub struct Taped {
+    media: Box<dyn Media>,
+    tape: Tape,
+    /// Requests that the media has.
+    pending: BTreeMap<Token, u64>,
+    breaker: Breaker,
+    misbehaviour: Vec<&'static str>,
+    now: Nanoseconds,
+}
+
+struct Tape {
+    writer: Writer,
+    requests: u64,
+}
+
+impl Tape {
+    fn put(&mut self, entry: &Entry) {
+        self.writer.put(entry);
+    }
+
+    fn next(&mut self) -> u64 {
+        self.requests += 1;
+        self.requests
+    }
+
+    fn ended(&mut self, request: u64, outcome: Outcome) {
+        self.put(&Entry::Ended { request, succeeded: outcome.is_ok() });
+    }
+}
+
+/// A source whose data is kept.
+struct Tee<'a> {
+    from: &'a mut dyn Source,
+    data: Vec<u8>,
+}
+
+impl Source for Tee<'_> {
+    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        self.from.fill(offset, into)?;
+        if let Some(kept) = self.data.get_mut(offset..offset + into.len()) {
+            kept.copy_from_slice(into);
+        }
+        Ok(())
+    }
+
+    fn fill_metadata(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
+        self.from.fill_metadata(offset, into)
+    }
+}
+
+impl Taped {
+    /// Begins a tape of a media.
+    #[must_use]
+    pub fn new(mut media: Box<dyn Media>, mut writer: Writer) -> Self {
+        for volume in (0..).map(VolumeId) {
+            let Some(shape) = media.shape(volume) else { break };
+            let (block_bytes, blocks) = (shape.block_bytes, shape.capacity_blocks);
+            let has_data = media.allocated_blocks(volume) > 0;
+            writer.put(&Entry::Volume(Volume { volume, block_bytes, blocks, has_data }));
+        }
+        let breaker = media.power().map(|power| power.breaker()).unwrap_or_default();
+        let misbehaviour = media.power().map(|power| power.misbehaviour()).unwrap_or_default();
+        let tape = Tape { writer, requests: 0 };
+        Self { media, misbehaviour, tape, pending: BTreeMap::new(), breaker, now: Nanoseconds(0) }
+    }
+
+    /// Notes that this place matters.
+    pub fn mark(&mut self, text: &str) {
+        self.tape.put(&Entry::Mark(text.to_owned()));
+        self.tape.writer.pass_on();
+    }
+
+    /// Whether entries were lost: the tape ends before them.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        self.tape.writer.is_broken()
+    }
+
+    /// Bytes of a range, if it lies in the volume.
+    fn bytes(&self, volume: VolumeId, range: LbaRange) -> Option<usize> {
+        let shape = self.media.shape(volume).filter(|shape| range.fits(shape.capacity_blocks))?;
+        usize::try_from(range.blocks * u64::from(shape.block_bytes)).ok()
+    }
+
+    /// Without a volatile cache everything is durable when it has ended.
+    fn forced(&self, force: bool) -> bool {
+        force || self.media.write_cache() != Some(true)
+    }
+
+    fn changed(&mut self, mark: Mark, volume: VolumeId, force: bool, change: Change) -> u64 {
+        let (request, command) = (self.tape.next(), number(mark));
+        self.tape.put(&Entry::Changed { request, command, volume, force, change });
+        request
+    }
+
+    fn flush(&mut self, mark: Mark, volume: Option<VolumeId>) -> u64 {
+        let (request, command) = (self.tape.next(), number(mark));
+        self.tape.put(&Entry::Flush { request, command, volume });
+        request
+    }
+
+    fn submitted(&mut self, token: Token, request: u64, submitted: Submitted) -> Submitted {
+        match submitted {
+            Submitted::Done(outcome) => self.tape.ended(request, outcome),
+            Submitted::Pending => _ = self.pending.insert(token, request),
+        }
+        submitted
+    }
+
+    /// Submits a write, and puts it on the tape with what it wrote.
+    fn write(
+        &mut self,
+        now: Nanoseconds,
+        token: Token,
+        volume: VolumeId,
+        (range, from, force): (LbaRange, &mut dyn Source, bool),
+    ) -> Submitted {
+        let (mark, durable) = (self.breaker.mark(), self.forced(force));
+        let Some(bytes) = self.bytes(volume, range) else {
+            return self.media.submit(now, token, volume, Request::Write { range, from, force });
+        };
+        let mut tee = Tee { from, data: vec![0; bytes] };
+        let submitted = self.media.submit(now, token, volume, Request::Write { range, from: &mut tee, force });
+        let change = Change::Write { range, data: tee.data };
+        let request = self.changed(mark, volume, durable, change);
+        self.submitted(token, request, submitted)
+    }
+}
+
+/// A mark as a number: the ordinal's low half, queue and identifier.
+fn number(mark: Mark) -> u64 {
+    mark.ordinal(u64::from(u32::MAX)) << 32 | u64::from(mark.queue()) << 16 | u64::from(mark.identifier())
+}
+
+/// What a request changes, of those that bring no data with them; `None` for those that change nothing.
+fn change_of(request: &Request<'_>) -> Option<(Change, bool)> {
+    match *request {
+        Request::WriteZeroes { range, force, .. } => Some((Change::Zeroes { range }, force)),
+        Request::WriteUncorrectable { range } => Some((Change::Uncorrectable { range }, false)),
+        Request::Copy { sources, to, force } => Some((Change::Copy { sources: sources.to_vec(), to }, force)),
+        Request::Deallocate { ranges } => Some((Change::Deallocate { ranges: ranges.to_vec() }, false)),
+        Request::Resize { blocks } => Some((Change::Resize { blocks }, true)),
+        Request::Read { .. } | Request::Write { .. } | Request::Flush | Request::FlushAll | Request::Quiesce => None,
+    }
+}
+
+impl Media for Taped {
+    fn shape(&self, volume: VolumeId) -> Option<VolumeShape> {
+        self.media.shape(volume)
+    }
+
+    fn allocated_blocks(&self, volume: VolumeId) -> u64 {
+        self.media.allocated_blocks(volume)
+    }
+
+    fn next_allocated(&self, volume: VolumeId, range: LbaRange) -> Option<Lba> {
+        self.media.next_allocated(volume, range)
+    }
+
+    fn health(&self) -> Health {
+        self.media.health()
+    }
+
+    fn warnings(&self) -> &Warnings {
+        self.media.warnings()
+    }
+
+    fn write_cache(&self) -> Option<bool> {
+        self.media.write_cache()
+    }
+
+    fn set_write_cache(&mut self, now: Nanoseconds, token: Token, enabled: bool) -> Submitted {
+        let request = self.flush(self.breaker.mark(), None);
+        let submitted = self.media.set_write_cache(now, token, enabled);
+        if enabled {
+            // That makes nothing durable.
+            self.tape.ended(request, Err(MediaError::Internal));
+            return submitted;
+        }
+        self.submitted(token, request, submitted)
+    }
+
+    fn submit(&mut self, now: Nanoseconds, token: Token, volume: VolumeId, request: Request<'_>) -> Submitted {
+        let mark = self.breaker.mark();
+        let request = match request {
+            Request::Write { range, from, force } => return self.write(now, token, volume, (range, from, force)),
+            other => other,
+        };
+        let flushes = match request {
+            Request::Flush | Request::Read { force: true, .. } => Some(Some(volume)),
+            Request::FlushAll | Request::Quiesce => Some(None),
+            _ => None,
+        };
+        if let Some(of) = flushes {
+            let number = self.flush(mark, of);
+            let submitted = self.media.submit(now, token, volume, request);
+            return self.submitted(token, number, submitted);
+        }
+        let Some((change, force)) = change_of(&request) else {
+            return self.media.submit(now, token, volume, request);
+        };
+        let submitted = self.media.submit(now, token, volume, request);
+        let durable = self.forced(force);
+        let number = self.changed(mark, volume, durable, change);
+        self.submitted(token, number, submitted)
+    }
+
+    fn fast_path(&mut self, now: Nanoseconds) -> Option<&mut dyn FastPath> {
+        self.media.fast_path(now)?;
+        self.now = now;
+        Some(self)
+    }
+
+    fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {
+        let (tape, pending) = (&mut self.tape, &mut self.pending);
+        self.media.poll(now, &mut |token, result| {
+            if let Some(request) = pending.remove(&token) {
+                tape.ended(request, result);
+            }
+            outcome(token, result);
+        });
+    }
+
+    fn cancel(&mut self, token: Token) -> bool {
+        if let Some(request) = self.pending.remove(&token) {
+            self.tape.ended(request, Err(MediaError::Internal));
+        }
+        self.media.cancel(token)
+    }
+
+    fn power(&mut self) -> Option<&mut dyn Power> {
+        self.media.power()?;
+        Some(self)
+    }
+
+    fn next_event(&self) -> Option<Nanoseconds> {
+        self.media.next_event()
+    }
+
+    fn monitor(&mut self) -> Option<&mut dyn Monitor> {
+        self.media.monitor()
+    }
+}
+
+impl FastPath for Taped {
+    fn read(&mut self, reads: &[(VolumeId, LbaRange)], into: &mut dyn Sinks) -> (usize, Option<MediaError>) {
+        match self.media.fast_path(self.now) {
+            Some(media) => media.read(reads, into),
+            None => (0, None),
+        }
+    }
+
+    fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome> {
+        let (bytes, durable) = (self.bytes(volume, range)?, self.forced(false));
+        let mut tee = Tee { from, data: vec![0; bytes] };
+        let outcome = self.media.fast_path(self.now)?.write(mark, volume, range, &mut tee)?;
+        let request = self.changed(mark, volume, durable, Change::Write { range, data: tee.data });
+        self.tape.ended(request, outcome);
+        Some(outcome)
+    }
+}
+
+impl Power for Taped {
+    fn breaker(&self) -> Breaker {
+        self.breaker.clone()
+    }
+
+    fn promise(&mut self, volume: VolumeId, atomicity: PowerAtomicity) {
+        self.tape.put(&Entry::Promise(volume, atomicity));
+        if let Some(power) = self.media.power() {
+            power.promise(volume, atomicity);
+        }
+    }
+
+    fn misbehaviour(&self) -> Vec<&'static str> {
+        self.misbehaviour.clone()
+    }
+
+    fn cut(&mut self, cut: &Cut) -> CutReport {
+        self.tape.put(&Entry::PowerLost);
+        self.tape.writer.pass_on();
+        self.pending.clear();
+        self.media.power().map(|power| power.cut(cut)).unwrap_or_default()
+    }
+
+    fn restore(&mut self, arming: Option<Arming>) -> Result<RecoveryReport, String> {
+        self.media.power().map_or_else(|| Ok(RecoveryReport::default()), |power| power.restore(arming))
+    }
+}
