@@ -19,6 +19,7 @@ pub fn describe(event: &TraceEvent) -> String {
         }
         TraceEvent::DoorbellRead { offset } => format!("doorbell read at {offset:#x}"),
         TraceEvent::Fetched { command, entry } => format!("fetched: {}", command_line(command, &entry)),
+        TraceEvent::Range { command, first, blocks } => format!("range: {}: {blocks} blocks at {first}", name(command)),
         TraceEvent::Pointers { command, pieces, bytes } => {
             format!("pointers: {}: {bytes} bytes in {pieces} pieces", name(command))
         }

@@ -4,7 +4,7 @@
 use media::Media;
 use nvme_spec::identify;
 use nvme_spec::log::{ErrorEntry, Smart};
-use nvme_spec::register::{Capabilities, Configuration, ControllerStatus};
+use nvme_spec::register::{self, Capabilities, Configuration, ControllerStatus};
 use zerocopy::FromBytes;
 
 use crate::admin::{features, identify as pages, logs};
@@ -46,6 +46,15 @@ impl Controller {
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         self.registers.capabilities()
+    }
+
+    /// What the register at `offset`, a multiple of 4, would read as. The host has not read it.
+    #[must_use]
+    pub fn peek_register(&self, offset: u64) -> u32 {
+        match offset {
+            register::INTMS | register::INTMC => self.interrupts.mask(),
+            _ => self.registers.read(offset),
+        }
     }
 
     /// Why CSTS.CFS was set the last time since power-on, with the value that is to blame and the bound or alignment that it broke.

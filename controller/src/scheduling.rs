@@ -17,6 +17,7 @@ use crate::namespace::Namespace;
 use crate::queue::{Blocked, Permit};
 use crate::reason::Reason;
 use crate::state::Shutdown;
+use crate::watch::CommandName;
 use crate::{Controller, io, outcome};
 
 /// Units of a slice where units leave the map: a few hundred microseconds if each of them is there.
@@ -42,7 +43,7 @@ impl Controller {
     ) {
         self.segments.clear();
         let token = self.in_flight.next_token();
-        let result = command.and_then(|command| self.begin(now, memory, &command, token, &mut origin));
+        let result = command.and_then(|command| self.begin(now, memory, (permit.name(), &command), token, &mut origin));
         if self.watch.hops() && !matches!(result, Ok(Done::Waits(_))) {
             let pending = result.as_ref().map(|done| matches!(done, Done::Pending)).map_err(|reason| *reason);
             self.tell_begun(permit.name(), pending);
@@ -55,7 +56,7 @@ impl Controller {
         &mut self,
         now: Nanoseconds,
         memory: &M,
-        command: &IoCommand,
+        (name, command): (CommandName, &IoCommand),
         token: Token,
         origin: &mut Origin,
     ) -> Result<Done, Reason> {
@@ -66,6 +67,9 @@ impl Controller {
         if command.lists_ranges() {
             let nsid = origin.nsid;
             io::list(&mut self.context(now, memory, token, origin, None), nsid, command)?;
+            if self.watch.hops() {
+                self.tell_ranges(name, matches!(command, IoCommand::Copy { .. }));
+            }
         }
         let alone = self.range_locks.is_idle() && self.random.is_none() && !self.is_long(origin.nsid, command);
         if !alone && let Some(parked) = self.park(origin.nsid, command, token) {

@@ -5,6 +5,8 @@
 //! The last [`RECENT`] events are always kept. Unless somebody listens ([`Controller::listen`]), the hops of I/O commands that succeed are
 //! not among them: these cost a branch each, and commands keep to the fast path. Where somebody listens, all go the scheduled path.
 
+mod detail;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use media::Nanoseconds;
@@ -20,6 +22,7 @@ use crate::inflight::Origin;
 use crate::queue::{CompletionQueue, Permit, SubmissionQueue};
 use crate::reason::Reason;
 use crate::{Controller, Effect};
+pub use detail::Detail;
 
 /// How many events are kept for whoever asks later.
 pub const RECENT: usize = 1000;
@@ -192,6 +195,15 @@ pub enum TraceEvent {
         /// All 64 bytes of it.
         entry: Command,
     },
+    /// A Dataset Management or a Copy names these blocks: one event for each range, behind that of its entry.
+    Range {
+        /// Whose.
+        command: CommandName,
+        /// The first block.
+        first: u64,
+        /// How many.
+        blocks: u32,
+    },
     /// PRPs or SGLs were followed.
     Pointers {
         /// Whose.
@@ -346,18 +358,6 @@ pub enum TraceEvent {
     },
 }
 
-/// How much a listener wants to hear.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Detail {
-    /// Accesses to registers, admin commands, changes of state, and whatever failed.
-    #[default]
-    Rare,
-    /// Also doorbells and each hop of I/O commands.
-    Commands,
-    /// Also where their data is, and what the host does to queues while they are in use.
-    Memory,
-}
-
 /// The events, until somebody takes them.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
@@ -437,6 +437,16 @@ impl Controller {
             && let Some(address) = self.queues.submission(command.queue).map(SubmissionQueue::address_of_latest)
         {
             self.watch.entries.insert((command.queue, command.identifier), (command, address, entry));
+        }
+    }
+
+    /// The ranges of a command were read.
+    #[cold]
+    pub(crate) fn tell_ranges(&mut self, command: CommandName, copies: bool) {
+        // The target of a Copy, which its entry names, comes first.
+        for range in &self.listed[usize::from(copies)..] {
+            let blocks = u32::try_from(range.blocks).unwrap_or(u32::MAX);
+            self.watch.tell(TraceEvent::Range { command, first: range.start.0, blocks });
         }
     }
 

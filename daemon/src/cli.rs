@@ -1,16 +1,19 @@
 //! The command line.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgGroup, Args, Command, Parser, Subcommand, ValueEnum};
 
 use crate::device_arguments::DeviceArguments;
 use crate::machine::Front;
 use crate::number::{number, time};
 use crate::options::Bytes;
 use crate::sandbox::Sandbox;
+use crate::tracer::order;
 use crate::{conform, crash, trace};
 
 const AFTER: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --namespace size=1GiB,lba=4096";
@@ -54,7 +57,7 @@ pub enum Verb {
     /// Compute or measure write amplification
     #[command(after_help = AFTER_WAF)]
     Waf(Waf),
-    /// Analyse, replay or convert a trace of I/O
+    /// Record, analyse, replay or convert a trace of I/O
     #[command(after_help = trace::AFTER)]
     Trace(trace::Arguments),
     /// Cut power repeatedly, and check what survives
@@ -107,8 +110,30 @@ pub struct Serve {
     /// As root: open all files, then become this user
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
+    /// Trace: 'pci_nvme*,file=x.log', or help (repeatable)
+    #[arg(long, value_name = "PATTERN,...", allow_hyphen_values = true, value_parser = TraceText)]
+    pub trace: Vec<String>,
+    /// Where traces of `ctl trace-start` are put
+    #[arg(long, value_name = "FOLDER", requires = "control")]
+    pub trace_folder: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArguments,
+}
+
+/// What `--trace` takes; it is read together with the others. Of `help` comes the list of events in place of the verb.
+#[derive(Clone, Copy, Debug)]
+struct TraceText;
+
+impl TypedValueParser for TraceText {
+    type Value = String;
+
+    fn parse_ref(&self, _: &Command, _: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        let text = value.to_str().ok_or_else(|| clap::Error::raw(ErrorKind::InvalidUtf8, "--trace: give UTF-8\n"))?;
+        match text {
+            "help" | "?" => Err(clap::Error::raw(ErrorKind::DisplayHelp, order::names())),
+            text => Ok(text.to_owned()),
+        }
+    }
 }
 
 /// Where the memory of a guest may lie.
@@ -177,6 +202,12 @@ pub struct Qemu {
     /// Control socket (QMP), for `brownout ctl`
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
+    /// Trace: 'pci_nvme*,file=x.log', or help (repeatable)
+    #[arg(long, value_name = "PATTERN,...", allow_hyphen_values = true, value_parser = TraceText)]
+    pub trace: Vec<String>,
+    /// Where traces of `ctl trace-start` are put
+    #[arg(long, value_name = "FOLDER", requires = "control", hide = true)]
+    pub trace_folder: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArguments,
     /// Passed to QEMU
@@ -331,7 +362,7 @@ mod tests {
         let verbs = ["", "serve", "ctl", "crash", "conform", "media", "waf", "trace"];
         let of_media = ["media create", "media info", "media check", "media scrub", "media dump"];
         // The long form of these says more.
-        let long = ["qemu", "trace analyse", "trace replay", "trace convert"].map(|verb| (verb, "-h"));
+        let long = ["qemu", "trace analyse", "trace replay", "trace record", "trace convert"].map(|verb| (verb, "-h"));
         let pages = verbs.into_iter().chain(of_media).flat_map(|verb| ["-h", "--help"].map(|flag| (verb, flag)));
         let pages = pages.chain(long);
         let helps = pages.map(|(verb, flag)| {

@@ -28,12 +28,14 @@ pub struct Places {
     pub vhost_user: Option<PathBuf>,
     /// For orders.
     pub control: Option<PathBuf>,
+    /// A folder, for traces that are started by orders.
+    pub traces: Option<PathBuf>,
     /// What a guest's memory may lie in.
     pub guest_files: guest_memory::GuestFiles,
 }
 
 impl Places {
-    /// Those that there are, by the options that name them.
+    /// The sockets that there are, by the options that name them.
     pub fn by_option(&self) -> Vec<(&'static str, PathBuf)> {
         let all = [("--socket", &self.socket), ("--vhost-user", &self.vhost_user), ("--control", &self.control)];
         all.into_iter().filter_map(|(option, place)| Some((option, place.clone()?))).collect()

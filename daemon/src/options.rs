@@ -31,6 +31,7 @@ pub use media_words::{Age, HostCache, Share};
 use namespaces::NamespaceWords;
 pub use size::{About, Bytes};
 use typed::Reader;
+pub use words::split_at_commas;
 use words::{Word, Words};
 
 /// The options as they were given.

@@ -14,9 +14,10 @@ use crate::device_thread::DeviceThread;
 use crate::failure::Failure;
 use crate::machine::{self, Ended, Front, MACHINE_MEMORY, Machine, Script, Search};
 use crate::options::{Given, Settings};
-use crate::serve::{check_disk, check_socket};
+use crate::serve::{check_disk, check_folder, check_socket};
+use crate::tracer::Opened;
 use crate::wiring::Places;
-use crate::{cli, stop, wiring};
+use crate::{cli, stop, tracer, wiring};
 
 /// Runs a machine with the device until the machine ends. Returns QEMU's exit code, or that of the script that the guest ran.
 ///
@@ -24,6 +25,8 @@ use crate::{cli, stop, wiring};
 /// A wrong option, no QEMU that will do, a guest that did not finish its script, or a device that breaks.
 pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
     let control = arguments.control.clone();
+    let traces = tracer::order::read(&arguments.trace)?;
+    arguments.trace_folder.as_deref().map_or(Ok(()), check_folder)?;
     if let Some(control) = &control {
         check_socket("--control", control)?;
     }
@@ -60,6 +63,7 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
         println!("{}", machine::shell_line(program.chain(words.iter().map(OsString::as_os_str))));
         return Ok(0);
     }
+    let traces = traces.into_iter().map(Opened::open).collect::<anyhow::Result<Vec<_>>>()?;
     let signals = stop::on_signals().context("cannot listen for signals")?;
     let (stop, stopper) = UnixStream::pair().context("cannot create a pair of sockets")?;
 
@@ -67,8 +71,8 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
         Front::VfioUser => (Some(socket), None),
         Front::VhostUser => (None, Some(socket)),
     };
-    let places = Places { socket, vhost_user, control, ..Places::default() };
-    let device = DeviceThread::start(stop, move || wiring::open(settings, &places))?;
+    let places = Places { socket, vhost_user, control, traces: arguments.trace_folder, ..Places::default() };
+    let device = DeviceThread::start(stop, move || wiring::open(settings, &places, traces))?;
     tracing::info!(program = %qemu.program.display(), version = qemu.version, "starting QEMU");
     tracing::debug!(?words);
     say_what_to_type(&machine);

@@ -47,6 +47,7 @@ fn restrict_files(places: &Places, media: Option<&Path>) -> anyhow::Result<&'sta
     let reading = AccessFs::ReadFile | AccessFs::ReadDir;
     let sockets: Vec<PathBuf> = places.by_option().iter().map(|(_, path)| folder_of(path)).collect();
     let media: Vec<PathBuf> = media.into_iter().flat_map(folders_of_file).collect();
+    let traces: Vec<&PathBuf> = places.traces.iter().collect();
     let in_media = reading | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -60,6 +61,7 @@ fn restrict_files(places: &Places, media: Option<&Path>) -> anyhow::Result<&'sta
         .add_rules(path_beneath_rules(["/dev/null"], AccessFs::ReadFile | AccessFs::WriteFile))?
         .add_rules(path_beneath_rules(sockets, AccessFs::MakeSock | AccessFs::RemoveFile))?
         .add_rules(path_beneath_rules(media, in_media))?
+        .add_rules(path_beneath_rules(traces, AccessFs::WriteFile | AccessFs::MakeReg))?
         .restrict_self()?;
     Ok(match status.ruleset {
         RulesetStatus::FullyEnforced => "files and network: Landlock",

@@ -11,9 +11,10 @@ use crate::failure::Failure;
 use crate::machine::{Front, MACHINE_MEMORY, Machine, shell_line};
 use crate::options::{Given, OptionError, Settings};
 use crate::sandbox::Sandbox;
+use crate::tracer::Opened;
 use crate::user::Identity;
 use crate::wiring::Places;
-use crate::{cli, sandbox, stop, wiring};
+use crate::{cli, sandbox, stop, tracer, wiring};
 
 /// The longest path that a socket's address holds, with the zero byte that ends it.
 const SOCKET_PATH_BYTES: usize = 107;
@@ -23,15 +24,19 @@ const SOCKET_PATH_BYTES: usize = 107;
 /// # Errors
 /// A wrong option, or a device that cannot be made or breaks.
 pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
-    let cli::Serve { socket, vhost_user, control, guest_memory, sandbox, user, device } = arguments;
-    let places = Places { socket, vhost_user, control, guest_files: guest_memory.into() };
+    let cli::Serve { socket, vhost_user, control, guest_memory, sandbox, user, trace, trace_folder, device } =
+        arguments;
+    let places = Places { socket, vhost_user, control, traces: trace_folder, guest_files: guest_memory.into() };
     places.by_option().iter().try_for_each(|(option, place)| check_socket(option, place))?;
     let settings = Settings::read(&Given { sockets: places.by_option(), ..device.into() })?;
     if places.vhost_user.is_some() {
         check_disk(&settings)?;
     }
+    let traces = tracer::order::read(&trace)?;
+    places.traces.as_deref().map_or(Ok(()), check_folder)?;
     let user = user.as_deref().map(Identity::look_up).transpose()?;
     let (configuration, machines) = (configuration(&settings)?, machines(&places)?);
+    let traces = traces.into_iter().map(Opened::open).collect::<anyhow::Result<Vec<_>>>()?;
     let signals = stop::on_signals().context("cannot listen for signals")?;
 
     let ready: Vec<_> =
@@ -41,7 +46,7 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
         tracing::info!("confined: {active}");
     }
     let device = DeviceThread::start(signals, move || {
-        let wired = wiring::open(settings, &places)?;
+        let wired = wiring::open(settings, &places, traces)?;
         user.map_or(Ok(()), |user| user.assume(&places))?;
         Ok(wired)
     })?;
@@ -98,6 +103,17 @@ pub fn check_disk(settings: &Settings) -> Result<(), OptionError> {
         return Err(OptionError::new("--namespace", format!("ms={metadata}"), remedy));
     }
     Ok(())
+}
+
+/// Traces that are started later lie in a folder.
+///
+/// # Errors
+/// It is none.
+pub fn check_folder(path: &Path) -> Result<(), OptionError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    Err(OptionError::new("--trace-folder", path.display().to_string(), "give a folder that exists"))
 }
 
 /// A socket's address holds so much and no more.

@@ -5,10 +5,12 @@ mod analyse;
 mod convert;
 mod drive;
 mod input;
+mod record;
 mod replay;
 mod served;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
@@ -19,12 +21,14 @@ use traces::replay::Speed;
 
 use crate::device_arguments::DeviceArguments;
 use crate::failure::Failure;
+use crate::number::time;
 use crate::options::{Bytes, Share};
 
 /// What the help ends with.
 pub const AFTER: &str = "Example:\n  brownout trace analyse disk.trace --iu 16KiB";
 const AFTER_ANALYSE: &str = "Example:\n  brownout trace analyse disk.trace --iu 4KiB,16KiB --plot waf.svg";
 const AFTER_REPLAY: &str = "Example:\n  brownout trace replay disk.trace --media iu=16KiB,timing=tlc --speed asap";
+const AFTER_RECORD: &str = "Example:\n  brownout trace record disk.trace --control control.sock --for 10s";
 const AFTER_CONVERT: &str = "Example:\n  brownout trace convert blkparse.txt disk.trace";
 
 /// `brownout trace`.
@@ -43,6 +47,9 @@ pub enum TraceVerb {
     /// Give the commands of a trace to a drive
     #[command(after_help = AFTER_REPLAY)]
     Replay(Box<Replay>),
+    /// Have a running drive record its commands
+    #[command(after_help = AFTER_RECORD)]
+    Record(Record),
     /// Read a trace and write it in another format
     #[command(after_help = AFTER_CONVERT)]
     Convert(Convert),
@@ -112,6 +119,22 @@ pub struct Replay {
     pub device: DeviceArguments,
 }
 
+/// `brownout trace record`.
+#[derive(Debug, Args)]
+pub struct Record {
+    /// File to make, in the folder of serve --trace-folder
+    pub file: String,
+    /// Control socket of the drive
+    #[arg(long, value_name = "PATH")]
+    pub control: PathBuf,
+    /// Keep what commands write and read
+    #[arg(long)]
+    pub data: bool,
+    /// How long: 10s, 5min [default: until SIGINT]
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    pub time: Option<Duration>,
+}
+
 /// `brownout trace convert`.
 #[derive(Debug, Args)]
 pub struct Convert {
@@ -177,6 +200,7 @@ pub fn trace(verb: TraceVerb) -> Result<u8, Failure> {
     match verb {
         TraceVerb::Analyse(arguments) => analyse::analyse(&arguments),
         TraceVerb::Replay(arguments) => replay::replay(*arguments),
+        TraceVerb::Record(arguments) => record::record(&arguments),
         TraceVerb::Convert(arguments) => convert::convert(&arguments),
     }
 }

@@ -23,15 +23,21 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Begins to listen, as the configuration says.
-    pub fn new(controller: &mut Controller) -> Self {
+    /// As the configuration says.
+    pub fn new(controller: &Controller) -> Self {
         let (checks, slowness) = (controller.config().checks, controller.config().checks_slowness);
         let mut trial = Self { checks, slowness, checker: None, last: Nanoseconds(0), skipped: 0, broken: None };
-        if let Some(detail) = detail(checks) {
-            controller.listen(detail);
-            trial.checker = Some(trial.begin(controller, detail));
-        }
+        trial.checker = trial.needs().map(|detail| trial.begin(controller, detail));
         trial
+    }
+
+    /// How much it wants to hear of the controller.
+    pub fn needs(&self) -> Option<Detail> {
+        match self.checks {
+            Checks::Off => None,
+            Checks::Cheap => Some(Detail::Rare),
+            Checks::On | Checks::Strict => Some(Detail::Memory),
+        }
     }
 
     fn begin(&self, controller: &Controller, detail: Detail) -> Checker {
@@ -57,17 +63,15 @@ impl Trial {
         }
     }
 
-    /// Judges what happened since the last look; `tell` hears what is new.
-    /// Where the host is one of ours, which serves a virtio disk, it is not judged.
-    pub fn look(&mut self, controller: &mut Controller, judged: bool, mut tell: impl FnMut(&Violation)) {
-        if !controller.has_traced() {
-            return;
-        }
-        for traced in controller.take_traced() {
-            log(&traced);
+    /// Judges what happened since the last look, if the host is to be judged; `tell` hears what is new. What others want to hear is
+    /// passed over.
+    pub fn look(&mut self, events: &[Traced], judged: bool, mut tell: impl FnMut(&Violation)) {
+        let Some(needs) = self.needs() else { return };
+        for traced in events.iter().filter(|traced| Detail::of(&traced.event) <= needs) {
+            log(traced);
             let time = self.counted(traced.time);
             if let Some(checker) = self.checker.as_mut().filter(|_| judged) {
-                checker.observe(&Traced { time, ..traced });
+                checker.observe(&Traced { time, ..*traced });
             }
         }
         let news = self.checker.as_mut().map(Checker::take_news).unwrap_or_default();
@@ -97,14 +101,6 @@ impl Trial {
         self.skipped += silence.saturating_sub(SILENCE_MAX);
         self.last = self.last.max(time);
         Nanoseconds(self.last.0.saturating_sub(self.skipped))
-    }
-}
-
-const fn detail(checks: Checks) -> Option<Detail> {
-    match checks {
-        Checks::Off => None,
-        Checks::Cheap => Some(Detail::Rare),
-        Checks::On | Checks::Strict => Some(Detail::Memory),
     }
 }
 

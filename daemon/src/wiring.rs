@@ -8,32 +8,36 @@ use anyhow::Context;
 use controller::{Clock, Controller};
 use media::Nanoseconds;
 
+use crate::audience::Audience;
 use crate::control::{Device, Dispatcher, Watcher};
 use crate::device_loop::{Drive, StepResult};
 use crate::fronts::Fronts;
 pub use crate::fronts::Places;
 use crate::open_media::open_media;
 use crate::options::Settings;
+use crate::tracer::{Opened, Tracers};
 use crate::trial::Trial;
 use crate::warning_log::WarningLog;
 use crate::watch::Watch;
 
-/// Makes the device and listens at the places. Runs in the thread that will attend to it. Nobody is listened to before the media has
+/// Makes the device, begins its traces, and listens at the places. Runs in the thread that will attend to it. Nobody is listened to before the media has
 /// recovered.
 ///
 /// # Errors
 /// The media cannot be used, or a socket cannot be made.
-pub fn open(settings: Settings, places: &Places) -> anyhow::Result<Wired> {
+pub fn open(settings: Settings, places: &Places, traces: Vec<Opened>) -> anyhow::Result<Wired> {
     let watch = Watch::new().context("cannot create the device's epoll descriptor")?;
     let media = open_media(&settings.media, watch.waker())?;
     let mut controller = Controller::new(settings.controller.clone(), media);
-    let trial = Trial::new(&mut controller);
+    let trial = Trial::new(&controller);
+    let tracers = Tracers::begin(traces, places.traces.clone(), &mut controller, Nanoseconds(0))?;
+    let audience = Audience::new(trial, tracers, &mut controller);
     for fault in &settings.faults {
         controller.fault_add(fault.clone()).context("[[fault]]")?;
     }
     let control = places.control.as_deref().map(|path| Control::open(path, &watch, &controller)).transpose()?;
     let fronts = Fronts::open(controller, places, &watch)?;
-    Ok(Wired { fronts, watch, settings, control, trial, warnings: WarningLog::default(), heard: true })
+    Ok(Wired { fronts, watch, settings, control, audience, warnings: WarningLog::default(), heard: true })
 }
 
 /// After so long no further order is carried out before the guest has its turn.
@@ -63,7 +67,7 @@ pub struct Wired {
     watch: Watch,
     settings: Settings,
     control: Option<Control>,
-    trial: Trial,
+    audience: Audience,
     warnings: WarningLog,
     /// The notifier was signalled since the last step: the media may have something to say.
     heard: bool,
@@ -78,8 +82,9 @@ impl Wired {
         control.signalled = false;
         let client_connected = self.fronts.client_connected();
         let mut controller = self.fronts.controller();
-        let trial = &mut self.trial;
-        let mut device = Device { controller: &mut controller, settings: &self.settings, trial, now, client_connected };
+        let audience = &mut self.audience;
+        let mut device =
+            Device { controller: &mut controller, settings: &self.settings, audience, now, client_connected };
         let mut obeyed = false;
         while control.dispatcher.attend(&mut device) {
             obeyed = true;
@@ -102,7 +107,7 @@ impl Drive for Wired {
         if let Some(control) = &mut self.control {
             control.signalled |= heard;
         }
-        if let Some(broken) = self.trial.broken() {
+        if let Some(broken) = self.audience.trial.broken() {
             return Err(io::Error::other(format!("checks=strict: the host broke {broken}")));
         }
         // What the host does is dated when it arrives.
@@ -125,9 +130,9 @@ impl Drive for Wired {
         let connected = fronts.client_connected();
         let is_nvme = fronts.is_nvme();
         let mut controller = fronts.controller();
-        self.trial.look(&mut controller, is_nvme, |violation| {
+        self.audience.look(now, &mut controller, is_nvme, |news| {
             if let Some(control) = control {
-                control.dispatcher.happened(violation.into());
+                control.dispatcher.happened(news.into());
             }
         });
         self.warnings.look(now, controller.media_warnings());
@@ -151,11 +156,9 @@ impl Drive for Wired {
 
     fn quiesce(&mut self, now: Nanoseconds) -> Option<Result<(), String>> {
         let mut controller = self.fronts.controller();
-        if !controller.power_is_on() {
-            // What was to be lost is lost already: this end takes nothing from it.
-            return Some(Ok(()));
-        }
-        let outcome = controller.quiesce(now)?;
+        // What was to be lost is lost already without power: this end takes nothing from it.
+        let outcome = if controller.power_is_on() { controller.quiesce(now)? } else { Ok(()) };
+        self.audience.finish(now, &mut controller);
         Some(outcome.map_err(|error| {
             let standing: String =
                 controller.media_warnings().standing().map(|warning| format!(" ({})", warning.detail)).collect();

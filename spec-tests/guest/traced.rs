@@ -1,5 +1,8 @@
 //! What fio in a guest says that it did, analysed: its own log of I/O is imported, and the counts are those of the workload.
 
+mod boot;
+mod list;
+
 use anyhow::{Context, Result};
 use guest_harness::{Brownout, Device, Kernel, Machine};
 use traces::analysis::Analysis;

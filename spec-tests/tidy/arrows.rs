@@ -80,7 +80,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What tests of a crate may import beyond that.
-const TEST_ARROWS: &[(&str, &[&str])] = &[("checker", &["machine", "nvme-host"])];
+const TEST_ARROWS: &[(&str, &[&str])] = &[("checker", &["machine", "nvme-host"]), ("traces", &["machine"])];
 
 /// Modules of `media` that the controller may name; the rest is behind the seam.
 const MEDIA_SEAM: &[&str] = &["volume", "unit", "power", "warning"];

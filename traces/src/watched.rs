@@ -3,6 +3,10 @@
 
 use std::io;
 
+use serde_json::Value;
+
+use crate::record::Sample;
+
 /// A command was taken from its submission queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Begun<'a> {
@@ -51,6 +55,30 @@ pub trait Watcher {
     /// # Errors
     /// Those of what is written to.
     fn forgotten(&mut self, time_ns: u64, controller: u16) -> io::Result<()>;
+
+    /// Something happened at a moment that is no command: a reset, a power loss, a violation. Who has no word for it leaves it out.
+    ///
+    /// # Errors
+    /// Those of what is written to.
+    fn mark(&mut self, time_ns: u64, controller: u16, name: &str, details: &Value) -> io::Result<()> {
+        let _ = (time_ns, controller, name, details);
+        Ok(())
+    }
+
+    /// What the drive had programmed at a moment. Who has no word for it leaves it out.
+    ///
+    /// # Errors
+    /// Those of what is written to.
+    fn sample(&mut self, sample: Sample) -> io::Result<()> {
+        let _ = sample;
+        Ok(())
+    }
+
+    /// Writes what waits in memory.
+    ///
+    /// # Errors
+    /// Those of what is written to.
+    fn flush(&mut self) -> io::Result<()>;
 
     /// Nothing comes any more.
     ///

@@ -29,8 +29,13 @@ mod query_queues;
 mod query_schema;
 mod query_status;
 mod query_trace;
+mod query_traces;
 mod query_version;
 mod query_violations;
+mod trace_event_get_state;
+mod trace_event_set_state;
+mod trace_start;
+mod trace_stop;
 
 use controller::Controller;
 use media::Nanoseconds;
@@ -43,12 +48,12 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::message::ProtocolError;
+use crate::audience::Audience;
 use crate::options::Settings;
-use crate::trial::Trial;
 pub use qmp_capabilities::QmpCapabilities;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 26] = [
+pub const COMMANDS: [Row; 31] = [
     row::<QmpCapabilities>(),
     row_immediate::<query_version::QueryVersion>(),
     row_immediate::<query_commands::QueryCommands>(),
@@ -62,6 +67,11 @@ pub const COMMANDS: [Row; 26] = [
     row::<query_log::QueryLog>(),
     row::<query_violations::QueryViolations>(),
     row::<query_trace::QueryTrace>(),
+    row::<trace_start::TraceStart>(),
+    row_long::<trace_stop::TraceStop>(),
+    row::<query_traces::QueryTraces>(),
+    row::<trace_event_get_state::TraceEventGetState>(),
+    row::<trace_event_set_state::TraceEventSetState>(),
     row::<query_faults::QueryFaults>(),
     row_long::<namespace_resize::NamespaceResize>(),
     row_long::<namespace_fill::NamespaceFill>(),
@@ -83,8 +93,8 @@ pub struct Device<'a> {
     pub controller: &'a mut Controller,
     /// The checked configuration.
     pub settings: &'a Settings,
-    /// The judge of the host's driver.
-    pub trial: &'a mut Trial,
+    /// Who listens to the controller.
+    pub audience: &'a mut Audience,
     /// Since the device was made.
     pub now: Nanoseconds,
     /// A virtual machine has plugged the device in.

@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::warnings::WarningState;
+use crate::audience::News;
+use crate::tracer::TraceEnded;
 
 /// Something happened. On the wire the name is in capitals, as in `CLIENT_CONNECTED`.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -77,6 +79,15 @@ pub enum Event {
         /// and the bound that it broke.
         bound: u64,
     },
+    /// A trace ended by itself: its file cannot be written any more. The device goes on.
+    TraceEnded {
+        /// The number that `trace-start` gave.
+        id: u32,
+        /// Its file; none where it went to standard error.
+        file: Option<String>,
+        /// Why.
+        reason: String,
+    },
     /// Power is back: the media has recovered, and the controller is as at power-on.
     PowerRestored {},
     /// The media's warnings changed: one began or is over.
@@ -107,6 +118,17 @@ impl From<&checker::Violation> for Event {
             cid: violation.command.map(|(name, _)| name.identifier),
             value: violation.value,
             bound: violation.bound,
+        }
+    }
+}
+
+impl From<News<'_>> for Event {
+    fn from(news: News<'_>) -> Self {
+        match news {
+            News::Violation(violation) => violation.into(),
+            News::TraceEnded(TraceEnded { id, file, reason }) => {
+                Self::TraceEnded { id, file: file.map(|path| path.display().to_string()), reason }
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The client's end of the control socket.
 
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -22,6 +23,18 @@ const GREETING_BYTES: usize = 64 << 10;
 /// A connection over which capabilities were negotiated.
 pub struct Client {
     stream: BufReader<UnixStream>,
+}
+
+/// What a wait came to.
+pub enum Waited {
+    /// The device said that something happened.
+    Event(Value),
+    /// It has ended.
+    Ended,
+    /// The other descriptor is readable.
+    Other,
+    /// Time is up.
+    Time,
 }
 
 /// What the device says.
@@ -133,6 +146,30 @@ impl Client {
                 None => bail!("the device ended"),
             }
         }
+    }
+
+    /// Waits for an event, for another descriptor, or for so much time to pass; without `limit` for ever.
+    ///
+    /// # Errors
+    /// The device cannot be understood.
+    pub fn wait(&mut self, other: BorrowedFd<'_>, limit: Option<Duration>) -> anyhow::Result<Waited> {
+        let limit = limit.map(Timespec::try_from).transpose().context("a time to wait for")?;
+        if self.stream.buffer().is_empty() {
+            let mut watched = [PollFd::new(&other, PollFlags::IN), PollFd::new(self.stream.get_ref(), PollFlags::IN)];
+            match poll(&mut watched, limit.as_ref()) {
+                Ok(0) => return Ok(Waited::Time),
+                Ok(_) if !watched[0].revents().is_empty() => return Ok(Waited::Other),
+                Ok(_) => {}
+                // A signal: the other descriptor tells of it.
+                Err(Errno::INTR) => return Ok(Waited::Event(Value::Null)),
+                Err(error) => return Err(error).context("cannot wait for the device"),
+            }
+        }
+        Ok(match self.hear()? {
+            Some(Heard::Event(event)) => Waited::Event(Value::Object(event)),
+            Some(Heard::Answer(_)) => Waited::Event(Value::Null),
+            None => Waited::Ended,
+        })
     }
 
     fn line(&mut self) -> anyhow::Result<Option<Map<String, Value>>> {

@@ -87,7 +87,7 @@ impl Words {
 }
 
 /// Splits at single commas; two in a row are one comma of the value.
-fn split_at_commas(text: &str) -> Vec<String> {
+pub fn split_at_commas(text: &str) -> Vec<String> {
     let mut items = vec![String::new()];
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {

@@ -158,6 +158,14 @@ impl<W: Write> Watcher for Recorder<W> {
         Self::forgotten(self, controller)
     }
 
+    fn sample(&mut self, sample: Sample) -> io::Result<()> {
+        Self::sample(self, sample)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::flush(self)
+    }
+
     fn close(self: Box<Self>) -> io::Result<()> {
         self.finish().map(drop)
     }

@@ -238,6 +238,14 @@ impl<W: Write> Watcher for Chrome<W> {
         Self::forgotten(self, time_ns, controller)
     }
 
+    fn mark(&mut self, time_ns: u64, controller: u16, name: &str, details: &Value) -> io::Result<()> {
+        Self::mark(self, time_ns, controller, name, details)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.into.flush()
+    }
+
     fn close(self: Box<Self>) -> io::Result<()> {
         self.finish().map(drop)
     }

@@ -239,6 +239,10 @@ impl<W: Write> Watcher for Pcap<W> {
         Self::forgotten(self, time_ns, controller)
     }
 
+    fn flush(&mut self) -> io::Result<()> {
+        self.into.flush()
+    }
+
     fn close(self: Box<Self>) -> io::Result<()> {
         self.finish().map(drop)
     }

@@ -74,6 +74,14 @@ impl<W: Write> Simple<W> {
         self.record(time_ns, DROPPED_EVENT, &[Argument::Number(count)])
     }
 
+    /// Writes what waits in memory.
+    ///
+    /// # Errors
+    /// Those of what is written to.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.into.flush()
+    }
+
     /// Ends the file, which needs no mark for it.
     ///
     /// # Errors

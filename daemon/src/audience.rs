@@ -1,0 +1,82 @@
+//! Whoever listens to the controller: the judge of the host's driver, and the traces. The controller is asked for as much as the one that
+//! wants most; each takes what it wants of it.
+
+use std::sync::Arc;
+
+use checker::Violation;
+use controller::Controller;
+use media::Nanoseconds;
+use serde_json::json;
+
+use crate::tracer::{TraceEnded, Tracers};
+use crate::trial::Trial;
+
+/// See the file's text.
+pub struct Audience {
+    /// The judge.
+    pub trial: Trial,
+    /// The traces.
+    pub tracers: Tracers,
+}
+
+/// What the control socket's peers hear.
+pub enum News<'a> {
+    /// The host broke a rule.
+    Violation(&'a Violation),
+    /// A trace ended by itself.
+    TraceEnded(TraceEnded),
+}
+
+impl Audience {
+    /// Begins to listen.
+    pub fn new(trial: Trial, tracers: Tracers, controller: &mut Controller) -> Self {
+        let audience = Self { trial, tracers };
+        audience.listen(controller);
+        audience
+    }
+
+    /// Asks the controller for as much as is wanted now.
+    pub fn listen(&self, controller: &mut Controller) {
+        let wanted = self.trial.needs().max(self.tracers.needs());
+        if wanted == controller.detail() {
+            return;
+        }
+        match wanted {
+            Some(detail) => controller.listen(detail),
+            None => controller.listen_no_more(),
+        }
+    }
+
+    /// Hands out what happened since the last look; `tell` hears what is new. Where the host is one of ours, which serves a virtio disk,
+    /// it is not judged.
+    pub fn look(
+        &mut self,
+        now: Nanoseconds,
+        controller: &mut Controller,
+        judged: bool,
+        mut tell: impl FnMut(News<'_>),
+    ) {
+        let Self { trial, tracers } = self;
+        if controller.has_traced() {
+            let events = Arc::new(controller.take_traced());
+            tracers.take(&events);
+            trial.look(&events, judged, |violation| {
+                let name = format!("{} {}", violation.rule.id(), violation.rule.slug());
+                tracers.mark(now, &name, &json!({ "detail": violation.detail, "count": violation.count }));
+                tell(News::Violation(violation));
+            });
+        }
+        if !tracers.is_empty() {
+            for ended in tracers.ended() {
+                tell(News::TraceEnded(ended));
+            }
+            self.listen(controller);
+        }
+    }
+
+    /// The device ends.
+    pub fn finish(&mut self, now: Nanoseconds, controller: &mut Controller) {
+        self.tracers.take(&Arc::new(controller.take_traced()));
+        self.tracers.finish(controller, now);
+    }
+}

@@ -1,0 +1,280 @@
+//! Traces of a running device: what is written where, and who writes it. The events come from [`crate::audience`]; [`order`] is what the
+//! user says, [`writer`] the thread of a trace, and what a file consists of knows [`traces::live`].
+
+pub mod order;
+mod writer;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use controller::Controller;
+use controller::watch::{Detail, Traced};
+use media::Nanoseconds;
+use serde_json::Value;
+use traces::facts::Facts;
+use traces::live::{Format, Remark, Setup, needs};
+use traces::record::Sample;
+
+use crate::clock::since_1970;
+use order::Order;
+use writer::Writer;
+
+/// What is written at once.
+const WRITE_BYTES: usize = 256 << 10;
+/// Traces that may be written at the same time.
+pub const TRACES_MAX: usize = 8;
+
+/// A trace whose file is open.
+pub struct Opened {
+    order: Order,
+    into: Box<dyn Write + Send>,
+}
+
+impl Opened {
+    /// Opens the file that the order names; what was in it is gone, as in QEMU.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open(order: Order) -> anyhow::Result<Self> {
+        let Some(path) = &order.file else { return Ok(Self::standard_error(order)) };
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+        let file = file.with_context(|| format!("--trace: cannot write {}", path.display()))?;
+        Ok(Self::file(order, file))
+    }
+
+    fn standard_error(order: Order) -> Self {
+        Self { order, into: Box::new(BufWriter::with_capacity(WRITE_BYTES, io::stderr())) }
+    }
+
+    fn file(order: Order, file: File) -> Self {
+        Self { order, into: Box::new(BufWriter::with_capacity(WRITE_BYTES, file)) }
+    }
+}
+
+/// A trace that ended by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceEnded {
+    /// Its number.
+    pub id: u32,
+    /// Its file.
+    pub file: Option<PathBuf>,
+    /// Why.
+    pub reason: String,
+}
+
+/// A trace that is being written.
+pub struct Trace {
+    /// Its number.
+    pub id: u32,
+    /// What was wanted.
+    pub order: Order,
+    /// It is to end.
+    pub ending: bool,
+    writer: Writer,
+}
+
+impl Trace {
+    /// Events that are missing in it, because they came faster than they could be written.
+    pub const fn dropped(&self) -> u64 {
+        self.writer.dropped()
+    }
+}
+
+/// All traces of a device.
+#[derive(Default)]
+pub struct Tracers {
+    running: Vec<Trace>,
+    /// Where traces are put that are started later.
+    folder: Option<PathBuf>,
+    next: u32,
+}
+
+impl Tracers {
+    /// Begins the traces of the command line; later ones go into `folder`.
+    ///
+    /// # Errors
+    /// No thread can be made.
+    pub fn begin(
+        opened: Vec<Opened>,
+        folder: Option<PathBuf>,
+        controller: &mut Controller,
+        now: Nanoseconds,
+    ) -> anyhow::Result<Self> {
+        let mut tracers = Self { folder, ..Self::default() };
+        for one in opened {
+            tracers.add(one, controller, now).context("--trace")?;
+        }
+        Ok(tracers)
+    }
+
+    /// Starts a trace.
+    ///
+    /// # Errors
+    /// In words: there are too many, its file cannot be made, or the system has no more threads.
+    pub fn start(&mut self, order: Order, controller: &mut Controller, now: Nanoseconds) -> Result<u32, String> {
+        if self.running.len() >= TRACES_MAX {
+            return Err(format!("{TRACES_MAX} traces are written already: stop one"));
+        }
+        let opened = match &order.file {
+            None => Opened::standard_error(order),
+            Some(name) => {
+                let file = self.create(name)?;
+                Opened::file(order, file)
+            }
+        };
+        self.add(opened, controller, now).map_err(|error| error.to_string())
+    }
+
+    /// Makes a file in the folder for traces.
+    fn create(&self, name: &Path) -> Result<File, String> {
+        let Some(folder) = &self.folder else {
+            return Err("start the device with --trace-folder: it opens files there only".to_owned());
+        };
+        let plain = name.file_name().is_some_and(|last| last == name.as_os_str());
+        if !plain {
+            return Err(format!("{} is no name of a file: give one without /", name.display()));
+        }
+        let mut options = OpenOptions::new();
+        let made = options.write(true).create_new(true).mode(0o600).open(folder.join(name));
+        made.map_err(|error| crate::failure::plain(&format!("cannot make {} in the folder: {error}", name.display())))
+    }
+
+    fn add(&mut self, opened: Opened, controller: &mut Controller, now: Nanoseconds) -> io::Result<u32> {
+        let Opened { order, into } = opened;
+        let since_1970 = u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX);
+        let setup = Setup {
+            format: order.format,
+            selection: order.selection.clone(),
+            timestamps: order.timestamps,
+            data: order.data,
+            process: std::process::id(),
+            origin_ns: since_1970.saturating_sub(now.0),
+            facts: Facts::of(controller),
+        };
+        let trace = Trace { id: self.next, order, ending: false, writer: Writer::start(setup, into)? };
+        self.next += 1;
+        trace.sample(controller, now);
+        let id = trace.id;
+        self.running.push(trace);
+        Ok(id)
+    }
+
+    /// Ends a trace; [`Self::is_running`] says when its file is complete. False if there is no such trace.
+    pub fn stop(&mut self, id: u32, controller: &mut Controller, now: Nanoseconds) -> bool {
+        let Some(trace) = self.running.iter_mut().find(|trace| trace.id == id) else { return false };
+        trace.stop(controller, now);
+        true
+    }
+
+    /// The file of a trace that was started by an order.
+    pub fn path(&self, id: u32) -> Option<PathBuf> {
+        let trace = self.running.iter().find(|trace| trace.id == id)?;
+        let path = self.folder.as_deref()?.join(trace.order.file.as_deref()?);
+        Some(std::path::absolute(&path).unwrap_or(path))
+    }
+
+    /// Whether a trace has not ended yet.
+    pub fn is_running(&self, id: u32) -> bool {
+        self.running.iter().any(|trace| trace.id == id)
+    }
+
+    /// The traces that are being written.
+    pub fn running(&self) -> &[Trace] {
+        &self.running
+    }
+
+    /// Switches events on or off in all traces that consist of events; whether there is one.
+    ///
+    /// # Errors
+    /// The pattern matches nothing.
+    pub fn set(&mut self, pattern: &str, enable: bool) -> Result<bool, String> {
+        let mut any = false;
+        let with_events = self.running.iter_mut().filter(|trace| trace.order.format.has_events() && !trace.ending);
+        for trace in with_events {
+            trace.order.selection.set(pattern, enable).map_err(|error| error.to_string())?;
+            trace.writer.remark(Remark::Selection(trace.order.selection.clone()));
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// How much has to be heard of the controller.
+    pub fn needs(&self) -> Option<Detail> {
+        let going_on = self.running.iter().filter(|trace| !trace.ending);
+        going_on.filter_map(|trace| needs(trace.order.format, &trace.order.selection)).max()
+    }
+
+    /// Whether nothing is written.
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Hands events to all.
+    pub fn take(&mut self, events: &Arc<Vec<Traced>>) {
+        self.running.iter_mut().filter(|trace| !trace.ending).for_each(|trace| trace.writer.events(events));
+    }
+
+    /// Something happened that is no event of the controller.
+    pub fn mark(&self, time: Nanoseconds, name: &str, details: &Value) {
+        for trace in self.running.iter().filter(|trace| trace.order.format == Format::Chrome && !trace.ending) {
+            trace.writer.remark(Remark::Mark { time_ns: time.0, name: name.to_owned(), details: details.clone() });
+        }
+    }
+
+    /// Forgets what has ended; those that ended by themselves, with why.
+    pub fn ended(&mut self) -> Vec<TraceEnded> {
+        let over: Vec<Trace> = self.running.extract_if(.., |trace| trace.writer.is_over()).collect();
+        over.into_iter().filter_map(Trace::over).collect()
+    }
+
+    /// The device ends: all files are completed.
+    pub fn finish(&mut self, controller: &mut Controller, now: Nanoseconds) {
+        self.running.iter_mut().for_each(|trace| trace.stop(controller, now));
+        self.running.drain(..).for_each(|trace| drop(trace.over()));
+    }
+}
+
+impl Trace {
+    fn stop(&mut self, controller: &mut Controller, now: Nanoseconds) {
+        if !std::mem::replace(&mut self.ending, true) {
+            self.sample(controller, now);
+            self.writer.end();
+        }
+    }
+
+    /// What the drive has programmed so far, where the trace has a place for it.
+    fn sample(&self, controller: &mut Controller, now: Nanoseconds) {
+        if self.order.format != Format::Recording {
+            return;
+        }
+        if let Some(monitor) = controller.media().monitor() {
+            let unit_bytes = monitor.config().geometry.unit_bytes;
+            let sample = Sample { time_ns: now.0, unit_bytes, ledger: monitor.status().ledger };
+            self.writer.remark(Remark::Sample(sample));
+        }
+    }
+
+    /// Says how it ended; something if that was not as it should be.
+    fn over(self) -> Option<TraceEnded> {
+        let Self { id, order, writer, .. } = self;
+        let dropped = writer.dropped();
+        if dropped > 0 {
+            tracing::warn!(
+                trace = id,
+                dropped,
+                "a trace is not complete: events came faster than they could be written"
+            );
+        }
+        let error = writer.join().err()?;
+        let reason = crate::failure::plain(&error.to_string());
+        let file = order.file;
+        let place = file.as_deref().map_or_else(|| "standard error".to_owned(), |path| path.display().to_string());
+        tracing::warn!(trace = id, file = place, reason, "a trace ended; the drive goes on");
+        Some(TraceEnded { id, file, reason })
+    }
+}
