@@ -116,6 +116,9 @@ pub struct Serve {
     /// Where traces of `ctl trace-start` are put
     #[arg(long, value_name = "FOLDER", requires = "control")]
     pub trace_folder: Option<PathBuf>,
+    /// Put all changes on a tape, for `crash --tape`
+    #[arg(long, value_name = "FILE")]
+    pub tape: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArguments,
 }
@@ -208,6 +211,9 @@ pub struct Qemu {
     /// Where traces of `ctl trace-start` are put
     #[arg(long, value_name = "FOLDER", requires = "control", hide = true)]
     pub trace_folder: Option<PathBuf>,
+    /// Put all changes on a tape, for `crash --tape`
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub tape: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArguments,
     /// Passed to QEMU
@@ -359,10 +365,11 @@ mod tests {
 
     #[test]
     fn each_help_fits_a_screen_and_ends_with_an_example() {
-        let verbs = ["", "serve", "ctl", "crash", "conform", "media", "waf", "trace"];
+        let verbs = ["", "serve", "ctl", "conform", "media", "waf", "trace"];
         let of_media = ["media create", "media info", "media check", "media scrub", "media dump"];
         // The long form of these says more.
-        let long = ["qemu", "trace analyse", "trace replay", "trace record", "trace convert"].map(|verb| (verb, "-h"));
+        let long = ["qemu", "crash", "trace analyse", "trace replay", "trace record", "trace convert"]
+            .map(|verb| (verb, "-h"));
         let pages = verbs.into_iter().chain(of_media).flat_map(|verb| ["-h", "--help"].map(|flag| (verb, flag)));
         let pages = pages.chain(long);
         let helps = pages.map(|(verb, flag)| {

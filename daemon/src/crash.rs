@@ -1,11 +1,12 @@
 //! `brownout crash`: cuts power repeatedly, and lets the oracle judge what is left. One module for each way to do it: [`in_process`]
-//! needs no guest, [`guest`] boots them. This module reads the arguments; [`report`] writes the results.
+//! needs no guest, [`guest`] boots them, [`tape`] takes what a drive has put down. This module reads the arguments; [`report`] writes the results.
 
 pub mod bounds;
 mod guest;
 mod in_process;
 mod junit;
 mod report;
+mod tape;
 
 use std::path::PathBuf;
 
@@ -40,6 +41,14 @@ pub struct Arguments {
     /// Linux guests; fetches what they need
     #[arg(long, group = "where", conflicts_with = "runs")]
     guest: bool,
+    /// Every image that a drive may have left, by its tape
+    #[arg(long, value_name = "FILE", group = "where")]
+    tape: Option<PathBuf>,
+    /// With --tape: judge an image: 'fsck.sh {image} {acks}'
+    #[arg(long, value_name = "COMMAND", requires = "tape")]
+    check: Option<String>,
+    #[command(flatten)]
+    of_tape: tape::OfTape,
     /// Minimum number of power cuts [default: 10000]
     #[arg(long, value_name = "N", value_parser = count)]
     cuts: Option<u64>,
@@ -118,7 +127,11 @@ pub fn shard(text: &str) -> Result<(u64, u64), String> {
 /// # Errors
 /// A report that cannot be written.
 pub fn crash(arguments: &Arguments) -> Result<u8, Failure> {
-    if arguments.guest { guest::run(arguments) } else { in_process::run(arguments) }
+    match &arguments.tape {
+        Some(path) => tape::run(arguments, path),
+        None if arguments.guest => guest::run(arguments),
+        None => in_process::run(arguments),
+    }
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use crate::device_thread::DeviceThread;
 use crate::failure::Failure;
 use crate::machine::{self, Ended, Front, MACHINE_MEMORY, Machine, Script, Search};
 use crate::options::{Given, Settings};
-use crate::serve::{check_disk, check_folder, check_socket};
+use crate::serve::{check_disk, check_folder, check_socket, tape_file};
 use crate::tracer::Opened;
-use crate::wiring::Places;
+use crate::wiring::{Files, Places};
 use crate::{cli, stop, tracer, wiring};
 
 /// Runs a machine with the device until the machine ends. Returns QEMU's exit code, or that of the script that the guest ran.
@@ -64,6 +64,7 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
         return Ok(0);
     }
     let traces = traces.into_iter().map(Opened::open).collect::<anyhow::Result<Vec<_>>>()?;
+    let files = Files { traces, tape: arguments.tape.as_deref().map(|path| tape_file(path, &settings)).transpose()? };
     let signals = stop::on_signals().context("cannot listen for signals")?;
     let (stop, stopper) = UnixStream::pair().context("cannot create a pair of sockets")?;
 
@@ -72,7 +73,7 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
         Front::VhostUser => (None, Some(socket)),
     };
     let places = Places { socket, vhost_user, control, traces: arguments.trace_folder, ..Places::default() };
-    let device = DeviceThread::start(stop, move || wiring::open(settings, &places, traces))?;
+    let device = DeviceThread::start(stop, move || wiring::open(settings, &places, files))?;
     tracing::info!(program = %qemu.program.display(), version = qemu.version, "starting QEMU");
     tracing::debug!(?words);
     say_what_to_type(&machine);

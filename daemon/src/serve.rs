@@ -1,7 +1,9 @@
 //! `brownout serve`: one device on a socket, for a QEMU that the user starts.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::Context;
@@ -13,7 +15,7 @@ use crate::options::{Given, OptionError, Settings};
 use crate::sandbox::Sandbox;
 use crate::tracer::Opened;
 use crate::user::Identity;
-use crate::wiring::Places;
+use crate::wiring::{Files, Places};
 use crate::{cli, sandbox, stop, tracer, wiring};
 
 /// The longest path that a socket's address holds, with the zero byte that ends it.
@@ -24,7 +26,7 @@ const SOCKET_PATH_BYTES: usize = 107;
 /// # Errors
 /// A wrong option, or a device that cannot be made or breaks.
 pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
-    let cli::Serve { socket, vhost_user, control, guest_memory, sandbox, user, trace, trace_folder, device } =
+    let cli::Serve { socket, vhost_user, control, guest_memory, sandbox, user, trace, trace_folder, tape, device } =
         arguments;
     let places = Places { socket, vhost_user, control, traces: trace_folder, guest_files: guest_memory.into() };
     places.by_option().iter().try_for_each(|(option, place)| check_socket(option, place))?;
@@ -37,6 +39,7 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     let user = user.as_deref().map(Identity::look_up).transpose()?;
     let (configuration, machines) = (configuration(&settings)?, machines(&places)?);
     let traces = traces.into_iter().map(Opened::open).collect::<anyhow::Result<Vec<_>>>()?;
+    let files = Files { traces, tape: tape.as_deref().map(|path| tape_file(path, &settings)).transpose()? };
     let signals = stop::on_signals().context("cannot listen for signals")?;
 
     let ready: Vec<_> =
@@ -46,7 +49,7 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
         tracing::info!("confined: {active}");
     }
     let device = DeviceThread::start(signals, move || {
-        let wired = wiring::open(settings, &places, traces)?;
+        let wired = wiring::open(settings, &places, files)?;
         user.map_or(Ok(()), |user| user.assume(&places))?;
         Ok(wired)
     })?;
@@ -103,6 +106,19 @@ pub fn check_disk(settings: &Settings) -> Result<(), OptionError> {
         return Err(OptionError::new("--namespace", format!("ms={metadata}"), remedy));
     }
     Ok(())
+}
+
+/// A new file for a tape.
+///
+/// # Errors
+/// There is something already, it cannot be made, or a namespace has what a tape does not hold.
+pub fn tape_file(path: &Path, settings: &Settings) -> Result<File, OptionError> {
+    let refuse = |remedy: String| OptionError::new("--tape", path.display().to_string(), remedy);
+    if settings.media.ssd.volumes.iter().any(|volume| volume.metadata_bytes > 0) {
+        return Err(refuse("a tape holds no metadata: give the namespaces ms=0".to_owned()));
+    }
+    let made = File::options().write(true).create_new(true).mode(0o600).open(path);
+    made.map_err(|error| refuse(format!("{error}: give a path where there is nothing yet")))
 }
 
 /// Traces that are started later lie in a folder.

@@ -28,7 +28,8 @@ impl Running {
         let settings = Settings::read(&given).expect("possible");
         let (stop, stopper) = UnixStream::pair().expect("a pair of sockets");
         let places = places(folder.path());
-        let device = DeviceThread::start(stop, move || wiring::open(settings, &places, Vec::new())).expect("a device");
+        let device = DeviceThread::start(stop, move || wiring::open(settings, &places, wiring::Files::default()))
+            .expect("a device");
         Self { folder, device: Some(device), stopper: Some(stopper) }
     }
 

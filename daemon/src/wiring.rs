@@ -1,5 +1,6 @@
 //! Joins media, controller, transports and control socket into one [`Drive`].
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::path::Path;
 use anyhow::Context;
 use controller::{Clock, Controller};
 use media::Nanoseconds;
+use tape::{Marker, Taped, Writer};
 
 use crate::audience::Audience;
 use crate::control::{Device, Dispatcher, Watcher};
@@ -20,24 +22,39 @@ use crate::trial::Trial;
 use crate::warning_log::WarningLog;
 use crate::watch::Watch;
 
-/// Makes the device, begins its traces, and listens at the places. Runs in the thread that will attend to it. Nobody is listened to before the media has
-/// recovered.
+/// Files that were opened for the device before it was confined.
+#[derive(Default)]
+pub struct Files {
+    /// For traces from the start.
+    pub traces: Vec<Opened>,
+    /// For a tape.
+    pub tape: Option<File>,
+}
+
+/// Makes the device, begins its traces and its tape, and listens at the places. Runs in the thread that will attend to it. Nobody is
+/// listened to before the media has recovered.
 ///
 /// # Errors
 /// The media cannot be used, or a socket cannot be made.
-pub fn open(settings: Settings, places: &Places, traces: Vec<Opened>) -> anyhow::Result<Wired> {
+pub fn open(settings: Settings, places: &Places, files: Files) -> anyhow::Result<Wired> {
     let watch = Watch::new().context("cannot create the device's epoll descriptor")?;
-    let media = open_media(&settings.media, watch.waker())?;
+    let mut media = open_media(&settings.media, watch.waker())?;
+    let mut tape = None;
+    if let Some(file) = files.tape {
+        let taped = Taped::new(media, Writer::new(file).context("--tape")?);
+        tape = Some(taped.marker());
+        media = Box::new(taped);
+    }
     let mut controller = Controller::new(settings.controller.clone(), media);
     let trial = Trial::new(&controller);
-    let tracers = Tracers::begin(traces, places.traces.clone(), &mut controller, Nanoseconds(0))?;
+    let tracers = Tracers::begin(files.traces, places.traces.clone(), &mut controller, Nanoseconds(0))?;
     let audience = Audience::new(trial, tracers, &mut controller);
     for fault in &settings.faults {
         controller.fault_add(fault.clone()).context("[[fault]]")?;
     }
     let control = places.control.as_deref().map(|path| Control::open(path, &watch, &controller)).transpose()?;
     let fronts = Fronts::open(controller, places, &watch)?;
-    Ok(Wired { fronts, watch, settings, control, audience, warnings: WarningLog::default(), heard: true })
+    Ok(Wired { fronts, watch, settings, control, audience, tape, warnings: WarningLog::default(), heard: true })
 }
 
 /// After so long no further order is carried out before the guest has its turn.
@@ -68,6 +85,7 @@ pub struct Wired {
     settings: Settings,
     control: Option<Control>,
     audience: Audience,
+    tape: Option<Marker>,
     warnings: WarningLog,
     /// The notifier was signalled since the last step: the media may have something to say.
     heard: bool,
@@ -83,8 +101,14 @@ impl Wired {
         let client_connected = self.fronts.client_connected();
         let mut controller = self.fronts.controller();
         let audience = &mut self.audience;
-        let mut device =
-            Device { controller: &mut controller, settings: &self.settings, audience, now, client_connected };
+        let mut device = Device {
+            controller: &mut controller,
+            settings: &self.settings,
+            audience,
+            tape: self.tape.as_ref(),
+            now,
+            client_connected,
+        };
         let mut obeyed = false;
         while control.dispatcher.attend(&mut device) {
             obeyed = true;

@@ -5,6 +5,7 @@ mod faults;
 mod power;
 mod resize;
 mod states;
+mod tape;
 
 use std::path::PathBuf;
 
@@ -31,14 +32,17 @@ impl Bench {
 
     /// With another drive.
     fn with(namespace: &str) -> Self {
+        Self::with_arguments(namespace, &[])
+    }
+
+    /// With more on its command line.
+    fn with_arguments(namespace: &str, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let control: PathBuf = folder.path().join("control.sock");
-        let daemon = Brownout::builder()
-            .namespace(namespace)
-            .argument("--control")
-            .argument(control.to_str().expect("a path of ours"))
-            .start()
-            .expect("a daemon");
+        let daemon = Brownout::builder().namespace(namespace).argument("--control");
+        let daemon = daemon.argument(control.to_str().expect("a path of ours"));
+        let daemon = more.iter().fold(daemon, |daemon, word| daemon.argument(word));
+        let daemon = daemon.start().expect("a daemon");
         let peer = Qmp::connect(&control);
         Self { daemon, peer, folder }
     }

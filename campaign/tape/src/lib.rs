@@ -20,5 +20,5 @@ pub use entry::{Change, Entry, Volume};
 pub use history::{History, Piece};
 pub use images::{Choices, Image};
 pub use reader::{Reader, TapeError};
-pub use taped::Taped;
+pub use taped::{Lost, Marker, Taped};
 pub use writer::Writer;

@@ -1,7 +1,9 @@
 //! A media that writes a tape of what the one below it is told. Data reaches a media inside `submit` only, in the order in which reads will
 //! see it: so that is the order on the tape. Metadata beside the blocks is not on it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use media::monitor::Monitor;
 use media::power::{Arming, Breaker, Cut, CutReport, Mark, Power, PowerAtomicity, RecoveryReport};
@@ -17,7 +19,7 @@ use crate::writer::Writer;
 /// The media with its tape.
 pub struct Taped {
     media: Box<dyn Media>,
-    tape: Tape,
+    tape: Marker,
     /// Requests that the media has.
     pending: BTreeMap<Token, u64>,
     breaker: Breaker,
@@ -25,25 +27,49 @@ pub struct Taped {
     now: Nanoseconds,
 }
 
+/// The tape itself, for whoever wants to mark a place of it. A clone is another handle to the same tape.
+#[derive(Clone)]
+pub struct Marker(Rc<RefCell<Tape>>);
+
 struct Tape {
     writer: Writer,
     requests: u64,
 }
 
-impl Tape {
-    fn put(&mut self, entry: &Entry) {
-        self.writer.put(entry);
+impl Marker {
+    /// Notes that this place matters.
+    ///
+    /// # Errors
+    /// Entries were lost: the tape ended before.
+    pub fn mark(&self, text: &str) -> Result<(), Lost> {
+        self.put(&Entry::Mark(text.to_owned()));
+        let mut tape = self.0.borrow_mut();
+        tape.writer.pass_on();
+        if tape.writer.is_broken() { Err(Lost) } else { Ok(()) }
     }
 
-    fn next(&mut self) -> u64 {
-        self.requests += 1;
-        self.requests
+    fn put(&self, entry: &Entry) {
+        self.0.borrow_mut().writer.put(entry);
     }
 
-    fn ended(&mut self, request: u64, outcome: Outcome) {
+    fn next(&self) -> u64 {
+        let mut tape = self.0.borrow_mut();
+        tape.requests += 1;
+        tape.requests
+    }
+
+    fn pass_on(&self) {
+        self.0.borrow_mut().writer.pass_on();
+    }
+
+    fn ended(&self, request: u64, outcome: Outcome) {
         self.put(&Entry::Ended { request, succeeded: outcome.is_ok() });
     }
 }
+
+/// The disk of the tape did not keep up, or failed: the tape ends before this place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost;
 
 /// A source whose data is kept.
 struct Tee<'a> {
@@ -77,20 +103,14 @@ impl Taped {
         }
         let breaker = media.power().map(|power| power.breaker()).unwrap_or_default();
         let misbehaviour = media.power().map(|power| power.misbehaviour()).unwrap_or_default();
-        let tape = Tape { writer, requests: 0 };
+        let tape = Marker(Rc::new(RefCell::new(Tape { writer, requests: 0 })));
         Self { media, misbehaviour, tape, pending: BTreeMap::new(), breaker, now: Nanoseconds(0) }
     }
 
-    /// Notes that this place matters.
-    pub fn mark(&mut self, text: &str) {
-        self.tape.put(&Entry::Mark(text.to_owned()));
-        self.tape.writer.pass_on();
-    }
-
-    /// Whether entries were lost: the tape ends before them.
+    /// A handle to the tape.
     #[must_use]
-    pub const fn is_broken(&self) -> bool {
-        self.tape.writer.is_broken()
+    pub fn marker(&self) -> Marker {
+        self.tape.clone()
     }
 
     /// Bytes of a range, if it lies in the volume.
@@ -229,7 +249,7 @@ impl Media for Taped {
     }
 
     fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {
-        let (tape, pending) = (&mut self.tape, &mut self.pending);
+        let (tape, pending) = (&self.tape, &mut self.pending);
         self.media.poll(now, &mut |token, result| {
             if let Some(request) = pending.remove(&token) {
                 tape.ended(request, result);
@@ -295,7 +315,7 @@ impl Power for Taped {
 
     fn cut(&mut self, cut: &Cut) -> CutReport {
         self.tape.put(&Entry::PowerLost);
-        self.tape.writer.pass_on();
+        self.tape.pass_on();
         self.pending.clear();
         self.media.power().map(|power| power.cut(cut)).unwrap_or_default()
     }

@@ -32,6 +32,7 @@ mod query_trace;
 mod query_traces;
 mod query_version;
 mod query_violations;
+mod tape_mark;
 mod trace_event_get_state;
 mod trace_event_set_state;
 mod trace_start;
@@ -53,7 +54,7 @@ use crate::options::Settings;
 pub use qmp_capabilities::QmpCapabilities;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 31] = [
+pub const COMMANDS: [Row; 32] = [
     row::<QmpCapabilities>(),
     row_immediate::<query_version::QueryVersion>(),
     row_immediate::<query_commands::QueryCommands>(),
@@ -80,6 +81,7 @@ pub const COMMANDS: [Row; 31] = [
     row::<fault_add::FaultAdd>(),
     row::<fault_remove::FaultRemove>(),
     row::<inject_event::InjectEvent>(),
+    row::<tape_mark::TapeMark>(),
     row::<power_cut::PowerCut>(),
     row::<power_restore::PowerRestore>(),
     row_long::<crash_arm::CrashArm>(),
@@ -95,6 +97,8 @@ pub struct Device<'a> {
     pub settings: &'a Settings,
     /// Who listens to the controller.
     pub audience: &'a mut Audience,
+    /// Its tape, if there is one.
+    pub tape: Option<&'a tape::Marker>,
     /// Since the device was made.
     pub now: Nanoseconds,
     /// A virtual machine has plugged the device in.

@@ -1,0 +1,332 @@
+//! `brownout crash --tape`: at places of a tape, the images that a drive may have left if power had gone there, each judged by a command.
+//! [`place`] finds places, [`worker`] makes images and runs the command, [`kept`] keeps what is needed to show a bad one again.
+
+mod kept;
+mod place;
+mod worker;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::Context as _;
+use clap::Args;
+use media::Nanoseconds;
+use serde_json::json;
+use tape::shrink::{Cause, shrink};
+use tape::{Choices, Image};
+
+use super::Arguments;
+use super::bounds::{Bounds, INTERRUPTED};
+use super::junit::Suite;
+use super::report::Report;
+use crate::failure::Failure;
+use crate::number::count;
+use crate::options::OptionError;
+use crate::progress::Progress;
+use place::{At, Places};
+use worker::{Job, Verdict, Workers};
+
+/// Images of a campaign of which nothing is said.
+const IMAGES: u64 = 100_000;
+/// And of one place.
+const IMAGES_OF_PLACE: u64 = 1000;
+
+/// What only tapes have.
+#[derive(Debug, Args)]
+pub struct OfTape {
+    /// With --tape: which namespace, counted from 1 [default: 1]
+    #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
+    namespace: Option<u64>,
+    /// With --tape: a namespace whose writes are text that was acknowledged
+    #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
+    witness: Option<u64>,
+    /// With --tape: power goes at each flush (default), each command, or each N-th command
+    #[arg(long, value_name = "PLACE", requires = "tape", hide_short_help = true)]
+    at: Option<At>,
+    /// With --tape: images of one place, at most [default: 1000]
+    #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
+    images: Option<u64>,
+    /// With --tape: images at most; equal ones are judged once [default: 100000]
+    #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
+    budget: Option<u64>,
+    /// With --tape: images that are judged at the same time [default: one for each processor]
+    #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
+    jobs: Option<u64>,
+    /// With --tape: what the namespace held when the tape began
+    #[arg(long, value_name = "RAW", requires = "tape", hide_short_help = true)]
+    base: Option<PathBuf>,
+    /// With --tape: folder for bad images, with what is needed to show them again
+    #[arg(long, value_name = "FOLDER", requires = "tape", hide_short_help = true)]
+    keep: Option<PathBuf>,
+    /// With --tape: as if the drive ignored all flushes but each N-th, to see that the check notices
+    #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
+    flushes_kept: Option<u64>,
+    /// With --tape: only this image, as a report names it: PLACE:SURVIVORS
+    #[arg(long, value_name = "IMAGE", requires = "tape", hide_short_help = true)]
+    show: Option<place::Shown>,
+}
+
+impl OfTape {
+    /// Nothing of it.
+    const fn none() -> Self {
+        Self {
+            namespace: None,
+            witness: None,
+            at: None,
+            images: None,
+            budget: None,
+            jobs: None,
+            base: None,
+            keep: None,
+            flushes_kept: None,
+            show: None,
+        }
+    }
+}
+
+/// What was found.
+#[derive(Default)]
+struct Found {
+    places: u64,
+    exhaustive: u64,
+    images: u64,
+    equal: u64,
+    bad: Vec<Bad>,
+}
+
+/// An image that the command did not like.
+struct Bad {
+    place: u64,
+    survives: Vec<bool>,
+    verdict: Verdict,
+    cause: Option<Cause>,
+    again: String,
+}
+
+/// Runs the campaign; returns the exit code.
+pub fn run(arguments: &Arguments, path: &Path) -> Result<u8, Failure> {
+    let of_tape = &arguments.of_tape;
+    let Some(check) = &arguments.check else {
+        let remedy = "give --check COMMAND: what judges an image, such as 'e2fsck -fn {image}'";
+        return Err(OptionError::new("--tape", path.display().to_string(), remedy).into());
+    };
+    if let Some(shown) = &of_tape.show {
+        return show(arguments, path, check, shown);
+    }
+    let report = Report::create(arguments.json.as_deref(), arguments.junit.as_deref())?;
+    let mut bounds = Bounds::new(arguments.time)?;
+    let mut places = Places::open(path, of_tape)?;
+    let mut found = judge_all(arguments, check, &mut places, &mut bounds)?;
+    let took = bounds.elapsed();
+    if !bounds.interrupted() {
+        explain(arguments, path, check, &mut found, &mut bounds)?;
+    }
+    found.tell(report, arguments.seed, &places, took, bounds.interrupted())?;
+    let failed = !found.bad.is_empty();
+    Ok(if bounds.interrupted() && !failed { INTERRUPTED } else { u8::from(failed) })
+}
+
+/// Has the images of each place judged, until one is bad or there are enough.
+fn judge_all(arguments: &Arguments, check: &str, places: &mut Places, bounds: &mut Bounds) -> anyhow::Result<Found> {
+    let of_tape = &arguments.of_tape;
+    let jobs = of_tape.jobs.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), in_memory);
+    let workers = Workers::start(jobs, check, places.history().volume(), of_tape.base.as_deref())?;
+    let progress = Progress::new("judging images", "images");
+    let (most, of_place) = (of_tape.budget.unwrap_or(IMAGES), of_tape.images.unwrap_or(IMAGES_OF_PLACE));
+    let (index, of) = arguments.shard;
+    let mut found = Found::default();
+    let mut seen = BTreeSet::new();
+    'places: while let Some(place) = places.next() {
+        workers.know(places.news());
+        found.places += 1;
+        let acks = Arc::new(places.history().marks().join("\n"));
+        let choices = Choices::new(places.history().volatile().count(), of_place, arguments.seed ^ place);
+        found.exhaustive += u64::from(choices.exhaustive());
+        for survives in choices {
+            let image = Image::new(places.history(), survives);
+            if image.fingerprint % of != index {
+                continue;
+            }
+            // The same image after more was acknowledged is another question.
+            if !seen.insert((image.fingerprint, acks.len())) {
+                found.equal += 1;
+                continue;
+            }
+            found.images += 1;
+            workers.judge(Job { place, image, acks: Arc::clone(&acks) });
+            progress.within(found.images, most, bounds.elapsed(), arguments.time);
+            let before = found.bad.len();
+            workers.judged().into_iter().for_each(|judged| found.note(judged));
+            let failed = found.bad.len() > before && !arguments.keep_going;
+            if bounds.over() || found.images >= most || failed {
+                break 'places;
+            }
+        }
+    }
+    workers.finish().into_iter().for_each(|judged| found.note(judged));
+    Ok(found)
+}
+
+impl Found {
+    fn note(&mut self, (job, verdict): (Job, Verdict)) {
+        if verdict != Verdict::Good {
+            let (place, survives) = (job.place, job.image.survives);
+            self.bad.push(Bad { place, survives, verdict, cause: None, again: String::new() });
+        }
+    }
+
+    /// For people, as JSON and as JUnit.
+    fn tell(
+        &self,
+        mut report: Report,
+        seed: u64,
+        places: &Places,
+        took: Nanoseconds,
+        interrupted: bool,
+    ) -> anyhow::Result<()> {
+        let a_minute = u128::from(self.images) * 60_000_000_000 / u128::from(took.0.max(1));
+        let mut text = format!(
+            "{} images at {} places were judged, {a_minute} a minute: {} bad. {} places in full; of {} equal images one.\n",
+            self.images,
+            self.places,
+            self.bad.len(),
+            self.exhaustive,
+            self.equal,
+        );
+        let ends_early = places.cut_off();
+        if let Some(why) = ends_early {
+            text.push_str(&format!("the tape ends early: {why}\n"));
+        }
+        let mut suite = Suite::new("tape", seed, took);
+        for bad in &self.bad {
+            let told = bad.told(places);
+            text.push_str(&told);
+            suite.failed("tape", &format!("place {}", bad.place), &bad.verdict.to_string(), Some(&told));
+        }
+        if self.bad.is_empty() {
+            suite.passed("tape", "every image");
+        }
+        report.line(|| {
+            let bad: Vec<_> = self.bad.iter().map(Bad::json).collect();
+            json!({
+                "places": self.places, "exhaustive": self.exhaustive, "images": self.images, "equal": self.equal, "bad": bad,
+                "nanoseconds": took.0, "interrupted": interrupted, "ends-early": ends_early, "seed": seed,
+            })
+        })?;
+        report.close(&suite.xml(), &text)
+    }
+}
+
+fn in_memory(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// Finds the pieces that matter of each place's first bad image, and keeps it.
+fn explain(
+    arguments: &Arguments,
+    path: &Path,
+    check: &str,
+    found: &mut Found,
+    bounds: &mut Bounds,
+) -> anyhow::Result<()> {
+    found.bad.sort_by_key(|bad| bad.place);
+    let mut explained = BTreeSet::new();
+    for bad in &mut found.bad {
+        bad.again = again(arguments, path, check, bad.place, &bad.survives);
+        if bounds.over() || !explained.insert(bad.place) {
+            continue;
+        }
+        let mut places = Places::open(path, &arguments.of_tape)?;
+        places.until(bad.place)?;
+        let mut one = worker::One::new(check, &mut places, arguments.of_tape.base.as_deref())?;
+        let cause = shrink(&bad.survives, &mut |survives| {
+            one.judge(&places, survives).is_ok_and(|verdict| verdict != Verdict::Good)
+        });
+        // What is shown again is the simplest image that fails.
+        let mut simplest = vec![false; bad.survives.len()];
+        cause.survive.iter().for_each(|piece| simplest[*piece] = true);
+        if one.judge(&places, &simplest)? == bad.verdict {
+            bad.survives = simplest;
+            bad.again = again(arguments, path, check, bad.place, &bad.survives);
+        }
+        bad.cause = Some(cause);
+        if let Some(folder) = &arguments.of_tape.keep {
+            kept::keep(folder, &mut one, &places, (bad.place, &bad.survives), &bad.told(&places))?;
+        }
+    }
+    Ok(())
+}
+
+impl Bad {
+    fn json(&self) -> serde_json::Value {
+        let cause = self.cause.as_ref().map(|cause| json!({ "survive": cause.survive, "lost": cause.lost }));
+        json!({ "place": self.place, "verdict": self.verdict.to_string(), "cause": cause, "again": self.again })
+    }
+
+    /// For people: what it takes, in the words of the host.
+    fn told(&self, places: &Places) -> String {
+        let mut text = format!("place {}: {}\n", self.place, self.verdict);
+        if let Some(cause) = &self.cause {
+            let names = places.names(self.place);
+            let mut list = |title: &str, pieces: &[usize]| {
+                for piece in pieces {
+                    let name = names.get(*piece).cloned().unwrap_or_default();
+                    text.push_str(&format!("  {title} piece {piece}: {name}\n"));
+                }
+            };
+            list("broken where there is", &cause.survive);
+            list("and where there is not", &cause.lost);
+        }
+        text.push_str(&format!("  again: {}\n", self.again));
+        text
+    }
+}
+
+/// The command that shows one image again.
+fn again(arguments: &Arguments, path: &Path, check: &str, place: u64, survives: &[bool]) -> String {
+    let of_tape = &arguments.of_tape;
+    let mut words = vec!["brownout".to_owned(), "crash".to_owned(), "--tape".to_owned(), path.display().to_string()];
+    let mut push = |name: &str, value: String| words.extend([format!("--{name}"), value]);
+    if let Some(number) = of_tape.namespace {
+        push("namespace", number.to_string());
+    }
+    if let Some(number) = of_tape.witness {
+        push("witness", number.to_string());
+    }
+    if let Some(at) = of_tape.at {
+        push("at", at.to_string());
+    }
+    if let Some(kept) = of_tape.flushes_kept {
+        push("flushes-kept", kept.to_string());
+    }
+    if let Some(base) = &of_tape.base {
+        push("base", base.display().to_string());
+    }
+    push("show", place::Shown::new(place, survives).to_string());
+    push("check", check.to_owned());
+    let words: Vec<&std::ffi::OsStr> = words.iter().map(AsRef::as_ref).collect();
+    crate::machine::shell_line(words).replace(" \\\n ", "")
+}
+
+/// Judges one image; its command writes to the terminal.
+fn show(arguments: &Arguments, path: &Path, check: &str, shown: &place::Shown) -> Result<u8, Failure> {
+    let mut places = Places::open(path, &arguments.of_tape)?;
+    places.until(shown.place)?;
+    let pieces = places.history().volatile().count();
+    let survives = shown.survives(pieces).map_err(|remedy| OptionError::new("--show", shown.to_string(), remedy))?;
+    let mut one = worker::One::new(check, &mut places, arguments.of_tape.base.as_deref())?;
+    let verdict = one.judge(&places, &survives)?;
+    for (name, survives) in places.names(shown.place).iter().zip(&survives) {
+        println!("{} {name}", if *survives { "survives" } else { "lost    " });
+    }
+    print!("{}", one.log());
+    println!("{verdict}");
+    if let Some(folder) = &arguments.of_tape.keep {
+        kept::keep(folder, &mut one, &places, (shown.place, &survives), "")?;
+    }
+    let code = u8::from(verdict != Verdict::Good);
+    one.close().context("cannot remove the image")?;
+    Ok(code)
+}

@@ -1,0 +1,119 @@
+//! A drive's tape, and what `brownout crash --tape` makes of it: a host commits records, and a check wants that a record that is marked as
+//! committed is there. With a flush in between it always is; without it is not, and the pieces that it takes are named.
+
+use std::path::Path;
+use std::process::Output;
+
+use guest_harness::Brownout;
+use nvme_host::Host;
+use nvme_spec::Status;
+use serde_json::{Value, json};
+use spec_tests::socket_host::SocketPort;
+
+use crate::{Bench, filled};
+
+/// Block 0 says which record was written last; the record is in block 1. Both are full of its number. What was acknowledged is there.
+const CHECK: &str = r#"#!/bin/sh
+byte() { od -An -tu1 -j "$(($1 * 4096))" -N 1 "$2" | tr -d ' '; }
+said=$(byte 0 "$1")
+there=$(byte 1 "$1")
+[ "$said" -le "$there" ] || { echo "record $said is committed, and $there is there"; exit 3; }
+acknowledged=$(tail -n 1 "$2")
+[ "${acknowledged:-0}" -le "$said" ] || { echo "$acknowledged was acknowledged, and $said is committed"; exit 4; }
+"#;
+
+/// Commits four records, with or without a flush between record and mark, and acknowledges each.
+fn commit(bench: &mut Bench, host: &mut Host<SocketPort>, ordered: bool) {
+    for record in 1..=4 {
+        assert_eq!(host.write(1, 1, &filled(record), false), Ok(Status::SUCCESS));
+        if ordered {
+            assert_eq!(host.flush(1), Ok(Status::SUCCESS));
+        }
+        assert_eq!(host.write(1, 0, &filled(record), false), Ok(Status::SUCCESS));
+        assert_eq!(host.flush(1), Ok(Status::SUCCESS));
+        bench.peer.execute("tape-mark", &json!({ "text": record.to_string() })).expect("a tape");
+    }
+}
+
+/// The campaign over a tape, with its JSON.
+fn campaign(folder: &Path, more: &[&str]) -> (Output, Value) {
+    let path = |name: &str| folder.join(name).display().to_string();
+    std::fs::write(folder.join("check.sh"), CHECK).expect("written");
+    let check = format!("sh {} {{image}} {{acks}}", path("check.sh"));
+    let (tape, report, keep) = (path("tape"), path("report.json"), path("kept"));
+    let words = ["crash", "--tape", &tape, "--check", &check, "--json", &report, "--keep", &keep];
+    let output = Brownout::run(&[&words, more].concat()).expect("it starts");
+    let text = std::fs::read_to_string(folder.join("report.json")).unwrap_or_default();
+    (output, serde_json::from_str(text.lines().next().unwrap_or("null")).unwrap_or_default())
+}
+
+fn taped(ordered: bool) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tape = folder.path().join("tape").display().to_string();
+    let mut bench = Bench::with_arguments("size=16MiB,lba=4096", &["--tape", &tape, "--media", "cache_age=none"]);
+    let mut host = bench.host();
+    commit(&mut bench, &mut host, ordered);
+    drop(host);
+    bench.daemon.stop().expect("an orderly end");
+    folder
+}
+
+#[test]
+fn a_host_that_flushes_in_time_keeps_its_promises_in_every_image() {
+    let folder = taped(true);
+    for at in ["flush", "command"] {
+        let (output, report) = campaign(folder.path(), &["--at", at]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!((&report["bad"], &report["ends-early"]), (&json!([]), &Value::Null), "{report}");
+        assert!(report["images"].as_u64() >= Some(8), "{report}");
+    }
+    // The check would notice a drive that does not: a control.
+    let (output, report) = campaign(folder.path(), &["--flushes-kept", "100"]);
+    assert_eq!(output.status.code(), Some(1), "{report}");
+}
+
+#[test]
+fn a_flush_that_is_missing_is_found_and_the_pieces_that_matter_are_named() {
+    let folder = taped(false);
+    let (output, report) = campaign(folder.path(), &["--images", "100"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the check ended with code 3"), "{said}");
+    assert!(said.contains("broken where there is piece 1: write of block 0, command "), "{said}");
+    assert!(said.contains("and where there is not piece 0: write of block 1, command "), "{said}");
+    let kept = folder.path().join("kept").join("place-1");
+    assert!(["durable", "image", "acks", "log", "pieces", "report"].iter().all(|name| kept.join(name).exists()));
+    let log = std::fs::read_to_string(kept.join("log")).expect("kept");
+    assert_eq!(log, "record 1 is committed, and 0 is there\n");
+
+    // And again, by its name.
+    let again = report["bad"][0]["again"].as_str().expect("a command").to_owned();
+    let shown = again.split(" --show ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a name");
+    let (output, _) = campaign(folder.path(), &["--show", shown]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("record 1 is committed, and 0 is there\nthe check ended with code 3"), "{said}");
+}
+
+#[test]
+fn what_is_no_tape_or_cannot_be_one_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("tape"), "fio version 2 iolog").expect("written");
+    let (output, _) = campaign(folder.path(), &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.code() == Some(1) && said.contains("it is no tape: give a file that --tape has written"),
+        "{said}"
+    );
+    let path = folder.path().join("tape").display().to_string();
+    let output = Brownout::run(&["crash", "--tape", &path]).expect("it starts");
+    assert_eq!(output.status.code(), Some(2));
+    let socket = folder.path().join("socket").display().to_string();
+    let output = Brownout::run(&["serve", "--socket", &socket, "--tape", &path]).expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("give a path where there is nothing yet"), "{said}");
+    let mut bench = Bench::start();
+    let refused = bench.peer.execute("tape-mark", &json!({ "text": "x" }));
+    assert_eq!(refused, Err("there is no tape: start the drive with --tape FILE".to_owned()));
+}
