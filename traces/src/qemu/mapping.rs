@@ -92,7 +92,8 @@ impl Mapping {
                 }
             }
             // QEMU has no word for these: what follows from them, it has.
-            TraceEvent::MediaBegun { .. }
+            TraceEvent::Data { .. }
+            | TraceEvent::MediaBegun { .. }
             | TraceEvent::MediaEnded { .. }
             | TraceEvent::CompletionWritten { .. }
             | TraceEvent::Pin { .. }
