@@ -27,6 +27,10 @@ pub fn describe(event: &TraceEvent) -> String {
             let of = if metadata { "metadata" } else { "data" };
             format!("piece: {}: {of} at {address:#x}, {length} bytes", name(command))
         }
+        TraceEvent::Data { command, length, to_host } => {
+            let way = if to_host { "to the host" } else { "from the host" };
+            format!("data: {}: {length} bytes {way}", name(command))
+        }
         TraceEvent::MediaBegun { command } => format!("media begun: {}", name(command)),
         TraceEvent::MediaEnded { command, succeeded } => {
             format!("media ended: {}: {}", name(command), if succeeded { "success" } else { "failure" })

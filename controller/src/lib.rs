@@ -584,7 +584,7 @@ impl Controller {
         let token = self.in_flight.next_token();
         let result = admin::execute(self, memory, command, token);
         if self.watch.hops() {
-            self.tell_begun(permit.name(), result.as_ref().map(|_| false).map_err(|reason| *reason));
+            self.tell_begun(permit.name(), memory, result.as_ref().map(|_| false).map_err(|reason| *reason));
         }
         match result {
             Err(reason) if self.is_probe(command) => self.complete_probe(permit, origin, reason),

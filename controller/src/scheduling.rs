@@ -46,7 +46,7 @@ impl Controller {
         let result = command.and_then(|command| self.begin(now, memory, (permit.name(), &command), token, &mut origin));
         if self.watch.hops() && !matches!(result, Ok(Done::Waits(_))) {
             let pending = result.as_ref().map(|done| matches!(done, Done::Pending)).map_err(|reason| *reason);
-            self.tell_begun(permit.name(), pending);
+            self.tell_begun(permit.name(), memory, pending);
         }
         self.settle(permit, origin, result);
     }
@@ -309,7 +309,7 @@ impl Controller {
         if self.watch.hops()
             && let Some(name) = self.in_flight.get(token).map(|command| command.permit.name())
         {
-            self.tell_begun(name, result.map(|done| done.is_none()));
+            self.tell_begun(name, memory, result.map(|done| done.is_none()));
         }
         if let Some(InFlight { origin: kept, parked: Some(parked), .. }) = self.in_flight.get_mut(token) {
             *kept = origin;

@@ -5,6 +5,7 @@
 //! The last [`RECENT`] events are always kept. Unless somebody listens ([`Controller::listen`]), the hops of I/O commands that succeed are
 //! not among them: these cost a branch each, and commands keep to the fast path. Where somebody listens, all go the scheduled path.
 
+mod data;
 mod detail;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +23,7 @@ use crate::inflight::Origin;
 use crate::queue::{CompletionQueue, Permit, SubmissionQueue};
 use crate::reason::Reason;
 use crate::{Controller, Effect};
+use data::DataWatch;
 pub use detail::Detail;
 
 /// How many events are kept for whoever asks later.
@@ -224,6 +226,15 @@ pub enum TraceEvent {
         /// It is the separate metadata's.
         metadata: bool,
     },
+    /// What a command carries was read; told only with [`Controller::listen_to_data`], and [`Controller::take_traced_data`] has it.
+    Data {
+        /// Whose.
+        command: CommandName,
+        /// Bytes, separate metadata not among them.
+        length: u64,
+        /// It is what the host gets.
+        to_host: bool,
+    },
     /// The media has the command, or a part of it, and will report.
     MediaBegun {
         /// Which.
@@ -370,6 +381,7 @@ pub(crate) struct Watch {
     dropped: u64,
     /// Only with [`Detail::Memory`].
     entries: Entries,
+    data: DataWatch,
 }
 
 impl Watch {
@@ -401,9 +413,15 @@ impl Watch {
     /// Something that is always told.
     #[cold]
     pub(crate) fn tell(&mut self, event: TraceEvent) {
+        self.tell_listener(event);
+    }
+
+    /// The same. Whether a listener will hear it.
+    fn tell_listener(&mut self, event: TraceEvent) -> bool {
         if matches!(event, TraceEvent::Reset { .. } | TraceEvent::Enabled { .. }) {
             self.generation += 1;
             self.entries.clear();
+            self.data.clear();
         }
         let traced = Traced { time: self.now, generation: self.generation, event };
         if self.recent.len() == RECENT {
@@ -412,9 +430,13 @@ impl Watch {
         self.recent.push_back(traced);
         match &mut self.waiting {
             Some(waiting) if waiting.len() < WAITING_MAX => waiting.push(traced),
-            Some(_) => self.dropped += 1,
-            None => {}
+            Some(_) => {
+                self.dropped += 1;
+                return false;
+            }
+            None => return false,
         }
+        true
     }
 }
 
@@ -433,6 +455,7 @@ impl Controller {
     #[cold]
     pub(crate) fn tell_fetched(&mut self, command: CommandName, entry: Command) {
         self.watch.tell(TraceEvent::Fetched { command, entry });
+        self.watch.data.fetched(command, entry.opcode);
         if self.watch.memory()
             && let Some(address) = self.queues.submission(command.queue).map(SubmissionQueue::address_of_latest)
         {
@@ -452,7 +475,12 @@ impl Controller {
 
     /// Data pointers were followed, and the media has the command, or had it: what `result` says, if it says anything yet.
     #[cold]
-    pub(crate) fn tell_begun(&mut self, command: CommandName, result: Result<bool, Reason>) {
+    pub(crate) fn tell_begun<M: GuestMemory>(
+        &mut self,
+        command: CommandName,
+        memory: &M,
+        result: Result<bool, Reason>,
+    ) {
         let bytes = self.segments.iter().map(|segment| segment.length as u64).sum();
         if bytes > 0 {
             let pieces = u32::try_from(self.segments.len()).unwrap_or(u32::MAX);
@@ -464,6 +492,9 @@ impl Controller {
                 let (address, length) = (segment.address, segment.length as u64);
                 self.watch.tell(TraceEvent::Piece { command, address, length, metadata });
             }
+        }
+        if self.tells_data() {
+            self.data_found(command, memory);
         }
         if command.queue == 0 {
             return;
@@ -501,6 +532,9 @@ impl Controller {
         }
         let preview = self.queues.completion(id).map(CompletionQueue::preview).unwrap_or_default();
         for (_, entry) in &preview {
+            if self.tells_data() {
+                self.data_ready((entry.sqid.get(), entry.cid.get()), memory);
+            }
             let kept = self.watch.entries.remove(&(entry.sqid.get(), entry.cid.get()));
             let Some((command, address, fetched)) = kept else { continue };
             let mut now = Command::default();

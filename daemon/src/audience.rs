@@ -8,7 +8,7 @@ use controller::Controller;
 use media::Nanoseconds;
 use serde_json::json;
 
-use crate::tracer::{TraceEnded, Tracers};
+use crate::tracer::{Batch, TraceEnded, Tracers};
 use crate::trial::Trial;
 
 /// See the file's text.
@@ -37,6 +37,9 @@ impl Audience {
 
     /// Asks the controller for as much as is wanted now.
     pub fn listen(&self, controller: &mut Controller) {
+        if self.tracers.needs_data() != controller.tells_data() {
+            controller.listen_to_data(self.tracers.needs_data());
+        }
         let wanted = self.trial.needs().max(self.tracers.needs());
         if wanted == controller.detail() {
             return;
@@ -58,9 +61,9 @@ impl Audience {
     ) {
         let Self { trial, tracers } = self;
         if controller.has_traced() {
-            let events = Arc::new(controller.take_traced());
-            tracers.take(&events);
-            trial.look(&events, judged, |violation| {
+            let batch = Arc::new(taken(controller));
+            tracers.take(&batch);
+            trial.look(&batch.events, judged, |violation| {
                 let name = format!("{} {}", violation.rule.id(), violation.rule.slug());
                 tracers.mark(now, &name, &json!({ "detail": violation.detail, "count": violation.count }));
                 tell(News::Violation(violation));
@@ -76,7 +79,12 @@ impl Audience {
 
     /// The device ends.
     pub fn finish(&mut self, now: Nanoseconds, controller: &mut Controller) {
-        self.tracers.take(&Arc::new(controller.take_traced()));
+        self.tracers.take(&Arc::new(taken(controller)));
         self.tracers.finish(controller, now);
     }
+}
+
+/// What the controller told since the last look.
+fn taken(controller: &mut Controller) -> Batch {
+    Batch { events: controller.take_traced(), data: controller.take_traced_data() }
 }

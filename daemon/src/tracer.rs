@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use controller::Controller;
-use controller::watch::{Detail, Traced};
+use controller::watch::Detail;
 use media::Nanoseconds;
 use serde_json::Value;
 use traces::facts::Facts;
@@ -21,6 +21,7 @@ use traces::record::Sample;
 
 use crate::clock::since_1970;
 use order::Order;
+pub use writer::Batch;
 use writer::Writer;
 
 /// What is written at once.
@@ -209,14 +210,19 @@ impl Tracers {
         going_on.filter_map(|trace| needs(trace.order.format, &trace.order.selection)).max()
     }
 
+    /// Whether what commands carry is wanted.
+    pub fn needs_data(&self) -> bool {
+        self.running.iter().any(|trace| trace.order.data && !trace.ending)
+    }
+
     /// Whether nothing is written.
     pub fn is_empty(&self) -> bool {
         self.running.is_empty()
     }
 
     /// Hands events to all.
-    pub fn take(&mut self, events: &Arc<Vec<Traced>>) {
-        self.running.iter_mut().filter(|trace| !trace.ending).for_each(|trace| trace.writer.events(events));
+    pub fn take(&mut self, batch: &Arc<Batch>) {
+        self.running.iter_mut().filter(|trace| !trace.ending).for_each(|trace| trace.writer.events(batch));
     }
 
     /// Something happened that is no event of the controller.

@@ -210,6 +210,33 @@ fn traces_are_started_and_stopped_by_orders() {
 }
 
 #[test]
+fn a_running_drive_is_recorded_for_a_time_or_until_a_signal() {
+    let mut served = Served::start(&[]);
+    let mut recorder = Command::new(BROWNOUT);
+    recorder.args(["trace", "record", "run.trace", "--control", "control.sock", "--data"]);
+    let mut recorder = recorder.current_dir(served.folder.path()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut said = BufReader::new(recorder.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("text");
+    assert!(line.starts_with("recording into ") && line.ends_with("run.trace until SIGINT or SIGTERM\n"), "{line}");
+    served.work();
+    kill_process(Pid::from_child(&recorder), Signal::INT).expect("told to end");
+    assert_eq!(recorder.wait().expect("it ends").code(), Some(0));
+    let run = served.printed(&["trace", "analyse", "traces/run.trace", "--json", "--iu", "16KiB"]);
+    assert_eq!((&run["kinds"]["write"]["commands"], &run["measured"]["bytes"]["host"]), (&json!(3), &json!(73_728)));
+    let replay = served.printed(&["trace", "replay", "traces/run.trace", "--media", "iu=16KiB", "--json"]);
+    assert_eq!(replay["measured"]["amplification"], run["measured"]["amplification"], "{replay}");
+
+    let short = served.run(&["trace", "record", "short.trace", "--control", "control.sock", "--for", "10ms"]);
+    assert!(short.status.success(), "{}", String::from_utf8_lossy(&short.stderr));
+    assert!(served.path("traces/short.trace").exists() && short.stdout.ends_with(b"/traces/short.trace\n"));
+    let again = served.run(&["trace", "record", "short.trace", "--control", "control.sock"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("exists"), "{again:?}");
+    served.end();
+}
+
+#[test]
 fn a_full_disk_ends_the_trace_and_not_the_drive() {
     let mut served = Served::start(&["--trace", "pci_nvme*,file=/dev/full"]);
     let mut peer = BufReader::new(UnixStream::connect(served.path("control.sock")).expect("somebody listens"));

@@ -1,24 +1,15 @@
 //! A port to a daemon over its real socket, without a guest and without QEMU: rust-vmm's vfio-user client, which is not ours, and a
 //! memory file as guest memory. A daemon that dies leaves a port whose registers read as all ones and whose waits give up.
 
-use std::fs::File;
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use nvme_host::{Host, HostError, Port, Setup};
 use nvme_spec::register;
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use vfio_user::Client;
+use vfio::client::Client;
 
 /// Guest memory: 32 MiB from 1 MiB on.
 const MEMORY: std::ops::Range<u64> = 0x10_0000..0x210_0000;
-/// Of the PCI function, by vfio's numbers.
-const BAR0: u32 = 0;
-const CONFIGURATION: u32 = 7;
-/// The PCI command register: memory space and bus master.
-const COMMAND: (u64, [u8; 2]) = (4, [6, 4]);
 /// How many waits pass between two looks at whether the daemon lives.
 const WAITS_PER_LOOK: u32 = 64;
 /// How long one wait is.
@@ -27,8 +18,6 @@ const WAIT: Duration = Duration::from_micros(50);
 /// See the file's text.
 pub struct SocketPort {
     client: Client,
-    memory: File,
-    alive: bool,
     waits: u32,
 }
 
@@ -38,15 +27,8 @@ impl SocketPort {
     /// # Errors
     /// In words: the daemon is not there, or does not agree.
     pub fn connect(socket: &Path) -> Result<Self, String> {
-        let memory = memfd_create("guest", MemfdFlags::CLOEXEC).map_err(|error| error.to_string())?;
-        ftruncate(&memory, MEMORY.end - MEMORY.start).map_err(|error| error.to_string())?;
-        let memory = File::from(memory);
-        let mut client = Client::new(socket).map_err(|error| format!("{error:?}"))?;
-        client
-            .dma_map(0, MEMORY.start, MEMORY.end - MEMORY.start, memory.as_raw_fd())
-            .map_err(|error| format!("{error:?}"))?;
-        client.region_write(CONFIGURATION, COMMAND.0, &COMMAND.1).map_err(|error| format!("{error:?}"))?;
-        Ok(Self { client, memory, alive: true, waits: 0 })
+        let client = Client::connect(socket, MEMORY).map_err(|error| error.to_string())?;
+        Ok(Self { client, waits: 0 })
     }
 
     /// A host with one I/O queue pair of `entries` entries, over a new connection.
@@ -66,24 +48,19 @@ impl SocketPort {
 
 impl Port for SocketPort {
     fn register_read(&mut self, offset: u64, into: &mut [u8]) {
-        self.alive = self.alive && self.client.region_read(BAR0, offset, into).is_ok();
-        if !self.alive {
-            into.fill(0xff);
-        }
+        self.client.register_read(offset, into);
     }
 
     fn register_write(&mut self, offset: u64, from: &[u8]) {
-        self.alive = self.alive && self.client.region_write(BAR0, offset, from).is_ok();
+        self.client.register_write(offset, from);
     }
 
     fn memory_read(&self, address: u64, into: &mut [u8]) {
-        self.memory
-            .read_exact_at(into, address - MEMORY.start)
-            .expect("the host stays in the memory that it was given");
+        self.client.memory_read(address, into);
     }
 
     fn memory_write(&mut self, address: u64, from: &[u8]) {
-        self.memory.write_all_at(from, address - MEMORY.start).expect("the host stays in the memory that it was given");
+        self.client.memory_write(address, from);
     }
 
     fn relax(&mut self) -> bool {
@@ -96,6 +73,6 @@ impl Port for SocketPort {
         } else {
             std::thread::yield_now();
         }
-        self.alive
+        self.client.is_alive()
     }
 }

@@ -121,11 +121,11 @@ pub enum Remark {
 
 /// Who writes.
 pub trait Sink: Send {
-    /// The controller's next event.
+    /// The controller's next event; of one that tells of data, the data.
     ///
     /// # Errors
     /// Those of what is written to.
-    fn event(&mut self, traced: &Traced) -> io::Result<()>;
+    fn event(&mut self, traced: &Traced, data: Option<&[u8]>) -> io::Result<()>;
 
     /// Something else.
     ///
@@ -154,14 +154,14 @@ pub fn open(setup: &Setup, into: impl Write + Send + 'static) -> io::Result<Box<
     Ok(match setup.format {
         Format::Log => Box::new(QemuLog::new(setup, Lines::new(setup, into))),
         Format::Simple => Box::new(QemuLog::new(setup, Binary::create(setup, into)?)),
-        Format::Chrome => Box::new(Commands::new(Chrome::create(into)?, 0)),
-        Format::Pcap => Box::new(Commands::new(Pcap::create(into)?, setup.origin_ns)),
+        Format::Chrome => Box::new(Commands::new(Chrome::create(into)?, 0, false)),
+        Format::Pcap => Box::new(Commands::new(Pcap::create(into)?, setup.origin_ns, setup.data)),
         Format::Recording => {
             let mut recorder = Recorder::new(Writer::create(into, setup.data)?);
             for (nsid, namespace) in &setup.facts.namespaces {
                 recorder.namespace(*nsid, namespace.block_bytes)?;
             }
-            Box::new(Commands::new(recorder, 0))
+            Box::new(Commands::new(recorder, 0, setup.data))
         }
     })
 }

@@ -12,6 +12,7 @@
 //! | [`dma`] | DMA_MAP and DMA_UNMAP as changes of the table of guest memory | sockets |
 //! | [`page`] | the doorbell page that the guest stores to | who reads it |
 //! | [`pci`] | the 4 KiB of configuration space, as a value | everything else |
+//! | [`client`] | the other side, for replays and tests: rust-vmm's client over memory that both share | everything else |
 //! | [`interrupt`] | event descriptors, masks, the pin's level semantics | why there is an interrupt |
 //!
 //! Guest memory and descriptors of a client are `guest-memory`'s. Nothing here reads a clock or blocks: the daemon's loop calls
@@ -20,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod config;
 mod connection;
 mod device;

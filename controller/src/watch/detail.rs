@@ -23,6 +23,7 @@ impl Detail {
             | TraceEvent::DoorbellRead { .. }
             | TraceEvent::Range { .. }
             | TraceEvent::Pointers { .. }
+            | TraceEvent::Data { .. }
             | TraceEvent::MediaBegun { .. }
             | TraceEvent::MediaEnded { .. }
             | TraceEvent::Message { .. }

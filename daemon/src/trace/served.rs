@@ -1,29 +1,20 @@
-//! A drive that `brownout serve` has at a vfio-user socket, for a replay: rust-vmm's client, a memory file that both sides see, and the
-//! time of the clock. Completions are looked for, not waited for.
+//! A drive that `brownout serve` has at a vfio-user socket, for a replay, and the time of the clock. Completions are looked for, not
+//! waited for.
 
-use std::fs::File;
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use media::ledger::Ledger;
 use nvme_host::{Host, Port, Setup};
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use traces::replay::Drive;
-use vfio_user::Client;
+use vfio::client::Client;
 
 use crate::clock::Clock;
 
 /// Guest memory: 1 GiB from 1 MiB on, there once it is used.
 const MEMORY: std::ops::Range<u64> = 0x10_0000..0x4010_0000;
-/// Of the PCI function, by vfio's numbers.
-const BAR0: u32 = 0;
-const CONFIGURATION: u32 = 7;
-/// The PCI command register: memory space and bus master.
-const COMMAND: (u64, [u8; 2]) = (4, [6, 4]);
 /// CSTS; a look at it shows whether the drive is there.
 const STATUS: u64 = nvme_spec::register::CSTS;
 /// Waits between two looks at whether the drive is there.
@@ -38,8 +29,6 @@ const WAITS_AWAKE: u32 = 200;
 /// See the file's text.
 pub struct Served {
     client: Client,
-    memory: File,
-    alive: bool,
     waits: u32,
     clock: Clock,
     /// When the drive was told something last.
@@ -53,14 +42,8 @@ impl Served {
     /// Nobody listens, or the controller does not come up.
     pub fn host(socket: &Path) -> anyhow::Result<Host<Self>> {
         let at = || format!("--socket {}", socket.display());
-        let memory = memfd_create("brownout-replay", MemfdFlags::CLOEXEC).context("no memory to share")?;
-        ftruncate(&memory, MEMORY.end - MEMORY.start).context("no memory to share")?;
-        let memory = File::from(memory);
-        let said = |error: vfio_user::Error| anyhow!("{error}").context(at());
-        let mut client = Client::new(socket).map_err(said)?;
-        client.dma_map(0, MEMORY.start, MEMORY.end - MEMORY.start, memory.as_raw_fd()).map_err(said)?;
-        client.region_write(CONFIGURATION, COMMAND.0, &COMMAND.1).map_err(said)?;
-        let port = Self { client, memory, alive: true, waits: 0, clock: Clock::new(), told_ns: 0 };
+        let client = Client::connect(socket, MEMORY).with_context(at)?;
+        let port = Self { client, waits: 0, clock: Clock::new(), told_ns: 0 };
         // Waits are short here, and a disk of the host's may take seconds.
         let setup = Setup { relax_max: 1_000_000, ..Setup::new(MEMORY) };
         Host::enable(port, setup).with_context(at)
@@ -69,25 +52,20 @@ impl Served {
 
 impl Port for Served {
     fn register_read(&mut self, offset: u64, into: &mut [u8]) {
-        self.alive = self.alive && self.client.region_read(BAR0, offset, into).is_ok();
-        if !self.alive {
-            into.fill(0xff);
-        }
+        self.client.register_read(offset, into);
     }
 
     fn register_write(&mut self, offset: u64, from: &[u8]) {
         (self.waits, self.told_ns) = (0, self.now_ns());
-        self.alive = self.alive && self.client.region_write(BAR0, offset, from).is_ok();
+        self.client.register_write(offset, from);
     }
 
     fn memory_read(&self, address: u64, into: &mut [u8]) {
-        self.memory
-            .read_exact_at(into, address - MEMORY.start)
-            .expect("the host stays in the memory that it was given");
+        self.client.memory_read(address, into);
     }
 
     fn memory_write(&mut self, address: u64, from: &[u8]) {
-        self.memory.write_all_at(from, address - MEMORY.start).expect("the host stays in the memory that it was given");
+        self.client.memory_write(address, from);
     }
 
     fn relax(&mut self) -> bool {
@@ -100,7 +78,7 @@ impl Port for Served {
         } else {
             thread::yield_now();
         }
-        self.alive
+        self.client.is_alive()
     }
 }
 
@@ -115,7 +93,7 @@ impl Drive for Served {
             // A completion may come meanwhile, and its time is wanted.
             Some(left) if left < WAIT => {
                 thread::yield_now();
-                self.alive
+                self.client.is_alive()
             }
             Some(_) => self.relax(),
             None => self.relax() && self.now_ns() - self.told_ns < PATIENCE_NS,

@@ -2,14 +2,13 @@
 //! the trace says how much is missing.
 
 use std::io::{self, Write};
-use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use controller::watch::Traced;
+use controller::watch::{TraceEvent, Traced};
 use traces::live::{Remark, Setup, Sink, open};
 
 /// As many events wait to be written; with what belongs to them, about 16 MiB.
@@ -17,10 +16,26 @@ pub const WAITING_MAX: usize = 1 << 17;
 /// After so long without an event, what waits in memory is written.
 const IDLE: Duration = Duration::from_millis(100);
 /// How long the end of the file is waited for when the device ends: a pipe that nobody reads never takes it.
-const END_PATIENCE: Duration = Duration::from_secs(5);
+const END_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the controller told since the last look.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Events in their order.
+    pub events: Vec<Traced>,
+    /// The data of those that tell of data, in the same order.
+    pub data: Vec<Vec<u8>>,
+}
+
+impl Batch {
+    /// How many events it counts for.
+    fn weight(&self) -> usize {
+        self.events.len() + self.data.iter().map(Vec::len).sum::<usize>() / size_of::<Traced>()
+    }
+}
 
 enum Message {
-    Events(Arc<Vec<Traced>>),
+    Events(Arc<Batch>),
     Remark(Remark),
     End,
 }
@@ -58,20 +73,20 @@ impl Writer {
     }
 
     /// Hands events over.
-    pub fn events(&mut self, events: &Arc<Vec<Traced>>) {
-        let count = events.len();
-        if self.waiting.load(Ordering::Relaxed) + count > WAITING_MAX {
-            self.dropped += count as u64;
-            self.unsaid += count as u64;
+    pub fn events(&mut self, batch: &Arc<Batch>) {
+        let weight = batch.weight();
+        if self.waiting.load(Ordering::Relaxed) + weight > WAITING_MAX {
+            self.dropped += batch.events.len() as u64;
+            self.unsaid += batch.events.len() as u64;
             return;
         }
         if self.unsaid > 0 {
             let count = std::mem::take(&mut self.unsaid);
             self.remark(Remark::Dropped(count));
         }
-        self.waiting.fetch_add(count, Ordering::Relaxed);
+        self.waiting.fetch_add(weight, Ordering::Relaxed);
         // A thread that has ended is noticed by `is_over`.
-        let _ = self.messages.send(Message::Events(Arc::clone(events)));
+        let _ = self.messages.send(Message::Events(Arc::clone(batch)));
     }
 
     /// Hands something else over.
@@ -109,7 +124,8 @@ impl Writer {
             return Err(io::Error::other("nobody takes what was written"));
         }
         let Some(thread) = self.thread.take() else { return Ok(()) };
-        thread.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+        // The device goes on without it.
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("its thread panicked; see the message above")))
     }
 }
 
@@ -136,10 +152,15 @@ fn write(mut sink: Box<dyn Sink>, messages: &Receiver<Message>, waiting: &Atomic
         };
         unwritten = true;
         match message {
-            Message::Events(events) => {
-                // What cannot be written ends the thread; the count does not matter then.
-                events.iter().try_for_each(|traced| sink.event(traced))?;
-                waiting.fetch_sub(events.len(), Ordering::Relaxed);
+            Message::Events(batch) => {
+                let mut data = batch.data.iter();
+                for traced in &batch.events {
+                    let tells_data = matches!(traced.event, TraceEvent::Data { .. });
+                    let data = if tells_data { data.next().map(Vec::as_slice) } else { None };
+                    // What cannot be written ends the thread; the count does not matter then.
+                    sink.event(traced, data)?;
+                }
+                waiting.fetch_sub(batch.weight(), Ordering::Relaxed);
             }
             Message::Remark(remark) => sink.remark(&remark)?,
             Message::End => return sink.close(),

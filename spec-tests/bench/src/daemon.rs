@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use guest_harness::Brownout;
 
 /// What to start.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Served {
     /// What `--device` takes.
     pub device: String,
@@ -12,6 +12,8 @@ pub struct Served {
     pub namespace: String,
     /// What `--media` takes; nothing for the defaults.
     pub media: String,
+    /// What each `--trace` takes.
+    pub traces: Vec<String>,
 }
 
 impl Served {
@@ -24,6 +26,9 @@ impl Served {
         let mut builder = Brownout::builder().name(name).device(&self.device).namespace(&self.namespace);
         if !self.media.is_empty() {
             builder = builder.argument("--media").argument(&self.media);
+        }
+        for trace in &self.traces {
+            builder = builder.argument("--trace").argument(trace);
         }
         builder.start()
     }

@@ -39,6 +39,9 @@ pub struct Options {
     /// What --namespace takes
     #[arg(long, default_value = "size=256MiB,lba=4096")]
     namespace: String,
+    /// What --trace takes: no limit holds then (repeatable)
+    #[arg(long)]
+    trace: Vec<String>,
 }
 
 /// A load with its name and its bar, in millions of commands a second, or in GiB a second.
@@ -69,6 +72,7 @@ pub fn run(options: &Options) -> Result<bool> {
         device: "doorbells=mapped".to_owned(),
         namespace: options.namespace.clone(),
         media: options.media.clone(),
+        traces: options.trace.clone(),
     };
     let daemon = drive.start("bench-socket")?;
     pair.give_device(daemon.pid())?;

@@ -31,12 +31,16 @@ fn every_form_of_a_trace_says_what_the_guest_did() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);
     let control = path("control.sock");
-    let mut drive = Brownout::builder().name("traced-boot").namespace("size=64MiB,lba=4096").argument("--control");
+    let mut drive = Brownout::builder()
+        .name("traced-boot")
+        .namespace("size=64MiB,lba=4096")
+        .device("serial=TRACED")
+        .argument("--control");
     drive = drive.argument(&control.display().to_string());
     for order in [
         "pci_nvme*,file=FILE.log",
         "format=chrome,file=FILE.json",
-        "format=pcap,file=FILE.pcap",
+        "format=pcap,file=FILE.pcap,data=on",
         "format=recording,file=FILE.trace",
     ] {
         let file = path("boot").display().to_string();
@@ -112,21 +116,24 @@ fn chrome(path: &Path, io: u64, admin: u64) -> Result<()> {
     Ok(())
 }
 
-/// Wireshark's own decoder finds each command once. Without one the test says so, and goes on.
+/// Wireshark's own decoder finds each command once, and what Identify brought. Without one the test says so, and goes on.
 fn pcap(path: &Path, commands: u64) -> Result<()> {
     let program = std::env::var_os("BROWNOUT_TSHARK").map_or_else(|| PathBuf::from("tshark"), PathBuf::from);
     if !Command::new(&program).arg("--version").output().is_ok_and(|output| output.status.success()) {
         eprintln!("SKIPPED: there is no tshark (.ci/tshark prints the path of one, and BROWNOUT_TSHARK may name it)");
         return Ok(());
     }
-    let mut tshark = Command::new(program);
     // Of a packet with several PDUs, each is in the field.
-    tshark.arg("-r").arg(path).args(["-Y", "nvme.cmd.opc", "-T", "fields", "-e", "nvme.cmd.opc"]);
-    let output = tshark.output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout)?;
-    let found: usize = text.lines().map(|line| line.split(',').count()).sum();
-    assert_eq!(found as u64, commands);
+    let fields = |field: &str| -> Result<Vec<String>> {
+        let mut tshark = Command::new(&program);
+        let output = tshark.arg("-r").arg(path).args(["-Y", field, "-T", "fields", "-e", field]).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout)?;
+        Ok(text.lines().flat_map(|line| line.split(',')).map(str::to_owned).collect())
+    };
+    assert_eq!(fields("nvme.cmd.opc")?.len() as u64, commands);
+    let serials = fields("nvme.cmd.identify.ctrl.sn")?;
+    ensure!(serials.iter().any(|serial| serial.starts_with("TRACED")), "{serials:?}");
     Ok(())
 }
 

@@ -13,6 +13,8 @@ use zerocopy::IntoBytes;
 use super::{Remark, Sink};
 use crate::watched::{Begun, Ended, Watcher};
 
+/// Bits 1:0 of an opcode whose data goes to the controller.
+const TO_CONTROLLER: u8 = 0b01;
 /// There is one controller.
 const CONTROLLER: u16 = 0;
 
@@ -28,15 +30,19 @@ pub(super) struct Commands<V> {
     view: V,
     /// What is added to times.
     origin_ns: u64,
+    /// What commands carry is wanted.
+    data: bool,
     /// By queue and identifier.
     begins: BTreeMap<(u16, u16), Begins>,
+    /// What is brought to the host, by queue and identifier, until the command ends.
+    brought: BTreeMap<(u16, u16), Vec<u8>>,
     /// The time of the last event.
     time_ns: u64,
 }
 
 impl<V: Watcher> Commands<V> {
-    pub(super) const fn new(view: V, origin_ns: u64) -> Self {
-        Self { view, origin_ns, begins: BTreeMap::new(), time_ns: 0 }
+    pub(super) const fn new(view: V, origin_ns: u64, data: bool) -> Self {
+        Self { view, origin_ns, data, begins: BTreeMap::new(), brought: BTreeMap::new(), time_ns: 0 }
     }
 
     fn begun(&mut self, (queue, _): (u16, u16), begins: &Begins) -> io::Result<()> {
@@ -45,8 +51,27 @@ impl<V: Watcher> Commands<V> {
         self.view.begun(&Begun { time_ns: begins.time_ns, controller: CONTROLLER, queue, command, data })
     }
 
-    /// Tells what was held back: nothing more is said of what these commands carry.
-    fn let_begin(&mut self) -> io::Result<()> {
+    /// Tells what was held back of commands of which nothing more is to be said: without data, no event but these stands between an entry
+    /// and its ranges; with data, a command may wait for another one before its data is pulled.
+    fn let_begin(&mut self, event: &TraceEvent) -> io::Result<()> {
+        match *event {
+            TraceEvent::Range { .. }
+            | TraceEvent::Pointers { .. }
+            | TraceEvent::Piece { .. }
+            | TraceEvent::Data { .. } => Ok(()),
+            TraceEvent::MediaBegun { command } | TraceEvent::Completed { command, .. } if self.data => {
+                match self.begins.remove_entry(&place(command)) {
+                    Some((place, begins)) => self.begun(place, &begins),
+                    None => Ok(()),
+                }
+            }
+            TraceEvent::Reset { .. } | TraceEvent::PowerLost => self.let_all_begin(),
+            _ if self.data => Ok(()),
+            _ => self.let_all_begin(),
+        }
+    }
+
+    fn let_all_begin(&mut self) -> io::Result<()> {
         while let Some((place, begins)) = self.begins.pop_first() {
             self.begun(place, &begins)?;
         }
@@ -55,9 +80,13 @@ impl<V: Watcher> Commands<V> {
 
     fn fetched(&mut self, time_ns: u64, command: CommandName, entry: Command) -> io::Result<()> {
         let (place, begins) = (place(command), Begins { time_ns, entry, data: Vec::new() });
-        if lists_ranges(command, &entry) {
-            self.begins.insert(place, begins);
-            return Ok(());
+        let carries = self.data && entry.opcode & 0b11 == TO_CONTROLLER;
+        if carries || lists_ranges(command, &entry) {
+            // An identifier that is used again: whoever had it before has no data.
+            return match self.begins.insert(place, begins) {
+                Some(before) => self.begun(place, &before),
+                None => Ok(()),
+            };
         }
         self.begun(place, &begins)
     }
@@ -73,9 +102,22 @@ impl<V: Watcher> Commands<V> {
         }
     }
 
+    /// What a command carries. The ranges that were told before are the same.
+    fn data(&mut self, command: CommandName, to_host: bool, data: &[u8]) {
+        if !self.data {
+            return;
+        }
+        if to_host {
+            self.brought.insert(place(command), data.to_vec());
+        } else if let Some(begins) = self.begins.get_mut(&place(command)) {
+            begins.data = data.to_vec();
+        }
+    }
+
     fn ended(&mut self, time_ns: u64, completion: &Completion) -> io::Result<()> {
+        let data = self.brought.remove(&(completion.sqid.get(), completion.cid.get()));
         let completion: &[u8; 16] = completion.as_bytes().try_into().expect("an entry has 16 bytes");
-        self.view.ended(&Ended { time_ns, controller: CONTROLLER, completion, data: None })
+        self.view.ended(&Ended { time_ns, controller: CONTROLLER, completion, data: data.as_deref() })
     }
 
     fn mark(&mut self, time_ns: u64, event: &TraceEvent) -> io::Result<()> {
@@ -100,19 +142,19 @@ impl<V: Watcher> Commands<V> {
 }
 
 impl<V: Watcher + Send> Sink for Commands<V> {
-    fn event(&mut self, traced: &Traced) -> io::Result<()> {
+    fn event(&mut self, traced: &Traced, data: Option<&[u8]>) -> io::Result<()> {
         let time_ns = self.origin_ns.saturating_add(traced.time.0);
         self.time_ns = time_ns;
-        let of_data =
-            matches!(traced.event, TraceEvent::Range { .. } | TraceEvent::Pointers { .. } | TraceEvent::Piece { .. });
-        if !of_data {
-            self.let_begin()?;
-        }
+        self.let_begin(&traced.event)?;
         match traced.event {
             TraceEvent::Fetched { command, entry } => return self.fetched(time_ns, command, entry),
+            TraceEvent::Data { command, to_host, .. } => self.data(command, to_host, data.unwrap_or_default()),
             TraceEvent::Range { command, first, blocks } => self.range(command, first, blocks),
             TraceEvent::CompletionWritten { entry, .. } => return self.ended(time_ns, &entry),
-            TraceEvent::Reset { .. } | TraceEvent::PowerLost => self.view.forgotten(time_ns, CONTROLLER)?,
+            TraceEvent::Reset { .. } | TraceEvent::PowerLost => {
+                self.brought.clear();
+                self.view.forgotten(time_ns, CONTROLLER)?;
+            }
             _ => {}
         }
         self.mark(time_ns, &traced.event)
@@ -136,7 +178,7 @@ impl<V: Watcher + Send> Sink for Commands<V> {
     }
 
     fn close(mut self: Box<Self>) -> io::Result<()> {
-        self.let_begin()?;
+        self.let_all_begin()?;
         Box::new(self.view).close()
     }
 }

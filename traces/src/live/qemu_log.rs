@@ -34,7 +34,7 @@ impl<F: Form> QemuLog<F> {
 }
 
 impl<F: Form> Sink for QemuLog<F> {
-    fn event(&mut self, traced: &Traced) -> io::Result<()> {
+    fn event(&mut self, traced: &Traced, _: Option<&[u8]>) -> io::Result<()> {
         self.time_ns = traced.time.0;
         let Self { mapping, selection, form, time_ns } = self;
         let mut written = Ok(());

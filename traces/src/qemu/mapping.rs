@@ -92,7 +92,8 @@ impl Mapping {
                 }
             }
             // QEMU has no word for these: what follows from them, it has.
-            TraceEvent::MediaBegun { .. }
+            TraceEvent::Data { .. }
+            | TraceEvent::MediaBegun { .. }
             | TraceEvent::MediaEnded { .. }
             | TraceEvent::CompletionWritten { .. }
             | TraceEvent::Pin { .. }
@@ -120,7 +121,7 @@ impl Mapping {
         let shift = 12 + u32::from(self.facts.configuration.mps());
         let (first, second) = (entry.prp1.get(), entry.prp2.get());
         let left_in_page = (1 << shift) - (first & ((1 << shift) - 1));
-        let pages = (bytes >> shift) + 1;
+        let pages = ((bytes >> shift) + 1).min(u64::from(u32::MAX >> 1));
         let length = bytes.min(u32::MAX.into());
         let arguments = [n(left_in_page.min(bytes)), n(length), n(first), n(second), n(pages)];
         emit(Emitted::new(Name::MapPrp, arguments));

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use controller::watch::Detail;
+use controller::reason::Reason;
+use controller::watch::{CommandName, Detail, FatalReason, TraceEvent};
 use machine::{Machine, MachineOptions};
 use nvme_host::admin::admin_command;
 use nvme_host::io::{block_command, nvm_command};
@@ -11,7 +12,9 @@ use nvme_host::{Host, Port, Setup};
 use nvme_spec::feature::FeatureId;
 use nvme_spec::identify::Cns;
 use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
-use nvme_spec::register;
+use nvme_spec::{Command, Status, register};
+use proptest::prelude::*;
+use zerocopy::FromBytes as _;
 
 use super::*;
 use crate::facts::Facts;
@@ -164,7 +167,7 @@ fn failures_say_why() {
 
     traced.host.io(nvm_command(NvmOpcode(0x7f), 1)).expect("answered");
     assert_eq!(failures(&mut traced)[0], "pci_nvme_err_invalid_opc invalid opcode 0x7f");
-    let unknown = |opcode, dword_10: u32| nvme_spec::Command { cdw10: dword_10.into(), ..admin_command(opcode) };
+    let unknown = |opcode, dword_10: u32| Command { cdw10: dword_10.into(), ..admin_command(opcode) };
     let refused = [
         (unknown(AdminOpcode(0xc1), 0), "pci_nvme_err_invalid_admin_opc invalid admin opcode 0xc1"),
         (
@@ -271,6 +274,44 @@ fn a_pattern_that_matches_nothing_is_told_its_neighbours_or_its_reason() {
     let states: Vec<(String, State)> = selection.states("pci_nvme_map_addr*").collect();
     let expected = [("pci_nvme_map_addr", State::Enabled), ("pci_nvme_map_addr_cmb", State::Unavailable)];
     assert_eq!(states, expected.map(|(name, state)| (name.to_owned(), state)));
+}
+
+proptest! {
+    /// A host may write any bytes into its queue, and every line that follows keeps the types of the table (`Emitted::new` asserts them).
+    #[test]
+    fn any_entry_is_told_whatever_comes_of_it(
+        bytes in prop::collection::vec(any::<u8>(), 64),
+        opcode in prop::sample::select(vec![0_u8, 1, 2, 4, 5, 6, 8, 9, 0x0a, 0x0c, 0x19, 0x7c]),
+        any_opcode in any::<bool>(),
+        queue in 0_u16..3,
+        reason in prop::option::of(prop::sample::select(Reason::ALL)),
+        (result, value, bytes_moved) in any::<(u32, u64, u64)>(),
+    ) {
+        let mut entry = Command::read_from_bytes(&bytes).expect("64 bytes");
+        if !any_opcode {
+            entry.opcode = opcode;
+            entry.nsid = 1.into();
+        }
+        let machine = Machine::new(&MachineOptions::default()).expect("a machine");
+        let mut mapping = Mapping::new(Facts::of(&machine.controller));
+        let command = CommandName { queue, identifier: entry.cid.get(), ordinal: 1 };
+        let status = reason.map_or(Status::SUCCESS, Reason::status);
+        let (opcode, nsid) = (entry.opcode, entry.nsid.get());
+        let events = [
+            TraceEvent::Fetched { command, entry },
+            TraceEvent::Range { command, first: value, blocks: result },
+            TraceEvent::Pointers { command, pieces: 1, bytes: bytes_moved },
+            TraceEvent::Completed { command, opcode, nsid, status, result, reason },
+            TraceEvent::RegisterWritten { offset: value % 0x3000, bytes: entry.flags, value, refused: None },
+            TraceEvent::RegisterRead { offset: value % 0x3000, bytes: entry.flags, value, refused: None },
+            TraceEvent::Fatal { reason: FatalReason::PageSize, value, bound: value },
+        ];
+        let mut told = 0;
+        for event in &events {
+            mapping.take(event, &mut |event| told += usize::from(!event.to_string().contains('?')));
+        }
+        prop_assert!(told >= 6);
+    }
 }
 
 /// How much is heard decides what is told, and never what it says: what needs little comes out the same.
