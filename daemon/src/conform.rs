@@ -14,7 +14,7 @@ mod subject;
 mod told;
 mod verdict;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -212,8 +212,9 @@ impl Arguments {
         let all = scenario::all(self.waits(), self.seed);
         for wanted in &self.only {
             if !all.iter().any(|case| case.is(wanted)) {
-                let known: BTreeSet<&str> = all.iter().map(|case| case.id).collect();
-                let known = known.into_iter().collect::<Vec<_>>().join(", ");
+                let number = |case: &Case| case.id[1..].parse::<u32>().unwrap_or(0);
+                let known: BTreeMap<u32, &str> = all.iter().map(|case| (number(case), case.id)).collect();
+                let known = known.into_values().collect::<Vec<_>>().join(", ");
                 let remedy = format!("the scenarios are {known}; C12.2 is one form, and `--only help` lists all");
                 return Err(OptionError::new("--only", wanted, remedy).into());
             }

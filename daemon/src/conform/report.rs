@@ -12,6 +12,8 @@ use super::bench::{Ended, Plan};
 use super::fails;
 use super::scenario::Case;
 use super::verdict::Verdict;
+use crate::failure::Failure;
+use crate::options::OptionError;
 
 /// So many reasons of a case are for people.
 const SAID: usize = 4;
@@ -36,7 +38,7 @@ impl Report {
         again: String,
         json: Option<&Path>,
         junit: Option<&Path>,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self, Failure> {
         let mut suite = TestSuite::new(format!("conform.{}", plan.subject.name()));
         for (name, value) in [
             ("driver", plan.subject.version()),
@@ -49,14 +51,14 @@ impl Report {
         ] {
             suite.add_property(Property::new(name, value));
         }
-        let open = |path: &Path| fs::File::create(path).with_context(|| format!("--json {}", path.display()));
-        let report = Self {
-            suite,
-            json: json.map(open).transpose()?,
-            junit: junit.map(Path::to_owned),
-            rows: Vec::new(),
-            again,
+        // A report that cannot be written says nothing about a driver: that is a wrong option.
+        let open = |option: &'static str, path: &Path| {
+            let remedy = |error| format!("give a file that can be written: {error}");
+            fs::File::create(path).map_err(|error| OptionError::new(option, path.display().to_string(), remedy(error)))
         };
+        junit.map(|path| open("--junit", path)).transpose()?;
+        let json = json.map(|path| open("--json", path)).transpose()?;
+        let report = Self { suite, json, junit: junit.map(Path::to_owned), rows: Vec::new(), again };
         report.write_junit()?;
         Ok(report)
     }
@@ -83,8 +85,9 @@ impl Report {
         self.write_junit()?;
         let rules: Vec<&str> = ended.evidence.broken.iter().map(|broken| broken.rule.as_str()).collect();
         let line = json!({
-            "case": case.id, "form": case.form, "name": case.name, "verdict": ended.verdict.word(), "reason": ended.verdict.reason(), "again": again,
-            "seconds": seconds.as_secs_f64(), "fault-hits": ended.evidence.fault_hits, "rules": rules,
+            "case": case.id, "form": case.form, "name": case.name, "again": again,
+            "verdict": ended.verdict.word(), "reason": ended.verdict.reason(), "seconds": seconds.as_secs_f64(),
+            "fault-hits": ended.evidence.fault_hits, "rules": rules,
         });
         self.line(&line.to_string())?;
         println!("{}", row(case, &ended.verdict, seconds.as_secs_f64()));
