@@ -752,6 +752,21 @@ const LIFECYCLE: &[Case] = &[
     ),
     (Rule::H11, S, |t| t.checker.finish(End::PowerDown), |t| t.checker.finish(End::Killed)),
     (
+        // The machine's end is heard of as a reset.
+        Rule::H11,
+        S,
+        |t| {
+            t.event(TraceEvent::Reset { kind: ResetKind::Function, dropped: 0 });
+            t.checker.finish(End::PowerDown);
+        },
+        |t| {
+            // Somebody else came, and did not bring it up.
+            t.event(TraceEvent::Reset { kind: ResetKind::Function, dropped: 0 });
+            t.write(register::AQA, 31 << 16 | 31, None);
+            t.checker.finish(End::PowerDown);
+        },
+    ),
+    (
         Rule::H72,
         M,
         |t| {

@@ -60,7 +60,7 @@ impl Plan {
     pub fn run(&self, case: &Case, go_on: &mut dyn FnMut() -> bool) -> Ended {
         let clock = Clock::new();
         let (mut evidence, mut console) = (Evidence::default(), String::new());
-        if let Some(why) = self.subject.cannot(case) {
+        if let Some(why) = self.subject.cannot(case).or_else(|| self.contradiction(case)) {
             return Ended { verdict: Verdict::Skipped(why), evidence, time: clock.now(), console };
         }
         let ran = self.carry_out(case, &mut evidence, &mut console, go_on);
@@ -129,6 +129,15 @@ impl Plan {
             acted => acted?,
         }
         Ok(())
+    }
+
+    /// A case about a property of the drive that the profile gives another value says nothing.
+    fn contradiction(&self, case: &Case) -> Option<String> {
+        let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+        let about: Vec<String> = case.device.split(',').filter(|word| !word.is_empty()).map(name).collect();
+        let profile = self.profile.as_deref().unwrap_or_default();
+        let given = profile.split(',').find(|word| about.contains(&name(word)))?;
+        Some(format!("it is about {}, and the profile says {given}", case.device))
     }
 
     fn drive(&self, case: &Case, control: &std::path::Path) -> anyhow::Result<Brownout> {

@@ -26,9 +26,11 @@ use super::scenario::{self, Act, Case, Timeouts};
 use super::subject::Subject;
 use super::told::{Guest, Orders};
 use super::verdict::{Evidence, Verdict, judge};
+use crate::audience::Audience;
 use crate::control::commands::{Device, Prepared, prepare};
 use crate::open_media::open_media;
 use crate::options::{Given, Settings};
+use crate::tracer::Tracers;
 use crate::trial::Trial;
 
 const TIMEOUTS: Timeouts = Timeouts { io: 10, admin: 10, boot: 60, slowness: 1 };
@@ -60,7 +62,7 @@ enum Way {
 /// A drive, the guest's memory, and the judge.
 struct World {
     machine: Machine,
-    trial: Trial,
+    audience: Audience,
     settings: Settings,
 }
 
@@ -78,8 +80,9 @@ impl Shared {
         if case.device.contains("msix_qsize=0") {
             machine.controller.set_interrupt_mode(InterruptMode::Pin);
         }
-        let trial = Trial::new(&mut machine.controller);
-        Self(Rc::new(RefCell::new(World { machine, trial, settings })))
+        let trial = Trial::new(&machine.controller);
+        let audience = Audience::new(trial, Tracers::default(), &mut machine.controller);
+        Self(Rc::new(RefCell::new(World { machine, audience, settings })))
     }
 
     fn now(&self) -> u64 {
@@ -105,9 +108,9 @@ impl Port for Shared {
     }
 
     fn relax(&mut self) -> bool {
-        let World { machine, trial, .. } = &mut *self.0.borrow_mut();
+        let World { machine, audience, .. } = &mut *self.0.borrow_mut();
         let progress = machine.step();
-        trial.look(&mut machine.controller, true, |_| ());
+        audience.look(machine.now, &mut machine.controller, true, |_| ());
         if !progress.worked {
             let tick = machine.now.plus(Nanoseconds(TICK));
             machine.wait_until(progress.next_event.map_or(tick, |due| due.min(tick)));
@@ -126,9 +129,9 @@ impl Orders for Shared {
         };
         loop {
             {
-                let World { machine, trial, settings } = &mut *self.0.borrow_mut();
+                let World { machine, audience, settings } = &mut *self.0.borrow_mut();
                 let (controller, now) = (&mut machine.controller, machine.now);
-                let mut device = Device { controller, settings, trial, now, client_connected: true };
+                let mut device = Device { controller, settings, audience, now, client_connected: true };
                 if let Some(answer) = job(&mut device) {
                     return Ok(answer?);
                 }
@@ -374,16 +377,20 @@ impl Guest for Driver {
     }
 }
 
-/// A case with such a driver.
-fn verdict(case: &Case, way: Way) -> Verdict {
-    let plan = Plan {
+fn plan() -> Plan {
+    Plan {
         subject: Subject::Linux(guest_harness::Kernel::Newest),
         timeouts: TIMEOUTS,
         allowed: BTreeSet::new(),
         expect: Vec::new(),
         forbid: vec![Regex::new("segfault").expect("an expression")],
         profile: None,
-    };
+    }
+}
+
+/// A case with such a driver.
+fn verdict(case: &Case, way: Way) -> Verdict {
+    let plan = plan();
     let mut world = Shared::new(case);
     let namespaces = world.execute("query-namespaces", &json!({})).expect("namespaces");
     let mut bench = Bench::new(&namespaces, Place::new).expect("a place");
@@ -424,6 +431,15 @@ fn is_found_out(way: Way, kinds: &[&str], seen: impl Fn(&Case) -> bool) {
 
 fn compares(case: &Case) -> bool {
     case.acts.contains(&Act::Compare)
+}
+
+#[test]
+fn a_profile_that_contradicts_a_scenario_is_told_before_anything_is_started() {
+    let plan = Plan { profile: Some("serial=X,mqes=15".to_owned()), ..plan() };
+    let cases = scenario::all(TIMEOUTS, 1);
+    let case = cases.iter().find(|case| case.device == "mqes=1").expect("a small queue");
+    let ended = plan.run(case, &mut || true);
+    assert_eq!(ended.verdict, Verdict::Skipped("it is about mqes=1, and the profile says mqes=15".to_owned()));
 }
 
 #[test]

@@ -112,9 +112,10 @@ pub fn judge(evidence: &Evidence, allowed: &BTreeSet<String>) -> Verdict {
             _ => remarks.push(text),
         }
     }
-    failures.extend(evidence.wrong_data.iter().map(|what| format!("data: {what}")));
     failures.extend(evidence.late.iter().map(|what| format!("time: {what}")));
     failures.extend(evidence.failed_orders.iter().map(|what| format!("progress: {what}")));
+    // What a copy that was given up has not written is wrong, too: that comes behind it.
+    failures.extend(evidence.wrong_data.iter().map(|what| format!("data: {what}")));
     failures.extend(evidence.forbidden.iter().map(|line| format!("console: {line}")));
     failures.extend(evidence.missing.iter().map(|what| format!("console: no line matches {what}")));
     match failures.first() {
