@@ -34,7 +34,7 @@ impl Commands {
     ) {
         match traced.event {
             TraceEvent::Fetched { command, entry } => {
-                identifier(host, limits, command, &entry, found);
+                identifier(host, command, &entry, found);
                 reserved(facts, command, &entry, found);
                 placed(host, command, &entry, found);
             }
@@ -139,13 +139,12 @@ impl Commands {
     }
 }
 
-fn identifier(host: &HostState, limits: &Limits, name: CommandName, entry: &Command, found: &mut Found) {
+fn identifier(host: &HostState, name: CommandName, entry: &Command, found: &mut Found) {
     if name.identifier == u16::MAX {
         let text = "command identifier FFFFh stands for no command in the error log";
         found.report(Finding::new(Rule::H31, 0xffff, 0xfffe, text).of(name, Some(*entry)));
     }
     let Some(other) = host.outstanding.get(&(name.queue, name.identifier)) else { return };
-    let old = limits.passed(other.fetched, host.now, SECOND);
     let text = format!(
         "command {} of queue {} was under way for {} ms when its identifier was used again",
         name.identifier,
@@ -153,7 +152,7 @@ fn identifier(host: &HostState, limits: &Limits, name: CommandName, entry: &Comm
         host.now.0.saturating_sub(other.fetched.0) / 1_000_000
     );
     // Whoever gave a command up without an Abort or a reset takes its late completion for the next one's.
-    let rule = if old && !other.aborted { Rule::H71 } else { Rule::H30 };
+    let rule = if other.given_up(host.now) { Rule::H71 } else { Rule::H30 };
     found.report(Finding::new(rule, name.identifier.into(), 0, text).of(name, Some(*entry)));
 }
 

@@ -9,6 +9,8 @@ use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::register::{self, AdminQueueAttributes, Configuration};
 use nvme_spec::{Command, NSID_ALL};
 
+use crate::limits::SECOND;
+
 /// Interrupts enabled, in dword 11 of Create I/O Completion Queue.
 const INTERRUPTS: u32 = 1 << 1;
 
@@ -22,6 +24,13 @@ pub(crate) struct Outstanding {
     pub(crate) aborted: bool,
     /// Guest memory of its data, with whether it is metadata.
     pub(crate) pieces: Vec<(u64, u64)>,
+}
+
+impl Outstanding {
+    /// Whether its driver must have given it up if it used it again now: no driver is as hasty by mistake, however slow its machine is.
+    pub(crate) fn given_up(&self, now: Nanoseconds) -> bool {
+        !self.aborted && now.0.saturating_sub(self.fetched.0) > SECOND
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -36,6 +36,8 @@ pub(crate) struct Lifecycle {
     first_io: Option<Nanoseconds>,
     io_seen: bool,
     io_queue_made: bool,
+    /// Whoever had the controller went, without a shutdown, and nobody has come since.
+    left_running: bool,
     /// Writes that were answered since the last Flush, and whether a shutdown has made them durable.
     written: u64,
     flushed_ever: bool,
@@ -46,7 +48,11 @@ pub(crate) struct Lifecycle {
 impl Lifecycle {
     pub(crate) fn judge(&mut self, host: &HostState, facts: &Facts, traced: &Traced, found: &mut Found) {
         match traced.event {
-            TraceEvent::Reset { kind, .. } => self.reset(kind),
+            TraceEvent::Reset { kind, .. } => {
+                self.reset(kind);
+                self.left_running = kind == ResetKind::Function && is_left_running(host);
+            }
+            TraceEvent::RegisterWritten { .. } | TraceEvent::Enabled { .. } => self.left_running = false,
             TraceEvent::PowerLost => *self = Self::default(),
             TraceEvent::Shutdown { state: ShutdownState::Complete } => self.written = 0,
             TraceEvent::Fetched { command, entry } if command.queue == 0 => {
@@ -149,8 +155,8 @@ impl Lifecycle {
         if end != End::PowerDown || host.powerless.is_some() {
             return;
         }
-        let done = host.shutdown.is_some_and(|(state, _)| state == ShutdownState::Complete);
-        if !done && host.ready {
+        // A machine that ends may reset the function before anybody hears that it has ended.
+        if self.left_running || is_left_running(host) {
             let text = "the machine was switched off without a shutdown by CC.SHN, or before it was complete";
             found.report(Finding::new(Rule::H11, 0, 1, text));
         }
@@ -160,6 +166,10 @@ impl Lifecycle {
             found.report(Finding::new(Rule::H79, self.written, 0, text).with_severity(severity));
         }
     }
+}
+
+fn is_left_running(host: &HostState) -> bool {
+    host.ready && !host.shutdown.is_some_and(|(state, _)| state == ShutdownState::Complete)
 }
 
 fn writes(entry: &Command) -> bool {

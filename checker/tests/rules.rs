@@ -709,6 +709,18 @@ const ATTENTION: &[Case] = &[
         },
     ),
     (
+        Rule::H71,
+        S,
+        |t| {
+            let command = t.fetch(1, 7, read(1));
+            t.wait(2 * SECOND).event(TraceEvent::EntryChanged { command, entry: write(1) });
+        },
+        |t| {
+            let command = t.fetch(1, 7, read(1));
+            t.event(TraceEvent::EntryChanged { command, entry: write(1) });
+        },
+    ),
+    (
         Rule::H74,
         S,
         |t| (0..11).for_each(|_| _ = t.io(read(9), 7, Some(Reason::UnrecoveredRead)).wait(20 * MILLISECOND)),
@@ -739,6 +751,21 @@ const LIFECYCLE: &[Case] = &[
         },
     ),
     (Rule::H11, S, |t| t.checker.finish(End::PowerDown), |t| t.checker.finish(End::Killed)),
+    (
+        // The machine's end is heard of as a reset.
+        Rule::H11,
+        S,
+        |t| {
+            t.event(TraceEvent::Reset { kind: ResetKind::Function, dropped: 0 });
+            t.checker.finish(End::PowerDown);
+        },
+        |t| {
+            // Somebody else came, and did not bring it up.
+            t.event(TraceEvent::Reset { kind: ResetKind::Function, dropped: 0 });
+            t.write(register::AQA, 31 << 16 | 31, None);
+            t.checker.finish(End::PowerDown);
+        },
+    ),
     (
         Rule::H72,
         M,
@@ -864,4 +891,13 @@ fn a_slow_machine_has_more_time() {
         trial.wait(3 * SECOND).broken(Rule::H58)
     };
     assert_eq!([deaf(1), deaf(20)], [Some(S), None]);
+    // That a driver is hasty does not come from its machine.
+    let hasty = |slowness| {
+        let mut trial = Trial::running(16);
+        trial.checker = trial.checker.with_slowness(slowness);
+        trial.fetch(1, 7, read(1));
+        trial.wait(3 * SECOND).fetch(1, 7, read(2));
+        [Rule::H71, Rule::H30].map(|rule| trial.broken(rule))
+    };
+    assert_eq!([hasty(1), hasty(20)], [[Some(S), None]; 2]);
 }

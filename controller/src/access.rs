@@ -92,6 +92,7 @@ impl Controller {
             let refused = Some(DoorbellRefusal::NotRunning);
             return self.watch.tell(TraceEvent::Doorbell { path, queue, tail, value, refused });
         }
+        self.doorbells.wake();
         if self.doorbells.is_nudge(index) {
             let (queue, tail) = (index / 2, index.is_multiple_of(2));
             let refused = Some(DoorbellRefusal::Nudge);

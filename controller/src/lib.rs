@@ -315,16 +315,35 @@ impl Controller {
             // The host hears of it now, not when the step began.
             now = rest.latest();
             self.doorbells.clear_fresh(page);
-            self.report_events();
+            if self.registers.shutdown != Shutdown::Complete {
+                self.report_events();
+            }
             if !self.faults.is_idle() {
                 self.work_for_faults(now, memory);
             }
             worked |= self.publish(now, memory);
             self.absence.end_if_due(now);
             self.deliver_interrupts(now, memory);
+            if self.registers.shutdown == Shutdown::Complete {
+                worked |= self.rest(memory, page);
+            }
             memory.store_fence();
         }
         worked
+    }
+
+    /// A host that has seen its shutdown complete gives its memory to others, shadow buffers too, and may take a long time until it
+    /// resets us. It is asked to ring, and nothing is looked at before it does. Whether it came first.
+    fn rest<M: GuestMemory>(&mut self, memory: &Powered<'_, M>, page: Option<&dyn DoorbellPage>) -> bool {
+        if self.doorbells.is_resting() {
+            return false;
+        }
+        self.doorbells.arm(memory, &self.queues, true);
+        let moved = self.poll_doorbells(memory, page);
+        if !moved {
+            self.doorbells.rest();
+        }
+        moved
     }
 
     /// Before the caller sleeps: asks the host to ring doorbells for whatever it does from now on, and checks once more. `false` means that

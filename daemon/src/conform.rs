@@ -6,12 +6,15 @@ mod bench;
 mod console;
 mod firmware;
 mod place;
+#[cfg(test)]
+mod rehearsal;
 mod report;
 mod scenario;
 mod subject;
+mod told;
 mod verdict;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -24,7 +27,7 @@ use crate::crash::bounds::{Bounds, INTERRUPTED};
 use crate::crash::shard;
 use crate::failure::Failure;
 use crate::number::number;
-use crate::options::OptionError;
+use crate::options::{Given, OptionError, Settings};
 use crate::progress::Progress;
 use bench::Plan;
 use firmware::Firmware;
@@ -54,12 +57,9 @@ pub struct Arguments {
     /// Words for its command line
     #[arg(long, value_name = "STR", requires = "kernel", allow_hyphen_values = true)]
     append: Vec<String>,
-    /// seabios, ovmf, u-boot
-    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
-    firmware: Option<Firmware>,
-    /// Your build of that firmware
-    #[arg(long, value_name = "FILE", requires = "firmware")]
-    rom: Option<PathBuf>,
+    /// seabios, ovmf, u-boot; NAME=FILE: your build
+    #[arg(long, value_name = "NAME", value_parser = firmware)]
+    firmware: Option<(Firmware, Option<PathBuf>)>,
     /// A line that your image must print
     #[arg(long, value_name = "REGEX")]
     expect: Vec<Regex>,
@@ -105,6 +105,22 @@ fn rule(text: &str) -> Result<Rule, String> {
     Rule::named(text).ok_or_else(|| format!("give a rule, from {} to S11", Rule::ALL[0].id()))
 }
 
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=,./:+".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+fn firmware(text: &str) -> Result<(Firmware, Option<PathBuf>), String> {
+    let (name, image) = text.split_once('=').map_or((text, None), |(name, image)| (name, Some(PathBuf::from(image))));
+    let known = Firmware::ALL.into_iter().find(|known| known.name() == name);
+    let names = Firmware::ALL.map(Firmware::name).join(", ");
+    known.map(|known| (known, image)).ok_or_else(|| format!("give one of {names}, or NAME=FILE"))
+}
+
 fn timeouts(text: &str) -> Result<Timeouts, String> {
     let mut timeouts = TIMEOUTS;
     for word in text.split(',') {
@@ -125,13 +141,13 @@ const TIMEOUTS: Timeouts = Timeouts { io: 10, admin: 10, boot: 60, slowness: 20 
 
 impl Arguments {
     fn subject(&self) -> Subject {
-        match (&self.kernel, self.firmware, self.linux) {
+        match (&self.kernel, &self.firmware, self.linux) {
             (Some(kernel), ..) => Subject::Own {
                 kernel: kernel.clone(),
                 initrd: self.initrd.clone(),
                 append: self.append.iter().flat_map(|words| words.split(' ')).map(str::to_owned).collect(),
             },
-            (None, Some(firmware), _) => Subject::Firmware(firmware, self.rom.clone()),
+            (None, Some((firmware, image)), _) => Subject::Firmware(*firmware, image.clone()),
             (None, None, Some(Linux::Debian612)) => Subject::Linux(Kernel::Debian612),
             (None, None, _) => Subject::Linux(Kernel::Newest),
         }
@@ -142,10 +158,39 @@ impl Arguments {
         self.timeouts.unwrap_or_else(|| self.subject().timeouts(TIMEOUTS))
     }
 
+    /// The command line that repeats a case, but for which one.
+    fn again(&self) -> String {
+        let mut words = vec!["brownout conform".to_owned()];
+        let mut say = |option: &str, value: &str| words.push(format!("{option} {}", quoted(value)));
+        match self.subject() {
+            Subject::Linux(Kernel::Debian612) => say("--linux", "6.12"),
+            Subject::Linux(Kernel::Newest) => say("--linux", "newest"),
+            Subject::Own { kernel, initrd, .. } => {
+                say("--kernel", &kernel.display().to_string());
+                initrd.iter().for_each(|path| say("--initrd", &path.display().to_string()));
+                self.append.iter().for_each(|text| say("--append", text));
+            }
+            Subject::Firmware(firmware, None) => say("--firmware", firmware.name()),
+            Subject::Firmware(firmware, Some(image)) => {
+                say("--firmware", &format!("{}={}", firmware.name(), image.display()));
+            }
+        }
+        self.expect.iter().for_each(|regex| say("--expect", regex.as_str()));
+        self.forbid.iter().for_each(|regex| say("--forbid", regex.as_str()));
+        self.profile.iter().for_each(|profile| say("--profile", profile));
+        self.allow.iter().for_each(|rule| say("--allow", rule.id()));
+        if let Some(Timeouts { io, admin, boot, slowness }) = self.timeouts {
+            say("--timeouts", &format!("io={io},admin={admin},boot={boot},slowness={slowness}"));
+        }
+        say("--seed", &self.seed.to_string());
+        words.join(" ")
+    }
+
     /// A machine that does not start says nothing about a driver.
     fn check_files(&self) -> Result<(), OptionError> {
-        let files = [("--kernel", &self.kernel), ("--initrd", &self.initrd), ("--rom", &self.rom)];
-        for (option, path) in files.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?))) {
+        let image = self.firmware.as_ref().and_then(|(_, image)| image.as_ref());
+        let files = [("--kernel", self.kernel.as_ref()), ("--initrd", self.initrd.as_ref()), ("--firmware", image)];
+        for (option, path) in files.into_iter().filter_map(|(option, path)| Some((option, path?))) {
             let opened = std::fs::File::open(path);
             opened.map_err(|error| {
                 OptionError::new(option, path.display().to_string(), format!("give a file that can be read: {error}"))
@@ -154,17 +199,27 @@ impl Arguments {
         Ok(())
     }
 
+    /// A profile that no device can have is wrong in every case.
+    fn check_profile(&self) -> Result<(), OptionError> {
+        let given = Given { device: self.profile.clone(), ..Given::default() };
+        Settings::read(&given)
+            .map(drop)
+            .map_err(|error| OptionError::new("--profile", self.profile.clone().unwrap_or_default(), error.to_string()))
+    }
+
     /// The cases that were asked for.
     fn cases(&self) -> Result<Vec<Case>, Failure> {
         let all = scenario::all(self.waits(), self.seed);
         for wanted in &self.only {
-            if !all.iter().any(|case| case.id.eq_ignore_ascii_case(wanted)) {
-                let known: BTreeSet<&str> = all.iter().map(|case| case.id).collect();
-                let known = known.into_iter().collect::<Vec<_>>().join(", ");
-                return Err(OptionError::new("--only", wanted, format!("the scenarios are {known}")).into());
+            if !all.iter().any(|case| case.is(wanted)) {
+                let number = |case: &Case| case.id[1..].parse::<u32>().unwrap_or(0);
+                let known: BTreeMap<u32, &str> = all.iter().map(|case| (number(case), case.id)).collect();
+                let known = known.into_values().collect::<Vec<_>>().join(", ");
+                let remedy = format!("the scenarios are {known}; C12.2 is one form, and `--only help` lists all");
+                return Err(OptionError::new("--only", wanted, remedy).into());
             }
         }
-        let wanted = |case: &Case| self.only.is_empty() || self.only.iter().any(|id| case.id.eq_ignore_ascii_case(id));
+        let wanted = |case: &Case| self.only.is_empty() || self.only.iter().any(|wanted| case.is(wanted));
         let cases = all.into_iter().filter(wanted);
         let (shard, of) = self.shard;
         Ok((0..).zip(cases).filter(|(number, _)| number % of == shard).map(|(_, case)| case).collect())
@@ -179,7 +234,7 @@ pub fn conform(arguments: &Arguments) -> Result<u8, Failure> {
     let subject = arguments.subject();
     if arguments.only.iter().any(|wanted| wanted == "help") {
         let all = scenario::all(arguments.waits(), arguments.seed);
-        all.iter().for_each(|case| println!("{:4} {}", case.id, case.name));
+        all.iter().for_each(|case| println!("{:6} {}", case.number(), case.name));
         return Ok(0);
     }
     let cases = arguments.cases()?;
@@ -192,7 +247,14 @@ pub fn conform(arguments: &Arguments) -> Result<u8, Failure> {
         profile: arguments.profile.clone(),
         subject,
     };
-    let mut report = Report::create(&plan, arguments.seed, arguments.json.as_deref(), arguments.junit.as_deref())?;
+    arguments.check_profile()?;
+    let mut report = Report::create(
+        &plan,
+        arguments.seed,
+        arguments.again(),
+        arguments.json.as_deref(),
+        arguments.junit.as_deref(),
+    )?;
     let mut bounds = Bounds::new(None).context("cannot listen for signals")?;
     let progress = Progress::new("scenarios", "cases");
     for (done, case) in (0..).zip(&cases) {
@@ -229,7 +291,16 @@ mod tests {
         for wrong in ["", "io", "io=0", "io=x", "disk=4"] {
             assert!(timeouts(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(firmware("u-boot=a.rom"), Ok((Firmware::UBoot, Some("a.rom".into()))));
+        assert_eq!(firmware("ovmf"), Ok((Firmware::Ovmf, None)));
+        assert!(firmware("bios").is_err_and(|why| why.contains("seabios")));
         assert_eq!(rule("h29"), Ok(Rule::H29));
         assert!(rule("H21x").is_err());
+    }
+
+    #[test]
+    fn a_case_can_be_repeated_by_a_line_that_a_shell_takes() {
+        assert_eq!(quoted("io=3,admin=6"), "io=3,admin=6");
+        assert_eq!(quoted("it's login:"), r"'it'\''s login:'");
     }
 }

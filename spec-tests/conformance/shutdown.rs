@@ -1,5 +1,6 @@
 //! Shutdown (rules B23–B30; NVMe Base 2.1 section 3.6).
 
+use machine::Machine;
 use media::{MediaError, Nanoseconds};
 use nvme_host::{Host, Port, Shutdown};
 use nvme_spec::Status;
@@ -95,6 +96,47 @@ fn event_requests_outlive_a_shutdown() {
     host.port_mut().run_until_idle();
     assert_eq!(host.poll(0, aer), None);
     assert!(host.abort(0, aer).expect("answered"));
+}
+
+/// Ours, beside B25 and B26: whoever has seen SHST = 10b gives the memory of queues and of shadow doorbells to others, as Linux does when
+/// a function is removed. What they write there rings nothing, and nothing of theirs changes, until the host rings a register.
+#[test]
+fn after_a_shutdown_memory_is_left_alone() {
+    for content in [0, 1, 0x5a, 0xff] {
+        let mut host = Build::default().with_registers().host();
+        host.use_shadow_doorbells().expect("offered");
+        host.async_event_request().expect("submitted");
+        assert_eq!(host.flush(1), Ok(Status::SUCCESS));
+        host.shutdown(Shutdown::Normal).expect("complete");
+        let rig = host.port_mut();
+        rig.run_until_idle();
+        rig.controller.set_bus_master(false);
+        let range = rig.memory.first_range();
+        let mut others = vec![content; usize::try_from(range.end - range.start).expect("small")];
+        rig.memory.poke(range.start, &others);
+        rig.controller.set_bus_master(true);
+        for _ in 0..4 {
+            rig.run(20);
+            let Machine { controller, memory, .. } = &mut rig.machine;
+            assert!(controller.arm(memory, None), "there is nothing to do");
+        }
+        rig.memory.peek(range.start, &mut others);
+        assert!(others.iter().all(|byte| *byte == content), "somebody's memory that holds {content:#x}");
+    }
+}
+
+/// B25, B56: a host with shadow doorbells is heard after a shutdown too, by the register that it is asked to ring.
+#[test]
+fn shadow_doorbells_are_heard_after_a_shutdown() {
+    let mut host = Build::default().with_registers().host();
+    host.use_shadow_doorbells().expect("offered");
+    host.shutdown(Shutdown::Normal).expect("complete");
+    host.port_mut().run(5);
+    for _ in 0..3 {
+        assert_eq!(host.execute(1, flush()).expect("answered").status().kind(), (0, 0x05));
+        host.identify_controller().expect("the admin queue answers");
+        host.port_mut().run(5);
+    }
 }
 
 /// B27: a reset, and nothing else, leaves the shutdown; then SHST is 00b and I/O works.

@@ -7,6 +7,7 @@ mod indirection;
 mod kept;
 mod power;
 mod processes;
+mod recipes;
 mod resize;
 mod runner;
 mod traced;

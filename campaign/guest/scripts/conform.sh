@@ -3,7 +3,6 @@
 #
 #   attach            wait for the disk, say how large the kernel takes it to be, and read its first block
 #   copy BYTES BLOCK  copy the first BYTES of the disk to the BYTES behind them, BLOCK at a time, four copies at once
-#   sizes BYTES MOST  the same with blocks from 512 bytes (or a logical block) to MOST, each twice as large as the one before
 #   write COUNT       write and flush so many numbered records, and say how many were acknowledged
 #   load SECONDS      read and write at random with verification
 #   trim              deallocate the second half of the disk, and read it
@@ -18,9 +17,10 @@
 
 done_with() { echo "guest: done $1 $2"; }
 
+# The namespace that is judged; others may be found before it.
 find_disk() {
     for place in /sys/block/nvme*n*; do
-        [ -r "$place/nsid" ] || continue
+        [ "$(cat "$place/nsid" 2>/dev/null)" = "$NSID" ] || continue
         DEVICE=/dev/${place##*/}
         CONTROLLER=${DEVICE%n*}
         return 0
@@ -63,14 +63,6 @@ copy() {
     sync
     blockdev --flushbufs "$DEVICE"
     return $failed
-}
-
-sizes() {
-    block=$(block_size)
-    while [ "$block" -le "$2" ]; do
-        copy "$1" "$block" || return 1
-        block=$((block * 2))
-    done
 }
 
 # write COUNT
@@ -130,7 +122,7 @@ echo "guest: ready"
 while read -r order arguments; do
     # shellcheck disable=SC2086
     case $order in
-    attach | copy | sizes | write | load | trim | resets | rescan | state | nvme) $order $arguments >/tmp/order.out 2>&1 ;;
+    attach | copy | write | load | trim | resets | rescan | state | nvme) $order $arguments >/tmp/order.out 2>&1 ;;
     off) break ;;
     *) echo "guest: unknown $order" && continue ;;
     esac

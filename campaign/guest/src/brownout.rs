@@ -126,6 +126,14 @@ impl Brownout {
         BrownoutBuilder::default()
     }
 
+    /// The program that is started if a builder names no other: as `BROWNOUT_BIN` says, or the release build, or the debug build.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn program() -> Result<PathBuf> {
+        binary()
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

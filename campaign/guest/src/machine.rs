@@ -290,6 +290,26 @@ impl Machine {
         archive.write_behind(base, target)
     }
 
+    /// What the machine starts.
+    fn boot_arguments(&self, assets: &Assets, folder: &Path) -> Result<Vec<String>> {
+        // An emulated timer is late on a busy machine, and kernels take that for broken hardware.
+        let mut command_line = "console=ttyS0 panic=-1 no_timer_check".to_owned();
+        for word in &self.command_line {
+            command_line.push(' ');
+            command_line.push_str(word);
+        }
+        let (kernel, initrd) = match &self.boot {
+            Boot::Stock(kernel) => (assets.kernel(*kernel)?, Some(folder.join("initrd"))),
+            Boot::Images { kernel, initrd } => (kernel.clone(), initrd.clone()),
+            Boot::Firmware(firmware) => return firmware_arguments(firmware, assets, folder),
+        };
+        let mut arguments = ["-kernel", &text(&kernel)?, "-append", &command_line].map(str::to_owned).to_vec();
+        if let Some(initrd) = initrd {
+            arguments.extend(["-initrd".to_owned(), text(&initrd)?]);
+        }
+        Ok(arguments)
+    }
+
     fn qemu_command(&self, assets: &Assets, folder: &Path) -> Result<Vec<String>> {
         let mut arguments = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(|&word| word.to_owned()));
@@ -308,28 +328,8 @@ impl Machine {
             Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
         }
         add(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
-        // An emulated timer is late on a busy machine, and kernels take that for broken hardware.
-        let mut command_line = "console=ttyS0 panic=-1 no_timer_check".to_owned();
-        for word in &self.command_line {
-            command_line.push(' ');
-            command_line.push_str(word);
-        }
-        match &self.boot {
-            Boot::Stock(kernel) => {
-                add(&["-kernel", &text(&assets.kernel(*kernel)?)?, "-initrd", &text(&folder.join("initrd"))?]);
-                add(&["-append", &command_line]);
-            }
-            Boot::Images { kernel, initrd } => {
-                add(&["-kernel", &text(kernel)?, "-append", &command_line]);
-                if let Some(initrd) = initrd {
-                    add(&["-initrd", &text(initrd)?]);
-                }
-            }
-            Boot::Firmware(firmware) => {
-                let words = firmware_arguments(firmware, assets, folder)?;
-                add(&words.iter().map(String::as_str).collect::<Vec<_>>());
-            }
-        }
+        let boot = self.boot_arguments(assets, folder)?;
+        add(&boot.iter().map(String::as_str).collect::<Vec<_>>());
         for (index, device) in self.devices.iter().enumerate() {
             let bus = if self.express {
                 add(&["-device", &format!("pcie-root-port,id=port{index},chassis={0},slot={0}", index + 1)]);

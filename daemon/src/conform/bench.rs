@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::console::Silence;
 use super::place::Place;
 use super::scenario::{Act, Agent, Case, Timeouts};
-use super::subject::{Running, Subject};
+use super::subject::Subject;
+use super::told::{Guest, Orders};
 use super::verdict::{Evidence, Verdict, judge};
 use crate::clock::Clock;
 use crate::ctl::client::Client;
@@ -22,6 +23,9 @@ use crate::ctl::client::Client;
 const FORBIDDEN: &[&str] = &["BUG: ", "Oops", "Kernel panic", "general protection fault", "WARNING: CPU", "Call Trace"];
 /// Seeds of fillings are told apart by this.
 const FILL_SEED: u64 = 0x5eed;
+const WIPE_SEED: u64 = 0xdead;
+/// So many events of the drive are kept of each case.
+const TRACED: usize = 64;
 
 /// What all cases of a run have in common.
 pub struct Plan {
@@ -56,7 +60,7 @@ impl Plan {
     pub fn run(&self, case: &Case, go_on: &mut dyn FnMut() -> bool) -> Ended {
         let clock = Clock::new();
         let (mut evidence, mut console) = (Evidence::default(), String::new());
-        if let Some(why) = self.subject.cannot(case) {
+        if let Some(why) = self.subject.cannot(case).or_else(|| self.contradiction(case)) {
             return Ended { verdict: Verdict::Skipped(why), evidence, time: clock.now(), console };
         }
         let ran = self.carry_out(case, &mut evidence, &mut console, go_on);
@@ -80,32 +84,60 @@ impl Plan {
         let control: PathBuf = folder.path().join("control");
         let drive = self.drive(case, &control)?;
         let mut orders = Client::connect(&control)?;
-        let mut bench = Bench::new(&self.subject, &mut orders)?;
-        bench.fill(&self.subject, &mut orders)?;
-        if self.subject.agent() == Agent::None {
-            bench.add_all(case, &mut orders)?;
-        }
+        let mut bench = Bench::new(&orders.execute("query-namespaces", &json!({}))?, |nsid, block_bytes| {
+            self.subject.place(nsid, block_bytes)
+        })?;
+        bench.fill(&self.subject.disk(&bench.place)?, &mut orders)?;
         let mut running = self.subject.start(case, bench.place, self.timeouts, drive.socket().to_owned())?;
-        let acted = match running.come_up(go_on).context("it does not come up") {
-            Err(error) => Err(error),
-            Ok(()) if self.subject.agent() == Agent::None => {
-                self.watch(&mut running, go_on);
-                Ok(())
-            }
-            Ok(()) => bench.act(case, &mut running, &mut orders, evidence, go_on),
-        };
+        let told = self.subject.agent() != Agent::None;
+        self.live(case, told, (&mut running, &mut orders), &mut bench, evidence, go_on)?;
         *console = running.console();
-        // Also of a run that came to nothing: what the drive saw is why.
-        bench.collect(&mut orders, evidence)?;
-        self.read_console(console, evidence);
         drop(running);
         drop(orders);
-        drive.stop()?;
+        drive.stop().map(drop)
+    }
+
+    /// What happens to a guest, and what the drive and the console say of it. With one that cannot be `told` anything, everything goes
+    /// wrong from the start.
+    pub(super) fn live(
+        &self,
+        case: &Case,
+        told: bool,
+        (guest, orders): (&mut dyn Guest, &mut dyn Orders),
+        bench: &mut Bench,
+        evidence: &mut Evidence,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> anyhow::Result<()> {
+        if !told {
+            bench.add_all(case, orders)?;
+        }
+        let acted = match guest.come_up(go_on).context("it does not come up") {
+            Err(error) => Err(error),
+            Ok(()) if told => bench.act(case, guest, orders, evidence, go_on),
+            Ok(()) => {
+                let mut expected = |line: &str| self.expect.iter().any(|expect| expect.is_match(line));
+                guest.until(self.timeouts.boot, &mut expected, go_on);
+                Ok(())
+            }
+        };
+        // Also of a run that came to nothing: what the drive saw is why.
+        bench.collect(orders, evidence)?;
+        evidence.broken.retain(|broken| !self.subject.is_of_firmware(broken));
+        self.read_console(&guest.console(), evidence);
         match acted {
-            Err(error) if error.is::<Silence>() => evidence.failed_orders.push(format!("{error:#}")),
+            Err(error) if error.is::<Silence>() => evidence.late.push(format!("{error:#}")),
             acted => acted?,
         }
         Ok(())
+    }
+
+    /// A case about a property of the drive that the profile gives another value says nothing.
+    fn contradiction(&self, case: &Case) -> Option<String> {
+        let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+        let about: Vec<String> = case.device.split(',').filter(|word| !word.is_empty()).map(name).collect();
+        let profile = self.profile.as_deref().unwrap_or_default();
+        let given = profile.split(',').find(|word| about.contains(&name(word)))?;
+        Some(format!("it is about {}, and the profile says {given}", case.device))
     }
 
     fn drive(&self, case: &Case, control: &std::path::Path) -> anyhow::Result<Brownout> {
@@ -122,12 +154,6 @@ impl Plan {
         drive.start()
     }
 
-    /// Nobody in the guest can be told anything: it boots, and says what it says.
-    fn watch(&self, running: &mut Running, go_on: &mut dyn FnMut() -> bool) {
-        let expected = |line: &str| self.expect.iter().any(|expect| expect.is_match(line));
-        running.until(self.timeouts.boot, expected, go_on);
-    }
-
     fn read_console(&self, console: &str, evidence: &mut Evidence) {
         let bad = |line: &&str| {
             FORBIDDEN.iter().any(|word| line.contains(word)) || self.forbid.iter().any(|forbid| forbid.is_match(line))
@@ -139,10 +165,10 @@ impl Plan {
 }
 
 /// What a run has to remember.
-struct Bench {
+pub(super) struct Bench {
     /// Faults that were added: identifier, whether the driver has to meet it, what it says.
     faults: Vec<(u64, bool, String)>,
-    place: Place,
+    pub(super) place: Place,
     /// The guest's system has switched the machine off.
     switched_off: bool,
 }
@@ -151,21 +177,21 @@ struct Bench {
 const WRITTEN_AT_ONCE: usize = 16 << 10;
 
 impl Bench {
-    fn new(subject: &Subject, orders: &mut Client) -> anyhow::Result<Self> {
-        let namespaces = orders.execute("query-namespaces", &json!({}))?;
+    /// What a drive says of its namespaces; the guest copies within the first.
+    pub(super) fn new(namespaces: &Value, place: impl FnOnce(u64, u64) -> Place) -> anyhow::Result<Self> {
         let first = &namespaces[0];
         let nsid = first["nsid"].as_u64().context("a namespace has an identifier")?;
         let block_bytes = first["format"]["block-bytes"].as_u64().context("a namespace has a format")?;
-        Ok(Self { faults: Vec::new(), place: subject.place(nsid, block_bytes), switched_off: false })
+        Ok(Self { faults: Vec::new(), place: place(nsid, block_bytes), switched_off: false })
     }
 
-    /// Stamps on what will be copied; zeroes may be anywhere. What the firmware boots from is beside them.
-    fn fill(&mut self, subject: &Subject, orders: &mut Client) -> anyhow::Result<()> {
+    /// Stamps on what will be copied; zeroes may be anywhere. What firmware boots from is beside them.
+    pub(super) fn fill(&mut self, disk: &[(u64, Vec<u8>)], orders: &mut dyn Orders) -> anyhow::Result<()> {
         let Place { nsid, from, .. } = self.place;
         let arguments = json!({ "nsid": nsid, "lba": from, "blocks": self.place.blocks(), "seed": FILL_SEED });
         orders.execute("namespace-fill", &arguments)?;
-        for (offset, piece) in subject.disk(&self.place)? {
-            for (offset, bytes) in (offset..).step_by(WRITTEN_AT_ONCE).zip(piece.chunks(WRITTEN_AT_ONCE)) {
+        for (offset, piece) in disk {
+            for (offset, bytes) in (*offset..).step_by(WRITTEN_AT_ONCE).zip(piece.chunks(WRITTEN_AT_ONCE)) {
                 let arguments = json!({ "nsid": nsid, "offset": offset, "bytes": HexBytes(bytes.to_vec()) });
                 orders.execute("namespace-write", &arguments)?;
             }
@@ -176,22 +202,22 @@ impl Bench {
     fn act(
         &mut self,
         case: &Case,
-        running: &mut Running,
-        orders: &mut Client,
+        guest: &mut dyn Guest,
+        orders: &mut dyn Orders,
         evidence: &mut Evidence,
         go_on: &mut dyn FnMut() -> bool,
     ) -> anyhow::Result<()> {
         for act in &case.acts {
             match act {
                 Act::Order(line) => {
-                    let done = running.order(line, go_on).with_context(|| format!("the guest was told to {line}"))?;
+                    let done = guest.order(line, go_on).with_context(|| format!("the guest was told to {line}"))?;
                     if !done {
                         evidence.failed_orders.push(format!("the guest could not {line}"));
                     }
                     self.switched_off |= done && line == "off";
                 }
                 Act::Try(line) => {
-                    running.order(line, go_on).with_context(|| format!("the guest was told to {line}"))?;
+                    guest.order(line, go_on).with_context(|| format!("the guest was told to {line}"))?;
                 }
                 Act::Fault(fault) => self.add(orders, fault, true)?,
                 Act::Chance(fault) => self.add(orders, fault, false)?,
@@ -199,7 +225,7 @@ impl Bench {
                 Act::Control(command, arguments) => {
                     orders.execute(command, arguments)?;
                 }
-                Act::Wait(seconds) => running.until(*seconds, |_| false, go_on),
+                Act::Wait(seconds) => guest.until(*seconds, &mut |_| false, go_on),
                 Act::Compare => self.compare(orders, evidence)?,
             }
             anyhow::ensure!(go_on(), "the run was told to end");
@@ -208,7 +234,7 @@ impl Bench {
     }
 
     /// The faults of a case, before anybody is there to meet them.
-    fn add_all(&mut self, case: &Case, orders: &mut Client) -> anyhow::Result<()> {
+    fn add_all(&mut self, case: &Case, orders: &mut dyn Orders) -> anyhow::Result<()> {
         for act in &case.acts {
             match act {
                 Act::Fault(fault) => self.add(orders, fault, true)?,
@@ -219,7 +245,7 @@ impl Bench {
         Ok(())
     }
 
-    fn add(&mut self, orders: &mut Client, fault: &Value, must: bool) -> anyhow::Result<()> {
+    fn add(&mut self, orders: &mut dyn Orders, fault: &Value, must: bool) -> anyhow::Result<()> {
         let mut arguments = fault.clone();
         arguments["kind"] = json!("controller");
         let answer = orders.execute("fault-add", &arguments)?;
@@ -229,7 +255,7 @@ impl Bench {
     }
 
     /// Faults go; whether they were met is looked at before.
-    fn heal(&mut self, orders: &mut Client, evidence: &mut Evidence) -> anyhow::Result<()> {
+    fn heal(&mut self, orders: &mut dyn Orders, evidence: &mut Evidence) -> anyhow::Result<()> {
         let listed = orders.execute("query-faults", &json!({}))?;
         for (id, must, text) in self.faults.drain(..) {
             let state = listed.as_array().into_iter().flatten().find(|fault| fault["id"].as_u64() == Some(id));
@@ -245,7 +271,7 @@ impl Bench {
         Ok(())
     }
 
-    fn compare(&self, orders: &mut Client, evidence: &mut Evidence) -> anyhow::Result<()> {
+    fn compare(&self, orders: &mut dyn Orders, evidence: &mut Evidence) -> anyhow::Result<()> {
         let Place { nsid, from, to, .. } = self.place;
         let blocks = self.place.blocks();
         let arguments = json!({ "nsid": nsid, "lba": to, "of-lba": from, "blocks": blocks, "seed": FILL_SEED });
@@ -259,13 +285,17 @@ impl Bench {
                 first["holds"].as_str().unwrap_or_default()
             ));
         }
-        Ok(())
+        // What one copy left must not pass for what the next one wrote.
+        let arguments = json!({ "nsid": nsid, "lba": to, "blocks": blocks, "seed": WIPE_SEED });
+        orders.execute("namespace-fill", &arguments).map(drop)
     }
 
-    fn collect(&mut self, orders: &mut Client, evidence: &mut Evidence) -> anyhow::Result<()> {
+    fn collect(&mut self, orders: &mut dyn Orders, evidence: &mut Evidence) -> anyhow::Result<()> {
         self.heal(orders, evidence)?;
         let violations = orders.execute("query-violations", &json!({ "switched-off": self.switched_off }))?;
         evidence.broken = serde_json::from_value(violations).context("violations have another shape")?;
+        let trace = orders.execute("query-trace", &json!({ "last": TRACED }))?;
+        evidence.trace = serde_json::from_value(trace).context("events have another shape")?;
         Ok(())
     }
 }

@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use guest_harness::{ASKED_EVERY, Guest};
 use thiserror::Error;
 
+use crate::clock::Clock;
+
 /// An order may meet several time-outs of the driver.
 pub const ORDER_PATIENCE: Duration = Duration::from_secs(300);
 
@@ -14,17 +16,30 @@ pub const ORDER_PATIENCE: Duration = Duration::from_secs(300);
 #[error("the guest did not say {0:?}{1}")]
 pub struct Silence(String, &'static str);
 
+impl Silence {
+    /// It was to say this.
+    #[cfg(test)]
+    pub fn of(words: &str) -> Self {
+        Self(words.to_owned(), " in time")
+    }
+}
+
 /// A machine's console, for as long as somebody waits for it.
 pub struct Console<'a> {
     guest: &'a mut Guest,
+    clock: Clock,
     patience: Duration,
     go_on: &'a mut dyn FnMut() -> bool,
 }
 
 impl<'a> Console<'a> {
-    /// `go_on` is asked a few times a second.
+    /// Everything that is waited for has to be there within `patience`. `go_on` is asked a few times a second.
     pub fn new(guest: &'a mut Guest, patience: Duration, go_on: &'a mut dyn FnMut() -> bool) -> Self {
-        Self { guest, patience, go_on }
+        Self { guest, clock: Clock::new(), patience, go_on }
+    }
+
+    fn left(&self) -> Duration {
+        self.patience.saturating_sub(Duration::from_nanos(self.clock.now().0))
     }
 
     /// Waits for words behind those that were waited for last; the line that they are in, up to them.
@@ -32,7 +47,7 @@ impl<'a> Console<'a> {
     /// # Errors
     /// [`Silence`]; or the machine broke, or the run was told to end.
     pub fn says(&mut self, words: &str) -> anyhow::Result<String> {
-        let found = self.guest.wait_for_while(words, self.patience, &mut *self.go_on);
+        let found = self.guest.wait_for_while(words, self.left(), &mut *self.go_on);
         match found {
             Ok(Some(line)) => Ok(line),
             Ok(None) => anyhow::bail!("the run was told to end"),
@@ -72,11 +87,9 @@ impl<'a> Console<'a> {
     /// # Errors
     /// As [`Console::says`].
     pub fn is_off(&mut self) -> anyhow::Result<bool> {
-        let mut left = self.patience;
         while !self.guest.is_off_within(ASKED_EVERY)? {
-            left = left.saturating_sub(ASKED_EVERY);
             anyhow::ensure!((self.go_on)(), "the run was told to end");
-            if left.is_zero() {
+            if self.left().is_zero() {
                 return Ok(false);
             }
         }

@@ -7,7 +7,6 @@ mod uefi;
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use guest_harness::{Firmware as Image, Machine};
 
 use super::console::Console;
@@ -15,16 +14,13 @@ use super::place::Place;
 use super::scenario::Timeouts;
 
 /// Whose driver it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Firmware {
     /// QEMU's own BIOS, and a boot sector of ours.
-    #[value(name = "seabios")]
     SeaBios,
     /// UEFI, and its shell.
-    #[value(name = "ovmf")]
     Ovmf,
     /// At its prompt.
-    #[value(name = "u-boot")]
     UBoot,
 }
 
@@ -32,6 +28,9 @@ pub enum Firmware {
 pub type Disk = Vec<(u64, Vec<u8>)>;
 
 impl Firmware {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::SeaBios, Self::Ovmf, Self::UBoot];
+
     /// Its name in reports and on the command line.
     pub const fn name(self) -> &'static str {
         match self {

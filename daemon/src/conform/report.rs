@@ -12,6 +12,11 @@ use super::bench::{Ended, Plan};
 use super::fails;
 use super::scenario::Case;
 use super::verdict::Verdict;
+use crate::failure::Failure;
+use crate::options::OptionError;
+
+/// So many reasons of a case are for people.
+const SAID: usize = 4;
 
 /// The cases so far.
 pub struct Report {
@@ -19,17 +24,25 @@ pub struct Report {
     json: Option<fs::File>,
     junit: Option<PathBuf>,
     rows: Vec<(&'static str, String, Verdict, f64)>,
-    seed: u64,
+    again: String,
 }
 
 impl Report {
-    /// Begins the files.
+    /// Begins the files. `again` is the command line that repeats a case, but for which one.
     ///
     /// # Errors
     /// One cannot be written.
-    pub fn create(plan: &Plan, seed: u64, json: Option<&Path>, junit: Option<&Path>) -> anyhow::Result<Self> {
+    pub fn create(
+        plan: &Plan,
+        seed: u64,
+        again: String,
+        json: Option<&Path>,
+        junit: Option<&Path>,
+    ) -> Result<Self, Failure> {
         let mut suite = TestSuite::new(format!("conform.{}", plan.subject.name()));
         for (name, value) in [
+            ("driver", plan.subject.version()),
+            ("qemu", guest_harness::Assets::load()?.value("QEMU_VERSION").unwrap_or_default().to_owned()),
             ("seed", seed.to_string()),
             ("slowness", plan.timeouts.slowness.to_string()),
             ("timeouts", format!("io={},admin={}", plan.timeouts.io, plan.timeouts.admin)),
@@ -38,9 +51,14 @@ impl Report {
         ] {
             suite.add_property(Property::new(name, value));
         }
-        let open = |path: &Path| fs::File::create(path).with_context(|| format!("--json {}", path.display()));
-        let report =
-            Self { suite, json: json.map(open).transpose()?, junit: junit.map(Path::to_owned), rows: Vec::new(), seed };
+        // A report that cannot be written says nothing about a driver: that is a wrong option.
+        let open = |option: &'static str, path: &Path| {
+            let remedy = |error| format!("give a file that can be written: {error}");
+            fs::File::create(path).map_err(|error| OptionError::new(option, path.display().to_string(), remedy(error)))
+        };
+        junit.map(|path| open("--junit", path)).transpose()?;
+        let json = json.map(|path| open("--json", path)).transpose()?;
+        let report = Self { suite, json, junit: junit.map(Path::to_owned), rows: Vec::new(), again };
         report.write_junit()?;
         Ok(report)
     }
@@ -51,9 +69,15 @@ impl Report {
     /// A file cannot be written.
     pub fn case(&mut self, case: &Case, ended: &Ended) -> anyhow::Result<()> {
         let seconds = std::time::Duration::from_nanos(ended.time.0);
-        let again = format!("brownout conform --only {} --seed {}", case.id, self.seed);
+        let again = format!("{} --only {}", self.again, case.number());
         let mut test = TestCase::new(case.name.as_str(), status(&ended.verdict, ended, &again));
         test.set_classname(format!("conform.{}", case.id)).set_time(seconds);
+        test.properties.extend([
+            Property::new("form", case.number()),
+            Property::new("device", case.device.as_str()),
+            Property::new("namespaces", case.namespaces.join(" ")),
+            Property::new("fault-hits", ended.evidence.fault_hits.to_string()),
+        ]);
         if let Verdict::Warn(remarks) = &ended.verdict {
             test.set_system_out(remarks.join("\n"));
         }
@@ -61,11 +85,12 @@ impl Report {
         self.write_junit()?;
         let rules: Vec<&str> = ended.evidence.broken.iter().map(|broken| broken.rule.as_str()).collect();
         let line = json!({
-            "case": case.id, "name": case.name, "verdict": ended.verdict.word(), "reason": ended.verdict.reason(),
-            "seconds": seconds.as_secs_f64(), "fault-hits": ended.evidence.fault_hits, "rules": rules,
+            "case": case.id, "form": case.form, "name": case.name, "again": again,
+            "verdict": ended.verdict.word(), "reason": ended.verdict.reason(), "seconds": seconds.as_secs_f64(),
+            "fault-hits": ended.evidence.fault_hits, "rules": rules,
         });
         self.line(&line.to_string())?;
-        println!("{}", row(case.id, &case.name, &ended.verdict, seconds.as_secs_f64()));
+        println!("{}", row(case, &ended.verdict, seconds.as_secs_f64()));
         self.rows.push((case.id, case.name.clone(), ended.verdict.clone(), seconds.as_secs_f64()));
         Ok(())
     }
@@ -112,9 +137,15 @@ impl Report {
     }
 }
 
-fn row(id: &str, name: &str, verdict: &Verdict, seconds: f64) -> String {
-    let reason = verdict.reason().map(|reason| format!("\n       {reason}")).unwrap_or_default();
-    format!("{:8} {id:4} {name} ({seconds:.0} s){reason}", verdict.word())
+fn row(case: &Case, verdict: &Verdict, seconds: f64) -> String {
+    let reasons: Vec<&str> = match verdict {
+        Verdict::Pass => Vec::new(),
+        // What is only slow is in the reports.
+        Verdict::Warn(all) | Verdict::Fail(_, all) => all.iter().take(SAID).map(String::as_str).collect(),
+        Verdict::Skipped(why) | Verdict::Error(why) => vec![why],
+    };
+    let reasons: String = reasons.into_iter().map(|reason| format!("\n         {reason}")).collect();
+    format!("{:8} {:6} {} ({seconds:.0} s){reasons}", verdict.word(), case.number(), case.name)
 }
 
 fn status(verdict: &Verdict, ended: &Ended, again: &str) -> TestCaseStatus {
@@ -147,6 +178,10 @@ fn details(ended: &Ended, all: &[String], again: &str) -> String {
         for event in &broken.events {
             text.push_str(&format!("{:14.6} {}\n", seconds(event.time_ns), event.text));
         }
+    }
+    text.push_str("\n\nthe drive's last events:\n");
+    for event in &ended.evidence.trace {
+        text.push_str(&format!("{:14.6} {}\n", seconds(event.time_ns), event.text));
     }
     text.push_str(&format!("\n\nconsole:\n{}\n\nagain: {again}\n", ended.console));
     text

@@ -1,6 +1,8 @@
 //! The scenarios: what the device is like, what goes wrong and when, and what the guest is told to do meanwhile. Each is data; how a run is
 //! judged is the same for all.
 
+use std::collections::BTreeMap;
+
 use nvme_spec::opcode::NvmOpcode;
 use serde_json::{Value, json};
 
@@ -51,6 +53,8 @@ pub enum Act {
 pub struct Case {
     /// `C11`.
     pub id: &'static str,
+    /// Which of the forms of its scenario, from 1.
+    pub form: usize,
     /// What is special about this form; it does not change from release to release.
     pub name: String,
     /// Words for `--device`.
@@ -80,6 +84,7 @@ impl Case {
     fn new(id: &'static str, name: impl Into<String>, acts: Vec<Act>) -> Self {
         Self {
             id,
+            form: 1,
             name: name.into(),
             device: String::new(),
             namespaces: vec!["size=64MiB,lba=512".to_owned()],
@@ -87,6 +92,16 @@ impl Case {
             acts,
             needs: Agent::Copies,
         }
+    }
+
+    /// Whether this is what somebody asked for: `C12` is every form of it, `C12.2` the second.
+    pub fn is(&self, wanted: &str) -> bool {
+        self.id.eq_ignore_ascii_case(wanted) || self.number().eq_ignore_ascii_case(wanted)
+    }
+
+    /// Scenario and form, as in `C12.2`.
+    pub fn number(&self) -> String {
+        format!("{}.{}", self.id, self.form)
     }
 
     /// Bytes of a block of the first namespace.
@@ -146,7 +161,14 @@ fn through(faults: Vec<Act>) -> Vec<Act> {
 /// All scenarios, in the order in which they run.
 pub fn all(timeouts: Timeouts, seed: u64) -> Vec<Case> {
     let families: [fn(Timeouts, u64) -> Vec<Case>; 6] = [profiles, transfers, lost, interrupts, lives, states];
-    families.iter().flat_map(|family| family(timeouts, seed)).collect()
+    let mut cases: Vec<Case> = families.iter().flat_map(|family| family(timeouts, seed)).collect();
+    let mut forms = BTreeMap::new();
+    for case in &mut cases {
+        let form = forms.entry(case.id).or_insert(0);
+        *form += 1;
+        case.form = *form;
+    }
+    cases
 }
 
 /// C1 to C3, C33: what the device may be like.
@@ -177,7 +199,8 @@ fn profiles(_: Timeouts, _: u64) -> Vec<Case> {
 
 /// C4 to C6: how long transfers may be, and how their memory is described.
 fn transfers(_: Timeouts, _: u64) -> Vec<Case> {
-    let sweep = || vec![attach(), order(format!("sizes {COPIED} {}", 2 << 20)), Act::Compare];
+    let sizes = || std::iter::successors(Some(512), |bytes| Some(bytes * 2)).take_while(|bytes| *bytes <= 2 << 20);
+    let sweep = || std::iter::once(attach()).chain(sizes().flat_map(copy)).collect::<Vec<_>>();
     let mut cases: Vec<Case> = [1, 2, 5, 9]
         .into_iter()
         .map(|mdts| Case::new("C4", format!("MDTS {mdts}"), sweep()).device(&format!("mdts={mdts}")).shell())
@@ -349,6 +372,10 @@ mod tests {
         let cases = all(TIMEOUTS, 1);
         let names: BTreeSet<_> = cases.iter().map(|case| (case.id, case.name.as_str())).collect();
         assert_eq!(names.len(), cases.len());
+        let numbers: BTreeSet<_> = cases.iter().map(Case::number).collect();
+        assert_eq!(numbers.len(), cases.len());
+        assert_eq!(cases.iter().filter(|case| case.is("c12")).count(), 4);
+        assert_eq!(cases.iter().filter(|case| case.is("C12.2")).count(), 1);
     }
 
     /// What a scenario says to the drive the drive understands.

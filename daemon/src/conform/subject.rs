@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use checker::Rule;
-use guest_harness::{Device, Guest, Kernel, Machine, scripts};
+use guest_harness::{Assets, Device, Kernel, Machine, scripts};
 
 use super::console::{Console, ORDER_PATIENCE};
 use super::firmware::Firmware;
 use super::place::Place;
 use super::scenario::{Agent, Case, Timeouts};
+use super::told::Guest;
+use super::verdict::Broken;
 
 /// A machine under emulation, on a busy host, takes as long to boot.
 const BOOT_PATIENCE: Duration = Duration::from_secs(240);
@@ -77,6 +79,12 @@ impl Subject {
         }
     }
 
+    /// Whether this is what QEMU's own firmware does before a kernel is there. It has the second life of the controller, and sets no
+    /// Number of Queues in it.
+    pub fn is_of_firmware(&self, broken: &Broken) -> bool {
+        !matches!(self, Self::Firmware(..)) && broken.generation <= 2 && broken.rule == Rule::H29.id()
+    }
+
     /// Its name in reports.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -85,6 +93,21 @@ impl Subject {
             Self::Own { .. } => "own-image",
             Self::Firmware(firmware, _) => firmware.name(),
         }
+    }
+
+    /// What exactly is tried, for reports.
+    pub fn version(&self) -> String {
+        let known = |key| Assets::load().ok().and_then(|assets| assets.value(key).map(str::to_owned));
+        let version = match self {
+            Self::Linux(Kernel::Debian612) => known("KERNEL_6_12_VERSION"),
+            Self::Linux(Kernel::Newest) => known("KERNEL_NEWEST_VERSION"),
+            Self::Own { kernel, .. } => Some(kernel.display().to_string()),
+            Self::Firmware(_, Some(image)) => Some(image.display().to_string()),
+            Self::Firmware(Firmware::SeaBios, None) => Some("QEMU's own".to_owned()),
+            Self::Firmware(Firmware::Ovmf, None) => known("OVMF_VERSION"),
+            Self::Firmware(Firmware::UBoot, None) => known("U_BOOT_VERSION"),
+        };
+        version.unwrap_or_default()
     }
 
     /// Where on the disk it copies.
@@ -115,6 +138,7 @@ impl Subject {
         let machine = match self {
             Self::Linux(kernel) => {
                 let mut machine = Machine::new(*kernel).script(scripts::CONFORM);
+                machine = machine.environment("NSID", &place.nsid.to_string());
                 machine = machine.kernel_argument(&format!("nvme_core.io_timeout={}", timeouts.io));
                 machine = machine.kernel_argument(&format!("nvme_core.admin_timeout={}", timeouts.admin));
                 case.kernel.iter().fold(machine, |machine, word| machine.kernel_argument(word))
@@ -135,20 +159,15 @@ impl Subject {
 pub struct Running {
     subject: Subject,
     place: Place,
-    guest: Guest,
+    guest: guest_harness::Guest,
 }
 
-impl Running {
-    /// Everything on its console so far.
-    pub fn console(&self) -> String {
+impl Guest for Running {
+    fn console(&self) -> String {
         self.guest.console()
     }
 
-    /// Waits until it can be told something; at once where nobody can.
-    ///
-    /// # Errors
-    /// It does not come up ([`super::console::Silence`]), the machine broke, or the run was told to end.
-    pub fn come_up(&mut self, go_on: &mut dyn FnMut() -> bool) -> anyhow::Result<()> {
+    fn come_up(&mut self, go_on: &mut dyn FnMut() -> bool) -> anyhow::Result<()> {
         let mut console = Console::new(&mut self.guest, BOOT_PATIENCE, go_on);
         match &self.subject {
             Subject::Linux(_) => console.says("guest: ready").map(drop),
@@ -157,11 +176,7 @@ impl Running {
         }
     }
 
-    /// Gives an order and waits until it is carried out; whether it was. `go_on` is asked meanwhile.
-    ///
-    /// # Errors
-    /// The guest said nothing in time ([`super::console::Silence`]), the machine broke, or the run was told to end.
-    pub fn order(&mut self, order: &str, go_on: &mut dyn FnMut() -> bool) -> anyhow::Result<bool> {
+    fn order(&mut self, order: &str, go_on: &mut dyn FnMut() -> bool) -> anyhow::Result<bool> {
         let mut console = Console::new(&mut self.guest, ORDER_PATIENCE, go_on);
         match &self.subject {
             Subject::Own { .. } => anyhow::bail!("nobody in this guest can be told to {order}"),
@@ -179,12 +194,11 @@ impl Running {
         }
     }
 
-    /// Waits for an image of somebody's own: until a line of its console matches, or so long.
-    pub fn until(&mut self, seconds: u64, mut matches: impl FnMut(&str) -> bool, go_on: &mut dyn FnMut() -> bool) {
+    fn until(&mut self, seconds: u64, matches: &mut dyn FnMut(&str) -> bool, go_on: &mut dyn FnMut() -> bool) {
         let mut looked = 0;
         for _ in 0..seconds * 4 {
             let console = self.guest.console();
-            let found = console[looked..].lines().any(&mut matches);
+            let found = console[looked..].lines().any(&mut *matches);
             looked = console.rfind('\n').map_or(0, |end| end + 1);
             if found || !go_on() || self.guest.is_off_within(Duration::from_millis(250)).unwrap_or(true) {
                 return;

@@ -38,6 +38,8 @@ pub struct BrokenEvent {
 /// What was seen of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
+    /// What the guest had to do by a certain time, and was still not done.
+    pub late: Vec<String>,
     /// Orders that the guest had to carry out, and did not.
     pub failed_orders: Vec<String>,
     /// What a comparison found wrong.
@@ -52,6 +54,8 @@ pub struct Evidence {
     pub forbidden: Vec<String>,
     /// Lines that must be there, and are not.
     pub missing: Vec<String>,
+    /// The drive's last events.
+    pub trace: Vec<BrokenEvent>,
 }
 
 /// How a case ended.
@@ -96,7 +100,9 @@ impl Verdict {
 pub fn judge(evidence: &Evidence, allowed: &BTreeSet<String>) -> Verdict {
     let mut failures = Vec::new();
     let mut remarks = Vec::new();
-    for broken in &evidence.broken {
+    // What is only slow comes behind what is not nice.
+    let (slow, broken): (Vec<_>, Vec<_>) = evidence.broken.iter().partition(|broken| broken.severity == "performance");
+    for broken in broken.into_iter().chain(slow) {
         let text = format!(
             "{} ({}), {} times in life {}: {}",
             broken.rule, broken.slug, broken.count, broken.generation, broken.detail
@@ -106,8 +112,10 @@ pub fn judge(evidence: &Evidence, allowed: &BTreeSet<String>) -> Verdict {
             _ => remarks.push(text),
         }
     }
-    failures.extend(evidence.wrong_data.iter().map(|what| format!("data: {what}")));
+    failures.extend(evidence.late.iter().map(|what| format!("time: {what}")));
     failures.extend(evidence.failed_orders.iter().map(|what| format!("progress: {what}")));
+    // What a copy that was given up has not written is wrong, too: that comes behind it.
+    failures.extend(evidence.wrong_data.iter().map(|what| format!("data: {what}")));
     failures.extend(evidence.forbidden.iter().map(|line| format!("console: {line}")));
     failures.extend(evidence.missing.iter().map(|what| format!("console: no line matches {what}")));
     match failures.first() {
@@ -155,6 +163,7 @@ mod tests {
             matches!(judged(|it| it.wrong_data.push("a block".into())), Verdict::Fail(first, _) if first == "data: a block")
         );
         assert!(matches!(judged(|it| it.failed_orders.push("copy".into())), Verdict::Fail(..)));
+        assert!(matches!(judged(|it| it.late.push("copy".into())), Verdict::Fail(first, _) if first == "time: copy"));
         assert!(matches!(judged(|it| it.forbidden.push("Oops".into())), Verdict::Fail(..)));
         assert!(matches!(judged(|it| it.missing.push("login:".into())), Verdict::Fail(..)));
     }

@@ -82,9 +82,9 @@ pub fn boot_sector(place: &Place) -> Vec<u8> {
 pub fn order(console: &mut Console<'_>, place: &Place, words: &[&str]) -> anyhow::Result<bool> {
     let letters = match words {
         ["attach"] => "i".to_owned(),
-        // The BIOS moves at most 127 blocks at a time, and at most a segment.
+        // The BIOS moves at most 127 blocks at a time, and at most a segment. Under emulation each call costs it 10 ms.
         ["copy", _, bytes] => {
-            let blocks = (bytes.parse::<u64>()?.min(64 << 10) / place.block_bytes).clamp(1, 64);
+            let blocks = (bytes.parse::<u64>()?.clamp(16 << 10, 64 << 10) / place.block_bytes).min(64);
             format!("c{}", blocks.ilog2())
         }
         ["off"] => {

@@ -36,14 +36,16 @@ pub fn order(console: &mut Console<'_>, place: &Place, words: &[&str]) -> anyhow
             let bytes: u64 = bytes.parse().context("a number of bytes")?;
             anyhow::ensure!(bytes <= COPIED, "{bytes} bytes are more than were filled");
             let count = STEP / place.block_bytes;
-            let mut done = true;
             for block in (0..bytes / place.block_bytes).step_by(usize::try_from(count)?) {
                 let (from, to) = (place.from + block, place.to + block);
                 // A driver that is told of an error tries again, as a file system would.
-                done &= again(console, &format!("nvme read {MEMORY:x} {from:x} {count:x}"))?
+                let done = again(console, &format!("nvme read {MEMORY:x} {from:x} {count:x}"))?
                     && again(console, &format!("nvme write {MEMORY:x} {to:x} {count:x}"))?;
+                if !done {
+                    return Ok(false);
+                }
             }
-            Ok(done)
+            Ok(true)
         }
         ["off"] => {
             // It has no word for it; a machine that is not to start again ends.

@@ -42,6 +42,8 @@ pub fn order(console: &mut Console<'_>, words: &[&str]) -> anyhow::Result<bool> 
                 if ask(console, &format!("cp -q fs0:\\{} fs0:\\{}", fat::SOURCE, fat::TARGET))?.contains("[ok]") {
                     return Ok(true);
                 }
+                // Half a copy has all the clusters there are.
+                ask(console, &format!("rm -q fs0:\\{}", fat::TARGET))?;
             }
             Ok(false)
         }

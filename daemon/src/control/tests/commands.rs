@@ -209,8 +209,8 @@ fn bytes_are_written_past_the_host() {
     let device = Running::start();
     let mut peer = device.peer();
     peer.ask("namespace-fill", json!({ "nsid": 1, "blocks": 4, "seed": 7 })).expect("filled");
-    let written = peer.ask("namespace-write", json!({ "nsid": 1, "offset": 1020, "bytes": "0011223344556677" }));
-    assert_eq!(written, Ok(json!({ "bytes": 8 })));
+    let written = peer.ask("namespace-write", json!({ "nsid": 1, "offset": 1000, "bytes": "5a".repeat(32) }));
+    assert_eq!(written, Ok(json!({ "bytes": 32 })));
     let found = peer.ask("namespace-verify", json!({ "nsid": 1, "blocks": 4, "seed": 7 })).expect("looked at");
     assert_eq!(found["wrong"], json!(2), "the last bytes of a block, and the first of another");
     assert_eq!(found["first"][0]["holds"], "at byte 448: no stamp");
