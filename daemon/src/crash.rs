@@ -1,5 +1,6 @@
 //! `brownout crash`: cuts power repeatedly, and lets the oracle judge what is left. One module for each way to do it: [`in_process`]
-//! needs no guest, [`guest`] boots them, [`tape`] takes what a drive has put down. This module reads the arguments; [`report`] writes the results.
+//! needs no guest, [`guest`] boots them, [`tape`] takes what a drive has put down. This module reads the arguments; [`report`] writes
+//! the results.
 
 pub mod bounds;
 mod guest;
@@ -60,7 +61,7 @@ pub struct Arguments {
         value_parser = clap::value_parser!(u32).range(1..))]
     only: Option<u32>,
     /// Percentage of guest points to meet [default: 80]
-    #[arg(long, value_name = "PERCENT", requires = "guest", default_value_t = 80, hide_default_value = true,
+    #[arg(long, value_name = "PERCENT", requires = "guest", default_value_t = 80, hide_default_value = true, hide_short_help = true,
         value_parser = clap::value_parser!(u8).range(0..=100))]
     min_met: u8,
     /// Seed of the first drive
@@ -77,7 +78,7 @@ pub struct Arguments {
         value_parser = PossibleValuesParser::new(Misbehaviour::NAMES))]
     misbehave: Vec<String>,
     /// Runs of each drive, all alike
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count, hide_short_help = true)]
     runs: u64,
     /// Run only shard I of N
     #[arg(long, value_name = "I/N", default_value = "1/1", value_parser = shard)]

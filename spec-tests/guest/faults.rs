@@ -158,7 +158,10 @@ fn linux_notices_what_became_of_the_controller_and_resets_it_or_gives_it_up() ->
 
 #[test]
 fn linux_says_why_it_does_not_take_a_drive() -> Result<()> {
-    let identify = |cns: u32, nsid: u32| json!({ "command": "identify", "nsid": nsid, "dwords": [{ "number": 10, "mask": 0xff, "value": cns }] });
+    let identify = |cns: u32, nsid: u32| {
+        let dword = json!({ "number": 10, "mask": 0xff, "value": cns });
+        json!({ "command": "identify", "nsid": nsid, "dwords": [dword] })
+    };
     let after_reset = |mut matching: Value| {
         matching["resets"] = json!(1);
         matching
