@@ -51,13 +51,17 @@ impl Subject {
         if case.needs > self.agent().max(Agent::Copies) {
             return Some("it needs a shell in the guest, which this driver's system has not".to_owned());
         }
+        let most = self.block_bytes_max();
+        (case.block_bytes() > most).then(|| format!("{} uses no disk with blocks above {most} bytes", self.name()))
+    }
+
+    /// The longest blocks that it takes.
+    const fn block_bytes_max(&self) -> u64 {
         match self {
-            Self::Firmware(firmware, _) if case.block_bytes() > firmware.block_bytes_max() => Some(format!(
-                "{} does not boot from a disk with blocks above {} bytes",
-                firmware.name(),
-                firmware.block_bytes_max()
-            )),
-            _ => None,
+            Self::Firmware(firmware, _) => firmware.block_bytes_max(),
+            // Since 6.15 they may be longer than a page.
+            Self::Linux(Kernel::Debian612) => 4096,
+            Self::Linux(Kernel::Newest) | Self::Own { .. } => 64 << 10,
         }
     }
 
