@@ -45,7 +45,6 @@ mod state;
 mod warning;
 pub mod watch;
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use media::power::{Mark, Random, Step};
@@ -315,7 +314,8 @@ impl Controller {
             // The host hears of it now, not when the step began.
             now = rest.latest();
             self.doorbells.clear_fresh(page);
-            if self.registers.shutdown != Shutdown::Complete {
+            let shut_down = self.registers.shutdown == Shutdown::Complete;
+            if !shut_down {
                 self.report_events();
             }
             if !self.faults.is_idle() {
@@ -324,7 +324,7 @@ impl Controller {
             worked |= self.publish(now, memory);
             self.absence.end_if_due(now);
             self.deliver_interrupts(now, memory);
-            if self.registers.shutdown == Shutdown::Complete {
+            if shut_down {
                 worked |= self.rest(memory, page);
             }
             memory.store_fence();
@@ -687,12 +687,10 @@ impl Controller {
         while let Some(id) = self.unpublished.take_last() {
             let preview = self.preview_completions(id, memory);
             let Some(queue) = self.queues.completion_mut(id) else { continue };
-            let supply = &self.supply;
-            let breaker = &supply.breaker;
-            // An armed crash point wants each entry to be a step.
-            let entries = RefCell::new(if breaker.armed() { queue.preview() } else { Vec::new() }.into_iter());
-            let each = || supply.completion_written(entries.borrow_mut().next().map(|(_, entry)| entry).as_ref());
-            let (written, gone) = match queue.publish(memory, breaker.attentive().then_some(&each)) {
+            let breaker = &self.supply.breaker;
+            let published =
+                if breaker.attentive() { self.supply.publish(queue, memory) } else { queue.publish(memory, None) };
+            let (written, gone) = match published {
                 Ok(written) => (written, false),
                 Err((written, _)) => (written, true),
             };

@@ -1,6 +1,8 @@
 //! Power loss in the controller: what stops, what is reported, and how it comes back. The media decides what survives in it. The
 //! breaker, which media and controller share, knows whether power is on.
 
+use std::cell::RefCell;
+
 use media::power::{
     Arming, Breaker, ChangeKind, Cut, CutReport, Fate, Fetched, Mark, RecoveryReport, Step, VolatileEntry,
 };
@@ -15,7 +17,7 @@ use serde::Serialize;
 use crate::Controller;
 use crate::dma::{DmaFault, GuestMemory};
 use crate::inflight::Origin;
-use crate::queue::Permit;
+use crate::queue::{CompletionQueue, Permit};
 pub use crate::watch::CommandName;
 use crate::watch::TraceEvent;
 
@@ -204,8 +206,19 @@ impl Supply {
         self.breaker.work_on(Mark::new(permit.sqid(), permit.cid(), permit.ordinal()));
     }
 
-    /// An answer was written to its completion queue, while somebody counts steps.
-    pub(crate) fn completion_written(&self, entry: Option<&Completion>) {
+    /// Writes the answers that wait while somebody counts steps: each is one.
+    #[cold]
+    pub(crate) fn publish<M: GuestMemory>(
+        &self,
+        queue: &mut CompletionQueue,
+        memory: &M,
+    ) -> Result<u32, (u32, DmaFault)> {
+        let entries = RefCell::new(queue.preview().into_iter());
+        let each = || self.completion_written(entries.borrow_mut().next().map(|(_, entry)| entry).as_ref());
+        queue.publish(memory, Some(&each))
+    }
+
+    fn completion_written(&self, entry: Option<&Completion>) {
         let is =
             |mark: &Mark, entry: &Completion| mark.queue() == entry.sqid.get() && mark.identifier() == entry.cid.get();
         match self.awaited.filter(|mark| entry.is_some_and(|entry| is(mark, entry))) {
