@@ -33,8 +33,8 @@ pub(crate) struct Doorbells {
     watched: Vec<u16>,
     /// The ways to the doorbells of the admin queue, while they have shadows.
     admin: [Ways; ADMIN.len()],
-    /// The shadow buffers are neither read nor written until the host rings.
-    resting: bool,
+    /// Shadow buffers that are neither read nor written until the host rings: taken out of the way, so that nobody has to ask.
+    resting: Option<Shadow>,
 }
 
 /// A doorbell that was rung.
@@ -86,14 +86,14 @@ impl Doorbells {
             fresh: Vec::new(),
             watched: ADMIN.into(),
             admin: [Ways::default(); ADMIN.len()],
-            resting: false,
+            resting: None,
         }
     }
 
     /// Drops the shadow buffers and forgets what was seen; the shared page is cleared.
     pub(crate) fn reset(&mut self, page: Option<&dyn DoorbellPage>) {
         self.shadow = None;
-        self.resting = false;
+        self.resting = None;
         self.page_seen.fill(0);
         self.shadow_seen.fill(0);
         self.fresh.clear();
@@ -155,22 +155,19 @@ impl Doorbells {
 
     /// Leaves the shadow buffers alone until the host rings; it was asked to, by [`Doorbells::arm`].
     pub(crate) fn rest(&mut self) {
-        self.resting = self.shadow.is_some();
+        self.resting = self.shadow.take();
     }
 
     /// Whether that is so.
     pub(crate) fn is_resting(&self) -> bool {
-        self.resting
+        self.resting.is_some()
     }
 
     /// The host rang: its buffers are there.
     pub(crate) fn wake(&mut self) {
-        self.resting = false;
-    }
-
-    /// The shadow buffers, unless they are to be left alone.
-    fn shadow(&self) -> Option<Shadow> {
-        self.shadow.filter(|_| !self.resting)
+        if let Some(shadow) = self.resting.take() {
+            self.shadow = Some(shadow);
+        }
     }
 
     /// Whether a register write to an I/O doorbell is only a nudge: with shadow buffers the value is there, and the register's may be
@@ -225,7 +222,7 @@ impl Doorbells {
                 from += behind + 1;
             }
         }
-        if let Some(shadow) = self.shadow() {
+        if let Some(shadow) = self.shadow {
             for &index in self.watched.iter().filter(|&&index| index >= FIRST_IO_INDEX) {
                 let seen = &mut self.shadow_seen[usize::from(index)];
                 // A shadow buffer that is gone for the moment says nothing; it is looked at again in the next step.
@@ -249,7 +246,7 @@ impl Doorbells {
         arbiter: &mut Arbiter,
         told: &mut Told<'_>,
     ) -> bool {
-        let Some(shadow) = self.shadow() else { return false };
+        let Some(shadow) = self.shadow else { return false };
         let mut moved = false;
         for (index, ways) in ADMIN.into_iter().zip(&mut self.admin) {
             let address = entry_address(shadow.doorbells, index);
@@ -279,7 +276,7 @@ impl Doorbells {
     /// date. While the device is awake the indexes stay behind, and the host stays silent. The host's next change after this is either seen
     /// by a poll that follows, or announced. Heads of completion queues are asked for only with `heads`.
     pub(crate) fn arm<M: GuestMemory>(&mut self, memory: &M, queues: &Queues, heads: bool) {
-        if self.shadow().is_none() {
+        if self.shadow.is_none() {
             return;
         }
         for id in 0..queues.count() {
@@ -306,7 +303,7 @@ impl Doorbells {
     /// Asks the host to ring for every head of a completion queue that it moves: what the interrupt pin needs. A guest ends the pin's
     /// interrupt by an access to the device, and a head that moves in memory alone is none. To be called before the pin is asserted.
     pub(crate) fn announce_heads<M: GuestMemory>(&mut self, memory: &M, queues: &Queues) {
-        if self.shadow().is_none() {
+        if self.shadow.is_none() {
             return;
         }
         for id in 0..queues.count() {
