@@ -180,6 +180,17 @@ impl Doorbells {
             );
             let finding = Finding::new(Rule::H19, unreported.into(), (entries - 1).into(), text).of_queue(queue);
             found.report(finding.with_severity(severity));
+            // The slots that are used again are those of the oldest commands.
+            if let Some(oldest) = host.outstanding_of(queue).min_by_key(|other| other.fetched)
+                && oldest.given_up(host.now)
+            {
+                let text = format!(
+                    "command {} of queue {queue} was under way, and neither aborted nor reset, when its slot was used again",
+                    oldest.name.identifier
+                );
+                let finding = Finding::new(Rule::H71, oldest.name.identifier.into(), 0, text);
+                found.report(finding.of(oldest.name, Some(oldest.entry)));
+            }
         }
     }
 

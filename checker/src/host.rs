@@ -28,8 +28,9 @@ pub(crate) struct Outstanding {
 
 impl Outstanding {
     /// Whether its driver must have given it up if it used it again now: no driver is as hasty by mistake, however slow its machine is.
+    /// Of a silence no more than a second counts, so that it takes less than that.
     pub(crate) fn given_up(&self, now: Nanoseconds) -> bool {
-        !self.aborted && now.0.saturating_sub(self.fetched.0) > SECOND
+        !self.aborted && now.0.saturating_sub(self.fetched.0) > SECOND / 2
     }
 }
 

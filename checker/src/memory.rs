@@ -16,14 +16,6 @@ pub(crate) fn judge(host: &HostState, traced: &Traced, found: &mut Found) {
                 command.identifier, command.queue
             );
             found.report(Finding::new(Rule::H55, entry.opcode.into(), 0, text).of(command, Some(entry)));
-            let known = host.outstanding.get(&(command.queue, command.identifier));
-            if known.is_some_and(|known| known.given_up(host.now)) {
-                let text = format!(
-                    "command {} of queue {} was under way, and neither aborted nor reset, when its slot was used again",
-                    command.identifier, command.queue
-                );
-                found.report(Finding::new(Rule::H71, command.identifier.into(), 0, text).of(command, Some(entry)));
-            }
         }
         _ => {}
     }

@@ -712,12 +712,15 @@ const ATTENTION: &[Case] = &[
         Rule::H71,
         S,
         |t| {
-            let command = t.fetch(1, 7, read(1));
-            t.wait(2 * SECOND).event(TraceEvent::EntryChanged { command, entry: write(1) });
+            // Its slot: all entries are in use.
+            t.ring(1, true, 15, None);
+            (0..15).for_each(|cid| _ = t.fetch(1, cid, read(1)));
+            t.wait(2 * SECOND).ring(1, true, 0, None);
         },
         |t| {
-            let command = t.fetch(1, 7, read(1));
-            t.event(TraceEvent::EntryChanged { command, entry: write(1) });
+            t.ring(1, true, 15, None);
+            (0..15).for_each(|cid| _ = t.fetch(1, cid, read(1)));
+            t.ring(1, true, 0, None);
         },
     ),
     (
