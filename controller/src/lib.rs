@@ -700,7 +700,9 @@ impl Controller {
             if let (Some(vector), 1..) = (queue.vector(), written) {
                 self.interrupts.raise(now, vector, written, id == 0);
             }
-            self.tell_written(id, &preview, written);
+            if !preview.is_empty() {
+                self.tell_written(id, &preview, written);
+            }
             if gone {
                 gone_for_now.insert(id);
                 self.memory_gone(id);

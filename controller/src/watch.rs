@@ -526,10 +526,13 @@ impl Controller {
 
     /// What is about to be written to a completion queue, where somebody wants to hear of it. Entries of submission queues whose commands
     /// are answered are looked at once more, if a listener wants that.
+    #[inline]
     pub(crate) fn preview_completions<M: GuestMemory>(&mut self, id: u16, memory: &M) -> Vec<(u32, Completion)> {
-        if !self.watch.hops() && id != 0 {
-            return Vec::new();
-        }
+        if self.watch.hops() || id == 0 { self.preview_told(id, memory) } else { Vec::new() }
+    }
+
+    #[cold]
+    fn preview_told<M: GuestMemory>(&mut self, id: u16, memory: &M) -> Vec<(u32, Completion)> {
         let preview = self.queues.completion(id).map(CompletionQueue::preview).unwrap_or_default();
         for (_, entry) in &preview {
             if self.tells_data() {
