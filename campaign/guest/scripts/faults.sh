@@ -133,7 +133,8 @@ act() {
         said 'invalid LBA data size 8, skipping namespace'
         ;;
     same-identifiers)
-        attach
+        # Namespaces are looked at side by side: whichever comes second is refused.
+        try_attach
         said 'duplicate IDs'
         ;;
     other-identifiers)
