@@ -26,7 +26,7 @@ pub enum Ended {
     TimedOut,
 }
 
-/// Whoever is asked to end has so long.
+/// A machine whose time is over has so long to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs QEMU until it ends. A signal that arrives at `signals`, the end of the device at `device`, and the end of the time `limit` end it.
@@ -98,7 +98,8 @@ fn attend(
         let signal = if asked { Signal::KILL } else { Signal::TERM };
         pidfd_send_signal(&handle, signal).context("cannot end QEMU")?;
         asked = true;
-        deadline = Some(Duration::from_nanos(clock.now().0) + PATIENCE);
+        // Only where nobody is there to ask a second time.
+        deadline = (cause == Some(Ended::TimedOut)).then(|| Duration::from_nanos(clock.now().0) + PATIENCE);
     }
 }
 
