@@ -28,13 +28,9 @@ find_disk() {
     return 1
 }
 
+is_there() { find_disk && [ -b "$DEVICE" ] && [ "$(blockdev --getsize64 "$DEVICE")" != 0 ]; }
 attach() {
-    waited=0
-    until find_disk && [ -b "$DEVICE" ] && [ "$(blockdev --getsize64 "$DEVICE")" != 0 ]; do
-        waited=$((waited + 1))
-        [ "$waited" -lt "${ATTACH_TENTHS:-600}" ] || return 1
-        sleep 0.1
-    done
+    soon "${ATTACH_TENTHS:-600}" is_there || return 1
     for place in /sys/block/nvme*n*; do
         [ -r "$place/nsid" ] || continue
         echo "guest: disk $(cat "$place/nsid") blocks $(cat "$place/size") of 512, logical $(cat "$place/queue/logical_block_size")"

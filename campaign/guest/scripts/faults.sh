@@ -14,56 +14,35 @@ again() {
 }
 
 # said PATTERN : the kernel's log has such a line since the act began, soon
+logged() { dmesg | grep -q "$1"; }
 said() {
-    waited=0
-    until dmesg | grep -q "$1"; do
-        waited=$((waited + 1))
-        [ "$waited" -lt 600 ] || { dmesg | tail -n 20; fail "the kernel does not say '$1'"; }
-        sleep 0.1
-    done
+    soon 600 logged "$1" || { dmesg | tail -n 20; fail "the kernel does not say '$1'"; }
     say "ok: the kernel says '$1'"
 }
 
-# find : the first namespace's disk, whatever it is called now
-find() {
-    waited=0
-    until DEVICE=$(disk 1 /sys/block/nvme*) && [ -b "$DEVICE" ]; do
-        waited=$((waited + 1))
-        [ "$waited" -lt 600 ] || fail "the first namespace did not appear within 60 s"
-        sleep 0.1
-    done
-}
+# find_first : the first namespace's disk, whatever it is called now
+is_there() { DEVICE=$(disk 1 /sys/block/nvme*) && [ -b "$DEVICE" ]; }
+find_first() { soon 600 is_there || fail "the first namespace did not appear within 60 s"; }
+
 function_of() { basename "$(readlink -f "/sys/class/nvme/${CONTROLLER#/dev/}/device")"; }
 driver() { echo "$FUNCTION" >/sys/bus/pci/drivers/nvme/"$1"; }
-# attach : the driver finds the drive again
-attach() {
-    driver unbind
-    driver bind || true
-    find
-}
-# try_attach : the driver looks at the drive, and does what it does
+# try_attach : the driver looks at the drive anew, and does what it does
 try_attach() {
     driver unbind
     driver bind || true
 }
+# attach : the same, and it finds the first namespace
+attach() {
+    try_attach
+    find_first
+}
 gone() {
-    waited=0
-    while [ -e "$1" ]; do
-        waited=$((waited + 1))
-        [ "$waited" -lt 300 ] || fail "$1 is still there"
-        sleep 0.1
-    done
+    soon 300 [ ! -e "$1" ] || fail "$1 is still there"
     say "ok: $1 is gone"
 }
-# alive : the controller is or comes back
-alive() {
-    waited=0
-    until [ "$(cat "/sys/class/nvme/${CONTROLLER#/dev/}/state" 2>/dev/null)" = live ]; do
-        waited=$((waited + 1))
-        [ "$waited" -lt 600 ] || fail "the controller does not come back"
-        sleep 0.1
-    done
-}
+# alive : the controller is, or comes back
+is_live() { [ "$(cat "/sys/class/nvme/${CONTROLLER#/dev/}/state" 2>/dev/null)" = live ]; }
+alive() { soon 600 is_live || fail "the controller does not come back"; }
 
 act() {
     case $1 in
@@ -166,7 +145,7 @@ act() {
     esac
 }
 
-find
+find_first
 FUNCTION=$(function_of)
 dd if=/dev/urandom of=/tmp/data bs=4k count=1 2>/dev/null
 check "a block is written" dd if=/tmp/data of="$DEVICE" bs=4k seek=100 count=1 oflag=direct

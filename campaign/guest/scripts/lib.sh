@@ -52,15 +52,19 @@ expect_output() {
     fi
 }
 
-# The kernel finds controllers and namespaces in the background.
-wait_for_device() {
-    waited=0
-    until [ -b "$DEVICE" ]; do
-        waited=$((waited + 1))
-        [ "$waited" -lt 600 ] || fail "$DEVICE did not appear within 60 s"
+# soon TENTHS COMMAND... : whether the command succeeds within so many tenths of a second.
+soon() {
+    soon_left=$1
+    shift
+    until "$@"; do
+        soon_left=$((soon_left - 1))
+        [ "$soon_left" -gt 0 ] || return 1
         sleep 0.1
     done
 }
+
+# The kernel finds controllers and namespaces in the background.
+wait_for_device() { soon 600 [ -b "$DEVICE" ] || fail "$DEVICE did not appear within 60 s"; }
 
 # disk NSID PLACE... : the path of the block device of a namespace, which is at one of these places in /sys. Newer kernels look at
 # namespaces side by side, so that the names need not follow the identifiers.

@@ -7,12 +7,10 @@
 # Sixty-four writes of four blocks of 4 KiB, all of it lines of one word.
 BYTES=1048576
 
-waited=0
-until FIRST=$(disk 1 /sys/block/nvme*n*) && SECOND=$(disk 2 /sys/block/nvme*n*) && [ -b "$FIRST" ] && [ -b "$SECOND" ]; do
-    waited=$((waited + 1))
-    [ "$waited" -lt 600 ] || fail "the drive did not appear within 60 s"
-    sleep 0.1
-done
+are_there() {
+    FIRST=$(disk 1 /sys/block/nvme*n*) && SECOND=$(disk 2 /sys/block/nvme*n*) && [ -b "$FIRST" ] && [ -b "$SECOND" ]
+}
+soon 600 are_there || fail "the drive did not appear within 60 s"
 dmesg -n 1
 
 # pattern NSID DEVICE : each write as what its four blocks hold, and how many writes look like that.

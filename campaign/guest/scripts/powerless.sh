@@ -19,12 +19,7 @@ was_reset() { dmesg | grep -q 'nvme.*timeout.*\(reset\|disable\)'; }
 wait_until() {
     description=$1
     shift
-    waited=0
-    until "$@" >/dev/null 2>&1; do
-        waited=$((waited + 1))
-        [ "$waited" -lt 600 ] || { dmesg | tail -n 20; fail "$description did not come, the controller is $(state)"; }
-        sleep 0.1
-    done
+    soon 600 "$@" >/dev/null 2>&1 || { dmesg | tail -n 20; fail "$description did not come, the controller is $(state)"; }
     say "ok: $description"
 }
 

@@ -9,15 +9,11 @@ SMALL=$((64 << 11))
 LARGE=$((192 << 11))
 
 # resized WORD SECTORS : asks for the resize and waits until the block device has the new size by itself
+has_size() { [ "$(cat "/sys/block/${DEVICE#/dev/}/size")" = "$1" ]; }
 resized() {
     echo "resize: $1"
     read -r _
-    waited=0
-    until [ "$(cat "/sys/block/${DEVICE#/dev/}/size")" = "$2" ]; do
-        waited=$((waited + 1))
-        [ "$waited" -lt 300 ] || { dmesg | tail -n 20; fail "$1: the size is $(cat "/sys/block/${DEVICE#/dev/}/size"), not $2"; }
-        sleep 0.1
-    done
+    soon 300 has_size "$2" || { dmesg | tail -n 20; fail "$1: the size is $(cat "/sys/block/${DEVICE#/dev/}/size"), not $2"; }
     [ "$(blockdev --getsz "$DEVICE")" = "$2" ] || fail "$1: blockdev says $(blockdev --getsz "$DEVICE")"
     say "ok: $1"
 }
