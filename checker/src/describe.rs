@@ -1,7 +1,8 @@
 //! An event in a line of text, for people.
 
 use controller::watch::{CommandName, TraceEvent};
-use nvme_spec::{Command, Status, opcode};
+use nvme_spec::opcode::{self, NvmOpcode};
+use nvme_spec::{Command, Status};
 
 /// One line, without a time.
 #[must_use]
@@ -81,7 +82,7 @@ pub fn command_line(command: CommandName, entry: &Command) -> String {
     let admin = command.queue == 0;
     let kind = opcode::name(command.queue, entry.opcode);
     let kind = kind.unwrap_or(if admin { "unknown admin command" } else { "unknown I/O command" });
-    let blocks = matches!(entry.opcode, 1 | 2 | 4 | 5 | 8 | 0xc) && !admin;
+    let blocks = NvmOpcode(entry.opcode).names_blocks() && !admin;
     let arguments = if blocks {
         let force = if entry.force_unit_access() { " FUA" } else { "" };
         format!("LBA {} + {}{force}", entry.slba(), u32::from(entry.nlb_z()) + 1)

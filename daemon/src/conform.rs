@@ -26,6 +26,7 @@ use regex_lite::Regex;
 use crate::crash::bounds::{Bounds, INTERRUPTED};
 use crate::crash::shard;
 use crate::failure::Failure;
+use crate::machine::shell_word;
 use crate::number::number;
 use crate::options::{Given, OptionError, Settings};
 use crate::progress::Progress;
@@ -105,15 +106,6 @@ fn rule(text: &str) -> Result<Rule, String> {
     Rule::named(text).ok_or_else(|| format!("give a rule, from {} to S11", Rule::ALL[0].id()))
 }
 
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=,./:+".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
 fn firmware(text: &str) -> Result<(Firmware, Option<PathBuf>), String> {
     let (name, image) = text.split_once('=').map_or((text, None), |(name, image)| (name, Some(PathBuf::from(image))));
     let known = Firmware::ALL.into_iter().find(|known| known.name() == name);
@@ -161,7 +153,7 @@ impl Arguments {
     /// The command line that repeats a case, but for which one.
     fn again(&self) -> String {
         let mut words = vec!["brownout conform".to_owned()];
-        let mut say = |option: &str, value: &str| words.push(format!("{option} {}", quoted(value)));
+        let mut say = |option: &str, value: &str| words.push(format!("{option} {}", shell_word(value)));
         match self.subject() {
             Subject::Linux(Kernel::Debian612) => say("--linux", "6.12"),
             Subject::Linux(Kernel::Newest) => say("--linux", "newest"),
@@ -300,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_case_can_be_repeated_by_a_line_that_a_shell_takes() {
-        assert_eq!(quoted("io=3,admin=6"), "io=3,admin=6");
-        assert_eq!(quoted("it's login:"), r"'it'\''s login:'");
+        assert_eq!(shell_word("io=3,admin=6"), "io=3,admin=6");
+        assert_eq!(shell_word("it's login:"), r"'it'\''s login:'");
     }
 }

@@ -1,52 +1,30 @@
 //! A drive that has given up its rights does all that a drive does. (The other tests of the program serve confined too: it is the default.)
 
+mod served;
+
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::process::geteuid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const BROWNOUT: &str = env!("CARGO_BIN_EXE_brownout");
+use served::{BROWNOUT, Daemon};
 
 /// A drive in a file, killed when dropped.
 struct Served {
-    daemon: Child,
-    said: BufReader<ChildStdout>,
+    daemon: Daemon,
     control: PathBuf,
 }
 
 impl Served {
     fn start(folder: &TempDir, more: &[&str]) -> Self {
-        let mut daemon = Command::new(BROWNOUT)
-            .args(["serve", "--socket", "nvme.sock", "--vhost-user", "disk.sock", "--control", "control.sock"])
-            .args(["--namespace", "size=16MiB,size_max=32MiB", "--media", "store=file:disk.img"])
-            .args(more)
-            .current_dir(folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let said = BufReader::new(daemon.stdout.take().expect("a pipe"));
-        let mut served = Self { daemon, said, control: folder.path().join("control.sock") };
-        loop {
-            let mut line = String::new();
-            if served.said.read_line(&mut line).expect("text") == 0 {
-                panic!("the drive ended before it was ready: {}", served.errors());
-            }
-            if line.starts_with("# ready: ") {
-                return served;
-            }
-        }
-    }
-
-    fn errors(&mut self) -> String {
-        let mut text = String::new();
-        self.daemon.stderr.take().expect("a pipe").read_to_string(&mut text).expect("text");
-        text
+        let words = ["--socket", "nvme.sock", "--vhost-user", "disk.sock", "--control", "control.sock"];
+        let drive = ["--namespace", "size=16MiB,size_max=32MiB", "--media", "store=file:disk.img"];
+        let daemon = Daemon::start(folder.path(), &[&words, &drive[..], more].concat());
+        Self { daemon, control: folder.path().join("control.sock") }
     }
 
     fn ctl(&self, arguments: &[&str]) -> Value {
@@ -58,7 +36,7 @@ impl Served {
 
     /// A line of what the system says of each thread.
     fn of_each_thread(&self, name: &str) -> Vec<String> {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.daemon.id())).expect("threads");
+        let threads = fs::read_dir(format!("/proc/{}/task", self.daemon.process.id())).expect("threads");
         let mut lines = Vec::new();
         for thread in threads {
             let text = fs::read_to_string(thread.expect("a thread").path().join("status")).expect("its status");
@@ -71,18 +49,7 @@ impl Served {
 
     /// Orderly, with what it said to people.
     fn end(mut self) -> String {
-        let id = Pid::from_child(&self.daemon);
-        kill_process(id, Signal::TERM).expect("told to end");
-        let errors = self.errors();
-        assert_eq!(self.daemon.wait().expect("it ends").code(), Some(0), "{errors}");
-        errors
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
+        self.daemon.end()
     }
 }
 

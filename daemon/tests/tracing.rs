@@ -1,61 +1,42 @@
 //! Traces of a served drive: on the command line and by orders, confined as a drive is; and what becomes of a disk that is full.
 
+mod served;
+
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const BROWNOUT: &str = env!("CARGO_BIN_EXE_brownout");
+use served::{BROWNOUT, Daemon};
+
 /// Writes of 64 KiB and 4 KiB, a deallocation, and a read.
 const WORK: &str = "fio version 3 iolog\n0 d add\n0 d open\n0 d write 0 65536\n1 d write 1048576 4096\n2 d write 4096 4096\n\
                     3 d trim 65536 8192\n4 d read 4096 4096\n5 d close\n";
 
 /// A drive, killed when dropped.
 struct Served {
+    daemon: Daemon,
+    // Gone last.
     folder: TempDir,
-    daemon: Child,
-    said: BufReader<ChildStdout>,
 }
 
 impl Served {
     fn start(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::create_dir(folder.path().join("traces")).expect("a folder");
-        let mut daemon = Command::new(BROWNOUT)
-            .args(["serve", "--socket", "nvme.sock", "--control", "control.sock", "--trace-folder", "traces"])
-            .args(["--namespace", "size=16MiB,lba=4KiB", "--media", "iu=16KiB"])
-            .args(more)
-            .current_dir(folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let said = BufReader::new(daemon.stdout.take().expect("a pipe"));
-        let mut served = Self { folder, daemon, said };
-        loop {
-            let mut line = String::new();
-            if served.said.read_line(&mut line).expect("text") == 0 {
-                panic!("the drive ended before it was ready: {}", served.errors());
-            }
-            if line.starts_with("# ready: ") {
-                return served;
-            }
-        }
+        let words = ["--socket", "nvme.sock", "--control", "control.sock", "--trace-folder", "traces"];
+        let drive = ["--namespace", "size=16MiB,lba=4KiB", "--media", "iu=16KiB"];
+        let daemon = Daemon::start(folder.path(), &[&words, &drive[..], more].concat());
+        Self { daemon, folder }
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
-    }
-
-    fn errors(&mut self) -> String {
-        let mut text = String::new();
-        self.daemon.stderr.take().expect("a pipe").read_to_string(&mut text).expect("text");
-        text
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
@@ -94,17 +75,7 @@ impl Served {
 
     /// Orderly, with what it said to people.
     fn end(&mut self) -> String {
-        kill_process(Pid::from_child(&self.daemon), Signal::TERM).expect("told to end");
-        let errors = self.errors();
-        assert_eq!(self.daemon.wait().expect("it ends").code(), Some(0), "{errors}");
-        errors
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
+        self.daemon.end()
     }
 }
 

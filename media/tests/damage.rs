@@ -3,16 +3,15 @@
 //!
 //! `MEDIA_SEED=n` and `MEDIA_CASES=n` as elsewhere.
 
-mod bytes;
 mod settled;
 
-use bytes::Bytes;
 use media::config::Tuning;
 use media::geometry::{Geometry, GeometryConfig};
 use media::power::Random;
 use media::root::{Layout, Root};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::ImageStore;
+use media::testing::Bytes;
 use media::testing::OpenDisk;
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source};
 use media::{Lba, LbaRange, Nanoseconds, WarningKind};

@@ -1,8 +1,5 @@
 //! The drive through its seam: what each promise of `volume.rs` and of the configuration means, one sentence a test.
 
-mod fill;
-
-use fill::Fill;
 use media::config::{Tuning, VictimPolicy};
 use media::ftl::write::unit_amplification;
 use media::geometry::GeometryConfig;
@@ -10,6 +7,7 @@ use media::nand::timing::NandTimes;
 use media::power::{Arming, CutPolicy, Mark, Random, Step, VolatileEntry};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, SsdStatus, VolumeConfig};
 use media::store::{ImageStore, MemoryStore, Store, TwinDisk};
+use media::testing::Fill;
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds, WarningKind};
 

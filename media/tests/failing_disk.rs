@@ -3,13 +3,11 @@
 //!
 //! `MEDIA_SEED=n` and `MEDIA_CASES=n` as elsewhere.
 
-mod bytes;
-
-use bytes::Bytes;
 use media::geometry::GeometryConfig;
 use media::power::{Cut, CutPolicy, Random};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::{ImageStore, TwinDisk};
+use media::testing::Bytes;
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Source, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
 

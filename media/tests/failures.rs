@@ -3,15 +3,11 @@
 //!
 //! `MEDIA_SEED=n` and `MEDIA_CASES=n` as elsewhere.
 
-mod bytes;
-mod fill;
-
-use bytes::Bytes;
-use fill::Fill;
 use media::geometry::GeometryConfig;
 use media::power::{CutPolicy, Random};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::MemoryStore;
+use media::testing::{Bytes, Fill};
 use media::volume::{Media, MediaError, Outcome, Request, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
 

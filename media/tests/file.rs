@@ -2,20 +2,19 @@
 //!
 //! `MEDIA_KILLS=n` kills more often; `MEDIA_SEED=n` takes another seed.
 
-mod bytes;
 mod settled;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use bytes::Bytes;
 use media::geometry::GeometryConfig;
 use media::journal::METADATA_PAGE;
 use media::power::Random;
 use media::root::Layout;
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::{Caching, FileOptions, FileStore, StoreError, inspect, inspect_file};
+use media::testing::Bytes;
 use media::volume::{Fault, Outcome, Request, Source};
 use media::{Lba, LbaRange};
 use settled::submit_to;

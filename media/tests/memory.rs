@@ -1,17 +1,14 @@
 //! What a drive in memory takes of it: what it shows and what may still be lost, whatever was written before.
 
-mod bytes;
-mod fill;
 mod small;
 
 use std::cell::Cell;
 use std::ops::Range;
 
-use bytes::Bytes;
-use fill::Fill;
 use media::power::{CutPolicy, Random};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::MemoryStore;
+use media::testing::{Bytes, Fill};
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Source, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds, WarningKind};
 

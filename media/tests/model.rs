@@ -7,7 +7,6 @@
 //! `MEDIA_SEED=n` runs one seed, `MEDIA_CASES=n` and `MEDIA_STEPS=n` make it longer.
 
 mod figures;
-mod fill;
 mod harness;
 
 use harness::{Harness, variable};

@@ -3,20 +3,17 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "tests know their numbers")]
 
-mod bytes;
-mod fill;
 mod small;
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hasher};
 
-use bytes::Bytes;
-use fill::Fill;
 use media::fault::{LATE_LOSS_WINDOW, MISDIRECTED_ONE_IN, Misbehaviour};
 use media::geometry::GeometryConfig;
 use media::power::{Arming, Cut, CutPolicy, Fate, PowerAtomicity, Profile, Random, Step, Steps, VolatileEntry};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::{MemoryStore, Store};
+use media::testing::{Bytes, Fill};
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Source, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
 

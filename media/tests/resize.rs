@@ -2,18 +2,15 @@
 //! that remembers it. Random resizes among everything else are in `model.rs`.
 #![expect(clippy::cast_possible_truncation, reason = "tests know their numbers")]
 
-mod bytes;
-mod fill;
 mod settled;
 mod small;
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-use fill::Fill;
 use media::power::{Arming, Cut, CutPolicy, Step};
 use media::ssd::{Ssd, SsdConfig, VolumeConfig};
 use media::store::{FileOptions, FileStore, MemoryStore, Store, inspect};
+use media::testing::{Bytes, Fill};
 use media::volume::{Media, MediaError, Outcome, Request, VolumeId};
 use media::{Lba, LbaRange};
 use settled::submit_to;

@@ -1,13 +1,11 @@
 //! A disk that cannot be read for a while: power does not come back then, nothing is lost, and whoever asks again when the disk is there
 //! gets the drive.
 
-mod fill;
-
-use fill::Fill;
 use media::geometry::GeometryConfig;
 use media::power::{Arming, CutPolicy, Step};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::{ImageStore, StoreError};
+use media::testing::Fill;
 use media::testing::OpenDisk;
 use media::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};

@@ -8,7 +8,8 @@ use media::geometry::GeometryConfig;
 use media::power::{Cut, PowerAtomicity, Random};
 use media::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use media::store::MemoryStore;
-use media::volume::{Fault, Media, Request, Sink, Source, Submitted, Token};
+use media::testing::{Bytes, Fill};
+use media::volume::{Media, Request, Submitted, Token};
 use media::{Lba, LbaRange, Nanoseconds, VolumeId};
 use tape::{Choices, Entry, History, Image, Reader, Taped, Writer};
 
@@ -18,24 +19,6 @@ const BLOCKS: u64 = 12;
 /// Of which 215 cuts a deallocation in two: its blocks lie in two units.
 const SEEDS: std::ops::Range<u64> = 190..240;
 const VOLUME: VolumeId = VolumeId(0);
-
-struct Fill(u8);
-
-impl Source for Fill {
-    fn fill(&mut self, _offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-        into.fill(self.0);
-        Ok(())
-    }
-}
-
-struct Bytes(Vec<u8>);
-
-impl Sink for Bytes {
-    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
-        self.0[offset..offset + from.len()].copy_from_slice(from);
-        Ok(())
-    }
-}
 
 #[derive(Clone, Debug)]
 enum Step {

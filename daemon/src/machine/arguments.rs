@@ -1,6 +1,7 @@
 //! The arguments of QEMU. Guest memory must be shared with us (a plain `-m` is not), and `-device` must be JSON: the socket is an
 //! object, which the dotted form cannot name.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -166,14 +167,18 @@ pub fn shell_line<'a>(words: impl IntoIterator<Item = &'a OsStr>) -> String {
         if !line.is_empty() {
             line.push(' ');
         }
-        let plain = |character: char| character.is_ascii_alphanumeric() || "-_=,./:".contains(character);
-        if !word.is_empty() && word.chars().all(plain) {
-            line.push_str(&word);
-        } else {
-            line.push_str(&format!("'{}'", word.replace('\'', r"'\''")));
-        }
+        line.push_str(&shell_word(&word));
     }
     line
+}
+
+/// A word as a POSIX shell reads it back.
+pub fn shell_word(word: &str) -> Cow<'_, str> {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_=,./:+".contains(character);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''")).into()
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use crate::power::{Cut, CutPolicy, Random};
 use crate::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
 use crate::store::disk::Disk;
 use crate::store::{Caching, ImageStore, Store, TwinDisk};
+use crate::testing::Bytes;
 use crate::unit::index;
-use crate::volume::{Fault, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId};
+use crate::volume::{Fault, Media, MediaError, Outcome, Request, Source, Submitted, Token, VolumeId};
 use crate::{Lba, LbaRange, Nanoseconds};
 
 const BLOCK: usize = 512;
@@ -69,15 +70,6 @@ impl Source for Stamp {
             let byte = offset + n * 8;
             bytes.copy_from_slice(&word(self.0, self.1 + (byte / BLOCK) as u64, byte % BLOCK).to_le_bytes());
         }
-        Ok(())
-    }
-}
-
-struct Bytes(Vec<u8>);
-
-impl Sink for Bytes {
-    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
-        self.0[offset..offset + from.len()].copy_from_slice(from);
         Ok(())
     }
 }

@@ -18,8 +18,8 @@ use media::testing::OpenDisk;
 use media::volume::{Media, Request, Submitted, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
 
-use crate::fill::Fill;
 use crate::harness::{Crash, Harness, sum};
+use media::testing::Fill;
 
 fn memory(geometry: &Geometry) -> MemoryStore {
     MemoryStore::new(geometry).expect("memory")

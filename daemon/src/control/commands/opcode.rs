@@ -8,19 +8,6 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What the commands are called.
-const NAMES: [(&str, NvmOpcode); 9] = [
-    ("flush", NvmOpcode::FLUSH),
-    ("write", NvmOpcode::WRITE),
-    ("read", NvmOpcode::READ),
-    ("write-uncorrectable", NvmOpcode::WRITE_UNCORRECTABLE),
-    ("compare", NvmOpcode::COMPARE),
-    ("write-zeroes", NvmOpcode::WRITE_ZEROES),
-    ("dataset-management", NvmOpcode::DATASET_MANAGEMENT),
-    ("verify", NvmOpcode::VERIFY),
-    ("copy", NvmOpcode::COPY),
-];
-
 /// An opcode. Read as a number or a name, shown as a number: there are opcodes without a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opcode(pub u8);
@@ -39,8 +26,13 @@ impl<'de> Deserialize<'de> for Opcode {
 
 struct OpcodeVisitor;
 
-fn names() -> [&'static str; NAMES.len()] {
-    NAMES.map(|(name, _)| name)
+/// What a command is called here: its name in the specification, as the other words of this socket are written.
+fn word(opcode: NvmOpcode) -> String {
+    opcode.name().unwrap_or_default().to_lowercase().replace(' ', "-")
+}
+
+fn names() -> Vec<String> {
+    NvmOpcode::ALL.iter().copied().map(word).collect()
 }
 
 impl Visitor<'_> for OpcodeVisitor {
@@ -57,9 +49,9 @@ impl Visitor<'_> for OpcodeVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Opcode, E> {
-        let named = NAMES.iter().find(|(name, _)| *name == text);
+        let named = NvmOpcode::ALL.iter().find(|opcode| word(**opcode) == text);
         named
-            .map(|(_, opcode)| Opcode(opcode.0))
+            .map(|opcode| Opcode(opcode.0))
             .ok_or_else(|| E::custom(format!("there is no command {text:?}: give one of {}", names().join(", "))))
     }
 }
