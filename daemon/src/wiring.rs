@@ -54,7 +54,17 @@ pub fn open(settings: Settings, places: &Places, files: Files) -> anyhow::Result
     }
     let control = places.control.as_deref().map(|path| Control::open(path, &watch, &controller)).transpose()?;
     let fronts = Fronts::open(controller, places, &watch)?;
-    Ok(Wired { fronts, watch, settings, control, audience, tape, warnings: WarningLog::default(), heard: true })
+    Ok(Wired {
+        fronts,
+        watch,
+        settings,
+        control,
+        audience,
+        tape,
+        tape_told: false,
+        warnings: WarningLog::default(),
+        heard: true,
+    })
 }
 
 /// After so long no further order is carried out before the guest has its turn.
@@ -86,6 +96,8 @@ pub struct Wired {
     control: Option<Control>,
     audience: Audience,
     tape: Option<Marker>,
+    /// Somebody was told that the tape ended before the drive.
+    tape_told: bool,
     warnings: WarningLog,
     /// The notifier was signalled since the last step: the media may have something to say.
     heard: bool,
@@ -159,6 +171,9 @@ impl Drive for Wired {
                 control.dispatcher.happened(news.into());
             }
         });
+        if self.tape.as_ref().is_some_and(Marker::is_broken) && !std::mem::replace(&mut self.tape_told, true) {
+            tracing::warn!("the tape ends here: its disk is full, failed or was too slow; the drive goes on");
+        }
         self.warnings.look(now, controller.media_warnings());
         let mut due = self.warnings.due(controller.media_warnings());
         if let Some(Control { dispatcher, watcher, .. }) = control {
@@ -179,6 +194,20 @@ impl Drive for Wired {
     }
 
     fn quiesce(&mut self, now: Nanoseconds) -> Option<Result<(), String>> {
+        let ended = self.quiesce_media(now)?;
+        if let Some(Err(error)) = self.tape.take().map(|tape| tape.finish()) {
+            tracing::warn!(%error, "the tape is not complete");
+        }
+        Some(ended)
+    }
+
+    fn must_be_polled(&self) -> bool {
+        self.fronts.must_be_polled()
+    }
+}
+
+impl Wired {
+    fn quiesce_media(&mut self, now: Nanoseconds) -> Option<Result<(), String>> {
         let mut controller = self.fronts.controller();
         // What was to be lost is lost already without power: this end takes nothing from it.
         let outcome = if controller.power_is_on() { controller.quiesce(now)? } else { Ok(()) };
@@ -191,9 +220,5 @@ impl Drive for Wired {
                  may be lost"
             )
         }))
-    }
-
-    fn must_be_polled(&self) -> bool {
-        self.fronts.must_be_polled()
     }
 }

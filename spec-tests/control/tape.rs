@@ -96,6 +96,51 @@ fn a_flush_that_is_missing_is_found_and_the_pieces_that_matter_are_named() {
     assert!(said.contains("record 1 is committed, and 0 is there\nthe check ended with code 3"), "{said}");
 }
 
+/// The check runs in a group of processes of its own: Ctrl-C in a terminal ends the campaign, and makes no image bad.
+#[test]
+fn what_a_terminal_sends_does_not_reach_the_check() {
+    let folder = taped(true);
+    let path = folder.path().join("tape").display().to_string();
+    let check = "read -r _ _ _ _ own _ < /proc/$$/stat; read -r _ _ _ _ ours _ < /proc/$PPID/stat; [ $own != $ours ]";
+    let output = Brownout::run(&["crash", "--tape", &path, "--check", check, "--jobs", "1"]).expect("it starts");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// What a namespace held before is under every image, and the pieces have their names there too.
+#[test]
+fn a_namespace_that_held_data_needs_its_base() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let media = format!("store=file:{},cache_age=none", path("disk.img"));
+    let before = Bench::with_arguments("size=1MiB,lba=4096", &["--media", &media]);
+    let mut host = before.host();
+    assert_eq!(host.write(1, 5, &filled(7), true), Ok(Status::SUCCESS));
+    drop(host);
+    before.daemon.stop().expect("an orderly end");
+    let mut bench = Bench::with_arguments("size=1MiB,lba=4096", &["--media", &media, "--tape", &path("tape")]);
+    let mut host = bench.host();
+    commit(&mut bench, &mut host, false);
+    drop(host);
+    bench.daemon.stop().expect("an orderly end");
+
+    let (output, _) = campaign(folder.path(), &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("give --base RAW with what it held"), "{said}");
+    let mut base = vec![0; 1 << 20];
+    base[5 * 4096..6 * 4096].fill(7);
+    std::fs::write(folder.path().join("base"), &base).expect("written");
+    let (output, _) = campaign(folder.path(), &["--base", &path("base"), "--keep-going", "--images", "100"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("broken where there is piece 1: write of block 0, command "), "{said}");
+    let image = std::fs::read(folder.path().join("kept/place-1/image")).expect("kept");
+    assert!(image.len() == base.len() && image[5 * 4096..] == base[5 * 4096..]);
+    for (option, value) in [("--namespace", "9"), ("--witness", "9"), ("--show", "99:")] {
+        let (output, _) = campaign(folder.path(), &["--base", &path("base"), option, value]);
+        assert_eq!(output.status.code(), Some(2), "{option}");
+    }
+}
+
 #[test]
 fn what_is_no_tape_or_cannot_be_one_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -2,6 +2,7 @@
 //! which may survive or not. Owns contents; knows nothing of what is done with them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use media::power::PowerAtomicity;
@@ -50,6 +51,8 @@ pub struct History {
     /// What reads return.
     latest: BTreeMap<u64, Block>,
     volatile: BTreeMap<u64, Piece>,
+    /// By request that has not ended: its pieces.
+    open: BTreeMap<u64, Range<u64>>,
     /// By request: durable when it has ended.
     forced: BTreeSet<u64>,
     /// By flush: the pieces that it promises.
@@ -76,6 +79,7 @@ impl History {
             durable: BTreeMap::new(),
             latest: BTreeMap::new(),
             volatile: BTreeMap::new(),
+            open: BTreeMap::new(),
             forced: BTreeSet::new(),
             flushes: BTreeMap::new(),
             testimonies: BTreeMap::new(),
@@ -202,12 +206,12 @@ impl History {
                 let blocks: Vec<Block> = lbas.map(|lba| self.latest.get(&lba).cloned().flatten()).collect();
                 ("copy", vec![(LbaRange::new(*to, blocks.len() as u64), blocks)])
             }
-            Change::Resize { blocks } => {
-                self.volume.blocks = *blocks;
-                self.latest.split_off(blocks);
+            Change::Resize { .. } => {
+                self.over = Some("the namespace got another size");
                 return;
             }
         };
+        let first = self.pieces + 1;
         for (range, blocks) in parts {
             for (lba, block) in (range.start.0..).zip(&blocks) {
                 self.latest.insert(lba, block.clone());
@@ -222,6 +226,7 @@ impl History {
                 self.volatile.insert(number, piece);
             }
         }
+        self.open.insert(request, first..self.pieces + 1);
     }
 
     fn end(&mut self, request: u64, succeeded: bool) {
@@ -229,6 +234,7 @@ impl History {
             self.marks.push(text);
         }
         let forced = self.forced.remove(&request);
+        let own = self.open.remove(&request).unwrap_or_default();
         if let Some(pieces) = self.flushes.remove(&request) {
             if succeeded {
                 self.make_durable(&pieces);
@@ -239,14 +245,11 @@ impl History {
             // Each block is old or new, and stays so.
             return;
         }
-        let mut own = Vec::new();
-        for piece in self.volatile.values_mut().rev().filter(|piece| piece.request == request) {
+        for (_, piece) in self.volatile.range_mut(own.clone()) {
             piece.ended = true;
-            own.push(piece.number);
         }
         if forced {
-            own.reverse();
-            self.make_durable(&own);
+            self.make_durable(&own.collect::<Vec<_>>());
         }
     }
 

@@ -157,7 +157,7 @@ mod tests {
         let path = folder.path().join("tape");
         let mut writer = Writer::new(File::create(&path).expect("a file")).expect("a writer");
         entries().iter().for_each(|entry| writer.put(entry));
-        writer.close().expect("written");
+        writer.end().expect("written");
         std::fs::read(path).expect("a file")
     }
 

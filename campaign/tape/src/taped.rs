@@ -43,9 +43,22 @@ impl Marker {
     /// Entries were lost: the tape ended before.
     pub fn mark(&self, text: &str) -> Result<(), Lost> {
         self.put(&Entry::Mark(text.to_owned()));
-        let mut tape = self.0.borrow_mut();
-        tape.writer.pass_on();
-        if tape.writer.is_broken() { Err(Lost) } else { Ok(()) }
+        self.pass_on();
+        if self.is_broken() { Err(Lost) } else { Ok(()) }
+    }
+
+    /// Whether entries were lost: the tape ends before them.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.0.borrow().writer.is_broken()
+    }
+
+    /// Ends the tape, and waits until all of it is in its file.
+    ///
+    /// # Errors
+    /// Not all of it is: why.
+    pub fn finish(&self) -> std::io::Result<()> {
+        self.0.borrow_mut().writer.end()
     }
 
     fn put(&self, entry: &Entry) {
@@ -207,13 +220,12 @@ impl Media for Taped {
     }
 
     fn set_write_cache(&mut self, now: Nanoseconds, token: Token, enabled: bool) -> Submitted {
-        let request = self.flush(self.breaker.mark(), None);
-        let submitted = self.media.set_write_cache(now, token, enabled);
         if enabled {
             // That makes nothing durable.
-            self.tape.ended(request, Err(MediaError::Internal));
-            return submitted;
+            return self.media.set_write_cache(now, token, enabled);
         }
+        let request = self.flush(self.breaker.mark(), None);
+        let submitted = self.media.set_write_cache(now, token, enabled);
         self.submitted(token, request, submitted)
     }
 

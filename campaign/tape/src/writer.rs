@@ -20,8 +20,9 @@ const PIECES_WAITING: usize = 64;
 /// How often and how long a piece waits for room.
 const PATIENCE: (u32, Duration) = (1000, Duration::from_millis(1));
 
-/// Writes a tape. Its end, by [`Writer::close`] or by dropping it, waits until the file has everything.
+/// Writes a tape. Its end, by [`Writer::end`] or by dropping it, waits until the file has everything.
 pub struct Writer {
+    /// Entries that are not passed on; of a broken tape, the one that says so.
     piece: Vec<u8>,
     pieces: Option<SyncSender<Vec<u8>>>,
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -44,13 +45,9 @@ impl Writer {
     /// Appends an entry.
     pub fn put(&mut self, entry: &Entry) {
         if self.broken {
-            return;
+            return self.say_broken();
         }
-        let start = self.piece.len();
-        self.piece.extend_from_slice(&[0; 4]);
-        entry.encode(&mut self.piece);
-        let length = u32::try_from(self.piece.len() - start - 4).expect("an entry is as long as a command at most");
-        self.piece[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        append(&mut self.piece, entry);
         if self.piece.len() >= PIECE_BYTES {
             self.pass_on();
         }
@@ -69,7 +66,7 @@ impl Writer {
         reason = "a drive that is faster than the disk of its tape waits, within bounds"
     )]
     pub fn pass_on(&mut self) {
-        if self.piece.is_empty() {
+        if self.piece.is_empty() || self.broken {
             return;
         }
         let mut piece = std::mem::replace(&mut self.piece, Vec::with_capacity(2 * PIECE_BYTES));
@@ -83,19 +80,34 @@ impl Writer {
             std::thread::sleep(PATIENCE.1);
         }
         self.broken = true;
+        self.piece.clear();
+        append(&mut self.piece, &Entry::Broken);
+        self.say_broken();
     }
 
-    /// Ends the tape.
+    /// The tape says that it is not complete, once there is room for that.
+    #[cold]
+    fn say_broken(&mut self) {
+        let piece = std::mem::take(&mut self.piece);
+        if let Some(pieces) = self.pieces.as_ref().filter(|_| !piece.is_empty())
+            && let Err(TrySendError::Full(again)) = pieces.try_send(piece)
+        {
+            self.piece = again;
+        }
+    }
+
+    /// Ends the tape. Nothing can be put on it any more.
     ///
     /// # Errors
     /// Not all of it is in the file: why.
-    pub fn close(mut self) -> io::Result<()> {
-        self.end()
-    }
-
-    fn end(&mut self) -> io::Result<()> {
+    pub fn end(&mut self) -> io::Result<()> {
         self.pass_on();
-        self.pieces = None;
+        if let Some(pieces) = self.pieces.take()
+            && !self.piece.is_empty()
+        {
+            // Where nobody takes it, the thread has said why.
+            let _ = pieces.send(std::mem::take(&mut self.piece));
+        }
         let Some(thread) = self.thread.take() else { return Ok(()) };
         let written = thread.join().unwrap_or_else(|_| Err(io::Error::other("the tape's thread panicked")));
         written.and_then(|()| if self.broken { Err(io::Error::other("the disk did not keep up")) } else { Ok(()) })
@@ -104,9 +116,18 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // Whoever wants to know why closes it.
+        // Whoever wants to know why ends it before.
         let _ = self.end();
     }
+}
+
+/// Appends an entry to a piece, with its length before it.
+fn append(piece: &mut Vec<u8>, entry: &Entry) {
+    let start = piece.len();
+    piece.extend_from_slice(&[0; 4]);
+    entry.encode(piece);
+    let length = u32::try_from(piece.len() - start - 4).expect("an entry is as long as a command at most");
+    piece[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
 
 fn write_pieces(file: File, pieces: &Receiver<Vec<u8>>) -> io::Result<()> {
@@ -120,4 +141,49 @@ fn write_pieces(file: File, pieces: &Receiver<Vec<u8>>) -> io::Result<()> {
         file.flush()?;
     }
     file.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use media::power::Random;
+    use media::{Lba, LbaRange, VolumeId};
+
+    use super::*;
+    use crate::entry::Change;
+    use crate::reader::Reader;
+
+    /// A megabyte that cannot be compressed.
+    fn entry(request: u64) -> Entry {
+        let mut random = Random::new(request);
+        let data = (0..1 << 17).flat_map(|_| random.draw().to_le_bytes()).collect();
+        let change = Change::Write { range: LbaRange::new(Lba(0), 256), data };
+        Entry::Changed { request, command: 0, volume: VolumeId(0), force: false, change }
+    }
+
+    #[test]
+    fn a_tape_that_nobody_takes_ends_and_says_so() {
+        let (read, write) = io::pipe().expect("a pipe");
+        let mut writer = Writer::new(File::from(OwnedFd::from(write))).expect("a writer");
+        let mut request = 0;
+        while !writer.is_broken() {
+            request += 1;
+            writer.put(&entry(request));
+        }
+        assert!(request > PIECES_WAITING as u64, "{request} pieces found room");
+        let reading = std::thread::spawn(move || {
+            let mut reader = Reader::new(read).expect("a tape");
+            let entries: Vec<Entry> = reader.by_ref().collect();
+            (entries, reader.cut_off())
+        });
+        writer.put(&Entry::Mark("too late".to_owned()));
+        assert_eq!(writer.end().map_err(|error| error.to_string()), Err("the disk did not keep up".to_owned()));
+        drop(writer);
+        let (entries, cut_off) = reading.join().expect("no panic");
+        assert_eq!(cut_off, None);
+        let (last, before) = entries.split_last().expect("entries");
+        assert!(*last == Entry::Broken && before.len() < 100);
+        assert!(before.iter().zip(1..).all(|(read, request)| *read == entry(request)), "nothing is missing in between");
+    }
 }

@@ -22,6 +22,7 @@ use super::bounds::{Bounds, INTERRUPTED};
 use super::junit::Suite;
 use super::report::Report;
 use crate::failure::Failure;
+use crate::machine::shell_word;
 use crate::number::count;
 use crate::options::OptionError;
 use crate::progress::Progress;
@@ -68,24 +69,6 @@ pub struct OfTape {
     show: Option<place::Shown>,
 }
 
-impl OfTape {
-    /// Nothing of it.
-    const fn none() -> Self {
-        Self {
-            namespace: None,
-            witness: None,
-            at: None,
-            images: None,
-            budget: None,
-            jobs: None,
-            base: None,
-            keep: None,
-            flushes_kept: None,
-            show: None,
-        }
-    }
-}
-
 /// What was found.
 #[derive(Default)]
 struct Found {
@@ -102,6 +85,8 @@ struct Bad {
     survives: Vec<bool>,
     verdict: Verdict,
     cause: Option<Cause>,
+    /// What the pieces are, where the cause is known.
+    names: Vec<String>,
     again: String,
 }
 
@@ -123,7 +108,7 @@ pub fn run(arguments: &Arguments, path: &Path) -> Result<u8, Failure> {
     if !bounds.interrupted() {
         explain(arguments, path, check, &mut found, &mut bounds)?;
     }
-    found.tell(report, arguments.seed, &places, took, bounds.interrupted())?;
+    found.tell(report, arguments.seed, places.cut_off(), took, bounds.interrupted())?;
     let failed = !found.bad.is_empty();
     Ok(if bounds.interrupted() && !failed { INTERRUPTED } else { u8::from(failed) })
 }
@@ -165,7 +150,7 @@ fn judge_all(arguments: &Arguments, check: &str, places: &mut Places, bounds: &m
             }
         }
     }
-    workers.finish().into_iter().for_each(|judged| found.note(judged));
+    workers.finish()?.into_iter().for_each(|judged| found.note(judged));
     Ok(found)
 }
 
@@ -173,7 +158,7 @@ impl Found {
     fn note(&mut self, (job, verdict): (Job, Verdict)) {
         if verdict != Verdict::Good {
             let (place, survives) = (job.place, job.image.survives);
-            self.bad.push(Bad { place, survives, verdict, cause: None, again: String::new() });
+            self.bad.push(Bad { place, survives, verdict, cause: None, names: Vec::new(), again: String::new() });
         }
     }
 
@@ -182,7 +167,7 @@ impl Found {
         &self,
         mut report: Report,
         seed: u64,
-        places: &Places,
+        ends_early: Option<&str>,
         took: Nanoseconds,
         interrupted: bool,
     ) -> anyhow::Result<()> {
@@ -195,13 +180,12 @@ impl Found {
             self.exhaustive,
             self.equal,
         );
-        let ends_early = places.cut_off();
         if let Some(why) = ends_early {
             text.push_str(&format!("the tape ends early: {why}\n"));
         }
         let mut suite = Suite::new("tape", seed, took);
         for bad in &self.bad {
-            let told = bad.told(places);
+            let told = bad.told();
             text.push_str(&told);
             suite.failed("tape", &format!("place {}", bad.place), &bad.verdict.to_string(), Some(&told));
         }
@@ -230,7 +214,7 @@ fn explain(
     check: &str,
     found: &mut Found,
     bounds: &mut Bounds,
-) -> anyhow::Result<()> {
+) -> Result<(), Failure> {
     found.bad.sort_by_key(|bad| bad.place);
     let mut explained = BTreeSet::new();
     for bad in &mut found.bad {
@@ -251,9 +235,9 @@ fn explain(
             bad.survives = simplest;
             bad.again = again(arguments, path, check, bad.place, &bad.survives);
         }
-        bad.cause = Some(cause);
+        (bad.cause, bad.names) = (Some(cause), places.names());
         if let Some(folder) = &arguments.of_tape.keep {
-            kept::keep(folder, &mut one, &places, (bad.place, &bad.survives), &bad.told(&places))?;
+            kept::keep(folder, &mut one, &places, (bad.place, &bad.survives), &bad.told())?;
         }
     }
     Ok(())
@@ -266,13 +250,12 @@ impl Bad {
     }
 
     /// For people: what it takes, in the words of the host.
-    fn told(&self, places: &Places) -> String {
+    fn told(&self) -> String {
         let mut text = format!("place {}: {}\n", self.place, self.verdict);
         if let Some(cause) = &self.cause {
-            let names = places.names(self.place);
             let mut list = |title: &str, pieces: &[usize]| {
                 for piece in pieces {
-                    let name = names.get(*piece).cloned().unwrap_or_default();
+                    let name = &self.names[*piece];
                     text.push_str(&format!("  {title} piece {piece}: {name}\n"));
                 }
             };
@@ -306,8 +289,7 @@ fn again(arguments: &Arguments, path: &Path, check: &str, place: u64, survives: 
     }
     push("show", place::Shown::new(place, survives).to_string());
     push("check", check.to_owned());
-    let words: Vec<&std::ffi::OsStr> = words.iter().map(AsRef::as_ref).collect();
-    crate::machine::shell_line(words).replace(" \\\n ", "")
+    words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// Judges one image; its command writes to the terminal.
@@ -318,7 +300,7 @@ fn show(arguments: &Arguments, path: &Path, check: &str, shown: &place::Shown) -
     let survives = shown.survives(pieces).map_err(|remedy| OptionError::new("--show", shown.to_string(), remedy))?;
     let mut one = worker::One::new(check, &mut places, arguments.of_tape.base.as_deref())?;
     let verdict = one.judge(&places, &survives)?;
-    for (name, survives) in places.names(shown.place).iter().zip(&survives) {
+    for (name, survives) in places.names().iter().zip(&survives) {
         println!("{} {name}", if *survives { "survives" } else { "lost    " });
     }
     print!("{}", one.log());

@@ -22,7 +22,7 @@ pub fn keep(folder: &Path, one: &mut One, places: &Places, shown: (u64, &[bool])
     for name in ["durable", "image", "acks"] {
         one.copy(name, &own.join(name)).with_context(cannot_write)?;
     }
-    let pieces: String = places.names(place).iter().enumerate().map(|(at, name)| format!("{at} {name}\n")).collect();
+    let pieces: String = places.names().iter().enumerate().map(|(at, name)| format!("{at} {name}\n")).collect();
     for (name, text) in [("log", one.log()), ("pieces", pieces), ("report", told.to_owned())] {
         fs::write(own.join(name), text).with_context(cannot_write)?;
     }

@@ -3,14 +3,15 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::Context as _;
 use tape::history::Block;
 use tape::{Entry, History, Piece, Reader, Volume};
 
 use super::OfTape;
+use crate::failure::Failure;
 use crate::options::OptionError;
 
 /// Where power goes.
@@ -93,7 +94,6 @@ impl fmt::Display for Shown {
 
 /// The places of a tape, one after the other.
 pub struct Places {
-    path: PathBuf,
     reader: Reader,
     history: History,
     at: At,
@@ -106,7 +106,6 @@ pub struct Places {
     flushes_begun: u64,
     /// Only each n-th flush makes anything durable.
     flushes_kept: u64,
-    of_tape: (Option<u64>, Option<u64>),
     over: Option<&'static str>,
 }
 
@@ -115,10 +114,7 @@ impl Places {
     ///
     /// # Errors
     /// It is none; it has no such namespace; or the namespace held data and nobody says which.
-    pub fn open(path: &Path, of_tape: &OfTape) -> anyhow::Result<Self> {
-        let refuse = |name: &str, number: u64, count: usize| {
-            anyhow!(OptionError::new(name, number.to_string(), format!("the tape has {count} namespaces, from 1")))
-        };
+    pub fn open(path: &Path, of_tape: &OfTape) -> Result<Self, Failure> {
         let mut reader = Reader::open(path).with_context(|| format!("cannot use the tape {}", path.display()))?;
         let mut volumes: Vec<Volume> = Vec::new();
         let mut next = None;
@@ -131,24 +127,24 @@ impl Places {
         }
         let of = |name: &str, number: u64| {
             let found = usize::try_from(number - 1).ok().and_then(|index| volumes.get(index));
-            found.copied().ok_or_else(|| refuse(name, number, volumes.len()))
+            let remedy = || format!("the tape has {} namespaces, from 1", volumes.len());
+            found.copied().ok_or_else(|| OptionError::new(name, number.to_string(), remedy()))
         };
         let volume = of("--namespace", of_tape.namespace.unwrap_or(1))?;
         let witness = of_tape.witness.map(|number| of("--witness", number)).transpose()?;
         let mut history = History::new(volume, witness.map(|volume| volume.volume));
         match &of_tape.base {
             Some(base) => preset(&mut history, base)?,
-            None if volume.has_data => bail!(
-                "the namespace held data when the tape began: give --base RAW with what it held (`qemu-img convert`, or dd in a guest)"
-            ),
+            None if volume.has_data => {
+                let remedy = "the namespace held data when the tape began: give --base RAW with what it held";
+                return Err(OptionError::new("--tape", path.display().to_string(), remedy).into());
+            }
             None => {}
         }
         // Presetting says nothing new: who makes images has the base too.
         history.take_news();
-        let numbers = (of_tape.namespace, of_tape.witness);
         let at = of_tape.at.unwrap_or(At::Flush);
         Ok(Self {
-            path: path.to_owned(),
             reader,
             history,
             at,
@@ -158,7 +154,6 @@ impl Places {
             flushes: Vec::new(),
             flushes_begun: 0,
             flushes_kept: of_tape.flushes_kept.unwrap_or(1),
-            of_tape: numbers,
             over: None,
         })
     }
@@ -226,25 +221,19 @@ impl Places {
     ///
     /// # Errors
     /// The tape has fewer.
-    pub fn until(&mut self, place: u64) -> anyhow::Result<()> {
+    pub fn until(&mut self, place: u64) -> Result<(), OptionError> {
         while self.place < place {
             if self.next().is_none() {
-                bail!("the tape {} has {} places", self.path.display(), self.place);
+                let remedy = format!("the tape has {} places, from 1", self.place);
+                return Err(OptionError::new("--show", place.to_string(), remedy));
             }
         }
         Ok(())
     }
 
-    /// What the pieces at a place are, for people.
-    pub fn names(&self, place: u64) -> Vec<String> {
-        if self.place == place {
-            return self.history.volatile().map(name).collect();
-        }
-        let (namespace, witness) = self.of_tape;
-        let (at, flushes_kept) = (Some(self.at), Some(self.flushes_kept));
-        let of_tape = OfTape { namespace, witness, at, flushes_kept, ..OfTape::none() };
-        let again = Self::open(&self.path, &of_tape).and_then(|mut places| places.until(place).map(|()| places));
-        again.map(|places| places.history.volatile().map(name).collect()).unwrap_or_default()
+    /// What the pieces at this place are, for people.
+    pub fn names(&self) -> Vec<String> {
+        self.history.volatile().map(name).collect()
     }
 }
 

@@ -5,14 +5,14 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use tape::history::Block;
 use tape::{Image, Volume};
 use tempfile::TempDir;
@@ -116,13 +116,15 @@ impl Workers {
     }
 
     /// Waits for what was begun.
-    pub fn finish(mut self) -> Vec<(Job, Verdict)> {
+    ///
+    /// # Errors
+    /// A worker did not finish: images were not judged.
+    pub fn finish(mut self) -> anyhow::Result<Vec<(Job, Verdict)>> {
         self.jobs = None;
         for thread in self.threads.drain(..) {
-            // It has said what it could.
-            let _ = thread.join();
+            thread.join().map_err(|_| anyhow!("a thread that judges images panicked; see its message above"))?;
         }
-        self.verdicts.try_iter().collect()
+        Ok(self.verdicts.try_iter().collect())
     }
 }
 
@@ -199,8 +201,10 @@ impl Bench {
         let said = File::create(self.path("log"))?;
         let line = self.check.replace("{image}", &path.display().to_string());
         let line = line.replace("{acks}", &acks_path.display().to_string());
+        // What a terminal sends to us is not for the command: an image whose check was interrupted is not bad.
         let status = Command::new("sh")
             .args(["-c", &line])
+            .process_group(0)
             .env("BROWNOUT_IMAGE", &path)
             .env("BROWNOUT_ACKS", &acks_path)
             .stdin(Stdio::null())
