@@ -2,13 +2,15 @@
 
 use checker::facts::Facts;
 use checker::{Checker, End, Rule, Severity};
+use controller::fault::{Action, FaultSpec, Matching};
 use controller::watch::Detail;
 use machine::{Machine, MachineOptions};
 use media::Nanoseconds;
+use nvme_host::io::block_command;
 use nvme_host::{Host, Port, Shutdown};
 use nvme_spec::Command;
 use nvme_spec::feature::FeatureId;
-use nvme_spec::opcode::AdminOpcode;
+use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
 
 /// A host that is judged, and its judge.
 fn judged() -> (Host<Machine>, Checker) {
@@ -91,4 +93,43 @@ fn what_only_memory_tells_is_found() {
     judge(&mut host, &mut checker);
     let stale = "1 entries of completion queue 1 had phase 1 when it was created".to_owned();
     assert_eq!(broken(&checker), [(Rule::H34, Severity::Must, stale)]);
+}
+
+/// While a fault holds an answer back, the host has not heard of it: whoever uses its identifier again does not wait for it.
+#[test]
+fn a_command_whose_answer_is_held_back_is_under_way() {
+    let reads = |action| FaultSpec::new(action).matching(Matching::io_opcode(NvmOpcode::READ.0));
+    let delay = Action::Delay { delay_ns: 60_000_000_000 };
+    let drop = Action::Drop { abortable: false, carried_out: true };
+    for (action, patience, found) in [
+        (delay.clone(), 100, Rule::H30),
+        (delay, 5000, Rule::H71),
+        (drop.clone(), 100, Rule::H30),
+        (drop, 5000, Rule::H71),
+    ] {
+        let (mut host, mut checker) = judged();
+        host.set_feature(FeatureId::NUMBER_OF_QUEUES, 0).expect("granted");
+        host.create_queue_pair(1, 16, Some(1)).expect("made");
+        let fault = host.port_mut().controller.fault_add(reads(action)).expect("possible");
+        let buffer = host.allocate(4096).expect("room");
+        let read = Command { prp1: buffer.into(), ..block_command(NvmOpcode::READ, 1, 0, 1) };
+        let late = host.submit(1, read).expect("there is an identifier");
+        for _ in 0..4 {
+            host.port_mut().step();
+        }
+        let now = host.port().now.0;
+        host.port_mut().wait_until(Nanoseconds(now + patience * 1_000_000));
+        host.submit_as_is(1, &Command { cid: late.into(), ..read }).expect("there is a slot");
+        host.ring(1).expect("a queue");
+        for _ in 0..4 {
+            host.port_mut().step();
+        }
+        assert_eq!(
+            host.port().controller.faults().iter().find(|it| it.spec.id == Some(fault)).map(|it| it.hits),
+            Some(1)
+        );
+        judge(&mut host, &mut checker);
+        let of_identifiers = |rule: &Rule| matches!(rule, Rule::H30 | Rule::H71);
+        assert_eq!(broken(&checker).iter().map(|it| it.0).filter(of_identifiers).collect::<Vec<_>>(), [found]);
+    }
 }

@@ -2,11 +2,12 @@
 //! here.
 
 use media::{LbaRange, Token};
-use nvme_spec::Command;
+use nvme_spec::{Command, Status};
 
 use crate::atomic::Slices;
 use crate::command::IoCommand;
 use crate::queue::Permit;
+use crate::reason::Reason;
 
 /// What is left to do when the media is done, and what the error log wants to know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,29 @@ pub(crate) struct Origin {
     pub(crate) lba: u64,
     /// A comparison found a difference. The media may yet fail, and that says more.
     pub(crate) differs: bool,
+}
+
+/// What a command is answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: Status,
+    /// Why it failed.
+    pub(crate) reason: Option<Reason>,
+    /// Dword 0.
+    pub(crate) result: u32,
+}
+
+impl Default for Reply {
+    #[inline]
+    fn default() -> Self {
+        Self { status: Status::SUCCESS, reason: None, result: 0 }
+    }
+}
+
+impl Reply {
+    pub(crate) fn failed(reason: Reason) -> Self {
+        Self { status: reason.status(), reason: Some(reason), result: 0 }
+    }
 }
 
 impl Origin {

@@ -49,7 +49,7 @@ use std::collections::VecDeque;
 
 use media::power::{Mark, Random, Step};
 use media::{LbaRange, Media, Request, Submitted, Token, VolumeId};
-use nvme_spec::{Command, Status};
+use nvme_spec::Command;
 
 use absence::Absence;
 use admin::Done;
@@ -65,7 +65,7 @@ use doorbell::Doorbells;
 use fast_path::Then;
 use fault::Faults;
 use health::Health;
-use inflight::{InFlight, InFlightTable, Origin};
+use inflight::{InFlight, InFlightTable, Origin, Reply};
 use irq::Interrupts;
 use namespace::Namespaces;
 use power::{Powered, Supply};
@@ -441,6 +441,7 @@ impl Controller {
         self.arbiter = Arbiter::default();
         self.doorbells.reset(page);
         self.unpublished = IdSet::default();
+        self.supply.forget_answer();
         self.absence.over();
         self.events.reset();
         self.features = Features::new(&self.config);
@@ -630,12 +631,7 @@ impl Controller {
     #[inline]
     fn complete(&mut self, permit: Permit, origin: Origin, result: Result<u32, Reason>) {
         match result {
-            Ok(dw0) => {
-                if self.watch.hops() || permit.sqid() == 0 {
-                    self.tell_completed(&permit, origin, Status::SUCCESS, None, dw0);
-                }
-                self.answer(permit, origin, Status::SUCCESS, dw0);
-            }
+            Ok(dw0) => self.answer(permit, origin, Reply { result: dw0, ..Reply::default() }),
             Err(reason) => self.complete_failed(permit, origin, reason),
         }
     }
@@ -644,27 +640,28 @@ impl Controller {
     /// log that operators watch holds none of it (NVMe Base 2.1 section 5.1.12.1.2 leaves that to the controller).
     #[cold]
     fn complete_probe(&mut self, permit: Permit, origin: Origin, reason: Reason) {
-        self.tell_completed(&permit, origin, reason.status(), Some(reason), 0);
-        self.answer(permit, origin, reason.status(), 0);
+        self.answer(permit, origin, Reply::failed(reason));
     }
 
     #[cold]
     fn complete_failed(&mut self, permit: Permit, origin: Origin, reason: Reason) {
-        self.tell_completed(&permit, origin, reason.status(), Some(reason), 0);
         self.health.log_command(permit.sqid(), permit.cid(), origin, reason);
-        self.answer(permit, origin, reason.status().with_more(), 0);
+        self.answer(permit, origin, Reply { status: reason.status().with_more(), ..Reply::failed(reason) });
     }
 
     #[inline]
-    fn answer(&mut self, permit: Permit, origin: Origin, status: Status, dw0: u32) {
+    fn answer(&mut self, permit: Permit, origin: Origin, reply: Reply) {
         if self.is_afflicted(&permit) {
-            return self.answer_afflicted(permit, status, dw0);
+            return self.answer_afflicted(permit, origin, reply);
+        }
+        if self.watch.hops() || permit.sqid() == 0 || !reply.status.is_success() {
+            self.tell_completed(&permit, origin, reply);
         }
         let mark = Mark::new(permit.sqid(), permit.cid(), permit.ordinal());
-        let cqid = self.queues.complete(permit, status, dw0);
+        let cqid = self.queues.complete(permit, reply.status, reply.result);
         self.unpublished.insert(cqid);
         if self.supply.breaker.attentive() {
-            self.completion_queued(mark, origin, status);
+            self.completion_queued(mark, origin, reply.status);
         }
     }
 

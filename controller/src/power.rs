@@ -230,6 +230,13 @@ impl Supply {
         }
     }
 
+    /// A reset: an answer that the host never sees is not one that power goes after.
+    pub(crate) fn forget_answer(&mut self) {
+        if self.awaited.take().is_some() {
+            self.breaker.uncompleted();
+        }
+    }
+
     /// A command was fetched; returns whether power is lost.
     #[inline]
     pub(crate) fn fetched(&self, permit: &Permit, command: &Command) -> bool {

@@ -19,7 +19,7 @@ use serde::Serialize;
 use zerocopy::IntoBytes;
 
 use crate::dma::GuestMemory;
-use crate::inflight::Origin;
+use crate::inflight::{Origin, Reply};
 use crate::queue::{CompletionQueue, Permit, SubmissionQueue};
 use crate::reason::Reason;
 use crate::{Controller, Effect};
@@ -510,17 +510,11 @@ impl Controller {
         }
     }
 
-    /// A command is about to be answered.
+    /// A command's answer goes into its queue.
     #[cold]
-    pub(crate) fn tell_completed(
-        &mut self,
-        permit: &Permit,
-        origin: Origin,
-        status: Status,
-        reason: Option<Reason>,
-        result: u32,
-    ) {
+    pub(crate) fn tell_completed(&mut self, permit: &Permit, origin: Origin, reply: Reply) {
         let (opcode, nsid) = (origin.opcode, origin.nsid);
+        let (Reply { reason, result, .. }, status) = (reply, reply.status.without_more());
         self.watch.tell(TraceEvent::Completed { command: permit.name(), opcode, nsid, status, result, reason });
     }
 

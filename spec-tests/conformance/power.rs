@@ -1,11 +1,12 @@
 //! Power loss as a host meets it: a controller that answers nothing and touches nothing, and after it comes back one that is as at
 //! power-on, over namespaces that hold what was promised (rule B29 and the outcome table of the contract across a power loss).
 
+use controller::fault::{Action, FaultSpec, Matching};
 use controller::power::{Change, FateName, Observable, PowerReport};
 use media::power::{Arming, CommandMatch, Cut, CutPolicy, Step};
-use media::{Lba, LbaRange};
+use media::{Lba, LbaRange, Nanoseconds};
 use nvme_host::admin::LogArguments;
-use nvme_host::io::block_command;
+use nvme_host::io::{block_command, nvm_command};
 use nvme_host::{Host, Port, Shutdown};
 use nvme_spec::log::{LogId, Smart};
 use nvme_spec::opcode::NvmOpcode;
@@ -247,6 +248,33 @@ fn a_crash_point_may_be_an_answer() {
     assert_eq!(report.not_durable, [], "a Flush that was answered keeps its promise");
     restore(&mut host);
     assert_eq!([0, 1].map(|lba| first_byte(&mut host, lba)), [5, 5]);
+}
+
+/// An answer that a fault holds back is one when it is written; one that a reset took never is, and the next one counts in its place.
+#[test]
+fn a_crash_point_waits_for_an_answer_that_is_late() {
+    for reset in [false, true] {
+        let mut host = build().host();
+        let wanted = CommandMatch { opcode: Some(NvmOpcode::FLUSH.0), namespace: Some(1), range: None };
+        host.port_mut().controller.crash_arm(Arming::Completed(wanted, 1), CutPolicy::NoneSurvive.into());
+        let late = FaultSpec::new(Action::Delay { delay_ns: 1_000_000 });
+        let late = late.matching(Matching::io_opcode(NvmOpcode::FLUSH.0));
+        host.port_mut().controller.fault_add(late).expect("a possible fault");
+        let flush = host.submit(1, nvm_command(NvmOpcode::FLUSH, 1)).expect("sent");
+        host.port_mut().run_until_idle();
+        assert_eq!((host.port().controller.power_is_on(), host.port().controller.crash_met()), (true, 0));
+        if reset {
+            host.start().expect("reset and enabled");
+            host.create_queue_pair(1, 64, Some(1)).expect("queues");
+            assert!(host.port().controller.power_is_on());
+            assert!(host.flush(1).expect("answered").is_success());
+        } else {
+            host.port_mut().wait(Nanoseconds(1_000_000));
+            host.port_mut().run_until_idle();
+            assert!(host.poll(1, flush).is_some_and(|answer| answer.status().is_success()));
+        }
+        assert!(!host.port().controller.power_is_on());
+    }
 }
 
 /// Power goes when there is something to lose: as many units as were asked for.

@@ -188,6 +188,12 @@ impl Status {
         Self(self.0 | Self::MORE)
     }
 
+    /// This status with More cleared.
+    #[must_use]
+    pub const fn without_more(self) -> Self {
+        Self(self.0 & !Self::MORE)
+    }
+
     /// This status without More and DNR: what a test compares.
     #[must_use]
     pub const fn kind(self) -> (u8, u8) {

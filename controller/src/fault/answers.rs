@@ -1,7 +1,7 @@
 //! What faults do to answers: other bytes in the completion queue entry or in the data, more entries, later ones.
 
 use media::Nanoseconds;
-use media::power::Step;
+use media::power::Mark;
 use nvme_spec::{COMPLETION_BYTES, Command, Completion, Status};
 use zerocopy::IntoBytes;
 
@@ -11,7 +11,7 @@ use super::matching::gives_data;
 use crate::Controller;
 use crate::command::{admin_data, data};
 use crate::dma::{DataPointer, GuestMemory, Segment, Transfer};
-use crate::inflight::Origin;
+use crate::inflight::{Origin, Reply};
 use crate::queue::Permit;
 use crate::reason::Reason;
 use crate::{prp, sgl};
@@ -36,6 +36,8 @@ pub(super) struct Affliction {
 pub(super) struct Answer {
     entry: Completion,
     extra: Vec<Completion>,
+    /// Why it failed.
+    reason: Option<Reason>,
 }
 
 /// See [`Controller::hold`].
@@ -45,6 +47,7 @@ type Hold = (u32, Option<(u32, Order)>, Nanoseconds, bool);
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) permit: Permit,
+    pub(super) origin: Origin,
     /// Nothing for a command that was dropped or is not begun.
     pub(super) answer: Option<Answer>,
     /// It is not begun.
@@ -55,6 +58,13 @@ pub(super) struct Held {
     pub(super) abortable: bool,
     /// It waits for so many others of the same fault.
     pub(super) batch: Option<(u32, Order)>,
+}
+
+impl Held {
+    /// A command that nobody answers, as far as this fault goes, until an Abort of it succeeds.
+    pub(super) fn dropped(permit: Permit, origin: Origin, fault: u32, abortable: bool) -> Self {
+        Self { permit, origin, answer: None, command: None, until: NEVER, fault, abortable, batch: None }
+    }
 }
 
 /// Bytes of a command's data that are to be others.
@@ -95,9 +105,10 @@ impl Controller {
 
     /// Answers a command as faults want it.
     #[cold]
-    pub(crate) fn answer_afflicted(&mut self, permit: Permit, told: Status, dw0: u32) {
+    pub(crate) fn answer_afflicted(&mut self, permit: Permit, origin: Origin, reply: Reply) {
+        let Reply { status: told, reason, result } = reply;
         let afflictions = self.faults.afflicted.remove(&permit.ordinal()).unwrap_or_default();
-        let mut answer = Answer { entry: self.queues.entry(&permit, told, dw0), extra: Vec::new() };
+        let mut answer = Answer { entry: self.queues.entry(&permit, told, result), extra: Vec::new(), reason };
         let (mut copies, mut held) = (0, None);
         for Affliction { fault, action, entry: command, bytes } in afflictions {
             let entry = &mut answer.entry;
@@ -141,37 +152,18 @@ impl Controller {
             }
         }
         answer.extra.extend(std::iter::repeat_n(answer.entry, copies.into()));
-        self.hold(permit, answer, held);
+        self.hold(permit, origin, answer, held);
         self.faults.refresh();
     }
 
     /// Gives an answer now, or keeps it: by which fault, for which batch, until when, and whether an Abort ends it.
-    fn hold(&mut self, permit: Permit, answer: Answer, held: Option<Hold>) {
-        match held {
-            None => self.give(permit, &answer),
-            Some((fault, None, NEVER, abortable)) => {
-                self.faults.held.push(Held {
-                    permit,
-                    answer: None,
-                    until: NEVER,
-                    fault,
-                    abortable,
-                    batch: None,
-                    command: None,
-                });
-            }
-            Some((fault, batch, until, abortable)) => {
-                self.faults.held.push(Held {
-                    permit,
-                    answer: Some(answer),
-                    until,
-                    fault,
-                    abortable,
-                    batch,
-                    command: None,
-                });
-            }
-        }
+    fn hold(&mut self, permit: Permit, origin: Origin, answer: Answer, held: Option<Hold>) {
+        let Some((fault, batch, until, abortable)) = held else { return self.give(permit, origin, &answer) };
+        let dropped = Held::dropped(permit, origin, fault, abortable);
+        self.faults.held.push(match (batch, until) {
+            (None, NEVER) => dropped,
+            (batch, until) => Held { answer: Some(answer), until, batch, ..dropped },
+        });
     }
 
     pub(super) fn later(&self, by: u64) -> Nanoseconds {
@@ -198,7 +190,10 @@ impl Controller {
     }
 
     /// The answer goes into its queue, and those behind it as far as there are slots.
-    fn give(&mut self, permit: Permit, answer: &Answer) {
+    fn give(&mut self, permit: Permit, origin: Origin, answer: &Answer) {
+        let status = Status(answer.entry.status_and_phase.get() >> 1);
+        self.tell_completed(&permit, origin, Reply { status, reason: answer.reason, result: answer.entry.dw0.get() });
+        let mark = Mark::new(permit.sqid(), permit.cid(), permit.ordinal());
         let cqid = self.queues.complete_as(permit, answer.entry);
         for extra in &answer.extra {
             if !self.queues.complete_nothing(cqid, *extra) {
@@ -206,7 +201,9 @@ impl Controller {
             }
         }
         self.unpublished.insert(cqid);
-        self.reached(Step::CompletionQueued);
+        if self.supply.breaker.attentive() {
+            self.completion_queued(mark, origin, status);
+        }
     }
 
     /// What was held back long enough, and batches that are complete, are answered.
@@ -244,10 +241,10 @@ impl Controller {
 
     /// What was held back is answered, what was not begun never is begun, and what was dropped gives its slot back.
     fn end_held(&mut self, held: Vec<Held>) {
-        for Held { permit, answer, command, .. } in held {
+        for Held { permit, origin, answer, command, .. } in held {
             match (answer, command) {
-                (Some(answer), _) => self.give(permit, &answer),
-                (None, Some(_)) => self.answer(permit, Origin::default(), Reason::QueueDeleted.status(), 0),
+                (Some(answer), _) => self.give(permit, origin, &answer),
+                (None, Some(_)) => self.answer(permit, origin, Reply::failed(Reason::QueueDeleted)),
                 (None, None) => self.queues.abandon(permit),
             }
         }

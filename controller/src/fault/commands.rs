@@ -12,7 +12,7 @@ use super::action::{Action, Place, status};
 use super::answers::{Affliction, Held};
 use crate::Controller;
 use crate::dma::GuestMemory;
-use crate::inflight::Origin;
+use crate::inflight::{Origin, Reply};
 use crate::queue::Permit;
 use crate::{Effect, Fatal, FatalReason};
 
@@ -76,35 +76,32 @@ impl Controller {
         if !afflictions.is_empty() {
             self.faults.afflicted.insert(permit.ordinal(), afflictions);
         }
-        self.faults.refresh();
         match instead {
-            None => return Some((permit, command)),
-            Some(Instead::Answered(status)) => self.answer_injected(permit, Origin::of(&command), status),
-            Some(Instead::Dropped { fault, abortable }) => self.drop_command(permit, fault, abortable),
-            Some(Instead::Postponed { fault, until }) => {
-                let command = Some(Box::new(command));
-                self.faults.held.push(Held {
-                    permit,
-                    answer: None,
-                    until,
-                    fault,
-                    abortable: true,
-                    batch: None,
-                    command,
-                });
+            None => {
                 self.faults.refresh();
+                return Some((permit, command));
+            }
+            Some(Instead::Answered(status)) => self.answer_injected(permit, Origin::of(&command), status),
+            Some(Instead::Dropped { fault, abortable }) => {
+                // It keeps its slot, as a command under way does.
+                self.faults.afflicted.remove(&permit.ordinal());
+                self.faults.held.push(Held::dropped(permit, Origin::of(&command), fault, abortable));
+            }
+            Some(Instead::Postponed { fault, until }) => {
+                let dropped = Held::dropped(permit, Origin::of(&command), fault, true);
+                self.faults.held.push(Held { until, command: Some(Box::new(command)), ..dropped });
             }
         }
+        self.faults.refresh();
         None
     }
 
     /// Answers a command that was not carried out.
     fn answer_injected(&mut self, permit: Permit, origin: Origin, status: Status) {
-        self.tell_completed(&permit, origin, status, None, 0);
         if status.more() {
             self.health.log_status(permit.sqid(), permit.cid(), origin, status);
         }
-        self.answer(permit, origin, status, 0);
+        self.answer(permit, origin, Reply { status, ..Reply::default() });
     }
 
     /// Behind the commands of a step, before their answers are written.
@@ -125,21 +122,6 @@ impl Controller {
                 self.carry_out(now, memory, held.permit, *command);
             }
         }
-        self.faults.refresh();
-    }
-
-    /// It keeps its slot, as a command under way does.
-    fn drop_command(&mut self, permit: Permit, fault: u32, abortable: bool) {
-        self.faults.afflicted.remove(&permit.ordinal());
-        self.faults.held.push(Held {
-            permit,
-            answer: None,
-            until: NEVER,
-            fault,
-            abortable,
-            batch: None,
-            command: None,
-        });
         self.faults.refresh();
     }
 
@@ -164,8 +146,8 @@ impl Controller {
         let meant =
             held.iter().position(|held| held.permit.sqid() == sqid && held.permit.cid() == cid && held.abortable);
         let Some(index) = meant else { return false };
-        let permit = held.remove(index).permit;
-        self.answer(permit, Origin::default(), crate::Reason::AbortRequested.status(), 0);
+        let Held { permit, origin, .. } = held.remove(index);
+        self.answer(permit, origin, Reply::failed(crate::Reason::AbortRequested));
         self.faults.refresh();
         true
     }

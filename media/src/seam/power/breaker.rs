@@ -300,6 +300,13 @@ impl Breaker {
         wanted.matches(command) && counting.hits == nth
     }
 
+    /// Takes back the last [`Self::completed`]: the answer is not going to be written.
+    #[cold]
+    pub fn uncompleted(&self) {
+        let mut counting = self.0.counting.borrow_mut();
+        counting.hits = counting.hits.saturating_sub(1);
+    }
+
     /// Records how many units are in the volatile cache, at a step that staged one.
     #[cold]
     pub fn volatile(&self, units: u64, step: Step) {
