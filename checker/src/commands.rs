@@ -13,6 +13,7 @@ use crate::found::{Finding, Found};
 use crate::host::{HostState, names_one_namespace};
 use crate::limits::{Limits, SECOND};
 use crate::rules::{Rule, Severity};
+use crate::told::Told;
 
 /// What is remembered for these rules alone.
 #[derive(Debug, Default)]
@@ -27,7 +28,7 @@ impl Commands {
     pub(crate) fn judge(
         &mut self,
         host: &HostState,
-        facts: &Facts,
+        (facts, told): (&Facts, &Told),
         limits: &Limits,
         traced: &Traced,
         found: &mut Found,
@@ -40,7 +41,10 @@ impl Commands {
             }
             TraceEvent::Completed { command, reason: Some(reason), .. } => {
                 let entry = host.outstanding.get(&(command.queue, command.identifier)).map(|known| known.entry);
-                self.refused(host, limits, command, entry, reason, found);
+                let Some((rule, severity)) = self.rule(host, limits, command, entry, reason) else { return };
+                if !told.promised_too_much(facts, rule, entry.as_ref()) {
+                    refused(command, entry, reason, (rule, severity), found);
+                }
             }
             TraceEvent::StaleCompletions { queue, entries, first } => {
                 let text = format!("{entries} entries of completion queue {queue} had phase 1 when it was created");
@@ -55,22 +59,6 @@ impl Commands {
             TraceEvent::Reset { .. } | TraceEvent::PowerLost => self.tried.clear(),
             _ => {}
         }
-    }
-
-    fn refused(
-        &mut self,
-        host: &HostState,
-        limits: &Limits,
-        name: CommandName,
-        entry: Option<Command>,
-        reason: Reason,
-        found: &mut Found,
-    ) {
-        let Some((rule, severity)) = self.rule(host, limits, name, entry, reason) else { return };
-        let opcode = entry.map_or(0, |entry| entry.opcode);
-        let kind = if name.queue == 0 { "admin command" } else { "I/O command" };
-        let text = format!("{kind} {opcode:02x}h: {}", reason.text());
-        found.report(Finding::new(rule, opcode.into(), 0, text).of(name, entry).with_severity(severity));
     }
 
     /// Which rule a refusal is about, if it is the host's fault.
@@ -137,6 +125,19 @@ impl Commands {
             None => (Rule::H43, Severity::Must),
         }
     }
+}
+
+fn refused(
+    name: CommandName,
+    entry: Option<Command>,
+    reason: Reason,
+    (rule, severity): (Rule, Severity),
+    found: &mut Found,
+) {
+    let opcode = entry.map_or(0, |entry| entry.opcode);
+    let kind = if name.queue == 0 { "admin command" } else { "I/O command" };
+    let text = format!("{kind} {opcode:02x}h: {}", reason.text());
+    found.report(Finding::new(rule, opcode.into(), 0, text).of(name, entry).with_severity(severity));
 }
 
 fn identifier(host: &HostState, name: CommandName, entry: &Command, found: &mut Found) {

@@ -70,6 +70,10 @@ pub fn describe(event: &TraceEvent) -> String {
             let whose = command.map(|command| format!(": {}", name(command))).unwrap_or_default();
             format!("fault {fault} hit{whose}")
         }
+        TraceEvent::DataChanged { command, offset, bytes, count, .. } => {
+            let bytes: String = bytes.iter().take(count.into()).map(|byte| format!("{byte:02x}")).collect();
+            format!("data of {} changed by a fault, from byte {offset}: {bytes}", name(command))
+        }
         TraceEvent::PowerLost => "power lost".to_owned(),
         TraceEvent::PowerRestored => "power restored".to_owned(),
         TraceEvent::Resized { nsid, blocks } => format!("namespace {nsid} has {blocks} blocks now"),

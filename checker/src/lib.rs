@@ -5,7 +5,8 @@
 //!
 //! Map of the crate: [`rules`] is the list; [`facts`] what the device offers; `host` what the host has done; then one file for each family
 //! of rules: `registers`, `doorbells`, `commands`, `memory`, `attention` (interrupts, events, retries), `lifecycle` (features,
-//! durability), `smells`. [`found`] counts what they find.
+//! durability), `smells`; and `told`, what a host believes whom a
+//! fault told something else. [`found`] counts what they find.
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ mod memory;
 mod registers;
 pub mod rules;
 mod smells;
+mod told;
 
 use controller::watch::{Detail, TraceEvent, Traced};
 use media::Nanoseconds;
@@ -36,6 +38,7 @@ use lifecycle::Lifecycle;
 use limits::Limits;
 use registers::Registers;
 use smells::Smells;
+use told::Told;
 
 pub use found::Violation;
 pub use lifecycle::End;
@@ -45,6 +48,7 @@ pub use rules::{Rule, Severity};
 #[derive(Debug)]
 pub struct Checker {
     facts: Facts,
+    told: Told,
     detail: Detail,
     limits: Limits,
     host: HostState,
@@ -62,6 +66,7 @@ impl Checker {
     #[must_use]
     pub fn new(facts: Facts, detail: Detail) -> Self {
         Self {
+            told: Told::new(&facts),
             facts,
             detail,
             limits: Limits { slowness: 1 },
@@ -96,7 +101,8 @@ impl Checker {
         let (host, facts, limits, found) = (&self.host, &self.facts, &self.limits, &mut self.found);
         self.registers.judge(host, facts, traced, found);
         self.doorbells.judge(host, limits, traced, found);
-        self.commands.judge(host, facts, limits, traced, found);
+        self.commands.judge(host, (facts, &self.told), limits, traced, found);
+        self.told.judge(facts, limits, traced, found);
         memory::judge(host, traced, found);
         self.attention.judge(host, facts, limits, traced, found);
         self.lifecycle.judge(host, facts, traced, found);
@@ -109,6 +115,8 @@ impl Checker {
         {
             namespace.blocks = blocks;
         }
+        self.facts.capabilities = self.told.capabilities(self.facts.capabilities, traced);
+        self.told.apply(traced);
         self.host.apply(traced);
     }
 

@@ -349,6 +349,23 @@ pub enum TraceEvent {
         /// Whether the function may reach memory.
         enabled: bool,
     },
+    /// A fault changed what an admin command is answered with: bytes that the host finds in its buffer.
+    DataChanged {
+        /// Which.
+        command: CommandName,
+        /// Its opcode,
+        opcode: u8,
+        /// what it names as its namespace,
+        nsid: u32,
+        /// and its dword 10.
+        dword10: u32,
+        /// Offset of the first byte in the data.
+        offset: u32,
+        /// The bytes, of which the first `count` count; longer changes are told in parts.
+        bytes: [u8; 16],
+        /// How many.
+        count: u8,
+    },
     /// A fault that was added has hit (`fault`): what follows is its doing.
     FaultHit {
         /// Its number.

@@ -14,6 +14,7 @@ use crate::dma::{DataPointer, GuestMemory, Segment, Transfer};
 use crate::inflight::{Origin, Reply};
 use crate::queue::Permit;
 use crate::reason::Reason;
+use crate::watch::{CommandName, TraceEvent};
 use crate::{prp, sgl};
 
 /// The phase bit of an entry.
@@ -71,7 +72,7 @@ impl Held {
 #[derive(Debug)]
 pub(super) struct Patch {
     entry: Command,
-    sqid: u16,
+    name: CommandName,
     length: u64,
     offset: u32,
     bytes: HexBytes,
@@ -145,8 +146,8 @@ impl Controller {
                     }
                 }
                 Action::Patch { offset, bytes: patch, xor } if told.is_success() => {
-                    let (entry, sqid, length) = (command, permit.sqid(), bytes);
-                    self.faults.patches.push(Patch { entry, sqid, length, offset, bytes: patch, xor });
+                    let (entry, name, length) = (command, permit.name(), bytes);
+                    self.faults.patches.push(Patch { entry, name, length, offset, bytes: patch, xor });
                 }
                 _ => {}
             }
@@ -269,19 +270,37 @@ impl Controller {
             let _ = memory.write(poke.address, &poke.bytes);
         }
         for patch in std::mem::take(&mut self.faults.patches) {
-            let _ = self.patch(memory, &patch);
+            if let Ok(bytes) = self.patch(memory, &patch)
+                && patch.name.queue == 0
+            {
+                self.tell_patched(&patch, &bytes);
+            }
         }
         self.faults.refresh();
     }
 
-    fn patch<M: GuestMemory>(&self, memory: &M, patch: &Patch) -> Result<(), Reason> {
+    fn tell_patched(&mut self, patch: &Patch, bytes: &[u8]) {
+        let Patch { name: command, entry, .. } = patch;
+        let (command, opcode, nsid, dword10) = (*command, entry.opcode, entry.nsid.get(), entry.cdw10.get());
+        for (offset, part) in (patch.offset..).step_by(16).zip(bytes.chunks(16)) {
+            let (mut bytes, mut count) = ([0; 16], 0);
+            for (byte, new) in bytes.iter_mut().zip(part) {
+                (*byte, count) = (*new, count + 1);
+            }
+            self.watch.tell(TraceEvent::DataChanged { command, opcode, nsid, dword10, offset, bytes, count });
+        }
+    }
+
+    /// Returns what is there now.
+    fn patch<M: GuestMemory>(&self, memory: &M, patch: &Patch) -> Result<Vec<u8>, Reason> {
         let (offset, count) = (patch.offset as usize, patch.bytes.0.len());
         let length = usize::try_from(patch.length).unwrap_or(0);
-        if !gives_data(patch.sqid, patch.entry.opcode) || offset + count > length {
-            return Ok(());
+        if !gives_data(patch.name.queue, patch.entry.opcode) || offset + count > length {
+            return Ok(Vec::new());
         }
         let mut segments: Vec<Segment> = Vec::new();
-        let pointer = if patch.sqid == 0 { DataPointer::Prp(admin_data(&patch.entry)?) } else { data(&patch.entry)? };
+        let pointer =
+            if patch.name.queue == 0 { DataPointer::Prp(admin_data(&patch.entry)?) } else { data(&patch.entry)? };
         match pointer {
             DataPointer::Prp(entries) => {
                 prp::resolve(memory, entries, length, self.registers.page_shift(), &mut segments)?;
@@ -295,7 +314,8 @@ impl Controller {
             media::Source::fill(&mut transfer, offset, &mut old).map_err(|_| Reason::DataUnreachable)?;
             bytes.iter_mut().zip(old).for_each(|(byte, old)| *byte ^= old);
         }
-        media::Sink::take(&mut transfer, offset, &bytes).map_err(|_| Reason::DataUnreachable)
+        media::Sink::take(&mut transfer, offset, &bytes).map_err(|_| Reason::DataUnreachable)?;
+        Ok(bytes)
     }
 
     /// Entries are about to be written: what is there before those whose phase shall come first.

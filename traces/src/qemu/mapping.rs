@@ -102,6 +102,7 @@ impl Mapping {
             | TraceEvent::EntryChanged { .. }
             | TraceEvent::BusMaster { .. }
             | TraceEvent::FaultHit { .. }
+            | TraceEvent::DataChanged { .. }
             | TraceEvent::PowerLost
             | TraceEvent::PowerRestored => {}
         }
