@@ -88,6 +88,7 @@ impl Plan {
             self.subject.place(nsid, block_bytes)
         })?;
         bench.fill(&self.subject.disk(&bench.place)?, &mut orders)?;
+        bench.bear(case, &mut orders)?;
         let mut running = self.subject.start(case, bench.place, self.timeouts, drive.socket().to_owned())?;
         let told = self.subject.agent() != Agent::None;
         self.live(case, told, (&mut running, &mut orders), &mut bench, evidence, go_on)?;
@@ -231,6 +232,11 @@ impl Bench {
             anyhow::ensure!(go_on(), "the run was told to end");
         }
         Ok(())
+    }
+
+    /// Faults that are there from the beginning.
+    pub(super) fn bear(&mut self, case: &Case, orders: &mut dyn Orders) -> anyhow::Result<()> {
+        case.born.iter().try_for_each(|fault| self.add(orders, fault, true))
     }
 
     /// The faults of a case, before anybody is there to meet them.

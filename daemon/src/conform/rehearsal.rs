@@ -1,23 +1,22 @@
 //! Every scenario, with a drive and a driver in this process: a good driver passes, and one with a fault of its own is found out by the kind
 //! of judgement that the fault calls for.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::rc::Rc;
+mod world;
 
-use controller::InterruptMode;
-use machine::{MEMORY, Machine, SparseMemory};
-use media::Nanoseconds;
-use nvme_host::admin::LogArguments;
+use std::collections::BTreeSet;
+
+use machine::MEMORY;
+use nvme_host::admin::{IdentifyArguments, LogArguments};
 use nvme_host::io::{block_command, nvm_command};
 use nvme_host::{Host, HostError, Port, Setup, Shutdown};
 use nvme_spec::feature::FeatureId;
+use nvme_spec::identify::Cns;
 use nvme_spec::log::LogId;
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::register::ControllerStatus;
 use nvme_spec::{Command, Completion, Status};
 use regex_lite::Regex;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::bench::{Bench, Plan};
 use super::console::Silence;
@@ -26,17 +25,10 @@ use super::scenario::{self, Act, Case, Timeouts};
 use super::subject::Subject;
 use super::told::{Guest, Orders};
 use super::verdict::{Evidence, Verdict, judge};
-use crate::audience::Audience;
-use crate::control::commands::{Device, Prepared, prepare};
-use crate::open_media::open_media;
-use crate::options::{Given, Settings};
-use crate::tracer::Tracers;
-use crate::trial::Trial;
+use world::Shared;
 
 const TIMEOUTS: Timeouts = Timeouts { io: 10, admin: 10, boot: 60, slowness: 1 };
 const SECOND: u64 = 1_000_000_000;
-/// How far time goes while nothing happens.
-const TICK: u64 = 5_000_000;
 /// A wait for an admin command: a few steps, and then ticks.
 const PATIENCE: u32 = 4000;
 const TRIES: u32 = 5;
@@ -59,88 +51,6 @@ enum Way {
     Sleeps,
 }
 
-/// A drive, the guest's memory, and the judge.
-struct World {
-    machine: Machine,
-    audience: Audience,
-    settings: Settings,
-}
-
-/// One world, for the driver and for whoever makes faults.
-#[derive(Clone)]
-struct Shared(Rc<RefCell<World>>);
-
-impl Shared {
-    fn new(case: &Case) -> Self {
-        let device = ["checks=on", &case.device].into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>();
-        let given = Given { device: Some(device.join(",")), namespaces: case.namespaces.clone(), ..Given::default() };
-        let settings = Settings::read(&given).expect("a scenario's device can be");
-        let media = open_media(&settings.media, Box::new(|| ())).expect("memory");
-        let mut machine = Machine::over(settings.controller.clone(), media, SparseMemory::new(MEMORY));
-        if case.device.contains("msix_qsize=0") {
-            machine.controller.set_interrupt_mode(InterruptMode::Pin);
-        }
-        let trial = Trial::new(&machine.controller);
-        let audience = Audience::new(trial, Tracers::default(), &mut machine.controller);
-        Self(Rc::new(RefCell::new(World { machine, audience, settings })))
-    }
-
-    fn now(&self) -> u64 {
-        self.0.borrow().machine.now.0
-    }
-}
-
-impl Port for Shared {
-    fn register_read(&mut self, offset: u64, into: &mut [u8]) {
-        self.0.borrow_mut().machine.register_read(offset, into);
-    }
-
-    fn register_write(&mut self, offset: u64, from: &[u8]) {
-        self.0.borrow_mut().machine.register_write(offset, from);
-    }
-
-    fn memory_read(&self, address: u64, into: &mut [u8]) {
-        self.0.borrow().machine.memory_read(address, into);
-    }
-
-    fn memory_write(&mut self, address: u64, from: &[u8]) {
-        self.0.borrow_mut().machine.memory_write(address, from);
-    }
-
-    fn relax(&mut self) -> bool {
-        let World { machine, audience, .. } = &mut *self.0.borrow_mut();
-        let progress = machine.step();
-        audience.look(machine.now, &mut machine.controller, true, |_| ());
-        if !progress.worked {
-            let tick = machine.now.plus(Nanoseconds(TICK));
-            machine.wait_until(progress.next_event.map_or(tick, |due| due.min(tick)));
-        }
-        true
-    }
-}
-
-impl Orders for Shared {
-    fn execute(&mut self, command: &str, arguments: &Value) -> anyhow::Result<Value> {
-        let arguments = arguments.as_object().expect("arguments are named").clone();
-        let prepared = prepare(command, arguments).map_err(|error| anyhow::anyhow!("{command}: {error:?}"))?;
-        let mut job = match prepared {
-            Prepared::Answered(answer) => return Ok(answer?),
-            Prepared::Job(job) => job,
-        };
-        loop {
-            {
-                let World { machine, audience, settings } = &mut *self.0.borrow_mut();
-                let (controller, now) = (&mut machine.controller, machine.now);
-                let mut device = Device { controller, settings, audience, tape: None, now, client_connected: true };
-                if let Some(answer) = job(&mut device) {
-                    return Ok(answer?);
-                }
-            }
-            self.relax();
-        }
-    }
-}
-
 /// A driver, and the system around it.
 struct Driver {
     world: Shared,
@@ -150,6 +60,12 @@ struct Driver {
     vector: Option<u16>,
     /// Bytes that a command may move.
     most: u64,
+    /// Bytes of metadata beside each block.
+    metadata_bytes: usize,
+    /// What identifies the namespace.
+    descriptors: Option<Vec<u8>>,
+    /// The namespace can be used.
+    usable: bool,
     /// The Asynchronous Event Request that waits.
     event: Option<u16>,
     /// Registers read as all ones.
@@ -170,6 +86,9 @@ impl Driver {
             way,
             vector: Some(vector),
             most: 0,
+            metadata_bytes: 0,
+            descriptors: None,
+            usable: false,
             event: None,
             gone: false,
             pieces: 0,
@@ -200,6 +119,15 @@ impl Driver {
         self.host.start()?;
         let mdts = self.host.identify_controller()?.mdts;
         self.most = 4096_u64 << if mdts == 0 { 5 } else { mdts.min(9) };
+        let namespace = self.host.identify_namespace(self.nsid())?;
+        let format = namespace.lbaf[usize::from(namespace.flbas & 0xf)];
+        self.metadata_bytes = usize::from(format.ms.get());
+        let can_be = namespace.nsze.get() > 0 && (9..=16).contains(&format.lbads);
+        let descriptors = IdentifyArguments { nsid: self.nsid(), ..IdentifyArguments::default() };
+        let descriptors = self.host.identify(Cns::NAMESPACE_DESCRIPTORS, descriptors)?;
+        // A namespace that is suddenly another one is left alone until somebody looks for it.
+        self.usable = can_be && self.descriptors.as_ref().is_none_or(|known| *known == descriptors);
+        self.descriptors = Some(descriptors);
         self.host.set_feature(FeatureId::NUMBER_OF_QUEUES, 0)?;
         self.event = Some(self.host.async_event_request()?);
         let entries = (u32::from(self.host.capabilities().mqes_z()) + 1).min(64);
@@ -222,7 +150,7 @@ impl Driver {
     /// A command, as often as it takes; whether it was carried out.
     fn io(&mut self, command: Command, data: &mut [u8]) -> bool {
         for _ in 0..if self.way == Way::GivesUp { 1 } else { TRIES } {
-            if self.gone {
+            if self.gone || !self.usable {
                 return false;
             }
             match self.once(command, data) {
@@ -244,7 +172,10 @@ impl Driver {
         let buffer = self.host.allocate(data.len().max(1))?;
         self.host.write_memory(buffer, data);
         let mapping = self.host.map(buffer, data.len().max(1))?;
-        let command = if data.is_empty() { command } else { mapping.on(command) };
+        let mut command = if data.is_empty() { command } else { mapping.on(command) };
+        let beside = data.len() / usize::try_from(self.place.block_bytes).expect("small") * self.metadata_bytes;
+        let metadata = self.host.allocate(beside.max(1))?;
+        command.mptr = metadata.into();
         let cid = self.host.submit(1, command)?;
         let mut ended = self.ended(cid)?;
         if ended.is_none() && self.way != Way::GivesUp {
@@ -259,6 +190,7 @@ impl Driver {
         data.copy_from_slice(&self.host.read_memory(buffer, data.len()));
         self.host.unmap(mapping);
         self.host.release(buffer);
+        self.host.release(metadata);
         Ok(Some(ended.status()))
     }
 
@@ -358,10 +290,14 @@ impl Guest for Driver {
             }
             ["resets", count] => (0..number(count)).all(|_| self.load(3) && self.up()),
             ["rescan"] => {
-                self.gone = false;
+                (self.gone, self.descriptors) = (false, None);
                 self.up() && self.attach()
             }
-            ["off"] => self.host.shutdown(Shutdown::Normal).is_ok(),
+            ["off"] => {
+                // Whether they can be deleted any more does not matter.
+                let _ = self.host.delete_submission_queue(1);
+                self.host.shutdown(Shutdown::Normal).is_ok()
+            }
             _ => panic!("nobody taught this driver to {order}"),
         })
     }
@@ -395,6 +331,7 @@ fn verdict(case: &Case, way: Way) -> Verdict {
     let namespaces = world.execute("query-namespaces", &json!({})).expect("namespaces");
     let mut bench = Bench::new(&namespaces, Place::new).expect("a place");
     bench.fill(&[], &mut world).expect("filled");
+    bench.bear(case, &mut world).expect("possible faults");
     let mut driver = Driver::new(&world, bench.place, case, way);
     let mut evidence = Evidence::default();
     let ended = plan.live(case, true, (&mut driver, &mut world), &mut bench, &mut evidence, &mut || true);

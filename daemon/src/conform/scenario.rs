@@ -1,6 +1,8 @@
 //! The scenarios: what the device is like, what goes wrong and when, and what the guest is told to do meanwhile. Each is data; how a run is
 //! judged is the same for all.
 
+mod lives;
+
 use std::collections::BTreeMap;
 
 use nvme_spec::opcode::NvmOpcode;
@@ -63,6 +65,8 @@ pub struct Case {
     pub namespaces: Vec<String>,
     /// Words for Linux's command line.
     pub kernel: Vec<String>,
+    /// Faults that are there before the driver is.
+    pub born: Vec<Value>,
     /// What happens.
     pub acts: Vec<Act>,
     /// Who can do it.
@@ -89,6 +93,7 @@ impl Case {
             device: String::new(),
             namespaces: vec!["size=64MiB,lba=512".to_owned()],
             kernel: Vec::new(),
+            born: Vec::new(),
             acts,
             needs: Agent::Copies,
         }
@@ -126,6 +131,11 @@ impl Case {
         self
     }
 
+    fn born(mut self, fault: Value) -> Self {
+        self.born.push(fault);
+        self
+    }
+
     fn shell(mut self) -> Self {
         self.needs = Agent::Shell;
         self
@@ -160,7 +170,8 @@ fn through(faults: Vec<Act>) -> Vec<Act> {
 
 /// All scenarios, in the order in which they run.
 pub fn all(timeouts: Timeouts, seed: u64) -> Vec<Case> {
-    let families: [fn(Timeouts, u64) -> Vec<Case>; 6] = [profiles, transfers, lost, interrupts, lives, states];
+    let families: [fn(Timeouts, u64) -> Vec<Case>; 8] =
+        [profiles, transfers, lost, interrupts, lives::lives, lives::within, lives::limits, states];
     let mut cases: Vec<Case> = families.iter().flat_map(|family| family(timeouts, seed)).collect();
     let mut forms = BTreeMap::new();
     for case in &mut cases {
@@ -197,7 +208,7 @@ fn profiles(_: Timeouts, _: u64) -> Vec<Case> {
     cases
 }
 
-/// C4 to C6: how long transfers may be, and how their memory is described.
+/// C4 to C7: how long transfers may be, how their memory is described, and metadata beside the blocks.
 fn transfers(_: Timeouts, _: u64) -> Vec<Case> {
     let sizes = || std::iter::successors(Some(512), |bytes| Some(bytes * 2)).take_while(|bytes| *bytes <= 2 << 20);
     let sweep = || std::iter::once(attach()).chain(sizes().flat_map(copy)).collect::<Vec<_>>();
@@ -207,6 +218,11 @@ fn transfers(_: Timeouts, _: u64) -> Vec<Case> {
         .collect();
     cases.push(Case::new("C5", "PRPs of every length", sweep()).kernel("nvme.sgl_threshold=0").shell());
     cases.push(Case::new("C6", "SGLs for all data", sweep()).kernel("nvme.sgl_threshold=512").shell());
+    for bytes in [8, 16, 64] {
+        let words = format!("size=64MiB,lba=512,ms={bytes}");
+        let case = Case::new("C7", format!("{bytes} bytes of separate metadata"), copied(64 << 10));
+        cases.push(case.namespaces(&[&words]).shell());
+    }
     cases
 }
 
@@ -286,50 +302,8 @@ fn interrupts(_: Timeouts, _: u64) -> Vec<Case> {
     ]
 }
 
-/// C16 to C21, C23: the controller fails, is reset, goes away.
-fn lives(timeouts: Timeouts, _: u64) -> Vec<Case> {
-    let during = |action: Value| {
-        let fault = json!({ "match": { "queue": "io" }, "when": { "nth": 50 }, "action": action });
-        through(vec![Act::Fault(fault)])
-    };
-    let gone = |seconds: u64| {
-        let fault = json!({ "match": { "queue": "io" }, "when": { "nth": 50 },
-            "action": { "kind": "gone", "for-ns": seconds * SECOND } });
-        let acts = vec![
-            attach(),
-            Act::Fault(fault),
-            Act::Try(format!("copy {COPIED} 65536")),
-            Act::Wait(2 * timeouts.io.max(timeouts.admin)),
-            Act::Heal,
-            order("rescan"),
-        ];
-        [acts, copy(64 << 10).into()].concat()
-    };
-    let slow = |action: Value| {
-        [vec![attach(), Act::Fault(json!({ "action": action })), order("resets 1"), Act::Heal], copy(65536).into()]
-            .concat()
-    };
-    let resets = [vec![attach(), order("resets 50")], copy(64 << 10).into()].concat();
-    let shutdown = json!({ "action": { "kind": "slow-shutdown", "delay-ns": SECOND } });
-    vec![
-        Case::new("C16", "CSTS.CFS under load", during(json!({ "kind": "fatal" }))),
-        Case::new("C17", "CSTS.RDY falls under load", during(json!({ "kind": "not-ready" }))),
-        Case::new("C18", "ready after two seconds", slow(json!({ "kind": "slow-ready", "delay-ns": 2 * SECOND })))
-            .shell(),
-        Case::new("C18", "disabled after two seconds", slow(json!({ "kind": "slow-disable", "delay-ns": 2 * SECOND })))
-            .shell(),
-        Case::new("C19", "gone for one second", gone(1)).shell(),
-        Case::new("C20", "fifty controller resets under load", resets).shell(),
-        Case::new("C20", "a subsystem reset under load", during(json!({ "kind": "subsystem-reset" }))),
-        Case::new("C23", "a shutdown that takes a second", {
-            [copied(64 << 10), vec![order("write 16"), Act::Fault(shutdown), order("off")]].concat()
-        })
-        .shell(),
-    ]
-}
-
-/// C24, C25, C31, C34, C35: namespaces and events, deallocation, noise, habits.
-fn states(_: Timeouts, seed: u64) -> Vec<Case> {
+/// C24, C25, C28, C31, C34, C35: namespaces and events, activation of firmware, deallocation, noise, habits.
+fn states(timeouts: Timeouts, seed: u64) -> Vec<Case> {
     let resize = |bytes: u64| Act::Control("namespace-resize", json!({ "nsid": 1, "size": bytes }));
     let grown = [vec![attach(), resize(96 << 20), Act::Wait(2), resize(64 << 20), Act::Wait(2)], copy(64 << 10).into()]
         .concat();
@@ -347,9 +321,17 @@ fn states(_: Timeouts, seed: u64) -> Vec<Case> {
         copy(64 << 10).into(),
     ]
     .concat();
+    let paused = |seconds: u64| {
+        let pause = json!({ "kind": "firmware-activation", "for-ns": seconds * SECOND });
+        let acts = vec![attach(), Act::Control("inject-event", pause)];
+        [acts, copy(64 << 10).into(), copy(4096).into()].concat()
+    };
     vec![
         Case::new("C24", "the namespace grows and shrinks", grown)
             .namespaces(&["size=64MiB,size_max=96MiB,lba=512"])
+            .shell(),
+        Case::new("C28", "processing pauses for two seconds", paused(2)),
+        Case::new("C28", "processing pauses longer than the driver waits", paused(2 * timeouts.io.max(timeouts.admin)))
             .shell(),
         Case::new("C31", "deallocation", [copied(64 << 10), vec![order("trim")]].concat()).shell(),
         Case::new("C34", "one command in a hundred fails or is late", noisy).shell(),
@@ -388,12 +370,14 @@ mod tests {
                 ..crate::options::Given::default()
             };
             crate::options::Settings::read(&given).unwrap_or_else(|error| panic!("{} {}: {error}", case.id, case.name));
-            for act in &case.acts {
-                if let Act::Fault(fault) | Act::Chance(fault) = act {
-                    let spec: FaultSpec = serde_json::from_value(fault.clone())
-                        .unwrap_or_else(|error| panic!("{} {}: {error}: {fault}", case.id, case.name));
-                    spec.check().unwrap_or_else(|error| panic!("{} {}: {error}", case.id, case.name));
-                }
+            let met = case.acts.iter().filter_map(|act| match act {
+                Act::Fault(fault) | Act::Chance(fault) => Some(fault),
+                _ => None,
+            });
+            for fault in case.born.iter().chain(met) {
+                let spec: FaultSpec = serde_json::from_value(fault.clone())
+                    .unwrap_or_else(|error| panic!("{} {}: {error}: {fault}", case.id, case.name));
+                spec.check().unwrap_or_else(|error| panic!("{} {}: {error}", case.id, case.name));
             }
         }
     }
