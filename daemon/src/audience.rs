@@ -7,6 +7,7 @@ use checker::Violation;
 use controller::Controller;
 use media::Nanoseconds;
 use serde_json::json;
+use traces::watched::Drive;
 
 use crate::tracer::{Batch, TraceEnded, Tracers};
 use crate::trial::Trial;
@@ -60,8 +61,9 @@ impl Audience {
         mut tell: impl FnMut(News<'_>),
     ) {
         let Self { trial, tracers } = self;
-        if controller.has_traced() {
-            let batch = Arc::new(taken(controller));
+        let drive = if tracers.is_empty() { None } else { tracers.drive(controller, now) };
+        if controller.has_traced() || drive.is_some() {
+            let batch = Arc::new(taken(controller, drive));
             tracers.take(&batch);
             trial.look(&batch.events, judged, |violation| {
                 let name = format!("{} {}", violation.rule.id(), violation.rule.slug());
@@ -79,12 +81,16 @@ impl Audience {
 
     /// The device ends.
     pub fn finish(&mut self, now: Nanoseconds, controller: &mut Controller) {
-        self.tracers.take(&Arc::new(taken(controller)));
+        // What it did in the last step is known at the look behind it.
+        for _ in 0..2 {
+            let drive = self.tracers.drive(controller, now);
+            self.tracers.take(&Arc::new(taken(controller, drive)));
+        }
         self.tracers.finish(controller, now);
     }
 }
 
 /// What the controller told since the last look.
-fn taken(controller: &mut Controller) -> Batch {
-    Batch { events: controller.take_traced(), data: controller.take_traced_data() }
+fn taken(controller: &mut Controller, drive: Option<Drive>) -> Batch {
+    Batch { events: controller.take_traced(), data: controller.take_traced_data(), drive }
 }

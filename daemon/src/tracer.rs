@@ -14,10 +14,12 @@ use anyhow::Context as _;
 use controller::Controller;
 use controller::watch::Detail;
 use media::Nanoseconds;
+use media::ledger::{Counters, Ledger};
 use serde_json::Value;
 use traces::facts::Facts;
 use traces::live::{Format, Remark, Setup, needs};
 use traces::record::Sample;
+use traces::watched::Drive;
 
 use crate::clock::since_1970;
 use order::Order;
@@ -57,6 +59,9 @@ impl Opened {
     }
 }
 
+/// A step that did something takes no longer: then the loop slept.
+const PAUSE: u64 = 1_000_000;
+
 /// A trace that ended by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceEnded {
@@ -86,10 +91,22 @@ impl Trace {
     }
 }
 
+/// A drive at the end of a step.
+#[derive(Clone, Copy)]
+struct Look {
+    ledger: Ledger,
+    counters: Counters,
+    volatile_bytes: u64,
+    free_lines: u32,
+}
+
 /// All traces of a device.
 #[derive(Default)]
 pub struct Tracers {
     running: Vec<Trace>,
+    /// The drive at the last look, if somebody wants to know what it does, and what it did in the step before that.
+    look: Option<Look>,
+    did: Option<Drive>,
     /// Where traces are put that are started later.
     folder: Option<PathBuf>,
     next: u32,
@@ -223,6 +240,39 @@ impl Tracers {
     /// Hands events to all.
     pub fn take(&mut self, batch: &Arc<Batch>) {
         self.running.iter_mut().filter(|trace| !trace.ending).for_each(|trace| trace.writer.events(batch));
+    }
+
+    /// What the drive did in the step before the last one, now that it is known how long that took; nothing if nobody wants to know.
+    pub fn drive(&mut self, controller: &mut Controller, now: Nanoseconds) -> Option<Drive> {
+        if !self.running.iter().any(|trace| trace.order.format == Format::Chrome && !trace.ending) {
+            (self.look, self.did) = (None, None);
+            return None;
+        }
+        let monitor = controller.media().monitor()?;
+        let (status, unit_bytes) = (monitor.status(), u64::from(monitor.config().geometry.unit_bytes));
+        let look = Look {
+            ledger: status.ledger,
+            counters: status.counters,
+            volatile_bytes: u64::from(status.staged_units) * unit_bytes,
+            free_lines: status.lines.1,
+        };
+        // A drive that was opened again may have counters of before its last work.
+        let opened = |look: &Look| look.counters.power_cycles;
+        let before = self.look.replace(look).filter(|before| opened(before) == opened(&look))?;
+        let did = self.did.take().map(|did| Drive { duration_ns: now.0.saturating_sub(did.time_ns).min(PAUSE), ..did });
+        let same = |look: Look| (look.ledger, look.volatile_bytes, look.free_lines, look.counters.victims);
+        if same(before) != same(look) {
+            self.did = Some(Drive {
+                time_ns: now.0,
+                duration_ns: 0,
+                programmed: look.ledger.since(&before.ledger),
+                victims: look.counters.victims - before.counters.victims,
+                erased: look.counters.erases - before.counters.erases,
+                volatile_bytes: look.volatile_bytes,
+                free_lines: look.free_lines,
+            });
+        }
+        did
     }
 
     /// Something happened that is no event of the controller.

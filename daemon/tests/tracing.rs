@@ -122,6 +122,16 @@ fn every_form_is_written_from_the_command_line() {
     let begun = events.iter().filter(|event| event["ph"] == "b").count();
     assert_eq!((begun, events.iter().filter(|event| event["ph"] == "e").count()), (taken, taken));
     assert!(events.iter().any(|event| event["ph"] == "i" && event["name"] == "enabled"));
+    let work = |name: &str, what: &str| {
+        let slices = events.iter().filter(|event| event["ph"] == "X" && event["name"] == name);
+        slices.map(|slice| slice["args"][what].as_u64().expect("a number")).sum::<u64>()
+    };
+    assert_eq!(work("program", "host bytes"), 65536 + 2 * 4096, "what the drive programs for the host has its slices");
+    // A unit of 16 KiB that holds 4 KiB is filled up with what it held, or with nothing.
+    assert!(work("program", "fill bytes") + work("program", "padding bytes") >= 12288);
+    let volatile = |event: &&Value| event["ph"] == "C" && event["name"] == "volatile write cache";
+    let bytes: Vec<u64> = events.iter().filter(volatile).filter_map(|event| event["args"]["bytes"].as_u64()).collect();
+    assert!(bytes.iter().any(|bytes| *bytes > 0) && bytes.last() == Some(&0), "{bytes:?}");
     assert_eq!(fs::read(served.path("all.pcap")).expect("a trace")[..4], [0x4d, 0x3c, 0xb2, 0xa1]);
 
     let analysis = served.printed(&["trace", "analyse", "all.trace", "--json", "--iu", "16KiB"]);

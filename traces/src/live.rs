@@ -16,6 +16,7 @@ use crate::qemu::Selection;
 use crate::record::Sample;
 use crate::recording::{Recorder, Writer};
 use crate::view::{Chrome, Pcap};
+use crate::watched::Drive;
 use commands::Commands;
 use qemu_log::{Binary, Lines, QemuLog};
 
@@ -106,6 +107,8 @@ pub enum Remark {
     Dropped(u64),
     /// What the drive has programmed.
     Sample(Sample),
+    /// What the drive did by itself, and has now.
+    Drive(Drive),
     /// Other events are wanted from now on.
     Selection(Selection),
     /// Something that happened at a moment: a violation.

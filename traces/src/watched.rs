@@ -3,6 +3,8 @@
 
 use std::io;
 
+use media::ledger::Ledger;
+
 use serde_json::Value;
 
 use crate::record::Sample;
@@ -34,6 +36,25 @@ pub struct Ended<'a> {
     pub completion: &'a [u8; 16],
     /// What the command brought from the drive, where the caller has it.
     pub data: Option<&'a [u8]>,
+}
+
+/// What a drive did in one step, and what there is behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drive {
+    /// When the step began, in nanoseconds.
+    pub time_ns: u64,
+    /// How long it was until the next one began, in nanoseconds.
+    pub duration_ns: u64,
+    /// Bytes that were programmed in it, by reason.
+    pub programmed: Ledger,
+    /// Lines that were chosen to be collected in it.
+    pub victims: u64,
+    /// Lines that were erased in it.
+    pub erased: u64,
+    /// Bytes that were in the volatile write cache behind it.
+    pub volatile_bytes: u64,
+    /// Lines that were free behind it.
+    pub free_lines: u32,
 }
 
 /// Who makes a file of what is watched, as it comes.
@@ -71,6 +92,15 @@ pub trait Watcher {
     /// Those of what is written to.
     fn sample(&mut self, sample: Sample) -> io::Result<()> {
         let _ = sample;
+        Ok(())
+    }
+
+    /// What the drive did by itself. Who has no word for it leaves it out.
+    ///
+    /// # Errors
+    /// Those of what is written to.
+    fn drive(&mut self, controller: u16, drive: &Drive) -> io::Result<()> {
+        let _ = (controller, drive);
         Ok(())
     }
 

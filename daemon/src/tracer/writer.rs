@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use controller::watch::{TraceEvent, Traced};
 use traces::live::{Remark, Setup, Sink, open};
+use traces::watched::Drive;
 
 /// As many events wait to be written; with what belongs to them, about 16 MiB.
 pub const WAITING_MAX: usize = 1 << 17;
@@ -25,12 +26,15 @@ pub struct Batch {
     pub events: Vec<Traced>,
     /// The data of those that tell of data, in the same order.
     pub data: Vec<Vec<u8>>,
+    /// What the drive did in the step before.
+    pub drive: Option<Drive>,
 }
 
 impl Batch {
     /// How many events it counts for.
     fn weight(&self) -> usize {
-        self.events.len() + self.data.iter().map(Vec::len).sum::<usize>() / size_of::<Traced>()
+        let data = self.data.iter().map(Vec::len).sum::<usize>() / size_of::<Traced>();
+        self.events.len() + usize::from(self.drive.is_some()) + data
     }
 }
 
@@ -159,6 +163,9 @@ fn write(mut sink: Box<dyn Sink>, messages: &Receiver<Message>, waiting: &Atomic
                     let data = if tells_data { data.next().map(Vec::as_slice) } else { None };
                     // What cannot be written ends the thread; the count does not matter then.
                     sink.event(traced, data)?;
+                }
+                if let Some(drive) = batch.drive {
+                    sink.remark(&Remark::Drive(drive))?;
                 }
                 waiting.fetch_sub(batch.weight(), Ordering::Relaxed);
             }

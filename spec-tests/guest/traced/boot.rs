@@ -108,6 +108,7 @@ fn chrome(path: &Path, io: u64, admin: u64) -> Result<()> {
             }
             "e" => ensure!(open.remove(&key()?) == Some(text("name")?), "{event} ends nothing"),
             "i" => ensure!(event["s"] == "p", "{event}"),
+            "X" => ensure!(event["dur"].is_number(), "{event}"),
             "C" | "M" => {}
             other => anyhow::bail!("no phase {other}"),
         }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use zerocopy::IntoBytes;
 
 use super::{Remark, Sink};
-use crate::watched::{Begun, Ended, Watcher};
+use crate::watched::{Begun, Drive, Ended, Watcher};
 
 /// Bits 1:0 of an opcode whose data goes to the controller.
 const TO_CONTROLLER: u8 = 0b01;
@@ -167,6 +167,10 @@ impl<V: Watcher + Send> Sink for Commands<V> {
             }
             Remark::Selection(_) => Ok(()),
             Remark::Sample(sample) => self.view.sample(*sample),
+            Remark::Drive(drive) => {
+                let time_ns = self.origin_ns.saturating_add(drive.time_ns);
+                self.view.drive(CONTROLLER, &Drive { time_ns, ..*drive })
+            }
             Remark::Mark { time_ns, name, details } => {
                 self.view.mark(self.origin_ns.saturating_add(*time_ns), CONTROLLER, name, details)
             }

@@ -53,7 +53,7 @@ impl<F: Form> Sink for QemuLog<F> {
                 self.selection = selection.clone();
                 Ok(())
             }
-            Remark::Sample(_) | Remark::Mark { .. } => Ok(()),
+            Remark::Sample(_) | Remark::Drive(_) | Remark::Mark { .. } => Ok(()),
         }
     }
 

@@ -5,11 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
+use media::ledger::Ledger;
 use nvme_spec::{Command, Completion, opcode};
 use serde_json::{Map, Value, json};
 use zerocopy::FromBytes;
 
-use crate::watched::{Begun, Ended, Watcher};
+use crate::watched::{Begun, Drive, Ended, Watcher};
 
 /// Threads of a process that are no queues stand behind all queues.
 const TRACKS: u64 = 1 << 16;
@@ -143,6 +144,37 @@ impl<W: Write> Chrome<W> {
         self.event('C', name, process(controller), time_ns, "\"tid\":0", &Value::Object(values))
     }
 
+    /// What the drive did in a step: a slice for each kind of work, the reasons of what was programmed beside it, and what there is now.
+    ///
+    /// # Errors
+    /// Those of what is written to.
+    pub fn drive(&mut self, controller: u16, drive: &Drive) -> io::Result<()> {
+        let Drive { time_ns, duration_ns, programmed, victims, erased, .. } = *drive;
+        let Ledger { host, fill, collected, wear, padding, metadata, .. } = programmed;
+        let kinds = [
+            (
+                "program",
+                host + fill + padding,
+                json!({ "host bytes": host, "fill bytes": fill, "padding bytes": padding }),
+            ),
+            (
+                "collection",
+                collected + wear + victims,
+                json!({ "moved bytes": collected, "wear levelling bytes": wear, "victims": victims }),
+            ),
+            ("erase", erased, json!({ "lines": erased })),
+            ("metadata", metadata, json!({ "bytes": metadata })),
+        ];
+        for (name, amount, details) in kinds {
+            if amount > 0 {
+                // Each kind has a row: they share the step.
+                self.work(&Work { time_ns, duration_ns, controller, track: name, name, details: &details })?;
+            }
+        }
+        self.counter(time_ns, controller, "volatile write cache", &[("bytes", drive.volatile_bytes)])?;
+        self.counter(time_ns, controller, "free lines", &[("lines", drive.free_lines.into())])
+    }
+
     /// Something happened at a moment: a reset, a power loss, a violation.
     ///
     /// # Errors
@@ -240,6 +272,10 @@ impl<W: Write> Watcher for Chrome<W> {
 
     fn mark(&mut self, time_ns: u64, controller: u16, name: &str, details: &Value) -> io::Result<()> {
         Self::mark(self, time_ns, controller, name, details)
+    }
+
+    fn drive(&mut self, controller: u16, drive: &Drive) -> io::Result<()> {
+        Self::drive(self, controller, drive)
     }
 
     fn flush(&mut self) -> io::Result<()> {
