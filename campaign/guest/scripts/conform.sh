@@ -41,7 +41,7 @@ attach() {
 
 # copy_part BLOCK FROM TO BYTES
 copy_part() {
-    dd if="$DEVICE" of="$DEVICE" bs="$1" skip="$2" seek="$3" count="$4" conv=notrunc \
+    dd if="$DEVICE" of="$DEVICE" bs="$1" skip="$2" seek="$3" count="$4" conv=notrunc,nocreat \
         iflag=direct,skip_bytes,count_bytes oflag=direct,seek_bytes 2>"/tmp/dd.$2"
 }
 
@@ -63,16 +63,16 @@ copy() {
 
 # write COUNT
 write() {
-    fio --name=write --filename="$DEVICE" --direct=1 --ioengine=pvsync2 --rw=write --bs=4k --offset=24M --size=$(($1 * 4096)) \
-        --fdatasync=1 --eta=never >/tmp/write.out 2>&1 && grep -q 'err= 0' /tmp/write.out && return 0
+    disk_fio --name=write --ioengine=pvsync2 --rw=write --bs=4k --offset=24M --size=$(($1 * 4096)) \
+        --fdatasync=1 >/tmp/write.out 2>&1 && grep -q 'err= 0' /tmp/write.out && return 0
     cat /tmp/write.out
     return 1
 }
 
 # load SECONDS
 load() {
-    fio --name=load --filename="$DEVICE" --direct=1 --ioengine=io_uring --rw=randrw --bs=4k --iodepth=16 --offset=16M --size=8M \
-        --randrepeat=0 --time_based --runtime="$1" --verify=crc32 --verify_fatal=1 --eta=never >/tmp/load.out 2>&1 &&
+    disk_fio --name=load --ioengine=io_uring --rw=randrw --bs=4k --iodepth=16 --offset=16M --size=8M \
+        --randrepeat=0 --time_based --runtime="$1" --verify=crc32 --verify_fatal=1 >/tmp/load.out 2>&1 &&
         grep -q 'err= 0' /tmp/load.out && return 0
     cat /tmp/load.out
     return 1

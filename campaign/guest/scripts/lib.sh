@@ -79,12 +79,15 @@ disk() {
 
 block_size() { cat "$QUEUE/logical_block_size"; }
 
+# fio on the disk. A disk that is gone does not come back as a file.
+disk_fio() { fio --filename="$DEVICE" --allow_file_create=0 --direct=1 --eta=never "$@"; }
+
 # fio_job NAME OPTION... : runs one fio job on the device; every error that fio counts, and every verification that it
 # did not do, is a failure. Leaves the result in /tmp/NAME.fio (terse version 3).
 fio_job() {
     fio_name=$1
     shift
-    if ! fio --name="$fio_name" --filename="$DEVICE" --direct=1 --output-format=normal --eta=never "$@" >"/tmp/$fio_name.fio" 2>&1; then
+    if ! disk_fio --name="$fio_name" --output-format=normal "$@" >"/tmp/$fio_name.fio" 2>&1; then
         cat "/tmp/$fio_name.fio"
         fail "fio $fio_name"
     fi

@@ -25,8 +25,9 @@ wait_until() {
 
 write_until_it_fails() {
     # Writes that nobody reads: what was not flushed may be lost.
-    fio --name=load --filename="$DEVICE" --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --bs=16k --offset=8M --size=8M \
-        --time_based --runtime=3600 --eta=never </dev/null >/tmp/load.out 2>&1 &
+    # By itself, not by disk_fio, so that it can be killed.
+    fio --name=load --filename="$DEVICE" --allow_file_create=0 --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --bs=16k \
+        --offset=8M --size=8M --time_based --runtime=3600 --eta=never </dev/null >/tmp/load.out 2>&1 &
     load=$!
     sleep 1
 }

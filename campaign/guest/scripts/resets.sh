@@ -16,8 +16,8 @@ load() {
     until [ -e /tmp/stop ]; do
         round=$((round + 1))
         # Fewer blocks in a round would let the load spend its time in starting fio.
-        if ! fio --name=load --filename="$DEVICE" --direct=1 --ioengine=io_uring --rw=randwrite --bs=4k --iodepth=16 \
-            --offset=8M --size=8M --randrepeat=0 --verify=crc32 --do_verify=1 --verify_fatal=1 --eta=never >/tmp/load.out 2>&1 ||
+        if ! disk_fio --name=load --ioengine=io_uring --rw=randwrite --bs=4k --iodepth=16 \
+            --offset=8M --size=8M --randrepeat=0 --verify=crc32 --do_verify=1 --verify_fatal=1 >/tmp/load.out 2>&1 ||
             ! grep -q 'err= 0' /tmp/load.out; then
             echo "round $round" >/tmp/load.failed
             return

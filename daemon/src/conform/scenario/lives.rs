@@ -123,7 +123,7 @@ pub(super) fn limits(timeouts: Timeouts, _: u64) -> Vec<Case> {
         born("MDTS is 8 KiB", identify(1, 77, "01", 0)),
         born("CAP.MQES is 3", register(0, 0xffff, 3)),
         born("CAP.TO is 0", register(0, 0xff00_0000, 0)),
-        born("NN is FFFFFFFEh", identify(1, 516, "feffffff", 0)),
+        born("NN is 1024", identify(1, 516, "00040000", 0)),
         cannot_be("a namespace of no blocks", identify(0, 0, "0000000000000000", 0)),
         cannot_be("blocks of 256 bytes", identify(0, 130, "08", 0)),
         cannot_be("blocks of 2 GiB", identify(0, 130, "1f", 0)),
