@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use controller::{Clock, Controller};
-use media::Nanoseconds;
+use media::{Media, Nanoseconds};
 use tape::{Marker, Taped, Writer};
 
 use crate::audience::Audience;
@@ -45,9 +45,28 @@ pub fn open(settings: Settings, places: &Places, files: Files) -> anyhow::Result
         tape = Some(taped.marker());
         media = Box::new(taped);
     }
+    wire(settings, places, files.traces, (media, tape), watch)
+}
+
+/// The same over a media that somebody has made.
+///
+/// # Errors
+/// A socket cannot be made.
+pub fn open_over(settings: Settings, places: &Places, media: Box<dyn Media>) -> anyhow::Result<Wired> {
+    let watch = Watch::new().context("cannot create the device's epoll descriptor")?;
+    wire(settings, places, Vec::new(), (media, None), watch)
+}
+
+fn wire(
+    settings: Settings,
+    places: &Places,
+    traces: Vec<Opened>,
+    (media, tape): (Box<dyn Media>, Option<Marker>),
+    watch: Watch,
+) -> anyhow::Result<Wired> {
     let mut controller = Controller::new(settings.controller.clone(), media);
     let trial = Trial::new(&controller);
-    let tracers = Tracers::begin(files.traces, places.traces.clone(), &mut controller, Nanoseconds(0))?;
+    let tracers = Tracers::begin(traces, places.traces.clone(), &mut controller, Nanoseconds(0))?;
     let audience = Audience::new(trial, tracers, &mut controller);
     for fault in &settings.faults {
         controller.fault_add(fault.clone()).context("[[fault]]")?;

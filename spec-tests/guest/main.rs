@@ -10,6 +10,7 @@ mod processes;
 mod recipes;
 mod resize;
 mod runner;
+mod tape;
 mod traced;
 mod virtio;
 mod workloads;

@@ -288,7 +288,9 @@ fn parts_of(range: LbaRange) -> Vec<LbaRange> {
     (0..range.blocks).step_by(usize::try_from(step).unwrap_or(usize::MAX)).map(part).collect()
 }
 
-fn content(bytes: &[u8]) -> Block {
+/// Bytes as the contents of a block.
+#[must_use]
+pub fn content(bytes: &[u8]) -> Block {
     bytes.iter().any(|byte| *byte != 0).then(|| bytes.into())
 }
 

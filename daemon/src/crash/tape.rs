@@ -1,7 +1,12 @@
-//! `brownout crash --tape`: at places of a tape, the images that a drive may have left if power had gone there, each judged by a command.
-//! [`place`] finds places, [`worker`] makes images and runs the command, [`kept`] keeps what is needed to show a bad one again.
+//! `brownout crash --tape`: at places of a tape, the images that a drive may have left if power had gone there, each judged. [`place`]
+//! finds places, [`worker`] has images judged: by a command ([`judge`]), which gets files ([`bench`]), or in a guest ([`guest`]). [`one`]
+//! asks again about one place, and [`kept`] keeps what is needed to show a bad image again.
 
+mod bench;
+mod guest;
+mod judge;
 mod kept;
+mod one;
 mod place;
 mod worker;
 
@@ -9,8 +14,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Args;
 use media::Nanoseconds;
 use serde_json::json;
@@ -18,7 +23,7 @@ use tape::shrink::{Cause, shrink};
 use tape::{Choices, Image};
 
 use super::Arguments;
-use super::bounds::{Bounds, INTERRUPTED};
+use super::bounds::{Bounds, INTERRUPTED, duration};
 use super::junit::Suite;
 use super::report::Report;
 use crate::failure::Failure;
@@ -26,17 +31,28 @@ use crate::machine::shell_word;
 use crate::number::count;
 use crate::options::OptionError;
 use crate::progress::Progress;
+use judge::{Check, Judge, Verdict};
+use one::One;
 use place::{At, Places};
-use worker::{Job, Verdict, Workers};
+use worker::{Job, Workers};
 
 /// Images of a campaign of which nothing is said.
 const IMAGES: u64 = 100_000;
 /// And of one place.
 const IMAGES_OF_PLACE: u64 = 1000;
 
+/// A guest that takes longer to judge an image is stuck.
+const GUEST_LIMIT: Duration = Duration::from_secs(120);
+
 /// What only tapes have.
 #[derive(Debug, Args)]
 pub struct OfTape {
+    /// With --tape: judge an image in a guest: a script that mounts the device $1 and compares it with the text in $2
+    #[arg(long, value_name = "SCRIPT", requires = "tape", conflicts_with = "check", hide_short_help = true)]
+    check_guest: Option<PathBuf>,
+    /// With --check-guest: a guest that takes longer for one image hangs: that image is bad [default: 120s]
+    #[arg(long, value_name = "TIME", requires = "check_guest", hide_short_help = true, value_parser = duration)]
+    guest_timeout: Option<Nanoseconds>,
     /// With --tape: which namespace, counted from 1 [default: 1]
     #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
     namespace: Option<u64>,
@@ -52,7 +68,7 @@ pub struct OfTape {
     /// With --tape: images at most; equal ones are judged once [default: 100000]
     #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
     budget: Option<u64>,
-    /// With --tape: images that are judged at the same time [default: one for each processor]
+    /// With --tape: images that are judged at the same time [default: one for each processor; one guest]
     #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
     jobs: Option<u64>,
     /// With --tape: what the namespace held when the tape began
@@ -93,30 +109,51 @@ struct Bad {
 /// Runs the campaign; returns the exit code.
 pub fn run(arguments: &Arguments, path: &Path) -> Result<u8, Failure> {
     let of_tape = &arguments.of_tape;
-    let Some(check) = &arguments.check else {
-        let remedy = "give --check COMMAND: what judges an image, such as 'e2fsck -fn {image}'";
-        return Err(OptionError::new("--tape", path.display().to_string(), remedy).into());
-    };
+    let check = &check_of(arguments, path)?;
     if let Some(shown) = &of_tape.show {
         return show(arguments, path, check, shown);
     }
     let report = Report::create(arguments.json.as_deref(), arguments.junit.as_deref())?;
     let mut bounds = Bounds::new(arguments.time)?;
     let mut places = Places::open(path, of_tape)?;
-    let mut found = judge_all(arguments, check, &mut places, &mut bounds)?;
+    let (mut found, mut judge) = judge_all(arguments, check, &mut places, &mut bounds)?;
     let took = bounds.elapsed();
     if !bounds.interrupted() {
-        explain(arguments, path, check, &mut found, &mut bounds)?;
+        explain(arguments, path, &mut *judge, &mut found, &mut bounds)?;
     }
     found.tell(report, arguments.seed, places.cut_off(), took, bounds.interrupted())?;
     let failed = !found.bad.is_empty();
     Ok(if bounds.interrupted() && !failed { INTERRUPTED } else { u8::from(failed) })
 }
 
-/// Has the images of each place judged, until one is bad or there are enough.
-fn judge_all(arguments: &Arguments, check: &str, places: &mut Places, bounds: &mut Bounds) -> anyhow::Result<Found> {
+/// How images are to be judged.
+fn check_of(arguments: &Arguments, path: &Path) -> Result<Check, OptionError> {
     let of_tape = &arguments.of_tape;
-    let jobs = of_tape.jobs.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), in_memory);
+    match (&arguments.check, &of_tape.check_guest) {
+        (Some(command), _) => Ok(Check::Command(command.clone())),
+        (None, Some(script)) => {
+            let limit = of_tape.guest_timeout.map_or(GUEST_LIMIT, |limit| Duration::from_nanos(limit.0));
+            Ok(Check::Guest(script.clone(), limit))
+        }
+        (None, None) => {
+            let remedy =
+                "give --check COMMAND, such as 'e2fsck -fn {image}', or --check-guest SCRIPT: what judges an image";
+            Err(OptionError::new("--tape", path.display().to_string(), remedy))
+        }
+    }
+}
+
+/// Has the images of each place judged, until one is bad or there are enough.
+fn judge_all(
+    arguments: &Arguments,
+    check: &Check,
+    places: &mut Places,
+    bounds: &mut Bounds,
+) -> anyhow::Result<(Found, Box<dyn Judge>)> {
+    let of_tape = &arguments.of_tape;
+    let processors = || thread::available_parallelism().map_or(1, usize::from);
+    let usual = || if matches!(check, Check::Guest(..)) { 1 } else { processors() };
+    let jobs = of_tape.jobs.map_or_else(usual, in_memory);
     let workers = Workers::start(jobs, check, places.history().volume(), of_tape.base.as_deref())?;
     let progress = Progress::new("judging images", "images");
     let (most, of_place) = (of_tape.budget.unwrap_or(IMAGES), of_tape.images.unwrap_or(IMAGES_OF_PLACE));
@@ -126,7 +163,7 @@ fn judge_all(arguments: &Arguments, check: &str, places: &mut Places, bounds: &m
     'places: while let Some(place) = places.next() {
         workers.know(places.news());
         found.places += 1;
-        let acks = Arc::new(places.history().marks().join("\n"));
+        let acks = Arc::new(places.acks());
         let choices = Choices::new(places.history().volatile().count(), of_place, arguments.seed ^ place);
         found.exhaustive += u64::from(choices.exhaustive());
         for survives in choices {
@@ -150,13 +187,16 @@ fn judge_all(arguments: &Arguments, check: &str, places: &mut Places, bounds: &m
             }
         }
     }
-    workers.finish()?.into_iter().for_each(|judged| found.note(judged));
-    Ok(found)
+    let (judged, judge) = workers.finish()?;
+    judged.into_iter().for_each(|judged| found.note(judged));
+    Ok((found, judge))
 }
 
 impl Found {
     fn note(&mut self, (job, verdict): (Job, Verdict)) {
-        if verdict != Verdict::Good {
+        if verdict == Verdict::Unjudged {
+            self.images -= 1;
+        } else if verdict.is_bad() {
             let (place, survives) = (job.place, job.image.survives);
             self.bad.push(Bad { place, survives, verdict, cause: None, names: Vec::new(), again: String::new() });
         }
@@ -211,33 +251,36 @@ fn in_memory(number: u64) -> usize {
 fn explain(
     arguments: &Arguments,
     path: &Path,
-    check: &str,
+    judge: &mut dyn Judge,
     found: &mut Found,
     bounds: &mut Bounds,
 ) -> Result<(), Failure> {
     found.bad.sort_by_key(|bad| bad.place);
     let mut explained = BTreeSet::new();
     for bad in &mut found.bad {
-        bad.again = again(arguments, path, check, bad.place, &bad.survives);
+        bad.again = again(arguments, path, bad.place, &bad.survives);
         if bounds.over() || !explained.insert(bad.place) {
             continue;
         }
         let mut places = Places::open(path, &arguments.of_tape)?;
         places.until(bad.place)?;
-        let mut one = worker::One::new(check, &mut places, arguments.of_tape.base.as_deref())?;
-        let cause = shrink(&bad.survives, &mut |survives| {
-            one.judge(&places, survives).is_ok_and(|verdict| verdict != Verdict::Good)
-        });
+        let mut one = One::new(judge, &mut places, arguments.of_tape.base.clone())?;
+        let cause =
+            shrink(&bad.survives, &mut |survives| one.judge(&places, survives).is_ok_and(|verdict| verdict.is_bad()));
+        if bounds.asked() {
+            // Images that nobody judged are not good ones.
+            break;
+        }
         // What is shown again is the simplest image that fails.
         let mut simplest = vec![false; bad.survives.len()];
         cause.survive.iter().for_each(|piece| simplest[*piece] = true);
         if one.judge(&places, &simplest)? == bad.verdict {
             bad.survives = simplest;
-            bad.again = again(arguments, path, check, bad.place, &bad.survives);
+            bad.again = again(arguments, path, bad.place, &bad.survives);
         }
         (bad.cause, bad.names) = (Some(cause), places.names());
         if let Some(folder) = &arguments.of_tape.keep {
-            kept::keep(folder, &mut one, &places, (bad.place, &bad.survives), &bad.told())?;
+            kept::keep(folder, &one, &places, (bad.place, &bad.survives), &bad.told())?;
         }
     }
     Ok(())
@@ -268,7 +311,7 @@ impl Bad {
 }
 
 /// The command that shows one image again.
-fn again(arguments: &Arguments, path: &Path, check: &str, place: u64, survives: &[bool]) -> String {
+fn again(arguments: &Arguments, path: &Path, place: u64, survives: &[bool]) -> String {
     let of_tape = &arguments.of_tape;
     let mut words = vec!["brownout".to_owned(), "crash".to_owned(), "--tape".to_owned(), path.display().to_string()];
     let mut push = |name: &str, value: String| words.extend([format!("--{name}"), value]);
@@ -288,17 +331,23 @@ fn again(arguments: &Arguments, path: &Path, check: &str, place: u64, survives: 
         push("base", base.display().to_string());
     }
     push("show", place::Shown::new(place, survives).to_string());
-    push("check", check.to_owned());
+    match (&arguments.check, &of_tape.check_guest) {
+        (Some(check), _) => push("check", check.clone()),
+        (None, Some(script)) => push("check-guest", script.display().to_string()),
+        (None, None) => {}
+    }
     words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// Judges one image; its command writes to the terminal.
-fn show(arguments: &Arguments, path: &Path, check: &str, shown: &place::Shown) -> Result<u8, Failure> {
+fn show(arguments: &Arguments, path: &Path, check: &Check, shown: &place::Shown) -> Result<u8, Failure> {
     let mut places = Places::open(path, &arguments.of_tape)?;
     places.until(shown.place)?;
     let pieces = places.history().volatile().count();
     let survives = shown.survives(pieces).map_err(|remedy| OptionError::new("--show", shown.to_string(), remedy))?;
-    let mut one = worker::One::new(check, &mut places, arguments.of_tape.base.as_deref())?;
+    let base = arguments.of_tape.base.clone();
+    let mut judge = check.judge(places.history().volume(), base.clone())?;
+    let mut one = One::new(&mut *judge, &mut places, base)?;
     let verdict = one.judge(&places, &survives)?;
     for (name, survives) in places.names().iter().zip(&survives) {
         println!("{} {name}", if *survives { "survives" } else { "lost    " });
@@ -306,9 +355,7 @@ fn show(arguments: &Arguments, path: &Path, check: &str, shown: &place::Shown) -
     print!("{}", one.log());
     println!("{verdict}");
     if let Some(folder) = &arguments.of_tape.keep {
-        kept::keep(folder, &mut one, &places, (shown.place, &survives), "")?;
+        kept::keep(folder, &one, &places, (shown.place, &survives), "")?;
     }
-    let code = u8::from(verdict != Verdict::Good);
-    one.close().context("cannot remove the image")?;
-    Ok(code)
+    Ok(if verdict == Verdict::Unjudged { INTERRUPTED } else { u8::from(verdict.is_bad()) })
 }

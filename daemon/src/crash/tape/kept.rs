@@ -6,21 +6,21 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::one::One;
 use super::place::Places;
-use super::worker::One;
 
 /// Keeps an image in a folder of its own, with what was said of it last.
 ///
 /// # Errors
 /// It cannot be written.
-pub fn keep(folder: &Path, one: &mut One, places: &Places, shown: (u64, &[bool]), told: &str) -> anyhow::Result<()> {
+pub fn keep(folder: &Path, one: &One<'_>, places: &Places, shown: (u64, &[bool]), told: &str) -> anyhow::Result<()> {
     let (place, survives) = shown;
-    one.make(places, survives)?;
+    let bench = one.make(places, survives)?;
     let own = folder.join(format!("place-{place}"));
     let cannot_write = || format!("cannot write to {}", own.display());
     fs::create_dir_all(&own).with_context(cannot_write)?;
     for name in ["durable", "image", "acks"] {
-        one.copy(name, &own.join(name)).with_context(cannot_write)?;
+        bench.copy(name, &own.join(name)).with_context(cannot_write)?;
     }
     let pieces: String = places.names().iter().enumerate().map(|(at, name)| format!("{at} {name}\n")).collect();
     for (name, text) in [("log", one.log()), ("pieces", pieces), ("report", told.to_owned())] {

@@ -163,6 +163,11 @@ impl Places {
         &self.history
     }
 
+    /// What was acknowledged at this place, a line each.
+    pub fn acks(&self) -> String {
+        self.history.marks().iter().map(|mark| format!("{mark}\n")).collect()
+    }
+
     /// What became durable since the last place.
     pub fn news(&mut self) -> Vec<(u64, Block)> {
         self.history.take_news()
@@ -246,10 +251,18 @@ fn name(piece: &Piece) -> String {
 }
 
 fn preset(history: &mut History, base: &Path) -> anyhow::Result<()> {
+    let block_bytes = history.volume().block_bytes as usize;
+    read_base(base, block_bytes, &mut |lba, bytes| history.preset(lba, bytes))
+}
+
+/// Reads a file of what a namespace held, and passes on whole blocks, each run with the number of its first.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_base(base: &Path, block_bytes: usize, take: &mut dyn FnMut(u64, &[u8])) -> anyhow::Result<()> {
     let cannot_read = || format!("cannot read --base {}", base.display());
     let mut file = File::open(base).with_context(cannot_read)?;
     let mut lba = 0;
-    let block_bytes = history.volume().block_bytes as usize;
     let mut buffer = vec![0; block_bytes << 8];
     loop {
         let mut have = 0;
@@ -262,7 +275,7 @@ fn preset(history: &mut History, base: &Path) -> anyhow::Result<()> {
         if have == 0 {
             return Ok(());
         }
-        history.preset(lba, &buffer[..have.next_multiple_of(block_bytes)]);
+        take(lba, &buffer[..have.next_multiple_of(block_bytes)]);
         lba += (have / block_bytes) as u64;
         buffer.fill(0);
     }
