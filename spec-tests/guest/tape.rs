@@ -63,7 +63,7 @@ type Bad = BTreeSet<(String, String)>;
 fn campaign(folder: &Path, more: &[&str]) -> Result<(Option<i32>, String, Bad)> {
     let path = |name: &str| folder.join(name).display().to_string();
     let (tape, report) = (path("tape"), path("report.json"));
-    let words = ["crash", "--tape", &tape, "--witness", "2", "--keep-going", "--json", &report];
+    let words = ["crash", "--tape", &tape, "--witness", "2", "--json", &report];
     let output = Brownout::run(&[&words, more].concat())?;
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let text = fs::read_to_string(folder.join("report.json")).unwrap_or_default();
@@ -87,13 +87,15 @@ fn a_guest_sees_each_image_as_it_is_and_finds_what_a_command_finds() -> Result<(
         Ok(path.display().to_string())
     };
     let check = script("check.sh", CHECK)?;
-    let (code, said, of_command) = campaign(folder.path(), &["--check", &format!("sh {check} {{image}} {{acks}}")])?;
+    let (code, said, of_command) =
+        campaign(folder.path(), &["--keep-going", "--check", &format!("sh {check} {{image}} {{acks}}")])?;
     ensure!(code == Some(1) && of_command.len() >= 4, "{said}");
 
     let soiling = script("soiling.sh", &CHECK.replacen('\n', SOIL, 1))?;
     let kept = folder.path().join("kept");
     let keep = kept.display().to_string();
-    let (code, said, of_guest) = campaign(folder.path(), &["--check-guest", &soiling, "--keep", &keep])?;
+    let (code, said, of_guest) =
+        campaign(folder.path(), &["--keep-going", "--check-guest", &soiling, "--keep", &keep])?;
     ensure!(code == Some(1) && of_guest == of_command, "{said}\n{of_guest:?}\n{of_command:?}");
     ensure!(said.contains("broken where there is piece 1: write of block 0, command "), "{said}");
     ensure!(said.contains("and where there is not piece 0: write of block 1, command "), "{said}");
@@ -111,5 +113,26 @@ fn a_guest_sees_each_image_as_it_is_and_finds_what_a_command_finds() -> Result<(
     let (code, said, _) =
         campaign(folder.path(), &["--check-guest", &hangs, "--show", "2:1", "--guest-timeout", "3s"])?;
     ensure!(code == Some(1) && said.contains("the guest did not end the check within 3 s"), "{said}");
+    Ok(())
+}
+
+/// The load and the checker that users copy, over ext4, with and without a drive that keeps its promises. `FS` and `ROUNDS` get to the load
+/// as words of the kernel's command line do.
+#[test]
+fn the_load_of_files_keeps_its_promises_on_ext4_and_its_checker_notices_a_drive_that_does_not() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let loads = Path::new(env!("CARGO_MANIFEST_DIR")).join("../campaign/loads").canonicalize()?;
+    let (tape, load) = (folder.path().join("tape").display().to_string(), loads.join("files.sh").display().to_string());
+    let words = ["qemu", "--exec", &load, "--append", "FS=ext4 ROUNDS=6", "--tape", &tape, "--media", "cache_age=none"];
+    let drive = ["--namespace", "size=32MiB,lba=4KiB", "--namespace", "size=1MiB,lba=4KiB", "--timeout", "5min"];
+    let output = Brownout::run(&[&words[..], &drive[..]].concat())?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success() && said.contains("6 rounds on ext4"), "{said}");
+    let check = format!("sh {} {{image}} {{acks}}", loads.join("check-files.sh").display());
+    let of_check = |more: &[&str]| campaign(folder.path(), &[&["--check", &check, "--images", "8"], more].concat());
+    let (code, said, _) = of_check(&["--budget", "150"])?;
+    ensure!(code == Some(0) && said.contains(": 0 bad"), "{said}");
+    let (code, said, bad) = of_check(&["--budget", "300", "--flushes-kept", "8"])?;
+    ensure!(code == Some(1) && !bad.is_empty(), "{said}");
     Ok(())
 }

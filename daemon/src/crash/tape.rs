@@ -304,6 +304,12 @@ impl Bad {
             };
             list("broken where there is", &cause.survive);
             list("and where there is not", &cause.lost);
+            if cause.survive.is_empty() && cause.lost.is_empty() {
+                let pieces = self.names.len();
+                text.push_str(&format!(
+                    "  broken whichever of the {pieces} pieces survive: what is missing was not even written\n"
+                ));
+            }
         }
         text.push_str(&format!("  again: {}\n", self.again));
         text
