@@ -1,6 +1,6 @@
 #!/bin/sh
-# A load for a file system, for `brownout qemu --exec`: it makes one on the first namespace, and does what programs rely on when they mean to
-# keep something: a new file, a file that replaces another by rename, a line appended, a block written in place with O_DSYNC, a file
+# A load for a file system, for `brownout qemu --exec`: it makes one on the first namespace, and does what programs rely on when they mean
+# to keep something: a new file, a file that replaces another by rename, a line appended, a block written in place with O_DSYNC, a file
 # removed. Before each change it writes "try WHAT NUMBER" to the second namespace, the witness, and "did WHAT NUMBER" after it has returned
 # from fsync. `check-files.sh` knows from that what must be there.
 #

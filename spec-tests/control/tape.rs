@@ -162,3 +162,19 @@ fn what_is_no_tape_or_cannot_be_one_is_refused() {
     let refused = bench.peer.execute("tape-mark", &json!({ "text": "x" }));
     assert_eq!(refused, Err("there is no tape: start the drive with --tape FILE".to_owned()));
 }
+
+#[test]
+fn a_check_in_a_guest_needs_its_script_before_anything_boots() {
+    let folder = taped(true);
+    let tape = folder.path().join("tape").display().to_string();
+    let run = |more: &[&str]| {
+        let output = Brownout::run(&[&["crash", "--tape", &tape], more].concat()).expect("it starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = run(&["--check-guest", "/nowhere/check.sh"]);
+    assert!(code == Some(1) && said.contains("cannot read the script /nowhere/check.sh: --check-guest"), "{said}");
+    let (code, said) = run(&[]);
+    assert!(code == Some(2) && said.contains("or --check-guest SCRIPT: what judges an image"), "{said}");
+    assert_eq!(run(&["--check-guest", "/dev/null", "--check", "true"]).0, Some(2));
+    assert_eq!(run(&["--check", "true", "--guest-timeout", "5s"]).0, Some(2));
+}

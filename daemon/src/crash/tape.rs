@@ -1,13 +1,15 @@
 //! `brownout crash --tape`: at places of a tape, the images that a drive may have left if power had gone there, each judged. [`place`]
-//! finds places, [`worker`] has images judged: by a command ([`judge`]), which gets files ([`bench`]), or in a guest ([`guest`]). [`one`]
-//! asks again about one place, and [`kept`] keeps what is needed to show a bad image again.
+//! finds places, [`worker`] has images judged ([`judge`], chosen by [`check`]): by a command ([`shell`]), which gets files ([`bench`]), or in
+//! a [`guest`]. [`one`] asks again about one place, and [`kept`] keeps what is needed to show a bad image again.
 
 mod bench;
+mod check;
 mod guest;
 mod judge;
 mod kept;
 mod one;
 mod place;
+mod shell;
 mod worker;
 
 use std::collections::BTreeSet;
@@ -31,7 +33,8 @@ use crate::machine::shell_word;
 use crate::number::count;
 use crate::options::OptionError;
 use crate::progress::Progress;
-use judge::{Check, Judge, Verdict};
+use check::Check;
+use judge::{Judge, Verdict};
 use one::One;
 use place::{At, Places};
 use worker::{Job, Workers};

@@ -9,7 +9,8 @@ use anyhow::anyhow;
 use tape::history::Block;
 use tape::{Image, Volume};
 
-use super::judge::{Check, Judge, Verdict};
+use super::check::Check;
+use super::judge::{Judge, Verdict};
 
 /// An image to judge.
 pub struct Job {
