@@ -41,12 +41,14 @@ attach() {
 
 # copy_part BLOCK FROM TO BYTES
 copy_part() {
-    dd if="$DEVICE" of="$DEVICE" bs="$1" skip="$2" seek="$3" count="$4" conv=notrunc,nocreat \
+    dd if="$DEVICE" of="$DEVICE" bs="$1" skip="$2" seek="$3" count="$4" conv=notrunc \
         iflag=direct,skip_bytes,count_bytes oflag=direct,seek_bytes 2>"/tmp/dd.$2"
 }
 
 # copy BYTES BLOCK
 copy() {
+    # A disk that is gone does not come back as a file.
+    [ -b "$DEVICE" ] || return 1
     part=$(($1 / 4))
     pids=
     for number in 0 1 2 3; do

@@ -20,7 +20,7 @@ found=$(find "$DISK/mq" -mindepth 1 -maxdepth 1 | wc -l)
 [ "$found" = "$QUEUES" ] || fail "$found queues, not $QUEUES"
 
 dd if=/dev/urandom of=/tmp/random bs=1M count=16 2>/dev/null || fail "random bytes"
-check "written" dd if=/tmp/random of="$DEVICE" conv=nocreat bs=1M oflag=direct
+check "written" dd if=/tmp/random of="$DEVICE" bs=1M oflag=direct
 pause written
 check "discarded" blkdiscard --offset 0 --length 4M "$DEVICE"
 check "zeroed" blkdiscard --zeroout --offset 4M --length 4M "$DEVICE"

@@ -148,7 +148,7 @@ act() {
 find_first
 FUNCTION=$(function_of)
 dd if=/dev/urandom of=/tmp/data bs=4k count=1 2>/dev/null
-check "a block is written" dd if=/tmp/data of="$DEVICE" conv=nocreat bs=4k seek=100 count=1 oflag=direct
+check "a block is written" dd if=/tmp/data of="$DEVICE" bs=4k seek=100 count=1 oflag=direct
 for name in $ACTS; do
     dmesg -c >/dev/null
     echo "faults: ready $name"
