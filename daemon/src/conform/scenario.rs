@@ -330,7 +330,7 @@ fn states(timeouts: Timeouts, seed: u64) -> Vec<Case> {
         Case::new("C24", "the namespace grows and shrinks", grown)
             .namespaces(&["size=64MiB,size_max=96MiB,lba=512"])
             .shell(),
-        Case::new("C28", "processing pauses for two seconds", paused(2)),
+        Case::new("C28", "processing pauses for a second", paused(1)),
         Case::new("C28", "processing pauses longer than the driver waits", paused(2 * timeouts.io.max(timeouts.admin)))
             .shell(),
         Case::new("C31", "deallocation", [copied(64 << 10), vec![order("trim")]].concat()).shell(),
