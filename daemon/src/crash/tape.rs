@@ -1,6 +1,6 @@
 //! `brownout crash --tape`: at places of a tape, the images that a drive may have left if power had gone there, each judged. [`place`]
-//! finds places, [`worker`] has images judged ([`judge`], chosen by [`check`]): by a command ([`shell`]), which gets files ([`bench`]), or in
-//! a [`guest`]. [`one`] asks again about one place, and [`kept`] keeps what is needed to show a bad image again.
+//! finds places, [`worker`] has images judged ([`judge`], chosen by [`check`]): by a command ([`shell`]), which gets files ([`bench`]), or
+//! in a [`guest`]. [`one`] asks again about one place, and [`kept`] keeps what is needed to show a bad image again.
 
 mod bench;
 mod check;
@@ -54,7 +54,8 @@ pub struct OfTape {
     #[arg(long, value_name = "SCRIPT", requires = "tape", conflicts_with = "check", hide_short_help = true)]
     check_guest: Option<PathBuf>,
     /// With --check-guest: a guest that takes longer for one image hangs: that image is bad [default: 120s]
-    #[arg(long, value_name = "TIME", requires = "check_guest", hide_short_help = true, value_parser = duration)]
+    #[arg(long, value_name = "TIME", requires = "check_guest", conflicts_with = "check", hide_short_help = true,
+        value_parser = duration)]
     guest_timeout: Option<Nanoseconds>,
     /// With --tape: which namespace, counted from 1 [default: 1]
     #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
