@@ -71,13 +71,17 @@ pub fn describe(event: &TraceEvent) -> String {
             format!("fault {fault} hit{whose}")
         }
         TraceEvent::DataChanged { command, offset, bytes, count, .. } => {
-            let bytes: String = bytes.iter().take(count.into()).map(|byte| format!("{byte:02x}")).collect();
-            format!("data of {} changed by a fault, from byte {offset}: {bytes}", name(command))
+            changed(command, offset, &bytes[..count.into()])
         }
         TraceEvent::PowerLost => "power lost".to_owned(),
         TraceEvent::PowerRestored => "power restored".to_owned(),
         TraceEvent::Resized { nsid, blocks } => format!("namespace {nsid} has {blocks} blocks now"),
     }
+}
+
+fn changed(command: CommandName, offset: u32, bytes: &[u8]) -> String {
+    let bytes: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("data of {} changed by a fault, from byte {offset}: {bytes}", name(command))
 }
 
 /// A queue entry in a line.
