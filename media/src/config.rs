@@ -120,6 +120,40 @@ pub(crate) const FLOOR_LINES: u32 = 2;
 /// The least reserve: a collector that began when the host may take no line any more would be late always.
 pub(crate) const RESERVE_MIN: u32 = FLOOR_LINES + 2;
 
+/// How much a drive may be written in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endurance {
+    /// It does not wear out.
+    Endless,
+    /// So many erases of each block.
+    Erases(u32),
+    /// So many bytes written by hosts.
+    HostBytes(u64),
+}
+
+impl Endurance {
+    /// Life used, in percent: may exceed 100, and saturates at 255. `erases` is the sum over `lines`.
+    #[must_use]
+    pub fn percentage_used(self, erases: u64, lines: u32, host_write_bytes: u64) -> u8 {
+        let (used, rated) = match self {
+            Self::Endless => return 0,
+            Self::Erases(each) => (u128::from(erases), u128::from(each) * u128::from(lines)),
+            Self::HostBytes(bytes) => (u128::from(host_write_bytes), u128::from(bytes)),
+        };
+        u8::try_from(used * 100 / rated.max(1)).unwrap_or(u8::MAX)
+    }
+
+    /// Bytes that a drive with `raw_bytes` of NAND may be written in its life if its write amplification is 1; 0 for no end.
+    #[must_use]
+    pub fn bytes(self, raw_bytes: u64) -> u64 {
+        match self {
+            Self::Endless => 0,
+            Self::Erases(each) => raw_bytes.saturating_mul(each.into()),
+            Self::HostBytes(bytes) => bytes,
+        }
+    }
+}
+
 /// Everything a drive is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SsdConfig {
@@ -133,8 +167,8 @@ pub struct SsdConfig {
     pub cache: CacheConfig,
     /// The longest write that a power loss leaves whole or undone, in bytes, at any alignment.
     pub power_atomic_bytes: u32,
-    /// Erases that a block is rated for; what "percentage used" is a percentage of.
-    pub rated_erases: u32,
+    /// What "percentage used" is a percentage of.
+    pub endurance: Endurance,
     /// NAND times, or none: as fast as the machine allows.
     pub times: Option<NandTimes>,
     /// How long a pass of the patrol takes; none without one. A store in memory needs none.
@@ -152,7 +186,7 @@ impl Default for SsdConfig {
             tuning: Tuning::default(),
             cache: CacheConfig::default(),
             power_atomic_bytes: 64 << 10,
-            rated_erases: 3000,
+            endurance: Endurance::Erases(3000),
             times: None,
             patrol: None,
             misbehaviour: Misbehaviour::default(),

@@ -160,6 +160,7 @@ fn endurance_group(controller: &Controller, group: u16) -> Result<EnduranceGroup
     page.available_spare_percent = health.available_spare_percent;
     page.available_spare_threshold_percent = SPARE_THRESHOLD_PERCENT;
     page.percentage_used = health.percentage_used;
+    page.endurance_estimate = billions(health.endurance_bytes);
     page.data_units_read = billions(health.read_bytes);
     page.data_units_written = billions(health.written_bytes);
     page.media_units_written = billions(health.programmed_bytes);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use media::Nanoseconds;
+use media::config::Endurance;
 use media::geometry::{ConfigError, Geometry, GeometryConfig};
 use media::nand::timing::NandTimes;
 use media::needs::Part as Needed;
@@ -13,7 +14,7 @@ use media::store::{Inspection, inspect};
 use serde::Serialize;
 
 use super::error::OptionError;
-use super::media_words::{Age, Collection, HostCache, MediaOptions, Misbehaving, Part, Patrol, Share, Store};
+use super::media_words::{Age, Collection, HostCache, Life, MediaOptions, Misbehaving, Part, Patrol, Share, Store};
 use super::size::Bytes;
 use super::words::Word;
 
@@ -21,6 +22,9 @@ use super::words::Word;
 pub const POWER_ATOMIC_BYTES: u64 = 64 << 10;
 /// The largest line that is chosen without being asked for: what lies in an open line lies in memory.
 const LINE_BYTES_MAX: u64 = 16 << 20;
+/// Erases of each block before a drive is worn out. A week of writing a drive of 64 MiB at 1 GiB a second, with a write amplification of 10,
+/// takes fewer.
+const ERASES_RATED: u32 = 100_000_000;
 /// Roughly how many lines a drive has. With far fewer, the lines that the drive needs to work exceed the spare that was asked for.
 const LINES_WANTED: u64 = 256;
 
@@ -46,6 +50,7 @@ pub struct MediaSettings {
     pub identity: [u8; 16],
     /// Bytes of data that a drive in memory may hold.
     pub memory_max: Option<u64>,
+    life: Life,
     timing: Part,
     patrol: Patrol,
     exists: bool,
@@ -121,6 +126,8 @@ impl MediaWords {
             misbehaviour: self.options.misbehave.map(|given| given.0).unwrap_or_default(),
             ..SsdConfig::default()
         };
+        let life = self.life();
+        ssd.endurance = endurance(life, &ssd);
         ssd.tuning.policy = self.options.gc.unwrap_or_default().policy();
         ssd.checked().map_err(|error| self.refuse_geometry(&error))?;
         let memory_max = self.memory_max(&ssd)?;
@@ -130,6 +137,7 @@ impl MediaWords {
             cache: self.options.cache.unwrap_or_default(),
             identity: [0; 16],
             memory_max,
+            life,
             timing,
             patrol,
             exists: file.is_some(),
@@ -202,6 +210,17 @@ impl MediaWords {
         })
     }
 
+    /// How much the drive may be written, unless somebody says it: one that is nothing but memory does not wear out, and others outlive a
+    /// week of any load.
+    fn life(&self) -> Life {
+        let memory = !matches!(self.options.store, Some(Store::File(_)));
+        let usual = || {
+            let timed = self.options.timing.unwrap_or_default().times().is_some();
+            if memory && !timed { Life::Endless } else { Life::Erases(ERASES_RATED) }
+        };
+        self.options.endurance.unwrap_or_else(usual)
+    }
+
     /// How much data a drive in memory may hold: at least enough to work with.
     fn memory_max(&self, ssd: &SsdConfig) -> Result<Option<u64>, OptionError> {
         let Some(most) = self.options.memory_max else { return Ok(None) };
@@ -261,6 +280,17 @@ impl MediaWords {
         match &self.options.store {
             Some(Store::File(path)) => path.display().to_string(),
             _ => String::new(),
+        }
+    }
+}
+
+fn endurance(life: Life, ssd: &SsdConfig) -> Endurance {
+    match life {
+        Life::Endless => Endurance::Endless,
+        Life::Erases(erases) => Endurance::Erases(erases),
+        Life::DriveWrites(hundredths) => {
+            let day = ssd.geometry.user_bytes.saturating_mul(hundredths.into()) / 100;
+            Endurance::HostBytes(day.saturating_mul(Life::DAYS).max(1))
         }
     }
 }
@@ -389,6 +419,7 @@ impl MediaSettings {
             pages: geometry.pages_per_block,
             page_size: bytes(geometry.page_bytes),
             bad_blocks: geometry.factory_bad_blocks,
+            endurance: self.life,
             patrol: self.patrol,
             misbehave: Some(Misbehaving(self.ssd.misbehaviour)).filter(|of| !of.0.names().is_empty()),
         }
@@ -466,6 +497,7 @@ pub struct PrintedMedia {
     pages: u32,
     page_size: Bytes,
     bad_blocks: u32,
+    endurance: Life,
     patrol: Patrol,
     #[serde(skip_serializing_if = "Option::is_none")]
     misbehave: Option<Misbehaving>,

@@ -50,6 +50,8 @@ pub struct MediaOptions {
     pub page_size: Option<Bytes>,
     /// Blocks that are bad at birth.
     pub bad_blocks: Option<u32>,
+    /// How much the drive may be written in its life.
+    pub endurance: Option<Life>,
     /// How long a pass of the patrol takes.
     pub patrol: Option<Patrol>,
     /// Promises that the drive breaks.
@@ -93,6 +95,64 @@ impl From<Patrol> for String {
         let Some(period) = patrol.0 else { return "off".to_owned() };
         let (unit, seconds) = PERIODS.into_iter().find(|(_, seconds)| period % seconds == 0).unwrap_or(("s", 1));
         format!("{}{unit}", period / seconds)
+    }
+}
+
+/// How much a drive may be written in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Life {
+    /// As much as anybody likes.
+    Endless,
+    /// So many erases of each block.
+    Erases(u32),
+    /// Drive writes per day for five years, in hundredths.
+    DriveWrites(u32),
+}
+
+impl Life {
+    /// What a drive is rated for, of which the days are counted.
+    pub const DAYS: u64 = 5 * 365;
+    const DRIVE_WRITES: &str = "dwpd";
+}
+
+impl TryFrom<String> for Life {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const REMEDY: &str = "give none, erases of each block such as 3000, or drive writes a day for five years such as 1dwpd or 0.3dwpd";
+        if text == "none" {
+            return Ok(Self::Endless);
+        }
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let Some(daily) = text.strip_suffix(Self::DRIVE_WRITES) else {
+            let erases = text.parse().ok().filter(|erases| digits(&text) && *erases > 0);
+            return erases.map(Self::Erases).ok_or(REMEDY);
+        };
+        let (whole, part) = daily.split_once('.').unwrap_or((daily, "0"));
+        if !digits(whole) || !digits(part) || part.len() > 2 {
+            return Err(REMEDY);
+        }
+        let hundredths = format!("{whole}{part:0<2}").parse().ok().filter(|hundredths| *hundredths > 0);
+        hundredths.map(Self::DriveWrites).ok_or(REMEDY)
+    }
+}
+
+impl From<Life> for String {
+    fn from(life: Life) -> Self {
+        match life {
+            Life::Endless => "none".to_owned(),
+            Life::Erases(erases) => erases.to_string(),
+            Life::DriveWrites(hundredths) => {
+                let part = format!(".{:02}", hundredths % 100);
+                format!(
+                    "{}{}{}",
+                    hundredths / 100,
+                    part.trim_end_matches('0').trim_end_matches('.'),
+                    Life::DRIVE_WRITES
+                )
+            }
+        }
     }
 }
 

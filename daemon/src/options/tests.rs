@@ -2,7 +2,7 @@
 
 use controller::config::Doorbells;
 
-use super::media_words::Store;
+use super::media_words::{Life, Store};
 use super::*;
 
 fn given(device: &str, namespaces: &[&str]) -> Given {
@@ -187,6 +187,30 @@ fn the_words_of_the_media_reach_the_drive() {
     assert_eq!(cache.age_max, ::media::Nanoseconds(30_000_000_000));
     assert_eq!(settings.cache, HostCache::Unsafe);
     assert_eq!(settings.ssd.times, Some(::media::nand::timing::NandTimes::TLC));
+}
+
+#[test]
+fn a_drive_wears_out_as_it_was_told_to_or_not_within_a_week() {
+    use ::media::config::Endurance;
+    let life = |words: &str| Settings::read(&media(words, &["size=64MiB,lba=4KiB"])).expect(words).media;
+    assert_eq!(life("").ssd.endurance, Endurance::Endless);
+    assert_eq!(life("endurance=3000").ssd.endurance, Endurance::Erases(3000));
+    let [timed, file] = ["timing=tlc", "store=file:/nowhere/disk"].map(|words| life(words).ssd.endurance);
+    assert_eq!(timed, file);
+    let (writes, lines, amplification) = (604_800_u64 << 30, 274, 10);
+    let erases = writes / (64 << 20) * amplification * u64::from(lines);
+    assert!((1..100).contains(&timed.percentage_used(erases, lines, writes)), "{timed:?}");
+    let daily = life("endurance=0.3dwpd").ssd;
+    assert_eq!(daily.endurance, Endurance::HostBytes(daily.geometry.user_bytes * 30 / 100 * 5 * 365));
+    assert_eq!(daily.endurance.percentage_used(0, 1, daily.geometry.user_bytes * 1825), 255);
+    assert_eq!(daily.endurance.percentage_used(1 << 40, 1, daily.geometry.user_bytes * 54), 9);
+    for text in ["none", "3000", "1dwpd", "0.3dwpd", "10dwpd", "2.05dwpd"] {
+        let life = Life::try_from(text.to_owned()).expect(text);
+        assert_eq!(String::from(life), text);
+    }
+    for text in ["", "0", "-1", "+3", "0dwpd", "dwpd", "1.dwpd", "1.234dwpd", "99999999999", "3 000"] {
+        Life::try_from(text.to_owned()).expect_err(text);
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub struct SsdStatus {
     pub counters: Counters,
     /// Wear.
     pub erase_counts: EraseCounts,
-    /// Mean erases as a percentage of the blocks' rated erases; may exceed 100, saturates at 255.
+    /// Life used, in percent of the endurance that the drive states; may exceed 100, saturates at 255.
     pub percentage_used: u8,
     /// Replacement blocks left, in percent.
     pub available_spare_percent: u32,

@@ -256,8 +256,10 @@ pub struct Health {
     pub media_errors: u64,
     /// Units, and pages of the map, that were found damaged since the process started.
     pub damage_found: u64,
-    /// Life used, in percent of the blocks' rated erases; may exceed 100, saturates at 255.
+    /// Life used, in percent of the endurance that the drive states; may exceed 100, saturates at 255.
     pub percentage_used: u8,
+    /// Bytes that may be written in the drive's life if write amplification is 1; 0 if it states none.
+    pub endurance_bytes: u64,
     /// Replacement blocks left, in percent.
     pub available_spare_percent: u8,
     /// Bytes programmed into the NAND, for whatever reason; 0 where there is no NAND.

@@ -273,11 +273,11 @@ impl<S: Store> Ssd<S> {
     #[must_use]
     pub fn status(&self) -> SsdStatus {
         let erase_counts = self.ftl.lines.erase_counts();
-        let mean_per_cent = erase_counts.sum * 100 / u64::from(erase_counts.lines.max(1));
+        let written = self.ftl.counters.host_write_bytes;
         SsdStatus {
             ledger: self.ftl.nand.ledger,
             counters: self.ftl.counters,
-            percentage_used: u8::try_from(mean_per_cent / u64::from(self.config.rated_erases.max(1))).unwrap_or(255),
+            percentage_used: self.config.endurance.percentage_used(erase_counts.sum, erase_counts.lines, written),
             erase_counts,
             available_spare_percent: self.ftl.nand.blocks.available_spare_percent(),
             bad_blocks: narrow(self.ftl.nand.blocks.bad().len()),
@@ -448,6 +448,7 @@ impl<S: Store> Media for Ssd<S> {
             damage_found: self.ftl.integrity.all(),
             percentage_used,
             available_spare_percent: u8::try_from(available_spare_percent).unwrap_or(100),
+            endurance_bytes: self.config.endurance.bytes(self.ftl.geometry.config.raw_bytes()),
             programmed_bytes: ledger.programs,
             bad_blocks: self.ftl.nand.blocks.bad().len() as u64,
             erases: EraseSpread {
