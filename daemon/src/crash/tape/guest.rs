@@ -23,6 +23,8 @@ use crate::wiring::{self, Places};
 const TEXT: (u32, u64) = (512, 1 << 17);
 /// A guest that takes longer to boot is stuck.
 const BOOT_PATIENCE: Duration = Duration::from_secs(300);
+/// The console of a machine that ends is closed before its process is gone.
+const END_PATIENCE: Duration = Duration::from_secs(2);
 /// What a kernel says that does not go on, in the order in which it is looked for.
 const LAST_WORDS: [&str; 4] = ["Kernel panic", "BUG: ", "Oops", "Call Trace"];
 
@@ -127,14 +129,14 @@ impl Station {
         let verdict = match heard {
             Ok(Some(line)) => {
                 let (code, state) = judged(&line).with_context(|| format!("the guest says {line:?}"))?;
-                self.log = between(said, "guest: said", "guest: all").to_owned();
+                self.log = between(said, "guest: said", "guest: all").replace("\r\n", "\n");
                 if state == "free" {
                     self.guest = Some(guest);
                 }
                 return Ok(if code == 0 { Verdict::Good } else { Verdict::Code(code) });
             }
             Ok(None) => Verdict::Unjudged,
-            Err(_) if guest.is_off_within(Duration::ZERO)? => Verdict::Ended(last_words(said)),
+            Err(_) if guest.is_off_within(END_PATIENCE)? => Verdict::Ended(last_words(said)),
             Err(_) => Verdict::Hung(self.limit),
         };
         self.log = last_part(said).to_owned();
