@@ -54,14 +54,14 @@ fn found_again(acts: Vec<Act>, timeouts: Timeouts) -> Vec<Act> {
 }
 
 /// An admin command after a reset of the controller, and what becomes of it.
-fn after_reset(opcode: AdminOpcode, action: Value) -> Value {
+fn after_reset(opcode: AdminOpcode, action: &Value) -> Value {
     json!({ "match": { "queue": "admin", "opcode": opcode.0, "resets": 1 }, "action": action })
 }
 
 /// C21: the controller fails while it is brought up again, or shut down.
 pub(super) fn within(timeouts: Timeouts, _: u64) -> Vec<Case> {
     let during_reset = |name: &str, opcode: AdminOpcode, action: Value| {
-        let acts = vec![attach(), Act::Fault(after_reset(opcode, action)), Act::Try("resets 1".to_owned())];
+        let acts = vec![attach(), Act::Fault(after_reset(opcode, &action)), Act::Try("resets 1".to_owned())];
         Case::new("C21", name, found_again(acts, timeouts)).shell()
     };
     let fatal = || json!({ "kind": "fatal" });
