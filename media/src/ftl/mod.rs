@@ -13,6 +13,7 @@ pub mod gc;
 pub mod line;
 pub mod map;
 mod patrol;
+mod postpone;
 pub mod read;
 mod superseded;
 pub mod trim;
