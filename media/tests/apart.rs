@@ -161,7 +161,7 @@ fn however_long_it_goes_on_each_block_is_what_may_be_there() {
     for seed in 0..60 {
         let mut random = Random::new(seed);
         let mut op = || {
-            let (volume, lba, blocks) = (random.index(2) as u32, random.below(BLOCKS - 4), 1 + random.below(4));
+            let (volume, lba, blocks) = ([A, B][random.index(2)], random.below(BLOCKS - 4), 1 + random.below(4));
             match random.below(16) {
                 0..=1 => Flush(A),
                 2 => Flush(volume),
@@ -173,7 +173,7 @@ fn however_long_it_goes_on_each_block_is_what_may_be_there() {
         };
         let mut history: Vec<Op> = (0..200).map(|_| op()).collect();
         history.extend([Write(A, 0, 1), Flush(A)]);
-        let mut ssd = drive([4096, 16384][seed as usize % 2], true);
+        let mut ssd = drive(if seed % 2 == 0 { 4096 } else { 16384 }, true);
         carry_out(&mut ssd, &history);
         let images = ssd.into_images(&Cut::default(), seed, 40);
         volatile_at_end += images.entries().len();

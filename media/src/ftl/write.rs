@@ -323,7 +323,7 @@ impl<S: Store> Ftl<S> {
         let (last, units) = (self.sequence - 1, self.group.len());
         for n in 0..units {
             // Units that do not stand or fall together need not be committed together either.
-            let sequence = if self.tag.loose { last - (units - 1 - n) as u64 } else { last };
+            let sequence = if self.tag.loose && self.limits.apart { last - (units - 1 - n) as u64 } else { last };
             self.show(LogicalUnit(first.0 + narrow(n)), self.group[n], sequence);
         }
         if !self.uncorrectable.is_empty() {
