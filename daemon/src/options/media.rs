@@ -13,7 +13,9 @@ use media::store::{Inspection, inspect};
 use serde::Serialize;
 
 use super::error::OptionError;
-use super::media_words::{Age, Collection, FlushDomain, HostCache, MediaOptions, Misbehaving, Part, Patrol, Share, Store};
+use super::media_words::{
+    Age, Collection, FlushDomain, HostCache, MediaOptions, Misbehaving, Part, Patrol, Share, Store,
+};
 use super::size::Bytes;
 use super::words::Word;
 

@@ -98,7 +98,6 @@ impl<S: Store> Ftl<S> {
 
     /// After a recovery: lets the store forget whatever the map does not show.
     pub(crate) fn forget_unmapped(&mut self) {
-
         if !S::STAYS || self.nand.power.lost() {
             return;
         }
