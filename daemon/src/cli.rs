@@ -10,7 +10,7 @@ use clap::{Arg, ArgAction, ArgGroup, Args, Command, Parser, Subcommand, ValueEnu
 
 use crate::device_arguments::DeviceArguments;
 use crate::machine::Front;
-use crate::number::{number, time};
+use crate::number::{count, number, time};
 use crate::options::Bytes;
 use crate::sandbox::Sandbox;
 use crate::tracer::order;
@@ -22,6 +22,7 @@ const AFTER_MEDIA: &str = "Example:\n  brownout media check disk.img";
 const AFTER_SCRUB: &str = "Example:\n  brownout media scrub disk.img";
 const AFTER_CREATE: &str = "Example:\n  brownout media create disk.img --media iu=16KiB --namespace size=64GiB";
 const AFTER_DUMP: &str = "Example:\n  brownout media dump disk.img --lines";
+const AFTER_EXPORT: &str = "Example:\n  brownout media export disk.img --namespace 1 disk.raw";
 const AFTER_QEMU: &str = "Example:\n  brownout qemu --kernel bzImage --exec test.sh --timeout 90s -- -smp 2";
 const AFTER_CTL: &str = "Example:\n  brownout ctl control.sock query-media";
 const AFTER_WAF: &str = "Example:\n  brownout waf --iu 16KiB --offset 12KiB --len 20KiB";
@@ -66,7 +67,7 @@ pub enum Verb {
     /// Test a host's NVMe driver, scenario by scenario
     #[command(after_help = conform::AFTER, help_template = conform::TEMPLATE)]
     Conform(conform::Arguments),
-    /// Create, describe, check or list a media file
+    /// Create, describe, check, list or export a media file
     #[command(after_help = AFTER_MEDIA)]
     Media(Media),
     /// Become QEMU, and end with the process that wanted it
@@ -113,7 +114,7 @@ pub struct Serve {
     /// Trace: 'pci_nvme*,file=x.log', or help (repeatable)
     #[arg(long, value_name = "PATTERN,...", allow_hyphen_values = true, value_parser = TraceText)]
     pub trace: Vec<String>,
-    /// Where traces of `ctl trace-start` are put
+    /// Where `ctl trace-start`, `tape-start` write
     #[arg(long, value_name = "FOLDER", requires = "control")]
     pub trace_folder: Option<PathBuf>,
     /// Put all changes on a tape, for `crash --tape`
@@ -208,7 +209,7 @@ pub struct Qemu {
     /// Trace: 'pci_nvme*,file=x.log', or help (repeatable)
     #[arg(long, value_name = "PATTERN,...", allow_hyphen_values = true, value_parser = TraceText)]
     pub trace: Vec<String>,
-    /// Where traces of `ctl trace-start` are put
+    /// Where `ctl trace-start`, `tape-start` write
     #[arg(long, value_name = "FOLDER", requires = "control", hide = true)]
     pub trace_folder: Option<PathBuf>,
     /// Put all changes on a tape, for `crash --tape`
@@ -304,6 +305,9 @@ pub enum MediaVerb {
     /// Recover in memory, and list lines, map or journal
     #[command(after_help = AFTER_DUMP)]
     Dump(MediaDump),
+    /// Recover in memory, and write a namespace as a sparse raw image
+    #[command(after_help = AFTER_EXPORT)]
+    Export(MediaExport),
 }
 
 /// A media file.
@@ -343,6 +347,21 @@ pub struct MediaDump {
     /// Deallocations that a recovery would replay
     #[arg(long)]
     pub journal: bool,
+}
+
+/// `brownout media export`.
+#[derive(Debug, Args)]
+pub struct MediaExport {
+    /// Media file
+    pub file: PathBuf,
+    /// Image; must not exist yet
+    pub out: PathBuf,
+    /// Which namespace, counted from 1 [default: 1]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub namespace: Option<u64>,
+    /// Replace an image that exists
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// The hidden verb.

@@ -1,4 +1,6 @@
-//! `brownout media`: creates, describes, checks and lists a media file, without a device around it.
+//! `brownout media`: creates, describes, checks, lists and exports a media file, without a device around it.
+
+mod export;
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -29,6 +31,7 @@ pub fn media(verb: MediaVerb) -> Result<(), Failure> {
         MediaVerb::Check(arguments) => check(&arguments.file),
         MediaVerb::Scrub(arguments) => scrub(&arguments.file),
         MediaVerb::Dump(arguments) => dump(arguments),
+        MediaVerb::Export(arguments) => export::export(&arguments),
     }
 }
 

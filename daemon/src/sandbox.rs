@@ -27,14 +27,14 @@ pub enum Sandbox {
 /// The newest Landlock that we know. An older kernel enforces what it has.
 const LANDLOCK: ABI = ABI::V6;
 
-/// Gives up what is not needed to serve at these places with this media file, for this thread and those that it makes. What is in force, in
+/// Gives up what is not needed to serve at these places with this media file and tape, for this thread and those that it makes. What is in force, in
 /// words for the operator. `becomes_user` leaves the calls by which root becomes another user.
 ///
 /// # Errors
 /// A place has no folder, or the kernel refuses a filter that it says it has.
-pub fn enter(places: &Places, media: Option<&Path>, becomes_user: bool) -> anyhow::Result<String> {
+pub fn enter(places: &Places, media: Option<&Path>, tape: Option<&Path>, becomes_user: bool) -> anyhow::Result<String> {
     rustix::thread::set_no_new_privs(true).context("cannot set no_new_privs")?;
-    let files = restrict_files(places, media).context("cannot restrict files (--sandbox off does without)")?;
+    let files = restrict_files(places, media, tape).context("cannot restrict files (--sandbox off does without)")?;
     let more = if becomes_user { calls::TO_BECOME_A_USER } else { &[] };
     let calls = match calls::restrict(more).context("cannot restrict system calls (--sandbox off does without)")? {
         true => "system calls: a drive's own (seccomp)",
@@ -43,7 +43,7 @@ pub fn enter(places: &Places, media: Option<&Path>, becomes_user: bool) -> anyho
     Ok(format!("{files}; {calls}; no new privileges"))
 }
 
-fn restrict_files(places: &Places, media: Option<&Path>) -> anyhow::Result<&'static str> {
+fn restrict_files(places: &Places, media: Option<&Path>, tape: Option<&Path>) -> anyhow::Result<&'static str> {
     let reading = AccessFs::ReadFile | AccessFs::ReadDir;
     let sockets: Vec<PathBuf> = places.by_option().iter().map(|(_, path)| folder_of(path)).collect();
     let media: Vec<PathBuf> = media.into_iter().flat_map(folders_of_file).collect();
@@ -61,7 +61,9 @@ fn restrict_files(places: &Places, media: Option<&Path>) -> anyhow::Result<&'sta
         .add_rules(path_beneath_rules(["/dev/null"], AccessFs::ReadFile | AccessFs::WriteFile))?
         .add_rules(path_beneath_rules(sockets, AccessFs::MakeSock | AccessFs::RemoveFile))?
         .add_rules(path_beneath_rules(media, in_media))?
-        .add_rules(path_beneath_rules(traces, AccessFs::WriteFile | AccessFs::MakeReg))?
+        .add_rules(path_beneath_rules(traces, AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::RemoveFile))?
+        // A tape of which nothing comes goes again.
+        .add_rules(path_beneath_rules(tape.map(folder_of), AccessFs::RemoveFile))?
         .restrict_self()?;
     Ok(match status.ruleset {
         RulesetStatus::FullyEnforced => "files and network: Landlock",
@@ -125,7 +127,7 @@ mod tests {
         rustix::process::setsid().expect("a session of its own");
         let without = others(&folder).into_iter().filter(|(_, outcome)| *outcome != Err(Errno::PERM)).count();
         assert!(without >= 30, "without a filter few calls are refused, but only {without} are not");
-        let active = enter(&places, Some(&media.join("disk.img")), false).expect("confined");
+        let active = enter(&places, Some(&media.join("disk.img")), None, false).expect("confined");
         std::thread::spawn(move || {
             drive_works(&folder, &media);
             let files = active.contains("Landlock") && !active.contains("no Landlock");

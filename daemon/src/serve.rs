@@ -15,7 +15,7 @@ use crate::options::{Given, OptionError, Settings};
 use crate::sandbox::Sandbox;
 use crate::tracer::Opened;
 use crate::user::Identity;
-use crate::wiring::{Files, Places};
+use crate::wiring::{Files, NewFile, Places};
 use crate::{cli, sandbox, stop, tracer, wiring};
 
 /// The longest path that a socket's address holds, with the zero byte that ends it.
@@ -45,7 +45,7 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     let ready: Vec<_> =
         [&places.socket, &places.vhost_user].into_iter().flatten().map(|at| at.display().to_string()).collect();
     if sandbox == Sandbox::On {
-        let active = sandbox::enter(&places, settings.media.file(), user.is_some())?;
+        let active = sandbox::enter(&places, settings.media.file(), tape.as_deref(), user.is_some())?;
         tracing::info!("confined: {active}");
     }
     let device = DeviceThread::start(signals, move || {
@@ -112,12 +112,13 @@ pub fn check_disk(settings: &Settings) -> Result<(), OptionError> {
 ///
 /// # Errors
 /// There is something already, it cannot be made, or a namespace has what a tape does not hold.
-pub fn tape_file(path: &Path, settings: &Settings) -> Result<File, OptionError> {
+pub fn tape_file(path: &Path, settings: &Settings) -> Result<NewFile, OptionError> {
     let refuse = |remedy: String| OptionError::new("--tape", path.display().to_string(), remedy);
     if settings.media.ssd.volumes.iter().any(|volume| volume.metadata_bytes > 0) {
         return Err(refuse("a tape holds no metadata: give the namespaces ms=0".to_owned()));
     }
     let made = File::options().write(true).create_new(true).mode(0o600).open(path);
+    let made = made.map(|file| NewFile::new(file, std::path::absolute(path).unwrap_or_else(|_| path.to_owned())));
     made.map_err(|error| refuse(format!("{error}: give a path where there is nothing yet")))
 }
 

@@ -141,15 +141,23 @@ impl Tracers {
         let opened = match &order.file {
             None => Opened::standard_error(order),
             Some(name) => {
-                let file = self.create(name)?;
+                let (file, _) = self.create(name)?;
                 Opened::file(order, file)
             }
         };
         self.add(opened, controller, now).map_err(|error| error.to_string())
     }
 
-    /// Makes a file in the folder for traces.
-    fn create(&self, name: &Path) -> Result<File, String> {
+    /// Where traces are put that are started later.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Makes a file in that folder; gives its whole path with it.
+    ///
+    /// # Errors
+    /// In words: there is no folder, this is no name, or the file cannot be made.
+    pub fn create(&self, name: &Path) -> Result<(File, PathBuf), String> {
         let Some(folder) = &self.folder else {
             return Err("start the device with --trace-folder: it opens files there only".to_owned());
         };
@@ -158,7 +166,9 @@ impl Tracers {
             return Err(format!("{} is no name of a file: give one without /", name.display()));
         }
         let mut options = OpenOptions::new();
-        let made = options.write(true).create_new(true).mode(0o600).open(folder.join(name));
+        let path = folder.join(name);
+        let made = options.write(true).create_new(true).mode(0o600).open(&path);
+        let made = made.map(|file| (file, std::path::absolute(&path).unwrap_or(path)));
         made.map_err(|error| crate::failure::plain(&format!("cannot make {} in the folder: {error}", name.display())))
     }
 
@@ -192,7 +202,7 @@ impl Tracers {
     /// The file of a trace that was started by an order.
     pub fn path(&self, id: u32) -> Option<PathBuf> {
         let trace = self.running.iter().find(|trace| trace.id == id)?;
-        let path = self.folder.as_deref()?.join(trace.order.file.as_deref()?);
+        let path = self.folder()?.join(trace.order.file.as_deref()?);
         Some(std::path::absolute(&path).unwrap_or(path))
     }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use controller::{Clock, Controller};
@@ -11,7 +11,7 @@ use media::{Media, Nanoseconds};
 use tape::{Marker, Taped, Writer};
 
 use crate::audience::Audience;
-use crate::control::{Device, Dispatcher, Watcher};
+use crate::control::{Device, Dispatcher, Event, Watcher};
 use crate::device_loop::{Drive, StepResult};
 use crate::fronts::Fronts;
 pub use crate::fronts::Places;
@@ -28,7 +28,35 @@ pub struct Files {
     /// For traces from the start.
     pub traces: Vec<Opened>,
     /// For a tape.
-    pub tape: Option<File>,
+    pub tape: Option<NewFile>,
+}
+
+/// A file that was made, and goes again unless it is kept: where nothing comes of what it was made for.
+pub struct NewFile {
+    file: File,
+    path: PathBuf,
+    kept: bool,
+}
+
+impl NewFile {
+    /// A file that was just made there.
+    pub const fn new(file: File, path: PathBuf) -> Self {
+        Self { file, path, kept: false }
+    }
+
+    fn keep(mut self) -> PathBuf {
+        self.kept = true;
+        self.path.clone()
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.kept {
+            // Where that is not allowed an empty file is left, which says why it is there: it is no tape.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// Makes the device, begins its traces and its tape, and listens at the places. Runs in the thread that will attend to it. Nobody is
@@ -40,12 +68,18 @@ pub fn open(settings: Settings, places: &Places, files: Files) -> anyhow::Result
     let watch = Watch::new().context("cannot create the device's epoll descriptor")?;
     let mut media = open_media(&settings.media, watch.waker())?;
     let mut tape = None;
-    if let Some(file) = files.tape {
-        let taped = Taped::new(media, Writer::new(file).context("--tape")?);
+    if files.tape.is_some() || places.traces.is_some() {
+        let taped = match &files.tape {
+            Some(made) => Taped::new(media, Writer::new(made.file.try_clone().context("--tape")?).context("--tape")?),
+            None => Taped::without_tape(media),
+        };
         tape = Some(taped.marker());
         media = Box::new(taped);
     }
-    wire(settings, places, files.traces, (media, tape), watch)
+    let mut wired = wire(settings, places, files.traces, (media, tape), watch)?;
+    // From here on it is a tape.
+    wired.tape_file = files.tape.map(NewFile::keep);
+    Ok(wired)
 }
 
 /// The same over a media that somebody has made.
@@ -80,7 +114,7 @@ fn wire(
         control,
         audience,
         tape,
-        tape_told: false,
+        tape_file: None,
         warnings: WarningLog::default(),
         heard: true,
     })
@@ -114,9 +148,9 @@ pub struct Wired {
     settings: Settings,
     control: Option<Control>,
     audience: Audience,
+    /// Where there may be a tape: whoever begins one, and the last one's file.
     tape: Option<Marker>,
-    /// Somebody was told that the tape ended before the drive.
-    tape_told: bool,
+    tape_file: Option<PathBuf>,
     warnings: WarningLog,
     /// The notifier was signalled since the last step: the media may have something to say.
     heard: bool,
@@ -137,6 +171,7 @@ impl Wired {
             settings: &self.settings,
             audience,
             tape: self.tape.as_ref(),
+            tape_file: &mut self.tape_file,
             now,
             client_connected,
         };
@@ -190,8 +225,12 @@ impl Drive for Wired {
                 control.dispatcher.happened(news.into());
             }
         });
-        if self.tape.as_ref().is_some_and(Marker::is_broken) && !std::mem::replace(&mut self.tape_told, true) {
-            tracing::warn!("the tape ends here: its disk is full, failed or was too slow; the drive goes on");
+        if let Some(reason) = self.tape.as_ref().and_then(Marker::look) {
+            tracing::warn!("the tape ends here: {reason}; the drive goes on");
+            let file = self.tape_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+            if let Some(control) = control {
+                control.dispatcher.happened(Event::TapeEnded { file, reason: reason.to_owned() });
+            }
         }
         self.warnings.look(now, controller.media_warnings());
         let mut due = self.warnings.due(controller.media_warnings());

@@ -1,6 +1,7 @@
 //! `brownout media` from outside: what is made, what is found, what is refused, and that nothing refused is touched.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -172,4 +173,47 @@ fn scrub_and_check_name_the_blocks_that_are_not_what_was_written() {
         assert!(said.contains("units: 32 mapped, 2 damaged\n") && said.ends_with("damaged\n"), "{verb}: {said}");
     }
     assert!(fs::read(&disk).expect("the file") == bytes, "looking changes nothing");
+}
+
+/// What a power-up would recover, with holes where nothing is; nothing that is there is overwritten unless that is asked for.
+#[test]
+fn a_namespace_is_exported_as_a_sparse_image() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = path(folder.path());
+    succeeds(&["create", &disk, "--media", "iu=8KiB", "--namespace", "size=16MiB,lba=4KiB"]);
+    write_blocks(&disk, 64);
+    let before = fs::read(&disk).expect("the file");
+    let out = folder.path().join("out.raw");
+    let raw = out.display().to_string();
+    let said = succeeds(&["export", &disk, "--namespace", "1", &raw]);
+    assert!(said.ends_with("out.raw: namespace 1, 16MiB, 256KiB of it data\n"), "{said}");
+    let image = fs::read(&out).expect("an image");
+    assert_eq!(image.len(), 16 << 20);
+    for (number, block) in (0_u64..).zip(image.chunks(4096)) {
+        let expected = if number < 64 { [MARK.as_slice(), &number.to_le_bytes(), &[7]].concat() } else { vec![0; 25] };
+        assert_eq!(block[..25], expected[..], "block {number}");
+    }
+    assert!(fs::metadata(&out).expect("an image").blocks() * 512 < 1 << 20, "it is sparse");
+
+    fs::write(&out, "mine").expect("written");
+    let (code, said) = refusal(&["export", &disk, &raw]);
+    assert!(code == Some(2) && said.contains("it exists: give another path, or --force"), "{said}");
+    assert_eq!(fs::read(&out).expect("still there"), b"mine");
+    succeeds(&["export", "--force", &disk, &raw]);
+    assert!(fs::read(&out).expect("an image") == image);
+    let (code, said) = refusal(&["export", &disk, &raw, "--namespace", "2"]);
+    assert!(code == Some(2) && said.contains("--namespace 2: the file has 1 namespaces, from 1"), "{said}");
+    let (code, said) = refusal(&["export", "--force", &disk, &disk]);
+    assert!(code == Some(2) && said.contains("it is the media file itself"), "{said}");
+    assert!(fs::read(&disk).expect("the file") == before, "the media file stays as it is");
+
+    // A block that is lost is no zeroes: there is no image then.
+    let mut bytes = before;
+    let mark = [MARK.as_slice(), &10_u64.to_le_bytes()].concat();
+    let at = bytes.windows(mark.len()).position(|window| window == mark).expect("it was written");
+    bytes[at + 1000] ^= 0x10;
+    fs::write(&disk, &bytes).expect("written");
+    let (code, said) = refusal(&["export", "--force", &disk, &raw]);
+    assert!(code == Some(1) && said.contains("`media scrub` names what is lost"), "{said}");
+    assert!(!out.exists());
 }

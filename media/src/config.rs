@@ -51,6 +51,8 @@ pub struct CacheConfig {
     pub age_max: Nanoseconds,
     /// Partly written units that stay open for further parts.
     pub open_units: u32,
+    /// A flush of one volume, and a forced request, make no more durable than they must; otherwise they do so with everything.
+    pub flush_apart: bool,
     /// Capacitors finish what is in the cache when power goes. They do not outlive the process: see [`crate::ssd::Ssd::cut`].
     pub capacitors: bool,
 }
@@ -63,6 +65,7 @@ impl Default for CacheConfig {
             bytes: 1 << 20,
             age_max: Nanoseconds(100_000_000),
             open_units: 4,
+            flush_apart: false,
             capacitors: false,
         }
     }

@@ -160,7 +160,66 @@ fn what_is_no_tape_or_cannot_be_one_is_refused() {
     assert!(output.status.code() == Some(2) && said.contains("give a path where there is nothing yet"), "{said}");
     let mut bench = Bench::start();
     let refused = bench.peer.execute("tape-mark", &json!({ "text": "x" }));
-    assert_eq!(refused, Err("there is no tape: start the drive with --tape FILE".to_owned()));
+    assert_eq!(
+        refused,
+        Err("there is no tape: `tape-start` begins one, or start the drive with --tape FILE".to_owned())
+    );
+}
+
+/// A tape that begins and ends while the drive runs needs nothing beside it: what the namespace held comes first on it.
+#[test]
+fn a_tape_may_begin_and_end_while_the_drive_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().display().to_string();
+    let words = ["--trace-folder", &place, "--media", "cache_age=none"];
+    let mut bench = Bench::with_arguments("size=1MiB,size_max=2MiB,lba=4096", &words);
+    let mut host = bench.host();
+    let no_tape = Err("there is no tape: `tape-start` begins one".to_owned());
+    assert_eq!(bench.peer.execute("tape-stop", &json!({})), no_tape);
+    // Not flushed: a tape begins with nothing volatile.
+    assert_eq!(host.write(1, 5, &filled(7), false), Ok(Status::SUCCESS));
+    let begun = bench.peer.execute("tape-start", &json!({ "file": "tape" })).expect("a tape");
+    assert_eq!(begun["path"], folder.path().join("tape").display().to_string());
+    let again = bench.peer.execute("tape-start", &json!({ "file": "other" }));
+    assert_eq!(again, Err("there is a tape already: `tape-stop` ends it".to_owned()));
+    commit(&mut bench, &mut host, false);
+    assert_eq!(bench.peer.execute("tape-stop", &json!({})), Ok(json!({})));
+    assert_eq!(bench.peer.execute("tape-stop", &json!({})), no_tape);
+    assert_eq!(host.write(1, 5, &filled(8), true), Ok(Status::SUCCESS));
+
+    let (output, report) = campaign(folder.path(), &["--keep-going", "--images", "100"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(report["ends-early"], Value::Null, "{report}");
+    assert!(said.contains("broken where there is piece 1: write of block 0, command "), "{said}");
+    let image = std::fs::read(folder.path().join("kept/place-1/image")).expect("kept");
+    assert!(image.len() == 1 << 20 && image[5 * 4096..6 * 4096].iter().all(|byte| *byte == 7));
+
+    // A name is taken once; and a tape cannot be followed beyond a resize.
+    assert!(bench.peer.execute("tape-start", &json!({ "file": "tape" })).is_err_and(|why| why.contains("exists")));
+    let begun = bench.peer.execute("tape-start", &json!({ "file": "second" })).expect("a tape");
+    bench.peer.execute("namespace-resize", &json!({ "nsid": 1, "size": 2 << 20 })).expect("larger");
+    let ended = bench.peer.event("TAPE_ENDED");
+    assert_eq!(ended, json!({ "file": begun["path"], "reason": "a namespace got another size" }));
+    assert!(bench.peer.execute("tape-mark", &json!({ "text": "x" })).is_err());
+    bench.peer.execute("tape-start", &json!({ "file": "third" })).expect("there is room again");
+    drop(host);
+    bench.daemon.stop().expect("an orderly end");
+    assert!(std::fs::metadata(folder.path().join("third")).expect("a tape").len() > 64, "with what the namespace held");
+}
+
+/// Where nothing comes of the drive, nothing is left of its tape.
+#[test]
+fn a_drive_that_does_not_start_leaves_no_tape() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::create_dir(folder.path().join("taken")).expect("a folder");
+    for (socket, control) in [("socket", "taken"), ("nowhere/socket", "control")] {
+        let words = ["serve", "--socket", &path(socket), "--control", &path(control), "--tape", &path("tape")];
+        let output = Brownout::run(&words).expect("it starts");
+        assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(!folder.path().join("tape").exists(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[test]

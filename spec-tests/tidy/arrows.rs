@@ -56,6 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "vhost",
             "traces",
             "machine",
+            "tape",
             "spec-tests",
             "guest-harness",
         ],

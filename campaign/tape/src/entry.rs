@@ -62,6 +62,15 @@ pub enum Entry {
     Volume(Volume),
     /// What is promised of a volume's writes across a power loss.
     Promise(VolumeId, PowerAtomicity),
+    /// Blocks that are durable when the tape begins, with what they hold; the others hold zeroes.
+    Holds {
+        /// The volume.
+        volume: VolumeId,
+        /// The blocks.
+        range: LbaRange,
+        /// Their contents.
+        data: Vec<u8>,
+    },
     /// A request that changes something was carried out, as far as reads see: from here on they find it.
     Changed {
         /// Numbers requests, from 1.
@@ -112,6 +121,7 @@ const MARK: u8 = 10;
 const POWER_LOST: u8 = 11;
 const BROKEN: u8 = 12;
 const DEALLOCATE: u8 = 13;
+const HOLDS: u8 = 14;
 
 /// No volume.
 const ALL: u32 = u32::MAX;
@@ -130,6 +140,12 @@ impl Entry {
                 let (edges, offset) = promise.boundary.map_or((0, 0), |edges| (edges.blocks, edges.offset));
                 put32(into, [volume.0, u32::from(promise.multiple)]);
                 put64(into, [promise.anywhere_blocks, promise.inside_blocks, edges, offset]);
+            }
+            Self::Holds { volume, range, data } => {
+                into.push(HOLDS);
+                put32(into, [volume.0]);
+                put64(into, [range.start.0, range.blocks]);
+                into.extend_from_slice(data);
             }
             Self::Changed { request, command, volume, force, change } => {
                 into.push(change.kind());
@@ -173,6 +189,12 @@ impl Entry {
                 let boundary = (blocks != 0).then_some(Boundary { blocks, offset });
                 let multiple = multiple != 0;
                 Self::Promise(VolumeId(volume), PowerAtomicity { anywhere_blocks, inside_blocks, boundary, multiple })
+            }
+            HOLDS => {
+                let [volume] = take32(rest)?;
+                let [start, blocks] = take64(rest)?;
+                let (volume, range) = (VolumeId(volume), LbaRange::new(Lba(start), blocks));
+                Self::Holds { volume, range, data: std::mem::take(rest).to_vec() }
             }
             WRITE..=RESIZE | DEALLOCATE => {
                 let [volume, force] = take32(rest)?;
@@ -294,6 +316,7 @@ mod tests {
             Entry::Volume(Volume { volume, block_bytes: 4096, blocks: 1 << 40, has_data: true }),
             Entry::Promise(volume, PowerAtomicity { anywhere_blocks: 1, inside_blocks: 4, boundary, multiple: true }),
             Entry::Promise(volume, PowerAtomicity::anywhere(4)),
+            Entry::Holds { volume, range, data: vec![6; 1024] },
             changed(Change::Write { range, data: vec![5; 1024] }),
             changed(Change::Zeroes { range }),
             changed(Change::Deallocate { ranges: vec![range, LbaRange::new(Lba(100), 1)] }),

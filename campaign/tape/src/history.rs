@@ -163,7 +163,8 @@ impl History {
         match entry {
             Entry::Volume(_) => {}
             Entry::Promise(volume, promise) if *volume == self.volume.volume => self.promise = *promise,
-            Entry::Promise(..) => {}
+            Entry::Holds { volume, range, data } if *volume == self.volume.volume => self.preset(range.start.0, data),
+            Entry::Promise(..) | Entry::Holds { .. } => {}
             Entry::Changed { request, command, volume, force, change } => {
                 if *volume == self.volume.volume {
                     self.change(*request, *command, change);

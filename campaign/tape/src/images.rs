@@ -46,6 +46,12 @@ impl Choices {
         Self { pieces, most: most.max(2), next: 0, random: Random::new(seed) }
     }
 
+    /// How many choices come before the first draw, where not all are made.
+    #[must_use]
+    pub const fn telling(pieces: usize) -> u64 {
+        2 + 3 * pieces as u64
+    }
+
     /// How many choices there are, if that is a number.
     #[must_use]
     pub fn possible(&self) -> Option<u64> {

@@ -1,8 +1,11 @@
 //! A media that writes a tape of what the one below it is told. Data reaches a media inside `submit` only, in the order in which reads will
 //! see it: so that is the order on the tape. Metadata beside the blocks is not on it.
 
+mod begin;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io;
 use std::rc::Rc;
 
 use media::monitor::Monitor;
@@ -16,7 +19,10 @@ use media::{
 use crate::entry::{Change, Entry, Volume};
 use crate::writer::Writer;
 
-/// The media with its tape.
+/// What the beginning of a tape asks of the media itself; the controller's requests have other tokens.
+const FLUSH_TOKEN: Token = Token(1 << 62);
+const READ_TOKEN: Token = Token(FLUSH_TOKEN.0 + 1);
+/// The media, with a tape or without.
 pub struct Taped {
     media: Box<dyn Media>,
     tape: Marker,
@@ -27,42 +33,108 @@ pub struct Taped {
     now: Nanoseconds,
 }
 
-/// The tape itself, for whoever wants to mark a place of it. A clone is another handle to the same tape.
-#[derive(Clone)]
+/// The tape itself, for whoever begins it, marks a place of it or ends it. A clone is another handle to the same tape.
+#[derive(Clone, Default)]
 pub struct Marker(Rc<RefCell<Tape>>);
 
+#[derive(Default)]
 struct Tape {
-    writer: Writer,
+    /// That of a tape which has not ended, or whose file is not complete.
+    writer: Option<Writer>,
+    /// Nothing comes on it any more.
+    ending: bool,
+    /// It ended by itself, and nobody was told: why.
+    over: Option<&'static str>,
+    /// How the last one ended.
+    outcome: Option<io::Result<()>>,
     requests: u64,
+    /// What is promised of each volume: a tape that begins later has it too.
+    promises: BTreeMap<VolumeId, PowerAtomicity>,
 }
 
 impl Marker {
+    /// Whether a tape could begin.
+    ///
+    /// # Errors
+    /// There is one: in words.
+    pub fn check_room(&self) -> Result<(), String> {
+        if self.0.borrow().writer.is_some() {
+            return Err("there is a tape already: `tape-stop` ends it".to_owned());
+        }
+        Ok(())
+    }
+
+    fn start(&self, writer: Writer) {
+        let mut tape = self.0.borrow_mut();
+        (tape.writer, tape.ending, tape.over, tape.outcome) = (Some(writer), false, None, None);
+    }
+
     /// Notes that this place matters.
     ///
     /// # Errors
-    /// Entries were lost: the tape ended before.
+    /// There is no tape, or entries were lost: it ended before.
     pub fn mark(&self, text: &str) -> Result<(), Lost> {
         self.put(&Entry::Mark(text.to_owned()));
         self.pass_on();
-        if self.is_broken() { Err(Lost) } else { Ok(()) }
+        if self.is_on() { Ok(()) } else { Err(Lost) }
+    }
+
+    /// Whether a tape is written, and has lost nothing.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        let tape = self.0.borrow();
+        !tape.ending && tape.writer.as_ref().is_some_and(|writer| !writer.is_broken())
     }
 
     /// Whether entries were lost: the tape ends before them.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.0.borrow().writer.is_broken()
+        self.0.borrow().writer.as_ref().is_some_and(Writer::is_broken)
+    }
+
+    /// Begins to end the tape. Whether there was one.
+    pub fn stop(&self) -> bool {
+        let is_on = self.is_on();
+        if is_on {
+            self.0.borrow_mut().close();
+        }
+        is_on
+    }
+
+    /// Looks after a tape that ends: why, once, if it did so by itself.
+    pub fn look(&self) -> Option<&'static str> {
+        let mut tape = self.0.borrow_mut();
+        if !tape.ending && tape.writer.as_ref().is_some_and(Writer::is_broken) {
+            tape.over = Some("its disk is full, failed or was too slow");
+            tape.close();
+        }
+        if tape.ending && tape.writer.as_mut().is_some_and(Writer::is_over) {
+            tape.outcome = tape.writer.take().map(|mut writer| writer.end());
+        }
+        tape.over.take()
+    }
+
+    /// How the tape that was ended last has ended, once its file is complete; once.
+    pub fn take_outcome(&self) -> Option<io::Result<()>> {
+        self.0.borrow_mut().outcome.take()
     }
 
     /// Ends the tape, and waits until all of it is in its file.
     ///
     /// # Errors
     /// Not all of it is: why.
-    pub fn finish(&self) -> std::io::Result<()> {
-        self.0.borrow_mut().writer.end()
+    pub fn finish(&self) -> io::Result<()> {
+        let writer = self.0.borrow_mut().writer.take();
+        writer.map_or(Ok(()), |mut writer| writer.end())
     }
 
     fn put(&self, entry: &Entry) {
-        self.0.borrow_mut().writer.put(entry);
+        let mut tape = self.0.borrow_mut();
+        if !tape.ending
+            && let Some(writer) = &mut tape.writer
+        {
+            writer.put(entry);
+        }
     }
 
     fn next(&self) -> u64 {
@@ -72,12 +144,42 @@ impl Marker {
     }
 
     fn pass_on(&self) {
-        self.0.borrow_mut().writer.pass_on();
+        if let Some(writer) = &mut self.0.borrow_mut().writer {
+            writer.pass_on();
+        }
     }
 
     fn ended(&self, request: u64, outcome: Outcome) {
         self.put(&Entry::Ended { request, succeeded: outcome.is_ok() });
     }
+
+    /// Nothing behind this place can be followed.
+    fn over(&self, why: &'static str) {
+        if self.is_on() {
+            let mut tape = self.0.borrow_mut();
+            tape.over = Some(why);
+            tape.close();
+        }
+    }
+}
+
+impl Tape {
+    fn close(&mut self) {
+        self.ending = true;
+        if let Some(writer) = &mut self.writer {
+            writer.close();
+        }
+    }
+}
+
+/// The volumes of a media.
+fn volumes_of(media: &dyn Media) -> Vec<Volume> {
+    let volume = |volume| {
+        let shape = media.shape(volume)?;
+        let (block_bytes, blocks) = (shape.block_bytes, shape.capacity_blocks);
+        Some(Volume { volume, block_bytes, blocks, has_data: media.allocated_blocks(volume) > 0 })
+    };
+    (0..).map(VolumeId).map_while(volume).collect()
 }
 
 /// The disk of the tape did not keep up, or failed: the tape ends before this place.
@@ -105,19 +207,21 @@ impl Source for Tee<'_> {
 }
 
 impl Taped {
-    /// Begins a tape of a media.
+    /// A media without a tape: [`Marker::begin`] begins one.
     #[must_use]
-    pub fn new(mut media: Box<dyn Media>, mut writer: Writer) -> Self {
-        for volume in (0..).map(VolumeId) {
-            let Some(shape) = media.shape(volume) else { break };
-            let (block_bytes, blocks) = (shape.block_bytes, shape.capacity_blocks);
-            let has_data = media.allocated_blocks(volume) > 0;
-            writer.put(&Entry::Volume(Volume { volume, block_bytes, blocks, has_data }));
-        }
+    pub fn without_tape(mut media: Box<dyn Media>) -> Self {
         let breaker = media.power().map(|power| power.breaker()).unwrap_or_default();
         let misbehaviour = media.power().map(|power| power.misbehaviour()).unwrap_or_default();
-        let tape = Marker(Rc::new(RefCell::new(Tape { writer, requests: 0 })));
-        Self { media, misbehaviour, tape, pending: BTreeMap::new(), breaker, now: Nanoseconds(0) }
+        Self { media, misbehaviour, tape: Marker::default(), pending: BTreeMap::new(), breaker, now: Nanoseconds(0) }
+    }
+
+    /// Begins a tape of a media that nobody has used. What it holds already is not on the tape.
+    #[must_use]
+    pub fn new(media: Box<dyn Media>, writer: Writer) -> Self {
+        let taped = Self::without_tape(media);
+        taped.tape.start(writer);
+        volumes_of(taped.media.as_ref()).into_iter().for_each(|volume| taped.tape.put(&Entry::Volume(volume)));
+        taped
     }
 
     /// A handle to the tape.
@@ -220,8 +324,8 @@ impl Media for Taped {
     }
 
     fn set_write_cache(&mut self, now: Nanoseconds, token: Token, enabled: bool) -> Submitted {
-        if enabled {
-            // That makes nothing durable.
+        if enabled || !self.tape.is_on() {
+            // That makes nothing durable, or nobody wants to know.
             return self.media.set_write_cache(now, token, enabled);
         }
         let request = self.flush(self.breaker.mark(), None);
@@ -230,6 +334,9 @@ impl Media for Taped {
     }
 
     fn submit(&mut self, now: Nanoseconds, token: Token, volume: VolumeId, request: Request<'_>) -> Submitted {
+        if !self.tape.is_on() {
+            return self.media.submit(now, token, volume, request);
+        }
         let mark = self.breaker.mark();
         let request = match request {
             Request::Write { range, from, force } => return self.write(now, token, volume, (range, from, force)),
@@ -250,11 +357,18 @@ impl Media for Taped {
         };
         let submitted = self.media.submit(now, token, volume, request);
         let durable = self.forced(force);
+        let is_resize = matches!(change, Change::Resize { .. });
         let number = self.changed(mark, volume, durable, change);
+        if is_resize && submitted != Submitted::Done(Err(MediaError::OutOfRange)) {
+            self.tape.over("a namespace got another size");
+        }
         self.submitted(token, number, submitted)
     }
 
     fn fast_path(&mut self, now: Nanoseconds) -> Option<&mut dyn FastPath> {
+        if !self.tape.is_on() {
+            return self.media.fast_path(now);
+        }
         self.media.fast_path(now)?;
         self.now = now;
         Some(self)
@@ -263,6 +377,9 @@ impl Media for Taped {
     fn poll(&mut self, now: Nanoseconds, outcome: &mut dyn FnMut(Token, Outcome)) {
         let (tape, pending) = (&self.tape, &mut self.pending);
         self.media.poll(now, &mut |token, result| {
+            if token == FLUSH_TOKEN || token == READ_TOKEN {
+                return;
+            }
             if let Some(request) = pending.remove(&token) {
                 tape.ended(request, result);
             }
@@ -315,6 +432,7 @@ impl Power for Taped {
     }
 
     fn promise(&mut self, volume: VolumeId, atomicity: PowerAtomicity) {
+        self.tape.0.borrow_mut().promises.insert(volume, atomicity);
         self.tape.put(&Entry::Promise(volume, atomicity));
         if let Some(power) = self.media.power() {
             power.promise(volume, atomicity);
@@ -327,7 +445,7 @@ impl Power for Taped {
 
     fn cut(&mut self, cut: &Cut) -> CutReport {
         self.tape.put(&Entry::PowerLost);
-        self.tape.pass_on();
+        self.tape.over("power was lost");
         self.pending.clear();
         self.media.power().map(|power| power.cut(cut)).unwrap_or_default()
     }

@@ -96,6 +96,26 @@ impl Writer {
         }
     }
 
+    /// Begins to end the tape: nothing can be put on it any more. [`Self::is_over`] says when its file is complete.
+    pub fn close(&mut self) {
+        self.pass_on();
+        self.close_when_told();
+    }
+
+    /// Whether a tape that was closed is as complete as it gets.
+    pub fn is_over(&mut self) -> bool {
+        self.close_when_told();
+        self.pieces.is_none() && self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// A tape that is not complete says so before it ends, if anybody takes that still.
+    fn close_when_told(&mut self) {
+        self.say_broken();
+        if self.piece.is_empty() {
+            self.pieces = None;
+        }
+    }
+
     /// Ends the tape. Nothing can be put on it any more.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ const BLOCKS: u64 = 12;
 /// Of which 215 cuts a deallocation in two: its blocks lie in two units.
 const SEEDS: std::ops::Range<u64> = 190..240;
 const VOLUME: VolumeId = VolumeId(0);
+const OTHER: VolumeId = VolumeId(1);
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -27,11 +28,15 @@ enum Step {
     Deallocate(u64, u64),
     Copy(u64, u64, u64),
     Flush,
+    /// A write to the other volume, and a flush of that.
+    Elsewhere,
 }
 
-/// A drive of 4 MiB in blocks of 4 KiB that keeps three blocks together, and forgets nothing by itself.
+/// A drive of two volumes in blocks of 4 KiB that keeps three blocks together, makes nothing durable by itself, and of a flush no more
+/// than it must.
 fn config(unit_bytes: u32) -> SsdConfig {
-    let cache = CacheConfig { age_max: Nanoseconds(u64::MAX), open_units: 0, ..CacheConfig::default() };
+    let never = Nanoseconds(u64::MAX);
+    let cache = CacheConfig { age_max: never, open_units: 0, flush_apart: true, ..CacheConfig::default() };
     let geometry = GeometryConfig {
         channels: 2,
         dies_per_channel: 1,
@@ -43,7 +48,7 @@ fn config(unit_bytes: u32) -> SsdConfig {
         spare_per_million_of_user: 500_000,
         ..GeometryConfig::default()
     };
-    let volumes = vec![VolumeConfig::new(4096, 0, 1024)];
+    let volumes = vec![VolumeConfig::new(4096, 0, 512), VolumeConfig::new(4096, 0, 512)];
     SsdConfig { geometry, volumes, cache, power_atomic_bytes: 3 * 4096, ..SsdConfig::default() }
 }
 
@@ -74,6 +79,11 @@ fn carry_out(media: &mut dyn Media, step: &Step) {
             media.submit(Nanoseconds(0), Token(1), VOLUME, request)
         }
         Step::Flush => media.submit(Nanoseconds(0), Token(1), VOLUME, Request::Flush),
+        Step::Elsewhere => {
+            let request = Request::Write { range: range(0, 1), from: &mut Fill(9), force: false };
+            assert_eq!(media.submit(Nanoseconds(0), Token(1), OTHER, request), Submitted::Done(Ok(())));
+            media.submit(Nanoseconds(0), Token(1), OTHER, Request::Flush)
+        }
     };
     assert_eq!(submitted, Submitted::Done(Ok(())), "{step:?}");
 }
@@ -129,12 +139,13 @@ fn steps(random: &mut Random, count: u64) -> Vec<Step> {
         let lba = random.below(BLOCKS - 4);
         let blocks = 1 + random.below(4);
         byte = byte % 250 + 1;
-        match random.below(12) {
+        match random.below(13) {
             0 => Step::Zeroes(lba, blocks),
             1 => Step::Deallocate(lba, blocks),
             2 => Step::Copy(random.below(BLOCKS - 4), blocks, lba),
             3 => Step::Flush,
             4 => Step::Write(lba, blocks, byte, true),
+            5 => Step::Elsewhere,
             _ => Step::Write(lba, blocks, byte, false),
         }
     };
@@ -164,6 +175,8 @@ fn where_nothing_is_combined_both_have_the_same() {
         &[Step::Write(0, 3, 1, false), Step::Flush, Step::Write(1, 1, 2, false)],
         &[Step::Write(0, 2, 1, true), Step::Deallocate(0, 1), Step::Write(0, 1, 4, false)],
         &[Step::Write(0, 2, 1, true), Step::Write(3, 1, 2, false), Step::Copy(3, 1, 5)],
+        &[Step::Write(0, 2, 1, false), Step::Elsewhere, Step::Write(1, 1, 2, false)],
+        &[Step::Write(0, 1, 1, false), Step::Write(3, 3, 2, false), Step::Write(8, 1, 3, true), Step::Elsewhere],
     ];
     for steps in histories {
         assert_eq!(of_tape(&tape(4096, steps)), (of_drive(4096, steps), true), "{steps:?}");

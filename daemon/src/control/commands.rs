@@ -33,6 +33,8 @@ mod query_traces;
 mod query_version;
 mod query_violations;
 mod tape_mark;
+mod tape_start;
+mod tape_stop;
 mod trace_event_get_state;
 mod trace_event_set_state;
 mod trace_start;
@@ -41,6 +43,8 @@ mod trace_stop;
 use controller::Controller;
 use media::Nanoseconds;
 use media::monitor::Monitor;
+use std::path::PathBuf;
+
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
@@ -54,7 +58,7 @@ use crate::options::Settings;
 pub use qmp_capabilities::QmpCapabilities;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 32] = [
+pub const COMMANDS: [Row; 34] = [
     row::<QmpCapabilities>(),
     row_immediate::<query_version::QueryVersion>(),
     row_immediate::<query_commands::QueryCommands>(),
@@ -81,7 +85,9 @@ pub const COMMANDS: [Row; 32] = [
     row::<fault_add::FaultAdd>(),
     row::<fault_remove::FaultRemove>(),
     row::<inject_event::InjectEvent>(),
+    row::<tape_start::TapeStart>(),
     row::<tape_mark::TapeMark>(),
+    row_long::<tape_stop::TapeStop>(),
     row::<power_cut::PowerCut>(),
     row::<power_restore::PowerRestore>(),
     row_long::<crash_arm::CrashArm>(),
@@ -99,6 +105,8 @@ pub struct Device<'a> {
     pub audience: &'a mut Audience,
     /// Its tape, if there is one.
     pub tape: Option<&'a tape::Marker>,
+    /// The file of that tape.
+    pub tape_file: &'a mut Option<PathBuf>,
     /// Since the device was made.
     pub now: Nanoseconds,
     /// A virtual machine has plugged the device in.

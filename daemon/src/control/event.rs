@@ -88,6 +88,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// The tape ended by itself. The device goes on.
+    TapeEnded {
+        /// Its file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
     /// Power is back: the media has recovered, and the controller is as at power-on.
     PowerRestored {},
     /// The media's warnings changed: one began or is over.

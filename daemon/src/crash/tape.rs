@@ -1,9 +1,11 @@
 //! `brownout crash --tape`: at places of a tape, the images that a drive may have left if power had gone there, each judged. [`place`]
 //! finds places, [`worker`] has images judged ([`judge`], chosen by [`check`]): by a command ([`shell`]), which gets files ([`bench`]), or
-//! in a [`guest`]. [`one`] asks again about one place, and [`kept`] keeps what is needed to show a bad image again.
+//! in a [`guest`]. [`one`] asks again about one place, [`kept`] keeps what is needed to show a bad image again, and [`files`]
+//! says which file a block belongs to.
 
 mod bench;
 mod check;
+mod files;
 mod guest;
 mod judge;
 mod kept;
@@ -21,6 +23,7 @@ use std::time::Duration;
 use clap::Args;
 use media::Nanoseconds;
 use serde_json::json;
+use tape::images::IMAGES_MAX;
 use tape::shrink::{Cause, shrink};
 use tape::{Choices, Image};
 
@@ -41,8 +44,8 @@ use worker::{Job, Workers};
 
 /// Images of a campaign of which nothing is said.
 const IMAGES: u64 = 100_000;
-/// And of one place.
-const IMAGES_OF_PLACE: u64 = 1000;
+/// And of one place that has more than [`IMAGES_MAX`]: so many draws, beside those that tell most.
+const DRAWS_OF_PLACE: u64 = 1000;
 
 /// A guest that takes longer to judge an image is stuck.
 const GUEST_LIMIT: Duration = Duration::from_secs(120);
@@ -66,7 +69,7 @@ pub struct OfTape {
     /// With --tape: power goes at each flush (default), each command, or each N-th command
     #[arg(long, value_name = "PLACE", requires = "tape", hide_short_help = true)]
     at: Option<At>,
-    /// With --tape: images of one place, at most [default: 1000]
+    /// With --tape: images of one place, at most [default: all up to 65536; of more, those that tell most, and 1000 draws]
     #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
     images: Option<u64>,
     /// With --tape: images at most; equal ones are judged once [default: 100000]
@@ -160,7 +163,7 @@ fn judge_all(
     let jobs = of_tape.jobs.map_or_else(usual, in_memory);
     let workers = Workers::start(jobs, check, places.history().volume(), of_tape.base.as_deref())?;
     let progress = Progress::new("judging images", "images");
-    let (most, of_place) = (of_tape.budget.unwrap_or(IMAGES), of_tape.images.unwrap_or(IMAGES_OF_PLACE));
+    let most = of_tape.budget.unwrap_or(IMAGES);
     let (index, of) = arguments.shard;
     let mut found = Found::default();
     let mut seen = BTreeSet::new();
@@ -168,7 +171,8 @@ fn judge_all(
         workers.know(places.news());
         found.places += 1;
         let acks = Arc::new(places.acks());
-        let choices = Choices::new(places.history().volatile().count(), of_place, arguments.seed ^ place);
+        let pieces = places.history().volatile().count();
+        let choices = Choices::new(pieces, images_of_place(pieces, of_tape.images), arguments.seed ^ place);
         found.exhaustive += u64::from(choices.exhaustive());
         for survives in choices {
             let image = Image::new(places.history(), survives);
@@ -194,6 +198,14 @@ fn judge_all(
     let (judged, judge) = workers.finish()?;
     judged.into_iter().for_each(|judged| found.note(judged));
     Ok((found, judge))
+}
+
+/// How many images a place of so many pieces has.
+fn images_of_place(pieces: usize, wanted: Option<u64>) -> u64 {
+    wanted.unwrap_or_else(|| match 1_u64.checked_shl(u32::try_from(pieces).unwrap_or(u32::MAX)) {
+        Some(all) if all <= IMAGES_MAX => all,
+        _ => Choices::telling(pieces) + DRAWS_OF_PLACE,
+    })
 }
 
 impl Found {
@@ -260,7 +272,7 @@ fn explain(
     bounds: &mut Bounds,
 ) -> Result<(), Failure> {
     found.bad.sort_by_key(|bad| bad.place);
-    let mut explained = BTreeSet::new();
+    let (mut explained, mut missing) = (BTreeSet::new(), None);
     for bad in &mut found.bad {
         bad.again = again(arguments, path, bad.place, &bad.survives);
         if bounds.over() || !explained.insert(bad.place) {
@@ -282,12 +294,45 @@ fn explain(
             bad.survives = simplest;
             bad.again = again(arguments, path, bad.place, &bad.survives);
         }
-        (bad.cause, bad.names) = (Some(cause), places.names());
+        bad.names = places.names();
+        missing = name_files(&one, &places, &cause, &mut bad.names)?.or(missing);
+        bad.cause = Some(cause);
         if let Some(folder) = &arguments.of_tape.keep {
             kept::keep(folder, &one, &places, (bad.place, &bad.survives), &bad.told())?;
         }
     }
+    if let Some(tool) = missing {
+        eprintln!("brownout: there is no {tool} (e2fsprogs): pieces are not named by file");
+    }
     Ok(())
+}
+
+/// Says of the pieces that matter which files they belong to, where the image is one of ext2, ext3 or ext4 that has what all pieces wrote.
+/// Gives back which tool is missing for that.
+fn name_files(
+    one: &One<'_>,
+    places: &Places,
+    cause: &Cause,
+    names: &mut [String],
+) -> anyhow::Result<Option<&'static str>> {
+    let block_bytes = u64::from(places.history().volume().block_bytes);
+    let bytes = |piece: &tape::Piece| {
+        let start = piece.range.start.0 * block_bytes;
+        start..start + piece.range.blocks * block_bytes
+    };
+    let all: Vec<_> = places.history().volatile().map(bytes).collect();
+    let pieces: Vec<usize> = cause.survive.iter().chain(&cause.lost).copied().collect();
+    let ranges: Vec<_> = pieces.iter().map(|piece| all[*piece].clone()).collect();
+    let bench = one.make(places, &vec![true; all.len()])?;
+    match files::of(&bench.path("image"), &ranges) {
+        Err(tool) => return Ok(Some(tool)),
+        Ok(texts) => {
+            for (piece, text) in pieces.into_iter().zip(texts).filter(|(_, text)| !text.is_empty()) {
+                names[piece].push_str(&format!(", {text}"));
+            }
+        }
+    }
+    Ok(None)
 }
 
 impl Bad {

@@ -42,6 +42,7 @@ pub fn check_media(media: &MediaWords) -> Result<(), OptionError> {
         let given = [
             ("cache_size", options.cache_size.map(|size| size.to_string())),
             ("cache_age", options.cache_age.map(|age| age.to_string())),
+            ("flush", options.flush.map(|domain| domain.to_string())),
             ("open_units", options.open_units.map(|units| units.to_string())),
         ];
         if let Some((name, value)) = given.into_iter().find_map(|(name, value)| Some((name, value?))) {

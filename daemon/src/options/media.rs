@@ -14,7 +14,9 @@ use media::store::{Inspection, inspect};
 use serde::Serialize;
 
 use super::error::OptionError;
-use super::media_words::{Age, Collection, HostCache, Life, MediaOptions, Misbehaving, Part, Patrol, Share, Store};
+use super::media_words::{
+    Age, Collection, FlushDomain, HostCache, Life, MediaOptions, Misbehaving, Part, Patrol, Share, Store,
+};
 use super::size::Bytes;
 use super::words::Word;
 
@@ -203,6 +205,7 @@ impl MediaWords {
         Ok(CacheConfig {
             present: self.options.vwc.unwrap_or(true),
             capacitors: self.options.plp.unwrap_or(false),
+            flush_apart: self.options.flush == Some(FlushDomain::Namespace),
             bytes: size.0,
             age_max: self.options.cache_age.map_or(base.age_max, |age| age.0),
             open_units: self.count("open_units", self.options.open_units, base.open_units, 1024)?,
@@ -410,6 +413,7 @@ impl MediaSettings {
             cache: self.cache,
             cache_size: cache.present.then_some(Bytes(cache.bytes)),
             cache_age: cache.present.then_some(Age(cache.age_max)),
+            flush: cache.present.then_some(FlushDomain::of(cache.flush_apart)),
             open_units: cache.present.then_some(cache.open_units),
             memory_max: self.memory_max.map(Bytes),
             timing: self.timing,
@@ -486,6 +490,8 @@ pub struct PrintedMedia {
     cache_size: Option<Bytes>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_age: Option<Age>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flush: Option<FlushDomain>,
     #[serde(skip_serializing_if = "Option::is_none")]
     open_units: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -32,6 +32,8 @@ pub struct MediaOptions {
     pub cache_size: Option<Bytes>,
     /// How long data may wait in the volatile cache.
     pub cache_age: Option<Age>,
+    /// What a flush of one namespace makes durable.
+    pub flush: Option<FlushDomain>,
     /// Bytes of data that a drive in memory may hold.
     pub memory_max: Option<Bytes>,
     /// Partly written units that stay open for further parts: an SD card has few.
@@ -357,6 +359,30 @@ pub enum HostCache {
     Writeback,
     /// A failure of the host may lose anything.
     Unsafe,
+}
+
+/// What a flush of one namespace, and a forced request, make durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FlushDomain {
+    /// Everything that the drive was told.
+    Device,
+    /// What the specification asks for.
+    Namespace,
+}
+
+impl FlushDomain {
+    /// That of a drive.
+    #[must_use]
+    pub const fn of(flush_apart: bool) -> Self {
+        if flush_apart { Self::Namespace } else { Self::Device }
+    }
+}
+
+impl fmt::Display for FlushDomain {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if *self == Self::Device { "device" } else { "namespace" })
+    }
 }
 
 /// Whose times the NAND takes.

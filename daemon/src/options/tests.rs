@@ -176,7 +176,7 @@ fn media_refusal(text: &str, namespaces: &[&str]) -> String {
 #[test]
 fn the_words_of_the_media_reach_the_drive() {
     let text = "iu=16KiB,op=12.5%,store=file:/nowhere/disk,gc=fifo,vwc=on,plp=on,cache=unsafe,cache_size=512KiB,cache_age=30s,\
-                open_units=1,timing=tlc,\
+                flush=namespace,open_units=1,timing=tlc,\
                 channels=2,dies=1,planes=1,pages=32,page_size=8KiB,bad_blocks=3";
     let settings = Settings::read(&media(text, &["size=64MiB,lba=4KiB"])).expect("legal").media;
     let (geometry, cache) = (&settings.ssd.geometry, &settings.ssd.cache);
@@ -184,7 +184,7 @@ fn the_words_of_the_media_reach_the_drive() {
     assert_eq!((geometry.channels, geometry.pages_per_block, geometry.page_bytes), (2, 32, 8192));
     assert_eq!(geometry.factory_bad_blocks, 3);
     assert_eq!((cache.present, cache.capacitors, cache.bytes, cache.open_units), (true, true, 512 << 10, 1));
-    assert_eq!(cache.age_max, ::media::Nanoseconds(30_000_000_000));
+    assert_eq!((cache.age_max, cache.flush_apart), (::media::Nanoseconds(30_000_000_000), true));
     assert_eq!(settings.cache, HostCache::Unsafe);
     assert_eq!(settings.ssd.times, Some(::media::nand::timing::NandTimes::TLC));
 }

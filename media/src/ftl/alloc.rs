@@ -336,7 +336,8 @@ impl<S: Store> Ftl<S> {
         self.write_closed(stream, old, first, opened);
     }
 
-    fn restage(&mut self, stream: usize, old_line: u32, old_slot: u32) {
+    /// Takes the next slot, of a line that has one, for what is staged in another slot.
+    pub(super) fn restage(&mut self, stream: usize, old_line: u32, old_slot: u32) {
         let frontier = &mut self.streams[stream];
         let slot = frontier.next;
         frontier.records[slot as usize] = frontier.records[old_slot as usize];
@@ -353,13 +354,14 @@ impl<S: Store> Ftl<S> {
                 if S::CHECKS { self.copy_unit(old, new, expected) } else { self.relocate_units(old, new, 1, expected) };
             self.read_only |= copied.is_err();
         }
-        self.supersede_elsewhere(from, to);
         if let Some(place) = self.group.iter_mut().find(|place| **place == from) {
             *place = to;
         }
         let logical = LogicalUnit(record.logical);
         if record.kind.holds_unit() && self.map.get(logical) == Some(from) {
             self.repoint(logical, from, to);
+        } else {
+            self.supersede_elsewhere(from, to);
         }
     }
 

@@ -1,6 +1,8 @@
 //! Owns what is volatile: which requests staged what is not committed, and where their data lies, at the moment at which power goes.
 //! Does not know who cut, nor what survives.
 
+use std::collections::BTreeMap;
+
 use super::{Ftl, HOST};
 use crate::journal::{Kind, Record};
 use crate::power::{Mark, Step};
@@ -25,6 +27,13 @@ pub struct PartNote {
     offset: u32,
     bytes: u32,
     tag: Tag,
+}
+
+impl PartNote {
+    /// The unit has another sequence number now.
+    pub(super) fn renumber(&mut self, numbers: &BTreeMap<u64, u64>) {
+        self.sequence = numbers.get(&self.sequence).copied().unwrap_or(self.sequence);
+    }
 }
 
 /// A request, or the part of it that is volatile.

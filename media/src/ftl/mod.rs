@@ -13,6 +13,7 @@ pub mod gc;
 pub mod line;
 pub mod map;
 mod patrol;
+mod postpone;
 pub mod read;
 mod superseded;
 pub mod trim;
@@ -51,6 +52,8 @@ pub struct CacheLimits {
     pub staged_units: u32,
     /// Partly written units that are kept open for further parts.
     pub open_units: usize,
+    /// Units of one request may be committed at different times.
+    pub apart: bool,
 }
 
 impl CacheLimits {
@@ -59,7 +62,7 @@ impl CacheLimits {
     pub fn new(cache: &CacheConfig, geometry: &Geometry) -> Self {
         let open = narrow(index(u64::from(cache.open_units)));
         let units = u32::try_from(cache.bytes >> geometry.unit_shift).unwrap_or(u32::MAX);
-        Self { staged_units: units.max(open), open_units: index(u64::from(cache.open_units)) }
+        Self { staged_units: units.max(open), open_units: index(u64::from(cache.open_units)), apart: cache.flush_apart }
     }
 }
 

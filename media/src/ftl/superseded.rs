@@ -5,6 +5,8 @@
 //! order of the changes, and those whose changes are committed go when the host's line is full, at the latest: a page at a time would cost
 //! twice as much.
 
+use std::collections::BTreeMap;
+
 use super::line::LineState;
 use super::{Ftl, MOVED};
 use crate::large_memory::filled;
@@ -75,6 +77,22 @@ impl<S: Store> Ftl<S> {
         let Superseded { places, done, .. } = &mut self.superseded;
         if let Some(waiting) = places[*done..].iter_mut().find(|waiting| waiting.place == from) {
             waiting.place = to;
+        }
+    }
+
+    /// Changes have other sequence numbers now, of which the least was `first`: what they overwrote can be brought back for longer.
+    pub(super) fn supersede_later(&mut self, first: u64, numbers: &BTreeMap<u64, u64>) {
+        let Superseded { places, done, .. } = &mut self.superseded;
+        for place in &mut places[*done..] {
+            place.sequence = numbers.get(&place.sequence).copied().unwrap_or(place.sequence);
+        }
+        places[*done..].sort_by_key(|place| place.sequence);
+        // Which lines it lay in is not known of every store.
+        let last = self.sequence - 1;
+        for line in 0..self.geometry.lines {
+            if self.lines.get(line).invalidated >= first {
+                self.lines.get_mut(line).invalidated = last;
+            }
         }
     }
 

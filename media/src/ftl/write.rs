@@ -320,8 +320,10 @@ impl<S: Store> Ftl<S> {
     /// Lets the map show the units staged in `self.group`, from `first` on.
     #[inline]
     fn publish(&mut self, first: LogicalUnit) {
-        let sequence = self.sequence - 1;
-        for n in 0..self.group.len() {
+        let (last, units) = (self.sequence - 1, self.group.len());
+        for n in 0..units {
+            // Units that do not stand or fall together need not be committed together either.
+            let sequence = if self.tag.loose && self.limits.apart { last - (units - 1 - n) as u64 } else { last };
             self.show(LogicalUnit(first.0 + narrow(n)), self.group[n], sequence);
         }
         if !self.uncorrectable.is_empty() {

@@ -1,7 +1,7 @@
 //! What a drive does that breaks its promises: see [`Misbehaviour`](crate::fault::Misbehaviour). When it is off, none of this runs.
 
 use super::Ssd;
-use super::request::Wait;
+use super::request::{Domain, Wait};
 use crate::fault::{LATE_LOSS_WINDOW, MISDIRECTED_ONE_IN};
 use crate::store::Store;
 use crate::unit::{Lba, LbaRange, narrow};
@@ -9,9 +9,9 @@ use crate::volume::{MediaError, Source, VolumeId};
 
 impl<S: Store> Ssd<S> {
     /// What makes everything durable that was accepted; a drive that loses it late only says so.
-    pub(super) fn keep_promise(&mut self) -> Result<Wait, MediaError> {
+    pub(super) fn keep_promise(&mut self, of: Domain) -> Result<Wait, MediaError> {
         if !self.config.misbehaviour.late_loss {
-            return self.commit();
+            return self.commit_domain(of);
         }
         if self.late_commit.is_none() {
             self.late_commit = Some(self.now.plus(LATE_LOSS_WINDOW));

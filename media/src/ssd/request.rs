@@ -8,6 +8,7 @@ use crate::ftl::write::Span;
 use crate::ordering::Order;
 use crate::power::Step;
 use crate::power::mutation::{Mutation, mutated};
+use crate::root::VolumeEntry;
 use crate::store::{Store, StoreError};
 use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
 use crate::volume::{Fault, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId, VolumeShape};
@@ -52,6 +53,14 @@ pub(super) enum Wait {
     Synced,
 }
 
+/// What a request makes durable at least.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Domain {
+    All,
+    Volume(usize),
+    Blocks(usize, LbaRange),
+}
+
 impl<S: Store> Ssd<S> {
     #[inline]
     pub(super) fn span(&self, volume: usize, range: LbaRange) -> Result<Span, MediaError> {
@@ -75,7 +84,7 @@ impl<S: Store> Ssd<S> {
     fn read(&mut self, volume: usize, range: LbaRange, into: &mut dyn Sink, force: bool) -> Result<Wait, MediaError> {
         let span = self.span(volume, range)?;
         if force && self.ftl.has_uncommitted() {
-            self.commit().map_err(|error| at(error, range.start))?;
+            self.commit_domain(Domain::Volume(volume)).map_err(|error| at(error, range.start))?;
         }
         let force = force && !mutated(Mutation::ForcedRead);
         if !self.read_faults.is_empty() {
@@ -215,7 +224,7 @@ impl<S: Store> Ssd<S> {
         }
         let forced = force && !self.config.misbehaviour.ignored_fua && !mutated(Mutation::ForcedWrite);
         if forced || !self.cache_enabled {
-            return self.keep_promise();
+            return self.keep_promise(Domain::Blocks(volume, range));
         }
         if self.staged_since.is_none() {
             self.staged_since = Some(self.now);
@@ -231,15 +240,47 @@ impl<S: Store> Ssd<S> {
     }
 
     pub(super) fn commit(&mut self) -> Result<Wait, MediaError> {
+        self.commit_domain(Domain::All)
+    }
+
+    /// Programs what is in the domain; with it everything else, unless flushes are apart.
+    pub(super) fn commit_domain(&mut self, of: Domain) -> Result<Wait, MediaError> {
+        let units = self.units_apart(of);
         self.ftl.reached(Step::FlushBegun);
-        self.ftl.commit();
-        self.staged_since = None;
+        let done = match &units {
+            Some(units) => self.ftl.commit_units(units),
+            None => {
+                self.ftl.commit();
+                !self.ftl.has_uncommitted()
+            }
+        };
+        if !self.ftl.has_uncommitted() {
+            self.staged_since = None;
+        }
         self.ftl.reached(Step::FlushProgrammed);
         self.ftl.release_empty();
-        if self.ftl.has_uncommitted() {
+        if !done {
             return Err(MediaError::WriteFailed { first: Lba(0) });
         }
         Ok(Wait::Synced)
+    }
+
+    /// The units that a domain is, where others need not become durable with them.
+    fn units_apart(&self, of: Domain) -> Option<std::ops::Range<u32>> {
+        if !self.config.cache.flush_apart || !self.cache_enabled {
+            return None;
+        }
+        match of {
+            Domain::All => None,
+            Domain::Volume(volume) => {
+                let VolumeEntry { first_unit, units, .. } = self.volumes[volume].entry;
+                Some(first_unit..first_unit + units)
+            }
+            Domain::Blocks(volume, range) => {
+                let span = self.span(volume, range).ok()?;
+                Some(span.first.0..span.first.0 + narrow(span.units(self.ftl.geometry.unit_shift)))
+            }
+        }
     }
 
     /// While the store is stuck nothing new is taken in: memory would fill with what cannot be written.
@@ -327,10 +368,10 @@ impl<S: Store> Ssd<S> {
 
     pub(super) fn execute(&mut self, volume: usize, request: Request<'_>) -> Result<Wait, MediaError> {
         match request {
-            Request::FlushAll => self.flush(),
+            Request::FlushAll => self.flush(Domain::All),
             Request::Quiesce => self.quiesce(),
             _ if volume >= self.volumes.len() => Err(MediaError::NoSuchVolume),
-            Request::Flush => self.flush(),
+            Request::Flush => self.flush(Domain::Volume(volume)),
             Request::Read { range, into, force } => self.read(volume, range, into, force),
             Request::Write { range, from, force } => self.change(volume, |ssd| {
                 let wait = ssd.write(volume, range, from, force)?;
@@ -438,12 +479,12 @@ impl<S: Store> Ssd<S> {
         }
     }
 
-    pub(super) fn flush(&mut self) -> Result<Wait, MediaError> {
+    pub(super) fn flush(&mut self, of: Domain) -> Result<Wait, MediaError> {
         self.check_store()?;
         if self.config.misbehaviour.ignored_flush {
             return Ok(Wait::Nothing);
         }
-        self.keep_promise()
+        self.keep_promise(of)
     }
 
     pub(super) fn answer(&mut self, token: Token, ended: Result<Wait, MediaError>) -> Submitted {

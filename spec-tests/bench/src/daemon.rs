@@ -1,5 +1,7 @@
 //! The daemon under measurement: the release binary, started with a socket in a folder of its own.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, ensure};
 use guest_harness::Brownout;
 
@@ -14,6 +16,8 @@ pub struct Served {
     pub media: String,
     /// What each `--trace` takes.
     pub traces: Vec<String>,
+    /// What `--tape` takes.
+    pub tape: Option<PathBuf>,
 }
 
 impl Served {
@@ -29,6 +33,9 @@ impl Served {
         }
         for trace in &self.traces {
             builder = builder.argument("--trace").argument(trace);
+        }
+        if let Some(tape) = &self.tape {
+            builder = builder.argument("--tape").argument(&tape.display().to_string());
         }
         builder.start()
     }

@@ -65,6 +65,7 @@ pub fn run(options: &Options) -> Result<bool> {
             namespace: format!("size={}MiB,lba=512", SIZE >> 20),
             media: String::new(),
             traces: Vec::new(),
+            tape: None,
         };
         let running = drive.start(&format!("bench-guest-{doorbells}"))?;
         machine = machine.device(Device::VfioUser { socket: running.socket().to_owned() });

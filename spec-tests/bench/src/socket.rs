@@ -2,11 +2,13 @@
 //! memory that both map, doorbells in the mapped page.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use guest_harness::Brownout;
+use tape::{Entry, Reader};
 
 use crate::bars::{Bar, Verdict, median};
 use crate::copy::Copier;
@@ -42,7 +44,13 @@ pub struct Options {
     /// What --trace takes: no limit holds then (repeatable)
     #[arg(long)]
     trace: Vec<String>,
+    /// Only this: random writes at queue depth 32, without a tape and with one to a file in this folder, which should be in memory
+    #[arg(long, value_name = "FOLDER")]
+    tape: Option<PathBuf>,
 }
+
+/// What a tape may leave of the rate.
+const RATE_WITH_TAPE: f64 = 0.75;
 
 /// A load with its name and its bar, in millions of commands a second, or in GiB a second.
 struct Case {
@@ -68,19 +76,10 @@ struct Round {
 /// The daemon cannot be started, or fails.
 pub fn run(options: &Options) -> Result<bool> {
     let pair = Pair::find()?;
-    let drive = Served {
-        device: "doorbells=mapped".to_owned(),
-        namespace: options.namespace.clone(),
-        media: options.media.clone(),
-        traces: options.trace.clone(),
-    };
-    let daemon = drive.start("bench-socket")?;
-    pair.give_device(daemon.pid())?;
-    pair.take_host()?;
-    let mut host = PollingHost::new(MappedPort::host(daemon.socket())?)?;
-    // Twice, because half of the memory is spare: where the system has to find a page first, a write takes ten microseconds.
-    host.fill()?;
-    host.fill()?;
+    if let Some(folder) = &options.tape {
+        return with_tape(options, pair, folder);
+    }
+    let (daemon, mut host) = start(options, pair, None)?;
     let mut copier = Copier::new();
     println!(
         "two processes over the socket, {}, {}; {} rounds of {} ms each; best and median of the rounds that count",
@@ -104,6 +103,60 @@ pub fn run(options: &Options) -> Result<bool> {
     drop(host);
     daemon.stop()?;
     Ok(held)
+}
+
+/// A drive that is full, and the host that uses it.
+fn start(options: &Options, pair: Pair, tape: Option<&Path>) -> Result<(Brownout, PollingHost)> {
+    let drive = Served {
+        device: "doorbells=mapped".to_owned(),
+        namespace: options.namespace.clone(),
+        media: options.media.clone(),
+        traces: options.trace.clone(),
+        tape: tape.map(Path::to_owned),
+    };
+    let daemon = drive.start("bench-socket")?;
+    pair.give_device(daemon.pid())?;
+    pair.take_host()?;
+    let mut host = PollingHost::new(MappedPort::host(daemon.socket())?)?;
+    // Twice, because half of the memory is spare: where the system has to find a page first, a write takes ten microseconds.
+    host.fill()?;
+    host.fill()?;
+    Ok((daemon, host))
+}
+
+/// What a tape costs: whether it leaves enough of the rate.
+fn with_tape(options: &Options, pair: Pair, folder: &Path) -> Result<bool> {
+    let folder = tempfile::tempdir_in(folder)?;
+    let tape = folder.path().join("tape");
+    println!("random writes at queue depth 32, without a tape and with one\n{HEAD}");
+    let without = rates(options, pair, None)?;
+    let with = rates(options, pair, Some(&tape))?;
+    // A tape that ended early costs nothing from there on.
+    let whole = Reader::open(&tape)?.last();
+    ensure!(
+        whole != Some(Entry::Broken),
+        "the tape is not complete: its folder is full or too slow, or give fewer --rounds"
+    );
+    let (share, bar) = (without.zip(with).map(|(without, with)| with / without), Bar::AtLeast(RATE_WITH_TAPE));
+    let shown = share.map_or_else(|| "-".to_owned(), |share| format!("{share:.3}"));
+    println!("with a tape: {shown} of the rate, {bar}: {}; {} bytes of tape", bar.judge(share), tape.metadata()?.len());
+    Ok(bar.judge(share).is_success())
+}
+
+/// The median rate of random writes at queue depth 32.
+fn rates(options: &Options, pair: Pair, tape: Option<&Path>) -> Result<Option<f64>> {
+    let (daemon, mut host) = start(options, pair, tape)?;
+    let cases = cases(host.block_bytes());
+    let case = cases.into_iter().find(|case| case.name == "random write" && case.load.depth == 32);
+    let case = Case { bar: Bar::None, ..case.context("there is such a load")? };
+    let rounds = (0..options.rounds)
+        .map(|_| round(&mut host, &daemon, pair, &case.load, Duration::from_millis(options.milliseconds)))
+        .collect::<Result<Vec<_>>>()?;
+    let line = Line { case: &case, rounds: &rounds };
+    println!("{line}");
+    drop(host);
+    daemon.stop()?;
+    Ok(median(line.counted()))
 }
 
 fn round(host: &mut PollingHost, daemon: &Brownout, pair: Pair, load: &Load, time: Duration) -> Result<Round> {

@@ -93,7 +93,15 @@ impl Orders for Shared {
             {
                 let World { machine, audience, settings } = &mut *self.0.borrow_mut();
                 let (controller, now) = (&mut machine.controller, machine.now);
-                let mut device = Device { controller, settings, audience, tape: None, now, client_connected: true };
+                let mut device = Device {
+                    controller,
+                    settings,
+                    audience,
+                    tape: None,
+                    tape_file: &mut None,
+                    now,
+                    client_connected: true,
+                };
                 if let Some(answer) = job(&mut device) {
                     return Ok(answer?);
                 }

@@ -18,7 +18,8 @@ impl Execute for TapeMark {
     type Answer = Nothing;
 
     fn execute(self, device: &mut Device<'_>) -> Result<Nothing, Refusal> {
-        let tape = device.tape.ok_or_else(|| Refusal::new("there is no tape: start the drive with --tape FILE"))?;
+        let no_tape = "there is no tape: `tape-start` begins one, or start the drive with --tape FILE";
+        let tape = device.tape.filter(|tape| tape.is_on()).ok_or_else(|| Refusal::new(no_tape))?;
         if self.text.contains('\n') {
             return Err(Refusal::new("text: give one line"));
         }

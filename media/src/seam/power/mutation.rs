@@ -15,6 +15,12 @@ crate::named! {
     TwoVoids = "two-voids",
     /// A flush leaves deallocations out.
     FlushDeallocation = "flush-deallocation",
+    /// A flush of one namespace makes what was done to others durable, and leaves out what was done to it.
+    FlushOther = "flush-other",
+    /// What stays volatile at a flush of one namespace may be staged behind what has overwritten it.
+    PostponedOrder = "postponed-order",
+    /// What it overwrote is erased as if it were durable.
+    PostponedErase = "postponed-erase",
     /// A write that ends at a boundary is taken for one that crosses it.
     Boundary = "boundary",
     /// In multiple atomicity mode a long write does not fall into windows.

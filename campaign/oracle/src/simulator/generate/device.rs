@@ -135,6 +135,7 @@ impl Choices {
             open_units: u32::try_from(self.below(3)).expect("below 3"),
             age_max: Nanoseconds(self.pick(&[10_000, 100_000, 100_000_000])),
             capacitors: self.one_in(12),
+            flush_apart: self.one_in(3),
         }
     }
 

@@ -1,0 +1,109 @@
+//! `brownout media export`: what a namespace of a media file holds, as a sparse raw image. The file is recovered in memory, as at power-on,
+//! and stays as it is.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+use media::ssd::Ssd;
+use media::store::OverlayStore;
+use media::volume::{Sink, VolumeShape};
+use media::{Fault, Lba, LbaRange, Media as _, Nanoseconds, Request, Submitted, Token, VolumeId};
+
+use super::{guarded, recover, say};
+use crate::cli::MediaExport;
+use crate::failure::Failure;
+use crate::options::{Bytes, OptionError};
+use crate::progress::Progress;
+
+/// What is read at once.
+const STEP_BYTES: u64 = 256 << 10;
+/// Zeroes of this size are a hole, where they are aligned.
+const HOLE_BYTES: usize = 4096;
+
+struct Contents(Vec<u8>);
+
+impl Sink for Contents {
+    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
+        self.0.get_mut(offset..offset + from.len()).ok_or(Fault)?.copy_from_slice(from);
+        Ok(())
+    }
+}
+
+/// Writes the image. Nothing is left of one that is not complete.
+pub fn export(arguments: &MediaExport) -> Result<(), Failure> {
+    let MediaExport { file, out, namespace, force } = arguments;
+    let number = namespace.unwrap_or(1);
+    let mut drive = recover(file)?;
+    let volume = VolumeId(u32::try_from(number - 1).unwrap_or(u32::MAX));
+    let Some(shape) = drive.shape(volume) else {
+        let count = (0..).map(VolumeId).take_while(|volume| drive.shape(*volume).is_some()).count();
+        let remedy = format!("the file has {count} namespaces, from 1");
+        return Err(OptionError::new("--namespace", number.to_string(), remedy).into());
+    };
+    let image = open(file, out, *force)?;
+    let written =
+        guarded(|| write(&mut drive, volume, &shape, &image).and_then(|bytes| Ok((bytes, image.sync_all()?))));
+    let data = match written {
+        Ok((data, ())) => data,
+        Err(error) => {
+            // It is no image of anything.
+            let _ = std::fs::remove_file(out);
+            return Err(error.context(format!("cannot export to {}", out.display())).into());
+        }
+    };
+    let (size, data) = (Bytes(shape.capacity_blocks * u64::from(shape.block_bytes)), Bytes(data));
+    say(&format!("{}: namespace {number}, {size}, {data} of it data\n", out.display()))
+}
+
+/// An empty file for the image.
+fn open(file: &Path, out: &Path, force: bool) -> Result<File, OptionError> {
+    let refuse = |remedy: String| OptionError::new("OUT", out.display().to_string(), remedy);
+    let is_media = matches!((file.canonicalize(), out.canonicalize()), (Ok(one), Ok(other)) if one == other);
+    if is_media {
+        return Err(refuse("it is the media file itself: give another path".to_owned()));
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    let options = if force { options.create(true).truncate(true) } else { options.create_new(true) };
+    options.open(out).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => refuse("it exists: give another path, or --force".to_owned()),
+        _ => refuse(format!("{error}: give a path where a file can be made")),
+    })
+}
+
+/// Writes whatever the volume holds that is not zero; returns how many bytes that is.
+fn write(drive: &mut Ssd<OverlayStore>, volume: VolumeId, shape: &VolumeShape, image: &File) -> anyhow::Result<u64> {
+    let block = u64::from(shape.block_bytes);
+    image.set_len(shape.capacity_blocks * block)?;
+    let progress = Progress::new("exporting", "blocks");
+    let (step, mut lba, mut data) = ((STEP_BYTES / block).max(1), 0, 0);
+    while let Some(Lba(next)) = drive.next_allocated(volume, LbaRange::new(Lba(lba), shape.capacity_blocks - lba)) {
+        let range = LbaRange::new(Lba(next), step.min(shape.capacity_blocks - next));
+        let bytes = read(drive, volume, range, block)?;
+        for (number, part) in (0..).zip(bytes.chunks(HOLE_BYTES)).filter(|(_, part)| part.iter().any(|byte| *byte != 0))
+        {
+            image.write_all_at(part, next * block + number * HOLE_BYTES as u64)?;
+            data += part.len() as u64;
+        }
+        lba = next + range.blocks;
+        progress.at(lba, shape.capacity_blocks);
+    }
+    Ok(data)
+}
+
+fn read(drive: &mut Ssd<OverlayStore>, volume: VolumeId, range: LbaRange, block: u64) -> anyhow::Result<Vec<u8>> {
+    let mut into = Contents(vec![0; usize::try_from(range.blocks * block)?]);
+    let request = Request::Read { range, into: &mut into, force: false };
+    match drive.submit(Nanoseconds(0), Token(0), volume, request) {
+        Submitted::Done(Ok(())) => Ok(into.0),
+        Submitted::Done(Err(error)) => {
+            let (first, last) = (range.start.0, range.start.0 + range.blocks - 1);
+            Err(anyhow!("of blocks {first} to {last}: {error}; `media scrub` names what is lost"))
+        }
+        // A file has no NAND whose time passes, and its data is there at once.
+        Submitted::Pending => Err(anyhow!("the file does not answer")),
+    }
+    .context("cannot read")
+}
