@@ -66,12 +66,9 @@ pub fn describe(event: &TraceEvent) -> String {
         TraceEvent::InterruptMode { messages } => {
             format!("interrupts by {}", if messages { "MSI-X" } else { "the pin" })
         }
-        TraceEvent::FaultHit { fault, command } => {
-            let whose = command.map(|command| format!(": {}", name(command))).unwrap_or_default();
-            format!("fault {fault} hit{whose}")
-        }
-        TraceEvent::DataChanged { command, offset, bytes, count, .. } => {
-            changed(command, offset, &bytes[..count.into()])
+        TraceEvent::FaultHit { fault, command } => format!("fault {fault} hit") + &of(command),
+        TraceEvent::DataChanged { command, .. } => {
+            format!("a fault changed data of {}", name(command)) + &changed(event)
         }
         TraceEvent::PowerLost => "power lost".to_owned(),
         TraceEvent::PowerRestored => "power restored".to_owned(),
@@ -79,9 +76,15 @@ pub fn describe(event: &TraceEvent) -> String {
     }
 }
 
-fn changed(command: CommandName, offset: u32, bytes: &[u8]) -> String {
-    let bytes: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("data of {} changed by a fault, from byte {offset}: {bytes}", name(command))
+fn of(command: Option<CommandName>) -> String {
+    command.map(|command| format!(": {}", name(command))).unwrap_or_default()
+}
+
+/// Which bytes are others.
+fn changed(event: &TraceEvent) -> String {
+    let TraceEvent::DataChanged { offset, bytes, count, .. } = event else { return String::new() };
+    let bytes: String = bytes.iter().take((*count).into()).map(|byte| format!("{byte:02x}")).collect();
+    format!(", from byte {offset}: {bytes}")
 }
 
 /// A queue entry in a line.
