@@ -8,10 +8,10 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgGroup, Args, Command, Parser, Subcommand, ValueEnum};
 
-use crate::device_arguments::DeviceArguments;
+use crate::device_arguments::{DeviceArguments, OptionText};
 use crate::machine::Front;
 use crate::number::{number, time};
-use crate::options::Bytes;
+use crate::options::{Bytes, Topic};
 use crate::sandbox::Sandbox;
 use crate::tracer::order;
 use crate::{conform, crash, trace};
@@ -321,11 +321,11 @@ pub struct MediaCreate {
     /// Media and namespaces; options take precedence
     #[arg(long, value_name = "TOML")]
     pub config: Option<PathBuf>,
-    /// Media: iu=16KiB,op=7%,...
-    #[arg(long, value_name = "K=V,...")]
+    /// Media: iu=16KiB,op=7%,...; or help
+    #[arg(long, value_name = "K=V,...", value_parser = OptionText(Topic::Media))]
     pub media: Option<String>,
-    /// Namespace: size=1GiB,lba=512,... (repeatable)
-    #[arg(long, value_name = "K=V,...")]
+    /// Namespace: size=1GiB,... (repeatable); or help
+    #[arg(long, value_name = "K=V,...", value_parser = OptionText(Topic::Namespace))]
     pub namespace: Vec<String>,
 }
 
