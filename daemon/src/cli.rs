@@ -1,7 +1,9 @@
 //! The command line.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::process;
 use std::time::Duration;
 
 use clap::builder::TypedValueParser;
@@ -14,7 +16,7 @@ use crate::number::{number, time};
 use crate::options::{Bytes, Topic};
 use crate::sandbox::Sandbox;
 use crate::tracer::order;
-use crate::{conform, crash, trace};
+use crate::{conform, crash, pages, trace};
 
 const AFTER: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --namespace size=1GiB,lba=4096";
 const AFTER_SERVE: &str = "Example:\n  brownout serve --socket disk.sock --namespace size=1GiB,lba=4KiB";
@@ -36,6 +38,21 @@ pub struct CommandLine {
     /// Log more (-vv: everything); RUST_LOG overrides it
     #[arg(short, long, action = ArgAction::Count, global = true, display_order = 100)]
     pub verbose: u8,
+}
+
+/// Reads the command line. What is wrong with it, or the help that it asks for, ends the process.
+pub fn read() -> CommandLine {
+    CommandLine::try_parse().unwrap_or_else(|error| {
+        // A list that a value asks for, such as `--device help`, is no error, though it comes out of a parser as one.
+        match error.to_string().strip_prefix("error: ").filter(|_| error.kind() == ErrorKind::DisplayHelp) {
+            None => error.exit(),
+            Some(list) => {
+                // Whoever closes the pipe has read enough.
+                let _ = io::stdout().write_all(list.as_bytes());
+                process::exit(0)
+            }
+        }
+    })
 }
 
 /// The verbs.
@@ -69,6 +86,12 @@ pub enum Verb {
     /// Create, describe, check or list a media file
     #[command(after_help = AFTER_MEDIA)]
     Media(Media),
+    /// Write a manual page for each verb
+    #[command(hide = true)]
+    Man(pages::Man),
+    /// Print completions for a shell
+    #[command(hide = true)]
+    Completions(pages::Completions),
     /// Become QEMU, and end with the process that wanted it
     #[command(hide = true)]
     BecomeQemu(BecomeQemu),
@@ -224,10 +247,9 @@ pub struct Qemu {
 /// `brownout ctl`.
 #[derive(Debug, Args)]
 pub struct Ctl {
-    /// Control socket
+    /// Control socket; `help [COMMAND]` needs none
     pub path: PathBuf,
     /// Command; `help` lists all, `help COMMAND` describes one
-    #[arg(required_unless_present = "watch")]
     pub command: Option<String>,
     /// Arguments; a dot names a nested value: at.step=line-erased
     #[arg(value_name = "KEY=VALUE")]

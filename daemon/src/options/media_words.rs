@@ -103,7 +103,7 @@ impl From<Patrol> for String {
 /// How much a drive may be written in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(extend("values" = "none|N|Ndwpd"))]
+#[schemars(extend("values" = "none|N|N.NNdwpd"))]
 pub enum Life {
     /// As much as anybody likes.
     Endless,
