@@ -1,6 +1,7 @@
 # The list of verbs. What a verb does stands in the scripts it calls.
 
 .DEFAULT_GOAL := help
+.PHONY: install uninstall
 .PHONY: help demo test lint mutations mutants mutants-nightly fuzz soak guest doc figures bench bench-check profile prepush
 
 # Where rustup puts cargo when .ci/prepare had to install it.
@@ -9,6 +10,11 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 # Where cargo builds, and where figures go.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 FIGURES ?= $(TARGET)/figures
+
+# Where `make install` puts things, and which program: without BINARY, one that it builds.
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINARY ?=
 
 # What `make profile` looks at.
 BENCH ?= socket --only read --depth 32
@@ -84,6 +90,13 @@ bench-check: ## instructions of a command against the table in spec-tests/bench;
 profile: ## a flame graph of BENCH="socket --only read" in target/figures; needs perf
 	@.ci/prepare
 	@spec-tests/bench/profile $(FIGURES)/profile.svg $(BENCH)
+
+install: ## program, manual pages, completions and documents into PREFIX=/usr/local, below DESTDIR=
+	$(if $(BINARY),,cargo build --release --locked --package brownout)
+	@.ci/install install "$(or $(BINARY),$(TARGET)/release/brownout)" "$(DESTDIR)$(PREFIX)"
+
+uninstall: ## take away what `make install` put there
+	@.ci/install uninstall "$(DESTDIR)$(PREFIX)"
 
 prepush: ## what CI runs
 	@.ci/run

@@ -1,6 +1,7 @@
 //! The options of a controller, in QEMU's spellings, and what follows from them. [`DeviceOptions`] and [`NamespaceOptions`] are the raw
 //! values; [`Config::check`] turns them into numbers that are known to be valid. Nothing else reads the raw ones.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
@@ -22,7 +23,7 @@ pub const METADATA_BYTES: [u16; 4] = [0, 8, 16, 64];
 pub const METADATA_REMEDY: &str = "give 0, 8, 16 or 64 bytes of metadata";
 
 /// Whether a doorbell reaches the device by a message or by a store into a shared page.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Doorbells {
     /// Every doorbell is a message (with shadow doorbells there are few). The device sleeps when there is none.
@@ -33,7 +34,7 @@ pub enum Doorbells {
 }
 
 /// How closely the host is looked at: which rules of its driver are judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Checks {
     /// None.
@@ -48,7 +49,7 @@ pub enum Checks {
 }
 
 /// Whether writes above the promised atomic units are atomic too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Interleave {
     /// Every command is atomic to every other, which is more than promised.
@@ -59,8 +60,8 @@ pub enum Interleave {
     Seeded,
 }
 
-/// Options of the device: the names of QEMU's `-device nvme` where it has them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Options of the device: the names of QEMU's `-device nvme` where it has them. The comments are what `--device help` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeviceOptions {
     /// Serial number: 1 to 20 printable ASCII characters.
@@ -70,15 +71,15 @@ pub struct DeviceOptions {
     /// Firmware revision: 1 to 8 printable ASCII characters.
     #[serde(rename = "firmware-version")]
     pub firmware_version: String,
-    /// Name of the NVM subsystem; made from the serial number if empty.
+    /// NVMe Qualified Name of the subsystem.
     pub subnqn: String,
-    /// PCI vendor.
+    /// PCI vendor ID.
     #[serde(rename = "x-pci-vendor-id")]
     pub vendor_id: u16,
-    /// PCI device.
+    /// PCI device ID.
     #[serde(rename = "x-pci-device-id")]
     pub device_id: u16,
-    /// Largest transfer, as a power of two of 4 KiB pages; 0 stands for the largest that there is here ([`MDTS_MAX`]).
+    /// Largest transfer, as a power of two of 4 KiB pages; 0 stands for the largest.
     pub mdts: u8,
     /// How many I/O queue pairs a host may create.
     pub max_ioqpairs: u16,
@@ -145,15 +146,16 @@ impl Default for DeviceOptions {
     }
 }
 
-/// Options of a namespace. Its size and block size are options of the media.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Options of a namespace. Its size and block size are options of the media. The comments are what `--namespace help` prints.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NamespaceOptions {
     /// Identifier from 1; 0 takes the next free one.
     pub nsid: u32,
-    /// UUID; made from the serial number and the identifier if absent.
+    /// UUID: 32 hexadecimal digits.
+    #[schemars(with = "Option<String>")]
     pub uuid: Option<Uuid>,
-    /// Namespace Globally Unique Identifier; absent or 32 hexadecimal digits.
+    /// Namespace Globally Unique Identifier: 32 hexadecimal digits.
     pub nguid: Option<String>,
     /// IEEE Extended Unique Identifier; 0 is none.
     pub eui64: u64,
@@ -179,7 +181,7 @@ pub struct NamespaceOptions {
     /// Namespace Atomic Boundary Offset: the block at which the first boundary lies.
     #[serde(rename = "atomic.nabo")]
     pub atomic_nabo: u16,
-    /// Multiple Atomicity Mode.
+    /// Multiple Atomicity Mode: a write that crosses boundaries is atomic between each two.
     #[serde(rename = "atomic.mam")]
     pub atomic_mam: bool,
 }

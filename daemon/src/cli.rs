@@ -1,20 +1,22 @@
 //! The command line.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::process;
 use std::time::Duration;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgGroup, Args, Command, Parser, Subcommand, ValueEnum};
 
-use crate::device_arguments::DeviceArguments;
+use crate::device_arguments::{DeviceArguments, OptionText};
 use crate::machine::Front;
 use crate::number::{count, number, time};
-use crate::options::Bytes;
+use crate::options::{Bytes, Topic};
 use crate::sandbox::Sandbox;
 use crate::tracer::order;
-use crate::{conform, crash, trace};
+use crate::{conform, crash, pages, trace};
 
 const AFTER: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --namespace size=1GiB,lba=4096";
 const AFTER_SERVE: &str = "Example:\n  brownout serve --socket disk.sock --namespace size=1GiB,lba=4KiB";
@@ -37,6 +39,21 @@ pub struct CommandLine {
     /// Log more (-vv: everything); RUST_LOG overrides it
     #[arg(short, long, action = ArgAction::Count, global = true, display_order = 100)]
     pub verbose: u8,
+}
+
+/// Reads the command line. What is wrong with it, or the help that it asks for, ends the process.
+pub fn read() -> CommandLine {
+    CommandLine::try_parse().unwrap_or_else(|error| {
+        // A list that a value asks for, such as `--device help`, is no error, though it comes out of a parser as one.
+        match error.to_string().strip_prefix("error: ").filter(|_| error.kind() == ErrorKind::DisplayHelp) {
+            None => error.exit(),
+            Some(list) => {
+                // Whoever closes the pipe has read enough.
+                let _ = io::stdout().write_all(list.as_bytes());
+                process::exit(0)
+            }
+        }
+    })
 }
 
 /// The verbs.
@@ -70,6 +87,12 @@ pub enum Verb {
     /// Create, describe, check, list or export a media file
     #[command(after_help = AFTER_MEDIA)]
     Media(Media),
+    /// Write a manual page for each verb
+    #[command(hide = true)]
+    Man(pages::Man),
+    /// Print completions for a shell
+    #[command(hide = true)]
+    Completions(pages::Completions),
     /// Become QEMU, and end with the process that wanted it
     #[command(hide = true)]
     BecomeQemu(BecomeQemu),
@@ -225,10 +248,9 @@ pub struct Qemu {
 /// `brownout ctl`.
 #[derive(Debug, Args)]
 pub struct Ctl {
-    /// Control socket
+    /// Control socket; `help [COMMAND]` needs none
     pub path: PathBuf,
     /// Command; `help` lists all, `help COMMAND` describes one
-    #[arg(required_unless_present = "watch")]
     pub command: Option<String>,
     /// Arguments; a dot names a nested value: at.step=line-erased
     #[arg(value_name = "KEY=VALUE")]
@@ -325,11 +347,11 @@ pub struct MediaCreate {
     /// Media and namespaces; options take precedence
     #[arg(long, value_name = "TOML")]
     pub config: Option<PathBuf>,
-    /// Media: iu=16KiB,op=7%,...
-    #[arg(long, value_name = "K=V,...")]
+    /// Media: iu=16KiB,op=7%,...; or help
+    #[arg(long, value_name = "K=V,...", value_parser = OptionText(Topic::Media))]
     pub media: Option<String>,
-    /// Namespace: size=1GiB,lba=512,... (repeatable)
-    #[arg(long, value_name = "K=V,...")]
+    /// Namespace: size=1GiB,... (repeatable); or help
+    #[arg(long, value_name = "K=V,...", value_parser = OptionText(Topic::Namespace))]
     pub namespace: Vec<String>,
 }
 

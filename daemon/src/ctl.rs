@@ -1,5 +1,5 @@
 //! `brownout ctl`: sends one command to a running device, or prints its events. Knows the protocol; what it knows of the commands comes
-//! from the device.
+//! from the device, or for `ctl help`, which needs none, from this program.
 
 mod arguments;
 pub mod client;
@@ -10,7 +10,9 @@ use anyhow::Context;
 use serde_json::Value;
 
 use crate::cli;
+use crate::control::commands;
 use crate::failure::Failure;
+use crate::options::OptionError;
 use client::{Client, Heard};
 
 /// Prints what comes of a command, or follows events.
@@ -18,6 +20,16 @@ use client::{Client, Heard};
 /// # Errors
 /// There is no device, or it did not do it.
 pub fn ctl(arguments: &cli::Ctl) -> Result<(), Failure> {
+    if arguments.path.as_os_str() == "help" && !arguments.path.exists() {
+        let words: Vec<String> = arguments.command.iter().chain(&arguments.arguments).cloned().collect();
+        return help(&commands::description(), &words);
+    }
+    if arguments.command.is_none() && !arguments.watch {
+        let place = format!("ctl {}", arguments.path.display());
+        return Err(
+            OptionError::new(place, "", "give a command, or --watch; `brownout ctl help` lists commands").into()
+        );
+    }
     let mut client = Client::connect(&arguments.path)?;
     match &arguments.command {
         Some(command) => {

@@ -1,7 +1,8 @@
 //! The binary `brownout`: an NVMe SSD in software, plugged into stock QEMU.
 //!
 //! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`], [`ctl`],
-//! [`crash`], [`conform`], [`waf`], [`trace`] and [`media_file`] are the verbs, [`machine`] knows QEMU, [`open_media`] makes the drive,
+//! [`crash`], [`conform`], [`waf`], [`trace`] and [`media_file`] are the verbs, [`pages`] makes manuals,
+//! [`machine`] knows QEMU, [`open_media`] makes the drive,
 //! [`fronts`] are the sockets on which it is served, [`control`] takes commands for it, [`trial`] judges its host,
 //! [`tracer`] writes what it does, [`audience`] hands both its events, [`wiring`] joins them,
 //! [`device_thread`], [`device_loop`] and [`watch`] run them, [`watchdog`] ends them when they are stuck. Only [`clock`] knows the time.
@@ -27,6 +28,7 @@ mod media_file;
 mod number;
 mod open_media;
 mod options;
+mod pages;
 mod progress;
 mod run_qemu;
 mod sandbox;
@@ -47,13 +49,12 @@ mod wiring;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
+use clap::CommandFactory as _;
 use cli::{CommandLine, Verb};
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let line = CommandLine::parse();
+    let line = cli::read();
     logging::start(line.verbose);
     if let Err(error) = stop::outlive_file_limit() {
         tracing::warn!(%error, "a media file that cannot grow will end this process");
@@ -67,6 +68,8 @@ fn main() -> ExitCode {
         Verb::Media(arguments) => media_file::media(arguments.verb).map(|()| 0),
         Verb::Waf(arguments) => waf::waf(&arguments),
         Verb::Trace(arguments) => trace::trace(arguments.verb),
+        Verb::Man(arguments) => pages::man(CommandLine::command(), &arguments.folder).map(|()| 0),
+        Verb::Completions(arguments) => pages::completions(CommandLine::command(), arguments.shell).map(|()| 0),
         Verb::BecomeQemu(arguments) => machine::become_qemu(arguments.parent, &arguments.program, &arguments.arguments)
             .map(|()| 0)
             .map_err(Failure::from),

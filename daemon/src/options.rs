@@ -6,6 +6,8 @@
 mod effect;
 mod error;
 mod faults;
+mod foreign;
+mod help;
 mod identity;
 mod media;
 mod media_words;
@@ -23,6 +25,7 @@ use controller::fault::FaultSpec;
 use serde::Serialize;
 
 pub use error::OptionError;
+pub use help::Topic;
 use identity::Identity;
 pub use media::MediaSettings;
 use media::{MediaWords, PrintedMedia};

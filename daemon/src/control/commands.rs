@@ -56,6 +56,7 @@ use super::message::ProtocolError;
 use crate::audience::Audience;
 use crate::options::Settings;
 pub use qmp_capabilities::QmpCapabilities;
+pub use query_schema::description;
 
 /// All commands, in the order in which they are listed.
 pub const COMMANDS: [Row; 34] = [

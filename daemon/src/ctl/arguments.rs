@@ -35,7 +35,7 @@ pub fn typed(schema: &Value, command: &str, words: &[String]) -> anyhow::Result<
     Ok(arguments)
 }
 
-/// What a command is for and what it takes; of no command, what each is for.
+/// What a command is for, what it takes and what it answers; of no command, what each is for.
 ///
 /// # Errors
 /// There is no such command.
@@ -54,12 +54,34 @@ pub fn help(schema: &Value, command: Option<&str>) -> anyhow::Result<String> {
     typed(schema, command, &[])?;
     let described = commands.iter().find(|entry| entry["name"] == command).unwrap_or(&Value::Null);
     let mut text = format!("{command}: {}\n", description(&described["arguments"]));
-    describe(&described["arguments"], "", &mut text);
+    describe(&described["arguments"], "", Side::Arguments, &mut text);
+    text.push_str("Answer:\n");
+    let (prefix, answer) = element("", &described["returns"]);
+    let before = text.len();
+    describe(answer, &prefix, Side::Answer, &mut text);
+    if text.len() == before {
+        text.push_str("  nothing but that it was done\n");
+    }
     Ok(text)
 }
 
-/// The properties of an object and of what is inside it, one in a line, as they are written on the command line.
-fn describe(schema: &Value, prefix: &str, text: &mut String) {
+/// Which half of a command is described.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// As it is written on the command line.
+    Arguments,
+    /// As JSON has it, with dots between names.
+    Answer,
+}
+
+/// What a schema describes one of: of a list, its elements, which have a name of their own.
+fn element<'a>(name: &str, schema: &'a Value) -> (String, &'a Value) {
+    let list = alternatives(schema).into_iter().find(|place| place["items"].is_object());
+    list.map_or_else(|| (name.to_owned(), schema), |list| (format!("{name}[]."), &list["items"]))
+}
+
+/// The properties of an object and of what is inside it, one in a line.
+fn describe(schema: &Value, prefix: &str, side: Side, text: &mut String) {
     let mut seen: Vec<&str> = Vec::new();
     for place in alternatives(schema) {
         let required: Vec<&str> =
@@ -72,17 +94,30 @@ fn describe(schema: &Value, prefix: &str, text: &mut String) {
             let inside = descend(&[schema], name);
             let wanted = wanted(&inside);
             let purpose = property["description"].as_str().unwrap_or_default().replace('\n', " ");
-            let must = if required.contains(&name.as_str()) { ", required" } else { "" };
+            let must = match &property["default"] {
+                _ if side == Side::Answer => String::new(),
+                _ if required.contains(&name.as_str()) => ", required".to_owned(),
+                Value::Null => String::new(),
+                Value::String(default) => format!(", default {default}"),
+                default => format!(", default {default}"),
+            };
             let for_kinds = for_kinds(schema, name);
-            let shown = if wanted.is_empty() { ".…".to_owned() } else { format!("={wanted}") };
+            let shown = match side {
+                _ if wanted.is_empty() => ".…".to_owned(),
+                Side::Arguments => format!("={wanted}"),
+                Side::Answer => format!(": {wanted}"),
+            };
             text.push_str(&format!("  {prefix}{name}{shown}{must}{for_kinds}\n"));
             if !purpose.is_empty() {
                 text.push_str(&format!("      {purpose}\n"));
             }
-            let parts =
-                inside.into_iter().find(|place| alternatives(place).iter().any(|part| part["properties"].is_object()));
-            if let Some(parts) = parts {
-                describe(parts, &format!("{prefix}{name}."), text);
+            let object = |place: &&Value| alternatives(place).iter().any(|part| part["properties"].is_object());
+            let elements = |place: &Value| side == Side::Answer && object(&element("", place).1);
+            if let Some(parts) = inside.iter().find(|place| object(place)) {
+                describe(parts, &format!("{prefix}{name}."), side, text);
+            } else if let Some(list) = inside.iter().find(|place| elements(place)) {
+                let (name, parts) = element(name, list);
+                describe(parts, &format!("{prefix}{name}"), side, text);
             }
         }
     }

@@ -6,63 +6,65 @@ use std::path::PathBuf;
 use media::Nanoseconds;
 use media::config::VictimPolicy;
 use media::fault::Misbehaviour;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::size::Bytes;
 
-/// What was given of the media; what was not comes from the file or from defaults.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+/// What was given of the media; what was not comes from the file or from defaults. The comments are what `--media help` prints.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct MediaOptions {
-    /// Where the bytes lie.
+    /// Where namespaces are stored: in memory, or in a file that is created or recovered.
     pub store: Option<Store>,
-    /// The indirection unit: what one entry of the map stands for.
+    /// Indirection unit, what one entry of the map stands for: a power of two from the largest lba to 64MiB.
     pub iu: Option<Bytes>,
-    /// Over-provisioning, as spare ÷ user.
+    /// Over-provisioning: spare divided by user, 0% to 10000%.
     pub op: Option<Share>,
-    /// How victims are chosen.
+    /// How garbage collection chooses its victims.
     pub gc: Option<Collection>,
-    /// There is a volatile write cache.
+    /// Whether there is a volatile write cache.
     pub vwc: Option<bool>,
-    /// Capacitors finish what is in the cache when power goes.
+    /// Power-loss protection: capacitors finish what is in the cache when power goes.
     pub plp: Option<bool>,
-    /// Whether data is asked to be on the host's disk.
+    /// Whether what is durable for the guest is asked to be on the host's disk.
     pub cache: Option<HostCache>,
-    /// Bytes that may wait in the volatile cache.
+    /// How much data may wait in the volatile cache, at most a line.
     pub cache_size: Option<Bytes>,
-    /// How long data may wait in the volatile cache.
+    /// How long data may wait in the volatile cache: 1us to 1440min.
     pub cache_age: Option<Age>,
     /// What a flush of one namespace makes durable.
     pub flush: Option<FlushDomain>,
-    /// Bytes of data that a drive in memory may hold.
+    /// How much data a drive in memory may hold, of all namespaces.
     pub memory_max: Option<Bytes>,
     /// Partly written units that stay open for further parts: an SD card has few.
     pub open_units: Option<u32>,
-    /// How long the NAND takes.
+    /// How long the NAND takes: no time, or the times of a kind of NAND.
     pub timing: Option<Part>,
-    /// Channels.
+    /// Channels of the NAND.
     pub channels: Option<u32>,
     /// Dies behind each channel.
     pub dies: Option<u32>,
-    /// Planes of a die.
+    /// Planes of each die.
     pub planes: Option<u32>,
-    /// Pages of a block.
+    /// Pages of each block.
     pub pages: Option<u32>,
-    /// What one program writes.
+    /// Size of a page of the NAND: what one program writes.
     pub page_size: Option<Bytes>,
-    /// Blocks that are bad at birth.
+    /// Factory bad blocks, each with a replacement.
     pub bad_blocks: Option<u32>,
-    /// How much the drive may be written in its life.
+    /// How much the drive may be written until it is worn out.
     pub endurance: Option<Life>,
-    /// How long a pass of the patrol takes.
+    /// How long a patrol takes to read a whole file for damage: 1s to 365d.
     pub patrol: Option<Patrol>,
-    /// Promises that the drive breaks.
+    /// Promises that the drive breaks, to test software above it; several are joined by +.
     pub misbehave: Option<Misbehaving>,
 }
 
 /// How long the background reading of everything in a file takes, in seconds; `off` for none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("values" = "off|TIME"))]
 pub struct Patrol(pub Option<u32>);
 
 impl Default for Patrol {
@@ -101,8 +103,9 @@ impl From<Patrol> for String {
 }
 
 /// How much a drive may be written in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("values" = "none|N|N.NNdwpd"))]
 pub enum Life {
     /// As much as anybody likes.
     Endless,
@@ -159,8 +162,9 @@ impl From<Life> for String {
 }
 
 /// The promises that a drive breaks, for testing what stands above it: their names, joined by `+`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("values" = Misbehaviour::NAMES.join("|")))]
 pub struct Misbehaving(pub Misbehaviour);
 
 impl TryFrom<String> for Misbehaving {
@@ -184,8 +188,9 @@ impl From<Misbehaving> for String {
 }
 
 /// Where the bytes of the media lie.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("values" = "ram|file:PATH"))]
 pub enum Store {
     /// In the memory of this process: gone with it.
     #[default]
@@ -223,8 +228,9 @@ impl fmt::Display for Store {
 }
 
 /// A share in parts per million, written in percent: exact, no floating point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("values" = "PERCENT%"))]
 pub struct Share(pub u32);
 
 impl Default for Share {
@@ -269,8 +275,9 @@ impl From<Share> for String {
 }
 
 /// How long something may wait, or for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("values" = "none|TIME"))]
 pub struct Age(pub Nanoseconds);
 
 impl Age {
@@ -318,7 +325,7 @@ impl From<Age> for String {
 }
 
 /// How the next line to collect is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Collection {
     /// The one with the fewest valid units.
@@ -351,7 +358,7 @@ impl Collection {
 }
 
 /// QEMU's words for what is asked of the host's disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HostCache {
     /// What is durable for the guest is on the host's disk.
@@ -362,7 +369,7 @@ pub enum HostCache {
 }
 
 /// What a flush of one namespace, and a forced request, make durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FlushDomain {
     /// Everything that the drive was told.
@@ -386,7 +393,7 @@ impl fmt::Display for FlushDomain {
 }
 
 /// Whose times the NAND takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// As fast as the machine allows.

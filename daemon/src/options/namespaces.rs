@@ -7,6 +7,7 @@ use controller::config::{METADATA_BYTES, METADATA_REMEDY, NamespaceOptions};
 use media::root::VolumeEntry;
 use media::ssd::VolumeConfig;
 use media::store::Inspection;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::error::OptionError;
@@ -17,18 +18,18 @@ use super::typed::Reader;
 use super::words::{Word, Words};
 
 /// What the media is told of a namespace. What the controller is told is in [`NamespaceOptions`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct VolumeOptions {
     /// Capacity: a multiple of the block size.
     size: Option<Bytes>,
-    /// As much as it may grow to while the device runs; its size if not given.
+    /// As much as it may grow to while the device runs.
     size_max: Option<Bytes>,
-    /// Logical block size: a power of two from 512 to 65536 bytes. 512 as in QEMU: every firmware and system boots from it.
+    /// Logical block size: a power of two from 512 to 65536 bytes.
     lba: Option<Bytes>,
-    /// Where the bytes lie; the media's, written here for convenience.
+    /// As in --media: all namespaces share one.
     store: Option<Store>,
-    /// The indirection unit; the media's as well.
+    /// Indirection unit, as in --media: all namespaces share one.
     iu: Option<Bytes>,
 }
 
@@ -124,6 +125,7 @@ impl NamespaceWords {
             }
             (given, there) => Ok(given.or(there.map(Bytes)).unwrap_or(default)),
         };
+        // As in QEMU: every firmware and system boots from it.
         let lba = agreed("lba", self.volume.lba, there.map(|entry| entry.block_bytes.into()), Bytes(512))?;
         let bytes = there.map(|entry| entry.capacity_blocks * u64::from(entry.block_bytes));
         let size = agreed("size", self.volume.size, bytes, Bytes::mib(1024))?;

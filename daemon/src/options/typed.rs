@@ -8,6 +8,7 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visit
 use serde::forward_to_deserialize_any;
 
 use super::error::OptionError;
+use super::foreign;
 use super::words::{Word, Words};
 
 /// Hands out words to structures.
@@ -37,8 +38,17 @@ impl Reader {
     pub fn finish(self) -> Result<(), OptionError> {
         match self.words.by_name.first_key_value() {
             None => Ok(()),
-            Some((name, word)) => Err(OptionError::unknown(word.place.clone(), name, &self.known)),
+            Some((name, word)) => Err(match foreign::remedy(name) {
+                Some(remedy) => OptionError::new(word.place.clone(), name, remedy),
+                None => OptionError::unknown(word.place.clone(), name, &self.known),
+            }),
         }
+    }
+
+    /// The names of the structures that were filled.
+    #[cfg(test)]
+    pub fn known(&self) -> &[&'static str] {
+        &self.known
     }
 }
 
@@ -115,7 +125,7 @@ fn remedy_of_value(name: &str) -> Option<String> {
 }
 
 /// The numbers that an option takes, where they are not all that its type holds.
-fn range_of(name: &str, largest: u64) -> (u64, u64) {
+pub fn range_of(name: &str, largest: u64) -> (u64, u64) {
     match name {
         "mdts" => (0, MDTS_MAX.into()),
         "max_ioqpairs" => (1, IO_QUEUE_PAIRS_MAX.into()),
@@ -123,6 +133,7 @@ fn range_of(name: &str, largest: u64) -> (u64, u64) {
         "mqes" => (1, largest),
         "nsid" => (1, 1024),
         "mset" => (0, 1),
+        "checks_slowness" => (1, largest),
         "channels" | "dies" => (1, 256),
         "planes" => (1, 16),
         "pages" => (1, 65536),

@@ -48,13 +48,18 @@ fn describe(wanted: impl Fn(&str) -> bool) -> Value {
     json(&Description { commands: described.collect(), events: written_schema::<Event>() })
 }
 
+/// What a device of this program answers.
+pub fn description() -> Value {
+    WHOLE.clone()
+}
+
 impl Tell for QuerySchema {
     const NAME: &'static str = "query-schema";
     type Answer = Description;
 
     fn tell(self) -> Result<Value, Refusal> {
         match self.command {
-            None => Ok(WHOLE.clone()),
+            None => Ok(description()),
             Some(name) if COMMANDS.iter().any(|row| row.name == name) => Ok(describe(|command| command == name)),
             Some(name) => Err(Refusal::new(no_such_command(&name))),
         }
