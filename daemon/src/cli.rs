@@ -1,19 +1,18 @@
 //! The command line.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process;
 use std::time::Duration;
 
-use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgGroup, Args, Command, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use crate::device_arguments::{DeviceArguments, OptionText};
+use crate::device_arguments::{DeviceArguments, MEDIA, NAMESPACE, TextOrList};
 use crate::machine::Front;
 use crate::number::{count, number, time};
-use crate::options::{Bytes, Topic};
+use crate::options::Bytes;
 use crate::sandbox::Sandbox;
 use crate::tracer::order;
 use crate::{conform, crash, pages, trace};
@@ -135,7 +134,7 @@ pub struct Serve {
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
     /// Trace: 'pci_nvme*,file=x.log', or help (repeatable)
-    #[arg(long, value_name = "PATTERN,...", allow_hyphen_values = true, value_parser = TraceText)]
+    #[arg(long, value_name = "PATTERN,...", allow_hyphen_values = true, value_parser = TRACE)]
     pub trace: Vec<String>,
     /// Where `ctl trace-start`, `tape-start` write
     #[arg(long, value_name = "FOLDER", requires = "control")]
@@ -147,21 +146,8 @@ pub struct Serve {
     pub device: DeviceArguments,
 }
 
-/// What `--trace` takes; it is read together with the others. Of `help` comes the list of events in place of the verb.
-#[derive(Clone, Copy, Debug)]
-struct TraceText;
-
-impl TypedValueParser for TraceText {
-    type Value = String;
-
-    fn parse_ref(&self, _: &Command, _: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
-        let text = value.to_str().ok_or_else(|| clap::Error::raw(ErrorKind::InvalidUtf8, "--trace: give UTF-8\n"))?;
-        match text {
-            "help" | "?" => Err(clap::Error::raw(ErrorKind::DisplayHelp, order::names())),
-            text => Ok(text.to_owned()),
-        }
-    }
-}
+/// What `--trace` takes.
+const TRACE: TextOrList = TextOrList { option: "trace", list: |text| matches!(text, "help" | "?").then(order::names) };
 
 /// Where the memory of a guest may lie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -230,7 +216,7 @@ pub struct Qemu {
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
     /// Trace: 'pci_nvme*,file=x.log', or help (repeatable)
-    #[arg(long, value_name = "PATTERN,...", allow_hyphen_values = true, value_parser = TraceText)]
+    #[arg(long, value_name = "PATTERN,...", allow_hyphen_values = true, value_parser = TRACE)]
     pub trace: Vec<String>,
     /// Where `ctl trace-start`, `tape-start` write
     #[arg(long, value_name = "FOLDER", requires = "control", hide = true)]
@@ -348,10 +334,10 @@ pub struct MediaCreate {
     #[arg(long, value_name = "TOML")]
     pub config: Option<PathBuf>,
     /// Media: iu=16KiB,op=7%,...; or help
-    #[arg(long, value_name = "K=V,...", value_parser = OptionText(Topic::Media))]
+    #[arg(long, value_name = "K=V,...", value_parser = MEDIA)]
     pub media: Option<String>,
     /// Namespace: size=1GiB,... (repeatable); or help
-    #[arg(long, value_name = "K=V,...", value_parser = OptionText(Topic::Namespace))]
+    #[arg(long, value_name = "K=V,...", value_parser = NAMESPACE)]
     pub namespace: Vec<String>,
 }
 

@@ -16,13 +16,13 @@ pub struct DeviceArguments {
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
     /// Device: serial=S,mdts=7,... as in QEMU; or help
-    #[arg(long, value_name = "K=V,...", value_parser = OptionText(Topic::Device))]
+    #[arg(long, value_name = "K=V,...", value_parser = DEVICE)]
     device: Option<String>,
     /// Media: store=file:PATH,iu=16KiB,...; or help
-    #[arg(long, value_name = "K=V,...", value_parser = OptionText(Topic::Media))]
+    #[arg(long, value_name = "K=V,...", value_parser = MEDIA)]
     media: Option<String>,
     /// Namespace: size=1GiB,... (repeatable); or help
-    #[arg(long, value_name = "K=V,...", value_parser = OptionText(Topic::Namespace))]
+    #[arg(long, value_name = "K=V,...", value_parser = NAMESPACE)]
     namespace: Vec<String>,
 }
 
@@ -33,21 +33,31 @@ impl From<DeviceArguments> for Given {
     }
 }
 
-/// What such an option takes; it is read together with the others. Of `help` comes the list of what there is in place of the verb.
+/// Text that is read together with that of other options. Some of it asks for a list of what there is, which comes in place of the verb.
 #[derive(Clone, Copy, Debug)]
-pub struct OptionText(pub Topic);
+pub struct TextOrList {
+    /// The option, without dashes.
+    pub option: &'static str,
+    /// The list, for text that asks for it.
+    pub list: fn(&str) -> Option<String>,
+}
 
-impl TypedValueParser for OptionText {
+/// What `--device` takes.
+pub const DEVICE: TextOrList = TextOrList { option: "device", list: |text| Topic::Device.list(text) };
+/// What `--media` takes.
+pub const MEDIA: TextOrList = TextOrList { option: "media", list: |text| Topic::Media.list(text) };
+/// What `--namespace` takes.
+pub const NAMESPACE: TextOrList = TextOrList { option: "namespace", list: |text| Topic::Namespace.list(text) };
+
+impl TypedValueParser for TextOrList {
     type Value = String;
 
     fn parse_ref(&self, _: &Command, _: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
-        let name = self.0.name();
-        let text = value
-            .to_str()
-            .ok_or_else(|| clap::Error::raw(ErrorKind::InvalidUtf8, format!("--{name}: give UTF-8\n")))?;
-        match text {
-            text if self.0.asks(text) => Err(clap::Error::raw(ErrorKind::DisplayHelp, self.0.text())),
-            text => Ok(text.to_owned()),
+        let not_text = || clap::Error::raw(ErrorKind::InvalidUtf8, format!("--{}: give UTF-8\n", self.option));
+        let text = value.to_str().ok_or_else(not_text)?;
+        match (self.list)(text) {
+            Some(list) => Err(clap::Error::raw(ErrorKind::DisplayHelp, list)),
+            None => Ok(text.to_owned()),
         }
     }
 }

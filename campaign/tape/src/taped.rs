@@ -22,6 +22,7 @@ use crate::writer::Writer;
 /// What the beginning of a tape asks of the media itself; the controller's requests have other tokens.
 const FLUSH_TOKEN: Token = Token(1 << 62);
 const READ_TOKEN: Token = Token(FLUSH_TOKEN.0 + 1);
+
 /// The media, with a tape or without.
 pub struct Taped {
     media: Box<dyn Media>,

@@ -302,7 +302,7 @@ fn interrupts(_: Timeouts, _: u64) -> Vec<Case> {
     ]
 }
 
-/// C24, C25, C28, C31, C34, C35: namespaces and events, activation of firmware, deallocation, noise, habits.
+/// C24, C28, C31, C34, C35: namespaces, activation of firmware, deallocation, noise, habits.
 fn states(timeouts: Timeouts, seed: u64) -> Vec<Case> {
     let resize = |bytes: u64| Act::Control("namespace-resize", json!({ "nsid": 1, "size": bytes }));
     let grown = [vec![attach(), resize(96 << 20), Act::Wait(2), resize(64 << 20), Act::Wait(2)], copy(64 << 10).into()]

@@ -40,11 +40,11 @@ mod trace_event_set_state;
 mod trace_start;
 mod trace_stop;
 
+use std::path::PathBuf;
+
 use controller::Controller;
 use media::Nanoseconds;
 use media::monitor::Monitor;
-use std::path::PathBuf;
-
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;

@@ -8,8 +8,8 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use media::ssd::Ssd;
 use media::store::OverlayStore;
-use media::volume::{Sink, VolumeShape};
-use media::{Fault, Lba, LbaRange, Media as _, Nanoseconds, Request, Submitted, Token, VolumeId};
+use media::volume::{Collected, VolumeShape};
+use media::{Lba, LbaRange, Media as _, Nanoseconds, Request, Submitted, Token, VolumeId};
 
 use super::{guarded, recover, say};
 use crate::cli::MediaExport;
@@ -21,15 +21,6 @@ use crate::progress::Progress;
 const STEP_BYTES: u64 = 256 << 10;
 /// Zeroes of this size are a hole, where they are aligned.
 const HOLE_BYTES: usize = 4096;
-
-struct Contents(Vec<u8>);
-
-impl Sink for Contents {
-    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
-        self.0.get_mut(offset..offset + from.len()).ok_or(Fault)?.copy_from_slice(from);
-        Ok(())
-    }
-}
 
 /// Writes the image. Nothing is left of one that is not complete.
 pub fn export(arguments: &MediaExport) -> Result<(), Failure> {
@@ -94,7 +85,7 @@ fn write(drive: &mut Ssd<OverlayStore>, volume: VolumeId, shape: &VolumeShape, i
 }
 
 fn read(drive: &mut Ssd<OverlayStore>, volume: VolumeId, range: LbaRange, block: u64) -> anyhow::Result<Vec<u8>> {
-    let mut into = Contents(vec![0; usize::try_from(range.blocks * block)?]);
+    let mut into = Collected(vec![0; usize::try_from(range.blocks * block)?]);
     let request = Request::Read { range, into: &mut into, force: false };
     match drive.submit(Nanoseconds(0), Token(0), volume, request) {
         Submitted::Done(Ok(())) => Ok(into.0),

@@ -61,7 +61,7 @@ pub struct OptionHelp {
 
 impl Topic {
     /// The name of the list, in the command line and in a file.
-    pub const fn name(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Self::Device => "device",
             Self::Media => "media",
@@ -70,8 +70,13 @@ impl Topic {
     }
 
     /// Whether a text asks for help; `nvme,help` is how QEMU is asked.
-    pub fn asks(self, text: &str) -> bool {
+    fn asks(self, text: &str) -> bool {
         matches!(text, "help" | "?") || (self == Self::Device && text == "nvme,help")
+    }
+
+    /// The list, for text that asks for it.
+    pub fn list(self, text: &str) -> Option<String> {
+        self.asks(text).then(|| self.text())
     }
 
     /// All of its options, in the order of their structures.
@@ -92,7 +97,7 @@ impl Topic {
     }
 
     /// What is printed.
-    pub fn text(self) -> String {
+    fn text(self) -> String {
         let line = |option: OptionHelp| {
             let left = format!("{}={}", option.name, option.values);
             format!("  {left:<28} - {} (default: {})\n", option.purpose, option.default)

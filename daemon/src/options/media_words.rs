@@ -102,6 +102,31 @@ impl From<Patrol> for String {
     }
 }
 
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A decimal fraction with so many places at most, as a whole number of the last place: exact, no floating point.
+fn decimal(text: &str, places: usize) -> Option<u32> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    if !is_digits(whole) || !is_digits(part) || part.len() > places {
+        return None;
+    }
+    format!("{whole}{part:0<places$}").parse().ok()
+}
+
+/// A number of the last of so many places, written as [`decimal`] reads it.
+struct Decimal(u32, usize);
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number, places) = *self;
+        let one = 10_u32.pow(u32::try_from(places).unwrap_or(u32::MAX));
+        let part = format!(".{:0places$}", number % one);
+        write!(formatter, "{}{}", number / one, part.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
 /// How much a drive may be written in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
@@ -129,16 +154,11 @@ impl TryFrom<String> for Life {
         if text == "none" {
             return Ok(Self::Endless);
         }
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let Some(daily) = text.strip_suffix(Self::DRIVE_WRITES) else {
-            let erases = text.parse().ok().filter(|erases| digits(&text) && *erases > 0);
+            let erases = text.parse().ok().filter(|erases| is_digits(&text) && *erases > 0);
             return erases.map(Self::Erases).ok_or(REMEDY);
         };
-        let (whole, part) = daily.split_once('.').unwrap_or((daily, "0"));
-        if !digits(whole) || !digits(part) || part.len() > 2 {
-            return Err(REMEDY);
-        }
-        let hundredths = format!("{whole}{part:0<2}").parse().ok().filter(|hundredths| *hundredths > 0);
+        let hundredths = decimal(daily, 2).filter(|hundredths| *hundredths > 0);
         hundredths.map(Self::DriveWrites).ok_or(REMEDY)
     }
 }
@@ -148,15 +168,7 @@ impl From<Life> for String {
         match life {
             Life::Endless => "none".to_owned(),
             Life::Erases(erases) => erases.to_string(),
-            Life::DriveWrites(hundredths) => {
-                let part = format!(".{:02}", hundredths % 100);
-                format!(
-                    "{}{}{}",
-                    hundredths / 100,
-                    part.trim_end_matches('0').trim_end_matches('.'),
-                    Life::DRIVE_WRITES
-                )
-            }
+            Life::DriveWrites(hundredths) => format!("{}{}", Decimal(hundredths, 2), Life::DRIVE_WRITES),
         }
     }
 }
@@ -245,26 +257,14 @@ impl TryFrom<String> for Share {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         const REMEDY: &str = "give a share of the user's space such as 7% or 12.5%, of 0% to 10000%, to four decimals";
-        let number = text.strip_suffix('%').ok_or(REMEDY)?;
-        let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits(whole) || !digits(part) || part.len() > 4 {
-            return Err(REMEDY);
-        }
-        let part: u32 = format!("{part:0<4}").parse().map_err(|_| REMEDY)?;
-        let whole: u32 = whole.parse().map_err(|_| REMEDY)?;
-        let parts = whole.checked_mul(10_000).and_then(|whole| whole.checked_add(part)).ok_or(REMEDY)?;
+        let parts = text.strip_suffix('%').and_then(|number| decimal(number, 4)).ok_or(REMEDY)?;
         if parts > 100_000_000 { Err(REMEDY) } else { Ok(Self(parts)) }
     }
 }
 
 impl fmt::Display for Share {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, part) = (self.0 / 10_000, format!("{:04}", self.0 % 10_000));
-        match part.trim_end_matches('0') {
-            "" => write!(formatter, "{whole}%"),
-            part => write!(formatter, "{whole}.{part}%"),
-        }
+        write!(formatter, "{}%", Decimal(self.0, 4))
     }
 }
 

@@ -287,6 +287,17 @@ pub struct EraseSpread {
     pub lines: u64,
 }
 
+/// A destination in memory, as long as what it is to take.
+#[derive(Clone, Debug)]
+pub struct Collected(pub Vec<u8>);
+
+impl Sink for Collected {
+    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
+        self.0.get_mut(offset..offset + from.len()).ok_or(Fault)?.copy_from_slice(from);
+        Ok(())
+    }
+}
+
 /// The destination of the data of several reads.
 pub trait Sinks {
     /// Takes all of the data of the read with this number. `next` will be passed after it, and may be prefetched meanwhile; it is

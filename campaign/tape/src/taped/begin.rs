@@ -1,7 +1,7 @@
 //! Begins a tape of a media that is in use: what is volatile is made durable, and what the volumes hold comes first on the tape.
 
-use media::volume::Sink;
-use media::{Fault, Lba, LbaRange, Media, Nanoseconds, Request, Submitted, VolumeId};
+use media::volume::Collected;
+use media::{Lba, LbaRange, Media, Nanoseconds, Request, Submitted, VolumeId};
 
 use super::{FLUSH_TOKEN, Marker, READ_TOKEN, volumes_of};
 use crate::entry::{Entry, Volume};
@@ -80,15 +80,6 @@ fn check_volumes(media: &dyn Media, volumes: &[Volume]) -> Result<(), String> {
     Ok(())
 }
 
-struct Contents(Vec<u8>);
-
-impl Sink for Contents {
-    fn take(&mut self, offset: usize, from: &[u8]) -> Result<(), Fault> {
-        self.0.get_mut(offset..offset + from.len()).ok_or(Fault)?.copy_from_slice(from);
-        Ok(())
-    }
-}
-
 /// What blocks hold; `None` where one of them cannot be read. The data comes at once, the outcome perhaps later: nobody waits for it.
 fn read(
     now: Nanoseconds,
@@ -98,7 +89,7 @@ fn read(
     block_bytes: u32,
 ) -> Option<Vec<u8>> {
     let bytes = usize::try_from(range.blocks * u64::from(block_bytes)).ok()?;
-    let mut into = Contents(vec![0; bytes]);
+    let mut into = Collected(vec![0; bytes]);
     let request = Request::Read { range, into: &mut into, force: false };
     let submitted = media.submit(now, READ_TOKEN, volume, request);
     (!matches!(submitted, Submitted::Done(Err(_)))).then_some(into.0)
