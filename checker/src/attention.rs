@@ -224,9 +224,8 @@ impl Attention {
     /// What events are about is to be read.
     fn logs(&mut self, now: Nanoseconds, limits: &Limits, found: &mut Found) {
         for (_, (event, at)) in self.unread.extract_if(.., |_, (_, at)| limits.passed(*at, now, UNREAD)) {
-            // Linux leaves these logs to user space.
-            let left = matches!(event.kind, Event::ERROR | Event::HEALTH);
-            let severity = if left { Severity::Performance } else { Severity::Should };
+            // Linux leaves all logs but those of notices to user space.
+            let severity = if event.kind == Event::NOTICE { Severity::Should } else { Severity::Performance };
             let text =
                 format!("log page {:02x}h was not read after its event: others of its type stay silent", event.log.0);
             found.report(Finding::new(Rule::H64, now.0 - at.0, limits.scaled(UNREAD), text).with_severity(severity));

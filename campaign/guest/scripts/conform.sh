@@ -9,6 +9,10 @@
 #   resets COUNT      so many controller resets during a load
 #   nvme ARGUMENTS    nvme-cli
 #   rescan            remove the function, look for it again, and attach
+#   heard EVENT TIMES the kernel has told user space of this event (completion dword 0), so many times by now
+#   logs              read the logs that events are about
+#   kexec             start another kernel, which shuts devices down first
+#   crash             fail under load, so that the crash kernel starts
 #   state             what the kernel makes of the controller
 #   off               switch the machine off
 # shellcheck shell=sh
@@ -41,7 +45,7 @@ attach() {
 
 # copy_part BLOCK FROM TO BYTES
 copy_part() {
-    dd if="$DEVICE" of="$DEVICE" bs="$1" skip="$2" seek="$3" count="$4" conv=notrunc \
+    dd if="$DEVICE" of="$DEVICE" bs="$1" skip="$2" seek="$3" count="$4" conv=notrunc,fsync \
         iflag=direct,skip_bytes,count_bytes oflag=direct,seek_bytes 2>"/tmp/dd.$2"
 }
 
@@ -109,6 +113,39 @@ rescan() {
     attach
 }
 
+# heard EVENT TIMES
+was_heard() { [ "$(grep -c "^$1$" /tmp/events)" = "$2" ]; }
+heard() {
+    soon 100 was_heard "$1" "$2" && return 0
+    cat /tmp/events
+    return 1
+}
+
+logs() {
+    nvme error-log "$CONTROLLER" -e 4 >/dev/null && nvme smart-log "$CONTROLLER" >/dev/null &&
+        nvme changed-ns-list-log "$CONTROLLER" >/dev/null && nvme fw-log "$CONTROLLER" >/dev/null
+}
+
+# successor OPTION... : another kernel and this initramfs, for kexec
+successor() {
+    cat /sys/firmware/initrd >/tmp/initrd &&
+        kexec -s "$@" /vmlinuz --initrd=/tmp/initrd --append="$(sed 's/crashkernel=[^ ]*//' /proc/cmdline) $SUCCESSOR_WORDS"
+}
+
+# Neither comes back if it succeeds.
+hand_over() {
+    case $1 in
+    kexec) SUCCESSOR_WORDS= && successor -l && rm /tmp/initrd && kexec -e ;;
+    crash)
+        SUCCESSOR_WORDS="maxcpus=1 reset_devices" && successor -p && rm /tmp/initrd || return 1
+        load 600 >/dev/null 2>&1 &
+        sleep 2
+        echo "guest: failing on purpose"
+        echo c >/proc/sysrq-trigger
+        ;;
+    esac
+}
+
 state() {
     for controller in /sys/class/nvme/nvme*; do
         [ -r "$controller/state" ] && echo "guest: state $(cat "$controller/state")"
@@ -116,11 +153,18 @@ state() {
     return 0
 }
 
+# What the kernel tells user space of.
+: >/tmp/events
+# shellcheck disable=SC2016
+printf '#!/bin/sh\n[ -z "$NVME_AEN" ] || echo "$NVME_AEN" >>/tmp/events\n' >/tmp/told
+chmod 755 /tmp/told
+uevent /tmp/told >/dev/null 2>&1 </dev/null &
 echo "guest: ready"
 while read -r order arguments; do
     # shellcheck disable=SC2086
     case $order in
-    attach | copy | write | load | trim | resets | rescan | state | nvme) $order $arguments >/tmp/order.out 2>&1 ;;
+    attach | copy | write | load | trim | resets | rescan | heard | logs | state | nvme) $order $arguments >/tmp/order.out 2>&1 ;;
+    kexec | crash) hand_over $order ;;
     off) break ;;
     *) echo "guest: unknown $order" && continue ;;
     esac

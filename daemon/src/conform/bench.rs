@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::console::Silence;
 use super::place::Place;
 use super::scenario::{Act, Agent, Case, Timeouts};
-use super::subject::Subject;
+use super::subject::{READY, Subject};
 use super::told::{Guest, Orders};
 use super::verdict::{Evidence, Verdict, judge};
 use crate::clock::Clock;
@@ -21,6 +21,8 @@ use crate::ctl::client::Client;
 
 /// What a console must not say, whoever writes it.
 const FORBIDDEN: &[&str] = &["BUG: ", "Oops", "Kernel panic", "general protection fault", "WARNING: CPU", "Call Trace"];
+/// What the guest says before its kernel fails because it was told to.
+const TOLD_TO_FAIL: &str = "guest: failing on purpose";
 /// Seeds of fillings are told apart by this.
 const FILL_SEED: u64 = 0x5eed;
 const WIPE_SEED: u64 = 0xdead;
@@ -150,6 +152,9 @@ impl Plan {
                 drive = drive.device(words);
             }
         }
+        if !case.media.is_empty() {
+            drive = drive.argument("--media").argument(&case.media);
+        }
         drive = case.namespaces.iter().fold(drive, |drive, namespace| drive.namespace(namespace));
         drive = drive.argument("--control").argument(control.to_str().context("the temporary folder is not UTF-8")?);
         drive.start()
@@ -159,7 +164,13 @@ impl Plan {
         let bad = |line: &&str| {
             FORBIDDEN.iter().any(|word| line.contains(word)) || self.forbid.iter().any(|forbid| forbid.is_match(line))
         };
-        evidence.forbidden.extend(console.lines().filter(bad).take(8).map(str::to_owned));
+        // From where a kernel was told to fail to where the next one is up.
+        let mut told_to_fail = false;
+        let judged = |line: &&str| {
+            told_to_fail = (told_to_fail || line.contains(TOLD_TO_FAIL)) && !line.contains(READY);
+            !told_to_fail
+        };
+        evidence.forbidden.extend(console.lines().filter(judged).filter(bad).take(8).map(str::to_owned));
         let missing = self.expect.iter().filter(|expect| !console.lines().any(|line| expect.is_match(line)));
         evidence.missing.extend(missing.map(ToString::to_string));
     }
@@ -228,6 +239,8 @@ impl Bench {
                 }
                 Act::Wait(seconds) => guest.until(*seconds, &mut |_| false, go_on),
                 Act::Compare => self.compare(orders, evidence)?,
+                Act::Whole(bytes) => self.records(*bytes, orders, evidence)?,
+                Act::Restore => self.restore(orders, evidence)?,
             }
             anyhow::ensure!(go_on(), "the run was told to end");
         }
@@ -272,6 +285,35 @@ impl Bench {
             }
             if state.is_some() {
                 orders.execute("fault-remove", &json!({ "id": id }))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Power comes back. If it was not lost, the case proves nothing.
+    fn restore(&mut self, orders: &mut dyn Orders, evidence: &mut Evidence) -> anyhow::Result<()> {
+        let armed = orders.execute("query-crash", &json!({}))?["armed"].take();
+        if !armed.is_null() {
+            evidence.unmet.push(format!("a loss of power at {armed}"));
+            return orders.execute("crash-disarm", &json!({})).map(drop);
+        }
+        orders.execute("power-restore", &json!({}))?;
+        // Nobody has flushed what the guest is to copy.
+        self.fill(&[], orders)
+    }
+
+    /// Records are what the drive keeps together, if the driver lets it.
+    fn records(&self, bytes: u64, orders: &mut dyn Orders, evidence: &mut Evidence) -> anyhow::Result<()> {
+        let Place { nsid, from, to, block_bytes } = self.place;
+        let blocks = bytes / block_bytes;
+        for record in (0..self.place.blocks()).step_by(usize::try_from(blocks)?) {
+            let arguments = json!({ "nsid": nsid, "lba": to + record, "of-lba": from + record, "blocks": blocks,
+                "seed": FILL_SEED });
+            let wrong = orders.execute("namespace-verify", &arguments)?["wrong"].as_u64().context("a count")?;
+            if wrong != 0 && wrong != blocks {
+                let text =
+                    format!("of {blocks} blocks from {} that the drive writes as one, {wrong} are old", to + record);
+                evidence.wrong_data.push(text);
             }
         }
         Ok(())

@@ -45,6 +45,12 @@ enum Way {
     GivesUp,
     /// It reads from a namespace that does not exist.
     Trespasses,
+    /// It says that it flushed, and did not.
+    NeverFlushes,
+    /// It writes in halves what it was given as one.
+    Splits,
+    /// It hears of one event, and never asks again.
+    Deaf,
     /// Its system complains.
     Complains,
     /// It never answers.
@@ -68,6 +74,8 @@ struct Driver {
     usable: bool,
     /// The Asynchronous Event Request that waits.
     event: Option<u16>,
+    /// The events that it was told.
+    heard: Vec<u32>,
     /// Registers read as all ones.
     gone: bool,
     /// Pieces that were copied.
@@ -77,10 +85,9 @@ struct Driver {
 
 impl Driver {
     fn new(world: &Shared, place: Place, case: &Case, way: Way) -> Self {
-        let setup = Setup { relax_max: PATIENCE, ..Setup::new(MEMORY) };
         let vector = if case.device.contains("msix_qsize=0") || case.device.contains("msix_qsize=1") { 0 } else { 1 };
         Self {
-            host: Host::attach(world.clone(), setup),
+            host: host(world),
             world: world.clone(),
             place,
             way,
@@ -90,6 +97,7 @@ impl Driver {
             descriptors: None,
             usable: false,
             event: None,
+            heard: Vec::new(),
             gone: false,
             pieces: 0,
             console: String::new(),
@@ -104,8 +112,8 @@ impl Driver {
     fn up(&mut self) -> bool {
         for _ in 0..TRIES {
             self.event = None;
-            if self.host.port_mut().register_read_32(nvme_spec::register::CSTS) == u32::MAX {
-                self.gone = true;
+            self.gone = self.is_gone();
+            if self.gone {
                 return false;
             }
             if self.brought_up().is_ok() {
@@ -113,6 +121,10 @@ impl Driver {
             }
         }
         false
+    }
+
+    fn is_gone(&mut self) -> bool {
+        self.host.port_mut().register_read_32(nvme_spec::register::CSTS) == u32::MAX
     }
 
     fn brought_up(&mut self) -> Result<(), HostError> {
@@ -138,7 +150,11 @@ impl Driver {
     fn hear(&mut self) -> Result<(), HostError> {
         let Some(told) = self.event.and_then(|cid| self.host.poll(0, cid)) else { return Ok(()) };
         self.event = None;
+        if self.way == Way::Deaf {
+            return Ok(());
+        }
         if told.status().is_success() {
+            self.heard.push(told.dw0.get());
             let log = LogId(u8::try_from(told.dw0.get() >> 16 & 0xff).expect("a byte"));
             self.host.get_log(log, 512, LogArguments::default())?;
             self.host.active_namespaces(0)?;
@@ -209,7 +225,7 @@ impl Driver {
     }
 
     fn flush(&mut self) -> bool {
-        self.io(nvm_command(NvmOpcode::FLUSH, self.nsid()), &mut [])
+        self.way == Way::NeverFlushes || self.io(nvm_command(NvmOpcode::FLUSH, self.nsid()), &mut [])
     }
 
     fn blocks(&mut self, opcode: NvmOpcode, lba: u64, data: &mut [u8]) -> bool {
@@ -232,8 +248,13 @@ impl Driver {
                 Way::Loses if third => continue,
                 _ => {}
             }
-            if !self.blocks(NvmOpcode::WRITE, to, &mut data) {
-                return false;
+            let halves = if self.way == Way::Splits && step > self.place.block_bytes { 2 } else { 1 };
+            let piece = data.len() / halves;
+            let blocks = piece as u64 / self.place.block_bytes;
+            for (lba, piece) in (to..).step_by(usize::try_from(blocks).expect("few")).zip(data.chunks_mut(piece)) {
+                if !self.blocks(NvmOpcode::WRITE, lba, piece) {
+                    return false;
+                }
             }
         }
         self.flush()
@@ -250,6 +271,13 @@ impl Driver {
                 self.blocks(NvmOpcode::READ, lba, &mut data) && data == written
             }
         })
+    }
+
+    /// Another kernel has the controller, which knows nothing of this one.
+    fn succeeded(&mut self) -> bool {
+        self.host = host(&self.world);
+        (self.event, self.descriptors) = (None, None);
+        self.up()
     }
 
     fn attach(&mut self) -> bool {
@@ -293,10 +321,26 @@ impl Guest for Driver {
                 (self.gone, self.descriptors) = (false, None);
                 self.up() && self.attach()
             }
+            ["heard", event, times] => {
+                let event = u32::from_str_radix(event.trim_start_matches("0x"), 16).expect("a number");
+                self.until(1, &mut |_| false, &mut || true);
+                self.heard.iter().filter(|told| **told == event).count() as u64 == number(times)
+            }
+            ["logs"] => [LogId::ERROR, LogId::SMART, LogId::CHANGED_NAMESPACES]
+                .into_iter()
+                .all(|log| self.host.get_log(log, 512, LogArguments::default()).is_ok()),
+            ["kexec"] => self.load(3) && self.host.shutdown(Shutdown::Normal).is_ok() && self.succeeded(),
+            ["crash"] => {
+                let buffer = self.host.allocate(4096).expect("memory");
+                let mapping = self.host.map(buffer, 4096).expect("memory");
+                let read = block_command(NvmOpcode::READ, self.nsid(), 0, 1);
+                let sent = (0..8).all(|_| self.host.submit(1, mapping.on(read)).is_ok());
+                sent && self.succeeded()
+            }
             ["off"] => {
                 // Whether they can be deleted any more does not matter.
                 let _ = self.host.delete_submission_queue(1);
-                self.host.shutdown(Shutdown::Normal).is_ok()
+                self.host.shutdown(Shutdown::Normal).is_ok() || self.is_gone()
             }
             _ => panic!("nobody taught this driver to {order}"),
         })
@@ -311,6 +355,10 @@ impl Guest for Driver {
             self.world.relax();
         }
     }
+}
+
+fn host(world: &Shared) -> Host<Shared> {
+    Host::attach(world.clone(), Setup { relax_max: PATIENCE, ..Setup::new(MEMORY) })
 }
 
 fn plan() -> Plan {
@@ -412,4 +460,22 @@ fn a_broken_rule_a_line_of_the_console_and_silence_fail_every_scenario() {
 fn a_driver_that_gives_up_is_found_where_commands_get_lost() {
     let lost = |case: &Case| matches!(case.id, "C10" | "C11" | "C16" | "C17") || case.name.contains("old phase");
     is_found_out(Way::GivesUp, &["progress: "], lost);
+}
+
+/// What was acknowledged and synced is lost with power, if nobody told the drive to keep it.
+#[test]
+fn a_driver_that_never_flushes_is_found_where_power_goes() {
+    is_found_out(Way::NeverFlushes, &["data: "], |case| case.id == "C29");
+}
+
+#[test]
+fn a_driver_that_splits_records_is_found_where_power_goes_between_the_halves() {
+    is_found_out(Way::Splits, &["data: "], |case| case.id == "C30");
+}
+
+#[test]
+fn a_driver_that_asks_once_is_found_by_the_second_event() {
+    is_found_out(Way::Deaf, &["progress: "], |case| {
+        case.acts.iter().any(|act| matches!(act, Act::Order(order) if order.starts_with("heard")))
+    });
 }

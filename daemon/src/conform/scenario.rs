@@ -1,7 +1,9 @@
 //! The scenarios: what the device is like, what goes wrong and when, and what the guest is told to do meanwhile. Each is data; how a run is
 //! judged is the same for all.
 
+mod events;
 mod lives;
+mod losses;
 
 use std::collections::BTreeMap;
 
@@ -48,6 +50,10 @@ pub enum Act {
     Wait(u64),
     /// What was copied is where it was to be copied to.
     Compare,
+    /// Of what was being copied each record of so many bytes is there as a whole, or not at all.
+    Whole(u64),
+    /// Power, which must be gone by now, comes back.
+    Restore,
 }
 
 /// A scenario in one form.
@@ -61,6 +67,8 @@ pub struct Case {
     pub name: String,
     /// Words for `--device`.
     pub device: String,
+    /// Words for `--media`.
+    pub media: String,
     /// One for each `--namespace`.
     pub namespaces: Vec<String>,
     /// Words for Linux's command line.
@@ -91,6 +99,7 @@ impl Case {
             form: 1,
             name: name.into(),
             device: String::new(),
+            media: String::new(),
             namespaces: vec!["size=64MiB,lba=512".to_owned()],
             kernel: Vec::new(),
             born: Vec::new(),
@@ -118,6 +127,11 @@ impl Case {
 
     fn device(mut self, words: &str) -> Self {
         words.clone_into(&mut self.device);
+        self
+    }
+
+    fn media(mut self, words: &str) -> Self {
+        words.clone_into(&mut self.media);
         self
     }
 
@@ -170,8 +184,19 @@ fn through(faults: Vec<Act>) -> Vec<Act> {
 
 /// All scenarios, in the order in which they run.
 pub fn all(timeouts: Timeouts, seed: u64) -> Vec<Case> {
-    let families: [fn(Timeouts, u64) -> Vec<Case>; 8] =
-        [profiles, transfers, lost, interrupts, lives::lives, lives::within, lives::limits, states];
+    let families: [fn(Timeouts, u64) -> Vec<Case>; 11] = [
+        profiles,
+        transfers,
+        lost,
+        interrupts,
+        lives::lives,
+        lives::within,
+        lives::limits,
+        losses::losses,
+        losses::handed_over,
+        events::events,
+        states,
+    ];
     let mut cases: Vec<Case> = families.iter().flat_map(|family| family(timeouts, seed)).collect();
     let mut forms = BTreeMap::new();
     for case in &mut cases {
@@ -366,6 +391,7 @@ mod tests {
         for case in all(TIMEOUTS, 1) {
             let given = crate::options::Given {
                 device: Some(case.device.clone()),
+                media: Some(case.media.clone()),
                 namespaces: case.namespaces.clone(),
                 ..crate::options::Given::default()
             };

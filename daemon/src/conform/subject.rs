@@ -4,18 +4,26 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use checker::Rule;
 use guest_harness::{Assets, Device, Kernel, Machine, scripts};
 
 use super::console::{Console, ORDER_PATIENCE};
 use super::firmware::Firmware;
 use super::place::Place;
-use super::scenario::{Agent, Case, Timeouts};
+use super::scenario::{Act, Agent, Case, Timeouts};
 use super::told::Guest;
 use super::verdict::Broken;
 
 /// A machine under emulation, on a busy host, takes as long to boot.
 const BOOT_PATIENCE: Duration = Duration::from_secs(240);
+
+/// What a guest says when it can be told something.
+pub const READY: &str = "guest: ready";
+/// Orders after which another kernel is there.
+const HANDS_OVER: [&str; 2] = ["kexec", "crash"];
+/// Where it finds that kernel; and with two of them and their initramfs in memory it needs more of that.
+const SUCCESSOR: (&str, u32) = ("vmlinuz", 1536);
 
 /// What is started for each case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +153,11 @@ impl Subject {
                 machine = machine.environment("NSID", &place.nsid.to_string());
                 machine = machine.kernel_argument(&format!("nvme_core.io_timeout={}", timeouts.io));
                 machine = machine.kernel_argument(&format!("nvme_core.admin_timeout={}", timeouts.admin));
+                if HANDS_OVER.iter().any(|how| case.acts.contains(&Act::Order((*how).to_owned()))) {
+                    let image = Assets::load()?.kernel(*kernel)?;
+                    let image = std::fs::read(&image).with_context(|| format!("cannot read {}", image.display()))?;
+                    machine = machine.file(SUCCESSOR.0, &image).memory_mib(SUCCESSOR.1);
+                }
                 case.kernel.iter().fold(machine, |machine, word| machine.kernel_argument(word))
             }
             Self::Own { kernel, initrd, append } => {
@@ -174,7 +187,7 @@ impl Guest for Running {
     fn come_up(&mut self, go_on: &mut dyn FnMut() -> bool) -> anyhow::Result<()> {
         let mut console = Console::new(&mut self.guest, BOOT_PATIENCE, go_on);
         match &self.subject {
-            Subject::Linux(_) => console.says("guest: ready").map(drop),
+            Subject::Linux(_) => console.says(READY).map(drop),
             Subject::Own { .. } => Ok(()),
             Subject::Firmware(firmware, _) => firmware.come_up(&mut console),
         }
@@ -189,6 +202,9 @@ impl Guest for Running {
                 console.type_line(order, "\n")?;
                 if order == "off" {
                     return console.is_off();
+                }
+                if HANDS_OVER.contains(&order) {
+                    return console.says(READY).map(|_| true);
                 }
                 let verb = order.split(' ').next().unwrap_or(order);
                 console.says(&format!("guest: done {verb} "))?;

@@ -35,7 +35,12 @@ pub(super) struct Shared(Rc<RefCell<World>>);
 impl Shared {
     pub(super) fn new(case: &Case) -> Self {
         let device = ["checks=on", &case.device].into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>();
-        let given = Given { device: Some(device.join(",")), namespaces: case.namespaces.clone(), ..Given::default() };
+        let given = Given {
+            device: Some(device.join(",")),
+            media: Some(case.media.clone()),
+            namespaces: case.namespaces.clone(),
+            ..Given::default()
+        };
         let settings = Settings::read(&given).expect("a scenario's device can be");
         let media = open_media(&settings.media, Box::new(|| ())).expect("memory");
         let mut machine = Machine::over(settings.controller.clone(), media, SparseMemory::new(MEMORY));
