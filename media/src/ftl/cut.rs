@@ -71,6 +71,14 @@ impl<S: Store> Ftl<S> {
         self.nand.power.attentive() && self.reached_armed(step)
     }
 
+    /// Steps between which nothing happens: one look while nothing is armed.
+    #[inline]
+    pub(crate) fn reached_each<const STEPS: usize>(&mut self, steps: [Step; STEPS]) {
+        if self.nand.power.attentive() {
+            steps.into_iter().for_each(|step| _ = self.reached_armed(step));
+        }
+    }
+
     #[cold]
     fn reached_armed(&mut self, step: Step) -> bool {
         if matches!(step, Step::UnitStaged | Step::GroupStaged) {

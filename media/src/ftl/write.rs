@@ -176,8 +176,7 @@ impl<S: Store> Ftl<S> {
                     return Err(error);
                 }
             }
-            self.reached(Step::DataTransferred);
-            self.reached(Step::UnitStaged);
+            self.reached_each([Step::DataTransferred, Step::UnitStaged]);
             if position < positions.end {
                 part = span.part(position, shift);
             }
@@ -408,8 +407,7 @@ impl<S: Store> Ftl<S> {
         let sequence = self.streams[HOST].records[slot as usize].sequence;
         self.note_part(sequence, span.offset, span.bytes);
         self.cover(at, span);
-        self.reached(Step::DataTransferred);
-        self.reached(Step::UnitStaged);
+        self.reached_each([Step::DataTransferred, Step::UnitStaged]);
         Ok(true)
     }
 

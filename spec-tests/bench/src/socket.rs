@@ -35,6 +35,9 @@ pub struct Options {
     /// Only this queue depth
     #[arg(long)]
     depth: Option<u16>,
+    /// What --device takes
+    #[arg(long, default_value = "doorbells=mapped")]
+    device: String,
     /// What --media takes
     #[arg(long, default_value = "op=100%")]
     media: String,
@@ -108,7 +111,7 @@ pub fn run(options: &Options) -> Result<bool> {
 /// A drive that is full, and the host that uses it.
 fn start(options: &Options, pair: Pair, tape: Option<&Path>) -> Result<(Brownout, PollingHost)> {
     let drive = Served {
-        device: "doorbells=mapped".to_owned(),
+        device: options.device.clone(),
         namespace: options.namespace.clone(),
         media: options.media.clone(),
         traces: options.trace.clone(),
