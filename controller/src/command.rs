@@ -130,7 +130,7 @@ pub(crate) fn data(entry: &Command) -> Result<DataPointer, Reason> {
 }
 
 #[inline]
-fn prps(entry: &Command) -> PrpEntries {
+pub(crate) fn prps(entry: &Command) -> PrpEntries {
     PrpEntries { prp1: entry.prp1.get(), prp2: entry.prp2.get() }
 }
 

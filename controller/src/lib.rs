@@ -62,7 +62,7 @@ use command::IoCommand;
 use config::Config;
 use dma::{DoorbellPage, GuestMemory, Segment};
 use doorbell::Doorbells;
-use fast_path::Then;
+use fast_path::{Reads, Then};
 use fault::Faults;
 use health::Health;
 use inflight::{InFlight, InFlightTable, Origin, Reply};
@@ -85,6 +85,12 @@ pub use media::Nanoseconds;
 const PIECES_PER_WORK: usize = 64;
 /// And for this many bytes.
 const BYTES_PER_WORK: usize = 64 << 10;
+/// What the data of a command counts for beside the command.
+fn work(data: &[Segment]) -> usize {
+    let bytes: usize = data.iter().map(|segment| segment.length).sum();
+    data.len() / PIECES_PER_WORK + bytes / BYTES_PER_WORK
+}
+
 /// The token of the flush that a shutdown makes; no command has it.
 const SHUTDOWN_TOKEN: Token = Token(u64::MAX);
 
@@ -139,10 +145,9 @@ pub struct Controller {
     effects: Vec<Effect>,
     /// MDTS in bytes.
     transfer_bytes_max: usize,
-    /// Scratch for the data of one command, or of several reads.
+    /// Scratch for the data of one command.
     segments: Vec<Segment>,
-    /// Scratch for those reads.
-    reads: Vec<(VolumeId, LbaRange)>,
+    reads: Reads,
     /// Scratch for its metadata.
     metadata: Vec<Segment>,
     /// Scratch for the ranges of one Dataset Management command.
@@ -188,7 +193,7 @@ impl Controller {
             absence: Absence::default(),
             effects: Vec::new(),
             segments: Vec::new(),
-            reads: Vec::new(),
+            reads: Reads::default(),
             metadata: Vec::new(),
             listed: Vec::new(),
             watch: Watch::default(),
@@ -567,8 +572,7 @@ impl Controller {
 
     /// What the command that was just begun counts for.
     fn work_of_data(&self) -> usize {
-        let bytes: usize = self.segments.iter().map(|segment| segment.length).sum();
-        1 + self.segments.len() / PIECES_PER_WORK + bytes / BYTES_PER_WORK
+        1 + work(&self.segments)
     }
 
     /// A queue is not asked again until what holds it back is over.

@@ -18,6 +18,8 @@ const BATCH: u32 = 64;
 const DESCRIPTORS_MAX: u32 = 1 << 17;
 /// A shorter read counts as this many descriptors, since it takes as long: a chain of tiny segments ends sooner.
 const READ_COST: u32 = 16;
+/// Descriptors of a short list: as many as a page has room for.
+const SHORT: u32 = 256;
 const BYTES: u32 = 16;
 const _: () = assert!(BYTES as usize == DESCRIPTOR_BYTES);
 
@@ -39,6 +41,15 @@ pub(crate) fn resolve<M: GuestMemory>(
     }
     // An SGL that describes more than the data is accepted, as SGLS says; one that describes less is not.
     if walk.missing == 0 { Ok(()) } else { Err(Reason::SglTooShort) }
+}
+
+/// Whether the list ends with this descriptor, or with the few that it leads to.
+pub(crate) fn is_short(first: &SglDescriptor) -> bool {
+    match first.kind() {
+        SglType::DATA_BLOCK => true,
+        SglType::LAST_SEGMENT => first.length.get() <= SHORT * BYTES,
+        _ => false,
+    }
 }
 
 /// A segment of the list: descriptors that lie in memory one behind the other.

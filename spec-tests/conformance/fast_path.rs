@@ -1,14 +1,16 @@
 //! The fast path of ordinary Reads and Writes: it is taken, it meets commands under way, and data are there before completions are (B32).
 
 use controller::config::{DeviceOptions, Interleave};
-use controller::dma::DoorbellPage;
+use controller::dma::{DoorbellPage, Segment};
 use media::Nanoseconds;
 use nvme_host::io::block_command;
 use nvme_spec::feature::FeatureId;
 use nvme_spec::opcode::NvmOpcode;
+use nvme_spec::sgl::{SglDescriptor, SglType};
 use nvme_spec::{Command, Status};
 use spec_tests::rig::Build;
 use spec_tests::variant::Variant;
+use zerocopy::IntoBytes;
 
 use crate::support::{Access, reap_all, recorded_step};
 use crate::verbs::{TestHost, Verbs, bare, pattern, with_prp};
@@ -91,20 +93,132 @@ fn full_queues_have_their_turns_in_bursts_on_the_fast_path_too() {
     }
 }
 
+/// A command whose data an SGL data block descriptor describes.
+fn described(command: Command, address: u64, length: usize) -> Command {
+    let length = u32::try_from(length).expect("small");
+    command.with_sgl1(SglDescriptor::new(SglType::DATA_BLOCK, address, length))
+}
+
+/// A page, with none beside it.
+fn aligned(host: &mut TestHost) -> u64 {
+    host.allocate(2 * 4096).expect("room").next_multiple_of(4096)
+}
+
+/// Where data of so many bytes may lie: for each, its pieces, and the command with its data pointer.
+fn placed(host: &mut TestHost, command: Command, bytes: usize) -> Vec<(&'static str, Vec<Segment>, Command)> {
+    let room: Vec<u64> = (0..=bytes.div_ceil(4096)).map(|_| aligned(host)).collect();
+    // From the middle of the first page on, over pages that do not follow each other.
+    let mut left = bytes;
+    let mut apart = Vec::new();
+    for page in &room {
+        let (address, most) = if apart.is_empty() { (page + 512, 4096 - 512) } else { (*page, 4096) };
+        let length = most.min(left);
+        apart.push(Segment { address, length });
+        left -= length;
+    }
+    apart.retain(|segment| segment.length > 0);
+    let list = aligned(host);
+    for (place, segment) in (list..).step_by(8).zip(&apart[1..]) {
+        host.write_memory(place, &segment.address.to_le_bytes());
+    }
+    let behind = if apart.len() == 2 { apart[1].address } else { list };
+    let whole = host.allocate(bytes + 4).expect("room") + 4;
+    let (descriptors, last) = (aligned(host), apart.len() * 16);
+    for (place, segment) in (descriptors..).step_by(16).zip(&apart) {
+        let length = u32::try_from(segment.length).expect("small");
+        host.write_memory(place, SglDescriptor::new(SglType::DATA_BLOCK, segment.address, length).as_bytes());
+    }
+    let last = SglDescriptor::new(SglType::LAST_SEGMENT, descriptors, u32::try_from(last).expect("small"));
+    vec![
+        ("pages", apart.clone(), with_prp(command, apart[0].address, behind)),
+        ("one block of an SGL", vec![Segment { address: whole, length: bytes }], described(command, whole, bytes)),
+        (
+            "more of an SGL than is needed",
+            vec![Segment { address: whole, length: bytes }],
+            described(command, whole, bytes + 9),
+        ),
+        ("blocks of an SGL", apart, command.with_sgl1(last)),
+    ]
+}
+
+/// Wherever its data lies, a Read or Write takes the fast path, and every byte goes where it belongs (B114 to B127).
+#[test]
+fn data_in_pages_and_sgls_takes_the_fast_path_too() {
+    for blocks in [1, BLOCKS, 3 * BLOCKS + 1, 4 * BLOCKS] {
+        let bytes = blocks as usize * 512;
+        let mut host = build().host();
+        for seed in 0..4_u64 {
+            let writes = placed(&mut host, block_command(NvmOpcode::WRITE, 1, 7 * seed, blocks), bytes);
+            let (what, pieces, command) = &writes[usize::try_from(seed).expect("small")];
+            let data = pattern(seed, bytes);
+            let mut at = 0;
+            for Segment { address, length } in pieces {
+                host.write_memory(*address, &data[at..at + length]);
+                at += length;
+            }
+            host.port_mut().behaviour.borrow_mut().fast = 0;
+            assert_eq!(host.io_status(*command), Status::SUCCESS, "{blocks} blocks, {what}");
+            assert_eq!(host.port().behaviour.borrow().fast, 1, "a Write of {blocks} blocks, {what}");
+            for (what, pieces, command) in placed(&mut host, block_command(NvmOpcode::READ, 1, 7 * seed, blocks), bytes)
+            {
+                host.port_mut().behaviour.borrow_mut().fast = 0;
+                assert_eq!(host.io_status(command), Status::SUCCESS, "{blocks} blocks, {what}");
+                assert_eq!(host.port().behaviour.borrow().fast, 1, "a Read of {blocks} blocks, {what}");
+                assert_eq!(gathered(&host, &pieces), data, "{blocks} blocks, {what}");
+            }
+        }
+    }
+}
+
+fn gathered(host: &TestHost, pieces: &[Segment]) -> Vec<u8> {
+    pieces.iter().flat_map(|piece| host.read_memory(piece.address, piece.length)).collect()
+}
+
+/// Reads that are looked up together may each have their data in another way.
+#[test]
+fn reads_of_all_kinds_go_together() {
+    let mut host = build().host();
+    let all: Vec<_> = (0..24_u64).map(|number| pattern(number, BYTES)).collect();
+    for (lba, data) in (0..).step_by(BLOCKS as usize).zip(&all) {
+        assert_eq!(host.write(1, lba, data, false), Ok(Status::SUCCESS));
+    }
+    host.port_mut().behaviour.borrow_mut().fast = 0;
+    let mut expected = Vec::new();
+    for (number, data) in all.iter().enumerate() {
+        let read = block_command(NvmOpcode::READ, 1, number as u64 * u64::from(BLOCKS), BLOCKS);
+        let alone = aligned(&mut host);
+        let mut kinds = placed(&mut host, read, BYTES);
+        kinds.push(("a page", vec![Segment { address: alone, length: BYTES }], with_prp(read, alone, 0)));
+        let (_, pieces, command) = kinds.swap_remove([0, 4, 0, 1, 4, 2][number % 6]);
+        host.submit_quietly(1, command).expect("room");
+        expected.push((pieces, data));
+    }
+    host.ring(1).expect("rung");
+    host.port_mut().run_until_idle();
+    let answers = reap_all(&mut host, 1);
+    assert!(answers.len() == all.len() && answers.iter().all(|answer| answer.status().is_success()));
+    for (pieces, data) in expected {
+        assert!(gathered(&host, &pieces) == *data);
+    }
+    let behaviour = host.port().behaviour.borrow();
+    assert_eq!((behaviour.fast, behaviour.together), (all.len() as u64, all.len()));
+}
+
 /// What is not plain takes the long way, and is answered there as it must be.
 #[test]
 fn what_is_not_plain_does_not_take_the_fast_path() {
     let mut host = build().host();
     let data = pattern(5, BYTES);
     assert_eq!(host.write(1, 0, &data, false), Ok(Status::SUCCESS));
-    // Two pages that do not follow each other.
-    let [first, second] = [page(&mut host, &[0; BYTES]), page(&mut host, &[0; BYTES])].map(|page| page & !4095);
-    let beside = if second == first + 4096 { host.allocate(8192).expect("room") } else { second };
+    let first = page(&mut host, &[0; BYTES]) & !4095;
     let read = || block_command(NvmOpcode::READ, 1, 0, BLOCKS);
+    let long = || block_command(NvmOpcode::READ, 1, 0, 4 * BLOCKS);
     let forced = |command: Command| Command { cdw12: (command.cdw12.get() | 1 << 30).into(), ..command };
     let fused = |command: Command| Command { flags: 1, ..command };
     let cases = [
-        ("a second page", with_prp(read(), first + 512, beside), Status::SUCCESS),
+        ("a second page with an offset", with_prp(read(), first + 512, first + 8), Status::INVALID_PRP_OFFSET),
+        ("a list that is not there", with_prp(long(), first, 0x7000_0000_0000), Status::DATA_TRANSFER_ERROR),
+        ("an SGL that is too short", described(read(), first, BYTES - 1), Status::INVALID_SGL_LENGTH),
         ("an odd address", with_prp(read(), first + 2, 0), Status::INVALID_PRP_OFFSET),
         (
             "an odd address behind which it fits",
@@ -122,6 +236,7 @@ fn what_is_not_plain_does_not_take_the_fast_path() {
             Status::COMPARE_FAILURE,
         ),
         ("a forced one", forced(with_prp(read(), first, 0)), Status::SUCCESS),
+        ("a forced one with an SGL", forced(described(read(), first, BYTES)), Status::SUCCESS),
     ];
     for (what, command, expected) in cases {
         host.port_mut().behaviour.borrow_mut().fast = 0;

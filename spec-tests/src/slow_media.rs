@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use media::power::Mark;
 use media::power::{Arming, Breaker, Cut, CutReport, Power, PowerAtomicity, RecoveryReport};
-use media::volume::{FastPath, Sinks};
+use media::volume::{FastPath, Sink, Sinks};
 use media::{
     Fault, Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Source, Submitted, Token, VolumeId,
     VolumeShape, Warnings,
@@ -274,6 +274,14 @@ impl FastPath for SlowMedia {
         behaviour.together = behaviour.together.max(reads.len());
         drop(behaviour);
         (done, failed)
+    }
+
+    fn read_long(&mut self, volume: VolumeId, range: LbaRange, into: &mut dyn Sink) -> Option<Outcome> {
+        let outcome = self.ordinary_below().read_long(volume, range, into)?;
+        let mut behaviour = self.behaviour.borrow_mut();
+        behaviour.asked.push(Asked::Read(false));
+        behaviour.fast += 1;
+        Some(outcome)
     }
 
     fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome> {

@@ -315,6 +315,12 @@ pub trait FastPath {
     /// returned error.
     fn read(&mut self, reads: &[(VolumeId, LbaRange)], into: &mut dyn Sinks) -> (usize, Option<MediaError>);
 
+    /// A [`Request::Read`] without `force`, of any length.
+    fn read_long(&mut self, volume: VolumeId, range: LbaRange, into: &mut dyn Sink) -> Option<Outcome> {
+        let _ = (volume, range, into);
+        None
+    }
+
     /// A [`Request::Write`] without `force`.
     fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome>;
 }

@@ -2,11 +2,12 @@
 //! them, without the checks that can only matter there.
 
 use super::Ssd;
+use super::request::behind;
 use crate::ftl::cut::Tag;
 use crate::power::Mark;
 use crate::store::Store;
 use crate::unit::LbaRange;
-use crate::volume::{FastPath, MediaError, Outcome, Sinks, Source, VolumeId};
+use crate::volume::{FastPath, MediaError, Outcome, Sink, Sinks, Source, VolumeId};
 
 /// This many reads are looked up together.
 const RUN: usize = 16;
@@ -54,6 +55,15 @@ impl<S: Store> FastPath for Ssd<S> {
             }
         }
         (done, None)
+    }
+
+    fn read_long(&mut self, volume: VolumeId, range: LbaRange, into: &mut dyn Sink) -> Option<Outcome> {
+        let span = self.span(volume.0 as usize, range).ok().filter(|span| span.metadata_bytes == 0)?;
+        let read = self.ftl.read(&span, into).map_err(|error| behind(error, range.start));
+        if read.is_ok() {
+            self.count_reads(1, span.bytes as u64);
+        }
+        Some(read)
     }
 
     fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome> {

@@ -594,7 +594,7 @@ fn at(error: MediaError, first: Lba) -> MediaError {
 }
 
 /// The same of a read, whose blocks are counted from the request's first.
-fn behind(error: MediaError, start: Lba) -> MediaError {
+pub(super) fn behind(error: MediaError, start: Lba) -> MediaError {
     match error {
         MediaError::UnrecoveredRead { first } => MediaError::UnrecoveredRead { first: Lba(start.0 + first.0) },
         other => at(other, start),

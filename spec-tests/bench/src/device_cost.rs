@@ -11,7 +11,7 @@ use nvme_spec::opcode::NvmOpcode;
 
 use crate::drive::{Device, GUEST_BYTES, Written, drive};
 use crate::flat_memory::{FlatPage, HugeMemory, guest_memory};
-use crate::ring::{BATCH, Ring, Work};
+use crate::ring::{BATCH, Pointer, Ring, Work};
 use crate::shared_memory;
 use crate::stripped::Stripped;
 
@@ -107,8 +107,13 @@ fn measure<M: GuestMemory, D: DoorbellPage>(
                 continue;
             }
             let small = extent == Extent::Cache && direction == Direction::Write;
-            let work =
-                Work { opcode, bytes: size, extent: if small { CACHE_WRITE_BYTES } else { bytes }, sequential: false };
+            let work = Work {
+                opcode,
+                bytes: size,
+                extent: if small { CACHE_WRITE_BYTES } else { bytes },
+                sequential: false,
+                pointer: Pointer::Prp,
+            };
             let batches = options.commands.div_ceil(usize::from(BATCH));
             let before = Written::now(host)?;
             let (mut floors, mut drives) = (Vec::new(), Vec::new());

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::bars::Bar;
 use crate::callgrind::Profile;
 use crate::drive::{Device, GUEST_BYTES, drive};
-use crate::ring::{BATCH, Work};
+use crate::ring::{BATCH, Pointer, Work};
 use crate::{holding, shared_memory};
 
 /// Options of `bench instructions`.
@@ -51,12 +51,24 @@ enum Case {
     Read512,
     /// Random reads of a unit.
     Read4096,
+    /// The same, into memory that an SGL describes.
+    Read4096Sgl,
+    /// The same, into two pages.
+    Read4096Pages,
+    /// Random reads of eight units, into pages of a list.
+    Read32768Pages,
     /// The same while as many writes are outstanding as bar S6 speaks of.
     Read4096BesideWrites,
     /// Random writes of a block: what is left of its unit is copied, and collection has something to move.
     Write512,
     /// Sequential writes of units: lines are empty when they are collected.
     Write4096,
+    /// The same, out of memory that an SGL describes.
+    Write4096Sgl,
+    /// The same, out of two pages.
+    Write4096Pages,
+    /// Sequential writes of eight units, out of pages of a list.
+    Write32768Pages,
     /// Random writes of units: collection has something to move.
     Write4096Random,
 }
@@ -72,15 +84,22 @@ const WORKING_BYTES: u64 = 2 << 20;
 
 impl Case {
     fn work(self) -> Work {
-        let (opcode, bytes) = match self {
-            Self::Read512 => (NvmOpcode::READ, 512),
-            Self::Read4096 | Self::Read4096BesideWrites => (NvmOpcode::READ, 4096),
-            Self::Write512 => (NvmOpcode::WRITE, 512),
-            Self::Write4096 | Self::Write4096Random => (NvmOpcode::WRITE, 4096),
+        let (opcode, bytes, pointer) = match self {
+            Self::Read512 => (NvmOpcode::READ, 512, Pointer::Prp),
+            Self::Read4096 | Self::Read4096BesideWrites => (NvmOpcode::READ, 4096, Pointer::Prp),
+            Self::Read4096Sgl => (NvmOpcode::READ, 4096, Pointer::Sgl),
+            Self::Read4096Pages => (NvmOpcode::READ, 4096, Pointer::Pages),
+            Self::Read32768Pages => (NvmOpcode::READ, 32 << 10, Pointer::Pages),
+            Self::Write512 => (NvmOpcode::WRITE, 512, Pointer::Prp),
+            Self::Write4096 | Self::Write4096Random => (NvmOpcode::WRITE, 4096, Pointer::Prp),
+            Self::Write4096Sgl => (NvmOpcode::WRITE, 4096, Pointer::Sgl),
+            Self::Write4096Pages => (NvmOpcode::WRITE, 4096, Pointer::Pages),
+            Self::Write32768Pages => (NvmOpcode::WRITE, 32 << 10, Pointer::Pages),
         };
-        let sequential = self == Self::Write4096;
+        let random = [Self::Write512, Self::Write4096Random].contains(&self) || opcode == NvmOpcode::READ;
+        let sequential = !random;
         let extent = if sequential { VOLUME_BYTES } else { WORKING_BYTES };
-        Work { opcode, bytes, extent, sequential }
+        Work { opcode, bytes, extent, sequential, pointer }
     }
 
     fn name(self) -> String {

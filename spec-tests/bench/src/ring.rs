@@ -8,8 +8,26 @@ use zerocopy::{FromBytes, IntoBytes};
 
 /// Commands of a batch: what the device finds when it looks.
 pub const BATCH: u16 = 32;
+/// A page of guest memory.
+const PAGE: u64 = 4096;
+/// Where pages lie that are apart, from the first buffer on.
+const SCATTERED: u64 = 8 << 20;
+/// Command dword 0 bits 15:14, as far as they are in its second byte: the data pointer is an SGL (Base 2.1 figure 92).
+const PSDT_SGL: u8 = 0b01 << 6;
 /// The identifier of the queue pair.
 pub const QUEUE: u16 = 1;
+
+/// How a command says where its data lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pointer {
+    /// By one PRP entry, as far as its data fits a page; otherwise by PRP entries of one piece of memory.
+    #[default]
+    Prp,
+    /// By PRP entries of pages that lie apart, from the middle of the first one on: two, or one and a list.
+    Pages,
+    /// By an SGL data block descriptor.
+    Sgl,
+}
 
 /// What the commands of a bench do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +40,23 @@ pub struct Work {
     pub extent: u64,
     /// One place after the other instead of random ones.
     pub sequential: bool,
+    /// Where their data lies.
+    pub pointer: Pointer,
 }
 
 impl Work {
     /// Bytes of a logical block.
     pub const BLOCK: usize = 512;
+
+    /// Where the data of the command with this identifier begins, from the first buffer on.
+    const fn buffer(&self, cid: u16) -> u64 {
+        let (cid, bytes) = (cid as u64, self.bytes as u64);
+        match self.pointer {
+            Pointer::Prp | Pointer::Sgl => cid * bytes,
+            // In the middle of a page.
+            Pointer::Pages => cid * 2 * PAGE + 512,
+        }
+    }
 
     /// How many places of the working set a command can go to.
     #[must_use]
@@ -93,12 +123,19 @@ impl Ring {
             self.next += 1;
             let place = if work.sequential { self.next % work.places() } else { random.below(work.places()) };
             *block = place * blocks as u64;
-            let buffer = self.buffers + u64::from(cid) * work.bytes as u64;
+            let buffer = self.buffers + work.buffer(cid);
+            let (flags, prp2) = match work.pointer {
+                Pointer::Prp => (0, 0),
+                Pointer::Sgl => (PSDT_SGL, work.bytes as u64),
+                Pointer::Pages => (0, pages(memory, self.buffers + SCATTERED, cid, work.bytes)),
+            };
             let command = Command {
                 opcode: work.opcode.0,
+                flags,
                 cid: cid.into(),
                 nsid: 1.into(),
                 prp1: buffer.into(),
+                prp2: prp2.into(),
                 cdw10: low(*block).into(),
                 cdw11: low(*block >> 32).into(),
                 cdw12: (u32::try_from(blocks).expect("few blocks") - 1).into(),
@@ -133,10 +170,24 @@ impl Ring {
             }
             let cid = entry.cid.get();
             let mut found = [0; 8];
-            memory.read(self.buffers + u64::from(cid) * work.bytes as u64, &mut found).expect("the buffer is there");
+            memory.read(self.buffers + work.buffer(cid), &mut found).expect("the buffer is there");
             assert_eq!(u64::from_le_bytes(found), self.blocks[usize::from(cid)], "a read brought another block");
         }
     }
+}
+
+/// PRP entry 2 of a command whose data begins [`Work::buffer`] says where: of a page, or of a list of pages that lie apart.
+fn pages<M: GuestMemory>(memory: &M, area: u64, cid: u16, bytes: usize) -> u64 {
+    let more = (bytes as u64).div_ceil(PAGE);
+    let area = area + u64::from(cid) * (2 * more + 1) * PAGE;
+    let page = |number: u64| area + (2 * number + 1) * PAGE;
+    if more == 1 {
+        return page(0);
+    }
+    for number in 0..more {
+        memory.write(area + number * 8, &page(number).to_le_bytes()).expect("the list is there");
+    }
+    area
 }
 
 fn low(number: u64) -> u32 {

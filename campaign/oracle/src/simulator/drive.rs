@@ -10,7 +10,7 @@ use media::power::{Arming, Breaker, Cut, CutReport, Mark, Power, PowerAtomicity,
 use media::ssd::{Ssd, SsdConfig};
 use media::store::disk::Disk as _;
 use media::store::{ImageStore, MemoryStore, TwinDisk};
-use media::volume::{FastPath, MediaError, Outcome, Request, Sinks, Source, Submitted};
+use media::volume::{FastPath, MediaError, Outcome, Request, Sink, Sinks, Source, Submitted};
 use media::{Health, Lba, LbaRange, Media, Nanoseconds, Token, VolumeId, VolumeShape};
 
 use super::Ground;
@@ -151,6 +151,10 @@ fn settle(ssd: &mut Ssd<ImageStore<TwinDisk>>) {
 impl FastPath for SharedDrive {
     fn read(&mut self, reads: &[(VolumeId, LbaRange)], into: &mut dyn Sinks) -> (usize, Option<MediaError>) {
         each!(&mut *self.drive.borrow_mut(), ssd => FastPath::read(&mut **ssd, reads, into))
+    }
+
+    fn read_long(&mut self, volume: VolumeId, range: LbaRange, into: &mut dyn Sink) -> Option<Outcome> {
+        each!(&mut *self.drive.borrow_mut(), ssd => FastPath::read_long(&mut **ssd, volume, range, into))
     }
 
     fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome> {
