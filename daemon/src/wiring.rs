@@ -73,6 +73,7 @@ pub fn open(settings: Settings, places: &Places, files: Files) -> anyhow::Result
             Some(made) => Taped::new(media, Writer::new(made.file.try_clone().context("--tape")?).context("--tape")?),
             None => Taped::without_tape(media),
         };
+        let taped = taped.with_copy_non_temporal(guest_memory::copy_past_caches);
         tape = Some(taped.marker());
         media = Box::new(taped);
     }

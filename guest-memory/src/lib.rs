@@ -26,7 +26,7 @@ pub use descriptor::{GuestFiles, Vetting};
 pub use event::Signal;
 pub use give_back::give_back;
 pub use limit::Limit;
-pub use mapping::{FilePart, Lost, Mapping, watch};
+pub use mapping::{FilePart, Lost, Mapping, copy_past_caches, watch};
 pub use table::{MapError, MapRequest, Memory};
 /// What the device may do with a range.
 pub use vm_memory::Permissions;

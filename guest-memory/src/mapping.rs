@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+pub use caches::copy_past_caches;
 pub(crate) use caches::{prefetch, store_fence};
 use memmap2::{MmapOptions, MmapRaw};
 use rescue::Registered;

@@ -126,6 +126,53 @@ const HOLDS: u8 = 14;
 /// No volume.
 const ALL: u32 = u32::MAX;
 
+/// Of what a change says of itself: it is durable when it has ended.
+const FORCE: u32 = 1;
+/// And: it has ended at once, and succeeded.
+const ENDED_WELL: u32 = 2;
+
+/// A write without its data, which comes behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteHead {
+    /// As in [`Entry::Changed`].
+    pub request: u64,
+    /// As there.
+    pub command: u64,
+    /// As there.
+    pub volume: VolumeId,
+    /// As there.
+    pub force: bool,
+    /// The blocks.
+    pub range: LbaRange,
+}
+
+impl WriteHead {
+    const BYTES: usize = 1 + 2 * 4 + 4 * 8;
+    /// Where the flags are.
+    const FLAGS: usize = 1 + 4;
+
+    /// What comes before the data.
+    #[inline]
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[0] = WRITE;
+        bytes[1..5].copy_from_slice(&self.volume.0.to_le_bytes());
+        bytes[Self::FLAGS] = u8::from(self.force);
+        let numbers = [self.request, self.command, self.range.start.0, self.range.blocks];
+        for (place, number) in bytes[9..].chunks_exact_mut(8).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Such a write has ended, and succeeded.
+    #[inline]
+    pub fn note_end(encoded: &mut [u8]) {
+        encoded[Self::FLAGS] |= ENDED_WELL as u8;
+    }
+}
+
 impl Entry {
     /// Appends its bytes.
     pub fn encode(&self, into: &mut Vec<u8>) {
@@ -172,11 +219,12 @@ impl Entry {
         }
     }
 
-    /// Reads it back. `None` where the bytes are no entry.
+    /// Reads it back, and behind it the end of what it began, if it says that too. `None` where the bytes are no entry.
     #[must_use]
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub fn decode(bytes: &[u8]) -> Option<(Self, Option<Self>)> {
         let (&kind, mut rest) = bytes.split_first()?;
         let rest = &mut rest;
+        let mut end = None;
         let entry = match kind {
             VOLUME => {
                 let [volume, block_bytes, has_data] = take32(rest)?;
@@ -197,10 +245,11 @@ impl Entry {
                 Self::Holds { volume, range, data: std::mem::take(rest).to_vec() }
             }
             WRITE..=RESIZE | DEALLOCATE => {
-                let [volume, force] = take32(rest)?;
+                let [volume, flags] = take32(rest)?;
                 let [request, command] = take64(rest)?;
                 let change = Change::decode(kind, rest)?;
-                Self::Changed { request, command, volume: VolumeId(volume), force: force != 0, change }
+                end = (flags & ENDED_WELL != 0).then_some(Self::Ended { request, succeeded: true });
+                Self::Changed { request, command, volume: VolumeId(volume), force: flags & FORCE != 0, change }
             }
             FLUSH => {
                 let [volume] = take32(rest)?;
@@ -217,7 +266,7 @@ impl Entry {
             BROKEN => Self::Broken,
             _ => return None,
         };
-        rest.is_empty().then_some(entry)
+        rest.is_empty().then_some((entry, end))
     }
 }
 
@@ -332,10 +381,15 @@ mod tests {
         ] {
             let mut bytes = Vec::new();
             entry.encode(&mut bytes);
-            assert_eq!(Entry::decode(&bytes), Some(entry.clone()));
+            assert_eq!(Entry::decode(&bytes), Some((entry.clone(), None)));
             let short = Entry::decode(&bytes[..bytes.len() - 1]);
-            assert_ne!(short, Some(entry));
+            assert_ne!(short, Some((entry, None)));
         }
+        let data = vec![5; 1024];
+        let head = WriteHead { request: 9, command: 1 << 40, volume, force: true, range };
+        let mut bytes = Vec::new();
+        changed(Change::Write { range, data: data.clone() }).encode(&mut bytes);
+        assert!(bytes == [&head.encode()[..], &data].concat());
         assert_eq!(Entry::decode(&[]), None);
         assert_eq!(Entry::decode(&[99]), None);
         assert_eq!(Entry::decode(&[POWER_LOST, 0]), None, "something is left over");

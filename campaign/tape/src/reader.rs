@@ -8,7 +8,7 @@ use std::path::Path;
 use twox_hash::XxHash3_64;
 
 use crate::entry::Entry;
-use crate::writer::MAGIC;
+use crate::writer::{MAGIC, MAGIC_BEFORE};
 
 /// No piece is longer: an entry is as long as a command's data at most.
 const PIECE_BYTES_MAX: u32 = 1 << 30;
@@ -67,7 +67,7 @@ impl<R: Read> Reader<R> {
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error.into()),
             _ => {}
         }
-        if &magic != MAGIC {
+        if &magic != MAGIC && &magic != MAGIC_BEFORE {
             return Err(TapeError::NoTape);
         }
         Ok(Self { from, ready: VecDeque::new(), cut_off: None })
@@ -107,10 +107,11 @@ impl<R: Read> Reader<R> {
         let mut rest = &piece[..];
         while let Some((length, behind)) = rest.split_first_chunk() {
             let length = u32::from_le_bytes(*length) as usize;
-            let Some(entry) = behind.get(..length).and_then(Entry::decode) else {
+            let Some((entry, end)) = behind.get(..length).and_then(Entry::decode) else {
                 return self.ends("it has an entry that this release does not know");
             };
             self.ready.push_back(entry);
+            self.ready.extend(end);
             rest = &behind[length..];
         }
         Some(())
@@ -169,6 +170,9 @@ mod tests {
         let read: Vec<Entry> = reader.by_ref().collect();
         assert!(read == entries());
         assert_eq!(reader.cut_off(), None);
+        // A tape of the release before has the same entries.
+        let before = [MAGIC_BEFORE, &tape[MAGIC.len()..]].concat();
+        assert!(Reader::new(&before[..]).expect("a tape").eq(entries()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! see it: so that is the order on the tape. Metadata beside the blocks is not on it.
 
 mod begin;
+mod tee;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,12 +13,14 @@ use media::monitor::Monitor;
 use media::power::{Arming, Breaker, Cut, CutReport, Mark, Power, PowerAtomicity, RecoveryReport};
 use media::volume::{FastPath, Sinks};
 use media::{
-    Fault, Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Source, Submitted, Token, VolumeId,
+    Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Source, Submitted, Token, VolumeId,
     VolumeShape, Warnings,
 };
 
-use crate::entry::{Change, Entry, Volume};
-use crate::writer::Writer;
+use crate::entry::{Change, Entry, Volume, WriteHead};
+use crate::writer::{Record, Writer};
+pub use tee::CopyBytes;
+use tee::{Tee, copy};
 
 /// What the beginning of a tape asks of the media itself; the controller's requests have other tokens.
 const FLUSH_TOKEN: Token = Token(1 << 62);
@@ -32,6 +35,7 @@ pub struct Taped {
     breaker: Breaker,
     misbehaviour: Vec<&'static str>,
     now: Nanoseconds,
+    copy_non_temporal: CopyBytes,
 }
 
 /// The tape itself, for whoever begins it, marks a place of it or ends it. A clone is another handle to the same tape.
@@ -144,6 +148,24 @@ impl Marker {
         tape.requests
     }
 
+    /// Nothing else comes on the tape between this and [`Self::end_write`] or [`Self::drop_write`].
+    fn begin_write(&self, head: &WriteHead, bytes: usize) -> Option<Record> {
+        let mut tape = self.0.borrow_mut();
+        if tape.ending { None } else { tape.writer.as_mut()?.begin_write(head, bytes) }
+    }
+
+    fn end_write(&self, record: Record, ended: bool) {
+        if let Some(writer) = &mut self.0.borrow_mut().writer {
+            writer.end_write(record, ended);
+        }
+    }
+
+    fn drop_write(&self, record: Record) {
+        if let Some(writer) = &mut self.0.borrow_mut().writer {
+            writer.drop_write(record);
+        }
+    }
+
     fn pass_on(&self) {
         if let Some(writer) = &mut self.0.borrow_mut().writer {
             writer.pass_on();
@@ -187,33 +209,20 @@ fn volumes_of(media: &dyn Media) -> Vec<Volume> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
 
-/// A source whose data is kept.
-struct Tee<'a> {
-    from: &'a mut dyn Source,
-    data: Vec<u8>,
-}
-
-impl Source for Tee<'_> {
-    fn fill(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-        self.from.fill(offset, into)?;
-        if let Some(kept) = self.data.get_mut(offset..offset + into.len()) {
-            kept.copy_from_slice(into);
-        }
-        Ok(())
-    }
-
-    fn fill_metadata(&mut self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-        self.from.fill_metadata(offset, into)
-    }
-}
-
 impl Taped {
     /// A media without a tape: [`Marker::begin`] begins one.
     #[must_use]
     pub fn without_tape(mut media: Box<dyn Media>) -> Self {
         let breaker = media.power().map(|power| power.breaker()).unwrap_or_default();
         let misbehaviour = media.power().map(|power| power.misbehaviour()).unwrap_or_default();
-        Self { media, misbehaviour, tape: Marker::default(), pending: BTreeMap::new(), breaker, now: Nanoseconds(0) }
+        let (tape, pending, now) = (Marker::default(), BTreeMap::new(), Nanoseconds(0));
+        Self { media, misbehaviour, tape, pending, breaker, now, copy_non_temporal: copy }
+    }
+
+    /// Copies data that stays in the media by this, as [`Source::fill_non_temporal`] does.
+    #[must_use]
+    pub fn with_copy_non_temporal(self, copy_non_temporal: CopyBytes) -> Self {
+        Self { copy_non_temporal, ..self }
     }
 
     /// Begins a tape of a media that nobody has used. What it holds already is not on the tape.
@@ -270,15 +279,23 @@ impl Taped {
         volume: VolumeId,
         (range, from, force): (LbaRange, &mut dyn Source, bool),
     ) -> Submitted {
-        let (mark, durable) = (self.breaker.mark(), self.forced(force));
-        let Some(bytes) = self.bytes(volume, range) else {
+        let Some((request, mut record)) = self.begin_write(self.breaker.mark(), volume, range, force) else {
             return self.media.submit(now, token, volume, Request::Write { range, from, force });
         };
-        let mut tee = Tee { from, data: vec![0; bytes] };
+        let mut tee = Tee { from, record: &mut record, copy_non_temporal: self.copy_non_temporal };
         let submitted = self.media.submit(now, token, volume, Request::Write { range, from: &mut tee, force });
-        let change = Change::Write { range, data: tee.data };
-        let request = self.changed(mark, volume, durable, change);
-        self.submitted(token, request, submitted)
+        let succeeded = submitted == Submitted::Done(Ok(()));
+        self.tape.end_write(record, succeeded);
+        if succeeded { submitted } else { self.submitted(token, request, submitted) }
+    }
+
+    /// The number of a write, and its place on the tape; `None` where it cannot be there.
+    #[inline]
+    fn begin_write(&self, mark: Mark, volume: VolumeId, range: LbaRange, force: bool) -> Option<(u64, Record)> {
+        let bytes = self.bytes(volume, range)?;
+        let (request, command, force) = (self.tape.next(), number(mark), self.forced(force));
+        let record = self.tape.begin_write(&WriteHead { request, command, volume, force, range }, bytes)?;
+        Some((request, record))
     }
 }
 
@@ -418,11 +435,19 @@ impl FastPath for Taped {
     }
 
     fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome> {
-        let (bytes, durable) = (self.bytes(volume, range)?, self.forced(false));
-        let mut tee = Tee { from, data: vec![0; bytes] };
-        let outcome = self.media.fast_path(self.now)?.write(mark, volume, range, &mut tee)?;
-        let request = self.changed(mark, volume, durable, Change::Write { range, data: tee.data });
-        self.tape.ended(request, outcome);
+        let Some((request, mut record)) = self.begin_write(mark, volume, range, false) else {
+            return self.media.fast_path(self.now)?.write(mark, volume, range, from);
+        };
+        let mut tee = Tee { from, record: &mut record, copy_non_temporal: self.copy_non_temporal };
+        let media = self.media.fast_path(self.now);
+        let Some(outcome) = media.and_then(|media| media.write(mark, volume, range, &mut tee)) else {
+            self.tape.drop_write(record);
+            return None;
+        };
+        self.tape.end_write(record, outcome.is_ok());
+        if outcome.is_err() {
+            self.tape.ended(request, outcome);
+        }
         Some(outcome)
     }
 }

@@ -1,30 +1,42 @@
 //! Brings entries to a file, in a thread of its own: compressed, each with its checksum, so that a tape whose writer was killed can be read
 //! up to there. What waits is bounded: a drive that is faster than the disk waits for it a while, and then goes on without the tape.
 
+mod piece;
+
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::io::{self, Write as _};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use lz4_flex::block::{compress_into, get_maximum_output_size};
 use twox_hash::XxHash3_64;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, WriteHead};
+use piece::Piece;
+pub use piece::Record;
 
 /// What a tape begins with.
-pub const MAGIC: &[u8; 8] = b"BROTAPE1";
+pub const MAGIC: &[u8; 8] = b"BROTAPE2";
+/// What one began with before a write could say of itself that it has ended. Such a tape is read as any other.
+pub const MAGIC_BEFORE: &[u8; 8] = b"BROTAPE1";
 /// Entries are put together to pieces of at least so many bytes before they are compressed.
-const PIECE_BYTES: usize = 256 << 10;
-/// So many pieces wait at most.
-const PIECES_WAITING: usize = 64;
+const PIECE_BYTES: usize = 128 << 10;
+/// So many pieces wait at most. All of them together stay in a processor's caches: a drive that is ahead of its tape would wait for it
+/// longer if each piece had to come from memory.
+const PIECES_WAITING: usize = 16;
 /// How often and how long a piece waits for room.
-const PATIENCE: (u32, Duration) = (1000, Duration::from_millis(1));
+const PATIENCE: (u32, Duration) = (10_000, Duration::from_micros(100));
+/// Before the compressed bytes of a piece: their length, their checksum, and, covered by both, the length of what was compressed.
+const HEAD: usize = 4 + 8 + 4;
 
 /// Writes a tape. Its end, by [`Writer::end`] or by dropping it, waits until the file has everything.
 pub struct Writer {
     /// Entries that are not passed on; of a broken tape, the one that says so.
-    piece: Vec<u8>,
-    pieces: Option<SyncSender<Vec<u8>>>,
+    piece: Piece,
+    pieces: Option<SyncSender<Piece>>,
+    /// Pieces that were written: their memory is used again, while the processor has it in its caches.
+    spare: Receiver<Piece>,
     thread: Option<JoinHandle<io::Result<()>>>,
     broken: bool,
 }
@@ -37,9 +49,9 @@ impl Writer {
     pub fn new(mut file: File) -> io::Result<Self> {
         file.write_all(MAGIC)?;
         let (pieces, waiting) = sync_channel(PIECES_WAITING);
-        let thread = Builder::new().name("tape".to_owned()).spawn(move || write_pieces(file, &waiting))?;
-        let piece = Vec::with_capacity(2 * PIECE_BYTES);
-        Ok(Self { piece, pieces: Some(pieces), thread: Some(thread), broken: false })
+        let (written, spare) = channel();
+        let thread = Builder::new().name("tape".to_owned()).spawn(move || write_pieces(file, &waiting, &written))?;
+        Ok(Self { piece: Piece::default(), pieces: Some(pieces), spare, thread: Some(thread), broken: false })
     }
 
     /// Appends an entry.
@@ -47,16 +59,42 @@ impl Writer {
         if self.broken {
             return self.say_broken();
         }
-        append(&mut self.piece, entry);
-        if self.piece.len() >= PIECE_BYTES {
-            self.pass_on();
+        self.piece.append(entry);
+        self.pass_on_if_full();
+    }
+
+    /// Begins the entry of a write, whose data is put where it stays. `None` where the tape takes nothing any more. Until
+    /// [`Self::end_write`] or [`Self::drop_write`] nothing else may come on the tape.
+    pub fn begin_write(&mut self, head: &WriteHead, bytes: usize) -> Option<Record> {
+        if self.broken {
+            self.say_broken();
+            return None;
         }
+        Some(Record::new(std::mem::take(&mut self.piece), head, bytes))
+    }
+
+    /// The data is there. Whether the write has ended already, and succeeded.
+    pub fn end_write(&mut self, record: Record, ended: bool) {
+        self.piece = record.keep(ended);
+        self.pass_on_if_full();
+    }
+
+    /// There was no such write.
+    pub fn drop_write(&mut self, record: Record) {
+        self.piece = record.forget();
     }
 
     /// Whether entries were lost: the tape ends before them.
     #[must_use]
     pub const fn is_broken(&self) -> bool {
         self.broken
+    }
+
+    #[inline]
+    fn pass_on_if_full(&mut self) {
+        if self.piece.bytes().len() >= PIECE_BYTES {
+            self.pass_on();
+        }
     }
 
     /// What is together so far goes to the file soon, and not only when there is more. Waits where too much waits already, for a second at
@@ -69,7 +107,8 @@ impl Writer {
         if self.piece.is_empty() || self.broken {
             return;
         }
-        let mut piece = std::mem::replace(&mut self.piece, Vec::with_capacity(2 * PIECE_BYTES));
+        let spare = self.spare.try_recv().unwrap_or_default();
+        let mut piece = std::mem::replace(&mut self.piece, spare);
         let Some(pieces) = &self.pieces else { return };
         for _ in 0..PATIENCE.0 {
             match pieces.try_send(piece) {
@@ -80,8 +119,8 @@ impl Writer {
             std::thread::sleep(PATIENCE.1);
         }
         self.broken = true;
-        self.piece.clear();
-        append(&mut self.piece, &Entry::Broken);
+        self.piece = Piece::default();
+        self.piece.append(&Entry::Broken);
         self.say_broken();
     }
 
@@ -141,26 +180,33 @@ impl Drop for Writer {
     }
 }
 
-/// Appends an entry to a piece, with its length before it.
-fn append(piece: &mut Vec<u8>, entry: &Entry) {
-    let start = piece.len();
-    piece.extend_from_slice(&[0; 4]);
-    entry.encode(piece);
-    let length = u32::try_from(piece.len() - start - 4).expect("an entry is as long as a command at most");
-    piece[start..start + 4].copy_from_slice(&length.to_le_bytes());
+fn write_pieces(mut file: File, pieces: &Receiver<Piece>, written: &Sender<Piece>) -> io::Result<()> {
+    let mut packed = Vec::new();
+    while let Ok(mut piece) = pieces.recv() {
+        let bytes = pack(piece.bytes(), &mut packed)?;
+        file.write_all(&packed[..bytes])?;
+        if piece.clear() {
+            // Who has ended the tape needs no memory for it.
+            let _ = written.send(piece);
+        }
+    }
+    Ok(())
 }
 
-fn write_pieces(file: File, pieces: &Receiver<Vec<u8>>) -> io::Result<()> {
-    let mut file = BufWriter::new(file);
-    while let Ok(piece) = pieces.recv() {
-        let packed = lz4_flex::compress_prepend_size(&piece);
-        let length = u32::try_from(packed.len()).map_err(io::Error::other)?;
-        file.write_all(&length.to_le_bytes())?;
-        file.write_all(&XxHash3_64::oneshot(&packed).to_le_bytes())?;
-        file.write_all(&packed)?;
-        file.flush()?;
+/// Compresses a piece to the beginning of a buffer, with what comes before it: how many bytes that are.
+fn pack(piece: &[u8], packed: &mut Vec<u8>) -> io::Result<usize> {
+    let most = HEAD + get_maximum_output_size(piece.len());
+    if packed.len() < most {
+        packed.resize(most, 0);
     }
-    file.flush()
+    let bytes = HEAD + compress_into(piece, &mut packed[HEAD..]).map_err(io::Error::other)?;
+    let whole = u32::try_from(piece.len()).map_err(io::Error::other)?;
+    let length = u32::try_from(bytes - 12).map_err(io::Error::other)?;
+    packed[12..HEAD].copy_from_slice(&whole.to_le_bytes());
+    let checksum = XxHash3_64::oneshot(&packed[12..bytes]);
+    packed[..4].copy_from_slice(&length.to_le_bytes());
+    packed[4..12].copy_from_slice(&checksum.to_le_bytes());
+    Ok(bytes)
 }
 
 #[cfg(test)]

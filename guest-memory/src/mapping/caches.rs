@@ -48,6 +48,17 @@ unsafe fn stream(from: *const u8, to: *mut u8, bytes: usize) {
     }
 }
 
+/// Copies bytes to as many others, past the processor's caches where it can.
+///
+/// # Panics
+/// They are not as many.
+#[inline]
+pub fn copy_past_caches(from: &[u8], into: &mut [u8]) {
+    assert_eq!(from.len(), into.len(), "as many bytes as there is room for");
+    // SAFETY: both are as long, and the one is borrowed for us alone.
+    unsafe { copy_non_temporal(from.as_ptr(), into.as_mut_ptr(), into.len()) };
+}
+
 /// What was copied is there before anything that this thread stores from now on. To wait for it after each copy would take as long as the
 /// copy itself: it is on its way while the next one is prepared.
 #[inline]

@@ -1,6 +1,8 @@
 //! What a command costs the device's processor: host half and device take turns in one thread, and only the device's half is timed,
 //! beside the stripped loop in the same minute.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
@@ -8,6 +10,7 @@ use controller::dma::{DoorbellPage, GuestMemory};
 use media::power::Random;
 use nvme_host::Host;
 use nvme_spec::opcode::NvmOpcode;
+use tape::{Taped, Writer};
 
 use crate::drive::{Device, GUEST_BYTES, Written, drive};
 use crate::flat_memory::{FlatPage, HugeMemory, guest_memory};
@@ -36,6 +39,9 @@ pub struct Options {
     /// Only reads, or only writes.
     #[arg(long)]
     only: Option<Direction>,
+    /// The drive writes a tape to a file in this folder, which should be in memory.
+    #[arg(long, value_name = "FOLDER")]
+    tape: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,15 +85,39 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         match options.memory {
             Memory::Flat => {
                 let memory = guest_memory(GUEST_BYTES)?;
-                measure(options, extent, bytes, &mut Device::start(drive(bytes)?, memory, FlatPage::default())?)?;
+                measure(options, extent, bytes, &mut start(options, bytes, memory, FlatPage::default())?)?;
             }
             Memory::Shared => {
                 let (memory, page) = shared_memory::new(GUEST_BYTES)?;
-                measure(options, extent, bytes, &mut Device::start(drive(bytes)?, memory, page)?)?;
+                measure(options, extent, bytes, &mut start(options, bytes, memory, page)?)?;
             }
         }
     }
     Ok(())
+}
+
+/// A device over a full drive, with a tape where one is wanted.
+fn start<M: GuestMemory, D: DoorbellPage>(
+    options: &Options,
+    bytes: u64,
+    memory: M,
+    page: D,
+) -> anyhow::Result<Host<Device<M, D>>> {
+    let drive = drive(bytes)?;
+    let Some(folder) = &options.tape else { return Device::start(drive, memory, page) };
+    let writer = Writer::new(tempfile::tempfile_in(folder)?)?;
+    let taped = Taped::new(Box::new(drive), writer).with_copy_non_temporal(guest_memory::copy_past_caches);
+    Device::start(taped, memory, page)
+}
+
+/// Nanoseconds that the thread of a tape has had a processor, if there is one.
+fn time_of_tape() -> Option<u64> {
+    let of = |thread: fs::DirEntry| {
+        let is_tape = fs::read_to_string(thread.path().join("comm")).ok()?.trim() == "tape";
+        let told = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        told.split(' ').next().filter(|_| is_tape)?.parse().ok()
+    };
+    fs::read_dir("/proc/self/task").ok()?.flatten().find_map(of)
 }
 
 fn measure<M: GuestMemory, D: DoorbellPage>(
@@ -117,6 +147,7 @@ fn measure<M: GuestMemory, D: DoorbellPage>(
             let batches = options.commands.div_ceil(usize::from(BATCH));
             let before = Written::now(host)?;
             let (mut floors, mut drives) = (Vec::new(), Vec::new());
+            let tape_before = time_of_tape();
             for round in 0..options.rounds {
                 let mut random = Random::new(round as u64 + 1);
                 floors.push(time_floor(
@@ -130,7 +161,11 @@ fn measure<M: GuestMemory, D: DoorbellPage>(
                 drives.push(time_drive(host.port_mut(), &work, &mut random, batches));
             }
             let waf = Written::now(host)?.amplification_since(before);
+            let commands = (batches * usize::from(BATCH) * options.rounds) as u64;
             print_row(extent, &work, &mut floors, &mut drives, (direction == Direction::Write).then_some(waf));
+            if let Some((before, after)) = tape_before.zip(time_of_tape()) {
+                println!("{:34} the tape's thread: {} ns a command", "", (after - before) / commands.max(1));
+            }
         }
     }
     Ok(())
