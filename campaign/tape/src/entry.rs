@@ -122,6 +122,13 @@ const POWER_LOST: u8 = 11;
 const BROKEN: u8 = 12;
 const DEALLOCATE: u8 = 13;
 const HOLDS: u8 = 14;
+/// A write whose data is one word again and again.
+const FILL: u8 = 15;
+
+/// Bytes that say which word, and of how many bytes it is the data.
+pub(crate) const FILL_BYTES: usize = 8 + 8;
+/// No write is longer.
+const FILL_MAX: u64 = 1 << 28;
 
 /// No volume.
 const ALL: u32 = u32::MAX;
@@ -164,6 +171,22 @@ impl WriteHead {
             place.copy_from_slice(&number.to_le_bytes());
         }
         bytes
+    }
+
+    /// In place of data that is this word again and again, and so long.
+    #[inline]
+    #[must_use]
+    pub(crate) fn fill(word: [u8; 8], bytes: usize) -> [u8; FILL_BYTES] {
+        let mut fill = [0; FILL_BYTES];
+        fill[..8].copy_from_slice(&(bytes as u64).to_le_bytes());
+        fill[8..].copy_from_slice(&word);
+        fill
+    }
+
+    /// Such a write has [`Self::fill`] behind it.
+    #[inline]
+    pub(crate) fn note_fill(encoded: &mut [u8]) {
+        encoded[0] = FILL;
     }
 
     /// Such a write has ended, and succeeded.
@@ -244,7 +267,7 @@ impl Entry {
                 let (volume, range) = (VolumeId(volume), LbaRange::new(Lba(start), blocks));
                 Self::Holds { volume, range, data: std::mem::take(rest).to_vec() }
             }
-            WRITE..=RESIZE | DEALLOCATE => {
+            WRITE..=RESIZE | DEALLOCATE | FILL => {
                 let [volume, flags] = take32(rest)?;
                 let [request, command] = take64(rest)?;
                 let change = Change::decode(kind, rest)?;
@@ -310,6 +333,16 @@ impl Change {
         };
         Some(match kind {
             WRITE => Self::Write { range: range(rest)?, data: std::mem::take(rest).to_vec() },
+            FILL => {
+                let range = range(rest)?;
+                let [bytes] = take64(rest)?;
+                let (word, left) = rest.split_first_chunk::<8>()?;
+                *rest = left;
+                let bytes = usize::try_from(bytes).ok().filter(|_| bytes <= FILL_MAX)?;
+                let mut data = word.repeat(bytes.div_ceil(word.len()));
+                data.truncate(bytes);
+                Self::Write { range, data }
+            }
             ZEROES => Self::Zeroes { range: range(rest)? },
             DEALLOCATE => Self::Deallocate { ranges: ranges(rest)? },
             UNCORRECTABLE => Self::Uncorrectable { range: range(rest)? },

@@ -22,9 +22,8 @@ pub const MAGIC: &[u8; 8] = b"BROTAPE2";
 pub const MAGIC_BEFORE: &[u8; 8] = b"BROTAPE1";
 /// Entries are put together to pieces of at least so many bytes before they are compressed.
 const PIECE_BYTES: usize = 128 << 10;
-/// So many pieces wait at most. All of them together stay in a processor's caches: a drive that is ahead of its tape would wait for it
-/// longer if each piece had to come from memory.
-const PIECES_WAITING: usize = 16;
+/// So many pieces wait at most.
+const PIECES_WAITING: usize = 64;
 /// How often and how long a piece waits for room.
 const PATIENCE: (u32, Duration) = (10_000, Duration::from_micros(100));
 /// Before the compressed bytes of a piece: their length, their checksum, and, covered by both, the length of what was compressed.
@@ -35,8 +34,10 @@ pub struct Writer {
     /// Entries that are not passed on; of a broken tape, the one that says so.
     piece: Piece,
     pieces: Option<SyncSender<Piece>>,
-    /// Pieces that were written: their memory is used again, while the processor has it in its caches.
-    spare: Receiver<Piece>,
+    /// Pieces that were written come back: their memory is used again.
+    written: Receiver<Piece>,
+    /// Those that have come, the latest last: it is most likely in the processor's caches.
+    spare: Vec<Piece>,
     thread: Option<JoinHandle<io::Result<()>>>,
     broken: bool,
 }
@@ -49,9 +50,10 @@ impl Writer {
     pub fn new(mut file: File) -> io::Result<Self> {
         file.write_all(MAGIC)?;
         let (pieces, waiting) = sync_channel(PIECES_WAITING);
-        let (written, spare) = channel();
-        let thread = Builder::new().name("tape".to_owned()).spawn(move || write_pieces(file, &waiting, &written))?;
-        Ok(Self { piece: Piece::default(), pieces: Some(pieces), spare, thread: Some(thread), broken: false })
+        let (give_back, written) = channel();
+        let thread = Builder::new().name("tape".to_owned()).spawn(move || write_pieces(file, &waiting, &give_back))?;
+        let (piece, spare, pieces, thread) = (Piece::default(), Vec::new(), Some(pieces), Some(thread));
+        Ok(Self { piece, pieces, written, spare, thread, broken: false })
     }
 
     /// Appends an entry.
@@ -107,8 +109,8 @@ impl Writer {
         if self.piece.is_empty() || self.broken {
             return;
         }
-        let spare = self.spare.try_recv().unwrap_or_default();
-        let mut piece = std::mem::replace(&mut self.piece, spare);
+        self.spare.extend(self.written.try_iter());
+        let mut piece = std::mem::replace(&mut self.piece, self.spare.pop().unwrap_or_default());
         let Some(pieces) = &self.pieces else { return };
         for _ in 0..PATIENCE.0 {
             match pieces.try_send(piece) {

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::PIECE_BYTES;
-use crate::entry::{Entry, WriteHead};
+use crate::entry::{Entry, FILL_BYTES, WriteHead};
 
 /// Memory of this size is worth keeping.
 const KEPT_BYTES_MAX: usize = 4 * PIECE_BYTES;
@@ -99,7 +99,27 @@ impl Record {
         if ended {
             WriteHead::note_end(&mut self.piece.bytes[self.start + 4..self.data.start]);
         }
+        self.shorten();
         self.piece
+    }
+
+    /// Of data that is one word again and again only that word is kept: it is in the processor's caches now, and it need not be carried to
+    /// another one. Other data shows with its first words that it is none.
+    #[inline]
+    fn shorten(&mut self) {
+        let data = &self.piece.bytes[self.data.clone()];
+        let Some(word) = data.first_chunk().filter(|_| data.len() > FILL_BYTES && data[8..] == data[..data.len() - 8])
+        else {
+            return;
+        };
+        let fill = WriteHead::fill(*word, data.len());
+        self.piece.used = self.data.start + fill.len();
+        let length = length_of(self.piece.used - self.start - 4);
+        let bytes = &mut self.piece.bytes[self.start..self.piece.used];
+        bytes[..4].copy_from_slice(&length);
+        WriteHead::note_fill(&mut bytes[4..]);
+        let place = bytes.len() - fill.len();
+        bytes[place..].copy_from_slice(&fill);
     }
 
     pub(super) fn forget(mut self) -> Piece {
@@ -140,5 +160,27 @@ mod tests {
         assert_eq!(u32::from_le_bytes(*length) as usize, bytes.len());
         let ended = Entry::Ended { request: 3, succeeded: true };
         assert!(Entry::decode(bytes) == Some((entry, Some(ended))));
+    }
+
+    #[test]
+    fn data_that_is_one_word_again_and_again_takes_no_room() {
+        let head =
+            WriteHead { request: 3, command: 9, volume: VolumeId(1), force: true, range: LbaRange::new(Lba(7), 1) };
+        let word = [1, 2, 3, 4, 5, 6, 7, 8];
+        for (at, short) in [(4096, true), (4095, false), (8, false), (0, false)] {
+            let mut record = Record::new(Piece::default(), &head, 4096);
+            let data = record.data(0, 4096).expect("inside");
+            data.chunks_mut(8).for_each(|place| place.copy_from_slice(&word));
+            if let Some(byte) = data.get_mut(at) {
+                *byte ^= 1;
+            }
+            let data = data.to_vec();
+            let piece = record.keep(false);
+            assert_eq!(piece.bytes().len() < 100, short, "{at}");
+            let change = Change::Write { range: head.range, data };
+            let entry = Entry::Changed { request: 3, command: 9, volume: VolumeId(1), force: true, change };
+            assert!(Entry::decode(&piece.bytes()[4..]) == Some((entry, None)), "{at}");
+            assert_eq!(Entry::decode(&piece.bytes()[4..piece.bytes().len() - 1]).is_some(), !short);
+        }
     }
 }
