@@ -1,7 +1,7 @@
 //! Read access to a controller's state, as values, for observers other than the host. Where the host gets the same information, it
 //! comes from the same place. Changes nothing; faults are injected into the media, through [`Controller::media`].
 
-use media::Media;
+use media::{Media, VolumeId};
 use nvme_spec::identify;
 use nvme_spec::log::{ErrorEntry, Smart};
 use nvme_spec::register::{self, Capabilities, Configuration, ControllerStatus};
@@ -127,6 +127,12 @@ impl Controller {
     pub fn features(&self) -> Vec<FeatureState> {
         let offered = effects::FEATURES.iter().map(|(id, _)| *id).filter(|id| self.has_feature(*id));
         offered.flat_map(|id| features::states(self, id)).collect()
+    }
+
+    /// The volume that a namespace stands on.
+    #[must_use]
+    pub fn volume_of(&self, nsid: u32) -> Option<VolumeId> {
+        self.namespaces.get(nsid).map(|namespace| namespace.volume)
     }
 
     /// The media, for inspection and fault injection. Requests go through the controller only.

@@ -408,7 +408,9 @@ impl Controller {
         });
     }
 
-    fn not_durable(&self, entry: &VolatileEntry) -> NotDurable {
+    /// What the media says of a change that was not durable, in a host's words: as long as power is off.
+    #[must_use]
+    pub fn not_durable(&self, entry: &VolatileEntry) -> NotDurable {
         let blocks = |range: &LbaRange| BlockRange { first: range.start.0, blocks: range.blocks };
         let all = |ranges: &[LbaRange]| ranges.iter().map(blocks).collect();
         let (fate, survived, mangled) = match &entry.fate {

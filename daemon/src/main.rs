@@ -32,6 +32,7 @@ mod progress;
 mod run_qemu;
 mod sandbox;
 mod serve;
+mod sparse_image;
 mod stamps;
 mod stop;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use media::Media;
 use media::needs::{Needs, Part};
-use media::ssd::Ssd;
+use media::ssd::{Forkable, Ssd};
 use media::store::{FileOptions, FileStore, MemoryStore, OverlayStore, Store};
 
 use crate::clock::Clock;
@@ -26,7 +26,8 @@ pub fn open_media(settings: &MediaSettings, waker: Box<dyn Fn() + Send>) -> anyh
             Some(most) => MemoryStore::limited_to(&geometry, most)?,
             None => MemoryStore::new(&geometry)?,
         };
-        return Ok(Box::new(Ssd::create(settings.ssd.clone(), store.giving_back(guest_memory::give_back))?));
+        let drive = Ssd::create(settings.ssd.clone(), store.giving_back(guest_memory::give_back))?;
+        return Ok(Box::new(Forkable::new(drive)));
     };
     let options = file_options(settings, Some(waker));
     let drive = if settings.exists() { open(settings, path, options) } else { create(settings, path, options) };

@@ -2,6 +2,7 @@
 //! what one side does is seen on the other.
 
 mod faults;
+mod forks;
 mod power;
 mod resize;
 mod states;

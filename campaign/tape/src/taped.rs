@@ -10,7 +10,7 @@ use std::io;
 use std::rc::Rc;
 
 use media::monitor::Monitor;
-use media::power::{Arming, Breaker, Cut, CutReport, Mark, Power, PowerAtomicity, RecoveryReport};
+use media::power::{Arming, Breaker, Cut, CutReport, Forks, Mark, Power, PowerAtomicity, RecoveryReport};
 use media::volume::{FastPath, Sinks};
 use media::{
     Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Source, Submitted, Token, VolumeId,
@@ -478,5 +478,9 @@ impl Power for Taped {
 
     fn restore(&mut self, arming: Option<Arming>) -> Result<RecoveryReport, String> {
         self.media.power().map_or_else(|| Ok(RecoveryReport::default()), |power| power.restore(arming))
+    }
+
+    fn forks(&mut self) -> Option<&mut dyn Forks> {
+        self.media.power()?.forks()
     }
 }

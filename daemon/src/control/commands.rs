@@ -3,12 +3,17 @@
 
 mod crash_arm;
 mod crash_disarm;
+mod crash_image;
+mod crash_images;
 mod crash_point;
 mod cut;
 mod fault_add;
 mod fault_remove;
 mod faults;
 mod inject_event;
+mod media_fork;
+mod media_restore;
+mod media_save;
 mod namespace_fill;
 mod namespace_resize;
 mod namespace_verify;
@@ -43,8 +48,9 @@ mod trace_stop;
 use std::path::PathBuf;
 
 use controller::Controller;
-use media::Nanoseconds;
 use media::monitor::Monitor;
+use media::power::Forks;
+use media::{Nanoseconds, VolumeId};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
@@ -59,7 +65,7 @@ pub use qmp_capabilities::QmpCapabilities;
 pub use query_schema::description;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 34] = [
+pub const COMMANDS: [Row; 39] = [
     row::<QmpCapabilities>(),
     row_immediate::<query_version::QueryVersion>(),
     row_immediate::<query_commands::QueryCommands>(),
@@ -94,6 +100,11 @@ pub const COMMANDS: [Row; 34] = [
     row_long::<crash_arm::CrashArm>(),
     row::<crash_disarm::CrashDisarm>(),
     row::<query_crash::QueryCrash>(),
+    row::<crash_images::CrashImages>(),
+    row::<crash_image::CrashImage>(),
+    row::<media_fork::MediaFork>(),
+    row::<media_restore::MediaRestore>(),
+    row::<media_save::MediaSave>(),
 ];
 
 /// What a command works on, between two steps of the device.
@@ -121,6 +132,31 @@ impl Device<'_> {
     /// There is no drive inside.
     pub fn monitor(&mut self) -> Result<&mut dyn Monitor, Refusal> {
         self.controller.media().monitor().ok_or_else(|| Refusal::new("this media is no drive"))
+    }
+
+    /// The drive's forks.
+    ///
+    /// # Errors
+    /// It can have none.
+    pub fn forks(&mut self) -> Result<&mut dyn Forks, Refusal> {
+        let none = || {
+            Refusal::new(
+                "this drive is in a file, which has no forks: start one in memory, without `store=file:`; a media file itself is copied                  while no drive uses it (cp --reflink=auto --sparse=always)",
+            )
+        };
+        self.controller.media().power().and_then(|power| power.forks()).ok_or_else(none)
+    }
+
+    /// The volume of a namespace, its bytes of a block, and its bytes.
+    ///
+    /// # Errors
+    /// There is no such namespace.
+    pub fn volume(&mut self, nsid: u32) -> Result<(VolumeId, u64, u64), Refusal> {
+        let block = namespace_fill::block_bytes(self, nsid, 0, 1)?;
+        let volume =
+            self.controller.volume_of(nsid).ok_or_else(|| Refusal::new(format!("there is no namespace {nsid}")))?;
+        let shape = self.controller.media().shape(volume).ok_or_else(|| Refusal::new("this media is no drive"))?;
+        Ok((volume, block, shape.capacity_blocks * block))
     }
 }
 

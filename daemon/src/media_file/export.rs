@@ -2,7 +2,7 @@
 //! and stays as it is.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
@@ -16,11 +16,10 @@ use crate::cli::MediaExport;
 use crate::failure::Failure;
 use crate::options::{Bytes, OptionError};
 use crate::progress::Progress;
+use crate::sparse_image;
 
 /// What is read at once.
 const STEP_BYTES: u64 = 256 << 10;
-/// Zeroes of this size are a hole, where they are aligned.
-const HOLE_BYTES: usize = 4096;
 
 /// Writes the image. Nothing is left of one that is not complete.
 pub fn export(arguments: &MediaExport) -> Result<(), Failure> {
@@ -73,11 +72,7 @@ fn write(drive: &mut Ssd<OverlayStore>, volume: VolumeId, shape: &VolumeShape, i
     while let Some(Lba(next)) = drive.next_allocated(volume, LbaRange::new(Lba(lba), shape.capacity_blocks - lba)) {
         let range = LbaRange::new(Lba(next), step.min(shape.capacity_blocks - next));
         let bytes = read(drive, volume, range, block)?;
-        for (number, part) in (0..).zip(bytes.chunks(HOLE_BYTES)).filter(|(_, part)| part.iter().any(|byte| *byte != 0))
-        {
-            image.write_all_at(part, next * block + number * HOLE_BYTES as u64)?;
-            data += part.len() as u64;
-        }
+        data += sparse_image::write(image, next * block, &bytes)?;
         lba = next + range.blocks;
         progress.at(lba, shape.capacity_blocks);
     }

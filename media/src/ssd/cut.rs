@@ -148,9 +148,11 @@ impl<S: Store> Ssd<S> {
     pub fn cut(&mut self, cut: &Cut) -> CutReport {
         let capacitors = Cut::from(CutPolicy::AllSurvive);
         let cut = if self.config.cache.capacitors { &capacitors } else { cut };
+        let first = !std::mem::replace(&mut self.resolved, true);
         let loss = self.lose_power(cut);
         let mut disposals = loss.division.dispose(&loss.division.draw(&cut.policy));
         let remnants = loss.remnants(&disposals);
+        let untouched = remnants.is_empty();
         // Where the store cannot be read now they are made before power comes back.
         if !remnants.is_empty()
             && let Ok(made) = self.repeat(remnants)
@@ -158,7 +160,12 @@ impl<S: Store> Ssd<S> {
             lose_rest(&mut disposals, made);
         }
         let (step, mark) = (self.ftl.nand.power.tripped_at(), self.ftl.nand.power.tripped_in());
-        CutReport { step, mark, entries: loss.fates(&disposals) }
+        let entries = loss.fates(&disposals);
+        if first {
+            // While the store is as power left it, every image of the loss can be made.
+            self.loss = untouched.then_some(loss);
+        }
+        CutReport { step, mark, entries }
     }
 
     /// Cuts power if that did not happen before; returns what was volatile then. Only once: after that nothing is.
@@ -251,6 +258,24 @@ impl<S: Store> Ssd<S> {
         Backup { held, first_block: entry.range.start.0, span, saved, readable, group_blocks }
     }
 
+    /// Gives a drive that was made from the store what does not lie there.
+    pub(super) fn hand_over<T: Store>(&mut self, restored: &mut Ssd<T>) {
+        let faults = Monitor::faults(self);
+        restored.read_faults = std::mem::take(&mut self.read_faults);
+        restored.ftl.integrity = std::mem::take(&mut self.ftl.integrity);
+        restored.ftl.damaged_places = std::mem::take(&mut self.ftl.damaged_places);
+        restored.patrol = self.patrol;
+        faults.programs.into_iter().for_each(|nth| restored.fail_program(nth));
+        faults.erases.into_iter().for_each(|(nth, plane)| restored.fail_erase(nth, plane));
+        for (volume, old) in restored.volumes.iter_mut().zip(&self.volumes) {
+            volume.promise = old.promise;
+        }
+        restored.now = Nanoseconds(self.now.0);
+        restored.memory_warned = self.memory_warned;
+        (restored.warnings, restored.troubles) = (std::mem::take(&mut self.warnings), self.troubles);
+        restored.damage_told = self.damage_told;
+    }
+
     /// Brings power back: see [`Power::restore`].
     ///
     /// # Errors
@@ -263,7 +288,6 @@ impl<S: Store> Ssd<S> {
         if let Some(error) = &self.beyond_recovery {
             return Err(error.clone());
         }
-        let faults = Monitor::faults(self);
         // Before the store changes hands: a drive without power can be asked again.
         Needs::of_layer(&self.ftl.geometry).probe().map_err(|lack| StoreError::Refused(lack.to_string()))?;
         if !self.unmade.is_empty() {
@@ -281,19 +305,7 @@ impl<S: Store> Ssd<S> {
                 return Err(self.put_back(unrecovered));
             }
         };
-        restored.read_faults = std::mem::take(&mut self.read_faults);
-        restored.ftl.integrity = std::mem::take(&mut self.ftl.integrity);
-        restored.ftl.damaged_places = std::mem::take(&mut self.ftl.damaged_places);
-        restored.patrol = self.patrol;
-        faults.programs.into_iter().for_each(|nth| restored.fail_program(nth));
-        faults.erases.into_iter().for_each(|(nth, plane)| restored.fail_erase(nth, plane));
-        for (volume, old) in restored.volumes.iter_mut().zip(&self.volumes) {
-            volume.promise = old.promise;
-        }
-        restored.now = Nanoseconds(self.now.0);
-        restored.memory_warned = self.memory_warned;
-        (restored.warnings, restored.troubles) = (std::mem::take(&mut self.warnings), self.troubles);
-        restored.damage_told = self.damage_told;
+        self.hand_over(&mut restored);
         *self = restored;
         Ok(self.recovery)
     }

@@ -7,14 +7,14 @@ use super::cut::{Loss, lose_rest, make};
 use super::{Ssd, SsdConfig};
 use crate::geometry::Geometry;
 use crate::power::{Breaker, Cut, Random, VolatileEntry};
-use crate::store::{ForkStore, MemoryStore, Store, StoreError};
+use crate::store::{Base, ForkStore, MemoryStore, Store, StoreError};
 
 /// The most states of which all are made.
 pub const STATES_MAX: u128 = 1 << 16;
 
 /// The images of one power loss.
 pub struct Images {
-    below: Rc<MemoryStore>,
+    below: Rc<dyn Base>,
     config: SsdConfig,
     geometry: Geometry,
     loss: Loss,
@@ -41,19 +41,17 @@ impl Ssd<MemoryStore> {
     #[must_use]
     pub fn into_images(mut self, cut: &Cut, seed: u64, samples: u64) -> Images {
         let loss = self.lose_power(cut);
-        Images {
-            below: Rc::new(self.ftl.nand.store.take()),
-            config: self.config,
-            geometry: self.ftl.geometry,
-            loss,
-            next: 0,
-            samples: u128::from(samples),
-            random: Random::new(seed),
-        }
+        let below: Rc<dyn Base> = Rc::new(self.ftl.nand.store.take());
+        Images { samples: u128::from(samples), ..Images::new(below, self.config, self.ftl.geometry, loss, seed) }
     }
 }
 
 impl Images {
+    /// Those of a loss, over the store as it was then.
+    pub(super) fn new(below: Rc<dyn Base>, config: SsdConfig, geometry: Geometry, loss: Loss, seed: u64) -> Self {
+        Self { below, config, geometry, loss, next: 0, samples: 0, random: Random::new(seed) }
+    }
+
     /// How many states there are: for each piece of the cache two, or three where it may read as anything, multiplied.
     #[must_use]
     pub fn states(&self) -> u128 {

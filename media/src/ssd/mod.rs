@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 mod cut;
 pub mod examine;
 mod fast_path;
+mod forkable;
 pub mod images;
 mod misbehave;
 mod monitor;
@@ -18,6 +19,7 @@ use crate::config::check_volume;
 pub use crate::config::{CacheConfig, SsdConfig, VolumeConfig};
 pub use crate::monitor::SsdStatus;
 pub use examine::Findings;
+pub use forkable::Forkable;
 pub use images::Images;
 use patrol::Patrol;
 
@@ -94,6 +96,10 @@ pub struct Ssd<S: Store> {
     beyond_recovery: Option<StoreError>,
     /// What survived the last power loss and is not made yet, because the store could not be read.
     unmade: Vec<cut::Remnant>,
+    /// The last power loss was resolved.
+    resolved: bool,
+    /// What was lost then, where nothing of it survived.
+    loss: Option<cut::Loss>,
     patrol: Patrol,
     /// The store says that the drive was quiesced.
     quiesced: bool,
@@ -185,6 +191,8 @@ impl<S: Store> Ssd<S> {
             memory_warned: false,
             beyond_recovery: None,
             unmade: Vec::new(),
+            resolved: false,
+            loss: None,
             patrol: Patrol::default(),
             quiesced: false,
         };
@@ -342,12 +350,17 @@ impl<S: Store> Ssd<S> {
         if self.ftl.nand.power.lost() {
             return 0;
         }
-        self.ftl.checkpoint_now();
-        self.ftl.write_root(!self.ftl.has_uncommitted());
-        self.staged_since = None;
+        self.settle();
         let ticket = self.ftl.nand.sync(Order::EndAfterSync);
         self.ftl.nand.power.cut();
         ticket
+    }
+
+    /// Makes everything durable, and the store say so, as [`Ssd::shutdown`] does; the drive goes on.
+    fn settle(&mut self) {
+        self.ftl.checkpoint_now();
+        self.ftl.write_root(!self.ftl.has_uncommitted());
+        self.staged_since = None;
     }
 
     /// Whether the store has done what a ticket stands for.

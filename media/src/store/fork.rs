@@ -14,9 +14,30 @@ use crate::unit::index;
 /// About this many bytes are copied at a time.
 const SEGMENT_BYTES: usize = 64 << 10;
 
+/// A store in memory that stays as it is, below forks.
+pub trait Base {
+    /// Bytes of a line, and zeroes where nothing was staged.
+    fn peek(&self, line: u32, offset: usize, into: &mut [u8]);
+
+    /// Bytes of a line where they lie, as [`Store::view`].
+    fn look(&self, line: u32, offset: usize, bytes: usize) -> Option<&[u8]>;
+
+    /// The records of a line.
+    fn peek_records(&self, line: u32) -> &[Record];
+
+    /// A line's header.
+    fn peek_header(&self, line: u32) -> LineHeader;
+
+    /// Bytes of the metadata region.
+    fn peek_metadata(&self, offset: u64, into: &mut [u8]);
+
+    /// How many forks lie below each other.
+    fn depth(&self) -> usize;
+}
+
 /// A fork of a store in memory.
 pub struct ForkStore {
-    below: Rc<MemoryStore>,
+    below: Rc<dyn Base>,
     /// Pieces of lines that were touched, by line and number: of the data, then of the units' metadata.
     segments: BTreeMap<(u32, usize), Vec<u8>>,
     records: BTreeMap<u32, Vec<Record>>,
@@ -32,7 +53,7 @@ pub struct ForkStore {
 impl ForkStore {
     /// A fork of `below`, which has this geometry.
     #[must_use]
-    pub fn new(below: Rc<MemoryStore>, geometry: &Geometry) -> Self {
+    pub fn new(below: Rc<dyn Base>, geometry: &Geometry) -> Self {
         let unit = geometry.unit_bytes();
         // Whole units, and neither more nor less than a line.
         let units = (SEGMENT_BYTES / unit).clamp(1, geometry.units_per_line as usize);
@@ -88,7 +109,7 @@ impl Store for ForkStore {
         let bytes = bytes.min(start + length - offset);
         match self.segments.get(&(line, number)) {
             Some(segment) => segment.get(offset - start..offset - start + bytes),
-            None => self.below.view(line, offset, bytes),
+            None => self.below.look(line, offset, bytes),
         }
     }
 
@@ -121,12 +142,12 @@ impl Store for ForkStore {
     }
 
     fn header(&mut self, line: u32) -> Result<LineHeader, StoreError> {
-        Ok(self.headers.get(&line).copied().unwrap_or_else(|| self.below.peek_header(line)))
+        Ok(self.peek_header(line))
     }
 
     fn records(&mut self, line: u32, into: &mut Vec<Record>) -> Result<(), StoreError> {
         into.clear();
-        into.extend_from_slice(self.records.get(&line).map_or_else(|| self.below.peek_records(line), Vec::as_slice));
+        into.extend_from_slice(self.peek_records(line));
         Ok(())
     }
 
@@ -142,15 +163,7 @@ impl Store for ForkStore {
     }
 
     fn read_metadata(&mut self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
-        self.below.peek_metadata(offset, into);
-        let page_bytes = METADATA_PAGE as u64;
-        let touched = offset / page_bytes..(offset + into.len() as u64).div_ceil(page_bytes);
-        for (&page, bytes) in self.pages.range(touched) {
-            let from = offset.max(page * page_bytes);
-            let to = (offset + into.len() as u64).min((page + 1) * page_bytes);
-            let target = index(from - offset)..index(to - offset);
-            into[target].copy_from_slice(&bytes[index(from - page * page_bytes)..index(to - page * page_bytes)]);
-        }
+        self.peek_metadata(offset, into);
         Ok(())
     }
 
@@ -175,5 +188,76 @@ impl Store for ForkStore {
 
     fn synced(&mut self) -> Result<u64, StoreError> {
         Ok(self.syncs)
+    }
+}
+
+impl Base for ForkStore {
+    fn peek(&self, line: u32, offset: usize, into: &mut [u8]) {
+        let mut done = 0;
+        while done < into.len() {
+            let (number, start, length) = self.segment(offset + done);
+            let within = offset + done - start;
+            let count = (length - within).min(into.len() - done);
+            let part = &mut into[done..done + count];
+            match self.segments.get(&(line, number)) {
+                Some(segment) => part.copy_from_slice(&segment[within..within + count]),
+                None => self.below.peek(line, offset + done, part),
+            }
+            done += count;
+        }
+    }
+
+    fn look(&self, line: u32, offset: usize, bytes: usize) -> Option<&[u8]> {
+        self.view(line, offset, bytes)
+    }
+
+    fn peek_records(&self, line: u32) -> &[Record] {
+        self.records.get(&line).map_or_else(|| self.below.peek_records(line), Vec::as_slice)
+    }
+
+    fn peek_header(&self, line: u32) -> LineHeader {
+        self.headers.get(&line).copied().unwrap_or_else(|| self.below.peek_header(line))
+    }
+
+    fn peek_metadata(&self, offset: u64, into: &mut [u8]) {
+        self.below.peek_metadata(offset, into);
+        let page_bytes = METADATA_PAGE as u64;
+        let touched = offset / page_bytes..(offset + into.len() as u64).div_ceil(page_bytes);
+        for (&page, bytes) in self.pages.range(touched) {
+            let from = offset.max(page * page_bytes);
+            let to = (offset + into.len() as u64).min((page + 1) * page_bytes);
+            let target = index(from - offset)..index(to - offset);
+            into[target].copy_from_slice(&bytes[index(from - page * page_bytes)..index(to - page * page_bytes)]);
+        }
+    }
+
+    fn depth(&self) -> usize {
+        self.below.depth() + 1
+    }
+}
+
+impl Base for MemoryStore {
+    fn peek(&self, line: u32, offset: usize, into: &mut [u8]) {
+        Self::peek(self, line, offset, into);
+    }
+
+    fn look(&self, line: u32, offset: usize, bytes: usize) -> Option<&[u8]> {
+        self.view(line, offset, bytes)
+    }
+
+    fn peek_records(&self, line: u32) -> &[Record] {
+        Self::peek_records(self, line)
+    }
+
+    fn peek_header(&self, line: u32) -> LineHeader {
+        Self::peek_header(self, line)
+    }
+
+    fn peek_metadata(&self, offset: u64, into: &mut [u8]) {
+        Self::peek_metadata(self, offset, into);
+    }
+
+    fn depth(&self) -> usize {
+        0
     }
 }

@@ -26,7 +26,7 @@ pub mod twin;
 pub use backing::{Expected, Store, StoreError, Trouble, Wanted};
 pub use file::{FileDisk, FileOptions, inspect_file};
 pub use forgetful::Loss;
-pub use fork::ForkStore;
+pub use fork::{Base, ForkStore};
 pub use image::{Caching, ImageStore};
 pub use inspect::{Inspection, inspect};
 pub use memory::{GiveBack, MemoryStore};

@@ -1,5 +1,6 @@
 //! `power-restore`.
 
+use media::power::{Arming, Cut};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,8 +29,21 @@ impl Execute for PowerRestore {
 
     fn execute(self, device: &mut Device<'_>) -> Result<Restored, Refusal> {
         let arming = self.at.map(RecoveryStep::arming).transpose()?;
-        let found =
-            watchdog::during(Place::PowerRestore, || device.controller.power_restore(arming)).map_err(Refusal::new)?;
-        Ok(Restored { recovery: Recovery::of(&found) })
+        Restored::by(device, arming)
+    }
+}
+
+impl Restored {
+    fn by(device: &mut Device<'_>, arming: Option<Arming>) -> Result<Self, Refusal> {
+        let found = watchdog::during(Place::PowerRestore, || device.controller.power_restore(arming));
+        Ok(Self { recovery: Recovery::of(&found.map_err(Refusal::new)?) })
+    }
+
+    /// Takes power away, unless it is off, and brings it back.
+    pub(super) fn after_power_off(device: &mut Device<'_>) -> Result<Self, Refusal> {
+        if device.controller.power_is_on() {
+            device.controller.power_cut(&Cut::default());
+        }
+        Self::by(device, None)
     }
 }

@@ -1,7 +1,7 @@
 //! How it is chosen what a power loss leaves behind, and what is reported of it. Owns no state.
 
 use super::mutation::{Mutation, mutated};
-use super::{Arming, Breaker, Mark, Step};
+use super::{Arming, Breaker, Forks, Mark, Step};
 use crate::unit::{Lba, LbaRange};
 use crate::volume::VolumeId;
 
@@ -224,6 +224,11 @@ pub trait Power {
     /// # Errors
     /// What recovery could not read; the media then stays without power.
     fn restore(&mut self, arming: Option<Arming>) -> Result<RecoveryReport, String>;
+
+    /// Its forks, where it can have any.
+    fn forks(&mut self) -> Option<&mut dyn Forks> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 mod breaker;
 mod cut;
+mod forks;
 pub mod mutation;
 mod random;
 mod step;
@@ -17,5 +18,6 @@ pub use cut::{
     Boundary, ChangeKind, Cut, CutPolicy, CutReport, Fate, Power, PowerAtomicity, Profile, RecoveryReport,
     VolatileEntry,
 };
+pub use forks::{Forks, ImageNumber, LossImages};
 pub use random::Random;
 pub use step::{Step, Steps};
