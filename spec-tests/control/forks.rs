@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use nvme_host::Host;
 use nvme_spec::Status;
@@ -87,6 +88,40 @@ fn all_images_of_a_loss_are_files_and_each_is_shown_to_the_host() {
     assert_eq!(block(&mut host, 0), 7, "a refusal changes nothing");
     drop(host);
     bench.daemon.stop().expect("an orderly end");
+}
+
+/// As the documentation has it: each image by NBD, copy-on-write.
+#[test]
+fn an_image_is_handed_on_by_nbd_and_stays_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut bench = bench(folder.path());
+    let mut host = bench.host();
+    write(&mut host, 0, 0x11);
+    bench.peer.execute("power-cut", &json!({})).expect("a report");
+    bench.peer.execute("crash-images", &json!({ "name": "loss" })).expect("images");
+    drop(host);
+    bench.daemon.stop().expect("an orderly end");
+    if Command::new("qemu-nbd").arg("--version").output().is_err() {
+        println!("without qemu-nbd there is nothing to look at");
+        return;
+    }
+    for (number, byte) in [(0, "0"), (1, "0x11")] {
+        let image = folder.path().join(format!("loss-{number:05}.raw"));
+        let before = fs::read(&image).expect("an image");
+        let socket = folder.path().join(format!("nbd-{number}"));
+        // It is there when the command comes back, and ends with its first client.
+        let mut nbd = Command::new("qemu-nbd");
+        nbd.args(["--snapshot", "--fork", "--format=raw", "--socket"]).arg(&socket).arg(&image);
+        let nbd = nbd.status().expect("it starts");
+        assert!(nbd.success(), "qemu-nbd: {nbd}");
+        let address = format!("nbd+unix:///?socket={}", socket.display());
+        let read = format!("read -P {byte} 0 4096");
+        let words = ["-f", "raw", "-c", &read, "-c", "write -P 7 0 4096", "-c", "read -P 7 0 4096", &address];
+        let output = Command::new("qemu-io").args(words).output().expect("it comes with qemu-nbd");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && !said.contains("failed"), "{said}");
+        assert!(fs::read(&image).expect("an image") == before, "image {number} stays as it is");
+    }
 }
 
 #[test]

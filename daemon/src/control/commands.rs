@@ -104,7 +104,7 @@ pub const COMMANDS: [Row; 39] = [
     row::<crash_image::CrashImage>(),
     row::<media_fork::MediaFork>(),
     row::<media_restore::MediaRestore>(),
-    row::<media_save::MediaSave>(),
+    row_long::<media_save::MediaSave>(),
 ];
 
 /// What a command works on, between two steps of the device.
@@ -141,7 +141,8 @@ impl Device<'_> {
     pub fn forks(&mut self) -> Result<&mut dyn Forks, Refusal> {
         let none = || {
             Refusal::new(
-                "this drive is in a file, which has no forks: start one in memory, without `store=file:`; a media file itself is copied                  while no drive uses it (cp --reflink=auto --sparse=always)",
+                "this drive is in a file, which has no forks: start one in memory, without `store=file:`; a media file itself is \
+                 copied while no drive uses it (cp --reflink=auto --sparse=always)",
             )
         };
         self.controller.media().power().and_then(|power| power.forks()).ok_or_else(none)

@@ -45,6 +45,9 @@ impl fmt::Display for At {
     }
 }
 
+/// No place has more pieces.
+const PIECES_MAX: usize = 1 << 24;
+
 /// An image by its name: the place, and which of its pieces survive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
@@ -77,18 +80,26 @@ impl FromStr for Shown {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let remedy = || "give PLACE:SURVIVORS as a report has it, as in 17:0,2,5 or 17:".to_owned();
+        let remedy = || "give PLACE:SURVIVORS as a report has it, as in 17:0,2,5-9 or 17:".to_owned();
         let (place, pieces) = text.split_once(':').ok_or_else(remedy)?;
-        let numbers = pieces.split(',').filter(|piece| !piece.is_empty()).map(str::parse);
-        let pieces = numbers.collect::<Result<_, _>>().map_err(|_| remedy())?;
-        Ok(Self { place: place.parse().map_err(|_| remedy())?, pieces })
+        let number = |text: &str| text.parse().ok().filter(|piece| *piece < PIECES_MAX);
+        let run = |text: &str| {
+            let (first, last) = text.split_once('-').unwrap_or((text, text));
+            Some(number(first)?..=number(last)?)
+        };
+        let runs = pieces.split(',').filter(|run| !run.is_empty()).map(run);
+        let runs: Vec<_> = runs.collect::<Option<_>>().ok_or_else(remedy)?;
+        Ok(Self { place: place.parse().map_err(|_| remedy())?, pieces: runs.into_iter().flatten().collect() })
     }
 }
 
 impl fmt::Display for Shown {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pieces: Vec<String> = self.pieces.iter().map(ToString::to_string).collect();
-        write!(formatter, "{}:{}", self.place, pieces.join(","))
+        let runs = self.pieces.chunk_by(|one, next| one + 1 == *next).map(|run| match run {
+            [first, _, .., last] => format!("{first}-{last}"),
+            few => few.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        });
+        write!(formatter, "{}:{}", self.place, runs.collect::<Vec<_>>().join(","))
     }
 }
 
@@ -296,6 +307,9 @@ mod tests {
         assert_eq!((shown.to_string(), shown.survives(4)), ("17:0,2".to_owned(), Ok(vec![true, false, true, false])));
         assert_eq!("17:0,2".parse(), Ok(shown.clone()));
         assert_eq!("17:".parse(), Ok(Shown::new(17, &[])));
+        let long = Shown::new(17, &[true, true, true, false, true, true, false, true]);
+        assert_eq!((long.to_string().as_str(), "17:0-2,4,5,7".parse()), ("17:0-2,4,5,7", Ok(long.clone())));
+        assert!("1:0-99999999999".parse::<Shown>().is_err() && "1:-".parse::<Shown>().is_err());
         assert!("17".parse::<Shown>().is_err() && "a:1".parse::<Shown>().is_err() && "1:b".parse::<Shown>().is_err());
         assert!(shown.survives(2).expect_err("too few").contains("2 pieces"));
     }

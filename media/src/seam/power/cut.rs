@@ -1,7 +1,11 @@
 //! How it is chosen what a power loss leaves behind, and what is reported of it. Owns no state.
 
+mod forks;
+
+pub use forks::{Forks, ImageNumber, LossImages};
+
 use super::mutation::{Mutation, mutated};
-use super::{Arming, Breaker, Forks, Mark, Step};
+use super::{Arming, Breaker, Mark, Step};
 use crate::unit::{Lba, LbaRange};
 use crate::volume::VolumeId;
 

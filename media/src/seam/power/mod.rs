@@ -8,16 +8,14 @@
 
 mod breaker;
 mod cut;
-mod forks;
 pub mod mutation;
 mod random;
 mod step;
 
 pub use breaker::{Arming, Breaker, CommandMatch, Fetched, Mark};
 pub use cut::{
-    Boundary, ChangeKind, Cut, CutPolicy, CutReport, Fate, Power, PowerAtomicity, Profile, RecoveryReport,
-    VolatileEntry,
+    Boundary, ChangeKind, Cut, CutPolicy, CutReport, Fate, Forks, ImageNumber, LossImages, Power, PowerAtomicity,
+    Profile, RecoveryReport, VolatileEntry,
 };
-pub use forks::{Forks, ImageNumber, LossImages};
 pub use random::Random;
 pub use step::{Step, Steps};
