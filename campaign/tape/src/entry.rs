@@ -134,9 +134,9 @@ const FILL_MAX: u64 = 1 << 28;
 const ALL: u32 = u32::MAX;
 
 /// Of what a change says of itself: it is durable when it has ended.
-const FORCE: u32 = 1;
+const FORCE: u8 = 1;
 /// And: it has ended at once, and succeeded.
-const ENDED_WELL: u32 = 2;
+const ENDED_WELL: u8 = 2;
 
 /// A write without its data, which comes behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +192,7 @@ impl WriteHead {
     /// Such a write has ended, and succeeded.
     #[inline]
     pub fn note_end(encoded: &mut [u8]) {
-        encoded[Self::FLAGS] |= ENDED_WELL as u8;
+        encoded[Self::FLAGS] |= ENDED_WELL;
     }
 }
 
@@ -271,8 +271,8 @@ impl Entry {
                 let [volume, flags] = take32(rest)?;
                 let [request, command] = take64(rest)?;
                 let change = Change::decode(kind, rest)?;
-                end = (flags & ENDED_WELL != 0).then_some(Self::Ended { request, succeeded: true });
-                Self::Changed { request, command, volume: VolumeId(volume), force: flags & FORCE != 0, change }
+                end = (flags & u32::from(ENDED_WELL) != 0).then_some(Self::Ended { request, succeeded: true });
+                Self::Changed { request, command, volume: VolumeId(volume), force: flags & u32::from(FORCE) != 0, change }
             }
             FLUSH => {
                 let [volume] = take32(rest)?;

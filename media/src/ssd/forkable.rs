@@ -9,7 +9,7 @@ use crate::geometry::Geometry;
 use crate::monitor::Monitor;
 use crate::power::{
     Arming, Breaker, Cut, CutReport, Forks, ImageNumber, LossImages, Power, PowerAtomicity, Random, RecoveryReport,
-    VolatileEntry,
+    Take, VolatileEntry,
 };
 use crate::store::{Base, ForkStore, MemoryStore, Store as _, StoreError};
 use crate::unit::{Lba, LbaRange, Nanoseconds, index};
@@ -112,7 +112,7 @@ fn state_of(images: &Images, image: ImageNumber) -> Result<u128, String> {
     })
 }
 
-fn in_words(error: StoreError) -> String {
+fn in_words(error: &StoreError) -> String {
     format!("the drive cannot recover: {error}")
 }
 
@@ -134,7 +134,7 @@ impl Forks for Forkable {
         let below = self.take_store();
         let store = ForkStore::new(Rc::clone(&below), &geometry);
         let fork = Ssd::open_with(config, store, &Breaker::default(), None);
-        let mut fork = fork.map_err(|unrecovered| in_words(unrecovered.error))?;
+        let mut fork = fork.map_err(|unrecovered| in_words(&unrecovered.error))?;
         fork.ftl.nand.power = power;
         fork.cache_enabled = with!(self, drive => drive.cache_enabled);
         with!(self, drive => drive.hand_over(&mut fork));
@@ -173,7 +173,7 @@ impl Forks for Forkable {
 
     fn show(&mut self, image: ImageNumber) -> Result<Vec<VolatileEntry>, String> {
         let images = self.kept_images()?;
-        let image = images.image(state_of(images, image)?).map_err(in_words)?;
+        let image = images.image(state_of(images, image)?).map_err(|error| in_words(&error))?;
         image.drive.breaker().cut();
         self.next = Some(image.drive.into_store());
         Ok(image.entries)
@@ -183,10 +183,10 @@ impl Forks for Forkable {
         &mut self,
         image: ImageNumber,
         volume: VolumeId,
-        take: &mut dyn FnMut(Lba, &[u8]) -> Result<(), String>,
+        take: &mut Take<'_>,
     ) -> Result<Vec<VolatileEntry>, String> {
         let images = self.kept_images()?;
-        let mut image = images.image(state_of(images, image)?).map_err(in_words)?;
+        let mut image = images.image(state_of(images, image)?).map_err(|error| in_words(&error))?;
         let shape = image.drive.shape(volume).ok_or("there is no such namespace")?;
         let step = (CONTENTS_BYTES / u64::from(shape.block_bytes)).max(1);
         let mut at = 0;

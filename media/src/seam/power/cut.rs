@@ -2,7 +2,7 @@
 
 mod forks;
 
-pub use forks::{Forks, ImageNumber, LossImages};
+pub use forks::{Forks, ImageNumber, LossImages, Take};
 
 use super::mutation::{Mutation, mutated};
 use super::{Arming, Breaker, Mark, Step};

@@ -15,7 +15,7 @@ mod step;
 pub use breaker::{Arming, Breaker, CommandMatch, Fetched, Mark};
 pub use cut::{
     Boundary, ChangeKind, Cut, CutPolicy, CutReport, Fate, Forks, ImageNumber, LossImages, Power, PowerAtomicity,
-    Profile, RecoveryReport, VolatileEntry,
+    Profile, RecoveryReport, Take, VolatileEntry,
 };
 pub use random::Random;
 pub use step::{Step, Steps};

@@ -26,6 +26,9 @@ pub struct ImageNumber {
     pub seed: u64,
 }
 
+/// Takes a run of blocks, with the number of the first; or says in words why it cannot.
+pub type Take<'a> = dyn FnMut(Lba, &[u8]) -> Result<(), String> + 'a;
+
 /// Forks of a media.
 pub trait Forks {
     /// Makes everything durable and keeps it: [`Forks::rewind`] comes back here. The media goes on over a copy of what it changes.
@@ -62,6 +65,6 @@ pub trait Forks {
         &mut self,
         image: ImageNumber,
         volume: VolumeId,
-        take: &mut dyn FnMut(Lba, &[u8]) -> Result<(), String>,
+        take: &mut Take<'_>,
     ) -> Result<Vec<VolatileEntry>, String>;
 }
