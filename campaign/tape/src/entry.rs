@@ -272,7 +272,13 @@ impl Entry {
                 let [request, command] = take64(rest)?;
                 let change = Change::decode(kind, rest)?;
                 end = (flags & u32::from(ENDED_WELL) != 0).then_some(Self::Ended { request, succeeded: true });
-                Self::Changed { request, command, volume: VolumeId(volume), force: flags & u32::from(FORCE) != 0, change }
+                Self::Changed {
+                    request,
+                    command,
+                    volume: VolumeId(volume),
+                    force: flags & u32::from(FORCE) != 0,
+                    change,
+                }
             }
             FLUSH => {
                 let [volume] = take32(rest)?;

@@ -13,7 +13,7 @@ use media::monitor::Monitor;
 use media::power::{Arming, Breaker, Cut, CutReport, Forks, Mark, Power, PowerAtomicity, RecoveryReport};
 use media::volume::{FastPath, Sinks};
 use media::{
-    Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Source, Submitted, Token, VolumeId,
+    Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Sink, Source, Submitted, Token, VolumeId,
     VolumeShape, Warnings,
 };
 
@@ -432,6 +432,10 @@ impl FastPath for Taped {
             Some(media) => media.read(reads, into),
             None => (0, None),
         }
+    }
+
+    fn read_long(&mut self, volume: VolumeId, range: LbaRange, into: &mut dyn Sink) -> Option<Outcome> {
+        self.media.fast_path(self.now)?.read_long(volume, range, into)
     }
 
     fn write(&mut self, mark: Mark, volume: VolumeId, range: LbaRange, from: &mut dyn Source) -> Option<Outcome> {

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tape::history::Block;
 use tape::{Image, Volume};
@@ -68,7 +69,7 @@ fn plain_words(line: &str) -> Option<Vec<&str>> {
 /// Waits for a command, and ends what it has left running: the next image is the same file.
 fn wait(mut child: Child) -> io::Result<ExitStatus> {
     let process = Pid::from_child(&child);
-    waitid(WaitId::Pid(process), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
+    retry_on_intr(|| waitid(WaitId::Pid(process), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT))?;
     // The number is taken until the command was waited for, so nobody else is meant. It is the last one of its group, often.
     let _ = kill_process_group(process, Signal::KILL);
     child.wait()
