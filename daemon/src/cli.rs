@@ -172,7 +172,7 @@ impl From<GuestMemory> for guest_memory::GuestFiles {
 #[derive(Debug, Args)]
 #[command(override_usage = "brownout qemu [OPTIONS] [-- QEMU ARGS...]", group(ArgGroup::new("boots").multiple(true)))]
 pub struct Qemu {
-    /// Kernel to boot, its console in this terminal
+    /// Kernel to boot, its console in this terminal; `stacks`: see docs/tape.md
     #[arg(long, value_name = "BZIMAGE", group = "boots")]
     pub kernel: Option<PathBuf>,
     /// The kernel's initramfs

@@ -21,6 +21,8 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use guest_harness::Kernel;
 use media::Nanoseconds;
 use serde_json::json;
 use tape::images::IMAGES_MAX;
@@ -60,6 +62,10 @@ pub struct OfTape {
     #[arg(long, value_name = "TIME", requires = "check_guest", conflicts_with = "check", hide_short_help = true,
         value_parser = duration)]
     guest_timeout: Option<Nanoseconds>,
+    /// With --check-guest: what the guest is: 6.12, newest (default), or stacks, with all file systems and with databases
+    #[arg(long, value_name = "NAME", requires = "check_guest", conflicts_with = "check", hide_short_help = true,
+        hide_possible_values = true, value_parser = kernels())]
+    kernel: Option<Kernel>,
     /// With --tape: which namespace, counted from 1 [default: 1]
     #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
     namespace: Option<u64>,
@@ -90,6 +96,13 @@ pub struct OfTape {
     /// With --tape: only this image, as a report names it: PLACE:SURVIVORS
     #[arg(long, value_name = "IMAGE", requires = "tape", hide_short_help = true)]
     show: Option<place::Shown>,
+}
+
+fn kernels() -> impl clap::builder::TypedValueParser<Value = Kernel> {
+    PossibleValuesParser::new(Kernel::NAMES.map(|(name, _)| name)).map(|given| {
+        let named = Kernel::NAMES.into_iter().find(|(name, _)| *name == given);
+        named.map(|(_, kernel)| kernel).expect("one of the possible names")
+    })
 }
 
 /// What was found.
@@ -140,7 +153,7 @@ fn check_of(arguments: &Arguments, path: &Path) -> Result<Check, OptionError> {
         (Some(command), _) => Ok(Check::Command(command.clone())),
         (None, Some(script)) => {
             let limit = of_tape.guest_timeout.map_or(GUEST_LIMIT, |limit| Duration::from_nanos(limit.0));
-            Ok(Check::Guest(script.clone(), limit))
+            Ok(Check::Guest(script.clone(), of_tape.kernel.unwrap_or(Kernel::Newest), limit))
         }
         (None, None) => {
             let remedy =
