@@ -27,7 +27,8 @@ done
 fail() { echo "$*"; [ ! -s /tmp/server.log ] || tail -n 20 /tmp/server.log; exit 1; }
 cat >/tmp/say <<SAY
 #!/bin/sh
-printf '%s\n' "\$*" | dd of="$WITNESS" bs=4096 count=1 conv=sync oflag=direct 2>/dev/null
+printf '%s\n' "\$*" | dd of="$WITNESS" bs=4096 count=1 conv=sync oflag=direct 2>/dev/null || exit 1
+[ -z "$ACKS" ] || echo "\$*" >>"$ACKS"
 SAY
 chmod 755 /tmp/say
 sql() { mariadb --no-defaults --batch --socket=/tmp/socket "$@"; }
@@ -45,15 +46,19 @@ serve() {
     done
 }
 
-# In memory: what is being tested begins later.
-mkdir /tmp/db
-serve /tmp/db
-{
-    echo "CREATE DATABASE d; USE d; CREATE TABLE t (n INT PRIMARY KEY, v INT NOT NULL, text VARCHAR(400) NOT NULL) ENGINE=InnoDB;"
-    echo "INSERT INTO t SELECT seq, 0, REPEAT('a', 400) FROM seq_1_to_100;"
-} | sql || fail "no database"
-sql -e SHUTDOWN
-wait $server || fail "the server does not stop"
+# In memory: what is being tested begins later. Under power cuts (crash --guest --load) this script runs again and again.
+if [ ! -e /tmp/db.made ]; then
+    rm -rf /tmp/db
+    mkdir /tmp/db
+    serve /tmp/db
+    {
+        echo "CREATE DATABASE d; USE d; CREATE TABLE t (n INT PRIMARY KEY, v INT NOT NULL, text VARCHAR(400) NOT NULL) ENGINE=InnoDB;"
+        echo "INSERT INTO t SELECT seq, 0, REPEAT('a', 400) FROM seq_1_to_100;"
+    } | sql || fail "no database"
+    sql -e SHUTDOWN
+    wait $server || fail "the server does not stop"
+    : >/tmp/db.made
+fi
 
 [ -z "$LIMIT" ] || echo "$LIMIT" >"/sys/block/${IMAGE##*/}/queue/max_sectors_kb" || fail "LIMIT=$LIMIT"
 # shellcheck disable=SC2086

@@ -27,17 +27,22 @@ done
 fail() { echo "$*"; [ ! -s /tmp/server.log ] || tail -n 20 /tmp/server.log; exit 1; }
 cat >/tmp/say <<SAY
 #!/bin/sh
-printf '%s\n' "\$*" | dd of="$WITNESS" bs=4096 count=1 conv=sync oflag=direct 2>/dev/null
+printf '%s\n' "\$*" | dd of="$WITNESS" bs=4096 count=1 conv=sync oflag=direct 2>/dev/null || exit 1
+[ -z "$ACKS" ] || echo "\$*" >>"$ACKS"
 SAY
 chmod 755 /tmp/say
 # PostgreSQL refuses to run as root.
 as_database() { su database -c "$1"; }
 
-mkdir -p /dev/shm && mount -t tmpfs tmpfs /dev/shm
-# In memory, and without databases that nobody uses: what is being tested begins later.
-as_database "initdb -D /tmp/db -U postgres -A trust --no-locale -E UTF8 --wal-segsize=1 --no-sync --no-instructions" >/tmp/initdb.log 2>&1 ||
-    { cat /tmp/initdb.log; fail initdb; }
-cat >>/tmp/db/postgresql.conf <<CONFIGURATION
+mkdir -p /dev/shm
+mountpoint -q /dev/shm || mount -t tmpfs tmpfs /dev/shm
+# In memory, and without databases that nobody uses: what is being tested begins later. Under power cuts (crash --guest --load) this script
+# runs again and again.
+make_database() {
+    rm -rf /tmp/db
+    as_database "initdb -D /tmp/db -U postgres -A trust --no-locale -E UTF8 --wal-segsize=1 --no-sync --no-instructions" >/tmp/initdb.log 2>&1 ||
+        { cat /tmp/initdb.log; fail initdb; }
+    cat >>/tmp/db/postgresql.conf <<CONFIGURATION
 full_page_writes = $FULL_PAGE_WRITES
 shared_buffers = 4MB
 max_connections = 5
@@ -46,13 +51,17 @@ max_wal_size = 4MB
 listen_addresses = ''
 unix_socket_directories = '/tmp'
 CONFIGURATION
-as_database "postgres --single -D /tmp/db template1" >/tmp/made.log 2>&1 <<SQL || { cat /tmp/made.log; fail "no database"; }
+    as_database "postgres --single -D /tmp/db template1" >/tmp/made.log 2>&1 <<SQL || { cat /tmp/made.log; fail "no database"; }
 UPDATE pg_database SET datistemplate = false WHERE datname = 'template0'
 DROP DATABASE template0
 DROP DATABASE postgres
 CREATE TABLE t (n integer PRIMARY KEY, v integer NOT NULL, text text NOT NULL) WITH (fillfactor = 45)
 INSERT INTO t SELECT n, 0, repeat('a', 400) FROM generate_series(1, 100) n
 SQL
+    : >/tmp/db.made
+}
+[ -e /tmp/db.made ] || make_database
+rm -f /tmp/.s.PGSQL.* /dev/shm/PostgreSQL.*
 
 # shellcheck disable=SC2086
 case $FS in

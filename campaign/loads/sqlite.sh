@@ -26,7 +26,8 @@ done
 fail() { echo "$*"; exit 1; }
 cat >/tmp/say <<SAY
 #!/bin/sh
-printf '%s\n' "\$*" | dd of="$WITNESS" bs=4096 count=1 conv=sync oflag=direct 2>/dev/null
+printf '%s\n' "\$*" | dd of="$WITNESS" bs=4096 count=1 conv=sync oflag=direct 2>/dev/null || exit 1
+[ -z "$ACKS" ] || echo "\$*" >>"$ACKS"
 SAY
 chmod 755 /tmp/say
 

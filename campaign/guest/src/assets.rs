@@ -24,7 +24,8 @@ impl Kernel {
     /// The two cloud kernels, for tests that must hold with either.
     pub const ALL: [Self; 2] = [Self::Debian612, Self::Newest];
     /// By their names on a command line.
-    pub const NAMES: [(&str, Self); 3] = [("6.12", Self::Debian612), ("newest", Self::Newest), ("stacks", Self::Stacks)];
+    pub const NAMES: [(&str, Self); 3] =
+        [("6.12", Self::Debian612), ("newest", Self::Newest), ("stacks", Self::Stacks)];
 
     fn suffix(self) -> &'static str {
         match self {

@@ -9,8 +9,12 @@ use serde_json::{Value, json};
 const KILL_EVERY: u64 = 10;
 /// One in this many recoveries loses power itself.
 const RECOVERY_CUT_ONE_IN: u64 = 4;
+/// What a load of the user's own is called in place of a file system.
+pub const LOAD: &str = "load";
 /// How many steps a load takes in a second or two, at least.
 const STEPS_OF_A_LOAD: u64 = 12_000;
+/// The same of a load of the user's own, which may sync more than it writes.
+const STEPS_OF_ANY_LOAD: u64 = 2_000;
 /// Steps that every write of a guest takes.
 const FREQUENT: [Step; 13] = [
     Step::DoorbellSeen,
@@ -63,7 +67,7 @@ impl Plan {
     #[must_use]
     pub fn new(seed: u64, pass: u32, points: &[Step], policy: Option<Policy>) -> Self {
         let mut random = Random::new(seed.wrapping_add(u64::from(pass)).wrapping_mul(0x9e37_79b9));
-        let at = point(&mut random, points);
+        let at = point(&mut random, points, STEPS_OF_A_LOAD);
         let policy = policy.unwrap_or_else(|| random.pick(&Policy::NAMES.map(|(_, policy)| policy)));
         let named = Policy::NAMES.into_iter().find(|(_, named)| *named == policy);
         let mut words = json!({ "policy": named.map(|(name, _)| name), "tear": random.below(2) == 0 });
@@ -81,6 +85,14 @@ impl Plan {
         }
     }
 
+    /// The cut of a pass under a load of the user's own. The guest lives through each of them.
+    #[must_use]
+    pub fn of_load(seed: u64, pass: u32, points: &[Step], policy: Option<Policy>) -> Self {
+        let plan = Self::new(seed, pass, points, policy);
+        let mut random = Random::new(seed.wrapping_add(u64::from(pass)).wrapping_mul(0x9e37_79b9));
+        Self { at: point(&mut random, points, STEPS_OF_ANY_LOAD), file_system: LOAD, kill: false, ..plan }
+    }
+
     /// The arguments of `crash-arm`.
     #[must_use]
     pub fn arming(&self) -> Value {
@@ -90,26 +102,27 @@ impl Plan {
     }
 }
 
-fn point(random: &mut Random, points: &[Step]) -> Value {
+/// A point that a load meets which takes so many steps in a second or two.
+fn point(random: &mut Random, points: &[Step], steps: u64) -> Value {
     if !points.is_empty() {
         let step = random.pick(points);
-        return named(random, step);
+        return named(random, step, steps);
     }
     match random.below(4) {
-        0 | 1 => json!({ "any-step": 1 + random.below(STEPS_OF_A_LOAD) }),
+        0 | 1 => json!({ "any-step": 1 + random.below(steps) }),
         2 => {
             let step = random.pick(&FREQUENT);
-            named(random, step)
+            named(random, step, steps)
         }
         _ => {
             let step = random.pick(&RARE);
-            named(random, step)
+            named(random, step, steps)
         }
     }
 }
 
-fn named(random: &mut Random, step: Step) -> Value {
-    let most = if FREQUENT.contains(&step) { 500 } else { 4 };
+fn named(random: &mut Random, step: Step, steps: u64) -> Value {
+    let most = if FREQUENT.contains(&step) { steps / 24 } else { 4 };
     json!({ "step": step.name(), "nth": 1 + random.below(most) })
 }
 

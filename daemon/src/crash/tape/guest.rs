@@ -108,7 +108,8 @@ impl Station {
         let drive = Drive::start(volume, &changer)?;
         let bounds = Bounds::new(None)?;
         let (log, number) = (String::new(), 0);
-        let mut station = Self { guest: None, drive, changer, script, kernel, limit, base: before, number, log, bounds };
+        let mut station =
+            Self { guest: None, drive, changer, script, kernel, limit, base: before, number, log, bounds };
         station.begin()?;
         station.boot()?;
         Ok(station)
