@@ -79,7 +79,7 @@ pub enum Verb {
     Trace(trace::Arguments),
     /// Cut power repeatedly, and check what survives
     #[command(after_help = crash::AFTER, help_template = crash::TEMPLATE)]
-    Crash(crash::Arguments),
+    Crash(Box<crash::Arguments>),
     /// Test a host's NVMe driver, scenario by scenario
     #[command(after_help = conform::AFTER, help_template = conform::TEMPLATE)]
     Conform(conform::Arguments),

@@ -3,7 +3,6 @@
 //! the results.
 
 pub mod bounds;
-mod copy;
 mod guest;
 mod in_process;
 mod junit;

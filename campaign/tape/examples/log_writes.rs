@@ -8,7 +8,6 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;
@@ -74,7 +73,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let image = File::options().read(true).write(true).create_new(true).open(folder.path().join("image"))?;
     image.set_len(bytes.parse()?)?;
     let mut replay = Replay { image, folder, check: check.clone(), acks: String::new(), points: 0, bad: 0 };
-    let begun = Instant::now();
     let mut at = sector;
     for entry in 0..entries {
         let mut head = vec![0; usize::try_from(sector)?];
@@ -99,7 +97,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             replay.image.write_all_at(&data, place * sector)?;
         }
     }
-    let seconds = begun.elapsed().as_secs();
-    println!("{entries} entries, {} points, {} bad, in {seconds} s", replay.points, replay.bad);
+    println!("{entries} entries, {} points, {} bad", replay.points, replay.bad);
     Ok(())
 }

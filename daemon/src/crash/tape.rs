@@ -133,7 +133,7 @@ struct Bad {
 /// Runs the campaign; returns the exit code.
 pub fn run(arguments: &Arguments, path: &Path) -> Result<u8, Failure> {
     let of_tape = &arguments.of_tape;
-    let check = &check_of(arguments, path)?;
+    let check = &check_of(arguments, "--tape", path)?;
     if let Some(shown) = &of_tape.show {
         return show(arguments, path, check, shown);
     }
@@ -151,7 +151,7 @@ pub fn run(arguments: &Arguments, path: &Path) -> Result<u8, Failure> {
 }
 
 /// How images are to be judged.
-fn check_of(arguments: &Arguments, path: &Path) -> Result<Check, OptionError> {
+fn check_of(arguments: &Arguments, option: &str, path: &Path) -> Result<Check, OptionError> {
     let of_tape = &arguments.of_tape;
     match (&arguments.check, &of_tape.check_guest) {
         (Some(command), _) => Ok(Check::Command(command.clone())),
@@ -162,7 +162,7 @@ fn check_of(arguments: &Arguments, path: &Path) -> Result<Check, OptionError> {
         (None, None) => {
             let remedy =
                 "give --check COMMAND, such as 'e2fsck -fn {image}', or --check-guest SCRIPT: what judges an image";
-            Err(OptionError::new("--tape", path.display().to_string(), remedy))
+            Err(OptionError::new(option, path.display().to_string(), remedy))
         }
     }
 }
@@ -419,7 +419,7 @@ fn again(arguments: &Arguments, path: &Path, place: u64, survives: &[bool]) -> S
 /// # Errors
 /// Something cannot be read or tried.
 pub fn judge_file(arguments: &Arguments, image: &Path, acks: Option<&Path>) -> Result<u8, Failure> {
-    let check = check_of(arguments, image)?;
+    let check = check_of(arguments, "--image", image)?;
     let bytes = fs::metadata(image).with_context(|| format!("cannot read {}: --image", image.display()))?.len();
     let acks = acks.map_or_else(
         || Ok(String::new()),

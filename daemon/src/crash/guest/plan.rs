@@ -15,6 +15,9 @@ pub const LOAD: &str = "load";
 const STEPS_OF_A_LOAD: u64 = 12_000;
 /// The same of a load of the user's own, which may sync more than it writes.
 const STEPS_OF_ANY_LOAD: u64 = 2_000;
+/// Where a load says what it does and has done, and how many of these lines it takes before power goes, at most.
+const WITNESS: u32 = 2;
+const WORDS_OF_A_LOAD: u64 = 12;
 /// Steps that every write of a guest takes.
 const FREQUENT: [Step; 13] = [
     Step::DoorbellSeen,
@@ -90,7 +93,13 @@ impl Plan {
     pub fn of_load(seed: u64, pass: u32, points: &[Step], policy: Option<Policy>) -> Self {
         let plan = Self::new(seed, pass, points, policy);
         let mut random = Random::new(seed.wrapping_add(u64::from(pass)).wrapping_mul(0x9e37_79b9));
-        Self { at: point(&mut random, points, STEPS_OF_ANY_LOAD), file_system: LOAD, kill: false, ..plan }
+        let at = if points.is_empty() && random.below(2) == 0 {
+            // What was acknowledged last has nothing behind it.
+            json!({ "match": { "opcode": "write", "nsid": WITNESS }, "nth": 1 + random.below(WORDS_OF_A_LOAD) })
+        } else {
+            point(&mut random, points, STEPS_OF_ANY_LOAD)
+        };
+        Self { at, file_system: LOAD, kill: false, ..plan }
     }
 
     /// The arguments of `crash-arm`.
@@ -138,6 +147,17 @@ mod tests {
         assert_eq!(plans(1).iter().filter(|plan| plan.kill).count(), 5);
         assert_eq!(plans(1).iter().filter(|plan| plan.file_system == "xfs").count(), 25);
         assert!(plans(1).iter().any(|plan| plan.again.is_some()));
+    }
+
+    #[test]
+    fn under_a_load_of_the_users_own_power_goes_at_its_witness_as_often_as_elsewhere() {
+        let plans: Vec<_> = (1..=200).map(|pass| Plan::of_load(5, pass, &[], None)).collect();
+        let at_witness = plans.iter().filter(|plan| plan.at["match"]["nsid"] == 2).count();
+        assert!((70..=130).contains(&at_witness), "{at_witness}");
+        assert!(plans.iter().all(|plan| !plan.kill && plan.file_system == LOAD));
+        assert_eq!(plans, (1..=200).map(|pass| Plan::of_load(5, pass, &[], None)).collect::<Vec<_>>());
+        let named = Plan::of_load(5, 1, &[Step::FlushSynced], Some(Policy::AllSurvive));
+        assert_eq!((&named.at["step"], &named.policy["policy"]), (&json!("flush-synced"), &json!("all-survive")));
     }
 
     #[test]

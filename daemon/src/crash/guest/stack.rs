@@ -2,7 +2,7 @@
 //! load until power goes, finds the drive again, and runs the check over it, beside a file of what the load said had been done. The guest
 //! itself lives on: what the kernel holds of the drive is thrown away with the device.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -18,7 +18,6 @@ use super::plan::Plan;
 use super::report::Outcome;
 use super::{Subject, slots};
 use crate::crash::Arguments;
-use crate::crash::copy::copy_with_holes;
 use crate::machine::shell_word;
 use crate::options::OptionError;
 
@@ -116,9 +115,11 @@ impl<'a> Stack<'a> {
     /// A copy of the drive while it has no power.
     fn copy(&self) -> anyhow::Result<()> {
         let folder = self.bench.folder();
-        let from = File::open(folder.join(DISK)).context("cannot read the drive's file")?;
-        let to = File::options().read(true).write(true).create(true).truncate(true).open(folder.join(COPY));
-        copy_with_holes(&from, &to.context("cannot copy the drive's file")?).context("cannot copy the drive's file")
+        let mut command = Command::new("cp");
+        command.args(["--sparse=always", "--reflink=auto"]).args([folder.join(DISK), folder.join(COPY)]);
+        let output = command.output().context("cannot run cp")?;
+        ensure!(output.status.success(), "cannot copy the drive: {}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(())
     }
 
     /// Runs the check. A guest that does not come back has judged too; another one takes its place.

@@ -2,7 +2,7 @@
 //! leaves holes.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,6 @@ use anyhow::Context as _;
 use tape::history::Block;
 use tape::{Image, Volume};
 use tempfile::TempDir;
-
-use crate::crash::copy::copy_with_holes;
 
 /// A folder with what is durable, the image at hand and what was acknowledged.
 pub struct Bench {
@@ -98,4 +96,28 @@ fn put(file: &File, block_bytes: u64, lba: u64, block: &Block) -> io::Result<()>
             file.write_all_at(&zeroes, lba * block_bytes)
         }
     }
+}
+
+/// Copies a file to an empty one: shared where the file system can do that, otherwise without its holes.
+fn copy_with_holes(from: &File, to: &File) -> io::Result<()> {
+    let length = from.metadata()?.len();
+    if rustix::fs::ioctl_ficlone(to, from).is_ok() {
+        return Ok(());
+    }
+    to.set_len(length)?;
+    let (mut from, mut to) = (from, to);
+    let mut at = 0;
+    while at < length {
+        let data = match rustix::fs::seek(from, rustix::fs::SeekFrom::Data(at)) {
+            Ok(data) => data,
+            Err(rustix::io::Errno::NXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let end = rustix::fs::seek(from, rustix::fs::SeekFrom::Hole(data))?;
+        from.seek(SeekFrom::Start(data))?;
+        to.seek(SeekFrom::Start(data))?;
+        io::copy(&mut io::Read::take(&mut from, end - data), &mut to)?;
+        at = end;
+    }
+    to.flush()
 }
