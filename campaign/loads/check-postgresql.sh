@@ -65,6 +65,7 @@ awk -v did="$(sed -n 's/^did //p' "$2" | tail -n 1)" -v try="$(sed -n 's/^try //
             # The last transaction that has changed this row.
             expected = first
             for (k = found; k > first; k--) if (k % 7 == n % 7) { expected = k; break }
-            if (v[n] != expected || text[n] != "t") bad(4, "row " n " is of transaction " v[n] ", and transaction " expected " has changed it")
+            if (v[n] != expected || text[n] != "t")
+                bad(4, "row " n " is of transaction " v[n] ", and transaction " expected " has changed it")
         }
     }' "$scratch/said" || exit $?

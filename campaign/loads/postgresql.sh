@@ -40,8 +40,8 @@ mountpoint -q /dev/shm || mount -t tmpfs tmpfs /dev/shm
 # runs again and again.
 make_database() {
     rm -rf /tmp/db
-    as_database "initdb -D /tmp/db -U postgres -A trust --no-locale -E UTF8 --wal-segsize=1 --no-sync --no-instructions" >/tmp/initdb.log 2>&1 ||
-        { cat /tmp/initdb.log; fail initdb; }
+    as_database "initdb -D /tmp/db -U postgres -A trust --no-locale -E UTF8 --wal-segsize=1 --no-sync --no-instructions" \
+        >/tmp/initdb.log 2>&1 || { cat /tmp/initdb.log; fail initdb; }
     cat >>/tmp/db/postgresql.conf <<CONFIGURATION
 full_page_writes = $FULL_PAGE_WRITES
 shared_buffers = 4MB

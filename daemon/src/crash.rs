@@ -56,7 +56,7 @@ pub struct Arguments {
     #[arg(long, value_name = "RAW", group = "where", hide_short_help = true)]
     image: Option<PathBuf>,
     /// With --image: what was acknowledged
-    #[arg(long, value_name = "FILE", requires = "image", hide_short_help = true)]
+    #[arg(long, value_name = "FILE", requires = "image", conflicts_with_all = ["tape", "guest", "in_process"], hide_short_help = true)]
     acks: Option<PathBuf>,
     /// Minimum number of power cuts [default: 10000]
     #[arg(long, value_name = "N", value_parser = count)]

@@ -1,6 +1,6 @@
-# The guest's half of `brownout crash --guest --load`: it does what the campaign types on the console, one order in a line, and says what came
-# of it in lines that begin with "guest:". Owns: that a load runs until power goes, that nothing of it is left afterwards, that the drive is
-# found again, and what the load said that it had done. It judges nothing.
+# The guest's half of `brownout crash --guest --load`: it does what the campaign types on the console, one order in a line, and says what
+# came of it in lines that begin with "guest:". Owns: that a load runs until power goes, that nothing of it is left afterwards, that the
+# drive is found again, and what the load said that it had done. It judges nothing.
 #
 #   load     start /user-load, and say when it has written to the witness that its set-up is done
 #   cut      power is gone: end everything, until nothing knows the drive any more
@@ -33,7 +33,9 @@ load() {
     until [ -s "$ACKS" ] && [ "$(wc -l <"$ACKS")" -ge 2 ]; do
         waited=$((waited + 1))
         if [ $waited -gt 2400 ] || ! kill -0 $started 2>/dev/null; then
+            [ ! -e "$ACKS" ] || cat "$ACKS"
             tail -n 20 /tmp/load.log
+            dmesg | tail -n 20
             echo "guest: loaded"
             return
         fi

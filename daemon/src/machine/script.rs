@@ -50,8 +50,8 @@ impl Script {
     }
 }
 
-/// Kernel and initramfs, where `stacks` in place of a kernel's path is the guest with file systems and databases, which is fetched when it is
-/// first asked for.
+/// Kernel and initramfs, where `stacks` in place of a kernel's path is the guest with file systems and databases, which is fetched when it
+/// is first asked for.
 ///
 /// # Errors
 /// It cannot be fetched.

@@ -93,11 +93,14 @@ impl Plan {
     pub fn of_load(seed: u64, pass: u32, points: &[Step], policy: Option<Policy>) -> Self {
         let plan = Self::new(seed, pass, points, policy);
         let mut random = Random::new(seed.wrapping_add(u64::from(pass)).wrapping_mul(0x9e37_79b9));
-        let at = if points.is_empty() && random.below(2) == 0 {
+        let at = match random.below(4) {
             // What was acknowledged last has nothing behind it.
-            json!({ "match": { "opcode": "write", "nsid": WITNESS }, "nth": 1 + random.below(WORDS_OF_A_LOAD) })
-        } else {
-            point(&mut random, points, STEPS_OF_ANY_LOAD)
+            0 | 1 if points.is_empty() => {
+                json!({ "match": { "opcode": "write", "nsid": WITNESS }, "nth": 1 + random.below(WORDS_OF_A_LOAD) })
+            }
+            // There is much to lose.
+            2 if points.is_empty() => json!({ "volatile-at-least": 4 << random.below(4) }),
+            _ => point(&mut random, points, STEPS_OF_ANY_LOAD),
         };
         Self { at, file_system: LOAD, kill: false, ..plan }
     }
@@ -154,6 +157,7 @@ mod tests {
         let plans: Vec<_> = (1..=200).map(|pass| Plan::of_load(5, pass, &[], None)).collect();
         let at_witness = plans.iter().filter(|plan| plan.at["match"]["nsid"] == 2).count();
         assert!((70..=130).contains(&at_witness), "{at_witness}");
+        assert!(plans.iter().filter(|plan| !plan.at["volatile-at-least"].is_null()).count() > 25);
         assert!(plans.iter().all(|plan| !plan.kill && plan.file_system == LOAD));
         assert_eq!(plans, (1..=200).map(|pass| Plan::of_load(5, pass, &[], None)).collect::<Vec<_>>());
         let named = Plan::of_load(5, 1, &[Step::FlushSynced], Some(Policy::AllSurvive));

@@ -26,6 +26,8 @@ const NAMESPACE: &str = "size=128MiB,lba=4KiB";
 const WITNESS: &str = "size=1MiB,lba=4KiB";
 /// A check that takes longer is stuck.
 const LIMIT: Duration = Duration::from_secs(120);
+/// The guest gives up sooner, and says why.
+const SET_UP: Duration = Duration::from_secs(900);
 /// The guest's memory: databases, and what they are made from.
 const MEMORY_MIB: u32 = 1024;
 /// What a guest says that ends in the middle.
@@ -181,7 +183,7 @@ impl Subject for Stack<'_> {
     }
 
     fn cut(&mut self, plan: &Plan) -> anyhow::Result<Outcome> {
-        let said = self.bench.tell("load", "loaded")?;
+        let said = self.bench.tell_within("load", "loaded", SET_UP)?;
         ensure!(
             slots::lines(&said).any(|line| line == "running"),
             "the load ended before power went:\n{}",
