@@ -21,8 +21,6 @@ const LOOK_EVERY: Nanoseconds = Nanoseconds(2_000_000_000);
 const ASKED_PER_LOOK: u32 = 8;
 /// A guest whose writes do not go on for this many looks does nothing any more: the point is not going to be met.
 const LOOKS_WITHOUT_PROGRESS: u32 = 30;
-/// A point that was not met by this many writes is not going to be: any of those that are planned comes within some thousands.
-const WRITES_MAX: u64 = 60_000;
 /// Why the cut at hand comes to nothing.
 const TOLD_TO_END: &str = "the campaign was told to end";
 /// What was cut has been told by then.
@@ -148,8 +146,9 @@ impl Bench {
         log["smart"]["host-write-commands"].as_u64().context("the drive counts what it writes")
     }
 
-    /// Waits until the point that was chosen is met, for as long as the guest goes on writing, however slowly that is. False if it was not.
-    fn meets_point(&mut self) -> anyhow::Result<bool> {
+    /// Waits until the point that was chosen is met, for as long as the guest goes on writing, however slowly that is, up to so many writes.
+    /// False if it was not.
+    fn meets_point(&mut self, writes_max: u64) -> anyhow::Result<bool> {
         let (begun, mut before, mut looks) = (self.writes()?, 0, 0);
         while looks < LOOKS_WITHOUT_PROGRESS {
             for _ in 0..ASKED_PER_LOOK {
@@ -160,7 +159,7 @@ impl Bench {
                 ensure!(!self.bounds.asked(), TOLD_TO_END);
             }
             let writes = self.writes()?.saturating_sub(begun);
-            if writes > WRITES_MAX {
+            if writes > writes_max {
                 break;
             }
             looks = if writes > before { 0 } else { looks + 1 };
@@ -175,7 +174,7 @@ impl Bench {
     /// The drive does not do it.
     pub fn lose_power(&mut self, plan: &Plan) -> anyhow::Result<Value> {
         self.orders.execute("crash-arm", &plan.arming())?;
-        if !self.meets_point()? {
+        if !self.meets_point(plan.writes_max)? {
             // If the point comes just now, neither of these is done; the event says that power is gone.
             let _ = self.orders.execute("crash-disarm", &json!({}));
             let _ = self.orders.execute("power-cut", &plan.policy);

@@ -15,6 +15,10 @@ pub const LOAD: &str = "load";
 const STEPS_OF_A_LOAD: u64 = 12_000;
 /// The same of a load of the user's own, which may sync more than it writes.
 const STEPS_OF_ANY_LOAD: u64 = 2_000;
+/// A point that was not met by this many writes is not going to be: any of those that are planned comes within some thousands.
+const WRITES_MAX: u64 = 60_000;
+/// A load that syncs is slow, and a cut at another moment is a cut.
+const WRITES_MAX_OF_ANY_LOAD: u64 = 2_000;
 /// Where a load says what it does and has done, and how many of these lines it takes before power goes, at most.
 const WITNESS: u32 = 2;
 const WORDS_OF_A_LOAD: u64 = 12;
@@ -61,6 +65,8 @@ pub struct Plan {
     pub policy: Value,
     /// The machine is killed with it, and another one booted.
     pub kill: bool,
+    /// A point that was not met by this many writes is not going to be.
+    pub writes_max: u64,
     /// Where power goes again while the drive recovers.
     pub again: Option<&'static str>,
 }
@@ -84,6 +90,7 @@ impl Plan {
             at,
             policy: words,
             kill: u64::from(pass).is_multiple_of(KILL_EVERY),
+            writes_max: WRITES_MAX,
             again: again.then(|| random.pick(&IN_RECOVERY).name()),
         }
     }
@@ -99,10 +106,10 @@ impl Plan {
                 json!({ "match": { "opcode": "write", "nsid": WITNESS }, "nth": 1 + random.below(WORDS_OF_A_LOAD) })
             }
             // There is much to lose.
-            2 if points.is_empty() => json!({ "volatile-at-least": 4 << random.below(4) }),
+            2 if points.is_empty() => json!({ "volatile-at-least": 2 << random.below(4) }),
             _ => point(&mut random, points, STEPS_OF_ANY_LOAD),
         };
-        Self { at, file_system: LOAD, kill: false, ..plan }
+        Self { at, file_system: LOAD, kill: false, writes_max: WRITES_MAX_OF_ANY_LOAD, ..plan }
     }
 
     /// The arguments of `crash-arm`.
