@@ -17,7 +17,7 @@ disk() {
 }
 
 tried=0
-until IMAGE=$(disk 1) && WITNESS=$(disk 2) && [ -b "$IMAGE" ] && [ -b "$WITNESS" ]; do
+until IMAGE=${IMAGE:-$(disk 1)} && WITNESS=$(disk 2) && [ -b "$IMAGE" ] && [ -b "$WITNESS" ]; do
     tried=$((tried + 1))
     [ $tried -lt 300 ] || { echo "there are no two namespaces"; exit 2; }
     sleep 0.1
@@ -25,7 +25,11 @@ done
 
 fail() { echo "$*"; exit 1; }
 # A line for the checker; who is back from this was heard.
-say() { printf '%s\n' "$*" | dd of="$WITNESS" bs=4096 count=1 conv=sync oflag=direct 2>/dev/null || fail "the witness does not listen"; }
+say() {
+    printf '%s\n' "$*" | dd of="$WITNESS" bs=4096 count=1 conv=sync oflag=direct 2>/dev/null || fail "the witness does not listen"
+    # Under power cuts (crash --guest --load) the lines of one witness are needed together.
+    [ -z "$ACKS" ] || echo "$*" >>"$ACKS"
+}
 # As many lines as are asked for, all alike: WORD NUMBER LINES.
 lines() { yes "$1 $2" | head -n "$3"; }
 

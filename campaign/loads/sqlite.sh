@@ -17,7 +17,7 @@ disk() {
 }
 
 tried=0
-until IMAGE=$(disk 1) && WITNESS=$(disk 2) && [ -b "$IMAGE" ] && [ -b "$WITNESS" ]; do
+until IMAGE=${IMAGE:-$(disk 1)} && WITNESS=$(disk 2) && [ -b "$IMAGE" ] && [ -b "$WITNESS" ]; do
     tried=$((tried + 1))
     [ $tried -lt 300 ] || { echo "there are no two namespaces"; exit 2; }
     sleep 0.1
@@ -26,7 +26,8 @@ done
 fail() { echo "$*"; exit 1; }
 cat >/tmp/say <<SAY
 #!/bin/sh
-printf '%s\n' "\$*" | dd of="$WITNESS" bs=4096 count=1 conv=sync oflag=direct 2>/dev/null
+printf '%s\n' "\$*" | dd of="$WITNESS" bs=4096 count=1 conv=sync oflag=direct 2>/dev/null || exit 1
+[ -z "$ACKS" ] || echo "\$*" >>"$ACKS"
 SAY
 chmod 755 /tmp/say
 

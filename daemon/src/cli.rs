@@ -79,7 +79,8 @@ pub enum Verb {
     Trace(trace::Arguments),
     /// Cut power repeatedly, and check what survives
     #[command(after_help = crash::AFTER, help_template = crash::TEMPLATE)]
-    Crash(crash::Arguments),
+    #[command(override_usage = "brownout crash [OPTIONS] <--in-process|--guest|--tape FILE|--image RAW>")]
+    Crash(Box<crash::Arguments>),
     /// Test a host's NVMe driver, scenario by scenario
     #[command(after_help = conform::AFTER, help_template = conform::TEMPLATE)]
     Conform(conform::Arguments),
@@ -172,7 +173,10 @@ impl From<GuestMemory> for guest_memory::GuestFiles {
 #[derive(Debug, Args)]
 #[command(override_usage = "brownout qemu [OPTIONS] [-- QEMU ARGS...]", group(ArgGroup::new("boots").multiple(true)))]
 pub struct Qemu {
-    /// Kernel to boot, its console in this terminal
+    /// Kernel to boot, its console here; or "stacks"
+    ///
+    /// "stacks" is Debian's general kernel, with an initramfs that has F2FS's tools, PostgreSQL and MariaDB. It is fetched when it is first
+    /// asked for.
     #[arg(long, value_name = "BZIMAGE", group = "boots")]
     pub kernel: Option<PathBuf>,
     /// The kernel's initramfs

@@ -157,6 +157,7 @@ impl Arguments {
         match self.subject() {
             Subject::Linux(Kernel::Debian612) => say("--linux", "6.12"),
             Subject::Linux(Kernel::Newest) => say("--linux", "newest"),
+            Subject::Linux(Kernel::Stacks) => say("--linux", "stacks"),
             Subject::Own { kernel, initrd, .. } => {
                 say("--kernel", &kernel.display().to_string());
                 initrd.iter().for_each(|path| say("--initrd", &path.display().to_string()));

@@ -46,10 +46,18 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", group = "where")]
     tape: Option<PathBuf>,
     /// With --tape: judge an image: 'fsck.sh {image} {acks}'
-    #[arg(long, value_name = "COMMAND", requires = "tape")]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["in_process", "guest"])]
     check: Option<String>,
     #[command(flatten)]
     of_tape: tape::OfTape,
+    #[command(flatten)]
+    of_guest: guest::OfGuest,
+    /// One image, for the checks that tapes have: what --keep has kept
+    #[arg(long, value_name = "RAW", group = "where", hide_short_help = true)]
+    image: Option<PathBuf>,
+    /// With --image: what was acknowledged
+    #[arg(long, value_name = "FILE", requires = "image", conflicts_with_all = ["tape", "guest", "in_process"], hide_short_help = true)]
+    acks: Option<PathBuf>,
     /// Minimum number of power cuts [default: 10000]
     #[arg(long, value_name = "N", value_parser = count)]
     cuts: Option<u64>,
@@ -128,10 +136,11 @@ pub fn shard(text: &str) -> Result<(u64, u64), String> {
 /// # Errors
 /// A report that cannot be written.
 pub fn crash(arguments: &Arguments) -> Result<u8, Failure> {
-    match &arguments.tape {
-        Some(path) => tape::run(arguments, path),
-        None if arguments.guest => guest::run(arguments),
-        None => in_process::run(arguments),
+    match (&arguments.tape, &arguments.image) {
+        (Some(path), _) => tape::run(arguments, path),
+        (None, Some(image)) => tape::judge_file(arguments, image, arguments.acks.as_deref()),
+        (None, None) if arguments.guest => guest::run(arguments),
+        (None, None) => in_process::run(arguments),
     }
 }
 

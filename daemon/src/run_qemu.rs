@@ -42,10 +42,11 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
         check_disk(&settings)?;
     }
     let qemu = Search::new(arguments.qemu, front).find()?;
+    let (kernel, initrd) = machine::stacks(arguments.kernel, arguments.initrd)?;
     let mut machine = Machine {
         memory_mib,
-        kernel: arguments.kernel,
-        initrd: arguments.initrd,
+        kernel,
+        initrd,
         append: arguments.append,
         gdb: arguments.gdb,
         kvm: arguments.kvm,

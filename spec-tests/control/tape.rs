@@ -237,3 +237,40 @@ fn a_check_in_a_guest_needs_its_script_before_anything_boots() {
     assert_eq!(run(&["--check-guest", "/dev/null", "--check", "true"]).0, Some(2));
     assert_eq!(run(&["--check", "true", "--guest-timeout", "5s"]).0, Some(2));
 }
+
+#[test]
+fn a_load_and_its_check_go_together_and_a_kept_image_is_judged_without_a_tape() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let run = |words: &[&str]| {
+        let output = Brownout::run(&[&["crash"], words].concat()).expect("it starts");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (code, said) = run(&["--guest", "--check-guest", "/dev/null"]);
+    assert!(code == Some(2) && said.contains("it goes with --load SCRIPT"), "{said}");
+    for wrong in [
+        &["--guest", "--load", "/dev/null"][..],
+        &["--guest", "--check", "true"],
+        &["--in-process", "--check-guest", "/dev/null"],
+        &["--tape", "x", "--check-guest", "/dev/null", "--kernel", "5.4"],
+        &["--tape", "x", "--check", "true", "--acks", "x"],
+    ] {
+        assert_eq!(run(wrong).0, Some(2), "{wrong:?}");
+    }
+    let (code, said) = run(&["--guest", "--load", "/nowhere/load.sh", "--check-guest", "/dev/null"]);
+    assert!(code == Some(1) && said.contains("cannot read the script /nowhere/load.sh: --load"), "{said}");
+
+    std::fs::write(folder.path().join("image"), [7; 10_000]).expect("written");
+    std::fs::write(folder.path().join("acks"), "did 1\n").expect("written");
+    let (image, acks) = (path("image"), path("acks"));
+    let judge = |check: &str| run(&["--image", &image, "--acks", &acks, "--check", check]);
+    let same = format!("grep -q 'did 1' {{acks}} && head -c 10000 {{image}} | cmp - {image}");
+    let (code, said) = judge(&same);
+    assert!(code == Some(0) && said.ends_with("good\n"), "{said}");
+    let (code, said) = judge("echo broken; exit 3");
+    assert!(code == Some(1) && said.ends_with("broken\nthe check ended with code 3\n"), "{said}");
+    let (code, said) = run(&["--image", &image]);
+    assert!(code == Some(2) && said.contains("--image"), "{said}");
+    assert_eq!(run(&["--image", &path("none"), "--check", "true"]).0, Some(1));
+}

@@ -50,6 +50,8 @@ check() {
 # The kernel's own lines would be among ours; what it said is told with a verdict.
 dmesg -n 1
 stty -echo
+# The general kernel has the driver as a module.
+modprobe nvme 2>/dev/null
 soon 600 find_disks || fail "the drive did not appear"
 echo "guest: ready"
 while read -r order first second; do

@@ -16,16 +16,22 @@ pub enum Kernel {
     Debian612,
     /// The newest cloud kernel of Debian 13's backports.
     Newest,
+    /// Debian 13's general kernel, which has every file system, and an initramfs with databases: fetched when it is first asked for.
+    Stacks,
 }
 
 impl Kernel {
-    /// Both, for tests that must hold with either.
+    /// The two cloud kernels, for tests that must hold with either.
     pub const ALL: [Self; 2] = [Self::Debian612, Self::Newest];
+    /// By their names on a command line.
+    pub const NAMES: [(&str, Self); 3] =
+        [("6.12", Self::Debian612), ("newest", Self::Newest), ("stacks", Self::Stacks)];
 
     fn suffix(self) -> &'static str {
         match self {
             Self::Debian612 => "6_12",
             Self::Newest => "NEWEST",
+            Self::Stacks => "STACKS",
         }
     }
 }
@@ -47,8 +53,11 @@ pub struct Assets {
 }
 
 /// The files of the recipe.
-const RECIPE: [(&str, &str); 2] =
-    [("assets", include_str!("../recipe/assets")), ("init", include_str!("../recipe/init"))];
+const RECIPE: [(&str, &str); 3] = [
+    ("assets", include_str!("../recipe/assets")),
+    ("init", include_str!("../recipe/init")),
+    ("stacks", include_str!("../recipe/stacks")),
+];
 
 // Loaded once per process: tests run side by side, and each of them asks. A failure is not kept, so that a machine
 // without network does not need a new process to try again.
@@ -64,7 +73,7 @@ impl Assets {
         if let Some(assets) = loaded.as_ref() {
             return Ok(assets.clone());
         }
-        let assets = Self { values: parse_environment(&run_recipe()?) };
+        let assets = Self { values: parse_environment(&run_recipe("assets")?) };
         assets.qemu()?;
         for kernel in Kernel::ALL {
             assets.kernel(kernel)?;
@@ -74,6 +83,21 @@ impl Assets {
         assets.uefi_shell()?;
         assets.u_boot()?;
         *loaded = Some(assets.clone());
+        Ok(assets)
+    }
+
+    /// The same, with what one kernel needs that others do not.
+    ///
+    /// # Errors
+    /// When a script fails; it has then said why on standard error.
+    pub fn for_kernel(kernel: Kernel) -> Result<Self> {
+        let mut assets = Self::load()?;
+        if kernel == Kernel::Stacks && assets.value("KERNEL_STACKS").is_none() {
+            assets.values.extend(parse_environment(&run_recipe("stacks")?));
+            assets.kernel(kernel)?;
+            assets.initrd(kernel)?;
+            *LOADED.lock().unwrap_or_else(PoisonError::into_inner) = Some(assets.clone());
+        }
         Ok(assets)
     }
 
@@ -156,14 +180,14 @@ impl Assets {
     }
 }
 
-/// Runs the recipe, and returns what it printed.
-fn run_recipe() -> Result<String> {
+/// Runs a script of the recipe, and returns what it printed.
+fn run_recipe(script: &str) -> Result<String> {
     let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     for (name, text) in RECIPE {
         fs::write(folder.path().join(name), text).context("cannot write the recipe of the guests")?;
     }
     let mut command = Command::new("bash");
-    command.arg(folder.path().join("assets")).stdin(Stdio::null()).stderr(Stdio::inherit());
+    command.arg(folder.path().join(script)).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().context("cannot run bash to fetch QEMU, kernels and initramfs images")?;
     if !output.status.success() {
         bail!("cannot fetch QEMU, kernels and initramfs images ({}); see the messages above", output.status);

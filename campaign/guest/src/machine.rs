@@ -267,7 +267,10 @@ impl Machine {
     /// # Errors
     /// When assets cannot be had or QEMU cannot be started.
     pub fn spawn(self) -> Result<Guest> {
-        let assets = Assets::load()?;
+        let assets = match self.boot {
+            Boot::Stock(kernel) => Assets::for_kernel(kernel)?,
+            Boot::Images { .. } | Boot::Firmware(_) => Assets::load()?,
+        };
         let folder = RunFolder::new(self.name.as_deref())?;
         if let Boot::Stock(kernel) = self.boot {
             self.write_initrd(&assets.initrd(kernel)?, &folder.path().join("initrd"))?;

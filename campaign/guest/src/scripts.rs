@@ -24,6 +24,8 @@ pub const AMPLIFICATION: &str = include_str!("../scripts/amplification.sh");
 pub const CAMPAIGN: &str = include_str!("../scripts/campaign.sh");
 /// The guest's half of `brownout crash --tape --check-guest`.
 pub const IMAGES: &str = include_str!("../scripts/images.sh");
+/// The guest's half of `brownout crash --guest --load`.
+pub const STACK: &str = include_str!("../scripts/stack.sh");
 /// The guest's half of `brownout conform`.
 pub const CONFORM: &str = include_str!("../scripts/conform.sh");
 /// A drive that loses power under a driver that nobody warns.

@@ -68,7 +68,7 @@ impl Subject {
         match self {
             Self::Firmware(firmware, _) => firmware.block_bytes_max(),
             // Since 6.15 they may be longer than a page.
-            Self::Linux(Kernel::Debian612) => 4096,
+            Self::Linux(Kernel::Debian612 | Kernel::Stacks) => 4096,
             Self::Linux(Kernel::Newest) | Self::Own { .. } => 64 << 10,
         }
     }
@@ -102,6 +102,7 @@ impl Subject {
         match self {
             Self::Linux(Kernel::Debian612) => "linux-6.12",
             Self::Linux(Kernel::Newest) => "linux-newest",
+            Self::Linux(Kernel::Stacks) => "linux-stacks",
             Self::Own { .. } => "own-image",
             Self::Firmware(firmware, _) => firmware.name(),
         }
@@ -113,6 +114,7 @@ impl Subject {
         let version = match self {
             Self::Linux(Kernel::Debian612) => known("KERNEL_6_12_VERSION"),
             Self::Linux(Kernel::Newest) => known("KERNEL_NEWEST_VERSION"),
+            Self::Linux(Kernel::Stacks) => known("KERNEL_STACKS_VERSION"),
             Self::Own { kernel, .. } => Some(kernel.display().to_string()),
             Self::Firmware(_, Some(image)) => Some(image.display().to_string()),
             Self::Firmware(Firmware::SeaBios, None) => Some("QEMU's own".to_owned()),

@@ -14,18 +14,22 @@ mod place;
 mod shell;
 mod worker;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
-use media::Nanoseconds;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use guest_harness::Kernel;
+use media::{Nanoseconds, VolumeId};
 use serde_json::json;
 use tape::images::IMAGES_MAX;
 use tape::shrink::{Cause, shrink};
-use tape::{Choices, Image};
+use tape::{Choices, Image, Volume};
 
 use super::Arguments;
 use super::bounds::{Bounds, INTERRUPTED, duration};
@@ -47,6 +51,8 @@ const IMAGES: u64 = 100_000;
 /// And of one place that has more than [`IMAGES_MAX`]: so many draws, beside those that tell most.
 const DRAWS_OF_PLACE: u64 = 1000;
 
+/// Blocks of a file that is an image: what was made for longer ones can be mounted too.
+const IMAGE_BLOCK: u32 = 512;
 /// A guest that takes longer to judge an image is stuck.
 const GUEST_LIMIT: Duration = Duration::from_secs(120);
 
@@ -54,12 +60,16 @@ const GUEST_LIMIT: Duration = Duration::from_secs(120);
 #[derive(Debug, Args)]
 pub struct OfTape {
     /// With --tape: judge an image in a guest: a script that mounts the device $1 and compares it with the text in $2
-    #[arg(long, value_name = "SCRIPT", requires = "tape", conflicts_with = "check", hide_short_help = true)]
-    check_guest: Option<PathBuf>,
+    #[arg(long, value_name = "SCRIPT", conflicts_with_all = ["check", "in_process"], hide_short_help = true)]
+    pub(super) check_guest: Option<PathBuf>,
     /// With --check-guest: a guest that takes longer for one image hangs: that image is bad [default: 120s]
     #[arg(long, value_name = "TIME", requires = "check_guest", conflicts_with = "check", hide_short_help = true,
         value_parser = duration)]
-    guest_timeout: Option<Nanoseconds>,
+    pub(super) guest_timeout: Option<Nanoseconds>,
+    /// With --check-guest: what the guest is: 6.12, newest (default), or stacks, with all file systems and with databases
+    #[arg(long, value_name = "NAME", requires = "check_guest", conflicts_with = "check", hide_short_help = true,
+        hide_possible_values = true, value_parser = kernels())]
+    pub(super) kernel: Option<Kernel>,
     /// With --tape: which namespace, counted from 1 [default: 1]
     #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
     namespace: Option<u64>,
@@ -82,14 +92,21 @@ pub struct OfTape {
     #[arg(long, value_name = "RAW", requires = "tape", hide_short_help = true)]
     base: Option<PathBuf>,
     /// With --tape: folder for bad images, with what is needed to show them again
-    #[arg(long, value_name = "FOLDER", requires = "tape", hide_short_help = true)]
-    keep: Option<PathBuf>,
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["in_process", "image"], hide_short_help = true)]
+    pub(super) keep: Option<PathBuf>,
     /// With --tape: as if the drive ignored all flushes but each N-th, to see that the check notices
     #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
     flushes_kept: Option<u64>,
     /// With --tape: only this image, as a report names it: PLACE:SURVIVORS
     #[arg(long, value_name = "IMAGE", requires = "tape", hide_short_help = true)]
     show: Option<place::Shown>,
+}
+
+fn kernels() -> impl clap::builder::TypedValueParser<Value = Kernel> {
+    PossibleValuesParser::new(Kernel::NAMES.map(|(name, _)| name)).map(|given| {
+        let named = Kernel::NAMES.into_iter().find(|(name, _)| *name == given);
+        named.map(|(_, kernel)| kernel).expect("one of the possible names")
+    })
 }
 
 /// What was found.
@@ -116,7 +133,7 @@ struct Bad {
 /// Runs the campaign; returns the exit code.
 pub fn run(arguments: &Arguments, path: &Path) -> Result<u8, Failure> {
     let of_tape = &arguments.of_tape;
-    let check = &check_of(arguments, path)?;
+    let check = &check_of(arguments, "--tape", path)?;
     if let Some(shown) = &of_tape.show {
         return show(arguments, path, check, shown);
     }
@@ -134,18 +151,18 @@ pub fn run(arguments: &Arguments, path: &Path) -> Result<u8, Failure> {
 }
 
 /// How images are to be judged.
-fn check_of(arguments: &Arguments, path: &Path) -> Result<Check, OptionError> {
+fn check_of(arguments: &Arguments, option: &str, path: &Path) -> Result<Check, OptionError> {
     let of_tape = &arguments.of_tape;
     match (&arguments.check, &of_tape.check_guest) {
         (Some(command), _) => Ok(Check::Command(command.clone())),
         (None, Some(script)) => {
             let limit = of_tape.guest_timeout.map_or(GUEST_LIMIT, |limit| Duration::from_nanos(limit.0));
-            Ok(Check::Guest(script.clone(), limit))
+            Ok(Check::Guest(script.clone(), of_tape.kernel.unwrap_or(Kernel::Newest), limit))
         }
         (None, None) => {
             let remedy =
                 "give --check COMMAND, such as 'e2fsck -fn {image}', or --check-guest SCRIPT: what judges an image";
-            Err(OptionError::new("--tape", path.display().to_string(), remedy))
+            Err(OptionError::new(option, path.display().to_string(), remedy))
         }
     }
 }
@@ -382,6 +399,9 @@ fn again(arguments: &Arguments, path: &Path, place: u64, survives: &[bool]) -> S
     if let Some(kept) = of_tape.flushes_kept {
         push("flushes-kept", kept.to_string());
     }
+    if let Some((name, _)) = Kernel::NAMES.iter().find(|(_, kernel)| Some(*kernel) == of_tape.kernel) {
+        push("kernel", (*name).to_owned());
+    }
     if let Some(base) = &of_tape.base {
         push("base", base.display().to_string());
     }
@@ -392,6 +412,28 @@ fn again(arguments: &Arguments, path: &Path, place: u64, survives: &[bool]) -> S
         (None, None) => {}
     }
     words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// Judges one image that lies there as a file, beside what was acknowledged, and says what its check said.
+///
+/// # Errors
+/// Something cannot be read or tried.
+pub fn judge_file(arguments: &Arguments, image: &Path, acks: Option<&Path>) -> Result<u8, Failure> {
+    let check = check_of(arguments, "--image", image)?;
+    let bytes = fs::metadata(image).with_context(|| format!("cannot read {}: --image", image.display()))?.len();
+    let acks = acks.map_or_else(
+        || Ok(String::new()),
+        |path| fs::read_to_string(path).with_context(|| format!("cannot read {}: --acks", path.display())),
+    )?;
+    let (block_bytes, volume) = (IMAGE_BLOCK, VolumeId(0));
+    let volume = Volume { volume, block_bytes, blocks: bytes.div_ceil(u64::from(block_bytes)), has_data: true };
+    let mut judge = check.judge(&volume, Some(image.to_owned()))?;
+    judge.begin()?;
+    let as_it_is = Image { survives: Vec::new(), blocks: BTreeMap::new(), fingerprint: 0 };
+    let verdict = judge.judge(&as_it_is, &acks)?;
+    print!("{}", judge.log());
+    println!("{verdict}");
+    Ok(if verdict == Verdict::Unjudged { INTERRUPTED } else { u8::from(verdict.is_bad()) })
 }
 
 /// Judges one image; its command writes to the terminal.

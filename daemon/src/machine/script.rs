@@ -10,6 +10,9 @@ use guest_harness::{Archive, Assets, Kernel, scripts};
 /// What the kernel is told, before the user's own words: our first process, an end in place of a hang, and no log between the lines.
 const WORDS: &str = "rdinit=/brownout-init panic=-1 no_timer_check quiet";
 
+/// A kernel of this name is no file.
+const STACKS: &str = "stacks";
+
 /// A guest that runs a script.
 pub struct Script {
     /// What it boots.
@@ -45,6 +48,20 @@ impl Script {
         let append = [WORDS, append.unwrap_or_default()].join(" ").trim_end().to_owned();
         Ok(Self { kernel, initrd: target, append, answer: folder.join("exit-code") })
     }
+}
+
+/// Kernel and initramfs, where `stacks` in place of a kernel's path is the guest with file systems and databases, which is fetched when it
+/// is first asked for.
+///
+/// # Errors
+/// It cannot be fetched.
+pub fn stacks(kernel: Option<PathBuf>, initrd: Option<PathBuf>) -> anyhow::Result<(Option<PathBuf>, Option<PathBuf>)> {
+    if kernel.as_deref() != Some(Path::new(STACKS)) {
+        return Ok((kernel, initrd));
+    }
+    let assets = Assets::for_kernel(Kernel::Stacks)?;
+    let initrd = initrd.map_or_else(|| assets.initrd(Kernel::Stacks), Ok)?;
+    Ok((Some(assets.kernel(Kernel::Stacks)?), Some(initrd)))
 }
 
 /// The script's exit code, if the guest came so far.

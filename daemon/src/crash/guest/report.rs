@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::junit::Suite;
 use super::super::report::Report;
-use super::plan::Plan;
+use super::plan::{LOAD, Plan};
 
 /// One cut, and what was wrong afterwards.
 pub struct Outcome {
@@ -22,6 +22,15 @@ pub struct Outcome {
     pub illegal: Vec<String>,
     /// Where something cannot be: what the guest said before and after, and the drive's own report.
     pub evidence: Value,
+}
+
+impl Outcome {
+    /// What came of a cut of which the drive says this.
+    pub fn new(report: &Value, again: bool, illegal: Vec<String>, evidence: Value) -> Self {
+        let step = report["step"].as_str().map(str::to_owned);
+        let not_durable = report["not-durable"].as_array().map_or(0, Vec::len);
+        Self { step, not_durable, again, illegal, evidence }
+    }
 }
 
 /// All cuts so far.
@@ -100,7 +109,9 @@ impl Tally {
         let file_systems: Vec<_> = self.file_systems.iter().map(|(name, cuts)| format!("{name} {cuts}")).collect();
         let Self { cuts, again, boots, not_durable, .. } = self;
         let _ = writeln!(text, "{cuts} cuts of a guest from seed {seed} on, in {} s", time.0 / 1_000_000_000);
-        let _ = writeln!(text, "under atomic writes of 16 KiB: {}", file_systems.join(", "));
+        if !self.file_systems.contains_key(LOAD) {
+            let _ = writeln!(text, "under atomic writes of 16 KiB: {}", file_systems.join(", "));
+        }
         let _ = writeln!(
             text,
             "{boots} machines killed and booted again, the others went on; {again} cuts again in recovery"

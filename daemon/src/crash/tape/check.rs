@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use guest_harness::Kernel;
 use tape::Volume;
 
 use super::guest::Station;
@@ -14,8 +15,8 @@ use super::shell::Shell;
 pub enum Check {
     /// By a command of this machine.
     Command(String),
-    /// By a script in a guest, which has so long for each.
-    Guest(PathBuf, Duration),
+    /// By a script in a guest of this kernel, which has so long for each.
+    Guest(PathBuf, Kernel, Duration),
 }
 
 impl Check {
@@ -26,7 +27,7 @@ impl Check {
     pub fn judge(&self, volume: &Volume, base: Option<PathBuf>) -> anyhow::Result<Box<dyn Judge>> {
         Ok(match self {
             Self::Command(check) => Box::new(Shell::new(check, volume, base)?),
-            Self::Guest(script, limit) => Box::new(Station::start(script, *limit, volume, base)?),
+            Self::Guest(script, kernel, limit) => Box::new(Station::start(script, *kernel, *limit, volume, base)?),
         })
     }
 }

@@ -21,6 +21,8 @@ use crate::wiring::{self, Places};
 
 /// The namespace of what was acknowledged: bytes of a block, and blocks.
 const TEXT: (u32, u64) = (512, 1 << 17);
+/// Memory of a guest whose initramfs has databases.
+const STACKS_MEMORY_MIB: u32 = 1024;
 /// A guest that takes longer to boot is stuck.
 const BOOT_PATIENCE: Duration = Duration::from_secs(300);
 /// The console of a machine that ends is closed before its process is gone.
@@ -35,6 +37,7 @@ pub struct Station {
     drive: Drive,
     changer: Changer,
     script: Vec<u8>,
+    kernel: Kernel,
     limit: Duration,
     /// What the namespace held as the tape began.
     base: Vec<(u64, Block)>,
@@ -85,7 +88,13 @@ impl Station {
     ///
     /// # Errors
     /// The script or the base cannot be read; no guest can be had, or it does not boot.
-    pub fn start(script: &Path, limit: Duration, volume: &Volume, base: Option<PathBuf>) -> anyhow::Result<Self> {
+    pub fn start(
+        script: &Path,
+        kernel: Kernel,
+        limit: Duration,
+        volume: &Volume,
+        base: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
         let cannot_read = || format!("cannot read the script {}: --check-guest", script.display());
         let script = fs::read(script).with_context(cannot_read)?;
         let mut before = Vec::new();
@@ -99,7 +108,8 @@ impl Station {
         let drive = Drive::start(volume, &changer)?;
         let bounds = Bounds::new(None)?;
         let (log, number) = (String::new(), 0);
-        let mut station = Self { guest: None, drive, changer, script, limit, base: before, number, log, bounds };
+        let mut station =
+            Self { guest: None, drive, changer, script, kernel, limit, base: before, number, log, bounds };
         station.begin()?;
         station.boot()?;
         Ok(station)
@@ -111,8 +121,9 @@ impl Station {
             return Ok(());
         }
         let device = Device::VfioUser { socket: self.drive.socket.clone() };
-        let machine = Machine::new(Kernel::Newest).name("crash").script(scripts::IMAGES).device(device);
+        let machine = Machine::new(self.kernel).name("crash").script(scripts::IMAGES).device(device);
         let machine = machine.file("user-check", &self.script).kernel_argument("oops=panic");
+        let machine = if self.kernel == Kernel::Stacks { machine.memory_mib(STACKS_MEMORY_MIB) } else { machine };
         let mut guest = machine.spawn()?;
         let ready = guest.wait_for_while("guest: ready", BOOT_PATIENCE, || !self.bounds.asked());
         ready.context("the guest that judges images does not boot")?.context("the campaign was told to end")?;
