@@ -197,6 +197,7 @@ impl Doorbells {
     }
 
     /// Looks at the shared page and the shadow buffers of every queue that exists.
+    #[inline]
     pub(crate) fn poll<M: GuestMemory>(
         &mut self,
         memory: &M,

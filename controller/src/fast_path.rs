@@ -2,38 +2,37 @@
 //! Nearly all commands are like this; the media completes most of them at once, and nothing is kept of those. Any other command,
 //! including one that must be refused, stays in its queue for the scheduled path (`scheduling`).
 //!
-//! Most are *plain*: their data is one piece of guest memory, behind PRP entry 1 or an SGL data block descriptor, or it lies in two pages.
-//! Reads of that kind are looked up together. The data of a *long* one lies in more pages, which are found first; they go one by one.
+//! Most are *plain*: their data is one piece of guest memory, behind PRP entry 1. Reads of that kind are looked up together, and with
+//! them those whose data an SGL data block descriptor has, or two pages. The data of *long* ones lies in more pieces, which are found
+//! first; they go one by one.
 
 use std::hint::black_box;
 use std::slice;
 
 use media::power::Mark;
 use media::volume::{FastPath, Outcome, Sinks};
-use media::{Fault, Lba, LbaRange, MediaError, Nanoseconds, Sink as _, VolumeId};
+use media::{Fault, Lba, LbaRange, MediaError, Nanoseconds, VolumeId};
 use nvme_spec::Command;
 use nvme_spec::command::psdt;
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::sgl::{SglSubtype, SglType};
 
 use crate::admin::Done;
+use crate::arbiter::Arbiter;
 use crate::command::{IoCommand, prps};
-use crate::dma::{DataPointer, GuestMemory, Piece, Segment, Transfer};
+use crate::dma::{DataPointer, GuestMemory, Piece, PrpEntries, Segment, Transfer};
 use crate::inflight::Origin;
 use crate::namespace::Namespaces;
-use crate::queue::Permit;
+use crate::queue::{IdSet, Pair, Permit};
 use crate::state::Shutdown;
 use crate::{Controller, outcome, prp, sgl};
 
 /// A command that can go the fast path.
-#[derive(Clone, Copy)]
 struct Plain {
     volume: VolumeId,
     writes: bool,
     range: LbaRange,
     data: Segment,
-    /// The page where the data goes on that is not there.
-    behind: Option<u64>,
 }
 
 /// One whose data may lie in many pieces.
@@ -48,16 +47,10 @@ struct Long {
 /// What decides where data may lie.
 #[derive(Clone, Copy)]
 struct Limits {
-    page_shift: u32,
+    /// CC.MPS.
+    page_bytes: u64,
     /// MDTS.
     transfer_bytes_max: u64,
-}
-
-impl Limits {
-    #[inline]
-    const fn page_bytes(self) -> u64 {
-        1 << self.page_shift
-    }
 }
 
 /// What comes after some commands that went the fast path.
@@ -82,22 +75,25 @@ impl Controller {
         [enough, most]: [usize; 2],
     ) -> (usize, Then) {
         let alone = self.range_locks.is_idle();
-        let limits =
-            Limits { page_shift: self.registers.page_shift(), transfer_bytes_max: self.transfer_bytes_max as u64 };
+        let page_bytes = 1 << self.registers.page_shift();
+        let limits = Limits { page_bytes, transfer_bytes_max: self.transfer_bytes_max as u64 };
         let special = self.random.is_some()
             || self.watch.hops()
             || self.faults.keep_off_fast_path()
             || self.supply.breaker.attentive()
             || self.registers.shutdown != Shutdown::No
             || self.resizing.holds_back()
-            || limits.page_bytes() > limits.transfer_bytes_max;
+            || limits.page_bytes > limits.transfer_bytes_max;
         let mut done = 0;
         while done < enough.min(most) {
             let Some(id) = self.arbiter.next(burst) else { return (done, Then::Nothing) };
             if special || id == 0 {
                 return (done, Then::Long(id));
             }
-            let taken = self.take_from(now, memory, id, most - done, alone, limits);
+            let mut taken = self.take_plain(now, memory, id, most - done, alone, page_bytes);
+            if taken == 0 {
+                taken = self.take_special(now, memory, id, most - done, alone, limits);
+            }
             if taken == 0 {
                 return (done, Then::Long(id));
             }
@@ -106,9 +102,70 @@ impl Controller {
         (done, Then::Look)
     }
 
-    /// The same from one queue; how many it was, where long ones count for more.
-    #[inline]
-    fn take_from<M: GuestMemory>(
+    /// Plain ones from one queue; how many it was. What it does not do stands beside it: the compiler keeps more in registers then.
+    #[inline(never)]
+    fn take_plain<M: GuestMemory>(
+        &mut self,
+        now: Nanoseconds,
+        memory: &M,
+        id: u16,
+        most: usize,
+        alone: bool,
+        page_bytes: u64,
+    ) -> usize {
+        let Some(media) = self.media.fast_path(now) else { return 0 };
+        let Some(mut pair) = self.queues.pair(id) else { return 0 };
+        let (mut done, mut failed) = (0, None);
+        let (entries, first) = pair.look(memory, self.arbiter.in_a_row().min(most));
+        let plain = |entry| {
+            plain(&self.namespaces, entry, page_bytes)
+                .filter(|plain| alone || !self.range_locks.may_meet(plain.volume, plain.range))
+        };
+        while let Some(entry) = entries.get(done) {
+            let Some(Plain { volume, writes, range, data }) = plain(entry) else { break };
+            if writes {
+                // The name is made here and nowhere else: the compiler would count it along for every read.
+                let ordinal = first + black_box(done) as u64;
+                let mark = Mark::new(id, entry.cid.get(), ordinal);
+                match media.write(mark, volume, range, &mut Piece::new(memory, data)) {
+                    None => break,
+                    Some(Ok(())) => done += 1,
+                    Some(Err(error)) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+                continue;
+            }
+            // Reads that follow each other are looked up together.
+            let into = &mut self.reads.segments;
+            self.reads.ranges.clear();
+            into.clear();
+            self.reads.ranges.push((volume, range));
+            into.push(data);
+            for next in entries[done + 1..].iter().map_while(plain).take_while(|next| !next.writes) {
+                self.reads.ranges.push((next.volume, next.range));
+                into.push(next.data);
+            }
+            let mut into = Pieces { memory, segments: into, behind: [].iter() };
+            let (count, error) = media.read(&self.reads.ranges, &mut into);
+            done += count;
+            if count < self.reads.ranges.len() {
+                failed = error;
+                break;
+            }
+        }
+        let (taken, failed) =
+            end(pair, (&mut self.unpublished, &mut self.arbiter), id, Ended { done, more: 0, failed });
+        if let Some(((permit, entry), error)) = failed {
+            self.fail_short(permit, &entry, error);
+        }
+        taken
+    }
+
+    /// The others from one queue, up to the next plain one; how many it was, where long ones count for more.
+    #[inline(never)]
+    fn take_special<M: GuestMemory>(
         &mut self,
         now: Nanoseconds,
         memory: &M,
@@ -119,59 +176,44 @@ impl Controller {
     ) -> usize {
         let Some(media) = self.media.fast_path(now) else { return 0 };
         let Some(mut pair) = self.queues.pair(id) else { return 0 };
-        let (mut done, mut more, mut failed) = (0, 0, None);
         let (entries, first) = pair.look(memory, self.arbiter.in_a_row().min(most));
         let free = |volume, range| alone || !self.range_locks.may_meet(volume, range);
-        // The name is made where it is needed and nowhere else: the compiler would count it along for every read.
-        let mark = |entry: &Command, number: usize| Mark::new(id, entry.cid.get(), first + black_box(number) as u64);
-        let plain_of = |entry| plain(&self.namespaces, entry, limits).filter(|plain| free(plain.volume, plain.range));
-        let mut together = usize::MAX;
-        while let Some(entry) = entries.get(done).filter(|_| done + more < most) {
-            let plain = plain_of(entry);
-            if let Some(plain) = plain.filter(|plain| !plain.writes) {
-                let following = entries[done + 1..].iter().take(together).map_while(&plain_of);
-                let (count, all, error) =
-                    self.reads.read(media, memory, plain, following.take_while(|next| !next.writes));
-                done += count;
-                together = if all { together.saturating_mul(2) } else { 1 };
-                if error.is_some() {
-                    failed = error;
+        let (mut ended, mut together) = (Ended::default(), usize::MAX);
+        while let Some(entry) = entries.get(ended.done).filter(|_| ended.done + ended.more < most) {
+            if ended.done > 0 && plain(&self.namespaces, entry, limits.page_bytes).is_some() {
+                break;
+            }
+            self.reads.clear();
+            for next in entries[ended.done..].iter().take(together) {
+                if !self.reads.add(&self.namespaces, next, limits, free) {
                     break;
                 }
-                if all || count > 0 {
-                    continue;
-                }
-                // It is not one that the media reads together with others.
             }
-            let ended = if let Some(plain) = plain.filter(|plain| plain.writes) {
-                plain.write(media, mark(entry, done), memory)
-            } else {
-                let long = long(&self.namespaces, entry, limits).filter(|long| free(long.volume, long.range));
-                let ended =
-                    long.and_then(|long| long.carry_out(media, mark(entry, done), memory, limits, &mut self.segments));
-                more += if ended.is_some() { crate::work(&self.segments) } else { 0 };
-                ended
-            };
-            match ended {
+            let (count, error) = self.reads.read(media, memory);
+            ended.done += count;
+            if error.is_some() {
+                ended.failed = error;
+                break;
+            }
+            if count > 0 {
+                together = usize::MAX;
+                continue;
+            }
+            // It is not one that the media reads together with others, and the next ones may be alike.
+            together = 1;
+            let long = long(&self.namespaces, entry, limits).filter(|long| free(long.volume, long.range));
+            let mark = Mark::new(id, entry.cid.get(), first + ended.done as u64);
+            match long.and_then(|long| long.carry_out(media, mark, memory, limits, &mut self.segments)) {
                 None => break,
-                Some(Ok(())) => done += 1,
+                Some(Ok(())) => ended.done += 1,
                 Some(Err(error)) => {
-                    failed = Some(error);
+                    ended.failed = Some(error);
                     break;
                 }
             }
+            ended.more += crate::work(&self.segments);
         }
-        if done > 0 {
-            pair.succeed(done);
-            self.unpublished.insert(pair.completion_queue());
-        }
-        let failed = failed.map(|error| (pair.take(), error));
-        let taken = done + more + usize::from(failed.is_some());
-        if pair.is_empty() {
-            self.arbiter.idle(id);
-        } else if taken > 0 {
-            self.arbiter.took(taken);
-        }
+        let (taken, failed) = end(pair, (&mut self.unpublished, &mut self.arbiter), id, ended);
         if let Some(((permit, entry), error)) = failed {
             self.fail_short(permit, &entry, error);
         }
@@ -190,6 +232,37 @@ impl Controller {
     }
 }
 
+/// How many commands of a queue were carried out, what long ones count for beside themselves, and why the next one failed, if it did.
+#[derive(Default)]
+struct Ended {
+    done: usize,
+    more: usize,
+    failed: Option<MediaError>,
+}
+
+/// Answers those that succeeded. What all of them count for, and the one that failed.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a call would cost each command three instructions, for what it returns")]
+fn end(
+    mut pair: Pair<'_>,
+    (unpublished, arbiter): (&mut IdSet, &mut Arbiter),
+    id: u16,
+    Ended { done, more, failed }: Ended,
+) -> (usize, Option<((Permit, Command), MediaError)>) {
+    if done > 0 {
+        pair.succeed(done);
+        unpublished.insert(pair.completion_queue());
+    }
+    let failed = failed.map(|error| (pair.take(), error));
+    let taken = done + more + usize::from(failed.is_some());
+    if pair.is_empty() {
+        arbiter.idle(id);
+    } else if taken > 0 {
+        arbiter.took(taken);
+    }
+    (taken, failed)
+}
+
 /// Reads that are looked up together: scratch.
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
@@ -200,44 +273,50 @@ pub(crate) struct Reads {
 }
 
 impl Reads {
-    #[inline]
-    fn add(&mut self, plain: &Plain) {
-        self.ranges.push((plain.volume, plain.range));
-        self.segments.push(plain.data);
-        if let Some(page) = plain.behind {
-            self.behind.push(page);
-        }
-    }
-
-    /// Reads the first one and those that follow it: how many, whether that is all of them, and why the next one failed, if it did.
-    #[inline]
-    fn read<M: GuestMemory>(
-        &mut self,
-        media: &mut dyn FastPath,
-        memory: &M,
-        first: Plain,
-        following: impl Iterator<Item = Plain>,
-    ) -> (usize, bool, Option<MediaError>) {
+    fn clear(&mut self) {
         self.ranges.clear();
         self.segments.clear();
         self.behind.clear();
-        self.add(&first);
-        following.for_each(|next| self.add(&next));
-        let mut into = Pieces { memory, segments: &self.segments, behind: self.behind.iter() };
-        let (count, error) = media.read(&self.ranges, &mut into);
-        (count, count == self.ranges.len(), error)
     }
-}
 
-impl Plain {
-    #[inline]
-    fn write<M: GuestMemory>(&self, media: &mut dyn FastPath, mark: Mark, memory: &M) -> Option<Outcome> {
-        let Some(page) = self.behind else {
-            return media.write(mark, self.volume, self.range, &mut Piece::new(memory, self.data));
+    /// Adds a Read whose data lies in two pages, or that an SGL data block descriptor has; whether it is one.
+    fn add(
+        &mut self,
+        namespaces: &Namespaces,
+        entry: &Command,
+        limits: Limits,
+        free: impl Fn(VolumeId, LbaRange) -> bool,
+    ) -> bool {
+        let Some(Long { volume, writes: false, range, data, length }) = long(namespaces, entry, limits) else {
+            return false;
         };
-        // What does not lie in it is not asked for: the second piece may be as long as anything.
-        let pieces = [self.data, Segment { address: page, length: usize::MAX }];
-        media.write(mark, self.volume, self.range, &mut Transfer::new(memory, &pieces))
+        let (data, behind) = match data {
+            DataPointer::Prp(entries) => {
+                let Some((first, page)) = in_two_pages(entries, length, limits.page_bytes) else { return false };
+                (first, Some(page))
+            }
+            DataPointer::Sgl(descriptor) => {
+                let has_all = descriptor.kind() == SglType::DATA_BLOCK
+                    && descriptor.subtype() == SglSubtype::ADDRESS
+                    && descriptor.length.get() as usize >= length;
+                if !has_all {
+                    return false;
+                }
+                (Segment { address: descriptor.address.get(), length }, None)
+            }
+        };
+        if !free(volume, range) {
+            return false;
+        }
+        self.ranges.push((volume, range));
+        self.segments.push(data);
+        self.behind.extend(behind);
+        true
+    }
+
+    /// Reads them: how many, and why the next one failed, if it did.
+    fn read<M: GuestMemory>(&self, media: &mut dyn FastPath, memory: &M) -> (usize, Option<MediaError>) {
+        media.read(&self.ranges, &mut Pieces { memory, segments: &self.segments, behind: self.behind.iter() })
     }
 }
 
@@ -252,10 +331,9 @@ impl Long {
         limits: Limits,
         segments: &mut Vec<Segment>,
     ) -> Option<Outcome> {
+        let page_shift = limits.page_bytes.trailing_zeros();
         match self.data {
-            DataPointer::Prp(entries) => {
-                prp::resolve(memory, entries, self.length, limits.page_shift, segments).ok()?
-            }
+            DataPointer::Prp(entries) => prp::resolve(memory, entries, self.length, page_shift, segments).ok()?,
             DataPointer::Sgl(first) if sgl::is_short(&first) => {
                 sgl::resolve(memory, first, self.length, segments).ok()?
             }
@@ -280,7 +358,7 @@ struct Pieces<'a, M> {
 
 impl<M: GuestMemory> Pieces<'_, M> {
     /// Data that lies in two pages.
-    #[inline(never)]
+    #[cold]
     fn take_in_two(&mut self, first: Segment, from: &[u8]) -> Result<(), Fault> {
         let page = self.behind.next().ok_or(Fault)?;
         let (before, after) = from.split_at(first.length);
@@ -297,7 +375,7 @@ impl<M: GuestMemory> Sinks for Pieces<'_, M> {
         if from.len() > segment.length {
             return self.take_in_two(segment, from);
         }
-        Piece::new(self.memory, segment).take(0, from)
+        self.memory.write(segment.address, from).map_err(|_| Fault)
     }
 }
 
@@ -314,13 +392,13 @@ const fn kind(entry: &Command) -> u16 {
     u16::from_le_bytes([entry.opcode, entry.flags])
 }
 
-/// What an entry asks for, if it is plain. Whether its blocks are there the media says.
+/// What an entry asks for, if it is plain: its data ends in the page of PRP entry 1. Whether its blocks are there the media says.
 #[inline]
-fn plain(namespaces: &Namespaces, entry: &Command, limits: Limits) -> Option<Plain> {
+fn plain(namespaces: &Namespaces, entry: &Command, page_bytes: u64) -> Option<Plain> {
     let writes = match kind(entry) {
         WRITE => true,
         READ => false,
-        kind => return plain_by_sgl(namespaces, entry, kind, limits),
+        _ => return None,
     };
     if entry.force_unit_access() {
         return None;
@@ -329,59 +407,20 @@ fn plain(namespaces: &Namespaces, entry: &Command, limits: Limits) -> Option<Pla
     let blocks = u64::from(entry.nlb_z()) + 1;
     let length = blocks * u64::from(namespace.shape.block_bytes);
     let address = entry.prp1.get();
-    let page_bytes = limits.page_bytes();
-    let inside = address & (page_bytes - 1);
-    let (volume, range) = (namespace.volume, LbaRange::new(Lba(entry.slba()), blocks));
-    if address & 0b11 != 0 || inside + length > page_bytes {
-        return in_two(
-            entry.prp2.get(),
-            Plain { volume, writes, range, data: Segment { address, length: 0 }, behind: None },
-            length,
-            limits,
-        );
+    if address & 0b11 != 0 || (address & (page_bytes - 1)) + length > page_bytes {
+        return None;
     }
     let data = Segment { address, length: usize::try_from(length).ok()? };
-    Some(Plain { volume, writes, range, data, behind: None })
+    Some(Plain { volume: namespace.volume, writes, range: LbaRange::new(Lba(entry.slba()), blocks), data })
 }
 
-/// The same, if the data ends in the page of PRP entry 2.
-#[inline(never)]
-fn in_two(page: u64, plain: Plain, length: u64, limits: Limits) -> Option<Plain> {
-    let page_bytes = limits.page_bytes();
-    let address = plain.data.address;
-    if address & 0b11 != 0 {
-        return None;
-    }
-    let before = page_bytes - (address & (page_bytes - 1));
-    let fits = length - before <= page_bytes && length <= limits.transfer_bytes_max;
-    if !fits || page & (page_bytes - 1) != 0 {
-        return None;
-    }
-    let data = Segment { address, length: usize::try_from(before).ok()? };
-    Some(Plain { data, behind: Some(page), ..plain })
-}
-
-/// The same, if an SGL data block descriptor has all of it.
-#[inline(never)]
-fn plain_by_sgl(namespaces: &Namespaces, entry: &Command, kind: u16, limits: Limits) -> Option<Plain> {
-    let writes = match kind {
-        SGL_WRITE => true,
-        SGL_READ => false,
-        _ => return None,
-    };
-    let namespace = namespaces.get(entry.nsid.get()).filter(|_| !entry.force_unit_access())?;
-    let blocks = u64::from(entry.nlb_z()) + 1;
-    let length = blocks * u64::from(namespace.shape.block_bytes);
-    let descriptor = entry.sgl1();
-    let whole = descriptor.kind() == SglType::DATA_BLOCK
-        && descriptor.subtype() == SglSubtype::ADDRESS
-        && u64::from(descriptor.length.get()) >= length;
-    if !whole || length > limits.page_bytes() {
-        return None;
-    }
-    let data = Segment { address: descriptor.address.get(), length: usize::try_from(length).ok()? };
-    let range = LbaRange::new(Lba(entry.slba()), blocks);
-    Some(Plain { volume: namespace.volume, writes, range, data, behind: None })
+/// The piece in the page of PRP entry 1, and the page of PRP entry 2, if they have all of the data.
+fn in_two_pages(entries: PrpEntries, length: usize, page_bytes: u64) -> Option<(Segment, u64)> {
+    let PrpEntries { prp1, prp2 } = entries;
+    let before = page_bytes - (prp1 & (page_bytes - 1));
+    let after = (length as u64).checked_sub(before)?;
+    let possible = prp1 & 0b11 == 0 && prp2 & (page_bytes - 1) == 0 && after <= page_bytes;
+    possible.then_some((Segment { address: prp1, length: usize::try_from(before).ok()? }, prp2))
 }
 
 /// What an entry that is not plain asks for, if it is long.

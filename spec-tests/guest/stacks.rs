@@ -21,6 +21,7 @@ fn run(words: &[&str]) -> Result<(Option<i32>, String)> {
 
 /// PostgreSQL's pages are 8 KiB. Without full-page writes it relies on a drive that keeps each whole; this one promises 4 KiB.
 #[test]
+#[ignore = "make soak: fetches databases, and boots one under emulation"]
 fn postgresql_without_full_page_writes_loses_a_row_where_a_drive_keeps_only_half_a_page_whole() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let tape = folder.path().join("tape").display().to_string();

@@ -294,7 +294,7 @@ impl Bench {
     fn restore(&mut self, orders: &mut dyn Orders, evidence: &mut Evidence) -> anyhow::Result<()> {
         let armed = orders.execute("query-crash", &json!({}))?["armed"].take();
         if !armed.is_null() {
-            evidence.unmet.push(format!("a loss of power at {armed}"));
+            evidence.unmet.push(format!("a power loss at {armed}"));
             return orders.execute("crash-disarm", &json!({})).map(drop);
         }
         orders.execute("power-restore", &json!({}))?;

@@ -25,7 +25,7 @@ fn afterwards() -> Vec<Act> {
     [vec![Act::Restore, order("rescan")], copy(64 << 10).into()].concat()
 }
 
-/// C22, C29, C30: loss of power under load, during a reset and a shutdown; what was flushed is there, and records are whole.
+/// C22, C29, C30: power loss under load, during a reset and a shutdown; what was flushed is there, and records are whole.
 pub(super) fn losses(_: Timeouts, seed: u64) -> Vec<Case> {
     let during = |name: &str, at: Value, meanwhile: &str| {
         let acts = vec![attach(), lose(at, json!({})), Act::Try(meanwhile.to_owned())];
