@@ -240,6 +240,9 @@ struct Ended {
     failed: Option<MediaError>,
 }
 
+/// A command that is still to be answered, and why it failed.
+type Failure = ((Permit, Command), MediaError);
+
 /// Answers those that succeeded. What all of them count for, and the one that failed.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "a call would cost each command three instructions, for what it returns")]
@@ -248,7 +251,7 @@ fn end(
     (unpublished, arbiter): (&mut IdSet, &mut Arbiter),
     id: u16,
     Ended { done, more, failed }: Ended,
-) -> (usize, Option<((Permit, Command), MediaError)>) {
+) -> (usize, Option<Failure>) {
     if done > 0 {
         pair.succeed(done);
         unpublished.insert(pair.completion_queue());
@@ -333,12 +336,11 @@ impl Long {
     ) -> Option<Outcome> {
         let page_shift = limits.page_bytes.trailing_zeros();
         match self.data {
-            DataPointer::Prp(entries) => prp::resolve(memory, entries, self.length, page_shift, segments).ok()?,
-            DataPointer::Sgl(first) if sgl::is_short(&first) => {
-                sgl::resolve(memory, first, self.length, segments).ok()?
-            }
+            DataPointer::Prp(entries) => prp::resolve(memory, entries, self.length, page_shift, segments),
+            DataPointer::Sgl(first) if sgl::is_short(&first) => sgl::resolve(memory, first, self.length, segments),
             DataPointer::Sgl(_) => return None,
         }
+        .ok()?;
         let mut data = Transfer::new(memory, segments);
         if self.writes {
             media.write(mark, self.volume, self.range, &mut data)
