@@ -420,7 +420,7 @@ fn plain(namespaces: &Namespaces, entry: &Command, page_bytes: u64) -> Option<Pl
 fn in_two_pages(entries: PrpEntries, length: usize, page_bytes: u64) -> Option<(Segment, u64)> {
     let PrpEntries { prp1, prp2 } = entries;
     let before = page_bytes - (prp1 & (page_bytes - 1));
-    let after = (length as u64).checked_sub(before)?;
+    let after = (length as u64).checked_sub(before).filter(|after| *after > 0)?;
     let possible = prp1 & 0b11 == 0 && prp2 & (page_bytes - 1) == 0 && after <= page_bytes;
     possible.then_some((Segment { address: prp1, length: usize::try_from(before).ok()? }, prp2))
 }
