@@ -11,7 +11,7 @@ use std::slice;
 
 use media::power::Mark;
 use media::volume::{FastPath, Outcome, Sinks};
-use media::{Fault, Lba, LbaRange, MediaError, Nanoseconds, VolumeId};
+use media::{Fault, Lba, LbaRange, MediaError, Nanoseconds, Sink as _, VolumeId};
 use nvme_spec::Command;
 use nvme_spec::command::psdt;
 use nvme_spec::opcode::NvmOpcode;
@@ -59,12 +59,14 @@ pub(crate) enum Then {
     Nothing,
     /// More of them, once the clock was looked at.
     Look,
+    /// It is this queue's turn, whose next command is not plain.
+    Special(u16),
     /// It is this queue's turn, whose next command goes the scheduled path.
     Long(u16),
 }
 
 impl Controller {
-    /// Carries out commands in turn from the I/O queues, until none is left, the next one cannot go the fast path, or about `enough` were
+    /// Carries out commands in turn from the I/O queues, until none is left, the next one is not plain, or about `enough` were
     /// done, and `most` at most: how many it was, and what comes then.
     #[inline(never)]
     pub(crate) fn take_fast<M: GuestMemory>(
@@ -76,35 +78,31 @@ impl Controller {
     ) -> (usize, Then) {
         let alone = self.range_locks.is_idle();
         let page_bytes = 1 << self.registers.page_shift();
-        let limits = Limits { page_bytes, transfer_bytes_max: self.transfer_bytes_max as u64 };
         let special = self.random.is_some()
             || self.watch.hops()
             || self.faults.keep_off_fast_path()
             || self.supply.breaker.attentive()
             || self.registers.shutdown != Shutdown::No
             || self.resizing.holds_back()
-            || limits.page_bytes > limits.transfer_bytes_max;
+            || page_bytes > self.transfer_bytes_max as u64;
         let mut done = 0;
         while done < enough.min(most) {
             let Some(id) = self.arbiter.next(burst) else { return (done, Then::Nothing) };
             if special || id == 0 {
                 return (done, Then::Long(id));
             }
-            let mut taken = self.take_plain(now, memory, id, most - done, alone, page_bytes);
+            let taken = self.take_from(now, memory, id, most - done, alone, page_bytes);
             if taken == 0 {
-                taken = self.take_special(now, memory, id, most - done, alone, limits);
-            }
-            if taken == 0 {
-                return (done, Then::Long(id));
+                return (done, Then::Special(id));
             }
             done += taken;
         }
         (done, Then::Look)
     }
 
-    /// Plain ones from one queue; how many it was. What it does not do stands beside it: the compiler keeps more in registers then.
-    #[inline(never)]
-    fn take_plain<M: GuestMemory>(
+    /// The same from one queue; how many it was.
+    #[inline]
+    fn take_from<M: GuestMemory>(
         &mut self,
         now: Nanoseconds,
         memory: &M,
@@ -138,25 +136,33 @@ impl Controller {
                 continue;
             }
             // Reads that follow each other are looked up together.
-            let into = &mut self.reads.segments;
-            self.reads.ranges.clear();
+            let into = &mut self.segments;
+            self.reads.clear();
             into.clear();
-            self.reads.ranges.push((volume, range));
+            self.reads.push((volume, range));
             into.push(data);
             for next in entries[done + 1..].iter().map_while(plain).take_while(|next| !next.writes) {
-                self.reads.ranges.push((next.volume, next.range));
+                self.reads.push((next.volume, next.range));
                 into.push(next.data);
             }
-            let mut into = Pieces { memory, segments: into, behind: [].iter() };
-            let (count, error) = media.read(&self.reads.ranges, &mut into);
+            let (count, error) = media.read(&self.reads, &mut Pieces { memory, segments: into });
             done += count;
-            if count < self.reads.ranges.len() {
+            if count < self.reads.len() {
                 failed = error;
                 break;
             }
         }
-        let (taken, failed) =
-            end(pair, (&mut self.unpublished, &mut self.arbiter), id, Ended { done, more: 0, failed });
+        if done > 0 {
+            pair.succeed(done);
+            self.unpublished.insert(pair.completion_queue());
+        }
+        let failed = failed.map(|error| (pair.take(), error));
+        let taken = done + usize::from(failed.is_some());
+        if pair.is_empty() {
+            self.arbiter.idle(id);
+        } else if taken > 0 {
+            self.arbiter.took(taken);
+        }
         if let Some(((permit, entry), error)) = failed {
             self.fail_short(permit, &entry, error);
         }
@@ -164,16 +170,10 @@ impl Controller {
     }
 
     /// The others from one queue, up to the next plain one; how many it was, where long ones count for more.
-    #[inline(never)]
-    fn take_special<M: GuestMemory>(
-        &mut self,
-        now: Nanoseconds,
-        memory: &M,
-        id: u16,
-        most: usize,
-        alone: bool,
-        limits: Limits,
-    ) -> usize {
+    pub(crate) fn take_special<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, id: u16, most: usize) -> usize {
+        let alone = self.range_locks.is_idle();
+        let page_bytes = 1 << self.registers.page_shift();
+        let limits = Limits { page_bytes, transfer_bytes_max: self.transfer_bytes_max as u64 };
         let Some(media) = self.media.fast_path(now) else { return 0 };
         let Some(mut pair) = self.queues.pair(id) else { return 0 };
         let (entries, first) = pair.look(memory, self.arbiter.in_a_row().min(most));
@@ -183,13 +183,13 @@ impl Controller {
             if ended.done > 0 && plain(&self.namespaces, entry, limits.page_bytes).is_some() {
                 break;
             }
-            self.reads.clear();
+            self.apart.clear();
             for next in entries[ended.done..].iter().take(together) {
-                if !self.reads.add(&self.namespaces, next, limits, free) {
+                if !self.apart.add(&self.namespaces, next, limits, free) {
                     break;
                 }
             }
-            let (count, error) = self.reads.read(media, memory);
+            let (count, error) = self.apart.read(media, memory);
             ended.done += count;
             if error.is_some() {
                 ended.failed = error;
@@ -244,8 +244,6 @@ struct Ended {
 type Failure = ((Permit, Command), MediaError);
 
 /// Answers those that succeeded. What all of them count for, and the one that failed.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "a call would cost each command three instructions, for what it returns")]
 fn end(
     mut pair: Pair<'_>,
     (unpublished, arbiter): (&mut IdSet, &mut Arbiter),
@@ -266,16 +264,16 @@ fn end(
     (taken, failed)
 }
 
-/// Reads that are looked up together: scratch.
+/// Reads that are looked up together, whose data lies in two pages or where an SGL says: scratch.
 #[derive(Debug, Default)]
-pub(crate) struct Reads {
+pub(crate) struct Apart {
     ranges: Vec<(VolumeId, LbaRange)>,
     segments: Vec<Segment>,
     /// Where the data of those goes on that is longer than its segment, in their order.
     behind: Vec<u64>,
 }
 
-impl Reads {
+impl Apart {
     fn clear(&mut self) {
         self.ranges.clear();
         self.segments.clear();
@@ -319,7 +317,7 @@ impl Reads {
 
     /// Reads them: how many, and why the next one failed, if it did.
     fn read<M: GuestMemory>(&self, media: &mut dyn FastPath, memory: &M) -> (usize, Option<MediaError>) {
-        media.read(&self.ranges, &mut Pieces { memory, segments: &self.segments, behind: self.behind.iter() })
+        media.read(&self.ranges, &mut Halves { memory, segments: &self.segments, behind: self.behind.iter() })
     }
 }
 
@@ -354,30 +352,34 @@ impl Long {
 struct Pieces<'a, M> {
     memory: &'a M,
     segments: &'a [Segment],
-    /// Where those go on that are longer than their segments, in their order.
-    behind: slice::Iter<'a, u64>,
-}
-
-impl<M: GuestMemory> Pieces<'_, M> {
-    /// Data that lies in two pages.
-    #[cold]
-    fn take_in_two(&mut self, first: Segment, from: &[u8]) -> Result<(), Fault> {
-        let page = self.behind.next().ok_or(Fault)?;
-        let (before, after) = from.split_at(first.length);
-        self.memory.write(first.address, before).map_err(|_| Fault)?;
-        self.memory.write(*page, after).map_err(|_| Fault)
-    }
 }
 
 impl<M: GuestMemory> Sinks for Pieces<'_, M> {
     #[inline]
     fn take(&mut self, number: usize, from: &[u8], next: &[u8]) -> Result<(), Fault> {
         self.memory.prefetch(next);
-        let segment = self.segments[number];
-        if from.len() > segment.length {
-            return self.take_in_two(segment, from);
-        }
-        self.memory.write(segment.address, from).map_err(|_| Fault)
+        Piece::new(self.memory, self.segments[number]).take(0, from)
+    }
+}
+
+/// The same, where it may lie in two pages.
+struct Halves<'a, M> {
+    memory: &'a M,
+    segments: &'a [Segment],
+    /// Where those go on that are longer than their segments, in their order.
+    behind: slice::Iter<'a, u64>,
+}
+
+impl<M: GuestMemory> Sinks for Halves<'_, M> {
+    #[inline]
+    fn take(&mut self, number: usize, from: &[u8], next: &[u8]) -> Result<(), Fault> {
+        self.memory.prefetch(next);
+        let Segment { address, length } = self.segments[number];
+        let Some((before, after)) = from.split_at_checked(length).filter(|(_, after)| !after.is_empty()) else {
+            return self.memory.write(address, from).map_err(|_| Fault);
+        };
+        let page = self.behind.next().ok_or(Fault)?;
+        self.memory.write(address, before).and_then(|()| self.memory.write(*page, after)).map_err(|_| Fault)
     }
 }
 

@@ -62,7 +62,7 @@ use command::IoCommand;
 use config::Config;
 use dma::{DoorbellPage, GuestMemory, Segment};
 use doorbell::Doorbells;
-use fast_path::{Reads, Then};
+use fast_path::{Apart, Then};
 use fault::Faults;
 use health::Health;
 use inflight::{InFlight, InFlightTable, Origin, Reply};
@@ -145,9 +145,11 @@ pub struct Controller {
     effects: Vec<Effect>,
     /// MDTS in bytes.
     transfer_bytes_max: usize,
-    /// Scratch for the data of one command.
+    /// Scratch for the data of one command, or of several reads.
     segments: Vec<Segment>,
-    reads: Reads,
+    /// Scratch for those reads.
+    reads: Vec<(VolumeId, LbaRange)>,
+    apart: Apart,
     /// Scratch for its metadata.
     metadata: Vec<Segment>,
     /// Scratch for the ranges of one Dataset Management command.
@@ -193,7 +195,8 @@ impl Controller {
             absence: Absence::default(),
             effects: Vec::new(),
             segments: Vec::new(),
-            reads: Reads::default(),
+            reads: Vec::new(),
+            apart: Apart::default(),
             metadata: Vec::new(),
             listed: Vec::new(),
             watch: Watch::default(),
@@ -531,6 +534,13 @@ impl Controller {
             let id = match next {
                 Then::Nothing => break,
                 Then::Look => continue,
+                Then::Special(id) => match self.take_special(now, memory.memory, id, left - done) {
+                    0 => id,
+                    taken => {
+                        budget.spend(taken);
+                        continue;
+                    }
+                },
                 Then::Long(id) => id,
             };
             if id != 0 && self.resizing.holds_back() || self.is_stalled(id) {
