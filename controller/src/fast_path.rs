@@ -18,12 +18,11 @@ use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::sgl::{SglSubtype, SglType};
 
 use crate::admin::Done;
-use crate::arbiter::Arbiter;
 use crate::command::{IoCommand, prps};
 use crate::dma::{DataPointer, GuestMemory, Piece, PrpEntries, Segment, Transfer};
 use crate::inflight::Origin;
 use crate::namespace::Namespaces;
-use crate::queue::{IdSet, Pair, Permit};
+use crate::queue::Permit;
 use crate::state::Shutdown;
 use crate::{Controller, outcome, prp, sgl};
 
@@ -178,21 +177,22 @@ impl Controller {
         let Some(mut pair) = self.queues.pair(id) else { return 0 };
         let (entries, first) = pair.look(memory, self.arbiter.in_a_row().min(most));
         let free = |volume, range| alone || !self.range_locks.may_meet(volume, range);
-        let (mut ended, mut together) = (Ended::default(), usize::MAX);
-        while let Some(entry) = entries.get(ended.done).filter(|_| ended.done + ended.more < most) {
-            if ended.done > 0 && plain(&self.namespaces, entry, limits.page_bytes).is_some() {
+        let (mut done, mut more, mut failed) = (0, 0, None);
+        let mut together = usize::MAX;
+        while let Some(entry) = entries.get(done).filter(|_| done + more < most) {
+            if done > 0 && plain(&self.namespaces, entry, limits.page_bytes).is_some() {
                 break;
             }
             self.apart.clear();
-            for next in entries[ended.done..].iter().take(together) {
+            for next in entries[done..].iter().take(together) {
                 if !self.apart.add(&self.namespaces, next, limits, free) {
                     break;
                 }
             }
             let (count, error) = self.apart.read(media, memory);
-            ended.done += count;
+            done += count;
             if error.is_some() {
-                ended.failed = error;
+                failed = error;
                 break;
             }
             if count > 0 {
@@ -202,18 +202,28 @@ impl Controller {
             // It is not one that the media reads together with others, and the next ones may be alike.
             together = 1;
             let long = long(&self.namespaces, entry, limits).filter(|long| free(long.volume, long.range));
-            let mark = Mark::new(id, entry.cid.get(), first + ended.done as u64);
+            let mark = Mark::new(id, entry.cid.get(), first + done as u64);
             match long.and_then(|long| long.carry_out(media, mark, memory, limits, &mut self.segments)) {
                 None => break,
-                Some(Ok(())) => ended.done += 1,
+                Some(Ok(())) => done += 1,
                 Some(Err(error)) => {
-                    ended.failed = Some(error);
+                    failed = Some(error);
                     break;
                 }
             }
-            ended.more += crate::work(&self.segments);
+            more += crate::work(&self.segments);
         }
-        let (taken, failed) = end(pair, (&mut self.unpublished, &mut self.arbiter), id, ended);
+        if done > 0 {
+            pair.succeed(done);
+            self.unpublished.insert(pair.completion_queue());
+        }
+        let failed = failed.map(|error| (pair.take(), error));
+        let taken = done + more + usize::from(failed.is_some());
+        if pair.is_empty() {
+            self.arbiter.idle(id);
+        } else if taken > 0 {
+            self.arbiter.took(taken);
+        }
         if let Some(((permit, entry), error)) = failed {
             self.fail_short(permit, &entry, error);
         }
@@ -230,38 +240,6 @@ impl Controller {
         });
         self.settle(permit, origin, result);
     }
-}
-
-/// How many commands of a queue were carried out, what long ones count for beside themselves, and why the next one failed, if it did.
-#[derive(Default)]
-struct Ended {
-    done: usize,
-    more: usize,
-    failed: Option<MediaError>,
-}
-
-/// A command that is still to be answered, and why it failed.
-type Failure = ((Permit, Command), MediaError);
-
-/// Answers those that succeeded. What all of them count for, and the one that failed.
-fn end(
-    mut pair: Pair<'_>,
-    (unpublished, arbiter): (&mut IdSet, &mut Arbiter),
-    id: u16,
-    Ended { done, more, failed }: Ended,
-) -> (usize, Option<Failure>) {
-    if done > 0 {
-        pair.succeed(done);
-        unpublished.insert(pair.completion_queue());
-    }
-    let failed = failed.map(|error| (pair.take(), error));
-    let taken = done + more + usize::from(failed.is_some());
-    if pair.is_empty() {
-        arbiter.idle(id);
-    } else if taken > 0 {
-        arbiter.took(taken);
-    }
-    (taken, failed)
 }
 
 /// Reads that are looked up together, whose data lies in two pages or where an SGL says: scratch.

@@ -226,6 +226,11 @@ pub trait LongCommand: DeserializeOwned + JsonSchema + Send + 'static {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Nothing {}
 
+/// The namespace that is meant where none is named.
+const fn first_namespace() -> u32 {
+    1
+}
+
 /// A command whose arguments are right.
 pub enum Prepared {
     /// It is ready for the device's thread.

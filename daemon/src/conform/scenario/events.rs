@@ -20,7 +20,7 @@ const TYPES: [Told; 4] = [
     Told { kind: 6, information: 0, log: 1 },
     Told { kind: 7, information: 0, log: 2 },
 ];
-/// A host that sends a request after each event has one of these left over at most.
+/// So many errors come while nobody reads their log: the host hears of the first alone.
 const UNHEARD: usize = 10;
 
 impl Told {

@@ -9,7 +9,7 @@ use media::power::{Fate, ImageNumber, LossImages, VolatileEntry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Execute, Refusal};
+use super::{Device, Execute, Refusal, first_namespace};
 use crate::sparse_image;
 use crate::watchdog::{self, Place};
 
@@ -25,7 +25,7 @@ pub struct CrashImages {
     /// `--trace-folder` names.
     name: Option<String>,
     /// The namespace whose contents they hold.
-    #[serde(default = "one")]
+    #[serde(default = "first_namespace")]
     nsid: u32,
     /// So many files at most, of the images from 0 on.
     #[serde(default = "usual")]
@@ -33,10 +33,6 @@ pub struct CrashImages {
     /// Where chance begins, if there are too many images for all.
     #[serde(default)]
     seed: u64,
-}
-
-const fn one() -> u32 {
-    1
 }
 
 const fn usual() -> u64 {

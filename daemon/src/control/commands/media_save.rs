@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::namespace_fill::{SLICE_BYTES, index};
-use super::{Device, LongCommand, Refusal};
+use super::{Device, LongCommand, Refusal, first_namespace};
 use crate::sparse_image;
 
 /// Writes what a namespace holds to a raw sparse file, so that it outlives a drive in memory. A host that writes meanwhile may find its
@@ -20,7 +20,7 @@ pub struct MediaSave {
     /// A name without a folder, which no file has yet.
     file: PathBuf,
     /// Namespace identifier.
-    #[serde(default = "one")]
+    #[serde(default = "first_namespace")]
     nsid: u32,
     #[serde(skip)]
     saving: RefCell<Option<(File, PathBuf)>>,
@@ -28,10 +28,6 @@ pub struct MediaSave {
     next: Cell<u64>,
     #[serde(skip)]
     data: Cell<u64>,
-}
-
-const fn one() -> u32 {
-    1
 }
 
 /// A file that was written.
