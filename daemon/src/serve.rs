@@ -156,10 +156,10 @@ mod tests {
         let text = configuration(&settings).expect("printable");
         assert!(text.contains("\nserial = \"brownout-0\"\n"), "{text}");
         assert!(text.contains("\n[[namespace]]\nsize = \"1GiB\"\n"), "{text}");
-        assert!(text.contains("\n[media]\nstore = \"ram\"\niu = \"4KiB\"\nop = \"7%\"\n"), "{text}");
+        assert!(text.contains("\n[media]\nstore = \"ram\"\niu = \"4KiB\"\nop = \"28%\"\n"), "{text}");
         assert!(text.contains("\n# L2P: 1048576 bytes, 4 for each unit of 4KiB\n"), "{text}");
-        assert!(text.contains("\n# over-provisioning: spare/user 7.03 %, spare/raw 6.56 %\n"), "{text}");
-        assert!(text.contains("\n# lines: 274 of 4MiB, 1024 units each\n"), "{text}");
+        assert!(text.contains("\n# over-provisioning: spare/user 28.02 %, spare/raw 21.89 %\n"), "{text}");
+        assert!(text.contains("\n# lines: 1311 of 1MiB, 256 units each\n"), "{text}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn a_drive_that_does_not_fit_memory_is_refused_with_option_value_and_remedy() {
         (
             "serve --socket a.sock --namespace size=1GiB",
             700_000,
-            "--namespace size=1GiB --media op=7%: the drive needs 1GiB of memory",
+            "--namespace size=1GiB --media op=28%: the drive needs 1.2GiB of memory",
         ),
         (
             "serve --socket a.sock --media store=file:whole.img",

@@ -17,12 +17,14 @@ fn exec(script: &str, more: &[&str]) -> Result<Output> {
 
 #[test]
 fn a_script_finds_the_drive_and_its_exit_code_is_ours() -> Result<()> {
-    let script = "uname -s\nfor disk in /sys/block/nvme*; do cat $disk/queue/logical_block_size; done\nexit 42\n";
+    // Linux looks for namespaces side by side: which of them is nvme0n1 is another matter than which is the first.
+    let script = "uname -s\nfor disk in /sys/block/nvme*; do\n\
+                  echo namespace $(cat $disk/nsid) $(cat $disk/queue/logical_block_size)\ndone | sort\nexit 42\n";
     let output = exec(script, &["--timeout", "5min"])?;
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(42), "{errors}");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("Linux\n512\n4096\n"), "nothing comes between its lines: {said:?}, {errors}");
+    assert!(said.contains("Linux\nnamespace 1 512\nnamespace 2 4096\n"), "nothing comes between its lines: {said:?}, {errors}");
     Ok(())
 }
 

@@ -27,8 +27,15 @@ const LINE_BYTES_MAX: u64 = 16 << 20;
 /// Erases of each block before a drive is worn out. A week of writing a drive of 64 MiB at 1 GiB a second, with a write amplification of 10,
 /// takes fewer.
 const ERASES_RATED: u32 = 100_000_000;
-/// Roughly how many lines a drive has. With far fewer, the lines that the drive needs to work exceed the spare that was asked for.
-const LINES_WANTED: u64 = 256;
+/// A drive has at least so many lines, if that leaves them long enough. With far fewer, the seven that it needs to work are a large part of
+/// the spare that was asked for, and collection moves more than it would have to.
+const LINES_WANTED: u64 = 1024;
+/// Units that a line has at least.
+const UNITS_MIN: u64 = 8;
+/// Dies of a channel, planes of a die, and bytes of a page, from large drives to small ones: a block should have a few pages.
+const SHAPES: [(u32, u32, u32); 5] =
+    [(2, 2, 16 << 10), (2, 1, 16 << 10), (1, 1, 16 << 10), (1, 1, 8 << 10), (1, 1, 4 << 10)];
+const PAGES_WANTED: u64 = 4;
 
 /// The words of the media with the places that they came from.
 #[derive(Clone, Debug, Default)]
@@ -113,7 +120,7 @@ impl MediaWords {
     ) -> Result<MediaSettings, OptionError> {
         let geometry = match file {
             Some(file) => self.geometry_of(file)?,
-            None => self.new_geometry(&volumes)?,
+            None => self.new_geometry(&volumes, atomic_bytes)?,
         };
         let timing = self.options.timing.unwrap_or_default();
         let patrol = self.options.patrol.unwrap_or_default();
@@ -147,7 +154,7 @@ impl MediaWords {
     }
 
     /// The geometry of a drive that does not exist yet.
-    fn new_geometry(&self, volumes: &[VolumeConfig]) -> Result<GeometryConfig, OptionError> {
+    fn new_geometry(&self, volumes: &[VolumeConfig], atomic_bytes: u64) -> Result<GeometryConfig, OptionError> {
         let largest = volumes.iter().map(|volume| volume.block_bytes).max().unwrap_or(512);
         let unit = self.options.iu.unwrap_or(Bytes(u64::from(largest.max(4096))));
         let possible = unit.0.is_power_of_two() && (u64::from(largest)..=64 << 20).contains(&unit.0);
@@ -158,19 +165,40 @@ impl MediaWords {
         let user_units = volumes.iter().map(|volume| volume.units(unit_bytes)).fold(0, u64::saturating_add);
         let options = &self.options;
         let base = GeometryConfig::default();
-        let mut geometry = GeometryConfig {
+        let unshaped = GeometryConfig {
             channels: self.count("channels", options.channels, base.channels, 256)?,
-            dies_per_channel: self.count("dies", options.dies, base.dies_per_channel, 256)?,
-            planes_per_die: self.count("planes", options.planes, base.planes_per_die, 16)?,
-            page_bytes: self.page_bytes(base.page_bytes)?,
             unit_bytes,
             user_bytes: user_units.saturating_mul(unit.0),
             spare_per_million_of_user: options.op.unwrap_or_default().0,
             factory_bad_blocks: options.bad_blocks.unwrap_or(base.factory_bad_blocks),
             ..base
         };
-        geometry.pages_per_block = self.count("pages", options.pages, pages_wanted(&geometry), 65536)?;
+        let (least, wanted) = self.line_wanted(&unshaped, atomic_bytes);
+        let shaped = |(dies, planes, page): (u32, u32, u32)| {
+            Ok(GeometryConfig {
+                dies_per_channel: self.count("dies", options.dies, dies, 256)?,
+                planes_per_die: self.count("planes", options.planes, planes, 16)?,
+                page_bytes: self.page_bytes(page)?,
+                ..unshaped.clone()
+            })
+        };
+        let shapes = SHAPES.into_iter().map(shaped).collect::<Result<Vec<_>, _>>()?;
+        let fits = |shape: &&GeometryConfig| stripe_bytes(shape).saturating_mul(PAGES_WANTED) <= wanted;
+        let mut geometry = shapes.iter().find(fits).or(shapes.last()).cloned().unwrap_or(unshaped);
+        geometry.pages_per_block =
+            self.count("pages", options.pages, pages_wanted(stripe_bytes(&geometry), least, wanted), 65536)?;
         Ok(geometry)
+    }
+
+    /// Bytes that a line must have at least, and should have: it holds what a power loss leaves whole or undone, the cache that was asked
+    /// for, and where nothing grows old in the cache as much as a cache usually has.
+    fn line_wanted(&self, geometry: &GeometryConfig, atomic_bytes: u64) -> (u64, u64) {
+        let unit = u64::from(geometry.unit_bytes);
+        let usual = if self.options.cache_age == Some(Age::NONE) { CacheConfig::default().bytes } else { 0 };
+        let cache = self.options.cache_size.map_or(usual, |size| size.0);
+        let asked = atomic_bytes.saturating_add(unit).max(cache).min(LINE_BYTES_MAX);
+        let least = unit.saturating_mul(UNITS_MIN).max(asked.next_multiple_of(unit));
+        (least, (geometry.raw_bytes() / LINES_WANTED).min(LINE_BYTES_MAX).max(least))
     }
 
     fn count(&self, name: &str, given: Option<u32>, default: u32, most: u32) -> Result<u32, OptionError> {
@@ -319,14 +347,11 @@ fn stripe_bytes(geometry: &GeometryConfig) -> u64 {
         .fold(1, |product, number| product * u64::from(number))
 }
 
-/// Pages of a block such that the drive has enough lines, a line has enough units, and none is too long to hold in memory.
-fn pages_wanted(geometry: &GeometryConfig) -> u32 {
-    let stripe = stripe_bytes(geometry);
-    let wanted = (geometry.raw_bytes() / LINES_WANTED).clamp(1 << 20, LINE_BYTES_MAX);
-    let least = u64::from(geometry.unit_bytes) * 8;
-    let pages = (wanted.max(least) / stripe).max(2);
+/// Pages of a block, for lines of about `wanted` bytes, and not below `least`.
+fn pages_wanted(stripe: u64, least: u64, wanted: u64) -> u32 {
     // The largest power of two in it: whole units then fill whole lines.
-    u32::try_from(1 << pages.ilog2()).unwrap_or(u32::MAX)
+    let pages = 1 << (wanted / stripe).max(2).ilog2();
+    u32::try_from(least.div_ceil(stripe).max(pages)).unwrap_or(u32::MAX)
 }
 
 impl MediaSettings {

@@ -19,7 +19,7 @@ pub struct MediaOptions {
     pub store: Option<Store>,
     /// Indirection unit, what one entry of the map stands for: a power of two from the largest lba to 64MiB.
     pub iu: Option<Bytes>,
-    /// Over-provisioning: spare divided by user, 0% to 10000%.
+    /// Over-provisioning: spare divided by user, 0% to 10000%. Drives for clients have 7%.
     pub op: Option<Share>,
     /// How garbage collection chooses its victims.
     pub gc: Option<Collection>,
@@ -29,7 +29,7 @@ pub struct MediaOptions {
     pub plp: Option<bool>,
     /// Whether what is durable for the guest is asked to be on the host's disk.
     pub cache: Option<HostCache>,
-    /// How much data may wait in the volatile cache, at most a line.
+    /// How much data may wait in the volatile cache, at most a line; a new drive gets lines that long, up to 16MiB.
     pub cache_size: Option<Bytes>,
     /// How long data may wait in the volatile cache: 1us to 1440min.
     pub cache_age: Option<Age>,
@@ -43,13 +43,13 @@ pub struct MediaOptions {
     pub timing: Option<Part>,
     /// Channels of the NAND.
     pub channels: Option<u32>,
-    /// Dies behind each channel.
+    /// Dies behind each channel; small drives have fewer.
     pub dies: Option<u32>,
-    /// Planes of each die.
+    /// Planes of each die; small drives have fewer.
     pub planes: Option<u32>,
-    /// Pages of each block.
+    /// Pages of each block, such that there are about a thousand lines or more.
     pub pages: Option<u32>,
-    /// Size of a page of the NAND: what one program writes.
+    /// Size of a page of the NAND, what one program writes; small drives have smaller ones.
     pub page_size: Option<Bytes>,
     /// Factory bad blocks, each with a replacement.
     pub bad_blocks: Option<u32>,
@@ -246,9 +246,9 @@ impl fmt::Display for Store {
 pub struct Share(pub u32);
 
 impl Default for Share {
-    /// What drives for clients have.
+    /// What drives for servers have that are written a lot; those for clients have 7 %.
     fn default() -> Self {
-        Self(70_000)
+        Self(280_000)
     }
 }
 

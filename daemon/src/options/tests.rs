@@ -262,7 +262,7 @@ fn a_word_of_the_media_that_cannot_be_is_refused_by_name() {
     assert!(refusal("timing=mlc").starts_with("--media timing=mlc: give one of "));
     assert!(refusal("stor=ram").starts_with("--media stor: no such option; known are store, "));
     assert!(refusal("pages=1,channels=1,dies=1,planes=1").contains("pages=1: a line"), "{}", refusal("pages=1"));
-    assert!(refusal("cache_size=1TiB").contains("a line of this drive holds 4MiB: give at most that"));
+    assert!(refusal("cache_size=1TiB").contains("a line of this drive holds 16MiB: give at most that"));
     assert!(refusal("cache_age=forever").starts_with("--media cache_age=forever: give a time such as 100ms"));
     assert!(refusal("memory_max=1MiB").starts_with("--media memory_max=1MiB: give at least "));
     let of_file = refusal("store=file:nowhere,memory_max=1GiB");

@@ -8,17 +8,21 @@ use std::sync::mpsc;
 use std::thread;
 
 use anyhow::anyhow;
-use traces::experiments::{Size, card, grid, maps, recovery, theory, wear};
+use traces::experiments::{Size, card, grid, maps, recovery, served, theory, wear};
 
 use super::say;
 use crate::cli;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::figure_file::FigureFile;
-use crate::options::{Bytes, OptionError};
+use crate::options::{Bytes, Given, OptionError, Settings};
 
 /// What `main` returns where a bar was missed.
 const MISSED: u8 = 1;
+/// The drives of F1 as served: sizes, and over-provisioning, none for the default.
+const SIZES: [&str; 3] = ["64MiB", "256MiB", "1GiB"];
+const SIZES_COARSE: [&str; 1] = ["16MiB"];
+const SPARES: [Option<&str>; 2] = [None, Some("op=7%")];
 
 #[derive(Clone, Copy)]
 enum Which {
@@ -71,11 +75,29 @@ impl<'a> Experiment<'a> {
     fn theory(&self, progress: &Progress, file: Option<FigureFile<'_>>) -> Result<bool, Failure> {
         let results = progress.measure(&theory::cases(self.size), |case| case.run(self.seed));
         let table = theory::Table::new(self.size, &results);
-        say(&format!("seed {}\n{table}", self.seed))?;
+        let served = self.served()?;
+        let results = progress.measure(&served, |case| case.run(self.seed));
+        let served = served::Table::new(self.size, &served, &results);
+        say(&format!("seed {}\n{table}{served}", self.seed))?;
         if let Some(file) = file {
             say(&file.write(|format| table.figure().render(format))?)?;
         }
-        Ok(table.holds())
+        Ok(table.holds() && served.holds())
+    }
+
+    /// Drives to which only their size is told, and the same with less spare.
+    fn served(&self) -> Result<Vec<served::Case>, OptionError> {
+        let sizes: &[&str] = if self.size == Size::Full { &SIZES } else { &SIZES_COARSE };
+        let drives = sizes.iter().flat_map(|size| SPARES.map(|spare| (size, spare)));
+        drives
+            .map(|(size, spare)| {
+                let namespaces = vec![format!("size={size}")];
+                let media = spare.map(str::to_owned);
+                let settings = Settings::read(&Given { namespaces, media, ..Given::default() })?;
+                let words = format!("size={size}{}", spare.map(|spare| format!(" {spare}")).unwrap_or_default());
+                Ok(served::Case { words, config: settings.media.ssd, judged: spare.is_none() })
+            })
+            .collect()
     }
 
     /// There is no chance in it, and so no seed.
