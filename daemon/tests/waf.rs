@@ -97,7 +97,9 @@ fn an_experiment_prints_its_table_draws_and_repeats_from_its_seed() {
     let theory = |seed| printed(&["--theory", "--coarse", "--seed", seed, "--plot", path]);
     let (first, drawn) = (theory("7"), fs::read(path).expect("a file"));
     assert!(first.starts_with("seed 7\nF1 ") && first.ends_with(&format!("drew {path}\n")), "{first}");
-    for part in [" 7.0 %     7.817 ", " 28.0 %     2.481 ", "F2 ", "not judged", "\n    size=16MiB op=7%         7.817 "] {
+    for part in
+        [" 7.0 %     7.817 ", " 28.0 %     2.481 ", "F2 ", "not judged", "\n    size=16MiB op=7%         7.817 "]
+    {
         assert!(first.contains(part), "{part} in\n{first}");
     }
     assert_eq!((theory("7"), fs::read(path).expect("a file")), (first.clone(), drawn));

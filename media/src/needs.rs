@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::ftl::alloc::Stream;
-use crate::ftl::line::Line;
+use crate::ftl::line::Lines;
 use crate::ftl::map::LineCount;
 use crate::geometry::Geometry;
 use crate::journal::{LineHeader, METADATA_PAGE, Record};
@@ -70,7 +70,7 @@ impl Needs {
         needs.add(Part::Map, pages * METADATA_PAGE, true);
         // Changed pages, entries in use; homes and checksums, of this checkpoint and of the next.
         needs.add(Part::Map, pages.div_ceil(64) * 8 + pages * 2 + 2 * (pages.div_ceil(64) + pages) * 8, false);
-        let of_line = size_of::<Line>() + size_of::<u32>() + size_of::<LineHeader>() + size_of::<LineCount>();
+        let of_line = Lines::bytes_each() + size_of::<u32>() + size_of::<LineHeader>() + size_of::<LineCount>();
         // Lines and how far each is programmed; while the log is read, their headers and counts, and a root.
         needs.add(Part::Lines, lines * of_line + replacements * 4 + index(layout.root_bytes), false);
         // Two streams, the line that is collected, a group.

@@ -3,7 +3,7 @@
 
 use crate::config::Tuning;
 use crate::ftl::checkpoint::Checkpoint;
-use crate::ftl::line::LineState;
+use crate::ftl::line::{Line, LineState};
 use crate::ftl::map::LineCount;
 use crate::ftl::{CacheLimits, Ftl, HOST, MOVED};
 use crate::geometry::Geometry;
@@ -451,20 +451,19 @@ fn close_left_lines<S: Store>(ftl: &mut Ftl<S>, headers: &[LineHeader]) {
 fn restore_lines<S: Store>(ftl: &mut Ftl<S>, headers: &[LineHeader]) -> Result<(), StoreError> {
     let frontiers = [newest_open(headers, HOST), newest_open(headers, MOVED)];
     for (line, header) in (0..).zip(headers) {
-        let entry = ftl.lines.get_mut(line);
-        (entry.erase_count, entry.opened, entry.closed_at) = (header.erase_count, header.opened, header.horizon);
-        entry.used = header.used;
         let state = match header.state {
             HeaderState::Erased => LineState::Free,
             HeaderState::Retired => LineState::Retired,
             HeaderState::Open if frontiers.contains(&Some(line)) => LineState::Open,
             HeaderState::Open | HeaderState::Closed => LineState::Closed,
         };
-        ftl.lines.set_state(line, state);
+        let (erase_count, opened, closed_at, used) = (header.erase_count, header.opened, header.horizon, header.used);
+        ftl.lines.restore(line, Line { state, erase_count, opened, closed_at, used, ..Line::default() });
         if state == LineState::Closed {
             ftl.nand.seal(line);
         }
     }
+    ftl.lines.index();
     for (stream, line) in frontiers.into_iter().enumerate() {
         if let Some(line) = line {
             restore_frontier(ftl, stream, line, headers[line as usize].opened)?;

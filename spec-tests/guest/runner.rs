@@ -24,7 +24,10 @@ fn a_script_finds_the_drive_and_its_exit_code_is_ours() -> Result<()> {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(42), "{errors}");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("Linux\nnamespace 1 512\nnamespace 2 4096\n"), "nothing comes between its lines: {said:?}, {errors}");
+    assert!(
+        said.contains("Linux\nnamespace 1 512\nnamespace 2 4096\n"),
+        "nothing comes between its lines: {said:?}, {errors}"
+    );
     Ok(())
 }
 

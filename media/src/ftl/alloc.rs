@@ -318,7 +318,7 @@ impl<S: Store> Ftl<S> {
         self.carry(stream, end);
         let (old, first, opened) = self.detach_line(stream);
         self.nand.seal(old);
-        self.lines.get_mut(old).failed_plane = Some(plane);
+        self.lines.fail(old, plane);
         if self.open_line(stream).is_none() {
             // What is staged stays readable where it is, and never becomes part of the log; nothing more is accepted.
             self.read_only = true;

@@ -298,16 +298,16 @@ impl<S: Store> Ftl<S> {
     pub(crate) fn release_drained(&mut self) {
         // What waits to be forgotten must not be so in the next life of its line.
         self.settle();
-        for line in 0..self.geometry.lines {
-            if self.lines.drained() == 0 {
-                return;
-            }
+        let mut passed = 0;
+        while let Some(line) = self.lines.drained_at(passed) {
             let entry = self.lines.get(line);
             let committed = entry.invalidated <= self.committed || mutated(Mutation::EraseInvalidated);
             let programmed = entry.moved <= self.streams[MOVED].programmed_total || mutated(Mutation::EraseMoved);
-            if entry.state == LineState::Drained && committed && programmed {
+            if committed && programmed {
                 self.release(line);
             }
+            // One that was released is drained no longer, unless it could not be.
+            passed += usize::from(self.lines.drained_at(passed) == Some(line));
         }
     }
 
@@ -356,7 +356,7 @@ impl<S: Store> Ftl<S> {
             return;
         }
         self.counters.erases += 1;
-        self.lines.get_mut(line).erase_count = erase_count;
+        self.lines.wear(line);
         self.lines.set_state(line, LineState::Free);
         self.consider_wear();
     }
@@ -396,7 +396,8 @@ impl<S: Store> Ftl<S> {
     fn force_release(&mut self) -> bool {
         let waiting = self.lines.drained();
         let committed = self.committed;
-        if self.lines.iter().any(|(_, line)| line.state == LineState::Drained && line.invalidated > committed) {
+        let mut drained = (0..).map_while(|place| self.lines.drained_at(place));
+        if drained.any(|line| self.lines.get(line).invalidated > committed) {
             self.commit();
         }
         self.release_drained();

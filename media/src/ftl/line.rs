@@ -1,10 +1,18 @@
 //! Owns the lines' states: free, open, closed, drained, retired; how many valid units each holds; how worn it is. Chooses which free
 //! line to open and which closed line to collect. Knows neither the map nor what is stored.
 
+use std::collections::VecDeque;
+
 use crate::config::VictimPolicy;
 use crate::geometry::Geometry;
-use crate::large_memory::{OutOfMemory, filled};
+use crate::large_memory::{OutOfMemory, filled, room};
 use crate::ledger::EraseCounts;
+use crate::unit::narrow;
+
+/// A look at all lines finds this part of them as the next victims: what changes until the last of them has its turn is little.
+const LINES_PER_CANDIDATE: usize = 64;
+/// Candidates at most: each choice looks at all of them.
+const CANDIDATES_MAX: usize = 64;
 
 /// What a line is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,12 +77,22 @@ impl Evenness {
     }
 }
 
-/// All lines.
+/// All lines. What is asked of them for each line that is opened or collected costs no look at every one.
 pub struct Lines {
     lines: Vec<Line>,
     units_per_line: u32,
-    free: u32,
-    drained: u32,
+    /// Those that are free: erases and number, the least worn first.
+    free: VecDeque<(u32, u32)>,
+    /// Those that are drained, by number.
+    drained: Vec<u32>,
+    wear: EraseCounts,
+    /// How many of those in use were erased as often as the least worn.
+    least_worn: u32,
+    /// The best victims when all lines were looked at last.
+    candidates: Vec<u32>,
+    candidates_max: usize,
+    /// A line that is no candidate, maybe, is a better victim than any: nothing valid is in it, or it has a failed block.
+    emptied: bool,
 }
 
 impl Lines {
@@ -83,8 +101,38 @@ impl Lines {
     /// # Errors
     /// Where the system has no memory for them.
     pub fn new(geometry: &Geometry) -> Result<Self, OutOfMemory> {
-        let lines = filled(Line::default(), geometry.lines as usize)?;
-        Ok(Self { lines, units_per_line: geometry.units_per_line, free: geometry.lines, drained: 0 })
+        let count = geometry.lines as usize;
+        let candidates_max = (count / LINES_PER_CANDIDATE).clamp(1, CANDIDATES_MAX);
+        let mut lines = Self {
+            lines: filled(Line::default(), count)?,
+            units_per_line: geometry.units_per_line,
+            free: room(count)?.into(),
+            drained: room(count)?,
+            wear: EraseCounts::default(),
+            least_worn: 0,
+            candidates: room(candidates_max)?,
+            candidates_max,
+            emptied: false,
+        };
+        lines.index();
+        Ok(lines)
+    }
+
+    /// Puts lines in order whose states were set by [`Lines::restore`].
+    pub fn index(&mut self) {
+        let of = |state| (0..).zip(&self.lines).filter(move |(_, line): &(u32, &Line)| line.state == state);
+        self.free.clear();
+        self.free.extend(of(LineState::Free).map(|(number, line)| (line.erase_count, number)));
+        self.free.make_contiguous().sort_unstable();
+        self.drained.clear();
+        self.drained.extend(of(LineState::Drained).map(|(number, _)| number));
+        self.candidates.clear();
+        self.count_wear();
+    }
+
+    /// A line as recovery found it; [`Lines::index`] is to follow.
+    pub fn restore(&mut self, number: u32, line: Line) {
+        self.lines[number as usize] = line;
     }
 
     /// A line.
@@ -101,25 +149,61 @@ impl Lines {
     }
 
     /// Changes a line's state.
-    pub fn set_state(&mut self, line: u32, state: LineState) {
-        let old = std::mem::replace(&mut self.lines[line as usize].state, state);
-        for (count, counted) in [(&mut self.free, LineState::Free), (&mut self.drained, LineState::Drained)] {
-            *count = *count + u32::from(state == counted) - u32::from(old == counted);
+    pub fn set_state(&mut self, number: u32, state: LineState) {
+        let line = &mut self.lines[number as usize];
+        let erased = (line.erase_count, number);
+        match std::mem::replace(&mut line.state, state) {
+            LineState::Free => _ = self.free.binary_search(&erased).map(|at| self.free.remove(at)),
+            LineState::Drained => _ = self.drained.binary_search(&number).map(|at| self.drained.remove(at)),
+            _ => {}
+        }
+        match state {
+            LineState::Free => self.free.insert(self.free.partition_point(|free| *free < erased), erased),
+            LineState::Drained => self.drained.insert(self.drained.partition_point(|&other| other < number), number),
+            LineState::Closed => self.emptied |= line.valid == 0,
+            LineState::Retired => self.count_wear(),
+            LineState::Open | LineState::Victim => {}
+        }
+    }
+
+    /// A block of a closed line failed.
+    pub fn fail(&mut self, number: u32, plane: u32) {
+        self.lines[number as usize].failed_plane = Some(plane);
+        self.emptied = true;
+    }
+
+    /// One more erase of a line that is not free.
+    pub fn wear(&mut self, number: u32) {
+        let line = &mut self.lines[number as usize];
+        line.erase_count += 1;
+        self.wear.sum += 1;
+        self.wear.most = self.wear.most.max(line.erase_count);
+        if line.erase_count - 1 == self.wear.least {
+            self.least_worn -= 1;
+        }
+        if self.least_worn == 0 {
+            self.count_wear();
         }
     }
 
     /// How many lines are free.
     #[must_use]
     #[inline]
-    pub const fn free(&self) -> u32 {
-        self.free
+    pub fn free(&self) -> u32 {
+        narrow(self.free.len())
     }
 
     /// How many lines are drained.
     #[must_use]
     #[inline]
-    pub const fn drained(&self) -> u32 {
-        self.drained
+    pub fn drained(&self) -> u32 {
+        narrow(self.drained.len())
+    }
+
+    /// The drained line at this place in the order of numbers.
+    #[must_use]
+    pub fn drained_at(&self, place: usize) -> Option<u32> {
+        self.drained.get(place).copied()
     }
 
     /// One more unit of a line is valid.
@@ -137,6 +221,9 @@ impl Lines {
         assert!(line.valid > 0, "only a valid unit becomes invalid");
         line.valid -= 1;
         line.invalidated = line.invalidated.max(sequence);
+        if line.valid == 0 {
+            self.emptied |= line.state == LineState::Closed;
+        }
         line.valid
     }
 
@@ -148,30 +235,66 @@ impl Lines {
     /// The free line that was erased least (or most) often; the lowest number among equals.
     #[must_use]
     pub fn choose_free(&self, most_worn: bool) -> Option<u32> {
-        let free = self.iter().filter(|(_, line)| line.state == LineState::Free);
-        let worn = |line: &Line| if most_worn { u32::MAX - line.erase_count } else { line.erase_count };
-        free.min_by_key(|&(number, line)| (worn(line), number)).map(|(number, _)| number)
+        let &(most, _) = self.free.back()?;
+        let at = if most_worn { self.free.partition_point(|&(erases, _)| erases < most) } else { 0 };
+        self.free.get(at).map(|&(_, number)| number)
     }
 
     /// The next line to collect: one with a failed block or nothing valid, or else the policy's choice among lines that have
     /// something to gain and hold nothing uncommitted.
     #[must_use]
-    pub fn choose_victim(&self, policy: VictimPolicy, now: u64, committed: u64, evenness: Evenness) -> Option<u32> {
-        let mut best: Option<(u32, f64)> = None;
-        for (number, line) in self.iter() {
-            let collectable = line.state == LineState::Closed && line.last_sequence <= committed;
-            if !collectable || (line.valid == self.units_per_line && line.failed_plane.is_none()) {
+    pub fn choose_victim(&mut self, policy: VictimPolicy, now: u64, committed: u64, evenness: Evenness) -> Option<u32> {
+        let merit = |lines: &Self, number: u32| lines.merit_of(number, policy, now, committed, evenness);
+        let mut candidates = std::mem::take(&mut self.candidates);
+        if std::mem::take(&mut self.emptied) {
+            candidates.clear();
+        }
+        candidates.retain(|&number| self.get(number).state == LineState::Closed);
+        let best = |candidates: &[u32]| {
+            let merits = candidates.iter().filter_map(|&number| Some((number, merit(self, number)?)));
+            merits.reduce(|best, next| if next.1 > best.1 { next } else { best })
+        };
+        let mut found = best(&candidates);
+        if found.is_none() {
+            self.look_for_candidates(&mut candidates, |number| merit(self, number));
+            found = best(&candidates);
+        }
+        let found = found.map(|(number, _)| number);
+        // Its turn is now, whether it is taken or not.
+        candidates.retain(|&number| Some(number) != found);
+        self.candidates = candidates;
+        found
+    }
+
+    /// Looks at all lines, and keeps the best.
+    fn look_for_candidates(&self, candidates: &mut Vec<u32>, merit: impl Fn(u32) -> Option<f64>) {
+        candidates.clear();
+        let mut merits = [0.0; CANDIDATES_MAX];
+        for number in 0..narrow(self.lines.len()) {
+            let Some(merit) = merit(number) else { continue };
+            let kept = candidates.len();
+            if kept == self.candidates_max && merit <= merits[kept - 1] {
                 continue;
             }
-            if line.valid == 0 || line.failed_plane.is_some() {
-                return Some(number);
-            }
-            let merit = self.merit(policy, now, line, evenness);
-            if best.is_none_or(|(_, best)| merit > best) {
-                best = Some((number, merit));
-            }
+            let at = merits[..kept].partition_point(|&other| other >= merit);
+            let end = kept.min(self.candidates_max - 1);
+            candidates.truncate(end);
+            candidates.insert(at, number);
+            merits.copy_within(at..end, at + 1);
+            merits[at] = merit;
         }
-        best.map(|(number, _)| number)
+    }
+
+    /// How good a victim a line is, if it can be one.
+    #[inline]
+    fn merit_of(&self, number: u32, policy: VictimPolicy, now: u64, committed: u64, evenness: Evenness) -> Option<f64> {
+        let line = self.get(number);
+        let collectable = line.state == LineState::Closed && line.last_sequence <= committed;
+        if !collectable || (line.valid == self.units_per_line && line.failed_plane.is_none()) {
+            return None;
+        }
+        let first = line.valid == 0 || line.failed_plane.is_some();
+        Some(if first { f64::INFINITY } else { self.merit(policy, now, line, evenness) })
     }
 
     /// How good a victim a line is.
@@ -199,23 +322,38 @@ impl Lines {
 
     /// The smallest, largest and summed erase counts of lines in use.
     #[must_use]
-    pub fn erase_counts(&self) -> EraseCounts {
+    #[inline]
+    pub const fn erase_counts(&self) -> EraseCounts {
+        self.wear
+    }
+
+    fn count_wear(&mut self) {
         let in_use = self.lines.iter().filter(|line| line.state != LineState::Retired).map(|line| line.erase_count);
         let mut counts = EraseCounts { least: u32::MAX, most: 0, sum: 0, lines: 0 };
+        self.least_worn = 0;
         for count in in_use {
-            counts.least = counts.least.min(count);
+            if count < counts.least {
+                (counts.least, self.least_worn) = (count, 0);
+            }
+            self.least_worn += u32::from(count == counts.least);
             counts.most = counts.most.max(count);
             counts.sum += u64::from(count);
             counts.lines += 1;
         }
         counts.least = counts.least.min(counts.most);
-        counts
+        self.wear = counts;
+    }
+
+    /// Bytes of memory that a line takes in the tables.
+    #[must_use]
+    pub const fn bytes_each() -> usize {
+        size_of::<Line>() + size_of::<(u32, u32)>() + size_of::<u32>()
     }
 
     /// Bytes of memory that the table takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.lines.len() * size_of::<Line>()
+        self.lines.len() * Self::bytes_each()
     }
 }
 
@@ -251,12 +389,68 @@ mod tests {
             Some(5),
             "nothing uncommitted is collected"
         );
-        lines.get_mut(3).failed_plane = Some(0);
+        lines.fail(3, 0);
         assert_eq!(
             lines.choose_victim(VictimPolicy::Greedy, 1000, 9, Evenness::default()),
             Some(3),
             "a failed block comes first"
         );
+    }
+
+    /// A free line is written and erased so often.
+    fn erased(lines: &mut Lines, number: u32, times: u32) {
+        lines.set_state(number, LineState::Drained);
+        (0..times).for_each(|_| lines.wear(number));
+        lines.set_state(number, LineState::Free);
+    }
+
+    #[test]
+    fn a_look_at_all_lines_finds_the_next_victims_and_one_that_becomes_empty_comes_first() {
+        let config = GeometryConfig { pages_per_block: 4, ..GeometryConfig::default() };
+        let mut lines = Lines::new(&Geometry::new(config).unwrap()).expect("memory");
+        let count = narrow(lines.lines.len());
+        assert!(lines.candidates_max >= 4, "{count} lines");
+        for number in 0..count {
+            // The later, the better: an old line is full, and a young one is nearly empty.
+            lines.get_mut(number).valid = count - number;
+            lines.set_state(number, LineState::Closed);
+        }
+        let choose = |lines: &mut Lines| {
+            let victim = lines.choose_victim(VictimPolicy::Greedy, 1, 0, Evenness::default()).expect("a victim");
+            lines.set_state(victim, LineState::Victim);
+            count - victim
+        };
+        assert_eq!([choose(&mut lines), choose(&mut lines)], [1, 2]);
+        // Behind the others' backs: only the next look at all finds it.
+        lines.get_mut(0).valid = 1;
+        assert_eq!(choose(&mut lines), 3);
+        lines.get_mut(1).valid = 1;
+        lines.invalidate(1, 0);
+        assert_eq!([choose(&mut lines), choose(&mut lines)], [count - 1, count]);
+        lines.get_mut(count - 4).last_sequence = 7;
+        assert_eq!(choose(&mut lines), 5, "nothing uncommitted is collected");
+    }
+
+    #[test]
+    fn the_wear_of_lines_is_what_counting_it_says() {
+        let mut lines = lines();
+        let mut random = crate::power::Random::new(1);
+        for _ in 0..2000 {
+            let number = random.draw() % 60;
+            let number = 10 + u32::try_from(number).expect("below 60");
+            if lines.get(number).state == LineState::Free {
+                erased(&mut lines, number, 1);
+            }
+            if random.below(200) == 0 {
+                lines.set_state(number, LineState::Retired);
+            }
+            let (kept, least) = (lines.wear, lines.least_worn);
+            lines.count_wear();
+            assert_eq!((lines.wear, lines.least_worn), (kept, least));
+        }
+        let free: Vec<_> = lines.free.iter().copied().collect();
+        lines.index();
+        assert_eq!(free, Vec::from(lines.free));
     }
 
     #[test]
@@ -272,9 +466,9 @@ mod tests {
     fn free_lines_are_chosen_by_wear_and_counted() {
         let mut lines = lines();
         assert_eq!((lines.free(), lines.drained()), (69, 0));
-        lines.get_mut(9).erase_count = 2;
-        for number in 0..9 {
-            lines.get_mut(number).erase_count = 1;
+        erased(&mut lines, 9, 2);
+        for number in (0..9).filter(|number| !(3..6).contains(number)) {
+            erased(&mut lines, number, 1);
         }
         assert_eq!(lines.choose_free(false), Some(10));
         assert_eq!(lines.choose_free(true), Some(9));

@@ -90,7 +90,10 @@ fn keeps(case: &Case, measured: f64) -> bool {
 impl fmt::Display for Table<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "F1  the same on drives as they are served")?;
-        writeln!(formatter, "    drive                   theory  measured         bar: at most 3 % above, with the default spare")?;
+        writeln!(
+            formatter,
+            "    drive                   theory  measured         bar: at most 3 % above, with the default spare"
+        )?;
         for &(case, measured) in &self.rows {
             let bar = if self.judges(case) { verdict(keeps(case, measured)) } else { "not judged" };
             let beside = format!("{measured:.3} ({:+.2} %)", deviation(case, measured));
