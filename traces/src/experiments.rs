@@ -2,7 +2,8 @@
 //! against a bar that the project set itself. Each is a function of its arguments, and of a seed where there is chance in it.
 //!
 //! Map: `drive` is the host of all experiments, `hollow` and `sparse` are stores for drives whose data nobody reads. [`theory`] is write
-//! amplification under random overwrites (F1, F2), [`served`] the same on drives as they are served, [`card`] an SD card's allocation units, [`grid`] the cost of an indirection unit
+//! amplification under random overwrites (F1, F2), [`served`] the same on drives as they are served,
+//! [`card`] an SD card's allocation units, [`grid`] the cost of an indirection unit
 //! for each offset and length (F3), [`maps`] what maps take of memory (F5), [`recovery`] how long power needs to come back (F6),
 //! [`wear`] how evenly lines are erased (F7).
 

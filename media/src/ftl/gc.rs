@@ -319,7 +319,7 @@ impl<S: Store> Ftl<S> {
         let mut most = EMPTY_LINES;
         for line in 0..self.geometry.lines {
             let entry = self.lines.get(line);
-            if entry.state != LineState::Closed || entry.valid != 0 || entry.failed_plane.is_some() {
+            if entry.state != LineState::Closed || entry.valid != 0 {
                 continue;
             }
             let committed = entry.last_sequence.max(entry.invalidated) <= self.committed;
