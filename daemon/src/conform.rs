@@ -26,7 +26,7 @@ use regex_lite::Regex;
 use crate::crash::bounds::{Bounds, INTERRUPTED};
 use crate::crash::shard;
 use crate::failure::Failure;
-use crate::machine::shell_word;
+use crate::machine::{readable, shell_word};
 use crate::number::number;
 use crate::options::{Given, OptionError, Settings};
 use crate::progress::Progress;
@@ -183,13 +183,8 @@ impl Arguments {
     fn check_files(&self) -> Result<(), OptionError> {
         let image = self.firmware.as_ref().and_then(|(_, image)| image.as_ref());
         let files = [("--kernel", self.kernel.as_ref()), ("--initrd", self.initrd.as_ref()), ("--firmware", image)];
-        for (option, path) in files.into_iter().filter_map(|(option, path)| Some((option, path?))) {
-            let opened = std::fs::File::open(path);
-            opened.map_err(|error| {
-                OptionError::new(option, path.display().to_string(), format!("give a file that can be read: {error}"))
-            })?;
-        }
-        Ok(())
+        let mut named = files.into_iter().filter_map(|(option, path)| Some((option, path?)));
+        named.try_for_each(|(option, path)| readable(option, path, "give a file"))
     }
 
     /// A profile that no device can have is wrong in every case.

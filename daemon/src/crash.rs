@@ -1,12 +1,13 @@
 //! `brownout crash`: cuts power repeatedly, and lets the oracle judge what is left. One module for each way to do it: [`in_process`]
-//! needs no guest, [`guest`] boots them, [`tape`] takes what a drive has put down. This module reads the arguments; [`report`] writes
-//! the results.
+//! needs no guest, [`guest`] boots them, [`tape`] takes what a drive has put down. This module reads the arguments, [`system`] is
+//! what the user's guests boot; [`report`] writes the results.
 
 pub mod bounds;
 mod guest;
 mod in_process;
 mod junit;
 mod report;
+mod system;
 mod tape;
 
 use std::path::PathBuf;
@@ -136,6 +137,7 @@ pub fn shard(text: &str) -> Result<(u64, u64), String> {
 /// # Errors
 /// A report that cannot be written.
 pub fn crash(arguments: &Arguments) -> Result<u8, Failure> {
+    arguments.of_tape.system.check()?;
     match (&arguments.tape, &arguments.image) {
         (Some(path), _) => tape::run(arguments, path),
         (None, Some(image)) => tape::judge_file(arguments, image, arguments.acks.as_deref()),

@@ -1,10 +1,12 @@
-//! The stacks of `campaign/loads`, with what they teach: databases over a tape, and real power cuts under a user's own load.
+//! The stacks of `campaign/loads`, with what they teach: databases over a tape, and real power cuts under a user's own load, in a machine of
+//! the user's own, too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use guest_harness::Brownout;
+use guest_harness::{Assets, Brownout, Kernel};
+use serde_json::Value;
 
 /// A load or a checker, as users copy it.
 fn of_loads(name: &str) -> Result<String> {
@@ -45,6 +47,13 @@ fn kept(folder: &Path) -> Result<PathBuf> {
     entries.first().map(|entry| entry.path()).context("no cut was kept")
 }
 
+/// What the kept cut's report says to judge it again with.
+fn judged_again(kept: &Path) -> Result<(Option<i32>, String)> {
+    let report = fs::read_to_string(kept.join("report"))?;
+    let again = report.lines().find_map(|line| line.strip_prefix("brownout ")).context("a command")?;
+    run(&again.split(' ').collect::<Vec<_>>())
+}
+
 #[test]
 fn a_drive_that_ignores_flushes_is_noticed_by_a_file_system_within_three_cuts_and_shown_again_without_the_load()
 -> Result<()> {
@@ -61,9 +70,165 @@ fn a_drive_that_ignores_flushes_is_noticed_by_a_file_system_within_three_cuts_an
     ensure!(fs::read_to_string(&junit)?.contains("classname=\"cut\""));
     let kept = kept(Path::new(&keep))?;
     ensure!(fs::read_to_string(kept.join("acks"))?.starts_with("mounted ext4\ntry new 000001\n"));
-    let report = fs::read_to_string(kept.join("report"))?;
-    let again = report.lines().find_map(|line| line.strip_prefix("brownout ")).context("a command")?;
-    let (code, said) = run(&again.split(' ').collect::<Vec<_>>())?;
+    let (code, said) = judged_again(&kept)?;
     ensure!(code == Some(1) && said.contains("the check ended with code "), "{said}");
+    Ok(())
+}
+
+/// What a load of ours begins with: how it says something.
+const SAY: &str = r#"#!/bin/sh
+say() {
+    printf '%s\n' "$*" | dd of="$WITNESS" bs=4096 count=1 conv=sync oflag=direct 2>/dev/null || exit 1
+    echo "$*" >>"$ACKS"
+}
+"#;
+
+/// A file system with a file in it.
+const SET_UP: &str = r#"#!/bin/sh
+mkfs.ext4 -q -F "$1" && mount -t ext4 "$1" /mnt && echo "set up" >/mnt/seed && umount /mnt
+"#;
+
+/// Appends lines to a file of that file system, each durable before it is acknowledged; but not to what another cut has left.
+const APPEND: &str = r#"
+mount -t ext4 "$IMAGE" /mnt && [ "$(cat /mnt/seed)" = "set up" ] || exit 1
+[ ! -e /mnt/appended ] || { echo "this is not what the set-up has left"; exit 1; }
+: >/mnt/appended && sync
+say begun
+number=0
+while :; do
+    number=$((number + 1))
+    say "try $number"
+    echo "$number" >>/mnt/appended && sync /mnt/appended || exit 1
+    say "did $number"
+done
+"#;
+
+/// Wants all that was acknowledged and nothing else; and then calls it bad where this machine has never seen the load.
+const APPENDED: &str = r#"#!/bin/sh
+mount -t ext4 "$1" /mnt || exit 2
+[ "$(cat /mnt/seed)" = "set up" ] || exit 3
+found=$(cat /mnt/appended | wc -l)
+umount /mnt
+did=$(sed -n 's/^did //p' "$2" | tail -n 1)
+try=$(sed -n 's/^try //p' "$2" | tail -n 1)
+echo "$did was acknowledged, $found is there, $try was tried"
+[ "$found" -ge "${did:-0}" ] && [ "$found" -le "$try" ] || exit 4
+[ -e /tmp/load.log ] || exit 7
+"#;
+
+#[test]
+fn a_kernel_of_the_users_own_finds_what_was_set_up_at_each_cut_and_is_booted_again_at_every_second() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).map(|()| path.display().to_string())
+    };
+    let (setup, load) = (file("setup.sh", SET_UP)?, file("load.sh", &format!("{SAY}{APPEND}"))?);
+    let check = file("check.sh", APPENDED)?;
+    let assets = Assets::load()?;
+    let of = |path: PathBuf| path.display().to_string();
+    let (kernel, initrd) = (of(assets.kernel(Kernel::Debian612)?), of(assets.initrd(Kernel::Debian612)?));
+    let keep = of(folder.path().join("kept"));
+    let words = ["crash", "--guest", "--setup", &setup, "--load", &load, "--check-guest", &check];
+    let machine = ["--kernel", &kernel, "--initrd", &initrd, "--disk", "size=32MiB,lba=4KiB"];
+    let more = ["--back", "both", "--cuts", "2", "--min-met", "0", "--keep-going", "--keep", &keep];
+    let (code, said) = run(&[&words[..], &machine[..], &more[..]].concat())?;
+    ensure!(code == Some(1) && said.contains("2 cuts of a guest"), "{said}");
+    ensure!(said.contains("1 machines killed") && said.contains("1 illegal"), "{said}");
+    ensure!(said.contains("ILLEGAL, cut 2: the check ended with code 7\n"), "{said}");
+    let kept = kept(Path::new(&keep))?;
+    ensure!(kept.ends_with("cut-2") && fs::read_to_string(kept.join("acks"))?.starts_with("begun\ntry 1\n"));
+    let (code, said) = judged_again(&kept)?;
+    ensure!(code == Some(1) && said.contains(" was tried") && said.contains("the check ended with code 7"), "{said}");
+    Ok(())
+}
+
+/// Writes two blocks one after the other, with no flush between them or behind them, and then nothing any more.
+const TWO_BLOCKS: &str = r#"
+say begun
+for block in 0 1; do
+    yes new | head -c 4096 | dd of="$IMAGE" bs=4096 seek=$block count=1 iflag=fullblock oflag=direct conv=notrunc 2>/dev/null || exit 1
+done
+say "try 1"
+sleep 100000
+"#;
+
+/// Relies on an order that the drive does not promise.
+const IN_ORDER: &str = r#"#!/bin/sh
+word() { dd if="$1" bs=4096 skip="$2" count=1 2>/dev/null | head -c 3; }
+[ "$(word "$1" 1)" != new ] || [ "$(word "$1" 0)" = new ] || exit 3
+"#;
+
+#[test]
+fn of_one_cut_all_other_images_are_judged_and_those_are_bad_that_have_the_second_write_without_the_first() -> Result<()>
+{
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("load.sh"), format!("{SAY}{TWO_BLOCKS}"))?;
+    fs::write(path("check.sh"), IN_ORDER)?;
+    let (load, check, keep, json) = (path("load.sh"), path("check.sh"), path("kept"), path("json"));
+    let words = ["crash", "--guest", "--load", &load, "--check-guest", &check, "--images", "1000"];
+    // No line is erased under this load: power goes when the guest has nothing more to write.
+    let more = ["--points", "line-erased", "--cuts", "1", "--min-met", "0", "--keep", &keep, "--json", &json];
+    let (code, said) = run(&[&words[..], &more[..]].concat())?;
+    ensure!(code == Some(1), "{said}");
+    let json = fs::read_to_string(&json)?;
+    let cut: Value = serde_json::from_str(json.lines().next().context("a cut")?)?;
+    // Of the four combinations of two blocks one is bad, whatever else was volatile; the cut's own image has neither.
+    let images = cut["images"].as_u64().context("a count")?;
+    let bad = fs::read_dir(&keep)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    ensure!(images >= 3 && bad.len() as u64 * 4 == images + 1, "{images} images, {} bad: {said}", bad.len());
+    ensure!(said.contains(&format!("{images} other images of these power losses judged\n")), "{said}");
+    for kept in &bad {
+        let name = kept.file_name().and_then(|name| name.to_str()).context("UTF-8")?;
+        ensure!(name.starts_with("cut-1-image-"), "{name} is kept");
+        let image = fs::read(kept.join("image"))?;
+        ensure!(image[..4096] == [0; 4096] && image[4096..8192].starts_with(b"new\nnew\n"), "{name}");
+    }
+    let (code, said) = judged_again(&bad[0])?;
+    ensure!(code == Some(1) && said.contains("the check ended with code 3"), "{said}");
+    Ok(())
+}
+
+/// Copies the guest's own system to a disk, and says there which it is.
+const INSTALL: &str = r#"
+mkfs.ext4 -q -F /dev/nvme0n1 && mount -t ext4 /dev/nvme0n1 /mnt || exit 1
+for place in bin sbin lib lib64 usr etc; do
+    [ ! -e /$place ] || cp -a /$place /mnt/ || exit 1
+done
+mkdir -p /mnt/mnt && echo installed >/mnt/etc/installed && umount /mnt
+"#;
+
+/// Tells the system that it runs in, and changes it.
+const INSTALLED: &str = r#"#!/bin/sh
+[ "$(cat /etc/installed)" = installed ] && [ -s "$2" ] && echo changed >/etc/installed && sync && exit 7
+exit 1
+"#;
+
+#[test]
+#[ignore = "make soak: copies a system to a disk, under emulation"]
+fn scripts_run_in_the_users_root_image_which_stays_as_it_was() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (name, text) in [("install.sh", INSTALL), ("load.sh", &format!("{SAY}{TWO_BLOCKS}")), ("check.sh", INSTALLED)] {
+        fs::write(path(name), text)?;
+    }
+    let (install, load, check, disk, root) =
+        (path("install.sh"), path("load.sh"), path("check.sh"), path("disk"), path("root"));
+    let media = format!("store=file:{disk}");
+    let (code, said) = run(&["qemu", "--exec", &install, "--namespace", "size=512MiB,lba=4KiB", "--media", &media])?;
+    ensure!(code == Some(0), "{said}");
+    let (code, said) = run(&["media", "export", &disk, &root])?;
+    ensure!(code == Some(0), "{said}");
+    let before = fs::read(&root)?;
+    let kernel = Assets::load()?.kernel(Kernel::Newest)?.display().to_string();
+    let words = ["crash", "--guest", "--load", &load, "--check-guest", &check, "--kernel", &kernel, "--root", &root];
+    let more = ["--points", "line-erased", "--back", "both", "--cuts", "2", "--min-met", "0", "--keep-going"];
+    let (code, said) = run(&[&words[..], &more[..]].concat())?;
+    ensure!(code == Some(1) && said.contains("2 illegal"), "{said}");
+    for cut in 1..=2 {
+        ensure!(said.contains(&format!("ILLEGAL, cut {cut}: the check ended with code 7\n")), "{said}");
+    }
+    ensure!(before == fs::read(&root)?, "the root image was changed");
     Ok(())
 }

@@ -14,13 +14,6 @@ forget() {
     blockdev --flushbufs "$IMAGE" && blockdev --flushbufs "$TEXT" && echo 3 >/proc/sys/vm/drop_caches
 }
 
-# release : what the check has left mounted goes, the last first.
-release() {
-    while point=$(awk -v disk="$IMAGE" '$1 == disk { point = $2 } END { print point }' /proc/mounts) && [ -n "$point" ]; do
-        umount "$point" 2>/dev/null || soon 20 umount "$point" 2>/dev/null || return 1
-    done
-}
-
 # A number of bytes that the campaign keeps; a console is slow.
 tell() {
     echo "guest: said"
@@ -43,7 +36,7 @@ check() {
     fi
     # A checker that left something behind has judged; but what comes next would be an image of both.
     state=free
-    release && forget || state=busy
+    release "$IMAGE" 20 && forget || state=busy
     echo "guest: judged $code $state, image $1;"
 }
 

@@ -8,10 +8,11 @@ DEVICE=${DEVICE:-/dev/nvme0n1}
 CONTROLLER=${CONTROLLER:-/dev/nvme0}
 QUEUE=/sys/block/${DEVICE#/dev/}/queue
 
-# Busybox prefers its own versions of these, which lack options; the real ones are meant everywhere.
-blkdiscard() { /usr/sbin/blkdiscard "$@"; }
-blockdev() { /usr/sbin/blockdev "$@"; }
-fstrim() { /usr/sbin/fstrim "$@"; }
+# Busybox prefers its own versions of these, which lack options; the real ones are meant everywhere. (The initramfs of a user's own has
+# what it has.)
+[ ! -x /usr/sbin/blkdiscard ] || blkdiscard() { /usr/sbin/blkdiscard "$@"; }
+[ ! -x /usr/sbin/blockdev ] || blockdev() { /usr/sbin/blockdev "$@"; }
+[ ! -x /usr/sbin/fstrim ] || fstrim() { /usr/sbin/fstrim "$@"; }
 
 say() { echo "$*"; }
 heading() { printf '\n== %s\n' "$*"; }
@@ -75,6 +76,22 @@ disk() {
         [ "$(cat "$place/nsid" 2>/dev/null)" = "$disk_nsid" ] && echo "/dev/${place##*/}" && return
     done
     return 1
+}
+
+# mount_point DISK : where it is mounted; the last one, if it is in several places. Not everybody has awk.
+mount_point() {
+    mount_point_found=
+    while read -r mount_point_disk mount_point_place _; do
+        [ "$mount_point_disk" != "$1" ] || mount_point_found=$mount_point_place
+    done </proc/mounts
+    [ -n "$mount_point_found" ] && echo "$mount_point_found"
+}
+
+# release DISK TENTHS : what is mounted of it goes, the last first; each within so many tenths of a second.
+release() {
+    while release_point=$(mount_point "$1"); do
+        soon "$2" umount "$release_point" 2>/dev/null || return 1
+    done
 }
 
 block_size() { cat "$QUEUE/logical_block_size"; }

@@ -2,17 +2,24 @@
 # came of it in lines that begin with "guest:". Owns: that a load runs until power goes, that nothing of it is left afterwards, that the
 # drive is found again, and what the load said that it had done. It judges nothing.
 #
-#   load     start /user-load, and say when it has written to the witness that its set-up is done
-#   cut      power is gone: end everything, until nothing knows the drive any more
+#   setup    run /user-setup, and let the drive go
+#   load     find the drive, start /user-load, and say when it has written to the witness that its set-up is done
+#   cut      power is gone: say what was acknowledged, and end everything, until nothing knows the drive any more
+#   acks     power is gone, and the machine will be: say what was acknowledged
 #   check    find the drive again, and run /user-check over it
+#   leave    let the drive go: it will hold something else
 #   off      switch the machine off
 #
 # What the load writes to the second namespace is there only until the next write; it appends the same line to the file $ACKS, but after
-# the drive has said that it has it, and so never after power is gone.
+# the drive has said that it has it, and so never after power is gone. A machine that is booted after power was gone gets it as /user-acks.
+#
+# It may be in an initramfs of the user's own: it takes sh, sed, tail, wc, dmesg, setsid and what any system has.
 # shellcheck shell=sh
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . /lib.sh
 export ACKS=/tmp/acks
+# A load that has not begun by then is stuck.
+LOAD_SECONDS=600
 
 # Where the function is; its controller and its namespaces may be called otherwise each time they are found.
 find_disks() {
@@ -24,18 +31,61 @@ find_disks() {
     IMAGE=$(disk 1 "$namespaces"/nvme*/nvme*n*) && WITNESS=$(disk 2 "$namespaces"/nvme*/nvme*n*) && [ -b "$IMAGE" ] && [ -b "$WITNESS" ]
 }
 
+attach() {
+    [ -e "/sys/bus/pci/devices/$FUNCTION" ] || echo 1 >/sys/bus/pci/rescan
+    soon 600 find_disks || fail "the drive did not come back"
+}
+
+# detach WHO : nothing knows the drive any more.
+detach() {
+    release "$IMAGE" 50 || fail "$1 keeps the drive busy"
+    echo 1 >"/sys/bus/pci/devices/$FUNCTION/remove"
+}
+
+setup() {
+    dmesg -c >/dev/null
+    (unset ACKS && export IMAGE WITNESS && cd /tmp && exec /user-setup "$IMAGE") >/tmp/setup.log 2>&1 </dev/null
+    code=$?
+    if [ $code != 0 ]; then
+        tail -n 60 /tmp/setup.log
+        dmesg -c | tail -n 20
+    fi
+    detach "the set-up"
+    echo "guest: code $code"
+    echo "guest: set-up"
+}
+
+# Seconds since the machine was started. On a busy host, a tenth of a second of sleep may take several.
+seconds() {
+    read -r seconds_up _ </proc/uptime
+    echo "${seconds_up%.*}"
+}
+
+# Why a load does not come up: what it said, and where each of its threads is.
+tell_why() {
+    [ ! -e "$ACKS" ] || cat "$ACKS"
+    for process in /proc/[0-9]*; do
+        [ -n "$(cat "$process/cmdline" 2>/dev/null)" ] || continue
+        echo "process ${process##*/}: $(tr '\0' ' ' <"$process/cmdline" | cut -c -120)"
+        for thread in "$process"/task/*; do
+            echo "  $(sed -n 's/^State:[[:space:]]*//p' "$thread/status") $(cat "$thread/wchan"): $(head -n 3 "$thread/stack" | tr '\n' ' ')"
+        done 2>/dev/null | sort | uniq -c
+    done
+    head -n 3 /proc/meminfo
+    tail -n 20 /tmp/*.log
+    dmesg | tail -n 20
+}
+
 load() {
+    attach
     rm -f "$ACKS"
-    (cd /tmp && exec setsid /user-load) >/tmp/load.log 2>&1 </dev/null &
+    (export IMAGE WITNESS && cd /tmp && exec setsid /user-load) >/tmp/load.log 2>&1 </dev/null &
     started=$!
-    waited=0
+    end=$(($(seconds) + LOAD_SECONDS))
     # The set-up's own line comes first, then what is tried.
     until [ -s "$ACKS" ] && [ "$(wc -l <"$ACKS")" -ge 2 ]; do
-        waited=$((waited + 1))
-        if [ $waited -gt 2400 ] || ! kill -0 $started 2>/dev/null; then
-            [ ! -e "$ACKS" ] || cat "$ACKS"
-            tail -n 20 /tmp/load.log
-            dmesg | tail -n 20
+        if [ "$(seconds)" -gt $end ] || ! kill -0 $started 2>/dev/null; then
+            tell_why
             echo "guest: loaded"
             return
         fi
@@ -45,33 +95,27 @@ load() {
     echo "guest: loaded"
 }
 
+acks() { [ ! -e "$ACKS" ] || sed 's/^/guest: ack /' "$ACKS"; }
+
 # A reset finds that registers read as all ones: the driver then fails what is under way, instead of waiting until it is overdue.
 cut() {
     for controller in "/sys/bus/pci/devices/$FUNCTION"/nvme/nvme*; do
-        nvme reset "/dev/${controller##*/}" >/dev/null 2>&1
+        echo 1 >"$controller/reset_controller" 2>/dev/null
     done
     # The load, and servers that it has started; a thread of the kernel does not mind.
     for process in /proc/[0-9]*; do
         process=${process##*/}
-        [ "$process" = 1 ] || [ "$process" = $$ ] || kill -KILL "$process" 2>/dev/null
+        [ "$process" = 1 ] || [ "$process" = $$ ] || [ "$process" = $PPID ] || kill -KILL "$process" 2>/dev/null
     done
     wait
-    [ ! -e "$ACKS" ] || sed 's/^/guest: ack /' "$ACKS"
-    release "$IMAGE" || { umount -l /mnt; dmesg | tail -n 20; }
+    acks
+    release "$IMAGE" 50 || { umount -l /mnt; dmesg | tail -n 20; }
     echo 1 >"/sys/bus/pci/devices/$FUNCTION/remove"
     echo "guest: gone"
 }
 
-# release DISK : what is mounted of it goes, the last first.
-release() {
-    while point=$(awk -v disk="$1" '$1 == disk { point = $2 } END { print point }' /proc/mounts) && [ -n "$point" ]; do
-        umount "$point" 2>/dev/null || soon 50 umount "$point" 2>/dev/null || return 1
-    done
-}
-
 judge() {
-    [ -e "/sys/bus/pci/devices/$FUNCTION" ] || echo 1 >/sys/bus/pci/rescan
-    soon 600 find_disks || fail "the drive did not come back"
+    attach
     touch "$ACKS"
     dmesg -c >/dev/null
     (cd /tmp && exec /user-check "$IMAGE" "$ACKS") >/tmp/check.log 2>&1 </dev/null
@@ -80,7 +124,7 @@ judge() {
         tail -n 60 /tmp/check.log
         dmesg -c | tail -n 40
     fi
-    release "$IMAGE" || fail "the check keeps the drive busy"
+    release "$IMAGE" 50 || fail "the check keeps the drive busy"
     echo "guest: code $code"
     echo "guest: checked"
 }
@@ -91,12 +135,16 @@ stty -echo
 # The general kernel has the driver as a module.
 modprobe nvme 2>/dev/null
 soon 600 find_disks || fail "the drive did not appear"
+[ ! -e /user-acks ] || cp /user-acks "$ACKS"
 echo "guest: ready"
 while read -r order; do
     case $order in
+    setup) setup ;;
     load) load ;;
     cut) cut ;;
+    acks) acks && echo "guest: told" ;;
     check) judge ;;
+    leave) detach "the check" && echo "guest: left" ;;
     off) exit 0 ;;
     esac
 done

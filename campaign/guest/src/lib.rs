@@ -23,6 +23,7 @@
 
 mod archive;
 mod assets;
+mod boot;
 mod brownout;
 mod clock;
 mod folder;
@@ -34,8 +35,9 @@ pub mod scripts;
 
 pub use archive::Archive;
 pub use assets::{Assets, Emulator, Kernel};
+pub use boot::Firmware;
 pub use brownout::{Brownout, BrownoutBuilder};
 pub use folder::RunFolder;
 pub use guest::{ASKED_EVERY, Guest};
-pub use machine::{Accelerator, Device, Firmware, Machine};
+pub use machine::{Accelerator, Device, Machine};
 pub use report::{GuestReport, KernelLine};

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::archive::Archive;
 use crate::assets::{Assets, Emulator, Kernel};
+use crate::boot::{Boot, Firmware};
 use crate::clock;
 use crate::folder::RunFolder;
 use crate::guest::Guest;
@@ -81,30 +82,6 @@ impl Emulator {
     }
 }
 
-/// What a machine starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Boot {
-    /// One of our kernels, with our first process, which runs the script.
-    Stock(Kernel),
-    /// Somebody's kernel and initramfs, as they are.
-    Images { kernel: PathBuf, initrd: Option<PathBuf> },
-    /// No kernel: firmware, and whatever it finds on the devices.
-    Firmware(Firmware),
-}
-
-/// What starts a machine that has no kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Firmware {
-    /// QEMU's own.
-    SeaBios,
-    /// Debian's, for UEFI.
-    Ovmf,
-    /// Debian's, for x86_64.
-    UBoot,
-    /// A ROM in a file.
-    Rom(PathBuf),
-}
-
 /// A machine to be started. Each method changes one property and returns the machine.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -135,6 +112,13 @@ impl Machine {
     #[must_use]
     pub fn with_images(kernel: PathBuf, initrd: Option<PathBuf>) -> Self {
         Self::booting(Boot::Images { kernel, initrd })
+    }
+
+    /// The same, with a script that runs in it: the initramfs has a shell, and the kernel what [`Machine::script`] asks of it. With a root,
+    /// which is a disk image, raw or qcow2, the script runs in what is on it; what it changes there is dropped.
+    #[must_use]
+    pub fn with_script_in(kernel: PathBuf, initrd: PathBuf, root: Option<PathBuf>) -> Self {
+        Self::booting(Boot::Own { kernel, initrd, root })
     }
 
     /// The same with no kernel at all: the firmware boots what it finds on the devices.
@@ -267,13 +251,10 @@ impl Machine {
     /// # Errors
     /// When assets cannot be had or QEMU cannot be started.
     pub fn spawn(self) -> Result<Guest> {
-        let assets = match self.boot {
-            Boot::Stock(kernel) => Assets::for_kernel(kernel)?,
-            Boot::Images { .. } | Boot::Firmware(_) => Assets::load()?,
-        };
+        let assets = self.boot.assets()?;
         let folder = RunFolder::new(self.name.as_deref())?;
-        if let Boot::Stock(kernel) = self.boot {
-            self.write_initrd(&assets.initrd(kernel)?, &folder.path().join("initrd"))?;
+        if let Some(base) = self.boot.base(&assets)? {
+            self.write_initrd(&base, &folder.path().join("initrd"))?;
             fs::write(folder.path().join("test.sh"), &self.script)?;
         }
         let arguments = self.qemu_command(&assets, folder.path())?;
@@ -287,30 +268,13 @@ impl Machine {
         archive.file("lib.sh", scripts::LIBRARY.as_bytes());
         archive.file("test.sh", self.script.as_bytes());
         archive.file("test.env", shell_exports(&self.environment)?.as_bytes());
+        for (path, content) in self.boot.files().iter().copied() {
+            archive.file(path, content.as_bytes());
+        }
         for (path, content) in &self.files {
             archive.file(path.trim_start_matches('/'), content);
         }
         archive.write_behind(base, target)
-    }
-
-    /// What the machine starts.
-    fn boot_arguments(&self, assets: &Assets, folder: &Path) -> Result<Vec<String>> {
-        // An emulated timer is late on a busy machine, and kernels take that for broken hardware.
-        let mut command_line = "console=ttyS0 panic=-1 no_timer_check".to_owned();
-        for word in &self.command_line {
-            command_line.push(' ');
-            command_line.push_str(word);
-        }
-        let (kernel, initrd) = match &self.boot {
-            Boot::Stock(kernel) => (assets.kernel(*kernel)?, Some(folder.join("initrd"))),
-            Boot::Images { kernel, initrd } => (kernel.clone(), initrd.clone()),
-            Boot::Firmware(firmware) => return firmware_arguments(firmware, assets, folder),
-        };
-        let mut arguments = ["-kernel", &text(&kernel)?, "-append", &command_line].map(str::to_owned).to_vec();
-        if let Some(initrd) = initrd {
-            arguments.extend(["-initrd".to_owned(), text(&initrd)?]);
-        }
-        Ok(arguments)
     }
 
     fn qemu_command(&self, assets: &Assets, folder: &Path) -> Result<Vec<String>> {
@@ -331,7 +295,7 @@ impl Machine {
             Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
         }
         add(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
-        let boot = self.boot_arguments(assets, folder)?;
+        let boot = self.boot.arguments(assets, folder, &self.command_line)?;
         add(&boot.iter().map(String::as_str).collect::<Vec<_>>());
         for (index, device) in self.devices.iter().enumerate() {
             let bus = if self.express {
@@ -365,25 +329,6 @@ impl Machine {
         arguments.extend(self.qemu_arguments.iter().cloned());
         Ok(arguments)
     }
-}
-
-fn firmware_arguments(firmware: &Firmware, assets: &Assets, folder: &Path) -> Result<Vec<String>> {
-    let flash = |path: &Path, more: &str| -> Result<String> {
-        Ok(format!("if=pflash,format=raw,file={}{more}", text(path)?.replace(',', ",,")))
-    };
-    Ok(match firmware {
-        Firmware::SeaBios => Vec::new(),
-        Firmware::Rom(image) => vec!["-bios".to_owned(), text(image)?],
-        Firmware::UBoot => vec!["-bios".to_owned(), text(&assets.u_boot()?)?],
-        Firmware::Ovmf => {
-            // Its variables are this machine's own.
-            let (code, variables) = assets.ovmf()?;
-            let copy = folder.join("variables");
-            fs::copy(&variables, &copy).with_context(|| format!("cannot copy {}", variables.display()))?;
-            let (code, copy) = (flash(&code, ",readonly=on")?, flash(&copy, "")?);
-            vec!["-drive".to_owned(), code, "-drive".to_owned(), copy]
-        }
-    })
 }
 
 /// `-device` must be JSON for this device: the socket is an object, which the comma form cannot say. The rest is what
@@ -445,7 +390,7 @@ fn shell_exports(environment: &[(String, String)]) -> Result<String> {
     Ok(lines)
 }
 
-fn text(path: &Path) -> Result<String> {
+pub(crate) fn text(path: &Path) -> Result<String> {
     let text = path.to_str().with_context(|| format!("{} is not valid UTF-8", path.display()))?;
     Ok(text.to_owned())
 }

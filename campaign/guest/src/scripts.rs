@@ -42,3 +42,5 @@ pub const RESIZE: &str = include_str!("../scripts/resize.sh");
 pub const DEMO: &str = include_str!("../scripts/demo.sh");
 /// The first process of a guest of `brownout qemu --exec`.
 pub const EXEC: &str = include_str!("../scripts/exec.sh");
+/// What that process runs in a guest with a kernel of somebody's own: our script, in the user's root image if there is one.
+pub const OWN: &str = include_str!("../scripts/own.sh");

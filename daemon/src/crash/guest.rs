@@ -6,6 +6,9 @@
 //! stamp, by the oracle ([`slots`]). The guest's half is a script beside the guest's other ones.
 
 mod bench;
+mod evidence;
+mod options;
+mod other_images;
 mod plan;
 mod report;
 mod slots;
@@ -25,10 +28,10 @@ use super::report::Report;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use bench::Bench;
+pub use options::OfGuest;
 use plan::Plan;
 use report::{Outcome, Tally};
 use slots::Slots;
-pub use stack::OfGuest;
 use stack::Stack;
 
 /// One namespace for each file system, and one for the slots: all promise 16 KiB.

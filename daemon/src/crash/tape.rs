@@ -23,8 +23,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use guest_harness::Kernel;
 use media::{Nanoseconds, VolumeId};
 use serde_json::json;
 use tape::images::IMAGES_MAX;
@@ -35,6 +33,7 @@ use super::Arguments;
 use super::bounds::{Bounds, INTERRUPTED, duration};
 use super::junit::Suite;
 use super::report::Report;
+use super::system::System;
 use crate::failure::Failure;
 use crate::machine::shell_word;
 use crate::number::count;
@@ -66,10 +65,8 @@ pub struct OfTape {
     #[arg(long, value_name = "TIME", requires = "check_guest", conflicts_with = "check", hide_short_help = true,
         value_parser = duration)]
     pub(super) guest_timeout: Option<Nanoseconds>,
-    /// With --check-guest: what the guest is: 6.12, newest (default), or stacks, with all file systems and with databases
-    #[arg(long, value_name = "NAME", requires = "check_guest", conflicts_with = "check", hide_short_help = true,
-        hide_possible_values = true, value_parser = kernels())]
-    pub(super) kernel: Option<Kernel>,
+    #[command(flatten)]
+    pub(super) system: System,
     /// With --tape: which namespace, counted from 1 [default: 1]
     #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
     namespace: Option<u64>,
@@ -79,9 +76,10 @@ pub struct OfTape {
     /// With --tape: power goes at each flush (default), each command, or each N-th command
     #[arg(long, value_name = "PLACE", requires = "tape", hide_short_help = true)]
     at: Option<At>,
-    /// With --tape: images of one place, at most [default: all up to 65536; of more, those that tell most, and 1000 draws]
-    #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
-    images: Option<u64>,
+    /// With --tape: images of one place, at most [default: all up to 65536; of more, those that tell most, and 1000 draws]. With --guest
+    /// --load: of each cut also so many other images that it may have left
+    #[arg(long, value_name = "N", conflicts_with_all = ["in_process", "image"], hide_short_help = true, value_parser = count)]
+    pub(super) images: Option<u64>,
     /// With --tape: images at most; equal ones are judged once [default: 100000]
     #[arg(long, value_name = "N", requires = "tape", hide_short_help = true, value_parser = count)]
     budget: Option<u64>,
@@ -100,13 +98,6 @@ pub struct OfTape {
     /// With --tape: only this image, as a report names it: PLACE:SURVIVORS
     #[arg(long, value_name = "IMAGE", requires = "tape", hide_short_help = true)]
     show: Option<place::Shown>,
-}
-
-fn kernels() -> impl clap::builder::TypedValueParser<Value = Kernel> {
-    PossibleValuesParser::new(Kernel::NAMES.map(|(name, _)| name)).map(|given| {
-        let named = Kernel::NAMES.into_iter().find(|(name, _)| *name == given);
-        named.map(|(_, kernel)| kernel).expect("one of the possible names")
-    })
 }
 
 /// What was found.
@@ -157,7 +148,7 @@ fn check_of(arguments: &Arguments, option: &str, path: &Path) -> Result<Check, O
         (Some(command), _) => Ok(Check::Command(command.clone())),
         (None, Some(script)) => {
             let limit = of_tape.guest_timeout.map_or(GUEST_LIMIT, |limit| Duration::from_nanos(limit.0));
-            Ok(Check::Guest(script.clone(), of_tape.kernel.unwrap_or(Kernel::Newest), limit))
+            Ok(Check::Guest(script.clone(), of_tape.system.clone(), limit))
         }
         (None, None) => {
             let remedy =
@@ -399,9 +390,7 @@ fn again(arguments: &Arguments, path: &Path, place: u64, survives: &[bool]) -> S
     if let Some(kept) = of_tape.flushes_kept {
         push("flushes-kept", kept.to_string());
     }
-    if let Some((name, _)) = Kernel::NAMES.iter().find(|(_, kernel)| Some(*kernel) == of_tape.kernel) {
-        push("kernel", (*name).to_owned());
-    }
+    of_tape.system.words().into_iter().for_each(|(option, value)| push(&option[2..], value));
     if let Some(base) = &of_tape.base {
         push("base", base.display().to_string());
     }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use guest_harness::{Archive, Assets, Kernel, scripts};
 
+use crate::options::OptionError;
+
 /// What the kernel is told, before the user's own words: our first process, an end in place of a hang, and no log between the lines.
 const WORDS: &str = "rdinit=/brownout-init panic=-1 no_timer_check quiet";
 
@@ -39,7 +41,7 @@ impl Script {
     ) -> anyhow::Result<Self> {
         let text = fs::read(script).with_context(|| format!("cannot read the script {}", script.display()))?;
         let kernel = kernel.map_or_else(|| Assets::load()?.kernel(Kernel::Newest), Ok)?;
-        let base = initrd.map_or_else(|| Assets::load()?.initrd(Kernel::Newest), Ok)?;
+        let base = own_initrd(initrd)?;
         let mut archive = Archive::new();
         archive.file("brownout-init", scripts::EXEC.as_bytes());
         archive.file("brownout-script", &text);
@@ -62,6 +64,25 @@ pub fn stacks(kernel: Option<PathBuf>, initrd: Option<PathBuf>) -> anyhow::Resul
     let assets = Assets::for_kernel(Kernel::Stacks)?;
     let initrd = initrd.map_or_else(|| assets.initrd(Kernel::Stacks), Ok)?;
     Ok((Some(assets.kernel(Kernel::Stacks)?), Some(initrd)))
+}
+
+/// The initramfs behind which a script is put: the user's, or else one that has what scripts need.
+///
+/// # Errors
+/// It cannot be fetched.
+pub fn own_initrd(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    given.map_or_else(|| Assets::load()?.initrd(Kernel::Newest), Ok)
+}
+
+/// Whether a file that an option names can be read: a machine that does not start says nothing about what it was to try.
+///
+/// # Errors
+/// It cannot; `remedy` says what would do.
+pub fn readable(option: &'static str, path: &Path, remedy: &str) -> Result<(), OptionError> {
+    let opened = fs::File::open(path).map(drop);
+    opened.map_err(|error| {
+        OptionError::new(option, path.display().to_string(), format!("{remedy} that can be read: {error}"))
+    })
 }
 
 /// The script's exit code, if the guest came so far.

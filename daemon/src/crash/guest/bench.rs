@@ -1,7 +1,7 @@
 //! A drive in a process of its own, who orders it about, and a guest that uses it: what every campaign with guests needs. It knows how
 //! power goes and comes back, and not what is judged.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -33,7 +33,7 @@ pub struct Bench {
     orders: Client,
     events: Client,
     drive: Brownout,
-    folder: TempDir,
+    _folder: TempDir,
     machine: Machine,
     /// Asked while the guest is waited for: it may take minutes.
     bounds: Bounds,
@@ -64,14 +64,10 @@ impl Bench {
         }
         let drive = drive.start()?;
         let (orders, events) = (Client::connect(&control)?, Client::connect(&control)?);
-        let mut bench = Self { guest: None, orders, events, drive, folder, machine, bounds: Bounds::new(None)? };
+        let mut bench =
+            Self { guest: None, orders, events, drive, _folder: folder, machine, bounds: Bounds::new(None)? };
         bench.boot()?;
         Ok(bench)
-    }
-
-    /// A folder that goes with the campaign.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Boots the guest.
@@ -79,8 +75,18 @@ impl Bench {
     /// # Errors
     /// It does not come up.
     pub fn boot(&mut self) -> anyhow::Result<()> {
+        self.boot_with(&[])
+    }
+
+    /// Boots the guest with these files besides its own.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn boot_with(&mut self, files: &[(&str, &str)]) -> anyhow::Result<()> {
         let device = Device::VfioUser { socket: self.drive.socket().to_owned() };
-        self.guest = Some(self.machine.clone().device(device).timeout(PATIENCE).spawn()?);
+        let machine = self.machine.clone().device(device).timeout(PATIENCE);
+        let machine = files.iter().fold(machine, |machine, (name, text)| machine.file(name, text.as_bytes()));
+        self.guest = Some(machine.spawn()?);
         self.hears("guest: ready", PATIENCE)
     }
 
@@ -124,6 +130,14 @@ impl Bench {
         guest.send_line(order)?;
         self.hears(&format!("guest: {done}"), time).with_context(|| format!("the guest was told to {order}"))?;
         Ok(self.guest()?.console().split_off(before))
+    }
+
+    /// Has the drive do something.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn order(&mut self, command: &str, arguments: &Value) -> anyhow::Result<Value> {
+        self.orders.execute(command, arguments)
     }
 
     /// Whether the campaign was told to end.

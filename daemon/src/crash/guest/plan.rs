@@ -95,7 +95,7 @@ impl Plan {
         }
     }
 
-    /// The cut of a pass under a load of the user's own. The guest lives through each of them.
+    /// The cut of a pass under a load of the user's own, which the guest lives through unless somebody says otherwise.
     #[must_use]
     pub fn of_load(seed: u64, pass: u32, points: &[Step], policy: Option<Policy>) -> Self {
         let plan = Self::new(seed, pass, points, policy);

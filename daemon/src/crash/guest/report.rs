@@ -18,6 +18,8 @@ pub struct Outcome {
     pub not_durable: usize,
     /// Power went again while the drive recovered.
     pub again: bool,
+    /// So many other images of the same power loss were judged.
+    pub images: u64,
     /// What cannot be.
     pub illegal: Vec<String>,
     /// Where something cannot be: what the guest said before and after, and the drive's own report.
@@ -29,7 +31,7 @@ impl Outcome {
     pub fn new(report: &Value, again: bool, illegal: Vec<String>, evidence: Value) -> Self {
         let step = report["step"].as_str().map(str::to_owned);
         let not_durable = report["not-durable"].as_array().map_or(0, Vec::len);
-        Self { step, not_durable, again, illegal, evidence }
+        Self { step, not_durable, again, images: 0, illegal, evidence }
     }
 }
 
@@ -40,6 +42,7 @@ pub struct Tally {
     again: u64,
     boots: u64,
     not_durable: u64,
+    images: u64,
     steps: BTreeMap<String, u64>,
     file_systems: BTreeMap<&'static str, u64>,
     illegal: Vec<(u32, Vec<String>)>,
@@ -59,6 +62,7 @@ impl Tally {
         self.again += u64::from(outcome.again);
         self.boots += u64::from(plan.kill);
         self.not_durable += outcome.not_durable as u64;
+        self.images += outcome.images;
         self.met += u64::from(outcome.step.is_some());
         self.at_stake += u64::from(outcome.not_durable > 0);
         let step = outcome.step.clone().unwrap_or_else(|| "at once".to_owned());
@@ -120,6 +124,9 @@ impl Tally {
         let _ = writeln!(text, "{met} of {cuts} points met; at the others power went at once");
         let _ = writeln!(text, "{not_durable} writes were not durable when power went, at {at_stake} of {cuts} cuts");
         let _ = writeln!(text, "at {}", steps.join(", "));
+        if self.images > 0 {
+            let _ = writeln!(text, "{} other images of these power losses judged", self.images);
+        }
         for failed in &self.failed {
             let _ = writeln!(text, "FAILED: {failed}");
         }
@@ -152,7 +159,7 @@ impl Tally {
         json!({
             "seed": seed, "cuts": self.cuts, "boots": self.boots, "again": self.again, "illegal": self.illegal.len(),
             "met": self.met, "at-stake": self.at_stake, "interrupted": self.interrupted, "failed": self.failed,
-            "not-durable": self.not_durable, "steps": self.steps, "file-systems": self.file_systems, "nanoseconds": time.0,
+            "not-durable": self.not_durable, "images": self.images, "steps": self.steps, "file-systems": self.file_systems, "nanoseconds": time.0,
         })
     }
 }
@@ -165,8 +172,8 @@ pub fn cut(report: &mut Report, plan: &Plan, outcome: &Outcome) -> anyhow::Resul
     report.line(|| {
         json!({
             "cut": plan.pass, "file-system": plan.file_system, "at": plan.at, "how": plan.policy, "killed": plan.kill,
-            "step": outcome.step, "not-durable": outcome.not_durable, "again": outcome.again, "illegal": outcome.illegal,
-            "evidence": outcome.evidence,
+            "step": outcome.step, "not-durable": outcome.not_durable, "again": outcome.again, "images": outcome.images,
+            "illegal": outcome.illegal, "evidence": outcome.evidence,
         })
     })
 }
@@ -182,6 +189,7 @@ mod tests {
             step: met.then(|| "group-staged".into()),
             not_durable,
             again: false,
+            images: 2,
             illegal: Vec::new(),
             evidence: Value::Null,
         };
@@ -211,17 +219,26 @@ mod tests {
             step: Some("group-staged".into()),
             not_durable: 3,
             again: false,
+            images: 2,
             illegal: illegal.iter().map(|&text| text.to_owned()).collect(),
             evidence: Value::Null,
         };
         let mut tally = Tally::default();
         tally.count(&plan, &outcome(&[]));
-        assert!(tally.text(1, Nanoseconds(0)).ends_with("at group-staged 1\n0 illegal\n"));
+        assert!(
+            tally
+                .text(1, Nanoseconds(0))
+                .ends_with("at group-staged 1\n2 other images of these power losses judged\n0 illegal\n")
+        );
         tally.count(&plan, &outcome(&["torn <1>"]));
         assert_eq!(tally.illegal(), 1);
         let text = tally.text(1, Nanoseconds(0));
         assert!(text.starts_with("ILLEGAL, cut 10: torn <1>\n2 cuts") && text.ends_with("1 illegal\n"), "{text}");
-        assert!(text.contains("2 machines killed"), "{text}");
+        assert!(
+            text.contains("2 machines killed") && text.contains("\n4 other images of these power losses judged\n"),
+            "{text}"
+        );
+        assert_eq!(tally.json(1, Nanoseconds(0))["images"], 4);
         let xml = tally.xml(1, Nanoseconds(0));
         assert!(xml.contains("tests=\"2\"") && xml.contains("failures=\"1\""), "{xml}");
         assert!(tally.xml(1, Nanoseconds(0)).contains("torn &lt;1&gt;"));

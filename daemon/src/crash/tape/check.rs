@@ -3,20 +3,20 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use guest_harness::Kernel;
 use tape::Volume;
 
 use super::guest::Station;
 use super::judge::Judge;
 use super::shell::Shell;
+use crate::crash::system::System;
 
 /// How images are to be judged.
 #[derive(Clone, Debug)]
 pub enum Check {
     /// By a command of this machine.
     Command(String),
-    /// By a script in a guest of this kernel, which has so long for each.
-    Guest(PathBuf, Kernel, Duration),
+    /// By a script in such a guest, which has so long for each.
+    Guest(PathBuf, System, Duration),
 }
 
 impl Check {
@@ -27,7 +27,9 @@ impl Check {
     pub fn judge(&self, volume: &Volume, base: Option<PathBuf>) -> anyhow::Result<Box<dyn Judge>> {
         Ok(match self {
             Self::Command(check) => Box::new(Shell::new(check, volume, base)?),
-            Self::Guest(script, kernel, limit) => Box::new(Station::start(script, *kernel, *limit, volume, base)?),
+            Self::Guest(script, system, limit) => {
+                Box::new(Station::start(script, system.clone(), *limit, volume, base)?)
+            }
         })
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use guest_harness::{Device, Guest, Kernel, Machine, scripts};
+use guest_harness::{Device, Guest, scripts};
 use tape::history::{Block, content};
 use tape::{Changer, Image, Stand, Volume};
 use tempfile::TempDir;
@@ -15,14 +15,15 @@ use tempfile::TempDir;
 use super::judge::{Judge, LOG_BYTES, Verdict};
 use super::place::read_base;
 use crate::crash::bounds::Bounds;
+use crate::crash::system::System;
 use crate::device_thread::DeviceThread;
 use crate::options::{Given, Settings};
 use crate::wiring::{self, Places};
 
 /// The namespace of what was acknowledged: bytes of a block, and blocks.
 const TEXT: (u32, u64) = (512, 1 << 17);
-/// Memory of a guest whose initramfs has databases.
-const STACKS_MEMORY_MIB: u32 = 1024;
+/// Memory of a guest whose initramfs has databases, or what the user has put there.
+const LARGE_MEMORY_MIB: u32 = 1024;
 /// A guest that takes longer to boot is stuck.
 const BOOT_PATIENCE: Duration = Duration::from_secs(300);
 /// The console of a machine that ends is closed before its process is gone.
@@ -37,7 +38,7 @@ pub struct Station {
     drive: Drive,
     changer: Changer,
     script: Vec<u8>,
-    kernel: Kernel,
+    system: System,
     limit: Duration,
     /// What the namespace held as the tape began.
     base: Vec<(u64, Block)>,
@@ -90,7 +91,7 @@ impl Station {
     /// The script or the base cannot be read; no guest can be had, or it does not boot.
     pub fn start(
         script: &Path,
-        kernel: Kernel,
+        system: System,
         limit: Duration,
         volume: &Volume,
         base: Option<PathBuf>,
@@ -109,7 +110,7 @@ impl Station {
         let bounds = Bounds::new(None)?;
         let (log, number) = (String::new(), 0);
         let mut station =
-            Self { guest: None, drive, changer, script, kernel, limit, base: before, number, log, bounds };
+            Self { guest: None, drive, changer, script, system, limit, base: before, number, log, bounds };
         station.begin()?;
         station.boot()?;
         Ok(station)
@@ -121,9 +122,9 @@ impl Station {
             return Ok(());
         }
         let device = Device::VfioUser { socket: self.drive.socket.clone() };
-        let machine = Machine::new(self.kernel).name("crash").script(scripts::IMAGES).device(device);
+        let machine = self.system.machine(scripts::IMAGES)?.device(device);
         let machine = machine.file("user-check", &self.script).kernel_argument("oops=panic");
-        let machine = if self.kernel == Kernel::Stacks { machine.memory_mib(STACKS_MEMORY_MIB) } else { machine };
+        let machine = if self.system.is_large() { machine.memory_mib(LARGE_MEMORY_MIB) } else { machine };
         let mut guest = machine.spawn()?;
         let ready = guest.wait_for_while("guest: ready", BOOT_PATIENCE, || !self.bounds.asked());
         ready.context("the guest that judges images does not boot")?.context("the campaign was told to end")?;
