@@ -107,7 +107,7 @@ impl Tally {
     pub fn text(&self, seed: u64, time: Nanoseconds) -> String {
         let mut text = String::new();
         for (pass, illegal) in &self.illegal {
-            let _ = writeln!(text, "ILLEGAL, cut {pass}: {}", illegal.join("; "));
+            let _ = writeln!(text, "ILLEGAL, cut {pass}: {}", joined(illegal));
         }
         let steps: Vec<_> = self.steps.iter().map(|(step, cuts)| format!("{step} {cuts}")).collect();
         let file_systems: Vec<_> = self.file_systems.iter().map(|(name, cuts)| format!("{name} {cuts}")).collect();
@@ -145,7 +145,7 @@ impl Tally {
             suite.passed("step", step);
         }
         for (pass, illegal) in &self.illegal {
-            suite.failed("cut", &pass.to_string(), &illegal.join("; "), None);
+            suite.failed("cut", &pass.to_string(), &joined(illegal), None);
         }
         for failed in &self.failed {
             suite.failed("campaign", "end", failed, None);
@@ -162,6 +162,11 @@ impl Tally {
             "not-durable": self.not_durable, "images": self.images, "steps": self.steps, "file-systems": self.file_systems, "nanoseconds": time.0,
         })
     }
+}
+
+/// All that was wrong after a cut; what takes several lines begins one.
+fn joined(illegal: &[String]) -> String {
+    illegal.join(if illegal.iter().any(|text| text.contains('\n')) { "\n" } else { "; " })
 }
 
 /// Writes down one cut.
@@ -239,6 +244,8 @@ mod tests {
             "{text}"
         );
         assert_eq!(tally.json(1, Nanoseconds(0))["images"], 4);
+        assert_eq!(joined(&["a".to_owned(), "b".to_owned()]), "a; b");
+        assert_eq!(joined(&["a\n  again: b".to_owned(), "c".to_owned()]), "a\n  again: b\nc");
         let xml = tally.xml(1, Nanoseconds(0));
         assert!(xml.contains("tests=\"2\"") && xml.contains("failures=\"1\""), "{xml}");
         assert!(tally.xml(1, Nanoseconds(0)).contains("torn &lt;1&gt;"));
