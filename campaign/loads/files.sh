@@ -5,6 +5,8 @@
 # from fsync. `check-files.sh` knows from that what must be there.
 #
 # FS and ROUNDS come from the kernel's command line: --append 'FS=xfs ROUNDS=50'.
+#
+# As a set-up and a load (crash --guest, --setup and --load with this script) it runs in two parts: PART is setup, or load.
 
 FS=${FS:-ext4}
 ROUNDS=${ROUNDS:-50}
@@ -33,18 +35,23 @@ say() {
 # As many lines as are asked for, all alike: WORD NUMBER LINES.
 lines() { yes "$1 $2" | head -n "$3"; }
 
-case $FS in
-ext4) mkfs.ext4 -q -F "$IMAGE" ;;
-xfs) mkfs.xfs -q -f "$IMAGE" ;;
-btrfs) mkfs.btrfs -q -f "$IMAGE" ;;
-f2fs) mkfs.f2fs -q -f "$IMAGE" ;;
-*) fail "there is no load for FS=$FS: give ext4, xfs, btrfs or f2fs" ;;
-esac || fail "mkfs.$FS"
 mkdir -p /mnt
+if [ "$PART" != load ]; then
+    case $FS in
+    # Whole from the start: nothing is to write beside the load.
+    ext4) mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "$IMAGE" ;;
+    xfs) mkfs.xfs -q -f "$IMAGE" ;;
+    btrfs) mkfs.btrfs -q -f "$IMAGE" ;;
+    f2fs) mkfs.f2fs -q -f "$IMAGE" ;;
+    *) fail "there is no load for FS=$FS: give ext4, xfs, btrfs or f2fs" ;;
+    esac || fail "mkfs.$FS"
+    mount -t "$FS" "$IMAGE" /mnt || fail "mount -t $FS"
+    : >/mnt/appended
+    lines in-place 000000 256 >/mnt/inplace
+    sync && umount /mnt || fail umount
+fi
+[ "$PART" != setup ] || exit 0
 mount -t "$FS" "$IMAGE" /mnt || fail "mount -t $FS"
-: >/mnt/appended
-lines in-place 000000 256 >/mnt/inplace
-sync
 say "mounted $FS"
 
 round=0

@@ -5,6 +5,8 @@
 #
 # DOUBLEWRITE (ON, OFF), FS (ext4, xfs), MKFS (options of mkfs), LIMIT (KiB, of which the kernel makes a command at most) and ROUNDS come
 # from the kernel's command line: --append 'DOUBLEWRITE=OFF ROUNDS=30'.
+#
+# As a set-up and a load (crash --guest, --setup and --load with this script) it runs in two parts: PART is setup, or load.
 
 DOUBLEWRITE=${DOUBLEWRITE:-ON}
 FS=${FS:-ext4}
@@ -47,7 +49,7 @@ serve() {
 }
 
 # In memory: what is being tested begins later. Under power cuts (crash --guest --load) this script runs again and again.
-if [ ! -e /tmp/db.made ]; then
+if [ "$PART" != load ] && [ ! -e /tmp/db.made ]; then
     rm -rf /tmp/db
     mkdir /tmp/db
     serve /tmp/db
@@ -61,15 +63,18 @@ if [ ! -e /tmp/db.made ]; then
 fi
 
 [ -z "$LIMIT" ] || echo "$LIMIT" >"/sys/block/${IMAGE##*/}/queue/max_sectors_kb" || fail "LIMIT=$LIMIT"
-# shellcheck disable=SC2086
-case $FS in
-ext4) mkfs.ext4 -q -F $MKFS "$IMAGE" ;;
-xfs) mkfs.xfs -q -f $MKFS "$IMAGE" ;;
-*) fail "there is no load for FS=$FS: give ext4 or xfs" ;;
-esac || fail "mkfs.$FS"
 mkdir -p /mnt
+if [ "$PART" != load ]; then
+    # shellcheck disable=SC2086
+    case $FS in
+    ext4) mkfs.ext4 -q -F $MKFS "$IMAGE" ;;
+    xfs) mkfs.xfs -q -f $MKFS "$IMAGE" ;;
+    *) fail "there is no load for FS=$FS: give ext4 or xfs" ;;
+    esac || fail "mkfs.$FS"
+    mount -t "$FS" "$IMAGE" /mnt && cp -a /tmp/db /mnt/db && sync && umount /mnt || fail copy
+fi
+[ "$PART" != setup ] || exit 0
 mount -t "$FS" "$IMAGE" /mnt || fail mount
-cp -a /tmp/db /mnt/db && sync || fail copy
 serve /mnt/db
 sync
 /tmp/say "made $FS"

@@ -5,6 +5,8 @@
 #
 # FULL_PAGE_WRITES (on, off), FS (ext4, xfs), MKFS (options of mkfs) and ROUNDS come from the kernel's command line:
 # --append 'FULL_PAGE_WRITES=off ROUNDS=30'.
+#
+# As a set-up and a load (crash --guest, --setup and --load with this script) it runs in two parts: PART is setup, or load.
 
 FULL_PAGE_WRITES=${FULL_PAGE_WRITES:-on}
 FS=${FS:-ext4}
@@ -60,18 +62,21 @@ INSERT INTO t SELECT n, 0, repeat('a', 400) FROM generate_series(1, 100) n
 SQL
     : >/tmp/db.made
 }
-[ -e /tmp/db.made ] || make_database
+[ "$PART" = load ] || [ -e /tmp/db.made ] || make_database
 rm -f /tmp/.s.PGSQL.* /dev/shm/PostgreSQL.*
 
-# shellcheck disable=SC2086
-case $FS in
-ext4) mkfs.ext4 -q -F $MKFS "$IMAGE" ;;
-xfs) mkfs.xfs -q -f $MKFS "$IMAGE" ;;
-*) fail "there is no load for FS=$FS: give ext4 or xfs" ;;
-esac || fail "mkfs.$FS"
 mkdir -p /mnt
+if [ "$PART" != load ]; then
+    # shellcheck disable=SC2086
+    case $FS in
+    ext4) mkfs.ext4 -q -F $MKFS "$IMAGE" ;;
+    xfs) mkfs.xfs -q -f $MKFS "$IMAGE" ;;
+    *) fail "there is no load for FS=$FS: give ext4 or xfs" ;;
+    esac || fail "mkfs.$FS"
+    mount -t "$FS" "$IMAGE" /mnt && cp -a /tmp/db /mnt/db && sync && umount /mnt || fail copy
+fi
+[ "$PART" != setup ] || exit 0
 mount -t "$FS" "$IMAGE" /mnt || fail mount
-cp -a /tmp/db /mnt/db && sync || fail copy
 as_database "pg_ctl -D /mnt/db -l /tmp/server.log -w -t 300 start" >/dev/null || fail "the server does not start"
 sync
 /tmp/say "made $FS"

@@ -4,6 +4,8 @@
 #
 # MODE (delete, truncate, persist, wal), SYNC (normal, full, extra) and ROUNDS come from the kernel's command line:
 # --append 'MODE=wal SYNC=full'.
+#
+# As a set-up and a load (crash --guest, --setup and --load with this script) it runs in two parts: PART is setup, or load.
 
 MODE=${MODE:-delete}
 SYNC=${SYNC:-full}
@@ -31,11 +33,12 @@ printf '%s\n' "\$*" | dd of="$WITNESS" bs=4096 count=1 conv=sync oflag=direct 2>
 SAY
 chmod 755 /tmp/say
 
-mkfs.ext4 -q -F "$IMAGE" || fail mkfs.ext4
 mkdir -p /mnt
+[ "$PART" = load ] || mkfs.ext4 -q -F "$IMAGE" || fail mkfs.ext4
 mount -t ext4 "$IMAGE" /mnt || fail mount
-sqlite3 /mnt/db "PRAGMA journal_mode=$MODE; CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT);" || fail "no database"
+[ "$PART" = load ] || sqlite3 /mnt/db "PRAGMA journal_mode=$MODE; CREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT);" || fail "no database"
 sync
+[ "$PART" != setup ] || exit 0
 /tmp/say "made $MODE $SYNC"
 {
     echo "PRAGMA journal_mode=$MODE;"

@@ -247,8 +247,24 @@ fn a_load_and_its_check_go_together_and_a_kept_image_is_judged_without_a_tape() 
         let said = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8_lossy(&said).into_owned())
     };
-    let (code, said) = run(&["--guest", "--check-guest", "/dev/null"]);
-    assert!(code == Some(2) && said.contains("it goes with --load SCRIPT"), "{said}");
+    for lone in [&["--guest", "--check-guest", "/dev/null"][..], &["--guest", "--images", "3"]] {
+        let (code, said) = run(lone);
+        assert!(code == Some(2) && said.contains("it goes with --load SCRIPT"), "{said}");
+    }
+    let load = ["--guest", "--load", "/dev/null", "--check-guest", "/dev/null"];
+    for (more, remedy) in [
+        (&["--kernel", "5.4"][..], "give 6.12, newest, stacks, or the file of a kernel that can be read"),
+        (&["--kernel", "/dev/null", "--initrd", "/nowhere/initrd"], "give a file that can be read"),
+        (&["--kernel", "/dev/null", "--root", "/nowhere/root"], "give a file that can be read"),
+        (&["--kernel", "newest", "--initrd", "/dev/null"], "it goes with --kernel FILE"),
+        (&["--images", "3", "--policy", "random"], "leave out --policy"),
+        (&["--back", "never"], "[possible values: live, boot, both]"),
+    ] {
+        let (code, said) = run(&[&load[..], more].concat());
+        assert!(code == Some(2) && said.contains(remedy), "{more:?}: {said}");
+    }
+    let (code, said) = run(&[&load[..], &["--setup", "/nowhere/setup.sh"]].concat());
+    assert!(code == Some(1) && said.contains("cannot read the script /nowhere/setup.sh: --setup"), "{said}");
     for wrong in [
         &["--guest", "--load", "/dev/null"][..],
         &["--guest", "--check", "true"],

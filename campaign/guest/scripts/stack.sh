@@ -44,7 +44,7 @@ detach() {
 
 setup() {
     dmesg -c >/dev/null
-    (unset ACKS && export IMAGE WITNESS && cd /tmp && exec /user-setup "$IMAGE") >/tmp/setup.log 2>&1 </dev/null
+    (unset ACKS && export PART=setup IMAGE WITNESS && cd /tmp && exec /user-setup "$IMAGE") >/tmp/setup.log 2>&1 </dev/null
     code=$?
     if [ $code != 0 ]; then
         tail -n 60 /tmp/setup.log
@@ -68,7 +68,8 @@ tell_why() {
         [ -n "$(cat "$process/cmdline" 2>/dev/null)" ] || continue
         echo "process ${process##*/}: $(tr '\0' ' ' <"$process/cmdline" | cut -c -120)"
         for thread in "$process"/task/*; do
-            echo "  $(sed -n 's/^State:[[:space:]]*//p' "$thread/status") $(cat "$thread/wchan"): $(head -n 3 "$thread/stack" | tr '\n' ' ')"
+            waits=$(head -n 3 "$thread/stack" | tr '\n' ' ')
+            echo "  $(sed -n 's/^State:[[:space:]]*//p' "$thread/status") $(cat "$thread/wchan"): $waits"
         done 2>/dev/null | sort | uniq -c
     done
     head -n 3 /proc/meminfo
@@ -76,15 +77,19 @@ tell_why() {
     dmesg | tail -n 20
 }
 
+# Whether the load is through with its set-up, whose own line comes first; then what is tried.
+has_begun() { [ -s "$ACKS" ] && [ "$(wc -l <"$ACKS")" -ge 2 ]; }
+
 load() {
     attach
     rm -f "$ACKS"
+    [ ! -e /user-setup ] || export PART=load
     (export IMAGE WITNESS && cd /tmp && exec setsid /user-load) >/tmp/load.log 2>&1 </dev/null &
     started=$!
     end=$(($(seconds) + LOAD_SECONDS))
-    # The set-up's own line comes first, then what is tried.
-    until [ -s "$ACKS" ] && [ "$(wc -l <"$ACKS")" -ge 2 ]; do
-        if [ "$(seconds)" -gt $end ] || ! kill -0 $started 2>/dev/null; then
+    until has_begun; do
+        # What has ended has said all that it says.
+        if [ "$(seconds)" -gt $end ] || { ! kill -0 $started 2>/dev/null && ! has_begun; }; then
             tell_why
             echo "guest: loaded"
             return

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::assets::{Assets, Kernel};
-use crate::machine::text;
 use crate::scripts;
 
 /// The first process of a guest of somebody's own, which runs the script.
@@ -121,6 +120,12 @@ fn firmware_arguments(firmware: &Firmware, assets: &Assets, folder: &Path) -> Re
             vec!["-drive".to_owned(), code, "-drive".to_owned(), copy]
         }
     })
+}
+
+/// A path, as a word of a command line that is text.
+pub(crate) fn text(path: &Path) -> Result<String> {
+    let text = path.to_str().with_context(|| format!("{} is not valid UTF-8", path.display()))?;
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]

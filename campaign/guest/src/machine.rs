@@ -4,11 +4,11 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::archive::Archive;
 use crate::assets::{Assets, Emulator, Kernel};
-use crate::boot::{Boot, Firmware};
+use crate::boot::{Boot, Firmware, text};
 use crate::clock;
 use crate::folder::RunFolder;
 use crate::guest::Guest;
@@ -388,11 +388,6 @@ fn shell_exports(environment: &[(String, String)]) -> Result<String> {
         lines.push_str(&format!("export {name}='{}'\n", value.replace('\'', "'\\''")));
     }
     Ok(lines)
-}
-
-pub(crate) fn text(path: &Path) -> Result<String> {
-    let text = path.to_str().with_context(|| format!("{} is not valid UTF-8", path.display()))?;
-    Ok(text.to_owned())
 }
 
 #[cfg(test)]

@@ -159,7 +159,8 @@ impl Tally {
         json!({
             "seed": seed, "cuts": self.cuts, "boots": self.boots, "again": self.again, "illegal": self.illegal.len(),
             "met": self.met, "at-stake": self.at_stake, "interrupted": self.interrupted, "failed": self.failed,
-            "not-durable": self.not_durable, "images": self.images, "steps": self.steps, "file-systems": self.file_systems, "nanoseconds": time.0,
+            "not-durable": self.not_durable, "images": self.images, "steps": self.steps,
+            "file-systems": self.file_systems, "nanoseconds": time.0,
         })
     }
 }
