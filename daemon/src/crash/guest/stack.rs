@@ -23,6 +23,8 @@ use crate::crash::Arguments;
 /// The drive, where nothing is said, and the namespace that the load writes what it has done to.
 const NAMESPACE: &str = "size=128MiB,lba=4KiB";
 const WITNESS: &str = "size=1MiB,lba=4KiB";
+/// Nothing becomes durable that the specification does not ask for: no block by its age, and none because another one has to be.
+const MEDIA: [&str; 2] = ["cache_age=none", "flush=namespace"];
 /// A check that takes longer is stuck.
 const LIMIT: Duration = Duration::from_secs(120);
 /// The guest gives up sooner, and says why.
@@ -85,7 +87,7 @@ impl<'a> Stack<'a> {
         };
         let limit = of_tape.guest_timeout.map_or(LIMIT, |Nanoseconds(limit)| Duration::from_nanos(limit));
         let folder = tempfile::Builder::new().prefix("brownout-").tempdir().context("cannot create a folder")?;
-        let bench = Bench::start(drive, &["cache_age=none".to_owned()], &arguments.misbehave, machine, folder)?;
+        let bench = Bench::start(drive, &MEDIA.map(str::to_owned), &arguments.misbehave, machine, folder)?;
         let forked = of_guest.setup.is_some() || of_tape.images.is_some();
         let mut stack = Self { bench, arguments, limit, evidence, forked };
         stack.set_up()?;
