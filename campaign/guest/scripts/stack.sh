@@ -13,13 +13,13 @@
 # What the load writes to the second namespace is there only until the next write; it appends the same line to the file $ACKS, but after
 # the drive has said that it has it, and so never after power is gone. A machine that is booted after power was gone gets it as /user-acks.
 #
+# A load that has not begun after LOAD_SECONDS is stuck.
+#
 # It may be in an initramfs of the user's own: it takes sh, sed, tail, wc, dmesg, setsid and what any system has.
 # shellcheck shell=sh
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . /lib.sh
 export ACKS=/tmp/acks
-# A load that has not begun by then is stuck.
-LOAD_SECONDS=600
 
 # Where the function is; its controller and its namespaces may be called otherwise each time they are found.
 find_disks() {
@@ -86,7 +86,7 @@ load() {
     [ ! -e /user-setup ] || export PART=load
     (export IMAGE WITNESS && cd /tmp && exec setsid /user-load) >/tmp/load.log 2>&1 </dev/null &
     started=$!
-    end=$(($(seconds) + LOAD_SECONDS))
+    end=$(($(seconds) + ${LOAD_SECONDS:-600}))
     until has_begun; do
         # What has ended has said all that it says.
         if [ "$(seconds)" -gt $end ] || { ! kill -0 $started 2>/dev/null && ! has_begun; }; then

@@ -61,7 +61,8 @@ pub struct OfTape {
     /// With --tape: judge an image in a guest: a script that mounts the device $1 and compares it with the text in $2
     #[arg(long, value_name = "SCRIPT", conflicts_with_all = ["check", "in_process"], hide_short_help = true)]
     pub(super) check_guest: Option<PathBuf>,
-    /// With --check-guest: a guest that takes longer for one image hangs: that image is bad [default: 120s]
+    /// With --check-guest: a guest that takes longer for one image hangs: that image is bad [default: 120s]. A load has ten minutes until
+    /// it has begun, or as long as this
     #[arg(long, value_name = "TIME", requires = "check_guest", conflicts_with = "check", hide_short_help = true,
         value_parser = duration)]
     pub(super) guest_timeout: Option<Nanoseconds>,

@@ -12,7 +12,7 @@ use media::Nanoseconds;
 use oracle::simulator::Policy;
 use serde_json::{Value, json};
 
-use super::bench::Bench;
+use super::bench::{Bench, PATIENCE};
 use super::evidence::Evidence;
 use super::other_images::OtherImages;
 use super::plan::Plan;
@@ -27,8 +27,8 @@ const WITNESS: &str = "size=1MiB,lba=4KiB";
 const MEDIA: [&str; 2] = ["cache_age=none", "flush=namespace"];
 /// A check that takes longer is stuck.
 const LIMIT: Duration = Duration::from_secs(120);
-/// The guest gives up sooner, and says why.
-const SET_UP: Duration = Duration::from_secs(900);
+/// So long a load or a set-up may take until it has begun, or is done. On a machine that does much else, a database takes minutes.
+const SET_UP: Duration = Duration::from_secs(600);
 /// The guest's memory: databases, and what they are made from.
 const MEMORY_MIB: u32 = 1024;
 /// What a guest says that ends in the middle.
@@ -43,6 +43,8 @@ pub struct Stack<'a> {
     bench: Bench,
     arguments: &'a Arguments,
     limit: Duration,
+    /// The guest gives a load up sooner, and says why.
+    set_up_limit: Duration,
     evidence: Evidence,
     /// Each cut begins from what the drive held before the first.
     forked: bool,
@@ -74,7 +76,10 @@ impl<'a> Stack<'a> {
             scripts.push(("user-setup", read("--setup", setup)?));
         }
         let evidence = Evidence::new(arguments, check)?;
+        let limit = of_tape.guest_timeout.map_or(LIMIT, |Nanoseconds(limit)| Duration::from_nanos(limit));
+        let set_up = SET_UP.max(limit);
         let machine = of_tape.system.machine(scripts::STACK)?.memory_mib(MEMORY_MIB);
+        let machine = machine.environment("LOAD_SECONDS", &set_up.as_secs().to_string());
         let machine = scripts.iter().fold(machine, |machine, (name, text)| machine.file(name, text));
         let machine = of_guest.append.iter().fold(machine, |machine, words| machine.kernel_argument(words));
         let drive = Brownout::builder().namespace(of_guest.disk.as_deref().unwrap_or(NAMESPACE)).namespace(WITNESS);
@@ -85,11 +90,10 @@ impl<'a> Stack<'a> {
             }
             None => drive,
         };
-        let limit = of_tape.guest_timeout.map_or(LIMIT, |Nanoseconds(limit)| Duration::from_nanos(limit));
         let folder = tempfile::Builder::new().prefix("brownout-").tempdir().context("cannot create a folder")?;
         let bench = Bench::start(drive, &MEDIA.map(str::to_owned), &arguments.misbehave, machine, folder)?;
         let forked = of_guest.setup.is_some() || of_tape.images.is_some();
-        let mut stack = Self { bench, arguments, limit, evidence, forked };
+        let mut stack = Self { bench, arguments, limit, set_up_limit: set_up + PATIENCE, evidence, forked };
         stack.set_up()?;
         Ok(stack)
     }
@@ -97,7 +101,7 @@ impl<'a> Stack<'a> {
     /// What is done once, and kept.
     fn set_up(&mut self) -> anyhow::Result<()> {
         if self.arguments.of_guest.setup.is_some() {
-            let said = self.bench.tell_within("setup", "set-up", SET_UP)?;
+            let said = self.bench.tell_within("setup", "set-up", self.set_up_limit)?;
             let code = code(&said)?;
             ensure!(code == 0, "the set-up ended with code {code}:\n{}", tail(&said, LAST_WORDS));
         } else if self.forked {
@@ -143,7 +147,7 @@ impl<'a> Stack<'a> {
         if self.forked {
             self.bench.order("media-restore", &json!({}))?;
         }
-        let said = self.bench.tell_within("load", "loaded", SET_UP)?;
+        let said = self.bench.tell_within("load", "loaded", self.set_up_limit)?;
         let running = slots::lines(&said).any(|line| line == "running");
         ensure!(running, "the load did not begin, or ended before power went:\n{}", tail(&said, STUCK_WORDS));
         let report = self.bench.lose_power(plan)?;
