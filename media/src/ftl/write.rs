@@ -74,6 +74,8 @@ pub struct OpenUnit {
     unit: LogicalUnit,
     /// A bit per 512 bytes that the host wrote.
     covered: Vec<u64>,
+    /// How many of them.
+    sectors: u32,
 }
 
 impl<S: Store> Ftl<S> {
@@ -413,22 +415,22 @@ impl<S: Store> Ftl<S> {
 
     /// Notes which sectors of an open unit the host wrote, and makes it the one used last.
     fn cover(&mut self, at: usize, span: &Span) {
-        let mut open = self.open_units.remove(at);
+        let open = &mut self.open_units[at];
         for sector in span.offset / 512..(span.offset + span.bytes) / 512 {
-            open.covered[sector / 64] |= 1 << (sector % 64);
+            let (word, bit) = (&mut open.covered[sector / 64], 1 << (sector % 64));
+            open.sectors += u32::from(*word & bit == 0);
+            *word |= bit;
         }
-        let sectors: u32 = open.covered.iter().map(|word| word.count_ones()).sum();
         let slot = self.geometry.slot_of(open.place);
-        self.streams[HOST].records[slot as usize].host_sectors = sectors;
-        self.open_units.push(open);
+        self.streams[HOST].records[slot as usize].host_sectors = open.sectors;
+        self.open_units[at..].rotate_left(1);
     }
 
     /// Takes out the open unit that is missed least: nothing follows where all of a unit was written, and a stream that goes on to its
     /// next unit must not close that of another stream.
     fn forget_open(&mut self) -> OpenUnit {
         let sectors = narrow(self.geometry.unit_bytes() / 512);
-        let full = |open: &OpenUnit| open.covered.iter().map(|word| word.count_ones()).sum::<u32>() == sectors;
-        let at = self.open_units.iter().position(full).unwrap_or(0);
+        let at = self.open_units.iter().position(|open| open.sectors == sectors).unwrap_or(0);
         self.open_units.remove(at)
     }
 
@@ -442,7 +444,7 @@ impl<S: Store> Ftl<S> {
         let mut covered = if spare { self.forget_open().covered } else { vec![0; words] };
         covered.fill(0);
         let place = self.group[0];
-        self.open_units.push(OpenUnit { place, unit: part.unit, covered });
+        self.open_units.push(OpenUnit { place, unit: part.unit, covered, sectors: 0 });
         let whole = Span { offset: part.offset, bytes: part.bytes, ..*span };
         self.cover(self.open_units.len() - 1, &whole);
     }
