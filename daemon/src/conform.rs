@@ -32,7 +32,7 @@ use crate::options::{Given, OptionError, Settings};
 use crate::progress::Progress;
 use bench::Plan;
 use firmware::Firmware;
-use report::Report;
+use report::{Files, Report};
 use scenario::{Case, Timeouts};
 use subject::Subject;
 use verdict::Verdict;
@@ -91,6 +91,9 @@ pub struct Arguments {
     /// JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// A report that a browser shows; needs nothing else
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    html: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -236,13 +239,9 @@ pub fn conform(arguments: &Arguments) -> Result<u8, Failure> {
         subject,
     };
     arguments.check_profile()?;
-    let mut report = Report::create(
-        &plan,
-        arguments.seed,
-        arguments.again(),
-        arguments.json.as_deref(),
-        arguments.junit.as_deref(),
-    )?;
+    let files =
+        Files { json: arguments.json.as_deref(), junit: arguments.junit.as_deref(), html: arguments.html.as_deref() };
+    let mut report = Report::create(&plan, arguments.seed, arguments.again(), &files)?;
     let mut bounds = Bounds::new(None).context("cannot listen for signals")?;
     let progress = Progress::new("scenarios", "cases");
     for (done, case) in (0..).zip(&cases) {
@@ -251,7 +250,7 @@ pub fn conform(arguments: &Arguments) -> Result<u8, Failure> {
         if bounds.asked() {
             break;
         }
-        report.case(case, &ended)?;
+        report.case(case, ended)?;
     }
     let interrupted = bounds.asked();
     drop(progress);

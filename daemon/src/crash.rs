@@ -21,6 +21,7 @@ use oracle::simulator::Policy;
 
 use crate::failure::Failure;
 use crate::number::{count, number};
+use report::Report;
 
 /// Cuts of a campaign of which nothing is said.
 const CUTS: u64 = 10_000;
@@ -101,12 +102,20 @@ pub struct Arguments {
     /// Write a JUnit report
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Write a report that a browser shows; needs nothing else
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    html: Option<PathBuf>,
 }
 
 impl Arguments {
     /// How many cuts were asked for.
     fn cuts(&self) -> u64 {
         self.cuts.unwrap_or(if self.time.is_some() { CUTS_WITHOUT_END } else { CUTS })
+    }
+
+    /// The reports that were asked for, begun.
+    fn report(&self) -> anyhow::Result<Report> {
+        Report::create(self.json.as_deref(), self.junit.as_deref(), self.html.as_deref())
     }
 }
 

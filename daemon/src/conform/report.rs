@@ -1,4 +1,6 @@
-//! What came of a run: a table for people, lines of JSON and JUnit for machines. All three are complete when a run ends before its time.
+//! What came of a run: a table and a page for people, lines of JSON and JUnit for machines. All are complete when a run ends before its time.
+
+mod page;
 
 use std::fs;
 use std::io::Write as _;
@@ -11,7 +13,7 @@ use serde_json::json;
 use super::bench::{Ended, Plan};
 use super::fails;
 use super::scenario::Case;
-use super::verdict::Verdict;
+use super::verdict::{BrokenEvent, Verdict};
 use crate::failure::Failure;
 use crate::options::OptionError;
 
@@ -23,8 +25,40 @@ pub struct Report {
     suite: TestSuite,
     json: Option<fs::File>,
     junit: Option<PathBuf>,
-    rows: Vec<(&'static str, String, Verdict, f64)>,
+    html: Option<PathBuf>,
+    rows: Vec<Row>,
     again: String,
+    seed: u64,
+    facts: Vec<(&'static str, String)>,
+}
+
+/// Files that were asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Files<'a> {
+    /// JSON Lines.
+    pub json: Option<&'a Path>,
+    /// JUnit.
+    pub junit: Option<&'a Path>,
+    /// A page.
+    pub html: Option<&'a Path>,
+}
+
+/// A case that has ended.
+struct Row {
+    number: String,
+    name: String,
+    seconds: f64,
+    /// The command that repeats it.
+    again: String,
+    ended: Ended,
+}
+
+/// Whether the run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Running,
+    Interrupted,
+    Over,
 }
 
 impl Report {
@@ -32,34 +66,29 @@ impl Report {
     ///
     /// # Errors
     /// One cannot be written.
-    pub fn create(
-        plan: &Plan,
-        seed: u64,
-        again: String,
-        json: Option<&Path>,
-        junit: Option<&Path>,
-    ) -> Result<Self, Failure> {
+    pub fn create(plan: &Plan, seed: u64, again: String, files: &Files<'_>) -> Result<Self, Failure> {
         let mut suite = TestSuite::new(format!("conform.{}", plan.subject.name()));
-        for (name, value) in [
+        let facts = vec![
             ("driver", plan.subject.version()),
             ("qemu", guest_harness::Assets::load()?.value("QEMU_VERSION").unwrap_or_default().to_owned()),
-            ("seed", seed.to_string()),
             ("slowness", plan.timeouts.slowness.to_string()),
             ("timeouts", format!("io={},admin={}", plan.timeouts.io, plan.timeouts.admin)),
             ("allow", plan.allowed.iter().cloned().collect::<Vec<_>>().join(",")),
             ("profile", plan.profile.clone().unwrap_or_default()),
-        ] {
-            suite.add_property(Property::new(name, value));
-        }
+        ];
+        suite.add_property(Property::new("seed", seed.to_string()));
+        facts.iter().for_each(|(name, value)| _ = suite.add_property(Property::new(*name, value)));
         // A report that cannot be written says nothing about a driver: that is a wrong option.
         let open = |option: &'static str, path: &Path| {
             let remedy = |error| format!("give a file that can be written: {error}");
             fs::File::create(path).map_err(|error| OptionError::new(option, path.display().to_string(), remedy(error)))
         };
-        junit.map(|path| open("--junit", path)).transpose()?;
-        let json = json.map(|path| open("--json", path)).transpose()?;
-        let report = Self { suite, json, junit: junit.map(Path::to_owned), rows: Vec::new(), again };
-        report.write_junit()?;
+        files.junit.map(|path| open("--junit", path)).transpose()?;
+        files.html.map(|path| open("--html", path)).transpose()?;
+        let json = files.json.map(|path| open("--json", path)).transpose()?;
+        let [junit, html] = [files.junit, files.html].map(|path| path.map(Path::to_owned));
+        let report = Self { suite, json, junit, html, rows: Vec::new(), again, seed, facts };
+        report.write(State::Running)?;
         Ok(report)
     }
 
@@ -67,10 +96,10 @@ impl Report {
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn case(&mut self, case: &Case, ended: &Ended) -> anyhow::Result<()> {
+    pub fn case(&mut self, case: &Case, ended: Ended) -> anyhow::Result<()> {
         let seconds = std::time::Duration::from_nanos(ended.time.0);
         let again = format!("{} --only {}", self.again, case.number());
-        let mut test = TestCase::new(case.name.as_str(), status(&ended.verdict, ended, &again));
+        let mut test = TestCase::new(case.name.as_str(), status(&ended.verdict, &ended, &again));
         test.set_classname(format!("conform.{}", case.id)).set_time(seconds);
         test.properties.extend([
             Property::new("form", case.number()),
@@ -82,7 +111,6 @@ impl Report {
             test.set_system_out(remarks.join("\n"));
         }
         self.suite.add_test_case(test);
-        self.write_junit()?;
         let rules: Vec<&str> = ended.evidence.broken.iter().map(|broken| broken.rule.as_str()).collect();
         let line = json!({
             "case": case.id, "form": case.form, "name": case.name, "again": again,
@@ -91,8 +119,9 @@ impl Report {
         });
         self.line(&line.to_string())?;
         println!("{}", row(case, &ended.verdict, seconds.as_secs_f64()));
-        self.rows.push((case.id, case.name.clone(), ended.verdict.clone(), seconds.as_secs_f64()));
-        Ok(())
+        let seconds = seconds.as_secs_f64();
+        self.rows.push(Row { number: case.number(), name: case.name.clone(), seconds, again, ended });
+        self.write(State::Running)
     }
 
     /// The run is over.
@@ -100,16 +129,13 @@ impl Report {
     /// # Errors
     /// A file cannot be written.
     pub fn close(&mut self, interrupted: bool) -> anyhow::Result<()> {
-        let count =
-            |wanted: fn(&Verdict) -> bool| self.rows.iter().filter(|(_, _, verdict, _)| wanted(verdict)).count();
-        let (passed, warned) = (count(|it| *it == Verdict::Pass), count(|it| matches!(it, Verdict::Warn(_))));
-        let (failed, skipped) = (count(fails), count(|it| matches!(it, Verdict::Skipped(_))));
+        let [passed, warned, failed, skipped] = self.counts();
         let line = json!({
             "cases": self.rows.len(), "passed": passed, "warned": warned, "failed": failed, "skipped": skipped,
             "interrupted": interrupted,
         });
         self.line(&line.to_string())?;
-        self.write_junit()?;
+        self.write(if interrupted { State::Interrupted } else { State::Over })?;
         let end = if interrupted { "; the run was told to end" } else { "" };
         println!("\n{passed} passed, {warned} with remarks, {failed} failed, {skipped} skipped{end}");
         Ok(())
@@ -117,7 +143,18 @@ impl Report {
 
     /// Whether a case failed.
     pub fn failed(&self) -> bool {
-        self.rows.iter().any(|(_, _, verdict, _)| fails(verdict))
+        self.rows.iter().any(|row| fails(&row.ended.verdict))
+    }
+
+    /// Cases that passed, passed with remarks, failed, were skipped.
+    fn counts(&self) -> [usize; 4] {
+        let wanted: [fn(&Verdict) -> bool; 4] = [
+            |it| *it == Verdict::Pass,
+            |it| matches!(it, Verdict::Warn(_)),
+            fails,
+            |it| matches!(it, Verdict::Skipped(_)),
+        ];
+        wanted.map(|wanted| self.rows.iter().filter(|row| wanted(&row.ended.verdict)).count())
     }
 
     fn line(&mut self, line: &str) -> anyhow::Result<()> {
@@ -127,8 +164,12 @@ impl Report {
         }
     }
 
-    /// Written whole each time, so that it is complete whenever the run ends.
-    fn write_junit(&self) -> anyhow::Result<()> {
+    /// Both files are written whole each time, so that they are complete whenever the run ends.
+    fn write(&self, state: State) -> anyhow::Result<()> {
+        if let Some(path) = &self.html {
+            fs::write(path, page::page(self, state).to_string())
+                .with_context(|| format!("--html {}", path.display()))?;
+        }
         let Some(path) = &self.junit else { return Ok(()) };
         let mut report = Junit::new("brownout");
         report.add_test_suite(self.suite.clone());
@@ -174,19 +215,15 @@ fn status(verdict: &Verdict, ended: &Ended, again: &str) -> TestCaseStatus {
 fn details(ended: &Ended, all: &[String], again: &str) -> String {
     let mut text = all.join("\n");
     for broken in ended.evidence.broken.iter().filter(|broken| broken.severity != "performance") {
-        text.push_str(&format!("\n\nevents before {} ({}):\n", broken.rule, broken.detail));
-        for event in &broken.events {
-            text.push_str(&format!("{:14.6} {}\n", seconds(event.time_ns), event.text));
-        }
+        text.push_str(&format!("\n\nevents before {} ({}):\n{}", broken.rule, broken.detail, listed(&broken.events)));
     }
-    text.push_str("\n\nthe drive's last events:\n");
-    for event in &ended.evidence.trace {
-        text.push_str(&format!("{:14.6} {}\n", seconds(event.time_ns), event.text));
-    }
+    text.push_str(&format!("\n\nthe drive's last events:\n{}", listed(&ended.evidence.trace)));
     text.push_str(&format!("\n\nconsole:\n{}\n\nagain: {again}\n", ended.console));
     text
 }
 
-fn seconds(nanoseconds: u64) -> f64 {
-    std::time::Duration::from_nanos(nanoseconds).as_secs_f64()
+/// Events, one in a line.
+fn listed(events: &[BrokenEvent]) -> String {
+    let seconds = |event: &BrokenEvent| std::time::Duration::from_nanos(event.time_ns).as_secs_f64();
+    events.iter().map(|event| format!("{:14.6} {}\n", seconds(event), event.text)).collect()
 }

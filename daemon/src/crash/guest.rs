@@ -49,7 +49,7 @@ const SLOTS_NAMESPACE: u32 = 2;
 /// No guest can be had, or one does not do what it is told; a report cannot be written.
 pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     arguments.of_guest.check(arguments)?;
-    let mut report = Report::create(arguments.json.as_deref(), arguments.junit.as_deref())?;
+    let mut report = arguments.report()?;
     let mut tally = Tally::default();
     let mut bounds = Bounds::new(arguments.time)?;
     let ended = cut_all(arguments, &mut bounds, &mut report, &mut tally);
@@ -69,7 +69,8 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     } else {
         format!("the drive broke promises as it was told to: {misbehave}\n")
     };
-    report.close(&tally.xml(arguments.seed, time), &format!("{promised}{}", tally.text(arguments.seed, time)))?;
+    let text = format!("{promised}{}", tally.text(arguments.seed, time));
+    report.close(tally.xml(arguments.seed, time), &text, || tally.page(arguments, time))?;
     if !stopped {
         ended?;
     }

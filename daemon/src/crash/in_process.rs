@@ -14,7 +14,7 @@ use oracle::simulator::{Campaign, Judged, Tally, Wishes};
 
 use super::Arguments;
 use super::bounds::{Bounds, INTERRUPTED};
-use super::report::{Report, Shrunk};
+use super::report::Shrunk;
 use crate::failure::Failure;
 use crate::progress::Progress;
 
@@ -28,7 +28,7 @@ const WAITING_MAX: usize = 64;
 /// Runs the campaign; returns the exit code.
 pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let campaign = campaign(arguments);
-    let mut report = Report::create(arguments.json.as_deref(), arguments.junit.as_deref())?;
+    let mut report = arguments.report()?;
     let jobs = thread::available_parallelism().map_or(1, usize::from);
     silence_drives();
     let mut bounds = Bounds::new(arguments.time)?;

@@ -1,4 +1,6 @@
-//! What came of a campaign: for people on standard output, line by line as JSON, and as JUnit.
+//! What came of a campaign: for people on standard output, line by line as JSON, as JUnit, and as a page in HTML.
+
+pub(super) mod page;
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -12,6 +14,7 @@ use oracle::simulator::{Campaign, Counts, Failure, Judged, Tally};
 use serde_json::{Value, json};
 
 use super::junit::{Suite, unfinished};
+use crate::html::Page;
 
 /// A drive that broke a rule, and the shortest history found that still does.
 pub struct Shrunk {
@@ -26,18 +29,21 @@ pub struct Shrunk {
 pub struct Report {
     json: Option<(PathBuf, File)>,
     junit: Option<(PathBuf, File)>,
+    html: Option<(PathBuf, File)>,
 }
 
 impl Report {
     /// Makes the files, so that nothing is cut for nothing.
-    pub fn create(json: Option<&Path>, junit: Option<&Path>) -> anyhow::Result<Self> {
+    pub fn create(json: Option<&Path>, junit: Option<&Path>, html: Option<&Path>) -> anyhow::Result<Self> {
         let make = |path: &Path| {
             let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
             anyhow::Ok((path.to_owned(), file))
         };
-        let mut report = Self { json: json.map(make).transpose()?, junit: junit.map(make).transpose()? };
+        let [json, junit, html] = [json, junit, html].map(|path| path.map(make).transpose());
+        let mut report = Self { json: json?, junit: junit?, html: html? };
         // Who kills the campaign finds no empty file, which might be taken for a success.
-        report.junit(&unfinished())?;
+        replace(&mut report.junit, unfinished)?;
+        replace(&mut report.html, || page::unfinished().to_string())?;
         Ok(report)
     }
 
@@ -54,13 +60,6 @@ impl Report {
             }
             line
         })
-    }
-
-    /// Puts this into the JUnit file, if somebody wants it, in place of what is there.
-    fn junit(&mut self, xml: &str) -> anyhow::Result<()> {
-        let Some((path, file)) = &mut self.junit else { return Ok(()) };
-        let written = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(xml.as_bytes()));
-        written.with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// A line of JSON, if somebody wants it; whole in the file, whatever becomes of us.
@@ -94,14 +93,22 @@ impl Report {
         if interrupted {
             let _ = writeln!(text, "interrupted after {} cuts", tally.cuts);
         }
-        self.close(&xml, &text)
+        self.close(xml, &text, || page::page(campaign, tally, shrunk, missed, time, interrupted))
     }
 
-    /// Nothing more comes: `xml` for who reads JUnit, and `text` for people.
-    pub fn close(mut self, xml: &str, text: &str) -> anyhow::Result<()> {
-        self.junit(xml)?;
+    /// Nothing more comes: `xml` for who reads JUnit, `text` for people, and a page for who wants one.
+    pub fn close(mut self, xml: String, text: &str, page: impl FnOnce() -> Page) -> anyhow::Result<()> {
+        replace(&mut self.junit, || xml)?;
+        replace(&mut self.html, || page().to_string())?;
         io::stdout().write_all(text.as_bytes()).context("cannot print the result")
     }
+}
+
+/// Puts this into a file, if somebody wants it, in place of what is there.
+fn replace(file: &mut Option<(PathBuf, File)>, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+    let Some((path, file)) = file else { return Ok(()) };
+    let written = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(text().as_bytes()));
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn of_counts(counts: &Counts) -> Value {
@@ -187,8 +194,10 @@ mod tests {
     use oracle::simulator::Wishes;
 
     use super::*;
+    use crate::html::Mark;
+    use crate::html::testing::check;
 
-    fn broken() -> (Campaign, Tally, Vec<Shrunk>) {
+    pub fn broken() -> (Campaign, Tally, Vec<Shrunk>) {
         let misbehaviour = media::fault::Misbehaviour { ignored_flush: true, ..Default::default() };
         let wishes = Wishes { misbehaviour, ..Wishes::default() };
         let campaign = Campaign { seed: 1, cuts: 10_000, shard: (0, 1), runs: 1, wishes, keep_going: false };
@@ -206,13 +215,15 @@ mod tests {
     #[test]
     fn reports_are_whole_at_any_time() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (json, junit) = (folder.path().join("json"), folder.path().join("junit"));
+        let [json, junit, html] = ["json", "junit", "html"].map(|name| folder.path().join(name));
         let read = |path: &Path| std::fs::read_to_string(path).expect("it is there");
-        let mut report = Report::create(Some(&json), Some(&junit)).expect("files");
+        let mut report = Report::create(Some(&json), Some(&junit), Some(&html)).expect("files");
+        assert!(check(&read(&html)).text.contains("did not end"));
         assert!(read(&junit).contains("did not end") && read(&junit).trim_end().ends_with("</testsuites>"));
         report.line(|| json!({ "cut": 1 })).expect("a line");
         assert_eq!(read(&json), "{\"cut\":1}\n");
-        report.close("<testsuite/>\n", "").expect("an end");
+        report.close("<testsuite/>\n".to_owned(), "", || Page::new("a", Mark::Good, "b", "c")).expect("an end");
+        assert!(check(&read(&html)).headings.iter().map(|(_, text)| text.as_str()).eq(["a"]));
         assert_eq!(read(&junit), "<testsuite/>\n");
     }
 

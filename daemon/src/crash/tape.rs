@@ -10,6 +10,7 @@ mod guest;
 mod judge;
 mod kept;
 mod one;
+mod page;
 mod place;
 mod shell;
 mod worker;
@@ -109,6 +110,16 @@ struct Found {
     images: u64,
     equal: u64,
     bad: Vec<Bad>,
+    /// Of each place its pieces, and its images that were judged.
+    by_place: BTreeMap<u64, (usize, u64)>,
+}
+
+/// How it was looked for.
+struct Run<'a> {
+    arguments: &'a Arguments,
+    ends_early: Option<&'a str>,
+    took: Nanoseconds,
+    interrupted: bool,
 }
 
 /// An image that the command did not like.
@@ -120,6 +131,8 @@ struct Bad {
     /// What the pieces are, where the cause is known.
     names: Vec<String>,
     again: String,
+    /// Where it is kept.
+    kept: Option<PathBuf>,
 }
 
 /// Runs the campaign; returns the exit code.
@@ -129,7 +142,7 @@ pub fn run(arguments: &Arguments, path: &Path) -> Result<u8, Failure> {
     if let Some(shown) = &of_tape.show {
         return show(arguments, path, check, shown);
     }
-    let report = Report::create(arguments.json.as_deref(), arguments.junit.as_deref())?;
+    let report = arguments.report()?;
     let mut bounds = Bounds::new(arguments.time)?;
     let mut places = Places::open(path, of_tape)?;
     let (mut found, mut judge) = judge_all(arguments, check, &mut places, &mut bounds)?;
@@ -137,7 +150,8 @@ pub fn run(arguments: &Arguments, path: &Path) -> Result<u8, Failure> {
     if !bounds.interrupted() {
         explain(arguments, path, &mut *judge, &mut found, &mut bounds)?;
     }
-    found.tell(report, arguments.seed, places.cut_off(), took, bounds.interrupted())?;
+    let run = Run { arguments, ends_early: places.cut_off(), took, interrupted: bounds.interrupted() };
+    found.tell(report, &run)?;
     let failed = !found.bad.is_empty();
     Ok(if bounds.interrupted() && !failed { INTERRUPTED } else { u8::from(failed) })
 }
@@ -183,6 +197,7 @@ fn judge_all(
         let pieces = places.history().volatile().count();
         let choices = Choices::new(pieces, images_of_place(pieces, of_tape.images), arguments.seed ^ place);
         found.exhaustive += u64::from(choices.exhaustive());
+        found.by_place.insert(place, (pieces, 0));
         for survives in choices {
             let image = Image::new(places.history(), survives);
             if image.fingerprint % of != index {
@@ -221,22 +236,29 @@ impl Found {
     fn note(&mut self, (job, verdict): (Job, Verdict)) {
         if verdict == Verdict::Unjudged {
             self.images -= 1;
-        } else if verdict.is_bad() {
+            return;
+        }
+        if let Some((_, judged)) = self.by_place.get_mut(&job.place) {
+            *judged += 1;
+        }
+        if verdict.is_bad() {
             let (place, survives) = (job.place, job.image.survives);
-            self.bad.push(Bad { place, survives, verdict, cause: None, names: Vec::new(), again: String::new() });
+            self.bad.push(Bad {
+                place,
+                survives,
+                verdict,
+                cause: None,
+                names: Vec::new(),
+                again: String::new(),
+                kept: None,
+            });
         }
     }
 
     /// For people, as JSON and as JUnit.
-    fn tell(
-        &self,
-        mut report: Report,
-        seed: u64,
-        ends_early: Option<&str>,
-        took: Nanoseconds,
-        interrupted: bool,
-    ) -> anyhow::Result<()> {
-        let a_minute = u128::from(self.images) * 60_000_000_000 / u128::from(took.0.max(1));
+    fn tell(&self, mut report: Report, run: &Run<'_>) -> anyhow::Result<()> {
+        let Run { arguments: Arguments { seed, .. }, ends_early, took, interrupted } = *run;
+        let a_minute = self.a_minute(took);
         let mut text = format!(
             "{} images at {} places were judged, {a_minute} a minute: {} bad. {} places in full; of {} equal images one.\n",
             self.images,
@@ -248,7 +270,7 @@ impl Found {
         if let Some(why) = ends_early {
             text.push_str(&format!("the tape ends early: {why}\n"));
         }
-        let mut suite = Suite::new("tape", seed, took);
+        let mut suite = Suite::new("tape", *seed, took);
         for bad in &self.bad {
             let told = bad.told();
             text.push_str(&told);
@@ -264,7 +286,12 @@ impl Found {
                 "nanoseconds": took.0, "interrupted": interrupted, "ends-early": ends_early, "seed": seed,
             })
         })?;
-        report.close(&suite.xml(), &text)
+        report.close(suite.xml(), &text, || page::page(self, run))
+    }
+
+    /// Images that were judged, a minute.
+    fn a_minute(&self, took: Nanoseconds) -> u128 {
+        u128::from(self.images) * 60_000_000_000 / u128::from(took.0.max(1))
     }
 }
 
@@ -308,6 +335,7 @@ fn explain(
         bad.cause = Some(cause);
         if let Some(folder) = &arguments.of_tape.keep {
             kept::keep(folder, &one, &places, (bad.place, &bad.survives), &bad.told())?;
+            bad.kept = Some(kept::own(folder, bad.place));
         }
     }
     if let Some(tool) = missing {

@@ -1,5 +1,7 @@
 //! What came of a campaign with guests.
 
+mod page;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -9,6 +11,9 @@ use serde_json::{Value, json};
 use super::super::junit::Suite;
 use super::super::report::Report;
 use super::plan::{LOAD, Plan};
+
+/// Of so many cuts what was seen is kept for the page; JSON has all of it.
+const EVIDENCE_MAX: usize = 50;
 
 /// One cut, and what was wrong afterwards.
 pub struct Outcome {
@@ -46,6 +51,8 @@ pub struct Tally {
     steps: BTreeMap<String, u64>,
     file_systems: BTreeMap<&'static str, u64>,
     illegal: Vec<(u32, Vec<String>)>,
+    /// What was seen of the first of these.
+    evidence: BTreeMap<u32, Value>,
     /// Cuts at the point that was chosen.
     met: u64,
     /// Cuts with something that was not durable.
@@ -70,6 +77,9 @@ impl Tally {
         *self.file_systems.entry(plan.file_system).or_default() += 1;
         if !outcome.illegal.is_empty() {
             self.illegal.push((plan.pass, outcome.illegal.clone()));
+            if self.evidence.len() < EVIDENCE_MAX {
+                self.evidence.insert(plan.pass, outcome.evidence.clone());
+            }
         }
     }
 

@@ -2,12 +2,17 @@
 //! report.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
 use super::one::One;
 use super::place::Places;
+
+/// The folder of a place.
+pub fn own(folder: &Path, place: u64) -> PathBuf {
+    folder.join(format!("place-{place}"))
+}
 
 /// Keeps an image in a folder of its own, with what was said of it last.
 ///
@@ -16,7 +21,7 @@ use super::place::Places;
 pub fn keep(folder: &Path, one: &One<'_>, places: &Places, shown: (u64, &[bool]), told: &str) -> anyhow::Result<()> {
     let (place, survives) = shown;
     let bench = one.make(places, survives)?;
-    let own = folder.join(format!("place-{place}"));
+    let own = own(folder, place);
     let cannot_write = || format!("cannot write to {}", own.display());
     fs::create_dir_all(&own).with_context(cannot_write)?;
     for name in ["durable", "image", "acks"] {
