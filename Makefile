@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: install uninstall
-.PHONY: help demo test lint mutations mutants mutants-nightly fuzz soak guest doc figures bench bench-check profile prepush
+.PHONY: help demo test lint mutations mutants mutants-nightly fuzz soak browser guest doc figures bench bench-check profile prepush
 
 # Where rustup puts cargo when .ci/prepare had to install it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -57,6 +57,11 @@ fuzz: ## each fuzz target for SECONDS=600
 
 soak: ## the long versions of the tests
 	@.ci/test --soak
+
+browser: ## the live page in Chromium, looked at by axe-core; pictures in target/browser/pictures
+	@.ci/prepare chromium npm
+	cargo build --release --locked --package brownout
+	spec-tests/browser/run $(TARGET)/release/brownout $(TARGET)/browser/pictures
 
 guest: ## get QEMU 10.1 or later, kernels and initial file systems into the cache
 	@campaign/guest/recipe/assets

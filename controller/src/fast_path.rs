@@ -126,7 +126,10 @@ impl Controller {
                 let mark = Mark::new(id, entry.cid.get(), ordinal);
                 match media.write(mark, volume, range, &mut Piece::new(memory, data)) {
                     None => break,
-                    Some(Ok(())) => done += 1,
+                    Some(Ok(())) => {
+                        done += 1;
+                        self.answered.fast_writes += 1;
+                    }
                     Some(Err(error)) => {
                         failed = Some(error);
                         break;
@@ -154,6 +157,7 @@ impl Controller {
         if done > 0 {
             pair.succeed(done);
             self.unpublished.insert(pair.completion_queue());
+            self.answered.fast(done);
         }
         let failed = failed.map(|error| (pair.take(), error));
         let taken = done + usize::from(failed.is_some());
@@ -203,9 +207,13 @@ impl Controller {
             together = 1;
             let long = long(&self.namespaces, entry, limits).filter(|long| free(long.volume, long.range));
             let mark = Mark::new(id, entry.cid.get(), first + done as u64);
+            let writes = long.as_ref().is_some_and(|long| long.writes);
             match long.and_then(|long| long.carry_out(media, mark, memory, limits, &mut self.segments)) {
                 None => break,
-                Some(Ok(())) => done += 1,
+                Some(Ok(())) => {
+                    done += 1;
+                    self.answered.fast_writes += u64::from(writes);
+                }
                 Some(Err(error)) => {
                     failed = Some(error);
                     break;
@@ -216,6 +224,7 @@ impl Controller {
         if done > 0 {
             pair.succeed(done);
             self.unpublished.insert(pair.completion_queue());
+            self.answered.fast(done);
         }
         let failed = failed.map(|error| (pair.take(), error));
         let taken = done + more + usize::from(failed.is_some());
@@ -233,7 +242,7 @@ impl Controller {
     /// One that failed is answered as any other.
     #[cold]
     fn fail_short(&mut self, permit: Permit, entry: &Command, error: MediaError) {
-        let mut origin = Origin::of(entry);
+        let mut origin = Origin::of(entry, self.health.now);
         let result = IoCommand::parse(entry).and_then(|command| {
             origin.lba = command.first_block();
             outcome::conclude(Err(error), &mut origin).map(Done::Now)

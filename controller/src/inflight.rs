@@ -1,7 +1,8 @@
 //! Commands that were taken and not finished, at the media or waiting: token → command. Abort, queue deletion, reset and drain look
 //! here.
 
-use media::{LbaRange, Token};
+use media::{LbaRange, Nanoseconds, Token};
+use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::{Command, Status};
 
 use crate::atomic::Slices;
@@ -18,6 +19,8 @@ pub(crate) struct Origin {
     pub(crate) lba: u64,
     /// A comparison found a difference. The media may yet fail, and that says more.
     pub(crate) differs: bool,
+    /// When the step began that took it.
+    pub(crate) taken: Nanoseconds,
 }
 
 /// What a command is answered.
@@ -44,9 +47,14 @@ impl Reply {
 }
 
 impl Origin {
-    /// What an entry says of itself.
-    pub(crate) fn of(entry: &Command) -> Self {
-        Self { opcode: entry.opcode, nsid: entry.nsid.get(), ..Self::default() }
+    /// What an entry says of itself that was taken by the step that began then.
+    pub(crate) fn of(entry: &Command, taken: Nanoseconds) -> Self {
+        Self { opcode: entry.opcode, nsid: entry.nsid.get(), taken, ..Self::default() }
+    }
+
+    /// Of an Asynchronous Event Request, of which nothing else is kept while it waits.
+    pub(crate) fn of_event_request() -> Self {
+        Self { opcode: AdminOpcode::ASYNCHRONOUS_EVENT_REQUEST.0, ..Self::default() }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::admin::{features, identify as pages, logs};
 use crate::{Controller, InterruptMode, effects};
 
 pub use crate::admin::features::FeatureState;
+pub use crate::answered::{AnsweredState, ServiceTimes};
 pub use crate::queue::{CompletionQueueState, SubmissionQueueState};
 use crate::watch::FatalReason;
 
@@ -87,6 +88,18 @@ impl Controller {
     #[must_use]
     pub fn namespace_blocks_max(&self, nsid: u32) -> Option<u64> {
         self.namespaces.get(nsid).map(|namespace| namespace.shape.capacity_blocks_max)
+    }
+
+    /// Commands that were answered since the controller was made, by queue, opcode and status.
+    #[must_use]
+    pub fn answered(&self) -> Vec<AnsweredState> {
+        self.answered.states()
+    }
+
+    /// How long those of I/O queues took.
+    #[must_use]
+    pub const fn service_times(&self) -> &ServiceTimes {
+        self.answered.times()
     }
 
     /// The SMART log.

@@ -14,6 +14,7 @@
 mod absence;
 mod access;
 mod admin;
+mod answered;
 mod arbiter;
 mod atomic;
 pub mod bar;
@@ -55,6 +56,7 @@ use absence::Absence;
 use admin::Done;
 use admin::events::Events;
 use admin::features::Features;
+use answered::Answered;
 use arbiter::Arbiter;
 use atomic::RangeLocks;
 use budget::{Budget, Still};
@@ -128,6 +130,7 @@ pub struct Controller {
     events: Events,
     features: Features,
     health: Health,
+    answered: Answered,
     warnings_seen: WarningsSeen,
     /// When the host must have shown that it lives, if it set a timer.
     keep_alive: Option<Nanoseconds>,
@@ -185,6 +188,7 @@ impl Controller {
             events: Events::new(usize::from(config.aerl_z) + 1, config.events_kept),
             features: Features::new(&config),
             health: Health::default(),
+            answered: Answered::default(),
             warnings_seen: WarningsSeen::default(),
             keep_alive: None,
             bus_master: false,
@@ -293,6 +297,12 @@ impl Controller {
         let known = self.in_flight.len() + self.faults.held();
         assert_eq!(self.queues.owed(), known, "every permit belongs to a command under way");
         Progress { worked, next_event: self.next_event() }
+    }
+
+    /// The last step has ended now, with all that its caller did for it: that long its commands took, for whoever asks.
+    #[inline]
+    pub fn step_ended(&mut self, now: Nanoseconds) {
+        self.answered.step_ended(self.health.now, now);
     }
 
     fn work<M: GuestMemory>(
@@ -603,7 +613,7 @@ impl Controller {
 
     #[inline]
     fn carry_out<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, permit: Permit, command: Command) {
-        let origin = Origin::of(&command);
+        let origin = Origin::of(&command, self.health.now);
         if permit.sqid() == 0 {
             self.absence.over();
             self.execute_admin(memory, permit, &command, origin);
@@ -665,6 +675,8 @@ impl Controller {
 
     #[inline]
     fn answer(&mut self, permit: Permit, origin: Origin, reply: Reply) {
+        let times = [origin.taken, self.health.now];
+        self.answered.note(permit.sqid() == 0, origin.opcode, reply.status, times);
         if self.is_afflicted(&permit) {
             return self.answer_afflicted(permit, origin, reply);
         }
@@ -686,7 +698,7 @@ impl Controller {
             self.events.reported(event);
             self.watch.tell(TraceEvent::EventReported { event });
             self.effects.push(Effect::EventReported(event));
-            self.complete(permit, Origin::default(), Ok(event.dword()));
+            self.complete(permit, Origin::of_event_request(), Ok(event.dword()));
         }
     }
 

@@ -410,7 +410,7 @@ impl Controller {
                     self.execute_pair([permit, other], first, &second);
                 }
             }
-            Ok(None) => self.complete(permit, Origin::of(first), Err(Reason::FusedAlone)),
+            Ok(None) => self.complete(permit, Origin::of(first, self.health.now), Err(Reason::FusedAlone)),
             Err(by) => {
                 self.queues.put_back(permit);
                 return Err(by);
@@ -423,11 +423,12 @@ impl Controller {
         let ([first_command, second_command], range) = match self.check_pair(first, second) {
             Ok(checked) => checked,
             Err((status, partner)) => {
-                self.complete(one, Origin::of(first), Err(status));
-                return self.complete(other, Origin::of(second), Err(partner));
+                self.complete(one, Origin::of(first, self.health.now), Err(status));
+                return self.complete(other, Origin::of(second, self.health.now), Err(partner));
             }
         };
-        let origin = |entry| Origin { lba: range.start.0, ..Origin::of(entry) };
+        let now = self.health.now;
+        let origin = |entry| Origin { lba: range.start.0, ..Origin::of(entry, now) };
         let compare = self.in_flight.next_token();
         self.in_flight.insert(InFlight {
             permit: one,

@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::device_arguments::{DeviceArguments, MEDIA, NAMESPACE, TextOrList};
+use crate::http::address::Address;
 use crate::machine::Front;
 use crate::number::{count, number, time};
 use crate::options::Bytes;
@@ -59,7 +60,7 @@ pub fn read() -> CommandLine {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Serve the device on a socket, for a QEMU that you start
-    #[command(after_help = AFTER_SERVE)]
+    #[command(after_help = AFTER_SERVE, help_template = crash::TEMPLATE)]
     Serve(Serve),
     /// Start a stock QEMU with the device plugged in
     #[command(
@@ -111,6 +112,12 @@ pub struct Serve {
     /// Control socket (QMP), for `brownout ctl`
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
+    /// Figures and live page: 127.0.0.1:PORT, unix:PATH
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<Address>,
+    /// Lets --http listen where other machines reach it
+    #[arg(long, requires = "http", hide = true)]
+    pub http_anywhere: bool,
     /// memory (default), or files: also on local disks
     #[arg(
         long,
@@ -225,6 +232,12 @@ pub struct Qemu {
     /// Where `ctl trace-start`, `tape-start` write
     #[arg(long, value_name = "FOLDER", requires = "control", hide = true)]
     pub trace_folder: Option<PathBuf>,
+    /// Figures and live page: 127.0.0.1:PORT, unix:PATH
+    #[arg(long, value_name = "ADDR", hide_short_help = true)]
+    pub http: Option<Address>,
+    /// Lets --http listen where other machines reach it
+    #[arg(long, requires = "http", hide = true)]
+    pub http_anywhere: bool,
     /// Put all changes on a tape, for `crash --tape`
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub tape: Option<PathBuf>,

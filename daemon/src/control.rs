@@ -11,7 +11,7 @@
 pub mod commands;
 pub mod dispatcher;
 pub mod event;
-mod exchange;
+pub mod exchange;
 pub mod framing;
 pub mod message;
 mod peer;

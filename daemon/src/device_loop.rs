@@ -34,6 +34,9 @@ pub trait Drive {
     /// One step of the controller from `now` on, and the delivery of its effects; the clock says when it has taken long enough.
     fn step(&mut self, now: Nanoseconds, clock: &dyn controller::Clock) -> StepResult;
 
+    /// A step in which something was done has ended now.
+    fn stepped(&mut self, _now: Nanoseconds) {}
+
     /// Before the loop sleeps: asks the guest to ring for whatever it does from now on. False if there is work already: the loop then
     /// steps again instead. (While it steps, a guest with shadow doorbells does not ring.)
     fn arm(&mut self) -> bool;
@@ -129,6 +132,9 @@ pub fn run(drive: &mut impl Drive, host: &mut impl Host, policy: Policy) -> io::
         let turn = drive.step(now, host);
         // A step may take longer than the loop spins: what counts is when its work ended, not when it began.
         now = host.now();
+        if turn.worked {
+            drive.stepped(now);
+        }
         let worked = worked || turn.worked;
         next = pace.next(now, worked, turn.next_event, drive.must_be_polled());
         if let Next::Sleep(limit) = next {

@@ -28,6 +28,8 @@ pub struct Places {
     pub vhost_user: Option<PathBuf>,
     /// For orders.
     pub control: Option<PathBuf>,
+    /// For figures and a page.
+    pub http: Option<PathBuf>,
     /// A folder, for traces that are started by orders.
     pub traces: Option<PathBuf>,
     /// What a guest's memory may lie in.
@@ -37,7 +39,12 @@ pub struct Places {
 impl Places {
     /// The sockets that there are, by the options that name them.
     pub fn by_option(&self) -> Vec<(&'static str, PathBuf)> {
-        let all = [("--socket", &self.socket), ("--vhost-user", &self.vhost_user), ("--control", &self.control)];
+        let all = [
+            ("--socket", &self.socket),
+            ("--vhost-user", &self.vhost_user),
+            ("--control", &self.control),
+            ("--http", &self.http),
+        ];
         all.into_iter().filter_map(|(option, place)| Some((option, place.clone()?))).collect()
     }
 }

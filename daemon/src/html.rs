@@ -6,4 +6,4 @@ mod page;
 #[cfg(test)]
 pub mod testing;
 
-pub use page::{Cell, Mark, Page, Problem, Table};
+pub use page::{Cell, Mark, Page, Problem, STYLE, Table};

@@ -13,6 +13,7 @@ mod media;
 mod media_words;
 mod namespaces;
 mod size;
+mod socket;
 mod typed;
 mod words;
 
@@ -33,6 +34,7 @@ use media_words::Store;
 pub use media_words::{Age, HostCache, Share};
 use namespaces::NamespaceWords;
 pub use size::{About, Bytes};
+pub use socket::check_socket;
 use typed::Reader;
 pub use words::split_at_commas;
 use words::{Word, Words};

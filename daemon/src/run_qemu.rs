@@ -12,9 +12,10 @@ use tempfile::Builder;
 
 use crate::device_thread::DeviceThread;
 use crate::failure::Failure;
+use crate::http::address::Address;
 use crate::machine::{self, Ended, Front, MACHINE_MEMORY, Machine, Script, Search};
-use crate::options::{Given, Settings};
-use crate::serve::{check_disk, check_folder, check_socket, tape_file};
+use crate::options::{Given, Settings, check_socket};
+use crate::serve::{check_disk, check_folder, tape_file};
 use crate::tracer::Opened;
 use crate::wiring::{Files, Places};
 use crate::{cli, stop, tracer, wiring};
@@ -30,6 +31,7 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
     if let Some(control) = &control {
         check_socket("--control", control)?;
     }
+    arguments.http.as_ref().map_or(Ok(()), |address| address.check(arguments.http_anywhere))?;
     let memory_mib = Machine::memory_mib(arguments.memory.unwrap_or(MACHINE_MEMORY))?;
     // Only we may enter the folder, and so only our child reaches the device.
     let folder = Builder::new().prefix("brownout-").tempdir().context("cannot create a folder for the socket")?;
@@ -65,7 +67,10 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
         return Ok(0);
     }
     let traces = traces.into_iter().map(Opened::open).collect::<anyhow::Result<Vec<_>>>()?;
-    let files = Files { traces, tape: arguments.tape.as_deref().map(|path| tape_file(path, &settings)).transpose()? };
+    let tape = arguments.tape.as_deref().map(|path| tape_file(path, &settings)).transpose()?;
+    let web = arguments.http;
+    let files = Files { traces, tape, ..Files::with_web(web.as_ref())? };
+    eprint!("{}", files.invitation(web.as_ref())?);
     let signals = stop::on_signals().context("cannot listen for signals")?;
     let (stop, stopper) = UnixStream::pair().context("cannot create a pair of sockets")?;
 
@@ -73,7 +78,8 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
         Front::VfioUser => (Some(socket), None),
         Front::VhostUser => (None, Some(socket)),
     };
-    let places = Places { socket, vhost_user, control, traces: arguments.trace_folder, ..Places::default() };
+    let http = web.as_ref().and_then(Address::path).map(Path::to_owned);
+    let places = Places { socket, vhost_user, control, http, traces: arguments.trace_folder, ..Places::default() };
     let device = DeviceThread::start(stop, move || wiring::open(settings, &places, files))?;
     tracing::info!(program = %qemu.program.display(), version = qemu.version, "starting QEMU");
     tracing::debug!(?words);

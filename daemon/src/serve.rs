@@ -10,25 +10,27 @@ use anyhow::Context;
 
 use crate::device_thread::DeviceThread;
 use crate::failure::Failure;
+use crate::http::address::Address;
 use crate::machine::{Front, MACHINE_MEMORY, Machine, shell_line};
-use crate::options::{Given, OptionError, Settings};
+use crate::options::{Given, OptionError, Settings, check_socket};
 use crate::sandbox::Sandbox;
 use crate::tracer::Opened;
 use crate::user::Identity;
 use crate::wiring::{Files, NewFile, Places};
 use crate::{cli, sandbox, stop, tracer, wiring};
 
-/// The longest path that a socket's address holds, with the zero byte that ends it.
-const SOCKET_PATH_BYTES: usize = 107;
-
 /// Serves until a signal ends it.
 ///
 /// # Errors
 /// A wrong option, or a device that cannot be made or breaks.
 pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
-    let cli::Serve { socket, vhost_user, control, guest_memory, sandbox, user, trace, trace_folder, tape, device } =
-        arguments;
-    let places = Places { socket, vhost_user, control, traces: trace_folder, guest_files: guest_memory.into() };
+    let cli::Serve {
+        socket, vhost_user, control, guest_memory, sandbox, user, trace, trace_folder, tape, device, ..
+    } = arguments;
+    let web = arguments.http;
+    web.as_ref().map_or(Ok(()), |address| address.check(arguments.http_anywhere))?;
+    let http = web.as_ref().and_then(Address::path).map(Path::to_owned);
+    let places = Places { socket, vhost_user, control, http, traces: trace_folder, guest_files: guest_memory.into() };
     places.by_option().iter().try_for_each(|(option, place)| check_socket(option, place))?;
     let settings = Settings::read(&Given { sockets: places.by_option(), ..device.into() })?;
     if places.vhost_user.is_some() {
@@ -39,7 +41,9 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     let user = user.as_deref().map(Identity::look_up).transpose()?;
     let (configuration, machines) = (configuration(&settings)?, machines(&places)?);
     let traces = traces.into_iter().map(Opened::open).collect::<anyhow::Result<Vec<_>>>()?;
-    let files = Files { traces, tape: tape.as_deref().map(|path| tape_file(path, &settings)).transpose()? };
+    let tape_made = tape.as_deref().map(|path| tape_file(path, &settings)).transpose()?;
+    let files = Files { traces, tape: tape_made, ..Files::with_web(web.as_ref())? };
+    let invitation = files.invitation(web.as_ref())?;
     let signals = stop::on_signals().context("cannot listen for signals")?;
 
     let ready: Vec<_> =
@@ -55,7 +59,7 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     })?;
     // Standard output is a file for --config, to its last line; what is for people alone goes to standard error.
     write!(io::stdout(), "{configuration}")
-        .and_then(|()| write!(io::stderr(), "{machines}"))
+        .and_then(|()| write!(io::stderr(), "{machines}{invitation}"))
         .and_then(|()| writeln!(io::stdout(), "# ready: listening on {}", ready.join(" and ")))
         .and_then(|()| io::stdout().flush())
         .context("cannot report that the device is ready")?;
@@ -133,19 +137,6 @@ pub fn check_folder(path: &Path) -> Result<(), OptionError> {
     Err(OptionError::new("--trace-folder", path.display().to_string(), "give a folder that exists"))
 }
 
-/// A socket's address holds so much and no more.
-///
-/// # Errors
-/// The option, its value and what would do.
-pub fn check_socket(option: &str, path: &Path) -> Result<(), OptionError> {
-    let length = path.as_os_str().len();
-    if length == 0 || length > SOCKET_PATH_BYTES {
-        let remedy = format!("give a path of 1 to {SOCKET_PATH_BYTES} bytes: a socket's address holds no more");
-        return Err(OptionError::new(option, path.display().to_string(), remedy));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,12 +176,5 @@ mod tests {
         let given = Given { namespaces: vec!["size=64MiB,ms=8".into()], ..Given::default() };
         let error = check_disk(&Settings::read(&given).expect("legal")).expect_err("metadata").to_string();
         assert!(error.starts_with("--namespace ms=8: the first namespace becomes"), "{error}");
-    }
-
-    #[test]
-    fn a_path_too_long_for_a_socket_is_a_wrong_option() {
-        assert_eq!(check_socket("--socket", Path::new("/run/disk.sock")), Ok(()));
-        let error = check_socket("--socket", Path::new(&"x".repeat(108))).expect_err("too long").to_string();
-        assert!(error.ends_with("x: give a path of 1 to 107 bytes: a socket's address holds no more"), "{error}");
     }
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::device_loop::{Drive, StepResult};
 use crate::device_thread::DeviceThread;
 use crate::options::{Given, Settings};
-use crate::wiring::{self, Places};
+use crate::wiring::{self, Files, Places};
 
 /// A device in memory; when it is dropped it ends, and in good order.
 pub struct Running {
@@ -23,13 +23,17 @@ pub struct Running {
 impl Running {
     /// A device of one namespace, with the sockets that `places` chooses in its folder.
     pub fn start(namespace: &str, places: impl FnOnce(&Path) -> Places) -> Self {
+        Self::with_files(namespace, Files::default(), places)
+    }
+
+    /// The same with files, or a port, that were opened before.
+    pub fn with_files(namespace: &str, files: Files, places: impl FnOnce(&Path) -> Places) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let given = Given { namespaces: vec![namespace.into()], ..Given::default() };
         let settings = Settings::read(&given).expect("possible");
         let (stop, stopper) = UnixStream::pair().expect("a pair of sockets");
         let places = places(folder.path());
-        let device = DeviceThread::start(stop, move || wiring::open(settings, &places, wiring::Files::default()))
-            .expect("a device");
+        let device = DeviceThread::start(stop, move || wiring::open(settings, &places, files)).expect("a device");
         Self { folder, device: Some(device), stopper: Some(stopper) }
     }
 

@@ -143,6 +143,10 @@ impl<D: Drive> Drive for Watched<D> {
         self.at(Place::Step, |drive| drive.step(now, clock))
     }
 
+    fn stepped(&mut self, now: Nanoseconds) {
+        self.inner.stepped(now);
+    }
+
     fn arm(&mut self) -> bool {
         self.at(Place::Arming, D::arm)
     }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use controller::{Clock, Controller};
@@ -15,6 +15,8 @@ use crate::control::{Device, Dispatcher, Event, Watcher};
 use crate::device_loop::{Drive, StepResult};
 use crate::fronts::Fronts;
 pub use crate::fronts::Places;
+use crate::http::address::{Address, Listener};
+use crate::http::{self, Rights};
 use crate::open_media::open_media;
 use crate::options::Settings;
 use crate::tracer::{Opened, Tracers};
@@ -29,6 +31,30 @@ pub struct Files {
     pub traces: Vec<Opened>,
     /// For a tape.
     pub tape: Option<NewFile>,
+    /// For the web socket, where it has a port.
+    pub http: Option<Listener>,
+    /// Who may have what there.
+    pub rights: Rights,
+}
+
+impl Files {
+    /// Those for the web socket, if it is asked for.
+    ///
+    /// # Errors
+    /// Its port cannot be had.
+    pub fn with_web(address: Option<&Address>) -> anyhow::Result<Self> {
+        let http = address.map(Address::open_port).transpose()?.flatten();
+        Ok(Self { http, ..Self::default() })
+    }
+
+    /// What people are told of the web socket.
+    ///
+    /// # Errors
+    /// The system does not say its port.
+    pub fn invitation(&self, address: Option<&Address>) -> anyhow::Result<String> {
+        let told = address.map(|address| address.invitation(self.http.as_ref(), &self.rights.token));
+        Ok(told.transpose()?.unwrap_or_default())
+    }
 }
 
 /// A file that was made, and goes again unless it is kept: where nothing comes of what it was made for.
@@ -77,7 +103,8 @@ pub fn open(settings: Settings, places: &Places, files: Files) -> anyhow::Result
         tape = Some(taped.marker());
         media = Box::new(taped);
     }
-    let mut wired = wire(settings, places, files.traces, (media, tape), watch)?;
+    let web = Web { listener: files.http, rights: files.rights };
+    let mut wired = wire(settings, places, (files.traces, web), (media, tape), watch)?;
     // From here on it is a tape.
     wired.tape_file = files.tape.map(NewFile::keep);
     Ok(wired)
@@ -89,13 +116,13 @@ pub fn open(settings: Settings, places: &Places, files: Files) -> anyhow::Result
 /// A socket cannot be made.
 pub fn open_over(settings: Settings, places: &Places, media: Box<dyn Media>) -> anyhow::Result<Wired> {
     let watch = Watch::new().context("cannot create the device's epoll descriptor")?;
-    wire(settings, places, Vec::new(), (media, None), watch)
+    wire(settings, places, (Vec::new(), Web::default()), (media, None), watch)
 }
 
 fn wire(
     settings: Settings,
     places: &Places,
-    traces: Vec<Opened>,
+    (traces, web): (Vec<Opened>, Web),
     (media, tape): (Box<dyn Media>, Option<Marker>),
     watch: Watch,
 ) -> anyhow::Result<Wired> {
@@ -106,7 +133,7 @@ fn wire(
     for fault in &settings.faults {
         controller.fault_add(fault.clone()).context("[[fault]]")?;
     }
-    let control = places.control.as_deref().map(|path| Control::open(path, &watch, &controller)).transpose()?;
+    let control = Control::open(places, web, &watch, &controller)?;
     let fronts = Fronts::open(controller, places, &watch)?;
     Ok(Wired {
         fronts,
@@ -127,18 +154,54 @@ const ORDERS_TIME: Nanoseconds = Nanoseconds(500_000);
 /// And so long after it what was begun is asked again.
 const ORDERS_PAUSE: Nanoseconds = Nanoseconds(50_000);
 
-/// The control socket, and what its peers were told last.
+/// The web socket, before it is served.
+#[derive(Default)]
+struct Web {
+    listener: Option<Listener>,
+    rights: Rights,
+}
+
+/// The sockets by which others ask and order: the control socket, the web socket; and what their peers were told last.
 struct Control {
-    dispatcher: Dispatcher,
+    dispatchers: Vec<Dispatcher>,
     watcher: Watcher,
     /// The notifier was signalled: there may be commands.
     signalled: bool,
 }
 
 impl Control {
-    fn open(path: &Path, watch: &Watch, controller: &Controller) -> anyhow::Result<Self> {
-        let dispatcher = Dispatcher::open(path, watch.waker()).context("--control")?;
-        Ok(Self { dispatcher, watcher: Watcher::new(controller), signalled: false })
+    /// None where there is neither.
+    fn open(places: &Places, web: Web, watch: &Watch, controller: &Controller) -> anyhow::Result<Option<Self>> {
+        let control = places.control.as_deref().map(|path| Dispatcher::open(path, watch.waker()).context("--control"));
+        let at_path = places.http.as_deref().map(|path| Listener::at_path(path).context("--http")).transpose()?;
+        let http =
+            web.listener.or(at_path).map(|listener| http::serve(listener, web.rights, watch.waker()).context("--http"));
+        let dispatchers = [control, http].into_iter().flatten().collect::<anyhow::Result<Vec<_>>>()?;
+        let watcher = Watcher::new(controller);
+        Ok((!dispatchers.is_empty()).then_some(Self { dispatchers, watcher, signalled: false }))
+    }
+
+    /// Carries out what was ordered next, of each socket, if anything was.
+    fn attend(&mut self, device: &mut Device<'_>) -> bool {
+        self.dispatchers.iter_mut().fold(false, |attended, dispatcher| dispatcher.attend(device) | attended)
+    }
+
+    /// Whether something was begun that has to be looked after when the device has stepped.
+    fn waits(&self) -> bool {
+        self.dispatchers.iter().any(Dispatcher::waits)
+    }
+
+    /// Something happened.
+    fn happened(&self, event: &Event) {
+        self.dispatchers.iter().for_each(|dispatcher| dispatcher.happened(event.clone()));
+    }
+
+    /// Tells what has changed since the last look; `worked` says whether the device did anything in between.
+    fn look(&mut self, now: Nanoseconds, controller: &Controller, connected: bool, worked: bool) {
+        let Self { dispatchers, watcher, .. } = self;
+        watcher.look(now, controller, connected, worked, |event| {
+            dispatchers.iter().for_each(|dispatcher| dispatcher.happened(event.clone()));
+        });
     }
 }
 
@@ -161,7 +224,7 @@ impl Wired {
     /// Carries out what the control socket's peers ordered, in their turn and for as long as a guest may wait: the rest comes after the
     /// step that follows.
     fn obey(&mut self, now: Nanoseconds, clock: &dyn Clock) -> bool {
-        let control = self.control.as_mut().filter(|control| control.signalled || control.dispatcher.waits());
+        let control = self.control.as_mut().filter(|control| control.signalled || control.waits());
         let Some(control) = control else { return false };
         control.signalled = false;
         let client_connected = self.fronts.client_connected();
@@ -177,10 +240,9 @@ impl Wired {
             client_connected,
         };
         let mut obeyed = false;
-        while control.dispatcher.attend(&mut device) {
+        while control.attend(&mut device) {
             obeyed = true;
-            let Control { dispatcher, watcher, .. } = &mut *control;
-            watcher.look(now, device.controller, device.client_connected, true, |event| dispatcher.happened(event));
+            control.look(now, device.controller, device.client_connected, true);
             if clock.now() >= now.plus(ORDERS_TIME) {
                 control.signalled = true;
                 break;
@@ -213,7 +275,7 @@ impl Drive for Wired {
         let Self { fronts, control, .. } = self;
         let result = fronts.step(now, clock, |event| {
             if let Some(control) = control {
-                control.dispatcher.happened(event.into());
+                control.happened(&event.into());
             }
         });
         let worked = obeyed || result.worked;
@@ -223,25 +285,29 @@ impl Drive for Wired {
         let mut controller = fronts.controller();
         self.audience.look(now, &mut controller, is_nvme, |news| {
             if let Some(control) = control {
-                control.dispatcher.happened(news.into());
+                control.happened(&news.into());
             }
         });
         if let Some(reason) = self.tape.as_ref().and_then(Marker::look) {
             tracing::warn!("the tape ends here: {reason}; the drive goes on");
             let file = self.tape_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
             if let Some(control) = control {
-                control.dispatcher.happened(Event::TapeEnded { file, reason: reason.to_owned() });
+                control.happened(&Event::TapeEnded { file, reason: reason.to_owned() });
             }
         }
         self.warnings.look(now, controller.media_warnings());
         let mut due = self.warnings.due(controller.media_warnings());
-        if let Some(Control { dispatcher, watcher, .. }) = control {
-            watcher.look(now, &controller, connected, worked || heard, |event| dispatcher.happened(event));
+        if let Some(control) = control {
+            control.look(now, &controller, connected, worked || heard);
             // What was begun goes on piece by piece, also while no guest does anything.
-            let begun = dispatcher.waits().then(|| now.plus(ORDERS_PAUSE));
-            due = [due, watcher.due(), begun].into_iter().flatten().min();
+            let begun = control.waits().then(|| now.plus(ORDERS_PAUSE));
+            due = [due, control.watcher.due(), begun].into_iter().flatten().min();
         }
         StepResult { worked, next_event: [result.next_event, due].into_iter().flatten().min() }
+    }
+
+    fn stepped(&mut self, now: Nanoseconds) {
+        self.fronts.controller().step_ended(now);
     }
 
     fn arm(&mut self) -> bool {

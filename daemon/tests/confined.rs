@@ -3,7 +3,10 @@
 mod served;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -91,6 +94,33 @@ fn a_confined_drive_takes_every_order_and_its_file_is_sound() {
     let check = Command::new(BROWNOUT).args(["media", "check"]).arg(folder.path().join("disk.img")).output();
     assert!(check.expect("the program starts").status.success());
 }
+
+#[test]
+fn a_confined_drive_tells_its_figures_at_a_port_and_at_a_path() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let read = |mut stream: Box<dyn Stream>| {
+        let mut text = String::new();
+        stream.write_all(request).and_then(|()| stream.read_to_string(&mut text)).expect("an answer");
+        assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("\nbrownout_power_on 1\n"), "{text}");
+    };
+    let served = Served::start(&folder, &["--http", &port.to_string()]);
+    (0..3).for_each(|_| read(Box::new(TcpStream::connect(port).expect("somebody listens"))));
+    take_orders(&served);
+    let errors = served.end();
+    let invited = format!("\nhttp://{port}/#");
+    assert!(errors.contains(&invited) && !errors.contains("not permitted"), "{errors}");
+    let served = Served::start(&folder, &["--http", "unix:web.sock"]);
+    (0..3).for_each(|_| read(Box::new(UnixStream::connect(folder.path().join("web.sock")).expect("somebody listens"))));
+    served.end();
+    assert!(!folder.path().join("web.sock").exists(), "it is removed");
+}
+
+/// What is written to and read from.
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
 
 #[test]
 fn a_drive_that_root_starts_becomes_another_user_for_good() {

@@ -28,7 +28,7 @@ fn abort_event_request(controller: &mut Controller, sqid: u16, cid: u16) -> bool
     }
     let Some(permit) = controller.queues.renew(cid) else { return false };
     controller.events.unpark(cid);
-    controller.complete(permit, Origin::default(), Err(Reason::AbortRequested));
+    controller.complete(permit, Origin::of_event_request(), Err(Reason::AbortRequested));
     true
 }
 

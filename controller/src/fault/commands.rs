@@ -81,14 +81,16 @@ impl Controller {
                 self.faults.refresh();
                 return Some((permit, command));
             }
-            Some(Instead::Answered(status)) => self.answer_injected(permit, Origin::of(&command), status),
+            Some(Instead::Answered(status)) => {
+                self.answer_injected(permit, Origin::of(&command, self.health.now), status)
+            }
             Some(Instead::Dropped { fault, abortable }) => {
                 // It keeps its slot, as a command under way does.
                 self.faults.afflicted.remove(&permit.ordinal());
-                self.faults.held.push(Held::dropped(permit, Origin::of(&command), fault, abortable));
+                self.faults.held.push(Held::dropped(permit, Origin::of(&command, self.health.now), fault, abortable));
             }
             Some(Instead::Postponed { fault, until }) => {
-                let dropped = Held::dropped(permit, Origin::of(&command), fault, true);
+                let dropped = Held::dropped(permit, Origin::of(&command, self.health.now), fault, true);
                 self.faults.held.push(Held { until, command: Some(Box::new(command)), ..dropped });
             }
         }

@@ -24,9 +24,11 @@ mod power_restore;
 mod qmp_capabilities;
 mod query_commands;
 mod query_controller;
+mod query_counters;
 mod query_crash;
 mod query_faults;
 mod query_features;
+mod query_lines;
 mod query_log;
 mod query_media;
 mod query_namespaces;
@@ -65,7 +67,7 @@ pub use qmp_capabilities::QmpCapabilities;
 pub use query_schema::description;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 39] = [
+pub const COMMANDS: [Row; 41] = [
     row::<QmpCapabilities>(),
     row_immediate::<query_version::QueryVersion>(),
     row_immediate::<query_commands::QueryCommands>(),
@@ -75,6 +77,8 @@ pub const COMMANDS: [Row; 39] = [
     row::<query_queues::QueryQueues>(),
     row::<query_namespaces::QueryNamespaces>(),
     row::<query_media::QueryMedia>(),
+    row::<query_lines::QueryLines>(),
+    row::<query_counters::QueryCounters>(),
     row::<query_features::QueryFeatures>(),
     row::<query_log::QueryLog>(),
     row::<query_violations::QueryViolations>(),

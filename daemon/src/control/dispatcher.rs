@@ -10,7 +10,7 @@ use vfio::socket::listen_at;
 
 use super::commands::Device;
 use super::event::Event;
-use super::exchange::{PeerCommand, ToPeers};
+use super::exchange::{PeerCommand, ServerEnds, ToPeers};
 use super::server::Server;
 use crate::clock::since_1970;
 use crate::watch::Watch;
@@ -33,16 +33,30 @@ impl Dispatcher {
     /// The path cannot be a socket of ours, or the system has no more descriptors.
     pub fn open(path: &Path, wake: Box<dyn Fn() + Send>) -> io::Result<Self> {
         let (listener, file) = listen_at(path)?;
+        Self::start("control", wake, |ends| {
+            let server = Server::new(listener, ends);
+            move || {
+                let _file = file;
+                server.run();
+            }
+        })
+    }
+
+    /// A dispatcher to a server that `serve` makes, in a thread of this name. The server ends when there is nothing more to hear.
+    ///
+    /// # Errors
+    /// The system has no more descriptors, or no more threads.
+    pub fn start<B: FnOnce() + Send + 'static>(
+        name: &str,
+        wake_device: Box<dyn Fn() + Send>,
+        serve: impl FnOnce(ServerEnds) -> B,
+    ) -> io::Result<Self> {
         let watch = Watch::new()?;
         let wake_server = watch.waker();
         let (command, commands) = channel();
-        let (to_peers, heard) = channel();
-        let server = Server::new(listener, watch, command, wake, heard);
-        let body = move || {
-            let _file = file;
-            server.run();
-        };
-        let thread = Builder::new().name("control".to_owned()).spawn(body)?;
+        let (to_peers, to_hear) = channel();
+        let body = serve(ServerEnds { watch, commands: command, wake_device, to_hear });
+        let thread = Builder::new().name(name.to_owned()).spawn(body)?;
         Ok(Self { commands, begun: Vec::new(), to_peers: Some(to_peers), wake: wake_server, thread: Some(thread) })
     }
 
@@ -97,7 +111,7 @@ impl Drop for Dispatcher {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the control socket's thread panicked; see its message above");
+            tracing::error!("a server's thread panicked; see its message above");
         }
     }
 }

@@ -106,9 +106,14 @@ pub fn answer(id: Option<Value>, result: Result<Value, ProtocolError>) -> String
 
 /// An event, and its time since 1970.
 pub fn event(event: &Event, since_1970: std::time::Duration) -> String {
+    line(&event_value(event, since_1970))
+}
+
+/// The same as a value.
+pub fn event_value(event: &Event, since_1970: std::time::Duration) -> Value {
     let mut message = serde_json::to_value(event).expect("an event is JSON");
     message["timestamp"] = json!({ "seconds": since_1970.as_secs(), "microseconds": since_1970.subsec_micros() });
-    line(&message)
+    message
 }
 
 fn line(message: &Value) -> String {

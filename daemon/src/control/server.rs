@@ -4,16 +4,15 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixListener;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::mpsc::TryRecvError;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value};
 
 use super::commands::{self, Job, Prepared, Refusal};
-use super::exchange::{PeerCommand, PeerId, ToPeers};
+use super::exchange::{PeerCommand, PeerId, ServerEnds, ToPeers};
 use super::message::{self, ProtocolError, Request};
 use super::peer::Peer;
-use crate::watch::Watch;
 
 /// How many peers there may be. One more takes the place of the oldest that has hung up or not negotiated, or is refused.
 pub const PEERS_MAX: usize = 32;
@@ -23,10 +22,7 @@ const ACCEPT_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// Everything about the control socket that the device's thread need not know.
 pub struct Server {
     listener: UnixListener,
-    watch: Watch,
-    commands: Sender<PeerCommand>,
-    wake_device: Box<dyn Fn() + Send>,
-    to_peers: Receiver<ToPeers>,
+    ends: ServerEnds,
     peers: BTreeMap<PeerId, Peer>,
     next: u64,
     /// The last connection could not be accepted.
@@ -38,14 +34,8 @@ struct Ended;
 
 impl Server {
     /// A server without peers. The listener must not wait.
-    pub fn new(
-        listener: UnixListener,
-        watch: Watch,
-        commands: Sender<PeerCommand>,
-        wake_device: Box<dyn Fn() + Send>,
-        to_peers: Receiver<ToPeers>,
-    ) -> Self {
-        Self { listener, watch, commands, wake_device, to_peers, peers: BTreeMap::new(), next: 0, exhausted: false }
+    pub const fn new(listener: UnixListener, ends: ServerEnds) -> Self {
+        Self { listener, ends, peers: BTreeMap::new(), next: 0, exhausted: false }
     }
 
     /// Serves until the device is gone.
@@ -55,7 +45,7 @@ impl Server {
                 tracing::error!(%error, "the control socket is no longer served");
                 return;
             }
-            if self.watch.heard()
+            if self.ends.watch.heard()
                 && let Err(Ended) = self.hear()
             {
                 return;
@@ -73,7 +63,7 @@ impl Server {
         let mut waiting: Vec<(&mut Peer, PollFlags)> = Vec::new();
         let ready: Vec<PollFlags> = {
             let interests: Vec<PollFlags> = self.peers.values().map(Peer::interest).collect();
-            let mut watched = vec![PollFd::new(&self.watch, PollFlags::IN)];
+            let mut watched = vec![PollFd::new(&self.ends.watch, PollFlags::IN)];
             if !self.exhausted {
                 watched.push(PollFd::new(&self.listener, PollFlags::IN));
             }
@@ -102,7 +92,7 @@ impl Server {
     /// Hands on what the device's thread has said.
     fn hear(&mut self) -> Result<(), Ended> {
         loop {
-            match self.to_peers.try_recv() {
+            match self.ends.to_hear.try_recv() {
                 Ok(ToPeers::Answer { peer, id, result }) => {
                     if let Some(peer) = self.peers.get_mut(&peer) {
                         peer.waits = false;
@@ -167,8 +157,8 @@ impl Server {
                 Ok(Found::Command(command)) => {
                     peer.waits = true;
                     // Without a device there is nobody to answer, and the end is near.
-                    let _ = self.commands.send(PeerCommand { peer: id, id: name, job: command });
-                    (self.wake_device)();
+                    let _ = self.ends.commands.send(PeerCommand { peer: id, id: name, job: command });
+                    (self.ends.wake_device)();
                 }
                 Err(error) => peer.send(&message::answer(name, Err(error))),
             }

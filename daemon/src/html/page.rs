@@ -123,7 +123,11 @@ impl Table {
     }
 
     fn element(&self) -> Element {
-        let columns = self.columns.iter().map(|column| element("th").with("scope", "col").text(*column));
+        let columns = self.columns.iter().enumerate().map(|(place, column)| {
+            let head = element("th").with("scope", "col").text(*column);
+            let numbers = self.rows.first().is_some_and(|row| matches!(row[place], Cell::Number(_)));
+            if numbers { head.class("number") } else { head }
+        });
         let rows = self.rows.iter().take(ROWS_MAX).map(|cells| {
             element("tr").children(cells.iter().enumerate().map(|(place, cell)| match place {
                 0 => cell.element("th").with("scope", "row"),

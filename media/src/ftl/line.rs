@@ -14,23 +14,7 @@ const LINES_PER_CANDIDATE: usize = 64;
 /// Candidates at most: each choice looks at all of them.
 const CANDIDATES_MAX: usize = 64;
 
-/// What a line is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LineState {
-    /// Erased.
-    #[default]
-    Free,
-    /// A stream writes it.
-    Open,
-    /// Full, or given up.
-    Closed,
-    /// Being collected.
-    Victim,
-    /// Holds nothing the map needs, but a power loss might still need it.
-    Drained,
-    /// Out of use.
-    Retired,
-}
+pub use crate::monitor::LineState;
 
 /// One line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

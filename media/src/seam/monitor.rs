@@ -39,6 +39,35 @@ pub struct SsdStatus {
     pub recovery: RecoveryReport,
 }
 
+/// What a line is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LineState {
+    /// Erased.
+    #[default]
+    Free,
+    /// A stream writes it.
+    Open,
+    /// Full, or given up.
+    Closed,
+    /// Being collected.
+    Victim,
+    /// Holds nothing the map needs, but a power loss might still need it.
+    Drained,
+    /// Out of use.
+    Retired,
+}
+
+/// A line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineReport {
+    /// What it is doing.
+    pub state: LineState,
+    /// Its units that the map points at.
+    pub valid: u32,
+    /// Erases so far.
+    pub erases: u32,
+}
+
 /// What found a damaged unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finder {
@@ -104,6 +133,9 @@ pub trait Monitor {
 
     /// The configuration it was made from.
     fn config(&self) -> &SsdConfig;
+
+    /// Its lines, by number.
+    fn lines(&self, each: &mut dyn FnMut(LineReport));
 
     /// Its geometry.
     fn geometry(&self) -> &Geometry;

@@ -3,7 +3,7 @@
 use super::{Ssd, SsdConfig};
 use crate::fault::PendingFaults;
 use crate::geometry::Geometry;
-use crate::monitor::{IntegrityReport, Monitor, SsdStatus};
+use crate::monitor::{IntegrityReport, LineReport, Monitor, SsdStatus};
 use crate::store::Store;
 use crate::unit::{Lba, LbaRange, VolumeId};
 
@@ -17,6 +17,12 @@ impl<S: Store> Monitor for Ssd<S> {
 
     fn config(&self) -> &SsdConfig {
         Self::config(self)
+    }
+
+    fn lines(&self, each: &mut dyn FnMut(LineReport)) {
+        for (_, line) in self.ftl().lines.iter() {
+            each(LineReport { state: line.state, valid: line.valid, erases: line.erase_count });
+        }
     }
 
     fn geometry(&self) -> &Geometry {
