@@ -8,7 +8,8 @@ use nvme_spec::opcode::NvmOpcode;
 
 /// How many buckets a histogram has.
 const BUCKETS: usize = 32;
-/// The first one has what took at most 2 to this power nanoseconds; each of the others twice as much as the one before, the last one the rest.
+/// The first one has what took at most 2 to this power nanoseconds; each of the others twice as much as the one before, the last one
+/// the rest.
 const FIRST_SHIFT: u32 = 8;
 
 /// Commands of a kind that were answered alike.
@@ -24,8 +25,8 @@ pub struct AnsweredState {
     pub count: u64,
 }
 
-/// How long commands of I/O queues took: those that the step answered which took them, as long as it; others from the step that took them to
-/// the one that answered them. The time that they waited in their queue before is not in it.
+/// How long commands of I/O queues took: those that the step answered which took them, as long as it; others from the step that took them
+/// to the one that answered them. The time that they waited in their queue before is not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceTimes {
     buckets: [u64; BUCKETS],

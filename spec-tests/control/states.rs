@@ -41,6 +41,36 @@ fn queries_and_events_follow_the_host() {
     assert_eq!(queues, json!({ "submission": [], "completion": [] }), "the device was reset");
 }
 
+/// Commands of all paths through the controller are counted, with what they were answered and how long they took; lines by their states.
+#[test]
+fn what_was_answered_is_counted() {
+    let mut bench = Bench::start();
+    let mut host = bench.host();
+    for block in 0..3 {
+        assert_eq!(host.write(1, block, &filled(1), false), Ok(Status::SUCCESS), "the fast path");
+    }
+    assert_eq!(host.write(1, 3, &filled(1), true), Ok(Status::SUCCESS), "FUA: the scheduled path");
+    assert_eq!(host.read(1, 0, 1).expect("read").1, filled(1));
+    assert_eq!(host.write(1, 1 << 40, &filled(1), false), Ok(Status::LBA_OUT_OF_RANGE));
+    let counters = bench.peer.execute("query-counters", &json!({})).expect("counters");
+    let commands = counters["commands"].as_array().expect("a list");
+    let count = |name: &str, code: u64| {
+        let found = commands.iter().find(|it| it["admin"] == false && it["name"] == name && it["status-code"] == code);
+        found.map_or(0, |it| it["count"].as_u64().expect("a number"))
+    };
+    assert_eq!([count("Write", 0), count("Read", 0), count("Write", 0x80)], [4, 1, 1], "{counters}");
+    assert!(commands.iter().any(|it| it["admin"] == true && it["name"] == "Identify"), "{counters}");
+    let buckets = counters["service-times"]["buckets"].as_array().expect("a list");
+    let timed: u64 = buckets.iter().map(|bucket| bucket["count"].as_u64().expect("a number")).sum();
+    assert_eq!(timed, 6, "{counters}");
+    assert!(counters["service-times"]["sum-ns"].as_u64().expect("a number") > 0, "no step takes no time: {counters}");
+    let lines = bench.peer.execute("query-lines", &json!({})).expect("lines");
+    let open = lines["open"].as_u64().expect("a number");
+    let letters = lines["states"].as_str().expect("letters");
+    assert!(open > 0 && letters.matches('O').count() as u64 == open, "{lines}");
+    assert_eq!(letters.len() as u64, lines["total"].as_u64().expect("a number"), "{lines}");
+}
+
 /// An asynchronous event that the host is told of is an event here too; so is a controller that fails.
 #[test]
 fn asynchronous_events_are_heard_on_both_sides() {

@@ -248,12 +248,21 @@ function showNow(state, now) {
     ["Write amplification", (media?.["write-amplification"] ?? 0).toFixed(3)],
     ["Life used", `${media?.wear["percentage-used"] ?? 0} %`],
   ]);
-  const units = media?.cache["staged-units"] ?? 0;
+  const running = state["query-status"].running;
+  const units = running ? media?.cache["staged-units"] ?? 0 : 0;
   const size = units * (media?.geometry["unit-bytes"] ?? 0);
   const room = media?.cache.bytes ?? 0;
   const kept = media?.cache.capacitors ? " Capacitors would save them." : "";
-  byId("volatile").textContent = `${count(units)} units (${bytes(size)}) wait in the volatile cache, which holds ${bytes(room)}.${kept}`;
+  byId("volatile").textContent = running
+    ? `${count(units)} units (${bytes(size)}) wait in the volatile cache, which holds ${bytes(room)}.${kept}`
+    : "Power is off: the report below has what was volatile.";
   byId("volatile-share").value = room > 0 ? Math.min(size / room, 1) : 0;
+}
+
+function controllerBadge(running, controller) {
+  if (!running) return badge("idle", "controller without power");
+  if (controller?.fatal) return badge("bad", "controller failed");
+  return controller?.ready ? badge("good", "controller ready") : badge("idle", "controller not ready");
 }
 
 function showState(state) {
@@ -261,7 +270,7 @@ function showState(state) {
   const controller = state["query-controller"];
   const power = status.running ? badge("good", "power on") : badge("bad", "power off");
   const client = status["client-connected"] ? badge("good", "machine connected") : badge("idle", "no machine");
-  const ready = controller?.fatal ? badge("bad", "controller failed") : controller?.ready ? badge("good", "controller ready") : badge("idle", "controller not ready");
+  const ready = controllerBadge(status.running, controller);
   const text = [power.textContent, client.textContent, ready.textContent].join();
   if (byId("state").dataset.text !== text) {
     byId("state").dataset.text = text;
@@ -275,6 +284,8 @@ function show(state) {
   const now = counters(state);
   const grown = last ? rates(last, now) : rates(now, now);
   last = now;
+  // Of a second without writes there is none.
+  if (grown.waf === 0) grown.waf = history.at(-1)?.waf ?? 0;
   history.push({ ...grown, life: state["query-media"]?.["write-amplification"] ?? 0 });
   history.splice(0, history.length - SECONDS);
   showState(state);
