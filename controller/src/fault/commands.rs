@@ -82,7 +82,7 @@ impl Controller {
                 return Some((permit, command));
             }
             Some(Instead::Answered(status)) => {
-                self.answer_injected(permit, Origin::of(&command, self.health.now), status)
+                self.answer_injected(permit, Origin::of(&command, self.health.now), status);
             }
             Some(Instead::Dropped { fault, abortable }) => {
                 // It keeps its slot, as a command under way does.

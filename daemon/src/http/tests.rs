@@ -82,7 +82,7 @@ impl Web {
     }
 
     /// It tells, obeys, and ends as it should.
-    fn is_sound(mut self) {
+    fn end_in_order(mut self) {
         let metrics = self.get("/metrics");
         assert!(metrics.status == 200 && metrics.body.contains("\nbrownout_power_on 1\n"), "{metrics:?}");
         assert_eq!(self.order("/power-cut", "").status, 200);
@@ -118,7 +118,7 @@ fn figures_follow_what_is_ordered() {
         state["query-lines"]["total"].as_u64().expect("a number"),
         "a small drive has a cell for each"
     );
-    web.is_sound();
+    web.end_in_order();
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn attackers_get_refusals_and_nothing_happens() {
         metrics.contains("\nbrownout_power_on 1\n") && metrics.contains("\nbrownout_unsafe_shutdowns_total 0\n"),
         "{metrics}"
     );
-    web.is_sound();
+    web.end_in_order();
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_thousand_connections_that_say_nothing_keep_nobody_out() {
     assert_eq!(web.get("/metrics").status, 200);
     let ours = std::fs::read_dir("/proc/self/fd").expect("descriptors").count();
     assert!(ours < silent.len() + CONNECTIONS_MAX + 100, "{ours} descriptors: no more are held than there may be");
-    web.is_sound();
+    web.end_in_order();
     drop(silent);
 }
 
@@ -198,7 +198,7 @@ fn clients_that_ask_and_go_or_do_not_listen_are_survived() {
             deaf.push(stream);
         }
     }
-    web.is_sound();
+    web.end_in_order();
 }
 
 #[test]
