@@ -1,10 +1,10 @@
 //! The binary `brownout`: an NVMe SSD in software, plugged into stock QEMU.
 //!
 //! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`], [`ctl`],
-//! [`crash`], [`conform`], [`waf`], [`trace`] and [`media_file`] are the verbs, [`pages`] makes manuals, [`html`] reports, [`machine`] knows QEMU,
-//! [`open_media`] makes the drive, [`fronts`] are the sockets on which it is served, [`control`] takes commands for it, [`trial`] judges
-//! its host, [`http`] shows it, [`tracer`] writes what it does, [`audience`] hands both its events, [`wiring`] joins them, [`device_thread`], [`device_loop`]
-//! and [`watch`] run them, [`watchdog`] ends them when they are stuck. Only [`clock`] knows the time.
+//! [`crash`], [`conform`], [`waf`], [`trace`] and [`media_file`] are the verbs, [`pages`] makes manuals, [`html`] reports, [`machine`]
+//! knows QEMU, [`open_media`] makes the drive, [`fronts`] are the sockets on which it is served, [`control`] takes commands for it,
+//! [`trial`] judges its host, [`http`] shows it, [`tracer`] writes what it does, [`audience`] hands both its events, [`wiring`] joins them,
+//! [`device_thread`], [`device_loop`] and [`watch`] run them, [`watchdog`] ends them when they are stuck. Only [`clock`] knows the time.
 
 #![forbid(unsafe_code)]
 

@@ -12,7 +12,7 @@ use super::super::junit::Suite;
 use super::super::report::Report;
 use super::plan::{LOAD, Plan};
 
-/// Of so many cuts what was seen is kept for the page; JSON has all of it.
+/// What was seen of the first cuts after which something was wrong is kept for the page; JSON has all of it.
 const EVIDENCE_MAX: usize = 50;
 
 /// One cut, and what was wrong afterwards.
