@@ -17,7 +17,7 @@ const LEFT_OUT: [&str; 7] = ["--cuts", "--for", "--shard", "--only", "--json", "
 impl Tally {
     /// Everything about a campaign.
     pub fn page(&self, arguments: &Arguments, time: Nanoseconds) -> Page {
-        let Self { cuts, again, boots, not_durable, met, at_stake, .. } = self;
+        let Self { cuts, again, boots, not_durable, met, at_stake, images, .. } = self;
         let (mark, word) = verdict(self.has_failed(), self.interrupted);
         let mut sentence = format!("Something was wrong after {} of {cuts} power cuts.", self.illegal.len());
         self.failed.iter().for_each(|why| sentence.push_str(&format!(" {why}.")));
@@ -31,6 +31,7 @@ impl Tally {
             ("Writes that were not durable", not_durable.to_string()),
             ("Again during recovery", again.to_string()),
             ("Machines killed and booted again", boots.to_string()),
+            ("Other images of these power losses", images.to_string()),
             ("Illegal", self.illegal.len().to_string()),
         ];
         page.facts("Counts", &counts);
@@ -59,7 +60,8 @@ impl Tally {
                 ("What the guest said after", text("after") + &text("said")),
                 ("The drive's report", report),
             ],
-            kept: keep.map(|folder| folder.join(format!("cut-{pass}")).display().to_string()),
+            // Which of its images was bad is in the command.
+            kept: keep.map(|folder| folder.display().to_string()),
             again: Some(offline.unwrap_or_else(|| only(std::env::args_os().skip(1), pass))),
         }
     }
@@ -111,7 +113,7 @@ mod tests {
 
     fn outcome(illegal: &[&str], evidence: Value) -> Outcome {
         let illegal = illegal.iter().map(|&text| text.to_owned()).collect();
-        Outcome { step: Some("group-staged".into()), not_durable: 3, again: false, illegal, evidence }
+        Outcome { step: Some("group-staged".into()), not_durable: 3, again: false, images: 0, illegal, evidence }
     }
 
     #[test]
@@ -142,7 +144,7 @@ mod tests {
         let evidence = json!({ "acks": "1\n", "said": "no", "again": "brownout crash --image kept/cut-3/image" });
         tally.count(&Plan::of_load(1, 3, &[], None), &outcome(&["bad"], evidence));
         let checked = check(&tally.page(&arguments(&more), Nanoseconds(0)).to_string());
-        assert!(checked.text.contains("Kept in kept/cut-3"), "{}", checked.text);
+        assert!(checked.text.contains("Kept in kept"), "{}", checked.text);
         assert!(checked.text.contains("brownout crash --image kept/cut-3/image"), "{}", checked.text);
         assert!(!checked.text.contains("--only"), "{}", checked.text);
     }
