@@ -51,7 +51,7 @@ fn what_was_answered_is_counted() {
     }
     assert_eq!(host.write(1, 3, &filled(1), true), Ok(Status::SUCCESS), "FUA: the scheduled path");
     assert_eq!(host.read(1, 0, 1).expect("read").1, filled(1));
-    assert_eq!(host.write(1, 1 << 40, &filled(1), false), Ok(Status::LBA_OUT_OF_RANGE));
+    assert_eq!(host.write(1, 1 << 40, &filled(1), false), Ok(Status::LBA_OUT_OF_RANGE.with_more()));
     let counters = bench.peer.execute("query-counters", &json!({})).expect("counters");
     let commands = counters["commands"].as_array().expect("a list");
     let count = |name: &str, code: u64| {
