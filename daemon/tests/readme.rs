@@ -123,6 +123,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         // What went wrong in the middle of a block leaves the tools alone with their disk.
         if let Ok(pid) = fs::read_to_string(self.path("tools.pid")) {
+            let _ = Command::new("umount").arg(self.path("disk")).stderr(Stdio::null()).status();
             let _ = Command::new("kill").arg(pid.trim()).status();
         }
     }

@@ -26,9 +26,13 @@ done
 exit 0
 "#;
 
+/// A stripe of 256 KiB, which a drive of this size would not have by itself.
+const NAND: &str = "dies=2,planes=2,page_size=16KiB";
+
 fn run(name: &str, kernel: Kernel, options: [&str; 2], namespaces: &[&str], script: &str) -> Result<GuestReport> {
     let [device, media] = options;
-    let mut drive = Brownout::builder().name(name).argument("--media").argument(media).device(device);
+    let media = format!("{media},{NAND}");
+    let mut drive = Brownout::builder().name(name).argument("--media").argument(&media).device(device);
     for namespace in namespaces {
         drive = drive.namespace(namespace);
     }

@@ -65,8 +65,13 @@ impl ImageHeader {
         }
         let version = reader.u32().ok_or_else(|| damaged("the header is cut off"))?;
         if version != VERSION {
+            let reader = if version < VERSION {
+                "it is from before the first release, and no release reads it: make another file"
+            } else {
+                "a newer release reads it"
+            };
             return Err(StoreError::Refused(format!(
-                "the file has format version {version}; this is version {VERSION}"
+                "the file has format version {version}, and this is version {VERSION}: {reader}"
             )));
         }
         Self::decode_body(&mut reader, bytes).ok_or_else(|| damaged("the header's checksum is wrong"))
