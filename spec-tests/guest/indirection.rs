@@ -8,7 +8,7 @@ fn run(name: &str, kernel: Kernel, script: &str) -> Result<GuestReport> {
     let drive = Brownout::builder()
         .name(name)
         .argument("--media")
-        .argument("iu=16KiB,dies=2,planes=2")
+        .argument("iu=16KiB,dies=2,planes=2,page_size=16KiB")
         .namespace("size=256MiB,lba=512")
         .start()?;
     let machine = Machine::new(kernel).name(name).device(Device::VfioUser { socket: drive.socket().into() });

@@ -48,8 +48,8 @@ act() {
     case $1 in
     status)
         check_fails "reading it" block
-        said 'nvme0n1: .* LBA 100, 1 blocks, .*(sct 0x2 / sc 0x81) MORE DNR'
-        said 'critical medium error, dev nvme0n1, sector 800'
+        said "${DEVICE##*/}: .* LBA 100, 1 blocks, .*(sct 0x2 / sc 0x81) MORE DNR"
+        said "critical medium error, dev ${DEVICE##*/}, sector 800"
         ;;
     retried) check "reading it, which is tried again" block ;;
     drop | not-ready | refused-abort)

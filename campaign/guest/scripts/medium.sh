@@ -12,7 +12,7 @@ echo "medium: fault"
 read -r _
 check_fails "reading it" block 100
 check "reading its neighbour" block 101
-check "the kernel calls it an error of the medium" eval "dmesg | grep 'critical medium error, dev nvme0n1, sector 800'"
+check "the kernel calls it an error of the medium" eval "dmesg | grep 'critical medium error, dev ${DEVICE##*/}, sector 800'"
 check "the drive counts it" eval "nvme smart-log $CONTROLLER | grep '^media_errors[[:space:]]*: [1-9]'"
 check "the error log names it" eval "nvme error-log $CONTROLLER -e 1 | grep '^lba[[:space:]]*: 0x64'"
 check "writing it" dd if=/dev/zero of="$DEVICE" bs=4k seek=100 count=1 oflag=direct
