@@ -152,8 +152,7 @@ impl Server {
 
     /// Figures of the last snapshot, if it is fresh; otherwise they come with the next one.
     fn figures(&mut self, id: PeerId, route: Route, now: Nanoseconds) -> Option<Vec<u8>> {
-        if let Some((came, snapshot)) = self.latest.as_ref().filter(|(came, _)| came.plus(FRESH) > now) {
-            let _ = came;
+        if let Some((_, snapshot)) = self.latest.as_ref().filter(|(came, _)| came.plus(FRESH) > now) {
             return Some(self.written(&route, snapshot));
         }
         if self.waiting.is_empty() {

@@ -75,9 +75,9 @@ impl<'a> Experiment<'a> {
     fn theory(&self, progress: &Progress, file: Option<FigureFile<'_>>) -> Result<bool, Failure> {
         let results = progress.measure(&theory::cases(self.size), |case| case.run(self.seed));
         let table = theory::Table::new(self.size, &results);
-        let served = self.served()?;
-        let results = progress.measure(&served, |case| case.run(self.seed));
-        let served = served::Table::new(self.size, &served, &results);
+        let drives = self.served()?;
+        let results = progress.measure(&drives, |case| case.run(self.seed));
+        let served = served::Table::new(self.size, &drives, &results);
         say(&format!("seed {}\n{table}{served}", self.seed))?;
         if let Some(file) = file {
             say(&file.write(|format| table.figure().render(format))?)?;

@@ -299,7 +299,7 @@ impl<S: Store> Ftl<S> {
         // What waits to be forgotten must not be so in the next life of its line.
         self.settle();
         let mut passed = 0;
-        while let Some(line) = self.lines.drained_at(passed) {
+        while let Some(&line) = self.lines.drained_lines().get(passed) {
             let entry = self.lines.get(line);
             let committed = entry.invalidated <= self.committed || mutated(Mutation::EraseInvalidated);
             let programmed = entry.moved <= self.streams[MOVED].programmed_total || mutated(Mutation::EraseMoved);
@@ -307,7 +307,7 @@ impl<S: Store> Ftl<S> {
                 self.release(line);
             }
             // One that was released is drained no longer, unless it could not be.
-            passed += usize::from(self.lines.drained_at(passed) == Some(line));
+            passed += usize::from(self.lines.drained_lines().get(passed) == Some(&line));
         }
     }
 
@@ -395,9 +395,7 @@ impl<S: Store> Ftl<S> {
     /// Does what drained lines wait for; `false` where it is better to let them wait for another victim.
     fn force_release(&mut self) -> bool {
         let waiting = self.lines.drained();
-        let committed = self.committed;
-        let mut drained = (0..).map_while(|place| self.lines.drained_at(place));
-        if drained.any(|line| self.lines.get(line).invalidated > committed) {
+        if self.lines.drained_lines().iter().any(|&line| self.lines.get(line).invalidated > self.committed) {
             self.commit();
         }
         self.release_drained();

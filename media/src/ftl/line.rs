@@ -7,14 +7,13 @@ use crate::config::VictimPolicy;
 use crate::geometry::Geometry;
 use crate::large_memory::{OutOfMemory, filled, room};
 use crate::ledger::EraseCounts;
+pub use crate::monitor::LineState;
 use crate::unit::narrow;
 
 /// A look at all lines finds this part of them as the next victims: what changes until the last of them has its turn is little.
 const LINES_PER_CANDIDATE: usize = 64;
 /// Candidates at most: each choice looks at all of them.
 const CANDIDATES_MAX: usize = 64;
-
-pub use crate::monitor::LineState;
 
 /// One line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -184,10 +183,10 @@ impl Lines {
         narrow(self.drained.len())
     }
 
-    /// The drained line at this place in the order of numbers.
+    /// Their numbers, in order.
     #[must_use]
-    pub fn drained_at(&self, place: usize) -> Option<u32> {
-        self.drained.get(place).copied()
+    pub fn drained_lines(&self) -> &[u32] {
+        &self.drained
     }
 
     /// One more unit of a line is valid.

@@ -219,10 +219,8 @@ impl<S: Store> Ftl<S> {
             free += u32::from(line.state == LineState::Free);
         }
         assert_eq!(free, self.lines.free());
-        let drained = (0..).map_while(|place| self.lines.drained_at(place));
-        assert!(
-            drained.eq(self.lines.iter().filter(|(_, line)| line.state == LineState::Drained).map(|(line, _)| line))
-        );
+        let drained = self.lines.iter().filter(|(_, line)| line.state == LineState::Drained).map(|(line, _)| line);
+        assert!(drained.eq(self.lines.drained_lines().iter().copied()));
         assert!(self.nand.ledger.balances(), "{:?}", self.nand.ledger);
         assert!(self.committed < self.sequence);
     }

@@ -77,7 +77,7 @@ fn faults_that_cannot_be_are_refused_and_change_nothing() {
         (json!({ "kind": "bit-flips", "nsid": 1, "lba": 0, "blocks": 0, "bits": 1 }), "give 1 to 65536"),
         (json!({ "kind": "program-failure", "nth": 0 }), "give 1 to"),
         (json!({ "kind": "program-failure", "nth": u64::MAX }), "give 1 to"),
-        (json!({ "kind": "erase-failure", "plane": 64 }), "the planes are 0 to "),
+        (json!({ "kind": "erase-failure", "plane": 16 }), "the planes are 0 to 3"),
         (json!({ "kind": "slow-read" }), "there is no choice `slow-read`: give `unrecovered-read`, `bit-flips`, "),
         (json!({ "kind": "program-failure", "nsid": 1 }), "there is no argument `nsid`: give `nth`"),
         (json!({ "lba": 1 }), "`kind` is missing"),
