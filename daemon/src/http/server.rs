@@ -21,7 +21,8 @@ use crate::control::event::Event;
 use crate::control::exchange::{PeerCommand, PeerId, ServerEnds, ToPeers};
 use crate::control::message;
 
-/// How many clients there may be. One more takes the place of the oldest for whom nothing is done at the moment.
+/// How many clients there may be. One more takes the place of the oldest for whom nothing is done at the moment; where the device works
+/// for all of them, it waits in the listener's queue.
 pub const CONNECTIONS_MAX: usize = 64;
 /// How many events are kept.
 const EVENTS_MAX: usize = 100;
@@ -96,7 +97,7 @@ impl Server {
         let limit = due.map(|due| due.0.saturating_sub(now.0)).map(timespec);
         let ready: Vec<(PeerId, PollFlags)> = {
             let mut watched = vec![PollFd::new(&self.ends.watch, PollFlags::IN)];
-            if self.paused.is_none() {
+            if self.takes_more() {
                 watched.push(PollFd::new(&self.listener, PollFlags::IN));
             }
             let first = watched.len();
@@ -216,7 +217,7 @@ impl Server {
     }
 
     fn accept(&mut self, now: Nanoseconds) {
-        while self.paused.is_none() {
+        while self.takes_more() {
             match self.listener.accept() {
                 Ok(stream) => self.admit(Connection::new(stream, now)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -229,10 +230,16 @@ impl Server {
         }
     }
 
+    /// Whether one more client may come now: there is a place, or somebody can go for it.
+    fn takes_more(&self) -> bool {
+        self.paused.is_none()
+            && (self.connections.len() < CONNECTIONS_MAX || self.connections.values().any(Connection::may_go))
+    }
+
     fn admit(&mut self, connection: Connection) {
         if self.connections.len() >= CONNECTIONS_MAX {
-            let Some(oldest) = self.connections.iter().find(|(_, it)| it.may_go()).map(|(id, _)| *id) else { return };
-            self.connections.remove(&oldest);
+            let oldest = self.connections.iter().find(|(_, it)| it.may_go()).map(|(id, _)| *id);
+            self.connections.remove(&oldest.expect("nobody is accepted where nobody can go"));
         }
         self.connections.insert(PeerId(self.next), connection);
         self.next += 1;

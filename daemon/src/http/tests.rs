@@ -1,10 +1,11 @@
 //! The web socket of a whole device, in this process: what it tells and does, and what attackers get, over real sockets. Each test ends
 //! with the device in good order.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -12,8 +13,10 @@ use serde_json::Value;
 
 use super::address::Listener;
 use super::route::Rights;
-use super::server::CONNECTIONS_MAX;
+use super::server::{CONNECTIONS_MAX, Server};
+use crate::control::exchange::{PeerCommand, ServerEnds, ToPeers};
 use crate::testing::Running;
+use crate::watch::Watch;
 use crate::wiring::{Files, Places};
 
 const TOKEN: &str = "0123456789abcdef";
@@ -199,6 +202,47 @@ fn clients_that_ask_and_go_or_do_not_listen_are_survived() {
         }
     }
     web.end_in_order();
+}
+
+/// A device that is slow to answer keeps its clients, and whoever comes behind them waits for a place.
+#[test]
+fn whoever_comes_while_the_device_works_for_all_is_served_after_them() {
+    let listener = Listener::at_port("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let at = listener.port().expect("told").expect("a port");
+    let watch = Watch::new().expect("descriptors");
+    let wake = watch.waker();
+    let ((command, commands), (to_peers, to_hear)) = (channel(), channel());
+    let ends = ServerEnds { watch, commands: command, wake_device: Box::new(|| ()), to_hear };
+    let server = Server::new(listener, Rights { token: TOKEN.to_owned() }, ends);
+    let serving = std::thread::spawn(move || server.run());
+    let order =
+        format!("POST /power-cut HTTP/1.1\r\nHost: {at}\r\nX-Brownout-Token: {TOKEN}\r\nContent-Length: 0\r\n\r\n");
+    let ask = || {
+        let mut stream = TcpStream::connect(at).expect("somebody listens");
+        stream.write_all(order.as_bytes()).expect("sent");
+        stream
+    };
+    let next = || commands.recv_timeout(Duration::from_secs(60)).expect("an order");
+    let mut clients: Vec<TcpStream> = (0..CONNECTIONS_MAX).map(|_| ask()).collect();
+    let mut orders: Vec<_> = clients.iter().map(|_| next()).collect();
+    let mut last = ask();
+    last.set_read_timeout(Some(Duration::from_millis(100))).expect("a limit");
+    let early = last.read(&mut [0; 1]).expect_err("neither an answer nor an end");
+    assert_eq!(early.kind(), ErrorKind::WouldBlock);
+    let answer = |order: PeerCommand| {
+        to_peers.send(ToPeers::Answer { peer: order.peer, id: order.id, result: Ok(Value::Null) }).expect("heard");
+        wake();
+    };
+    orders.drain(..).for_each(answer);
+    answer(next());
+    clients.push(last);
+    for stream in clients {
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
+        assert_eq!(Answer::read(stream).status, 200);
+    }
+    drop(to_peers);
+    wake();
+    serving.join().expect("an orderly end");
 }
 
 #[test]
