@@ -1,6 +1,6 @@
 //! What a judge has to know of the device: limits and offers that the host was told.
 
-use controller::Controller;
+use controller::{ControllerId, Subsystem};
 use nvme_spec::register::Capabilities;
 
 /// A namespace, as the host may use it.
@@ -42,10 +42,10 @@ pub struct Facts {
 impl Facts {
     /// Those of a controller as it is now.
     #[must_use]
-    pub fn of(controller: &Controller) -> Self {
-        let identify = controller.identify_controller();
+    pub fn of(subsystem: &Subsystem, id: ControllerId) -> Self {
+        let identify = subsystem.identify_controller(id);
         let namespace = |nsid| {
-            let data = controller.identify_namespace(nsid)?;
+            let data = subsystem.identify_namespace(nsid)?;
             let format = data.lbaf.get(usize::from(data.flbas & 0xf))?;
             Some(NamespaceFacts {
                 nsid,
@@ -55,9 +55,9 @@ impl Facts {
             })
         };
         Self {
-            capabilities: controller.capabilities(),
+            capabilities: subsystem.controller(id).capabilities(),
             version: nvme_spec::register::VERSION_2_1,
-            transfer_bytes_max: controller.config().transfer_bytes_max() as u64,
+            transfer_bytes_max: subsystem.config().transfer_bytes_max() as u64,
             event_requests_max: usize::from(identify.aerl_z) + 1,
             aborts_max: usize::from(identify.acl_z) + 1,
             write_cache: identify.vwc & 1 != 0,

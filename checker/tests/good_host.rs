@@ -2,6 +2,7 @@
 
 use checker::facts::Facts;
 use checker::{Checker, End, Rule, Severity};
+use controller::ControllerId;
 use controller::fault::{Action, FaultSpec, Matching};
 use controller::watch::Detail;
 use machine::{Machine, MachineOptions};
@@ -15,15 +16,15 @@ use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
 /// A host that is judged, and its judge.
 fn judged() -> (Host<Machine>, Checker) {
     let mut machine = Machine::new(&MachineOptions::default()).expect("a machine");
-    machine.controller.listen(Detail::Memory);
-    let mut checker = Checker::new(Facts::of(&machine.controller), Detail::Memory);
+    machine.controller_mut().listen(Detail::Memory);
+    let mut checker = Checker::new(Facts::of(&machine.subsystem, ControllerId::FIRST), Detail::Memory);
     checker.begin(true, true);
     let setup = nvme_host::Setup::new(machine.memory.first_range());
     (Host::enable(machine, setup).expect("enabled"), checker)
 }
 
 fn judge(host: &mut Host<Machine>, checker: &mut Checker) {
-    for traced in host.port_mut().controller.take_traced() {
+    for traced in host.port_mut().controller_mut().take_traced() {
         checker.observe(&traced);
     }
 }
@@ -57,7 +58,7 @@ fn a_driver_that_works_breaks_no_rule() {
     judge(&mut host, &mut checker);
     checker.finish(End::PowerDown);
     assert_eq!(broken(&checker), []);
-    assert_eq!(host.port_mut().controller.traced_dropped(), 0);
+    assert_eq!(host.port_mut().controller().traced_dropped(), 0);
 }
 
 /// What this host leaves out is found in events of a real controller too, not only in those that a test has written down.
@@ -110,7 +111,7 @@ fn a_command_whose_answer_is_held_back_is_under_way() {
         let (mut host, mut checker) = judged();
         host.set_feature(FeatureId::NUMBER_OF_QUEUES, 0).expect("granted");
         host.create_queue_pair(1, 16, Some(1)).expect("made");
-        let fault = host.port_mut().controller.fault_add(reads(action)).expect("possible");
+        let fault = host.port_mut().controller_mut().fault_add(reads(action)).expect("possible");
         let buffer = host.allocate(4096).expect("room");
         let read = Command { prp1: buffer.into(), ..block_command(NvmOpcode::READ, 1, 0, 1) };
         let late = host.submit(1, read).expect("there is an identifier");
@@ -125,7 +126,7 @@ fn a_command_whose_answer_is_held_back_is_under_way() {
             host.port_mut().step();
         }
         assert_eq!(
-            host.port().controller.faults().iter().find(|it| it.spec.id == Some(fault)).map(|it| it.hits),
+            host.port().controller().faults().iter().find(|it| it.spec.id == Some(fault)).map(|it| it.hits),
             Some(1)
         );
         judge(&mut host, &mut checker);

@@ -2,6 +2,7 @@
 
 use checker::facts::Facts;
 use checker::{Checker, Rule, Severity};
+use controller::ControllerId;
 use controller::fault::FaultSpec;
 use controller::watch::Detail;
 use machine::{Machine, MachineOptions};
@@ -25,11 +26,11 @@ impl Tried {
     /// Such faults are there from the beginning.
     fn with(faults: &[FaultSpec]) -> Self {
         let mut machine = Machine::new(&MachineOptions::default()).expect("a machine");
-        machine.controller.listen(Detail::Memory);
-        let mut checker = Checker::new(Facts::of(&machine.controller), Detail::Memory);
+        machine.controller_mut().listen(Detail::Memory);
+        let mut checker = Checker::new(Facts::of(&machine.subsystem, ControllerId::FIRST), Detail::Memory);
         checker.begin(true, true);
         for fault in faults {
-            machine.controller.fault_add(fault.clone()).expect("a possible fault");
+            machine.controller_mut().fault_add(fault.clone()).expect("a possible fault");
         }
         let setup = Setup::new(machine.memory.first_range());
         let mut tried = Self { host: Host::enable(machine, setup).expect("enabled"), checker };
@@ -56,7 +57,7 @@ impl Tried {
 
     /// How bad each of these rules was broken.
     fn broken(&mut self) -> Vec<(Rule, Severity)> {
-        for traced in self.host.port_mut().controller.take_traced() {
+        for traced in self.host.port_mut().controller_mut().take_traced() {
             self.checker.observe(&traced);
         }
         let ours = [Rule::H2, Rule::H28, Rule::H42, Rule::H43];
@@ -99,8 +100,8 @@ fn whoever_was_promised_more_is_not_to_blame_and_whoever_was_told_the_truth_agai
     let long = vec![1; 4 << 20];
     assert!(!tried.host.write(1, 0, &long, false).expect("answered").is_success());
     assert_eq!(tried.broken(), []);
-    let id = tried.host.port().controller.faults()[0].spec.id.expect("numbered");
-    assert!(tried.host.port_mut().controller.fault_remove(id));
+    let id = tried.host.port().controller().faults()[0].spec.id.expect("numbered");
+    assert!(tried.host.port_mut().controller_mut().fault_remove(id));
     tried.ask();
     assert!(!tried.host.write(1, 0, &long, false).expect("answered").is_success());
     assert_eq!(tried.broken(), [(Rule::H42, Severity::Must)]);

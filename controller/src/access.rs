@@ -14,7 +14,7 @@ use crate::watch::{DoorbellPath, DoorbellRefusal, RegisterRefusal, TraceEvent};
 
 impl Controller {
     /// The host reads BAR0. What cannot be read gives zeroes; without power everything reads as all ones, as nobody answers.
-    pub fn bar_read(&mut self, offset: u64, into: &mut [u8]) {
+    pub(crate) fn bar_read(&mut self, offset: u64, into: &mut [u8]) {
         if !self.power_is_on() || self.is_gone() {
             into.fill(0xff);
             let (bytes, refused) = (length(into), Some(RegisterRefusal::NoPower));
@@ -39,7 +39,7 @@ impl Controller {
     }
 
     /// The host writes BAR0. This only notes what the host wants; [`Self::step`] does it. Without power it goes nowhere.
-    pub fn bar_write(&mut self, offset: u64, from: &[u8]) {
+    pub(crate) fn bar_write(&mut self, offset: u64, from: &[u8]) {
         if !self.power_is_on() || self.is_gone() {
             return self.tell_powerless(offset, from);
         }
@@ -103,7 +103,6 @@ impl Controller {
             self.rung(Rung { path, index, value, moved });
         }
         self.reached(Step::DoorbellSeen);
-        self.notice_power();
     }
 
     #[cold]

@@ -77,14 +77,21 @@ pub(crate) struct RangeLocks {
     held: Vec<Held>,
     /// The same of all of them, coarsely.
     coarse: Coarse,
-    /// By token.
-    entries: Vec<Option<Entry>>,
+    /// By whose command it is.
+    of: Vec<Own>,
     count: usize,
     /// The serial number of the next range.
     serial: u64,
+}
+
+/// What is known of one controller's commands.
+#[derive(Debug, Default)]
+struct Own {
+    /// By the number of its token.
+    entries: Vec<Option<Entry>>,
     /// Commands whom nobody is known to hold up, in turn. Some may have left since: those that are meant are marked in `marked`.
     ready: VecDeque<Token>,
-    /// By token.
+    /// By the number of its token.
     marked: Vec<bool>,
 }
 
@@ -129,34 +136,35 @@ impl RangeLocks {
             held.set(exclusive).insert(range, serial, token);
             self.coarse.insert(claim.volume, range);
         }
-        let place = place(token);
-        if self.entries.len() <= place {
-            self.entries.resize_with(place + 1, || None);
+        let (entries, place) = (&mut self.own(token).entries, token.number());
+        if entries.len() <= place {
+            entries.resize_with(place + 1, || None);
         }
-        assert!(self.entries[place].is_none(), "a command enters once");
-        self.entries[place] = Some(entry);
+        assert!(entries[place].is_none(), "a command enters once");
+        entries[place] = Some(entry);
         self.count += 1;
         !self.wait(token)
     }
 
     /// A command holds nothing any longer; one that never did is not missed. Those that waited for it alone become ready.
     pub(crate) fn leave(&mut self, token: Token) {
-        let Some(entry) = self.entries.get_mut(place(token)).and_then(Option::take) else { return };
+        let Some(own) = self.of.get_mut(token.owner()) else { return };
+        let Some(entry) = own.entries.get_mut(token.number()).and_then(Option::take) else { return };
+        if let Some(marked) = own.marked.get_mut(token.number()) {
+            *marked = false;
+        }
         self.count -= 1;
         let held = &mut self.held[index(entry.volume)];
         for (range, serial, exclusive) in entry.ranges() {
             held.set(exclusive).remove(range, serial);
             self.coarse.remove(entry.volume, range);
         }
-        if let Some(marked) = self.marked.get_mut(place(token)) {
-            *marked = false;
-        }
         if let Some(other) = entry.waits_for {
             self.one_left(other);
         }
         // Thousands may have waited: whom they have to wait for now each of them asks when its turn has come.
         for waiter in entry.waiters {
-            if let Some(waiting) = self.entries[place(waiter)].as_mut().filter(|other| other.waits_for == Some(token)) {
+            if let Some(waiting) = self.entry_mut(waiter).filter(|other| other.waits_for == Some(token)) {
                 waiting.waits_for = None;
                 self.make_ready(waiter);
             }
@@ -165,39 +173,39 @@ impl RangeLocks {
 
     /// One of those that waited for a command is gone. Those are forgotten together, once they are many.
     fn one_left(&mut self, token: Token) {
-        let entry = self.entries[place(token)].as_mut().expect("who is waited for has not left");
+        let entry = self.entry_mut(token).expect("who is waited for has not left");
         entry.left += 1;
         if entry.left > LEFT_MAX && entry.left > entry.waiters.len() / 2 {
             let mut waiters = std::mem::take(&mut entry.waiters);
             entry.left = 0;
-            let waits =
-                |waiter: &Token| self.entries[place(*waiter)].as_ref().is_some_and(|it| it.waits_for == Some(token));
+            let waits = |waiter: &Token| self.entry(*waiter).is_some_and(|it| it.waits_for == Some(token));
             waiters.retain(waits);
             waiters.sort_unstable();
             waiters.dedup();
-            self.entries[place(token)].as_mut().expect("it was just looked at").waiters = waiters;
+            self.entry_mut(token).expect("it was just looked at").waiters = waiters;
         }
     }
 
     /// Lets a command wait for the last of those before it that overlap; `false` if there is none.
     fn wait(&mut self, token: Token) -> bool {
-        let entry = self.entries[place(token)].as_ref().expect("who waits has entered");
+        let entry = self.entry(token).expect("who waits has entered");
         let held = &self.held[index(entry.volume)];
         let limit = entry.serial;
         let before = |(range, _, exclusive)| last_before(held, range, exclusive, limit);
         let last = entry.ranges().filter_map(before).max();
         let waits_for = last.map(|(_, other)| other);
-        self.entries[place(token)].as_mut().expect("who waits has entered").waits_for = waits_for;
+        self.entry_mut(token).expect("who waits has entered").waits_for = waits_for;
         let Some(other) = waits_for else { return false };
-        self.entries[place(other)].as_mut().expect("who holds a range has entered").waiters.push(token);
+        self.entry_mut(other).expect("who holds a range has entered").waiters.push(token);
         true
     }
 
-    /// Looks at the next command that may be ready: the command if its waiting is over.
-    pub(crate) fn try_ready(&mut self) -> Option<Token> {
+    /// Looks at an owner's next command that may be ready: the command if its waiting is over.
+    pub(crate) fn try_ready(&mut self, owner: u16) -> Option<Token> {
         loop {
-            let token = self.ready.pop_front()?;
-            if std::mem::take(&mut self.marked[place(token)]) {
+            let own = self.of.get_mut(usize::from(owner))?;
+            let token = own.ready.pop_front()?;
+            if std::mem::take(&mut own.marked[token.number()]) {
                 return (!self.wait(token)).then_some(token);
             }
         }
@@ -205,21 +213,33 @@ impl RangeLocks {
 
     /// A command that holds its ranges goes on at the next opportunity.
     pub(crate) fn make_ready(&mut self, token: Token) {
-        if self.marked.len() <= place(token) {
-            self.marked.resize(place(token) + 1, false);
+        let (own, place) = (self.own(token), token.number());
+        if own.marked.len() <= place {
+            own.marked.resize(place + 1, false);
         }
-        self.marked[place(token)] = true;
-        self.ready.push_back(token);
+        own.marked[place] = true;
+        own.ready.push_back(token);
     }
 
     /// Whether [`Self::try_ready`] has something to look at.
-    pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+    #[inline]
+    pub(crate) fn has_ready(&self, owner: u16) -> bool {
+        self.of.get(usize::from(owner)).is_some_and(|own| !own.ready.is_empty())
     }
 
-    /// Forgets everybody.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+    fn own(&mut self, token: Token) -> &mut Own {
+        if self.of.len() <= token.owner() {
+            self.of.resize_with(token.owner() + 1, Own::default);
+        }
+        &mut self.of[token.owner()]
+    }
+
+    fn entry(&self, token: Token) -> Option<&Entry> {
+        self.of[token.owner()].entries[token.number()].as_ref()
+    }
+
+    fn entry_mut(&mut self, token: Token) -> Option<&mut Entry> {
+        self.of[token.owner()].entries[token.number()].as_mut()
     }
 }
 
@@ -234,10 +254,6 @@ fn last_before(held: &Held, range: LbaRange, exclusive: bool, limit: u64) -> Opt
 
 fn index(volume: VolumeId) -> usize {
     usize::try_from(volume.0).expect("an index of a volume")
-}
-
-fn place(token: Token) -> usize {
-    usize::try_from(token.0).expect("a token is the index of a place")
 }
 
 #[cfg(test)]
@@ -295,16 +311,14 @@ mod tests {
         let mut locks = RangeLocks::default();
         let claim = Claim { volume: VolumeId(0), exclusive: 1, ranges: &[LbaRange::new(Lba(0), 1)] };
         assert!(locks.enter(Token(0), &claim) && !locks.enter(Token(1), &claim));
-        assert!(!locks.has_ready());
+        assert!(!locks.has_ready(0));
         locks.make_ready(Token(0));
-        assert!(locks.has_ready());
-        assert_eq!((locks.try_ready(), locks.try_ready(), locks.has_ready()), (Some(Token(0)), None, false));
+        assert!(locks.has_ready(0));
+        assert_eq!((locks.try_ready(0), locks.try_ready(0), locks.has_ready(0)), (Some(Token(0)), None, false));
         locks.make_ready(Token(0));
         locks.leave(Token(0));
-        assert_eq!((locks.try_ready(), locks.try_ready()), (Some(Token(1)), None), "the other's turn has come");
+        assert_eq!((locks.try_ready(0), locks.try_ready(0)), (Some(Token(1)), None), "the other's turn has come");
         assert!(locks.enter(Token(2), &Claim { ranges: &[], ..claim }), "who wants nothing waits for nobody");
-        locks.clear();
-        assert!(locks.is_idle() && locks.enter(Token(1), &claim), "everybody is forgotten");
     }
 
     /// A host that aborts what waits, and sends it again, does not make the list of those who wait grow.
@@ -313,7 +327,7 @@ mod tests {
         let mut order = RangeLocks::default();
         let claim = Claim { volume: VolumeId(0), exclusive: 1, ranges: &[LbaRange::new(Lba(0), 1)] };
         let shared = Claim { exclusive: 0, ..claim };
-        let waiters = |order: &RangeLocks| order.entries[0].as_ref().expect("it is there").waiters.len();
+        let waiters = |order: &RangeLocks| order.of[0].entries[0].as_ref().expect("it is there").waiters.len();
         assert!(order.enter(Token(0), &claim));
         (1..=100).for_each(|token| assert!(!order.enter(Token(token), &shared)));
         assert_eq!(waiters(&order), 100);
@@ -328,7 +342,7 @@ mod tests {
         order.leave(Token(77));
         assert_eq!(waiters(&order), 24);
         order.leave(Token(0));
-        let mut ready: Vec<u64> = std::iter::from_fn(|| order.try_ready()).map(|token| token.0).collect();
+        let mut ready: Vec<u64> = std::iter::from_fn(|| order.try_ready(0)).map(|token| token.0).collect();
         ready.sort_unstable();
         assert_eq!(ready, [1].into_iter().chain(78..=100).collect::<Vec<_>>());
     }
@@ -338,7 +352,7 @@ mod tests {
         let mut order = RangeLocks::default();
         let claim = Claim { volume: VolumeId(0), exclusive: 1, ranges: &[LbaRange::new(Lba(0), 1)] };
         let shared = Claim { exclusive: 0, ..claim };
-        let waiters = |order: &RangeLocks| order.entries[0].as_ref().expect("it is there").waiters.len();
+        let waiters = |order: &RangeLocks| order.of[0].entries[0].as_ref().expect("it is there").waiters.len();
         assert!(order.enter(Token(0), &claim));
         for round in 1..=2 * LEFT_MAX + 2 {
             assert!(!order.enter(Token(1), &shared));
@@ -386,8 +400,8 @@ mod tests {
                         }
                     }
                 }
-                while locks.has_ready() {
-                    running.extend(locks.try_ready());
+                while locks.has_ready(0) {
+                    running.extend(locks.try_ready(0));
                 }
                 for (index, command) in list.iter().enumerate() {
                     let held_up = list[..index].iter().any(|earlier| conflict(earlier, command));

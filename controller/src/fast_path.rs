@@ -21,8 +21,9 @@ use crate::admin::Done;
 use crate::command::{IoCommand, prps};
 use crate::dma::{DataPointer, GuestMemory, Piece, PrpEntries, Segment, Transfer};
 use crate::inflight::Origin;
-use crate::namespace::Namespaces;
 use crate::queue::Permit;
+use crate::shared::Shared;
+use crate::shared::namespace::Namespaces;
 use crate::state::Shutdown;
 use crate::{Controller, outcome, prp, sgl};
 
@@ -70,19 +71,20 @@ impl Controller {
     #[inline(never)]
     pub(crate) fn take_fast<M: GuestMemory>(
         &mut self,
+        shared: &mut Shared,
         now: Nanoseconds,
         memory: &M,
         burst: u32,
         [enough, most]: [usize; 2],
     ) -> (usize, Then) {
-        let alone = self.range_locks.is_idle();
+        let alone = shared.range_locks.is_idle();
         let page_bytes = 1 << self.registers.page_shift();
-        let special = self.random.is_some()
+        let special = shared.random.is_some()
             || self.watch.hops()
             || self.faults.keep_off_fast_path()
             || self.supply.breaker.attentive()
             || self.registers.shutdown != Shutdown::No
-            || self.resizing.holds_back()
+            || shared.resizing.holds_back()
             || page_bytes > self.transfer_bytes_max as u64;
         let mut done = 0;
         while done < enough.min(most) {
@@ -90,7 +92,7 @@ impl Controller {
             if special || id == 0 {
                 return (done, Then::Long(id));
             }
-            let taken = self.take_from(now, memory, id, most - done, alone, page_bytes);
+            let taken = self.take_from(shared, now, memory, id, most - done, (alone, page_bytes));
             if taken == 0 {
                 return (done, Then::Special(id));
             }
@@ -103,27 +105,27 @@ impl Controller {
     #[inline]
     fn take_from<M: GuestMemory>(
         &mut self,
+        shared: &mut Shared,
         now: Nanoseconds,
         memory: &M,
         id: u16,
         most: usize,
-        alone: bool,
-        page_bytes: u64,
+        (alone, page_bytes): (bool, u64),
     ) -> usize {
-        let Some(media) = self.media.fast_path(now) else { return 0 };
+        let Some(media) = shared.media.fast_path(now) else { return 0 };
         let Some(mut pair) = self.queues.pair(id) else { return 0 };
         let (mut done, mut failed) = (0, None);
         let (entries, first) = pair.look(memory, self.arbiter.in_a_row().min(most));
         let plain = |entry| {
-            plain(&self.namespaces, entry, page_bytes)
-                .filter(|plain| alone || !self.range_locks.may_meet(plain.volume, plain.range))
+            plain(&shared.namespaces, entry, page_bytes)
+                .filter(|plain| alone || !shared.range_locks.may_meet(plain.volume, plain.range))
         };
         while let Some(entry) = entries.get(done) {
             let Some(Plain { volume, writes, range, data }) = plain(entry) else { break };
             if writes {
                 // The name is made here and nowhere else: the compiler would count it along for every read.
                 let ordinal = first + black_box(done) as u64;
-                let mark = Mark::new(id, entry.cid.get(), ordinal);
+                let mark = Mark::new(self.id.0, id, entry.cid.get(), ordinal);
                 match media.write(mark, volume, range, &mut Piece::new(memory, data)) {
                     None => break,
                     Some(Ok(())) => {
@@ -173,23 +175,28 @@ impl Controller {
     }
 
     /// The others from one queue, up to the next plain one; how many it was, where long ones count for more.
-    pub(crate) fn take_special<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, id: u16, most: usize) -> usize {
-        let alone = self.range_locks.is_idle();
-        let page_bytes = 1 << self.registers.page_shift();
-        let limits = Limits { page_bytes, transfer_bytes_max: self.transfer_bytes_max as u64 };
-        let Some(media) = self.media.fast_path(now) else { return 0 };
+    pub(crate) fn take_special<M: GuestMemory>(
+        &mut self,
+        shared: &mut Shared,
+        now: Nanoseconds,
+        memory: &M,
+        id: u16,
+        most: usize,
+    ) -> usize {
+        let alone = shared.range_locks.is_idle();
+        let limits = self.limits();
+        let Some(media) = shared.media.fast_path(now) else { return 0 };
         let Some(mut pair) = self.queues.pair(id) else { return 0 };
         let (entries, first) = pair.look(memory, self.arbiter.in_a_row().min(most));
-        let free = |volume, range| alone || !self.range_locks.may_meet(volume, range);
-        let (mut done, mut more, mut failed) = (0, 0, None);
-        let mut together = usize::MAX;
+        let free = |volume, range| alone || !shared.range_locks.may_meet(volume, range);
+        let (mut done, mut more, mut failed, mut together) = (0, 0, None, usize::MAX);
         while let Some(entry) = entries.get(done).filter(|_| done + more < most) {
-            if done > 0 && plain(&self.namespaces, entry, limits.page_bytes).is_some() {
+            if done > 0 && plain(&shared.namespaces, entry, limits.page_bytes).is_some() {
                 break;
             }
             self.apart.clear();
             for next in entries[done..].iter().take(together) {
-                if !self.apart.add(&self.namespaces, next, limits, free) {
+                if !self.apart.add(&shared.namespaces, next, limits, free) {
                     break;
                 }
             }
@@ -205,8 +212,8 @@ impl Controller {
             }
             // It is not one that the media reads together with others, and the next ones may be alike.
             together = 1;
-            let long = long(&self.namespaces, entry, limits).filter(|long| free(long.volume, long.range));
-            let mark = Mark::new(id, entry.cid.get(), first + done as u64);
+            let long = long(&shared.namespaces, entry, limits).filter(|long| free(long.volume, long.range));
+            let mark = Mark::new(self.id.0, id, entry.cid.get(), first + done as u64);
             let writes = long.as_ref().is_some_and(|long| long.writes);
             match long.and_then(|long| long.carry_out(media, mark, memory, limits, &mut self.segments)) {
                 None => break,
@@ -237,6 +244,10 @@ impl Controller {
             self.fail_short(permit, &entry, error);
         }
         taken
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { page_bytes: 1 << self.registers.page_shift(), transfer_bytes_max: self.transfer_bytes_max as u64 }
     }
 
     /// One that failed is answered as any other.

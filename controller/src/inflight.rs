@@ -120,49 +120,56 @@ impl InFlight {
     }
 }
 
-/// A table with free places; the index is the token.
-#[derive(Debug, Default)]
+/// A controller's table with free places; the index is the lower half of the token.
+#[derive(Debug)]
 pub(crate) struct InFlightTable {
+    owner: u16,
     places: Vec<Option<InFlight>>,
-    free: Vec<usize>,
+    free: Vec<Token>,
 }
 
 impl InFlightTable {
+    pub(crate) const fn new(owner: u16) -> Self {
+        Self { owner, places: Vec::new(), free: Vec::new() }
+    }
+
     /// The token that the next insertion will use.
     #[inline]
     pub(crate) fn next_token(&self) -> Token {
-        Token(self.free.last().copied().unwrap_or(self.places.len()) as u64)
+        self.free.last().copied().unwrap_or_else(|| self.new_token())
+    }
+
+    fn new_token(&self) -> Token {
+        Token::of(self.owner, u32::try_from(self.places.len()).expect("as many as there are completion slots"))
     }
 
     /// Keeps a command under [`Self::next_token`].
     pub(crate) fn insert(&mut self, command: InFlight) {
         match self.free.pop() {
-            Some(index) => self.places[index] = Some(command),
+            Some(token) => self.places[token.number()] = Some(command),
             None => self.places.push(Some(command)),
         }
     }
 
     pub(crate) fn get(&self, token: Token) -> Option<&InFlight> {
-        self.places.get(usize::try_from(token.0).ok()?)?.as_ref()
+        self.places.get(token.number())?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut InFlight> {
-        self.places.get_mut(usize::try_from(token.0).ok()?)?.as_mut()
+        self.places.get_mut(token.number())?.as_mut()
     }
 
     /// The command under `token`, which is free afterwards.
     pub(crate) fn remove(&mut self, token: Token) -> Option<InFlight> {
-        let index = usize::try_from(token.0).ok()?;
-        let command = self.places.get_mut(index)?.take()?;
-        self.free.push(index);
+        let command = self.places.get_mut(token.number())?.take()?;
+        self.free.push(token);
         Some(command)
     }
 
     /// The tokens of the commands for which `wanted` holds, in ascending order.
     pub(crate) fn tokens(&self, wanted: impl Fn(&InFlight) -> bool) -> Vec<Token> {
-        let matches =
-            |(index, place): (u64, &Option<InFlight>)| place.as_ref().is_some_and(&wanted).then_some(Token(index));
-        (0..).zip(&self.places).filter_map(matches).collect()
+        let matches = |(index, place): (u32, &Option<InFlight>)| place.as_ref().is_some_and(&wanted).then_some(index);
+        (0..).zip(&self.places).filter_map(matches).map(|index| Token::of(self.owner, index)).collect()
     }
 
     /// How many commands are under way.

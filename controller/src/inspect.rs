@@ -1,13 +1,13 @@
 //! Read access to a controller's state, as values, for observers other than the host. Where the host gets the same information, it
-//! comes from the same place. Changes nothing; faults are injected into the media, through [`Controller::media`].
+//! comes from the same place. Changes nothing; faults are injected into the media, through [`Subsystem::media`](crate::Subsystem::media).
 
-use media::{Media, VolumeId};
 use nvme_spec::identify;
 use nvme_spec::log::{ErrorEntry, Smart};
 use nvme_spec::register::{self, Capabilities, Configuration, ControllerStatus};
 use zerocopy::FromBytes;
 
 use crate::admin::{features, identify as pages, logs};
+use crate::shared::Shared;
 use crate::{Controller, InterruptMode, effects};
 
 pub use crate::admin::features::FeatureState;
@@ -64,32 +64,6 @@ impl Controller {
         self.last_fatal.map(|why| (why.reason, why.value, why.bound))
     }
 
-    /// Identify Controller.
-    ///
-    /// # Panics
-    /// Never: a page has the size of the structure.
-    #[must_use]
-    pub fn identify_controller(&self) -> identify::Controller {
-        identify::Controller::read_from_bytes(&pages::this_controller(self)).expect("a page is a structure")
-    }
-
-    /// Identify Namespace of an active namespace.
-    ///
-    /// # Panics
-    /// Never: a page has the size of the structure.
-    #[must_use]
-    pub fn identify_namespace(&self, nsid: u32) -> Option<identify::Namespace> {
-        self.namespaces.get(nsid)?;
-        let page = pages::namespace(self, nsid).ok()?;
-        Some(identify::Namespace::read_from_bytes(&page).expect("a page is a structure"))
-    }
-
-    /// The largest number of blocks that an active namespace can have.
-    #[must_use]
-    pub fn namespace_blocks_max(&self, nsid: u32) -> Option<u64> {
-        self.namespaces.get(nsid).map(|namespace| namespace.shape.capacity_blocks_max)
-    }
-
     /// Commands that were answered since the controller was made, by queue, opcode and status.
     #[must_use]
     pub fn answered(&self) -> Vec<AnsweredState> {
@@ -100,12 +74,6 @@ impl Controller {
     #[must_use]
     pub const fn service_times(&self) -> &ServiceTimes {
         self.answered.times()
-    }
-
-    /// The SMART log.
-    #[must_use]
-    pub fn smart(&self) -> Smart {
-        logs::smart_of_controller(self)
     }
 
     /// The error log, newest first.
@@ -134,22 +102,27 @@ impl Controller {
     pub fn event_requests_waiting(&self) -> usize {
         self.events.waiting()
     }
+}
 
-    /// Every value of every feature that the host can get, except those of single interrupt vectors.
-    #[must_use]
-    pub fn features(&self) -> Vec<FeatureState> {
-        let offered = effects::FEATURES.iter().map(|(id, _)| *id).filter(|id| self.has_feature(*id));
-        offered.flat_map(|id| features::states(self, id)).collect()
-    }
+/// Identify Controller.
+pub(crate) fn identify_controller(controller: &Controller, shared: &Shared) -> identify::Controller {
+    identify::Controller::read_from_bytes(&pages::this_controller(controller, shared)).expect("a page is a structure")
+}
 
-    /// The volume that a namespace stands on.
-    #[must_use]
-    pub fn volume_of(&self, nsid: u32) -> Option<VolumeId> {
-        self.namespaces.get(nsid).map(|namespace| namespace.volume)
-    }
+/// Identify Namespace of an active namespace.
+pub(crate) fn identify_namespace(shared: &Shared, nsid: u32) -> Option<identify::Namespace> {
+    shared.namespaces.get(nsid)?;
+    let page = pages::namespace(shared, nsid).ok()?;
+    Some(identify::Namespace::read_from_bytes(&page).expect("a page is a structure"))
+}
 
-    /// The media, for inspection and fault injection. Requests go through the controller only.
-    pub fn media(&mut self) -> &mut dyn Media {
-        self.media.as_mut()
-    }
+/// The SMART log.
+pub(crate) fn smart(controller: &Controller, shared: &Shared) -> Smart {
+    logs::smart_of_controller(controller, shared)
+}
+
+/// Every value of every feature that the host can get, except those of single interrupt vectors.
+pub(crate) fn features(controller: &Controller, shared: &Shared) -> Vec<FeatureState> {
+    let offered = effects::FEATURES.iter().map(|(id, _)| *id).filter(|id| controller.has_feature(shared, *id));
+    offered.flat_map(|id| features::states(controller, shared, id)).collect()
 }

@@ -1,5 +1,8 @@
-//! The NVMe controller as a value: it takes register accesses and the time, works on guest memory and a media, and returns the
-//! interrupts to send. It has no thread, clock, socket or random number inside, so a run is a function of its inputs.
+//! The NVM subsystem and its controllers as values: they take register accesses and the time, work on guest memory and a media, and return
+//! the interrupts to send. They have no thread, clock, socket or random number inside, so a run is a function of its inputs.
+//!
+//! `shared` has what the controllers of a subsystem share: media, namespaces, the order of overlapping commands, power. `subsystem` joins
+//! that and the controllers for whoever runs a device. Everything else is of one controller.
 //!
 //! Map of the crate, in the order in which a command passes: [`bar`] and `doorbell` (where the host writes), `state` (CC and CSTS),
 //! `arbiter` and `queue` (a completion slot, then the entry), `command` (typed, or a status), `io` and `admin` (one file for each
@@ -21,7 +24,6 @@ pub mod bar;
 mod budget;
 mod command;
 pub mod config;
-pub mod direct;
 pub mod dma;
 mod doorbell;
 mod effects;
@@ -32,24 +34,24 @@ mod inflight;
 pub mod inspect;
 mod io;
 mod irq;
-mod namespace;
+mod notices;
 mod outcome;
 pub mod power;
 mod prp;
 mod queue;
-mod quiesce;
 pub mod reason;
-pub mod resize;
 mod scheduling;
 mod sgl;
+mod shared;
 mod state;
+mod subsystem;
 mod warning;
 pub mod watch;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use media::power::{Mark, Random, Step};
-use media::{LbaRange, Media, Request, Submitted, Token, VolumeId};
+use media::power::{Mark, Step};
+use media::{LbaRange, Request, Submitted, Token, VolumeId};
 use nvme_spec::Command;
 
 use absence::Absence;
@@ -58,10 +60,8 @@ use admin::events::Events;
 use admin::features::Features;
 use answered::Answered;
 use arbiter::Arbiter;
-use atomic::RangeLocks;
-use budget::{Budget, Still};
+use budget::Budget;
 use command::IoCommand;
-use config::Config;
 use dma::{DoorbellPage, GuestMemory, Segment};
 use doorbell::Doorbells;
 use fast_path::{Apart, Then};
@@ -69,11 +69,11 @@ use fault::Faults;
 use health::Health;
 use inflight::{InFlight, InFlightTable, Origin, Reply};
 use irq::Interrupts;
-use namespace::Namespaces;
 use power::{Powered, Supply};
 use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
 use reason::Reason;
-use resize::{RESIZE_TOKEN, Resizing};
+use shared::Shared;
+use shared::mail::Notice;
 use state::{Fatal, Registers, Reset, Shutdown};
 use warning::WarningsSeen;
 use watch::{FatalReason, ResetKind, ShutdownState, TraceEvent, Watch};
@@ -82,6 +82,8 @@ pub use budget::Clock;
 pub use irq::{Effect, InterruptMode};
 /// The time that [`Controller::step`] is told.
 pub use media::Nanoseconds;
+pub use shared::{CONTROLLERS_MAX, ControllerId, resizing as resize};
+pub use subsystem::{Subsystem, direct};
 
 /// A command's data counts as another one for this many pieces of guest memory: a host can describe half a megabyte one byte at a time.
 const PIECES_PER_WORK: usize = 64;
@@ -93,8 +95,8 @@ fn work(data: &[Segment]) -> usize {
     data.len() / PIECES_PER_WORK + bytes / BYTES_PER_WORK
 }
 
-/// The token of the flush that a shutdown makes; no command has it.
-const SHUTDOWN_TOKEN: Token = Token(u64::MAX);
+/// The number of the flush that a shutdown makes; no command has it.
+const SHUTDOWN: u32 = u32::MAX;
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,27 +107,20 @@ pub struct Progress {
     pub next_event: Option<Nanoseconds>,
 }
 
-/// An NVMe controller with one function, its queues and its namespaces.
+/// An NVMe controller of a [`Subsystem`]: one function with its registers and queues.
 pub struct Controller {
-    config: Config,
-    media: Box<dyn Media>,
+    id: ControllerId,
     supply: Supply,
-    namespaces: Namespaces,
-    resizing: Resizing,
     registers: Registers,
     queues: Queues,
     arbiter: Arbiter,
     doorbells: Doorbells,
     in_flight: InFlightTable,
-    /// Who has which blocks.
-    range_locks: RangeLocks,
     /// Commands that go to the media piece by piece and have no piece there.
     scattered: Vec<Token>,
     /// Commands that go to the media slice by slice and have no slice there, in turn. Some may have left since: those that are meant
     /// know it.
     sliced: VecDeque<Token>,
-    /// In which order pieces go, if writes above the atomic unit fall apart.
-    random: Option<Random>,
     interrupts: Interrupts,
     events: Events,
     features: Features,
@@ -137,8 +132,8 @@ pub struct Controller {
     bus_master: bool,
     /// Messages may have been lost: see [`Controller::send_messages_again`].
     send_again: bool,
-    /// The media was asked to quiesce and has not answered.
-    quiescing: bool,
+    /// Namespaces whose Identify data changed since the host read the Changed Attached Namespace List.
+    changed_namespaces: BTreeSet<u32>,
     /// Completion queues with answers to write.
     unpublished: IdSet,
     /// The table of mappings that blocked queues failed with.
@@ -164,36 +159,30 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A controller as it is at power-on. Namespace n of the configuration stands on volume n of the media.
-    ///
-    /// # Panics
-    /// If the media has fewer volumes than there are namespaces, or breaks a rule of [`Config::atomics`].
-    #[must_use]
-    pub fn new(config: Config, mut media: Box<dyn Media>) -> Self {
-        let supply = Supply::new(media.as_mut());
+    /// A controller as it is at power-on.
+    fn new(id: ControllerId, shared: &Shared) -> Self {
+        let config = &shared.config;
         let queues = Queues::new(config.io_queue_pairs);
         Self {
-            namespaces: Namespaces::new(&config, media.as_mut()),
-            resizing: Resizing::default(),
-            registers: Registers::new(&config),
+            id,
+            supply: Supply::new(shared.power.breaker(), id.0),
+            registers: Registers::new(config),
             arbiter: Arbiter::default(),
             doorbells: Doorbells::new(queues.count()),
             queues,
-            in_flight: InFlightTable::default(),
-            range_locks: RangeLocks::default(),
+            in_flight: InFlightTable::new(id.0),
             scattered: Vec::new(),
             sliced: VecDeque::new(),
-            random: config.interleave.map(|seed| Random::new(seed.into())),
             interrupts: Interrupts::new(config.vectors),
             events: Events::new(usize::from(config.aerl_z) + 1, config.events_kept),
-            features: Features::new(&config),
+            features: Features::new(config),
             health: Health::default(),
             answered: Answered::default(),
             warnings_seen: WarningsSeen::default(),
             keep_alive: None,
             bus_master: false,
             send_again: false,
-            quiescing: false,
+            changed_namespaces: BTreeSet::new(),
             unpublished: IdSet::default(),
             memory_generation: 0,
             absence: Absence::default(),
@@ -206,10 +195,7 @@ impl Controller {
             watch: Watch::default(),
             faults: Faults::default(),
             last_fatal: None,
-            media,
             transfer_bytes_max: config.transfer_bytes_max(),
-            supply,
-            config,
         }
     }
 
@@ -264,21 +250,10 @@ impl Controller {
         self.effects.drain(..)
     }
 
-    /// The configuration that this controller was made with.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// Works up to a bound: resets and enables as requested, takes and completes commands, and decides what to interrupt. Without power it
-    /// does nothing; if power goes during a step, nothing reaches the host from that moment on. Time stands still meanwhile.
-    pub fn step<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, page: Option<&dyn DoorbellPage>) -> Progress {
-        self.step_by(now, &Still(now), memory, page)
-    }
-
-    /// The same from `now` on, with a clock that shows how time passes: a step ends after about a millisecond, whatever the host asks for.
-    pub fn step_by<M: GuestMemory>(
+    /// See [`Subsystem::step_by`].
+    fn step_by<M: GuestMemory>(
         &mut self,
+        shared: &mut Shared,
         now: Nanoseconds,
         clock: &dyn Clock,
         memory: &M,
@@ -287,8 +262,7 @@ impl Controller {
         let breaker = self.supply.breaker.clone();
         let mut worked = false;
         if !breaker.lost() {
-            worked = self.work(now, clock, &Powered { memory, breaker: &breaker }, page);
-            self.notice_power();
+            worked = self.work(shared, now, clock, &Powered { memory, breaker: &breaker }, page);
         }
         if breaker.lost() {
             return Progress { worked, next_event: None };
@@ -296,7 +270,7 @@ impl Controller {
         // A command that nobody remembers would never be answered.
         let known = self.in_flight.len() + self.faults.held();
         assert_eq!(self.queues.owed(), known, "every permit belongs to a command under way");
-        Progress { worked, next_event: self.next_event() }
+        Progress { worked, next_event: self.next_event(shared) }
     }
 
     /// The last step has ended now, with all that its caller did for it: that long its commands took, for whoever asks.
@@ -307,6 +281,7 @@ impl Controller {
 
     fn work<M: GuestMemory>(
         &mut self,
+        shared: &mut Shared,
         mut now: Nanoseconds,
         clock: &dyn Clock,
         memory: &Powered<'_, M>,
@@ -314,21 +289,23 @@ impl Controller {
     ) -> bool {
         self.health.now = now;
         self.watch.at(now);
-        if !self.faults.is_idle() && !self.tend_faults(page) {
+        for notice in shared.mail.take_notices(self.id) {
+            self.heed(notice);
+        }
+        if !self.faults.is_idle() && !self.tend_faults(shared, page) {
             return false;
         }
-        let mut worked = self.change_state(memory, page);
-        worked |= self.finish(now);
-        worked |= self.go_on_resizing(now, &mut Budget::new(clock, now));
+        let mut worked = self.change_state(shared, memory, page);
+        worked |= self.finish(shared, now);
         if self.registers.is_running() && self.bus_master {
             self.check_keep_alive(now);
             self.notice_new_memory(memory);
             worked |= self.poll_doorbells(memory, page);
             let mut budget = Budget::new(clock, now);
-            self.take_commands(now, &mut budget, memory);
+            self.take_commands(shared, now, &mut budget, memory);
             worked |= budget.worked();
             let mut rest = Budget::new(clock, budget.latest());
-            worked |= self.go_on(now, &mut rest, memory);
+            worked |= self.go_on(shared, now, &mut rest, memory);
             // The host hears of it now, not when the step began.
             now = rest.latest();
             self.doorbells.clear_fresh(page);
@@ -337,7 +314,7 @@ impl Controller {
                 self.report_events();
             }
             if !self.faults.is_idle() {
-                self.work_for_faults(now, memory);
+                self.work_for_faults(shared, now, memory);
             }
             worked |= self.publish(now, memory);
             self.absence.end_if_due(now);
@@ -364,34 +341,36 @@ impl Controller {
         moved
     }
 
-    /// Before the caller sleeps: asks the host to ring doorbells for whatever it does from now on, and checks once more. `false` means that
-    /// there is work, and the caller must step again instead.
-    pub fn arm<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
+    /// See [`Subsystem::arm`].
+    fn arm<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
         if !self.power_is_on() || !self.registers.is_running() || !self.bus_master || self.is_gone() {
             return true;
         }
         // A head that moves is worth a message of the host only where something waits for it.
         let heads = self.arbiter.any_blocked() || self.interrupts.awaits_heads();
         self.doorbells.arm(memory, &self.queues, heads);
-        let moved = self.poll_doorbells(memory, page);
-        self.notice_power();
-        !moved
+        !self.poll_doorbells(memory, page)
     }
 
     /// Resets, enables and shuts down as the host asked.
-    fn change_state<M: GuestMemory>(&mut self, memory: &M, page: Option<&dyn DoorbellPage>) -> bool {
+    fn change_state<M: GuestMemory>(
+        &mut self,
+        shared: &mut Shared,
+        memory: &M,
+        page: Option<&dyn DoorbellPage>,
+    ) -> bool {
         let mut worked = false;
         if self.registers.asked_reset().is_some()
             && self.may_reset()
             && let Some(reset) = self.registers.take_reset()
         {
-            self.reset(reset, page);
+            self.reset(shared, reset, page);
             self.faults.reset();
             self.reached(Step::ControllerReset);
             worked = true;
         }
         if self.registers.wants_enable() && self.may_enable() {
-            self.leave_shutdown();
+            self.leave_shutdown(shared);
             // What was rung in the shared page while EN was 0 does not count (B10).
             self.doorbells.reset(page);
             self.enable();
@@ -404,7 +383,8 @@ impl Controller {
         if self.registers.shutdown == Shutdown::Asked && self.may_shut_down() {
             self.reached(Step::ShutdownBegun);
             self.watch.tell(TraceEvent::Shutdown { state: ShutdownState::Begun });
-            let submitted = self.media.submit(self.health.now, SHUTDOWN_TOKEN, VolumeId(0), Request::Quiesce);
+            let submitted =
+                shared.media.submit(self.health.now, Token::of(self.id.0, SHUTDOWN), VolumeId(0), Request::Quiesce);
             self.registers.shutdown = match submitted {
                 Submitted::Pending => Shutdown::Flushing,
                 Submitted::Done(outcome) => self.shutdown_ended(outcome),
@@ -427,9 +407,9 @@ impl Controller {
 
     /// A controller that was shut down while it was disabled has had no reset since; enabling it ends the shutdown, also one that is
     /// still going on (B27, B28).
-    fn leave_shutdown(&mut self) {
+    fn leave_shutdown(&mut self, shared: &mut Shared) {
         if self.registers.configuration.shutdown() == 0 {
-            self.media.cancel(SHUTDOWN_TOKEN);
+            shared.media.cancel(Token::of(self.id.0, SHUTDOWN));
             if self.registers.shutdown != Shutdown::No {
                 self.watch.tell(TraceEvent::Shutdown { state: ShutdownState::Cleared });
             }
@@ -438,7 +418,7 @@ impl Controller {
     }
 
     /// All queues and everything under way are gone; no answer is written any more (B11).
-    fn reset(&mut self, reset: Reset, page: Option<&dyn DoorbellPage>) {
+    fn reset(&mut self, shared: &mut Shared, reset: Reset, page: Option<&dyn DoorbellPage>) {
         let kind = match reset {
             Reset::Controller => ResetKind::Controller,
             Reset::Function => ResetKind::Function,
@@ -447,14 +427,18 @@ impl Controller {
         let dropped = u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX);
         self.watch.tell(TraceEvent::Reset { kind, dropped });
         for token in self.in_flight.tokens(|_| true) {
-            self.media.cancel(token);
+            shared.media.cancel(token);
+            shared.range_locks.leave(token);
             self.in_flight.remove(token);
         }
-        self.range_locks.clear();
+        shared.mail.forget_finished(self.id);
+        if reset == Reset::Subsystem {
+            shared.mail.tell_others(Some(self.id), Notice::SubsystemReset);
+        }
         self.scattered.clear();
         self.sliced.clear();
-        self.media.cancel(SHUTDOWN_TOKEN);
-        self.restore_write_cache();
+        shared.media.cancel(Token::of(self.id.0, SHUTDOWN));
+        self.restore_write_cache(shared);
         self.queues.clear();
         self.arbiter = Arbiter::default();
         self.doorbells.reset(page);
@@ -462,7 +446,7 @@ impl Controller {
         self.supply.forget_answer();
         self.absence.over();
         self.events.reset();
-        self.features = Features::new(&self.config);
+        self.features = Features::new(&shared.config);
         self.interrupts.reset(&mut self.effects);
         self.keep_alive = None;
         self.registers.apply_reset(reset);
@@ -488,34 +472,24 @@ impl Controller {
     }
 
     /// Takes what the media has finished.
-    fn finish(&mut self, now: Nanoseconds) -> bool {
-        let mut finished = Vec::new();
-        self.media.poll(now, &mut |token, outcome| finished.push((token, outcome)));
-        self.heed_media();
+    fn finish(&mut self, shared: &mut Shared, now: Nanoseconds) -> bool {
+        shared.mail.collect(shared.media.as_mut(), now);
+        self.heed_media(shared);
+        let finished = shared.mail.take_finished(self.id);
         let worked = !finished.is_empty();
-        finished.into_iter().for_each(|(token, outcome)| self.finished(token, outcome));
+        finished.into_iter().for_each(|(token, outcome)| self.finished(shared, token, outcome));
         worked
     }
 
     /// The media is done with what it had under a token.
-    pub(crate) fn finished(&mut self, token: Token, outcome: media::Outcome) {
-        if token == SHUTDOWN_TOKEN {
+    fn finished(&mut self, shared: &mut Shared, token: Token, outcome: media::Outcome) {
+        if token == Token::of(self.id.0, SHUTDOWN) {
             self.registers.shutdown = self.shutdown_ended(outcome);
-        } else if token == RESIZE_TOKEN {
-            self.end_resize(outcome);
         } else if let Some(command) = self.in_flight.get_mut(token) {
             let name = command.permit.name();
             self.watch.hop(|| TraceEvent::MediaEnded { command: name, succeeded: outcome.is_ok() });
             let result = outcome::conclude(outcome, &mut command.origin);
-            self.piece_done(token, result);
-        }
-    }
-
-    /// NVMe Base 2.1 section 3.9: a host that lets its timer run out is taken for dead.
-    fn check_keep_alive(&mut self, now: Nanoseconds) {
-        if self.keep_alive.is_some_and(|deadline| now >= deadline) {
-            self.keep_alive = None;
-            self.fatal(Fatal { reason: FatalReason::KeepAlive, value: now.0, bound: 0 });
+            self.piece_done(shared, token, result);
         }
     }
 
@@ -528,7 +502,13 @@ impl Controller {
     }
 
     /// Takes commands in turn from the queues that have some, as long as the budget lasts.
-    fn take_commands<M: GuestMemory>(&mut self, now: Nanoseconds, budget: &mut Budget<'_>, memory: &Powered<'_, M>) {
+    fn take_commands<M: GuestMemory>(
+        &mut self,
+        shared: &mut Shared,
+        now: Nanoseconds,
+        budget: &mut Budget<'_>,
+        memory: &Powered<'_, M>,
+    ) {
         let burst = self.features.burst();
         if !self.registers.is_running() {
             return;
@@ -539,12 +519,12 @@ impl Controller {
                 break;
             }
             // Power stays on the fast path.
-            let (done, next) = self.take_fast(now, memory.memory, burst, [budget.until_look(), left]);
+            let (done, next) = self.take_fast(shared, now, memory.memory, burst, [budget.until_look(), left]);
             budget.spend(done);
             let id = match next {
                 Then::Nothing => break,
                 Then::Look => continue,
-                Then::Special(id) => match self.take_special(now, memory.memory, id, left - done) {
+                Then::Special(id) => match self.take_special(shared, now, memory.memory, id, left - done) {
                     0 => id,
                     taken => {
                         budget.spend(taken);
@@ -553,14 +533,14 @@ impl Controller {
                 },
                 Then::Long(id) => id,
             };
-            if id != 0 && self.resizing.holds_back() || self.is_stalled(id) {
+            if id != 0 && shared.resizing.holds_back() || self.is_stalled(id) {
                 self.arbiter.block(id);
                 continue;
             }
             match self.queues.take(id, memory) {
                 Take::Command(permit, first) if id != 0 && scheduling::begins_pair(first) => {
                     let first = *first;
-                    match self.take_pair(memory, permit, &first) {
+                    match self.take_pair(shared, memory, permit, &first) {
                         Ok(()) => budget.spend_long(2),
                         Err(by) => self.hold_back(id, &by),
                     }
@@ -574,7 +554,7 @@ impl Controller {
                         break;
                     }
                     self.segments.clear();
-                    self.execute(now, memory, permit, command);
+                    self.execute(shared, now, memory, permit, command);
                     let work = self.work_of_data();
                     self.arbiter.took(work);
                     budget.spend_long(work);
@@ -605,33 +585,55 @@ impl Controller {
 
     /// Carries out a command that was just taken, unless faults have taken it.
     #[inline]
-    fn execute<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, permit: Permit, command: Command) {
-        let met = if self.faults.is_idle() { Some((permit, command)) } else { self.meet_faults(permit, command) };
+    fn execute<M: GuestMemory>(
+        &mut self,
+        shared: &mut Shared,
+        now: Nanoseconds,
+        memory: &M,
+        permit: Permit,
+        command: Command,
+    ) {
+        let met =
+            if self.faults.is_idle() { Some((permit, command)) } else { self.meet_faults(shared, permit, command) };
         let Some((permit, command)) = met else { return };
-        self.carry_out(now, memory, permit, command);
+        self.carry_out(shared, now, memory, permit, command);
     }
 
     #[inline]
-    fn carry_out<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M, permit: Permit, command: Command) {
+    fn carry_out<M: GuestMemory>(
+        &mut self,
+        shared: &mut Shared,
+        now: Nanoseconds,
+        memory: &M,
+        permit: Permit,
+        command: Command,
+    ) {
         let origin = Origin::of(&command, self.health.now);
         if permit.sqid() == 0 {
             self.absence.over();
-            self.execute_admin(memory, permit, &command, origin);
+            self.execute_admin(shared, memory, permit, &command, origin);
         } else {
             let command = IoCommand::parse(&command);
-            self.execute_io(now, memory, permit, command, origin);
+            self.execute_io(shared, now, memory, permit, command, origin);
         }
     }
 
-    fn execute_admin<M: GuestMemory>(&mut self, memory: &M, permit: Permit, command: &Command, origin: Origin) {
+    fn execute_admin<M: GuestMemory>(
+        &mut self,
+        shared: &mut Shared,
+        memory: &M,
+        permit: Permit,
+        command: &Command,
+        origin: Origin,
+    ) {
         self.segments.clear();
         let token = self.in_flight.next_token();
-        let result = admin::execute(self, memory, command, token);
+        let result = admin::execute(self, shared, memory, command, token);
         if self.watch.hops() {
             self.tell_begun(permit.name(), memory, result.as_ref().map(|_| false).map_err(|reason| *reason));
         }
         match result {
-            Err(reason) if self.is_probe(command) => self.complete_probe(permit, origin, reason),
+            Err(reason) if self.is_probe(shared, command) => self.complete_probe(permit, origin, reason),
             result => self.settle(permit, origin, result),
         }
     }
@@ -683,7 +685,7 @@ impl Controller {
         if self.watch.hops() || permit.sqid() == 0 || !reply.status.is_success() {
             self.tell_completed(&permit, origin, reply);
         }
-        let mark = Mark::new(permit.sqid(), permit.cid(), permit.ordinal());
+        let mark = self.supply.mark(&permit);
         let cqid = self.queues.complete(permit, reply.status, reply.result);
         self.unpublished.insert(cqid);
         if self.supply.breaker.attentive() {
@@ -778,8 +780,8 @@ impl Controller {
         }
     }
 
-    fn next_event(&self) -> Option<Nanoseconds> {
-        let mut media = self.media.next_event();
+    fn next_event(&self, shared: &Shared) -> Option<Nanoseconds> {
+        let mut media = shared.media.next_event();
         if !self.faults.is_idle() {
             media = Nanoseconds::earliest(media, self.faults.next_event(self.health.now));
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use checker::Violation;
-use controller::Controller;
+use controller::{Controller, ControllerId, Subsystem};
 use media::Nanoseconds;
 use serde_json::json;
 use traces::watched::Drive;
@@ -18,6 +18,8 @@ pub struct Audience {
     pub trial: Trial,
     /// The traces.
     pub tracers: Tracers,
+    /// Whom they listen to.
+    pub id: ControllerId,
 }
 
 /// What the control socket's peers hear.
@@ -30,14 +32,15 @@ pub enum News<'a> {
 
 impl Audience {
     /// Begins to listen.
-    pub fn new(trial: Trial, tracers: Tracers, controller: &mut Controller) -> Self {
-        let audience = Self { trial, tracers };
-        audience.listen(controller);
+    pub fn new(trial: Trial, tracers: Tracers, subsystem: &mut Subsystem, id: ControllerId) -> Self {
+        let audience = Self { trial, tracers, id };
+        audience.listen(subsystem);
         audience
     }
 
     /// Asks the controller for as much as is wanted now.
-    pub fn listen(&self, controller: &mut Controller) {
+    pub fn listen(&self, subsystem: &mut Subsystem) {
+        let controller = subsystem.controller_mut(self.id);
         if self.tracers.needs_data() != controller.tells_data() {
             controller.listen_to_data(self.tracers.needs_data());
         }
@@ -53,15 +56,10 @@ impl Audience {
 
     /// Hands out what happened since the last look; `tell` hears what is new. Where the host is one of ours, which serves a virtio disk,
     /// it is not judged.
-    pub fn look(
-        &mut self,
-        now: Nanoseconds,
-        controller: &mut Controller,
-        judged: bool,
-        mut tell: impl FnMut(News<'_>),
-    ) {
-        let Self { trial, tracers } = self;
-        let drive = if tracers.is_empty() { None } else { tracers.drive(controller, now) };
+    pub fn look(&mut self, now: Nanoseconds, subsystem: &mut Subsystem, judged: bool, mut tell: impl FnMut(News<'_>)) {
+        let Self { trial, tracers, id } = self;
+        let drive = if tracers.is_empty() { None } else { tracers.drive(subsystem, now) };
+        let controller = subsystem.controller_mut(*id);
         if controller.has_traced() || drive.is_some() {
             let batch = Arc::new(taken(controller, drive));
             tracers.take(&batch);
@@ -75,18 +73,18 @@ impl Audience {
             for ended in tracers.ended() {
                 tell(News::TraceEnded(ended));
             }
-            self.listen(controller);
+            self.listen(subsystem);
         }
     }
 
     /// The device ends.
-    pub fn finish(&mut self, now: Nanoseconds, controller: &mut Controller) {
+    pub fn finish(&mut self, now: Nanoseconds, subsystem: &mut Subsystem) {
         // What it did in the last step is known at the look behind it.
         for _ in 0..2 {
-            let drive = self.tracers.drive(controller, now);
-            self.tracers.take(&Arc::new(taken(controller, drive)));
+            let drive = self.tracers.drive(subsystem, now);
+            self.tracers.take(&Arc::new(taken(subsystem.controller_mut(self.id), drive)));
         }
-        self.tracers.finish(controller, now);
+        self.tracers.finish(subsystem, now);
     }
 }
 

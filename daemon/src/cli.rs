@@ -103,9 +103,9 @@ pub enum Verb {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("front").required(true).multiple(true)))]
 pub struct Serve {
-    /// NVMe device (vfio-user) for QEMU 10.1 or later
-    #[arg(long, value_name = "PATH", group = "front")]
-    pub socket: Option<PathBuf>,
+    /// NVMe device (vfio-user), QEMU 10.1+; repeatable
+    #[arg(long = "socket", value_name = "PATH", group = "front")]
+    pub sockets: Vec<PathBuf>,
     /// Virtio disk (vhost-user) for any QEMU
     #[arg(long, value_name = "PATH", group = "front")]
     pub vhost_user: Option<PathBuf>,

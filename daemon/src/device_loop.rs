@@ -61,6 +61,14 @@ pub struct StepResult {
     pub next_event: Option<Nanoseconds>,
 }
 
+impl StepResult {
+    /// What the step of another part came to.
+    pub fn add(&mut self, worked: bool, next_event: Option<Nanoseconds>) {
+        self.worked |= worked;
+        self.next_event = Nanoseconds::earliest(self.next_event, next_event);
+    }
+}
+
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Woken {

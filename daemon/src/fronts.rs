@@ -1,17 +1,18 @@
-//! The sockets of a device: an NVMe device by vfio-user, a virtio disk by vhost-user. One client at a time has the device, on either
-//! socket; a client of the other socket is refused meanwhile.
+//! The sockets of a device: NVMe devices by vfio-user, a virtio disk by vhost-user. Each has a controller of its own, and all controllers
+//! the same namespaces. One client at a time has a socket.
 
+use std::cell::{RefCell, RefMut};
 use std::io;
-use std::ops::{Deref, DerefMut};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use anyhow::Context;
 use controller::config::{Config, Doorbells};
 use controller::dma::DoorbellPage;
-use controller::{Clock, Controller, Effect};
+use controller::{Clock, ControllerId, Effect, Subsystem};
 use media::Nanoseconds;
-use vfio::ServerConfig;
+use vfio::{Function, ServerConfig};
 
 use crate::device_loop::StepResult;
 use crate::watch::Watch;
@@ -22,8 +23,8 @@ const MESSAGES_PER_TURN: usize = 64;
 /// Where a device can be reached.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
-    /// By vfio-user.
-    pub socket: Option<PathBuf>,
+    /// By vfio-user, each as an NVMe device of its own.
+    pub sockets: Vec<PathBuf>,
     /// By vhost-user.
     pub vhost_user: Option<PathBuf>,
     /// For orders.
@@ -39,94 +40,80 @@ pub struct Places {
 impl Places {
     /// The sockets that there are, by the options that name them.
     pub fn by_option(&self) -> Vec<(&'static str, PathBuf)> {
-        let all = [
-            ("--socket", &self.socket),
-            ("--vhost-user", &self.vhost_user),
-            ("--control", &self.control),
-            ("--http", &self.http),
-        ];
-        all.into_iter().filter_map(|(option, place)| Some((option, place.clone()?))).collect()
+        let nvme = self.sockets.iter().map(|path| ("--socket", path));
+        let others =
+            [("--vhost-user", &self.vhost_user), ("--control", &self.control), ("--http", &self.http)].into_iter();
+        let others = others.filter_map(|(option, place)| Some((option, place.as_ref()?)));
+        nvme.chain(others).map(|(option, place)| (option, place.clone())).collect()
+    }
+
+    /// Those at which machines plug the device in.
+    pub fn plugs(&self) -> impl Iterator<Item = &PathBuf> {
+        self.sockets.iter().chain(&self.vhost_user)
+    }
+
+    /// How many controllers they need.
+    pub fn controllers(&self) -> u16 {
+        u16::try_from(self.plugs().count()).unwrap_or(u16::MAX).max(1)
     }
 }
 
-/// The servers, and the controller for as long as no vhost-user client has it.
+/// The servers, each with a controller of its own, and the subsystem that these belong to.
 pub struct Fronts {
-    vfio: Option<vfio::Server>,
-    vhost: Option<vhost::Server>,
-    controller: Option<Box<Controller>>,
+    subsystem: Rc<RefCell<Subsystem>>,
+    /// In the order of their controllers.
+    functions: Vec<(ControllerId, vfio::Server)>,
+    disk: Option<vhost::Server>,
     /// What a controller reaches that nobody has: nothing.
     no_memory: guest_memory::Memory,
 }
 
-/// The controller, wherever it is.
-pub enum Held<'a> {
-    /// Here.
-    Here(&'a mut Controller),
-    /// With a vhost-user client.
-    Lent(vhost::Held<'a>),
-}
-
-impl Deref for Held<'_> {
-    type Target = Controller;
-
-    fn deref(&self) -> &Controller {
-        match self {
-            Self::Here(controller) => controller,
-            Self::Lent(held) => held,
-        }
-    }
-}
-
-impl DerefMut for Held<'_> {
-    fn deref_mut(&mut self) -> &mut Controller {
-        match self {
-            Self::Here(controller) => controller,
-            Self::Lent(held) => held,
-        }
-    }
-}
-
 impl Fronts {
-    /// Listens at all of the places.
+    /// Listens at all of the places. The controllers of NVMe devices come first.
     ///
     /// # Errors
     /// A socket cannot be made.
-    pub fn open(controller: Controller, places: &Places, watch: &Watch) -> anyhow::Result<Self> {
-        let config = controller.config();
+    ///
+    /// # Panics
+    /// If the subsystem has fewer controllers than [`Places::controllers`].
+    pub fn open(subsystem: Subsystem, places: &Places, watch: &Watch) -> anyhow::Result<Self> {
+        let config = subsystem.config();
         // The virtio disk is the first namespace.
         let nsid = config.namespaces.first().map_or(1, |namespace| namespace.nsid);
         let function = ServerConfig { guest_files: places.guest_files, ..function(config) };
-        let vfio = places.socket.as_ref().map(|path| vfio::Server::bind(path, &function).context("--socket"));
-        let vhost = places
-            .vhost_user
-            .as_ref()
-            .map(|path| vhost::Server::bind(path, nsid, places.guest_files).context("--vhost-user"));
-        let (vfio, vhost) = (vfio.transpose()?, vhost.transpose()?);
-        let descriptors = [vfio.as_ref().map(|server| server.as_fd()), vhost.as_ref().map(|server| server.as_fd())];
-        for descriptor in descriptors.into_iter().flatten() {
+        let mut ids = subsystem.ids();
+        let subsystem = Rc::new(RefCell::new(subsystem));
+        let mut next = || ids.next().expect("as many controllers as fronts");
+        let bind = |path| vfio::Server::bind(path, &function).context("--socket");
+        let functions = places.sockets.iter().map(|path| Ok((next(), bind(path)?)));
+        let functions: Vec<_> = functions.collect::<anyhow::Result<_>>()?;
+        let bind = |path| {
+            let controller = (Rc::clone(&subsystem), next());
+            vhost::Server::bind(path, controller, nsid, places.guest_files).context("--vhost-user")
+        };
+        let disk = places.vhost_user.as_ref().map(bind).transpose()?;
+        let descriptors =
+            functions.iter().map(|(_, server)| server.as_fd()).chain(disk.as_ref().map(|disk| disk.as_fd()));
+        for descriptor in descriptors {
             watch.add(descriptor).context("cannot wait for the socket")?;
         }
-        let no_memory = guest_memory::Memory::default();
-        Ok(Self { vfio, vhost, controller: Some(Box::new(controller)), no_memory })
+        Ok(Self { subsystem, functions, disk, no_memory: guest_memory::Memory::default() })
     }
 
-    /// The controller.
-    pub fn controller(&mut self) -> Held<'_> {
-        match &mut self.controller {
-            Some(controller) => Held::Here(controller),
-            None => Held::Lent(self.vhost.as_mut().and_then(vhost::Server::controller).expect("it is here or lent")),
-        }
+    /// The subsystem.
+    pub fn subsystem(&self) -> RefMut<'_, Subsystem> {
+        self.subsystem.borrow_mut()
     }
 
-    /// Whether a guest's own driver has the controller, and not the one in this process that serves a virtio disk.
-    pub fn is_nvme(&self) -> bool {
-        self.controller.is_some()
+    /// Whether a guest's own driver has a controller, and not the one in this process that serves a virtio disk.
+    pub fn is_nvme(&self, id: ControllerId) -> bool {
+        self.functions.iter().any(|(other, _)| *other == id)
     }
 
     /// Whether a client has the device.
     pub fn client_connected(&self) -> bool {
-        self.vfio.as_ref().is_some_and(vfio::Server::client_connected)
-            || self.vhost.as_ref().is_some_and(vhost::Server::has_client)
+        self.functions.iter().any(|(_, server)| server.client_connected())
+            || self.disk.as_ref().is_some_and(vhost::Server::has_client)
     }
 
     /// Handles messages and connections. True if there were any.
@@ -135,82 +122,80 @@ impl Fronts {
     /// A server's own descriptors fail.
     pub fn service(&mut self) -> io::Result<bool> {
         let mut worked = false;
-        if let Some(server) = &mut self.vfio {
-            worked |= match &mut self.controller {
-                Some(controller) => server.service(&mut **controller, MESSAGES_PER_TURN)?.messages > 0,
-                None => server.turn_away("a virtual machine has the device as a virtio disk")?,
-            };
+        let subsystem = &mut *self.subsystem.borrow_mut();
+        for (id, server) in &mut self.functions {
+            let function = &mut Function { subsystem: &mut *subsystem, id: *id };
+            worked |= server.service(function, MESSAGES_PER_TURN)?.messages > 0;
         }
-        if let Some(server) = &mut self.vhost {
-            worked |= server.service()?;
+        if let Some(disk) = &mut self.disk {
+            worked |= disk.service()?;
         }
         Ok(worked)
     }
 
-    /// Gives the device to a vhost-user client that waits for it, or turns it away.
-    fn lend(&mut self, now: Nanoseconds) {
-        let Some(server) = self.vhost.as_mut().filter(|server| server.wants_device()) else { return };
-        if self.vfio.as_ref().is_some_and(vfio::Server::client_connected) {
-            server.refuse("a virtual machine has the device as an NVMe device");
-        } else if let Some(controller) = self.controller.take()
-            && let Err(controller) = server.admit(*controller, now)
-        {
-            self.controller = Some(controller);
-        }
-    }
-
-    /// One step of the controller, and the delivery of its effects; `reported` hears of events that the host was told of.
+    /// One step of each controller, and the delivery of its effects; `reported` hears of events that a host was told of.
     pub fn step(
         &mut self,
         now: Nanoseconds,
         clock: &dyn Clock,
         mut reported: impl FnMut(nvme_spec::log::Event),
     ) -> StepResult {
-        self.lend(now);
-        let result = self.step_controller(now, clock);
-        let Self { vfio, vhost, controller, .. } = self;
-        let mut lent = vhost.as_mut().and_then(vhost::Server::controller);
-        let Some(controller) = controller.as_deref_mut().or(lent.as_deref_mut()) else { return result };
-        for effect in controller.take_effects() {
-            match (effect, &mut *vfio) {
-                (Effect::EventReported(event), _) => reported(event),
-                (Effect::Message { vector }, Some(server)) => server.signal_message(vector),
-                (Effect::Message { .. }, None) | (Effect::Pin { .. }, _) => {}
+        let mut result = StepResult::default();
+        for (id, server) in &mut self.functions {
+            let subsystem = &mut *self.subsystem.borrow_mut();
+            let page = server.doorbells().map(|page| page as &dyn DoorbellPage);
+            let progress = subsystem.step_by(*id, now, clock, server.memory(), page);
+            result.add(progress.worked, progress.next_event);
+            let controller = subsystem.controller_mut(*id);
+            for effect in controller.take_effects() {
+                match effect {
+                    Effect::EventReported(event) => reported(event),
+                    Effect::Message { vector } => server.signal_message(vector),
+                    Effect::Pin { .. } => {}
+                }
             }
-        }
-        if let Some(server) = vfio {
             // The level, not its changes: the client may have unmasked the pin since the last step.
             server.set_pin(controller.pin_asserted());
+        }
+        if let Some(disk) = &mut self.disk {
+            let step = disk.step_by(now, clock);
+            result.add(step.worked, step.next_event);
+            let subsystem = &mut *self.subsystem.borrow_mut();
+            if !disk.has_client() {
+                let progress = subsystem.step_by(disk.id(), now, clock, &self.no_memory, None);
+                result.add(progress.worked, progress.next_event);
+            }
+            for effect in subsystem.controller_mut(disk.id()).take_effects() {
+                if let Effect::EventReported(event) = effect {
+                    reported(event);
+                }
+            }
         }
         result
     }
 
-    fn step_controller(&mut self, now: Nanoseconds, clock: &dyn Clock) -> StepResult {
-        let Some(controller) = &mut self.controller else {
-            let step = self.vhost.as_mut().map(|server| server.step_by(now, clock)).unwrap_or_default();
-            self.controller = step.released;
-            return StepResult { worked: step.worked, next_event: step.next_event };
-        };
-        let page = self.vfio.as_ref().and_then(vfio::Server::doorbells).map(|page| page as &dyn DoorbellPage);
-        let memory = self.vfio.as_ref().map_or(&self.no_memory, vfio::Server::memory);
-        let progress = controller.step_by(now, clock, memory, page);
-        StepResult { worked: progress.worked, next_event: progress.next_event }
-    }
-
-    /// Before the loop sleeps: asks the guest to ring. False if there is work already.
+    /// Before the loop sleeps: asks the guests to ring. False if there is work already.
     pub fn arm(&mut self) -> bool {
-        let Some(controller) = &mut self.controller else {
-            return self.vhost.as_mut().is_none_or(vhost::Server::arm);
-        };
-        let page = self.vfio.as_ref().and_then(vfio::Server::doorbells).map(|page| page as &dyn DoorbellPage);
-        let memory = self.vfio.as_ref().map_or(&self.no_memory, vfio::Server::memory);
-        controller.arm(memory, page)
+        let mut idle = true;
+        for (id, server) in &self.functions {
+            let page = server.doorbells().map(|page| page as &dyn DoorbellPage);
+            idle &= self.subsystem.borrow_mut().arm(*id, server.memory(), page);
+        }
+        if let Some(disk) = &mut self.disk {
+            idle &= if disk.has_client() {
+                disk.arm()
+            } else {
+                self.subsystem.borrow_mut().arm(disk.id(), &self.no_memory, None)
+            };
+        }
+        idle
     }
 
     /// Whether work may appear without any message.
     pub fn must_be_polled(&self) -> bool {
-        let page = |server: &vfio::Server| server.doorbells().is_some() && server.client_connected();
-        self.vfio.as_ref().is_some_and(page) || self.vhost.as_ref().is_some_and(vhost::Server::must_be_polled)
+        let page =
+            |(_, server): &(ControllerId, vfio::Server)| server.doorbells().is_some() && server.client_connected();
+        self.functions.iter().any(page) || self.disk.as_ref().is_some_and(vhost::Server::must_be_polled)
     }
 }
 
@@ -243,7 +228,7 @@ mod tests {
     impl Running {
         fn start() -> Self {
             Self(testing::Running::start("size=16MiB", |folder| Places {
-                socket: Some(folder.join("nvme.sock")),
+                sockets: vec![folder.join("nvme.sock")],
                 vhost_user: Some(folder.join("disk.sock")),
                 ..Places::default()
             }))
@@ -282,17 +267,18 @@ mod tests {
     }
 
     #[test]
-    fn one_front_at_a_time_has_the_device_and_the_other_one_is_turned_away() {
+    fn both_fronts_are_served_at_the_same_time_each_for_one_client() {
         let device = Running::start();
         for _ in 0..3 {
             let disk = device.disk();
-            device.turns_away("nvme.sock");
             device.turns_away("disk.sock");
-            drop(disk);
             let nvme = device.nvme();
             device.turns_away("disk.sock");
             device.turns_away("nvme.sock");
-            drop(nvme);
+            drop(disk);
+            let disk = device.disk();
+            device.turns_away("nvme.sock");
+            drop((disk, nvme));
         }
     }
 }

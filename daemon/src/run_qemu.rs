@@ -74,12 +74,12 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
     let signals = stop::on_signals().context("cannot listen for signals")?;
     let (stop, stopper) = UnixStream::pair().context("cannot create a pair of sockets")?;
 
-    let (socket, vhost_user) = match front {
-        Front::VfioUser => (Some(socket), None),
-        Front::VhostUser => (None, Some(socket)),
+    let (sockets, vhost_user) = match front {
+        Front::VfioUser => (vec![socket], None),
+        Front::VhostUser => (Vec::new(), Some(socket)),
     };
     let http = web.as_ref().and_then(Address::path).map(Path::to_owned);
-    let places = Places { socket, vhost_user, control, http, traces: arguments.trace_folder, ..Places::default() };
+    let places = Places { sockets, vhost_user, control, http, traces: arguments.trace_folder, ..Places::default() };
     let device = DeviceThread::start(stop, move || wiring::open(settings, &places, files))?;
     tracing::info!(program = %qemu.program.display(), version = qemu.version, "starting QEMU");
     tracing::debug!(?words);

@@ -120,7 +120,7 @@ mod tests {
     #[ignore = "not a test by itself: gives up the rights of its process"]
     fn inside() {
         let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
-        let places = Places { socket: Some(folder.join("drive.sock")), ..Places::default() };
+        let places = Places { sockets: vec![folder.join("drive.sock")], ..Places::default() };
         let media = folder.join("media");
         std::fs::create_dir(&media).expect("a folder");
         // In a container the session's leader may lie outside, and rustix does not expect the identifier 0 that getsid answers then.

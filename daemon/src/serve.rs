@@ -25,12 +25,12 @@ use crate::{cli, sandbox, stop, tracer, wiring};
 /// A wrong option, or a device that cannot be made or breaks.
 pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     let cli::Serve {
-        socket, vhost_user, control, guest_memory, sandbox, user, trace, trace_folder, tape, device, ..
+        sockets, vhost_user, control, guest_memory, sandbox, user, trace, trace_folder, tape, device, ..
     } = arguments;
     let web = arguments.http;
     web.as_ref().map_or(Ok(()), |address| address.check(arguments.http_anywhere))?;
     let http = web.as_ref().and_then(Address::path).map(Path::to_owned);
-    let places = Places { socket, vhost_user, control, http, traces: trace_folder, guest_files: guest_memory.into() };
+    let places = Places { sockets, vhost_user, control, http, traces: trace_folder, guest_files: guest_memory.into() };
     places.by_option().iter().try_for_each(|(option, place)| check_socket(option, place))?;
     let settings = Settings::read(&Given { sockets: places.by_option(), ..device.into() })?;
     if places.vhost_user.is_some() {
@@ -46,8 +46,7 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     let invitation = files.invitation(web.as_ref())?;
     let signals = stop::on_signals().context("cannot listen for signals")?;
 
-    let ready: Vec<_> =
-        [&places.socket, &places.vhost_user].into_iter().flatten().map(|at| at.display().to_string()).collect();
+    let ready: Vec<_> = places.plugs().map(|at| at.display().to_string()).collect();
     if sandbox == Sandbox::On {
         let active = sandbox::enter(&places, settings.media.file(), tape.as_deref(), user.is_some())?;
         tracing::info!("confined: {active}");
@@ -79,12 +78,10 @@ fn configuration(settings: &Settings) -> anyhow::Result<String> {
 /// How a machine plugs the device in, and how it takes orders, to be pasted into a shell.
 fn machines(places: &Places) -> anyhow::Result<String> {
     let mut text = String::new();
-    let fronts = [
-        (Front::VfioUser, &places.socket, "QEMU 10.1 or later; its memory must be shared"),
-        (Front::VhostUser, &places.vhost_user, "QEMU of any age, here 9.2 or later; its memory must be shared"),
-    ];
-    for (front, socket, title) in fronts {
-        let Some(socket) = socket else { continue };
+    let nvme = places.sockets.iter().map(|at| (Front::VfioUser, at, "QEMU 10.1 or later; its memory must be shared"));
+    let disk = places.vhost_user.iter();
+    let disk = disk.map(|at| (Front::VhostUser, at, "QEMU of any age, here 9.2 or later; its memory must be shared"));
+    for (front, socket, title) in nvme.chain(disk) {
         // QEMU resolves the path in its own folder.
         let socket = std::path::absolute(socket).context("cannot determine the socket's full path")?;
         let machine = Machine { memory_mib: MACHINE_MEMORY.0 >> 20, front, ..Machine::default() };
@@ -155,7 +152,7 @@ mod tests {
 
     #[test]
     fn each_front_is_told_how_it_is_plugged_in() {
-        let places = Places { socket: Some("/run/disk.sock".into()), ..Places::default() };
+        let places = Places { sockets: vec!["/run/disk.sock".into()], ..Places::default() };
         let text = machines(&places).expect("printable");
         assert!(!text.contains("vhost-user") && !text.contains("brownout ctl"), "{text}");
         assert!(
@@ -163,7 +160,8 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\"path\":\"/run/disk.sock\""), "{text}");
-        let places = Places { vhost_user: places.socket, control: Some("a b".into()), ..Places::default() };
+        let places =
+            Places { vhost_user: places.sockets.first().cloned(), control: Some("a b".into()), ..Places::default() };
         let text = machines(&places).expect("printable");
         assert!(text.contains("-device vhost-user-blk-pci,") && !text.contains("vfio-user-pci"), "{text}");
         assert!(text.contains("\nbrownout ctl 'a b' query-status\n"), "{text}");

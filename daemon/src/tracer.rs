@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use controller::Controller;
 use controller::watch::Detail;
+use controller::{ControllerId, Subsystem};
 use media::Nanoseconds;
 use media::ledger::{Counters, Ledger};
 use serde_json::Value;
@@ -120,12 +120,12 @@ impl Tracers {
     pub fn begin(
         opened: Vec<Opened>,
         folder: Option<PathBuf>,
-        controller: &mut Controller,
+        subsystem: &mut Subsystem,
         now: Nanoseconds,
     ) -> anyhow::Result<Self> {
         let mut tracers = Self { folder, ..Self::default() };
         for one in opened {
-            tracers.add(one, controller, now).context("--trace")?;
+            tracers.add(one, subsystem, now).context("--trace")?;
         }
         Ok(tracers)
     }
@@ -134,7 +134,7 @@ impl Tracers {
     ///
     /// # Errors
     /// In words: there are too many, its file cannot be made, or the system has no more threads.
-    pub fn start(&mut self, order: Order, controller: &mut Controller, now: Nanoseconds) -> Result<u32, String> {
+    pub fn start(&mut self, order: Order, subsystem: &mut Subsystem, now: Nanoseconds) -> Result<u32, String> {
         if self.running.len() >= TRACES_MAX {
             return Err(format!("{TRACES_MAX} traces are written already: stop one"));
         }
@@ -145,7 +145,7 @@ impl Tracers {
                 Opened::file(order, file)
             }
         };
-        self.add(opened, controller, now).map_err(|error| error.to_string())
+        self.add(opened, subsystem, now).map_err(|error| error.to_string())
     }
 
     /// Where traces are put that are started later.
@@ -172,7 +172,7 @@ impl Tracers {
         made.map_err(|error| crate::failure::plain(&format!("cannot make {} in the folder: {error}", name.display())))
     }
 
-    fn add(&mut self, opened: Opened, controller: &mut Controller, now: Nanoseconds) -> io::Result<u32> {
+    fn add(&mut self, opened: Opened, subsystem: &mut Subsystem, now: Nanoseconds) -> io::Result<u32> {
         let Opened { order, into } = opened;
         let since_1970 = u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX);
         let setup = Setup {
@@ -182,20 +182,20 @@ impl Tracers {
             data: order.data,
             process: std::process::id(),
             origin_ns: since_1970.saturating_sub(now.0),
-            facts: Facts::of(controller),
+            facts: Facts::of(subsystem, ControllerId::FIRST),
         };
         let trace = Trace { id: self.next, order, ending: false, writer: Writer::start(setup, into)? };
         self.next += 1;
-        trace.sample(controller, now);
+        trace.sample(subsystem, now);
         let id = trace.id;
         self.running.push(trace);
         Ok(id)
     }
 
     /// Ends a trace; [`Self::is_running`] says when its file is complete. False if there is no such trace.
-    pub fn stop(&mut self, id: u32, controller: &mut Controller, now: Nanoseconds) -> bool {
+    pub fn stop(&mut self, id: u32, subsystem: &mut Subsystem, now: Nanoseconds) -> bool {
         let Some(trace) = self.running.iter_mut().find(|trace| trace.id == id) else { return false };
-        trace.stop(controller, now);
+        trace.stop(subsystem, now);
         true
     }
 
@@ -253,12 +253,12 @@ impl Tracers {
     }
 
     /// What the drive did in the step before the last one, now that it is known how long that took; nothing if nobody wants to know.
-    pub fn drive(&mut self, controller: &mut Controller, now: Nanoseconds) -> Option<Drive> {
+    pub fn drive(&mut self, subsystem: &mut Subsystem, now: Nanoseconds) -> Option<Drive> {
         if !self.running.iter().any(|trace| trace.order.format == Format::Chrome && !trace.ending) {
             (self.look, self.did) = (None, None);
             return None;
         }
-        let monitor = controller.media().monitor()?;
+        let monitor = subsystem.media().monitor()?;
         let (status, unit_bytes) = (monitor.status(), u64::from(monitor.config().geometry.unit_bytes));
         let look = Look {
             ledger: status.ledger,
@@ -299,26 +299,26 @@ impl Tracers {
     }
 
     /// The device ends: all files are completed.
-    pub fn finish(&mut self, controller: &mut Controller, now: Nanoseconds) {
-        self.running.iter_mut().for_each(|trace| trace.stop(controller, now));
+    pub fn finish(&mut self, subsystem: &mut Subsystem, now: Nanoseconds) {
+        self.running.iter_mut().for_each(|trace| trace.stop(subsystem, now));
         self.running.drain(..).for_each(|trace| drop(trace.over()));
     }
 }
 
 impl Trace {
-    fn stop(&mut self, controller: &mut Controller, now: Nanoseconds) {
+    fn stop(&mut self, subsystem: &mut Subsystem, now: Nanoseconds) {
         if !std::mem::replace(&mut self.ending, true) {
-            self.sample(controller, now);
+            self.sample(subsystem, now);
             self.writer.end();
         }
     }
 
     /// What the drive has programmed so far, where the trace has a place for it.
-    fn sample(&self, controller: &mut Controller, now: Nanoseconds) {
+    fn sample(&self, subsystem: &mut Subsystem, now: Nanoseconds) {
         if self.order.format != Format::Recording {
             return;
         }
-        if let Some(monitor) = controller.media().monitor() {
+        if let Some(monitor) = subsystem.media().monitor() {
             let unit_bytes = monitor.config().geometry.unit_bytes;
             let sample = Sample { time_ns: now.0, unit_bytes, ledger: monitor.status().ledger };
             self.writer.remark(Remark::Sample(sample));

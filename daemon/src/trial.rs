@@ -4,7 +4,7 @@ use checker::facts::Facts;
 use checker::{Checker, End, Severity, Violation};
 use controller::config::Checks;
 use controller::watch::{Detail, TraceEvent, Traced};
-use controller::{Controller, InterruptMode};
+use controller::{ControllerId, InterruptMode, Subsystem};
 use media::Nanoseconds;
 
 /// A pause of the whole machine is nobody's fault: as much of a silence counts, and no more.
@@ -24,10 +24,10 @@ pub struct Trial {
 
 impl Trial {
     /// As the configuration says.
-    pub fn new(controller: &Controller) -> Self {
-        let (checks, slowness) = (controller.config().checks, controller.config().checks_slowness);
+    pub fn new(subsystem: &Subsystem, id: ControllerId) -> Self {
+        let (checks, slowness) = (subsystem.config().checks, subsystem.config().checks_slowness);
         let mut trial = Self { checks, slowness, checker: None, last: Nanoseconds(0), skipped: 0, broken: None };
-        trial.checker = trial.needs().map(|detail| trial.begin(controller, detail));
+        trial.checker = trial.needs().map(|detail| trial.begin(subsystem, id, detail));
         trial
     }
 
@@ -40,8 +40,9 @@ impl Trial {
         }
     }
 
-    fn begin(&self, controller: &Controller, detail: Detail) -> Checker {
-        let mut checker = Checker::new(Facts::of(controller), detail).with_slowness(self.slowness.into());
+    fn begin(&self, subsystem: &Subsystem, id: ControllerId, detail: Detail) -> Checker {
+        let controller = subsystem.controller(id);
+        let mut checker = Checker::new(Facts::of(subsystem, id), detail).with_slowness(self.slowness.into());
         checker.begin(controller.life().bus_master, controller.interrupt_mode() == InterruptMode::MsiX);
         checker
     }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use controller::{Clock, Controller};
+use controller::{Clock, ControllerId, Subsystem};
 use media::{Media, Nanoseconds};
 use tape::{Marker, Taped, Writer};
 
@@ -126,15 +126,15 @@ fn wire(
     (media, tape): (Box<dyn Media>, Option<Marker>),
     watch: Watch,
 ) -> anyhow::Result<Wired> {
-    let mut controller = Controller::new(settings.controller.clone(), media);
-    let trial = Trial::new(&controller);
-    let tracers = Tracers::begin(traces, places.traces.clone(), &mut controller, Nanoseconds(0))?;
-    let audience = Audience::new(trial, tracers, &mut controller);
+    let mut subsystem = Subsystem::with_controllers(settings.controller.clone(), media, places.controllers());
+    let trial = Trial::new(&subsystem, ControllerId::FIRST);
+    let tracers = Tracers::begin(traces, places.traces.clone(), &mut subsystem, Nanoseconds(0))?;
+    let audience = Audience::new(trial, tracers, &mut subsystem, ControllerId::FIRST);
     for fault in &settings.faults {
-        controller.fault_add(fault.clone()).context("[[fault]]")?;
+        subsystem.controller_mut(ControllerId::FIRST).fault_add(fault.clone()).context("[[fault]]")?;
     }
-    let control = Control::open(places, web, &watch, &controller)?;
-    let fronts = Fronts::open(controller, places, &watch)?;
+    let control = Control::open(places, web, &watch, &subsystem)?;
+    let fronts = Fronts::open(subsystem, places, &watch)?;
     Ok(Wired {
         fronts,
         watch,
@@ -171,13 +171,13 @@ struct Control {
 
 impl Control {
     /// None where there is neither.
-    fn open(places: &Places, web: Web, watch: &Watch, controller: &Controller) -> anyhow::Result<Option<Self>> {
+    fn open(places: &Places, web: Web, watch: &Watch, subsystem: &Subsystem) -> anyhow::Result<Option<Self>> {
         let control = places.control.as_deref().map(|path| Dispatcher::open(path, watch.waker()).context("--control"));
         let at_path = places.http.as_deref().map(|path| Listener::at_path(path).context("--http")).transpose()?;
         let http =
             web.listener.or(at_path).map(|listener| http::serve(listener, web.rights, watch.waker()).context("--http"));
         let dispatchers = [control, http].into_iter().flatten().collect::<anyhow::Result<Vec<_>>>()?;
-        let watcher = Watcher::new(controller);
+        let watcher = Watcher::new(subsystem);
         Ok((!dispatchers.is_empty()).then_some(Self { dispatchers, watcher, signalled: false }))
     }
 
@@ -197,15 +197,15 @@ impl Control {
     }
 
     /// Tells what has changed since the last look; `worked` says whether the device did anything in between.
-    fn look(&mut self, now: Nanoseconds, controller: &Controller, connected: bool, worked: bool) {
+    fn look(&mut self, now: Nanoseconds, subsystem: &Subsystem, connected: bool, worked: bool) {
         let Self { dispatchers, watcher, .. } = self;
-        watcher.look(now, controller, connected, worked, |event| {
+        watcher.look(now, subsystem, connected, worked, |event| {
             dispatchers.iter().for_each(|dispatcher| dispatcher.happened(event.clone()));
         });
     }
 }
 
-/// A controller and the servers through which a guest reaches it.
+/// A subsystem and the servers through which guests reach it.
 pub struct Wired {
     fronts: Fronts,
     watch: Watch,
@@ -228,10 +228,11 @@ impl Wired {
         let Some(control) = control else { return false };
         control.signalled = false;
         let client_connected = self.fronts.client_connected();
-        let mut controller = self.fronts.controller();
+        let subsystem = &mut *self.fronts.subsystem();
         let audience = &mut self.audience;
         let mut device = Device {
-            controller: &mut controller,
+            subsystem,
+            id: ControllerId::FIRST,
             settings: &self.settings,
             audience,
             tape: self.tape.as_ref(),
@@ -242,7 +243,7 @@ impl Wired {
         let mut obeyed = false;
         while control.attend(&mut device) {
             obeyed = true;
-            control.look(now, device.controller, device.client_connected, true);
+            control.look(now, device.subsystem, device.client_connected, true);
             if clock.now() >= now.plus(ORDERS_TIME) {
                 control.signalled = true;
                 break;
@@ -264,7 +265,7 @@ impl Drive for Wired {
             return Err(io::Error::other(format!("checks=strict: the host broke {broken}")));
         }
         // What the host does is dated when it arrives.
-        self.fronts.controller().tell_time(now);
+        self.fronts.subsystem().tell_time(now);
         Ok(self.fronts.service()? || heard)
     }
 
@@ -281,9 +282,9 @@ impl Drive for Wired {
         let worked = obeyed || result.worked;
         let heard = std::mem::take(&mut self.heard);
         let connected = fronts.client_connected();
-        let is_nvme = fronts.is_nvme();
-        let mut controller = fronts.controller();
-        self.audience.look(now, &mut controller, is_nvme, |news| {
+        let is_nvme = fronts.is_nvme(self.audience.id);
+        let subsystem = &mut *fronts.subsystem();
+        self.audience.look(now, subsystem, is_nvme, |news| {
             if let Some(control) = control {
                 control.happened(&news.into());
             }
@@ -295,10 +296,10 @@ impl Drive for Wired {
                 control.happened(&Event::TapeEnded { file, reason: reason.to_owned() });
             }
         }
-        self.warnings.look(now, controller.media_warnings());
-        let mut due = self.warnings.due(controller.media_warnings());
+        self.warnings.look(now, subsystem.media_warnings());
+        let mut due = self.warnings.due(subsystem.media_warnings());
         if let Some(control) = control {
-            control.look(now, &controller, connected, worked || heard);
+            control.look(now, subsystem, connected, worked || heard);
             // What was begun goes on piece by piece, also while no guest does anything.
             let begun = control.waits().then(|| now.plus(ORDERS_PAUSE));
             due = [due, control.watcher.due(), begun].into_iter().flatten().min();
@@ -307,7 +308,7 @@ impl Drive for Wired {
     }
 
     fn stepped(&mut self, now: Nanoseconds) {
-        self.fronts.controller().step_ended(now);
+        self.fronts.subsystem().step_ended(now);
     }
 
     fn arm(&mut self) -> bool {
@@ -333,13 +334,13 @@ impl Drive for Wired {
 
 impl Wired {
     fn quiesce_media(&mut self, now: Nanoseconds) -> Option<Result<(), String>> {
-        let mut controller = self.fronts.controller();
+        let subsystem = &mut *self.fronts.subsystem();
         // What was to be lost is lost already without power: this end takes nothing from it.
-        let outcome = if controller.power_is_on() { controller.quiesce(now)? } else { Ok(()) };
-        self.audience.finish(now, &mut controller);
+        let outcome = if subsystem.power_is_on() { subsystem.quiesce(now)? } else { Ok(()) };
+        self.audience.finish(now, subsystem);
         Some(outcome.map_err(|error| {
             let standing: String =
-                controller.media_warnings().standing().map(|warning| format!(" ({})", warning.detail)).collect();
+                subsystem.media_warnings().standing().map(|warning| format!(" ({})", warning.detail)).collect();
             format!(
                 "the media did not quiesce: {error}{standing}; what was written since the last flush that succeeded \
                  may be lost"

@@ -1,6 +1,6 @@
-//! A controller, its guest's memory and its time in one value ([`Machine`]), to test a driver in its own process, without a socket, a
-//! thread or a clock. A [`Host`] drives it as a kernel's driver would. To test a driver of your own, let it access the machine's
-//! registers and memory through [`Port`].
+//! A subsystem with a controller, its guest's memory and its time in one value ([`Machine`]), to test a driver in its own process,
+//! without a socket, a thread or a clock. A [`Host`] drives it as a kernel's driver would. To test a driver of your own, let it access
+//! the machine's registers and memory through [`Port`].
 //!
 //! Everything is deterministic: time advances by [`Machine::step_time`] with each step of the device, and to the next due event when
 //! nothing else is to be done.
@@ -15,7 +15,7 @@ mod options;
 use controller::config::{Config, Doorbells};
 use controller::dma::{DoorbellPage, GuestMemory};
 pub use controller::power::PowerReport;
-use controller::{Controller, Effect, InterruptMode, Progress, bar};
+use controller::{Controller, ControllerId, Effect, InterruptMode, Progress, Subsystem, bar};
 pub use media::power::{Arming, Cut, CutPolicy, Profile};
 use media::{Media, Nanoseconds};
 use nvme_host::{Host, Port, Setup};
@@ -28,10 +28,10 @@ pub const STEP: Nanoseconds = Nanoseconds(1_000);
 /// A device that still has work after this many steps never becomes idle.
 const IDLE_STEPS_MAX: u32 = 10_000;
 
-/// A controller that has just been powered on, its guest's memory, and time.
+/// A subsystem that has just been powered on, the memory of its first controller's guest, and time.
 pub struct Machine<M = SparseMemory> {
     /// The device.
-    pub controller: Controller,
+    pub subsystem: Subsystem,
     /// The guest's memory.
     pub memory: M,
     /// The doorbell page that host and device share, with `doorbells=mapped`.
@@ -60,18 +60,30 @@ impl<M: GuestMemory> Machine<M> {
     #[must_use]
     pub fn over(config: Config, media: Box<dyn Media>, memory: M) -> Self {
         let page = (config.doorbells == Doorbells::Mapped).then(PlainPage::default);
-        let mut controller = Controller::new(config, media);
+        let mut subsystem = Subsystem::new(config, media);
+        let controller = subsystem.controller_mut(ControllerId::FIRST);
         controller.set_bus_master(true);
         controller.set_interrupt_mode(InterruptMode::MsiX);
-        Self { controller, memory, page, now: Nanoseconds(0), step_time: STEP, effects: Vec::new() }
+        Self { subsystem, memory, page, now: Nanoseconds(0), step_time: STEP, effects: Vec::new() }
+    }
+
+    /// The first controller, to look at.
+    #[must_use]
+    pub fn controller(&self) -> &Controller {
+        self.subsystem.controller(ControllerId::FIRST)
+    }
+
+    /// The first controller, as its transport has it.
+    pub fn controller_mut(&mut self) -> &mut Controller {
+        self.subsystem.controller_mut(ControllerId::FIRST)
     }
 
     /// One step of the device, after time has advanced by [`Machine::step_time`].
     pub fn step(&mut self) -> Progress {
         self.now = self.now.plus(self.step_time);
         let page = self.page.as_ref().map(|page| page as &dyn DoorbellPage);
-        let progress = self.controller.step(self.now, &self.memory, page);
-        self.effects.extend(self.controller.take_effects());
+        let progress = self.subsystem.step(ControllerId::FIRST, self.now, &self.memory, page);
+        self.effects.extend(self.subsystem.controller_mut(ControllerId::FIRST).take_effects());
         progress
     }
 
@@ -111,12 +123,12 @@ impl<M: GuestMemory> Machine<M> {
 
     /// Arms a power cut at a step, a command, or by chance; what is volatile is then resolved as `cut` says.
     pub fn arm_power_cut(&mut self, arming: Arming, cut: &Cut) {
-        self.controller.crash_arm(arming, cut.clone());
+        self.subsystem.crash_arm(arming, cut.clone());
     }
 
     /// Cuts power, unless it was lost before. Reports what was not durable, and its fate.
     pub fn cut_power(&mut self, cut: &Cut) -> PowerReport {
-        self.controller.power_cut(cut)
+        self.subsystem.power_cut(cut)
     }
 
     /// Restores power, with an optional crash point among the steps of recovery. Guest memory keeps its contents; the host has to bring the
@@ -128,15 +140,15 @@ impl<M: GuestMemory> Machine<M> {
     /// # Panics
     /// If power is on, or the drive fails to recover for another reason than a power loss.
     pub fn restore_power(&mut self, arming: Option<Arming>) -> Result<(), PowerReport> {
-        let restored = self.controller.power_restore(arming);
-        assert_eq!(restored.is_ok(), self.controller.power_is_on(), "{restored:?}");
-        restored.map(drop).map_err(|why| self.controller.crash().cloned().expect(&why))
+        let restored = self.subsystem.power_restore(arming);
+        assert_eq!(restored.is_ok(), self.subsystem.power_is_on(), "{restored:?}");
+        restored.map(drop).map_err(|why| self.subsystem.crash().cloned().expect(&why))
     }
 
     /// Whether power is lost.
     #[must_use]
     pub fn power_lost(&self) -> bool {
-        !self.controller.power_is_on()
+        !self.subsystem.power_is_on()
     }
 }
 
@@ -157,7 +169,7 @@ impl Machine {
 /// to it. Without power nothing happens any more.
 impl<M: GuestMemory> Port for Machine<M> {
     fn register_read(&mut self, offset: u64, into: &mut [u8]) {
-        self.controller.bar_read(offset, into);
+        self.subsystem.bar_read(ControllerId::FIRST, offset, into);
     }
 
     fn register_write(&mut self, offset: u64, from: &[u8]) {
@@ -167,7 +179,7 @@ impl<M: GuestMemory> Port for Machine<M> {
                 let index = usize::try_from((offset - bar::DOORBELLS_OFFSET) / 4).expect("a page has 1024 doorbells");
                 page.store(index, u32::from_le_bytes(value));
             }
-            _ => self.controller.bar_write(offset, from),
+            _ => self.subsystem.bar_write(ControllerId::FIRST, offset, from),
         }
     }
 

@@ -171,7 +171,7 @@ fn an_ordinary_write_puts_its_blocks_where_they_belong_whatever_part_of_units_th
         host += length as u64 * 4096;
         let range = LbaRange::new(Lba(offset as u64), length as u64);
         let fast_path = ssd.fast_path(Nanoseconds(0)).expect("nothing is armed");
-        assert_eq!(fast_path.write(Mark::new(1, 2, 3), VolumeId(0), range, &mut Fill(byte)), Some(Ok(())));
+        assert_eq!(fast_path.write(Mark::new(0, 1, 2, 3), VolumeId(0), range, &mut Fill(byte)), Some(Ok(())));
         expected[offset..offset + length].fill(byte);
         let found: Vec<u8> = (0..16).map(|lba| read(&mut ssd, lba, 1).0[0].2).collect();
         assert_eq!(found, expected, "{length} blocks at {offset}");
@@ -284,7 +284,7 @@ fn neighbouring_requests_of_one_command_survive_each_by_itself() {
     config.cache.bytes = 1 << 20;
     config.power_atomic_bytes = 8 << 10;
     let mut ssd = drive(&config);
-    let mark = Mark::new(1, 5, 9);
+    let mark = Mark::new(0, 1, 5, 9);
     ssd.breaker().work_on(mark);
     for lba in [4, 5, 7] {
         assert_eq!(write(&mut ssd, lba, 1, 1, false), Ok(()));

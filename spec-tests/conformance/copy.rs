@@ -220,9 +220,9 @@ fn a_copy_is_withdrawn_with_its_queue() {
     }
     host.ring(1).expect("rung");
     host.port_mut().run(4);
-    assert_eq!(host.port().controller.commands_in_flight(), 2, "one at the media, and one that waits for it");
+    assert_eq!(host.port().controller().commands_in_flight(), 2, "one at the media, and one that waits for it");
     host.delete_submission_queue(1).expect("deleted");
-    assert_eq!(host.port().controller.commands_in_flight(), 0);
+    assert_eq!(host.port().controller().commands_in_flight(), 0);
 }
 
 /// B166: what is written within the power-fail unit is there as a whole or not at all, wherever power goes.
@@ -236,14 +236,14 @@ fn a_copy_is_one_write_to_a_power_loss() {
         let (copy, list) = copy_command(1, &[(3, 13), (30, 19)], 101, nth % 2 == 0);
         host.write_memory(page, list.as_bytes());
         let policy = if nth % 4 < 2 { CutPolicy::NoneSurvive } else { CutPolicy::AllSurvive };
-        host.port_mut().controller.crash_arm(Arming::AnyStep(nth), Cut { tear: true, ..Cut::from(policy) });
+        host.port_mut().subsystem.crash_arm(Arming::AnyStep(nth), Cut { tear: true, ..Cut::from(policy) });
         host.submit(1, with_prp(copy, page, 0)).expect("room");
         let _ = host.ring(1);
         host.port_mut().run(20);
-        if host.port().controller.power_is_on() {
-            host.port_mut().controller.power_cut(&Cut::default());
+        if host.port().subsystem.power_is_on() {
+            host.port_mut().subsystem.power_cut(&Cut::default());
         }
-        host.port_mut().controller.power_restore(None).expect("the drive recovers");
+        host.port_mut().subsystem.power_restore(None).expect("the drive recovers");
         host.start().expect("a controller at power-on");
         host.create_queue_pair(1, 64, Some(1)).expect("room");
         let copied = [&data[3 * BLOCK..16 * BLOCK], &data[30 * BLOCK..49 * BLOCK]].concat();
@@ -259,8 +259,8 @@ fn a_copy_is_one_write_to_a_power_loss() {
 fn a_forced_copy_is_durable() {
     let (mut host, data) = filled(&build());
     assert_eq!(host.copy(1, &[(0, 8)], 100, true).expect("answered").status(), Status::SUCCESS);
-    host.port_mut().controller.power_cut(&Cut::default());
-    host.port_mut().controller.power_restore(None).expect("the drive recovers");
+    host.port_mut().subsystem.power_cut(&Cut::default());
+    host.port_mut().subsystem.power_restore(None).expect("the drive recovers");
     host.start().expect("a controller at power-on");
     host.create_queue_pair(1, 64, Some(1)).expect("room");
     assert_eq!(contents(&mut host, 100, 8), data[..8 * BLOCK]);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use controller::config::{Config, DeviceOptions, NamespaceOptions};
 use controller::dma::{DmaFault, GuestMemory};
-use controller::{Clock, Controller, InterruptMode};
+use controller::{Clock, ControllerId, InterruptMode, Subsystem};
 use machine::SparseMemory;
 use media::{Health, Media, Nanoseconds, Outcome, Request, Submitted, Token, VolumeId, VolumeShape};
 use nvme_host::io::{block_command, nvm_command};
@@ -145,7 +145,7 @@ impl Media for Priced {
 
 /// A controller over that media, in that time.
 struct Device {
-    controller: Controller,
+    subsystem: Subsystem,
     memory: Slow,
     time: Time,
     /// What the longest step took.
@@ -157,17 +157,18 @@ impl Device {
         let namespaces = [NamespaceOptions::default(), NamespaceOptions::default()];
         let config = Config::check(&DeviceOptions::default(), &namespaces).expect("possible");
         let time = Time::default();
-        let mut controller = Controller::new(config, Box::new(Priced { time: time.clone() }));
+        let mut subsystem = Subsystem::new(config, Box::new(Priced { time: time.clone() }));
+        let controller = subsystem.controller_mut(ControllerId::FIRST);
         controller.set_bus_master(true);
         controller.set_interrupt_mode(InterruptMode::MsiX);
         let memory = Slow { memory: SparseMemory::new(MEMORY), time: time.clone() };
-        Self { controller, memory, time, longest: 0 }
+        Self { subsystem, memory, time, longest: 0 }
     }
 
     fn step(&mut self) {
         let now = self.time.now();
-        self.controller.step_by(now, &self.time, &self.memory, None);
-        self.controller.take_effects().for_each(drop);
+        self.subsystem.step_by(ControllerId::FIRST, now, &self.time, &self.memory, None);
+        self.subsystem.controller_mut(ControllerId::FIRST).take_effects().for_each(drop);
         self.time.pass(100);
         self.longest = self.longest.max(self.time.now().0 - now.0);
     }
@@ -175,11 +176,11 @@ impl Device {
 
 impl Port for Device {
     fn register_read(&mut self, offset: u64, into: &mut [u8]) {
-        self.controller.bar_read(offset, into);
+        self.subsystem.bar_read(ControllerId::FIRST, offset, into);
     }
 
     fn register_write(&mut self, offset: u64, from: &[u8]) {
-        self.controller.bar_write(offset, from);
+        self.subsystem.bar_write(ControllerId::FIRST, offset, from);
     }
 
     fn memory_read(&self, address: u64, into: &mut [u8]) {

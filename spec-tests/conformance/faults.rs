@@ -39,7 +39,7 @@ fn blocks(first: u64, count: u64) -> Vec<u8> {
 }
 
 fn add(host: &mut Host<Rig>, spec: FaultSpec) -> u32 {
-    host.port_mut().controller.fault_add(spec).expect("a possible fault")
+    host.port_mut().controller_mut().fault_add(spec).expect("a possible fault")
 }
 
 fn read_command(lba: u64, count: u32, address: u64) -> Command {
@@ -55,7 +55,7 @@ fn writes() -> Matching {
 }
 
 fn state(host: &Host<Rig>, id: u32) -> FaultState {
-    let all = host.port().controller.faults();
+    let all = host.port().controller().faults();
     all.into_iter().find(|fault| fault.spec.id == Some(id)).expect("it is there")
 }
 
@@ -77,13 +77,13 @@ fn entries(host: &mut TestHost) -> Vec<Completion> {
 
 /// The faults that were told to have hit since somebody listens.
 fn told(host: &mut TestHost) -> Vec<u32> {
-    let traced = host.port_mut().controller.take_traced();
+    let traced = host.port_mut().controller_mut().take_traced();
     let fault = |event| if let TraceEvent::FaultHit { fault, .. } = event { Some(fault) } else { None };
     traced.into_iter().filter_map(|traced| fault(traced.event)).collect()
 }
 
 fn listen(host: &mut TestHost) {
-    host.port_mut().controller.listen(Detail::Rare);
+    host.port_mut().controller_mut().listen(Detail::Rare);
 }
 
 /// A fault of I/O Reads that happens once.

@@ -1,5 +1,6 @@
 //! Hosts that mean harm or are broken (rules B181–B184; section E). Random commands are in `fuzz`.
 
+use controller::ControllerId;
 use nvme_host::Piece;
 use nvme_host::admin::{LogArguments, get_log_command};
 use nvme_host::io::{block_command, nvm_command};
@@ -24,7 +25,7 @@ fn race(host: &mut TestHost, sqid: u16, command: Command, watched: Option<u64>, 
     let rig = &mut host.port_mut().machine;
     let memory = RacingMemory::new(&rig.memory, watched, after);
     for _ in 0..4 {
-        rig.controller.step(rig.now, &memory, None);
+        rig.subsystem.step(ControllerId::FIRST, rig.now, &memory, None);
     }
     let reads = memory.reads();
     (host.poll(sqid, cid).expect("answered under its own identifier"), reads)

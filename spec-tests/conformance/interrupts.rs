@@ -1,7 +1,7 @@
 //! Interrupts: messages, the pin, coalescing (rules B18, B22, B39, B55; PCIe Transport 1.1 section 3.5, NVMe Base 2.1 sections 5.1.25.2.5
 //! and 5.1.25.2.6). What MSI-X masks and holds pending is the transport's.
 
-use controller::{Effect, InterruptMode};
+use controller::{ControllerId, Effect, InterruptMode};
 use media::Nanoseconds;
 use nvme_host::admin::{admin_command, set_feature_command};
 use nvme_host::{Host, Port};
@@ -18,7 +18,7 @@ const MILLISECOND: Nanoseconds = Nanoseconds(1_000_000);
 fn pin_host() -> Host<Rig> {
     let build = Build::default();
     let mut rig = build.rig();
-    rig.controller.set_interrupt_mode(InterruptMode::Pin);
+    rig.controller_mut().set_interrupt_mode(InterruptMode::Pin);
     let mut host = Host::enable(rig, build.setup).expect("enabled");
     host.create_queue_pair(1, 64, Some(0)).expect("a queue pair");
     host.create_queue_pair(2, 64, Some(0)).expect("another");
@@ -41,7 +41,7 @@ fn levels(host: &mut Host<Rig>) -> Vec<bool> {
 fn polled_queues_never_interrupt() {
     for mode in [InterruptMode::MsiX, InterruptMode::Pin] {
         let mut host = Build::default().admin_host();
-        host.port_mut().controller.set_interrupt_mode(mode);
+        host.port_mut().controller_mut().set_interrupt_mode(mode);
         host.create_queue_pair(1, 64, None).expect("a queue pair");
         host.port_mut().run_until_idle();
         host.port_mut().effects.clear();
@@ -96,7 +96,7 @@ fn a_message_waits_for_the_answer_to_the_last_one() {
 
     assert_eq!(after_one_more(&mut host), [0_u16; 0]);
     let rig = &mut host.port_mut().machine;
-    let due = rig.controller.step(rig.now, &rig.memory, None).next_event.expect("a message waits");
+    let due = rig.subsystem.step(ControllerId::FIRST, rig.now, &rig.memory, None).next_event.expect("a message waits");
     assert!((1..=200_000).contains(&(due.0 - rig.now.0)));
     rig.wait(Nanoseconds(due.0 - rig.now.0));
     rig.run_until_idle();
@@ -147,7 +147,7 @@ fn a_host_that_pauses_is_told() {
     let mut host = deep_host();
     assert_eq!(told_while_submitting(&mut host, 1, 2), [0_usize; 0]);
     let rig = &mut host.port_mut().machine;
-    let due = rig.controller.step(rig.now, &rig.memory, None).next_event.expect("a message waits");
+    let due = rig.subsystem.step(ControllerId::FIRST, rig.now, &rig.memory, None).next_event.expect("a message waits");
     assert!((100_000..250_000).contains(&(due.0 - rig.now.0)), "a few times the gap of 40 µs: {}", due.0 - rig.now.0);
     rig.now = due;
     rig.step();
@@ -330,7 +330,11 @@ fn coalescing_ends_with_the_time() {
         host.port_mut().run_until_idle();
         assert_eq!(host.port_mut().take_vectors(), [0u16; 0]);
         let rig = &mut host.port_mut().machine;
-        let due = rig.controller.step(rig.now, &rig.memory, None).next_event.expect("a message is held back");
+        let due = rig
+            .subsystem
+            .step(ControllerId::FIRST, rig.now, &rig.memory, None)
+            .next_event
+            .expect("a message is held back");
         assert!(begin.0 < due.0 && due.0 <= begin.0 + MILLISECOND.0 + 10_000);
         rig.now = due;
         rig.step();
@@ -398,14 +402,14 @@ fn a_message_that_met_a_closed_way_is_sent_again() {
         assert_eq!(host.port_mut().take_vectors(), [1, 7]);
         assert_eq!(reap_all(&mut host, 2).len(), 1);
         for _ in 0..2 {
-            switch(&mut host.port_mut().controller);
+            switch(host.port_mut().controller_mut());
             host.port_mut().run_until_idle();
             assert_eq!(host.port_mut().take_vectors(), [1], "lost, and for all that we know lost again");
         }
         host.port_mut().run_until_idle();
         assert_eq!(host.port_mut().take_vectors(), [0_u16; 0], "once for each time");
         assert_eq!(reap_all(&mut host, 1).len(), 1);
-        switch(&mut host.port_mut().controller);
+        switch(host.port_mut().controller_mut());
         host.port_mut().run_until_idle();
         assert_eq!(host.port_mut().take_vectors(), [0_u16; 0], "nothing is owed");
         host.submit(1, flush()).expect("submitted");

@@ -1,6 +1,7 @@
 //! Power loss as a host meets it: a controller that answers nothing and touches nothing, and after it comes back one that is as at
 //! power-on, over namespaces that hold what was promised (rule B29 and the outcome table of the contract across a power loss).
 
+use controller::ControllerId;
 use controller::fault::{Action, FaultSpec, Matching};
 use controller::power::{Change, FateName, Observable, PowerReport};
 use media::power::{Arming, CommandMatch, Cut, CutPolicy, Step};
@@ -41,7 +42,7 @@ fn guest_memory(rig: &Rig) -> Vec<u8> {
 
 /// Brings power and the host back.
 fn restore(host: &mut Host<Rig>) {
-    host.port_mut().controller.power_restore(None).expect("the drive recovers");
+    host.port_mut().subsystem.power_restore(None).expect("the drive recovers");
     let status = host.port_mut().register_read_32(register::CSTS);
     assert_eq!(ControllerStatus::from_bits_retain(status), ControllerStatus::empty(), "as at power-on");
     host.start().expect("the controller comes up");
@@ -61,7 +62,7 @@ fn without_power_nothing_answers_and_nothing_is_touched() {
     let mut host = build().host();
     let command = Command { prp1: (MEMORY.start + 0x8000).into(), ..block_command(NvmOpcode::READ, 1, 0, 1) };
     host.submit(1, command).expect("there is room");
-    host.port_mut().controller.power_cut(&Cut::default());
+    host.port_mut().subsystem.power_cut(&Cut::default());
     let before = guest_memory(host.port());
     host.port_mut().take_vectors();
     let rig = host.port_mut();
@@ -71,10 +72,13 @@ fn without_power_nothing_answers_and_nothing_is_touched() {
     host.ring(1).expect("a store to nowhere");
     let rig = host.port_mut();
     assert!(!rig.step() && !rig.step());
-    assert_eq!(rig.machine.controller.step(rig.machine.now, &rig.machine.memory, None).next_event, None);
+    assert_eq!(
+        rig.machine.subsystem.step(ControllerId::FIRST, rig.machine.now, &rig.machine.memory, None).next_event,
+        None
+    );
     assert!(rig.take_vectors().is_empty());
     assert!(guest_memory(rig) == before, "no completion and no data");
-    assert!(!rig.controller.power_is_on());
+    assert!(!rig.subsystem.power_is_on());
 }
 
 /// What was promised is there, what was not is not, and the host is told: unsafe shutdowns and power cycles count one more.
@@ -86,7 +90,7 @@ fn after_a_cut_what_was_promised_is_there_and_the_unsafe_shutdown_is_counted() {
     assert_eq!(host.flush(1), Ok(Status::SUCCESS));
     assert_eq!(host.write(1, 2, &fill(2, 3), false), Ok(Status::SUCCESS));
     let before = smart(&mut host);
-    let report = host.port_mut().controller.power_cut(&Cut::default());
+    let report = host.port_mut().subsystem.power_cut(&Cut::default());
     assert_eq!((report.step, report.not_durable.len()), (None, 1));
     let lost = &report.not_durable[0];
     assert_eq!((lost.namespace, lost.range.first, lost.range.blocks), (1, 2, 2));
@@ -99,7 +103,7 @@ fn after_a_cut_what_was_promised_is_there_and_the_unsafe_shutdown_is_counted() {
     let after = smart(&mut host);
     assert_eq!(after.unsafe_shutdowns.get(), before.unsafe_shutdowns.get() + 1);
     assert_eq!(after.power_cycles.get(), before.power_cycles.get() + 1);
-    assert_eq!(host.port().controller.crash(), Some(&report), "the report stays");
+    assert_eq!(host.port().subsystem.crash(), Some(&report), "the report stays");
 }
 
 /// NVMe Base 2.1 section 3.6: a power loss after a shutdown that completed is not an unsafe one, and loses nothing.
@@ -110,7 +114,7 @@ fn a_cut_after_a_shutdown_is_no_crash() {
         assert_eq!(host.write(1, 0, &fill(4, 7), false), Ok(Status::SUCCESS));
         let before = smart(&mut host);
         host.shutdown(kind).expect("it completes");
-        let report = host.port_mut().controller.power_cut(&Cut::default());
+        let report = host.port_mut().subsystem.power_cut(&Cut::default());
         assert!(report.not_durable.is_empty(), "{report:?}");
         restore(&mut host);
         assert_eq!(first_byte(&mut host, 3), 7);
@@ -124,15 +128,15 @@ fn a_cut_after_a_shutdown_is_no_crash() {
 fn crash_at(step: Step, cut: Cut) -> (Host<Rig>, PowerReport, Vec<u8>) {
     let mut host = build().host();
     assert_eq!(host.write(1, 0, &fill(4, 1), true), Ok(Status::SUCCESS));
-    host.port_mut().controller.crash_arm(Arming::Hit(step, 1), cut);
+    host.port_mut().subsystem.crash_arm(Arming::Hit(step, 1), cut);
     let address = host.allocate(4 * BLOCK).expect("there is room");
     host.port_mut().memory_write(address, &fill(4, 2));
     let mapping = host.map(address, 4 * BLOCK).expect("a list");
     let command = mapping.on(block_command(NvmOpcode::WRITE, 1, 0, 4));
     host.submit(1, command).expect("there is room");
     host.port_mut().run_until_idle();
-    let report = host.port().controller.crash().cloned().unwrap_or_else(|| panic!("{step:?} was not reached"));
-    assert!(!host.port().controller.power_is_on());
+    let report = host.port().subsystem.crash().cloned().unwrap_or_else(|| panic!("{step:?} was not reached"));
+    assert!(!host.port().subsystem.power_is_on());
     let memory = guest_memory(host.port());
     (host, report, memory)
 }
@@ -192,14 +196,14 @@ fn no_data_goes_to_the_host_after_the_cut() {
     for step in [Step::CommandFetched, Step::CommandAccepted, Step::RequestTaken, Step::FlushBegun] {
         let mut host = build().host();
         assert_eq!(host.write(1, 0, &fill(1, 9), false), Ok(Status::SUCCESS));
-        host.port_mut().controller.crash_arm(Arming::Hit(step, 1), Cut::default());
+        host.port_mut().subsystem.crash_arm(Arming::Hit(step, 1), Cut::default());
         let address = host.allocate(BLOCK).expect("there is room");
         host.port_mut().memory_write(address, &fill(1, 0xaa));
         // FUA: the read makes what it returns durable first, and power may go in the middle of that.
         let force = Command { cdw12: (1_u32 << 30).into(), ..block_command(NvmOpcode::READ, 1, 0, 1) };
         host.submit(1, Command { prp1: address.into(), ..force }).expect("there is room");
         host.port_mut().run_until_idle();
-        assert!(!host.port().controller.power_is_on(), "{step:?} was not reached");
+        assert!(!host.port().subsystem.power_is_on(), "{step:?} was not reached");
         let mut there = fill(1, 0);
         host.port().memory_read(address, &mut there);
         assert_eq!(there, fill(1, 0xaa), "{step:?}");
@@ -214,19 +218,19 @@ fn a_crash_point_may_be_a_command_by_its_number_or_its_blocks() {
     let wanted = CommandMatch { opcode: Some(NvmOpcode::WRITE.0), namespace: Some(1), range };
     for (arming, lost_at) in [(Arming::IoCommand(3), 2), (Arming::Match(wanted, 1), 6), (Arming::Program(1), 0)] {
         let mut host = build().host();
-        host.port_mut().controller.crash_arm(arming, CutPolicy::AllSurvive.into());
-        assert_eq!(host.port().controller.crash_armed(), Some(arming));
+        host.port_mut().subsystem.crash_arm(arming, CutPolicy::AllSurvive.into());
+        assert_eq!(host.port().subsystem.crash_armed(), Some(arming));
         let force = matches!(arming, Arming::Program(_));
         let answered = (0..8).take_while(|lba| host.write(1, *lba, &fill(1, 5), force).is_ok()).count();
         assert_eq!(answered, lost_at, "{arming:?}");
-        let report = host.port().controller.crash().expect("it tripped").clone();
+        let report = host.port().subsystem.crash().expect("it tripped").clone();
         assert_eq!(report.command.map(|command| command.queue), Some(1));
         assert_eq!(report.command.map(|command| command.ordinal), Some(report.commands));
-        host.port_mut().controller.crash_disarm();
+        host.port_mut().subsystem.crash_disarm();
         restore(&mut host);
         let found = (0..8).filter(|lba| first_byte(&mut host, *lba) == 5).count();
         assert!(found == lost_at || (force && found == 1), "{arming:?}: {found}");
-        assert_eq!(host.port().controller.crash_armed(), None);
+        assert_eq!(host.port().subsystem.crash_armed(), None);
     }
 }
 
@@ -235,14 +239,14 @@ fn a_crash_point_may_be_a_command_by_its_number_or_its_blocks() {
 fn a_crash_point_may_be_an_answer() {
     let mut host = build().host();
     let wanted = CommandMatch { opcode: Some(NvmOpcode::FLUSH.0), namespace: Some(1), range: None };
-    host.port_mut().controller.crash_arm(Arming::Completed(wanted, 2), CutPolicy::NoneSurvive.into());
+    host.port_mut().subsystem.crash_arm(Arming::Completed(wanted, 2), CutPolicy::NoneSurvive.into());
     for lba in 0..2 {
-        assert_eq!(host.port().controller.crash_met(), lba);
+        assert_eq!(host.port().subsystem.crash_met(), lba);
         assert!(host.write(1, lba, &fill(1, 5), false).expect("answered").is_success());
         assert!(host.flush(1).expect("answered").is_success(), "the answer was written before power went");
     }
-    assert!(!host.port().controller.power_is_on());
-    let report = host.port().controller.crash().expect("it tripped").clone();
+    assert!(!host.port().subsystem.power_is_on());
+    let report = host.port().subsystem.crash().expect("it tripped").clone();
     assert_eq!(report.step, Some(Step::CompletionWritten.name()));
     assert_eq!(report.command.map(|command| (command.queue, command.ordinal)), Some((1, report.commands)));
     assert_eq!(report.not_durable, [], "a Flush that was answered keeps its promise");
@@ -256,24 +260,24 @@ fn a_crash_point_waits_for_an_answer_that_is_late() {
     for reset in [false, true] {
         let mut host = build().host();
         let wanted = CommandMatch { opcode: Some(NvmOpcode::FLUSH.0), namespace: Some(1), range: None };
-        host.port_mut().controller.crash_arm(Arming::Completed(wanted, 1), CutPolicy::NoneSurvive.into());
+        host.port_mut().subsystem.crash_arm(Arming::Completed(wanted, 1), CutPolicy::NoneSurvive.into());
         let late = FaultSpec::new(Action::Delay { delay_ns: 1_000_000 });
         let late = late.matching(Matching::io_opcode(NvmOpcode::FLUSH.0));
-        host.port_mut().controller.fault_add(late).expect("a possible fault");
+        host.port_mut().controller_mut().fault_add(late).expect("a possible fault");
         let flush = host.submit(1, nvm_command(NvmOpcode::FLUSH, 1)).expect("sent");
         host.port_mut().run_until_idle();
-        assert_eq!((host.port().controller.power_is_on(), host.port().controller.crash_met()), (true, 0));
+        assert_eq!((host.port().subsystem.power_is_on(), host.port().subsystem.crash_met()), (true, 0));
         if reset {
             host.start().expect("reset and enabled");
             host.create_queue_pair(1, 64, Some(1)).expect("queues");
-            assert!(host.port().controller.power_is_on());
+            assert!(host.port().subsystem.power_is_on());
             assert!(host.flush(1).expect("answered").is_success());
         } else {
             host.port_mut().wait(Nanoseconds(1_000_000));
             host.port_mut().run_until_idle();
             assert!(host.poll(1, flush).is_some_and(|answer| answer.status().is_success()));
         }
-        assert!(!host.port().controller.power_is_on());
+        assert!(!host.port().subsystem.power_is_on());
     }
 }
 
@@ -281,10 +285,10 @@ fn a_crash_point_waits_for_an_answer_that_is_late() {
 #[test]
 fn a_crash_point_may_be_how_much_is_volatile() {
     let mut host = build().host();
-    host.port_mut().controller.crash_arm(Arming::VolatileAtLeast(3), CutPolicy::NoneSurvive.into());
+    host.port_mut().subsystem.crash_arm(Arming::VolatileAtLeast(3), CutPolicy::NoneSurvive.into());
     let answered = (0..8).take_while(|lba| host.write(1, *lba, &fill(1, 5), false).is_ok()).count();
     assert_eq!(answered, 2, "power goes in the third");
-    let report = host.port().controller.crash().expect("it tripped").clone();
+    let report = host.port().subsystem.crash().expect("it tripped").clone();
     assert_eq!(report.not_durable.len(), 3, "{report:?}");
     restore(&mut host);
     assert!((0..8).all(|lba| first_byte(&mut host, lba) == 0));
@@ -296,12 +300,12 @@ fn power_may_go_again_in_recovery() {
     for &step in Step::ALL.iter().filter(|step| step.is_of_recovery()) {
         let mut host = build().host();
         assert_eq!(host.write(1, 0, &fill(4, 3), false), Ok(Status::SUCCESS));
-        let controller = &mut host.port_mut().controller;
-        controller.power_cut(&CutPolicy::AllSurvive.into());
-        let failed = controller.power_restore(Some(Arming::Hit(step, 1))).expect_err("power went again");
+        let subsystem = &mut host.port_mut().subsystem;
+        subsystem.power_cut(&CutPolicy::AllSurvive.into());
+        let failed = subsystem.power_restore(Some(Arming::Hit(step, 1))).expect_err("power went again");
         assert_eq!(failed, format!("power went again at {}", step.name()));
-        assert!(!controller.power_is_on());
-        assert_eq!(controller.crash().and_then(|report| report.step), Some(step.name()));
+        assert!(!subsystem.power_is_on());
+        assert_eq!(subsystem.crash().and_then(|report| report.step), Some(step.name()));
         restore(&mut host);
         assert_eq!([0, 3].map(|lba| first_byte(&mut host, lba)), [3, 3], "{step:?}");
     }
@@ -311,11 +315,11 @@ fn power_may_go_again_in_recovery() {
 #[test]
 fn power_that_is_on_is_not_restored_and_power_that_is_off_is_not_cut_again() {
     let mut host = build().host();
-    assert_eq!(host.port_mut().controller.power_restore(None), Err("power is on".to_owned()));
+    assert_eq!(host.port_mut().subsystem.power_restore(None), Err("power is on".to_owned()));
     assert_eq!(host.write(1, 0, &fill(1, 1), false), Ok(Status::SUCCESS));
-    let controller = &mut host.port_mut().controller;
-    let report = controller.power_cut(&Cut::default());
-    assert_eq!(controller.power_cut(&CutPolicy::AllSurvive.into()), report, "the loss was resolved");
-    controller.crash_arm(Arming::AnyStep(1), Cut::default());
-    assert_eq!(controller.crash_armed(), None);
+    let subsystem = &mut host.port_mut().subsystem;
+    let report = subsystem.power_cut(&Cut::default());
+    assert_eq!(subsystem.power_cut(&CutPolicy::AllSurvive.into()), report, "the loss was resolved");
+    subsystem.crash_arm(Arming::AnyStep(1), Cut::default());
+    assert_eq!(subsystem.crash_armed(), None);
 }

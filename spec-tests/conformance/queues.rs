@@ -134,7 +134,7 @@ fn vectors_beyond_the_table_are_refused() {
         let mut build = Build::default();
         build.device.msix_qsize = allowed;
         let mut host = build.admin_host();
-        host.port_mut().controller.set_interrupt_mode(mode);
+        host.port_mut().controller_mut().set_interrupt_mode(mode);
         let base = host.allocate(4096).expect("memory");
         for vector in [allowed, allowed + 1, 2047, 0xffff] {
             let create = Command {

@@ -1,6 +1,7 @@
 //! A host in a thread of its own that races the device: it looks at completions, data and interrupts while the device steps, as a
 //! guest's processors do. Memory is shared as a guest's is: a memory file, mapped on either side.
 
+use controller::ControllerId;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -49,8 +50,8 @@ fn run(build: &Build, memory: &Memory, accesses: &Receiver<Access>, interrupts: 
             carry_out(&mut rig, access);
         }
         rig.now = rig.now.plus(STEP);
-        let progress = rig.machine.controller.step(rig.machine.now, memory, None);
-        for effect in rig.controller.take_effects() {
+        let progress = rig.machine.subsystem.step(ControllerId::FIRST, rig.machine.now, memory, None);
+        for effect in rig.controller_mut().take_effects() {
             if let Effect::Message { vector } = effect {
                 interrupts[usize::from(vector)].fetch_add(1, Ordering::Release);
             }
@@ -59,7 +60,7 @@ fn run(build: &Build, memory: &Memory, accesses: &Receiver<Access>, interrupts: 
             continue;
         }
         // Nothing to do, nothing that time brings: it sleeps until somebody rings.
-        if progress.next_event.is_none() && rig.controller.arm(memory, None) {
+        if progress.next_event.is_none() && rig.subsystem.arm(ControllerId::FIRST, memory, None) {
             let Ok(access) = accesses.recv() else { return };
             carry_out(&mut rig, access);
         } else {

@@ -1,5 +1,6 @@
 //! Registers as they are read and written (rules B1–B6, B15–B19; NVMe Base 2.1 section 3.1.4, PCIe Transport 1.1 section 3.1).
 
+use controller::ControllerId;
 use nvme_host::{Host, Port, Setup};
 use nvme_spec::Status;
 use nvme_spec::register::{self, Capabilities, Configuration, ControllerStatus, VERSION_2_1};
@@ -50,7 +51,7 @@ fn cap_and_vs_never_change() {
     check(host.port_mut());
     host.disable().expect("disabled");
     check(host.port_mut());
-    host.port_mut().controller.reset_function();
+    host.port_mut().controller_mut().reset_function();
     host.port_mut().step();
     check(host.port_mut());
 }
@@ -157,9 +158,9 @@ fn odd_accesses_have_no_effect_at_any_offset() {
                 continue;
             }
             let mut bytes = vec![0xa5; width];
-            rig.controller.bar_read(offset, &mut bytes);
+            rig.subsystem.bar_read(ControllerId::FIRST, offset, &mut bytes);
             assert!(bytes.iter().all(|byte| *byte == 0), "{width} bytes at {offset:#x}");
-            rig.controller.bar_write(offset, &vec![0xff; width]);
+            rig.subsystem.bar_write(ControllerId::FIRST, offset, &vec![0xff; width]);
         }
     }
     rig.run_until_idle();
@@ -223,7 +224,7 @@ fn admin_queue_registers_keep_what_has_a_meaning() {
 fn intms_and_intmc_work_on_one_mask() {
     let mut host = Build::default().admin_host();
     let rig = host.port_mut();
-    rig.controller.set_interrupt_mode(controller::InterruptMode::Pin);
+    rig.controller_mut().set_interrupt_mode(controller::InterruptMode::Pin);
     let both = |rig: &mut Rig| [register::INTMS, register::INTMC].map(|offset| rig.register_read_32(offset));
     rig.register_write_32(register::INTMS, 0x8000_0005);
     rig.register_write_32(register::INTMS, 0x0000_0002);

@@ -1,5 +1,6 @@
 //! Enable and reset (rules B7–B14, B20, B21; NVMe Base 2.1 sections 3.5 and 3.7).
 
+use controller::ControllerId;
 use controller::config::{DeviceOptions, Doorbells};
 use media::Nanoseconds;
 use nvme_host::admin::admin_command;
@@ -39,7 +40,7 @@ fn a_controller_reset_keeps_the_admin_queue_registers() {
 #[test]
 fn a_function_reset_clears_every_register() {
     let mut host = Build::default().host();
-    host.port_mut().controller.reset_function();
+    host.port_mut().controller_mut().reset_function();
     host.port_mut().run_until_idle();
     for offset in [register::CC, register::CSTS, register::AQA, register::ASQ, register::ASQ + 4, register::ACQ] {
         assert_eq!(host.port_mut().register_read_32(offset), 0, "at {offset:#x}");
@@ -147,7 +148,7 @@ fn after_reset_nothing_is_written_and_nobody_is_interrupted() {
         host.port_mut().run_until_idle();
         let rig = host.port_mut();
         if function {
-            rig.controller.reset_function();
+            rig.controller_mut().reset_function();
         } else {
             rig.register_write_32(register::CC, 0);
         }
@@ -233,7 +234,7 @@ fn written_data_survives_every_reset() {
         match reset {
             0 => host.disable().expect("disabled"),
             1 => host.port_mut().register_write_32(register::NSSR, register::NSSR_KEY),
-            _ => host.port_mut().controller.reset_function(),
+            _ => host.port_mut().controller_mut().reset_function(),
         }
         host.port_mut().run_until_idle();
         host.start().expect("enabled");
@@ -354,7 +355,7 @@ fn an_absence_that_is_over_is_forgotten() {
         host.port_mut().wait(Nanoseconds(3 * SECOND));
         host.port_mut().run_until_idle();
         let rig = &mut host.port_mut().machine;
-        let next = rig.controller.step(rig.now, &rig.memory, None).next_event;
+        let next = rig.subsystem.step(ControllerId::FIRST, rig.now, &rig.memory, None).next_event;
         assert_eq!(next, None, "nothing is due, so nobody needs to wake");
         let mapped = host.port_mut().memory.unmap_all();
         host.submit(0, admin_command(AdminOpcode::KEEP_ALIVE)).expect("submitted");
@@ -374,7 +375,7 @@ fn without_bus_mastering_memory_is_left_alone() {
     slow_down(&host, Nanoseconds(5_000));
     let first = host.submit(1, flush()).expect("submitted");
     host.port_mut().step();
-    host.port_mut().controller.set_bus_master(false);
+    host.port_mut().controller_mut().set_bus_master(false);
     host.port_mut().effects.clear();
     let second = host.submit(1, flush()).expect("submitted");
     for _ in 0..20 {
@@ -382,7 +383,7 @@ fn without_bus_mastering_memory_is_left_alone() {
     }
     assert_eq!(host.port().effects, []);
     assert_eq!(host.reap(1), None);
-    host.port_mut().controller.set_bus_master(true);
+    host.port_mut().controller_mut().set_bus_master(true);
     for cid in [first, second] {
         assert_eq!(host.wait(1, cid).expect("answered").status(), Status::SUCCESS);
     }
@@ -393,11 +394,11 @@ fn without_bus_mastering_memory_is_left_alone() {
 #[test]
 fn a_reset_without_bus_mastering_frees_everything() {
     let mut host = Build::default().host();
-    host.port_mut().controller.set_bus_master(false);
+    host.port_mut().controller_mut().set_bus_master(false);
     host.submit(1, flush()).expect("submitted");
     host.port_mut().run_until_idle();
     assert!(matches!(host.disable(), Ok(())));
-    host.port_mut().controller.set_bus_master(true);
+    host.port_mut().controller_mut().set_bus_master(true);
     host.start().expect("enabled");
     assert!(!matches!(host.submit(1, flush()), Ok(_) | Err(HostError::QueueFull(_))), "the queue is gone");
     host.create_queue_pair(1, 8, None).expect("a queue pair");

@@ -34,9 +34,9 @@ fn build() -> Build {
 
 /// Resizes, and waits for the end.
 fn resize(host: &mut Host<Rig>, blocks: u64) -> Result<(), ResizeError> {
-    host.port_mut().controller.resize(1, blocks)?;
+    host.port_mut().subsystem.resize(1, blocks)?;
     host.port_mut().run_until_idle();
-    host.port_mut().controller.resized().expect("it has ended")
+    host.port_mut().subsystem.resized().expect("it has ended")
 }
 
 fn size(host: &mut Host<Rig>) -> u64 {
@@ -185,7 +185,7 @@ fn commands_know_one_size_and_those_under_way_end_first() {
     let last = |opcode| on_page(block_command(opcode, 1, BLOCKS - 1, 1));
     let before = host.submit(1, last(NvmOpcode::WRITE)).expect("room");
     host.port_mut().step();
-    host.port_mut().controller.resize(1, 100).expect("begun");
+    host.port_mut().subsystem.resize(1, 100).expect("begun");
     let behind = [(1, NvmOpcode::WRITE), (2, NvmOpcode::READ)]
         .map(|(queue, opcode)| (queue, host.submit(queue, last(opcode)).expect("room")));
     let inside = host.submit(2, on_page(block_command(NvmOpcode::READ, 1, 99, 1))).expect("room");
@@ -193,8 +193,8 @@ fn commands_know_one_size_and_those_under_way_end_first() {
         host.port_mut().step();
     }
     assert_eq!(host.port().behaviour.borrow().asked, [Asked::Write(false)], "the write is not over");
-    assert_eq!(host.port_mut().controller.resized(), None);
-    assert_eq!(host.port_mut().controller.resize(1, 90), Err(ResizeError::Busy));
+    assert_eq!(host.port_mut().subsystem.resized(), None);
+    assert_eq!(host.port_mut().subsystem.resize(1, 90), Err(ResizeError::Busy));
     assert_eq!(size(&mut host), BLOCKS, "the admin queue goes on");
     host.port_mut().wait(Nanoseconds(1_000_000));
     host.port_mut().run_until_idle();
@@ -203,7 +203,7 @@ fn commands_know_one_size_and_those_under_way_end_first() {
     assert!(behind.iter().all(|(queue, cid)| host.poll(*queue, *cid).is_none()), "they wait for the media");
     host.port_mut().wait(Nanoseconds(1_000_000));
     host.port_mut().run_until_idle();
-    assert_eq!(host.port_mut().controller.resized(), Some(Ok(())));
+    assert_eq!(host.port_mut().subsystem.resized(), Some(Ok(())));
     assert_eq!(size(&mut host), 100);
     for (queue, cid) in behind {
         let status = host.poll(queue, cid).expect("taken at last").status();
@@ -222,12 +222,12 @@ fn a_reset_meanwhile_does_not_stop_it() {
     let command = Command { prp1: (MEMORY.start + 0x20_0000).into(), ..block_command(NvmOpcode::READ, 1, 0, 1) };
     host.submit(1, command).expect("room");
     host.port_mut().step();
-    host.port_mut().controller.resize(1, 300).expect("begun");
+    host.port_mut().subsystem.resize(1, 300).expect("begun");
     host.start().expect("reset and enabled");
     host.create_queue_pair(1, 64, Some(1)).expect("free again");
     host.port_mut().wait(Nanoseconds(2_000_000));
     host.port_mut().run_until_idle();
-    assert_eq!(host.port_mut().controller.resized(), Some(Ok(())));
+    assert_eq!(host.port_mut().subsystem.resized(), Some(Ok(())));
     assert_eq!((size(&mut host), changed(&mut host, false)), (300, vec![1]));
 }
 
@@ -236,16 +236,16 @@ fn a_reset_meanwhile_does_not_stop_it() {
 fn what_cannot_be_is_refused() {
     let mut host = build().host();
     let rig = host.port_mut();
-    assert_eq!(rig.controller.resize(3, 1), Err(ResizeError::NoSuchNamespace(3)));
-    assert_eq!(rig.controller.resize(1, 0), Err(ResizeError::Size { blocks: 0, most: MOST }));
-    assert_eq!(rig.controller.resize(2, 257), Err(ResizeError::Size { blocks: 257, most: 256 }));
+    assert_eq!(rig.subsystem.resize(3, 1), Err(ResizeError::NoSuchNamespace(3)));
+    assert_eq!(rig.subsystem.resize(1, 0), Err(ResizeError::Size { blocks: 0, most: MOST }));
+    assert_eq!(rig.subsystem.resize(2, 257), Err(ResizeError::Size { blocks: 257, most: 256 }));
     rig.behaviour.borrow_mut().failure = Some(MediaError::NoSpace);
     assert_eq!(resize(&mut host, 300), Err(ResizeError::Media(MediaError::NoSpace)));
     host.port().behaviour.borrow_mut().failure = None;
     // This media did it all the same, and then failed.
     assert_eq!((size(&mut host), changed(&mut host, false)), (300, vec![1]));
-    host.port_mut().controller.power_cut(&Cut::default());
-    assert_eq!(host.port_mut().controller.resize(1, 1), Err(ResizeError::NoPower));
+    host.port_mut().subsystem.power_cut(&Cut::default());
+    assert_eq!(host.port_mut().subsystem.resize(1, 1), Err(ResizeError::NoPower));
 }
 
 /// Power that goes in the middle leaves the old size or the new one, and whoever ordered it hears that it went.
@@ -261,17 +261,17 @@ fn power_that_goes_meanwhile_leaves_one_of_both_sizes() {
             assert_eq!(host.flush(1).expect("carried"), Status::SUCCESS);
             host.port_mut().run_until_idle();
             let cut = Cut { policy: policy.clone(), ..Cut::default() };
-            host.port_mut().controller.crash_arm(Arming::AnyStep(nth), cut);
-            host.port_mut().controller.resize(1, 101).expect("begun");
+            host.port_mut().subsystem.crash_arm(Arming::AnyStep(nth), cut);
+            host.port_mut().subsystem.resize(1, 101).expect("begun");
             host.port_mut().run_until_idle();
-            if host.port().controller.power_is_on() {
-                assert_eq!(host.port_mut().controller.resized(), Some(Ok(())));
+            if host.port().subsystem.power_is_on() {
+                assert_eq!(host.port_mut().subsystem.resized(), Some(Ok(())));
                 break;
             }
-            assert_eq!(host.port_mut().controller.resized(), Some(Err(ResizeError::NoPower)));
-            let step = host.port().controller.crash().expect("reported").step;
+            assert_eq!(host.port_mut().subsystem.resized(), Some(Err(ResizeError::NoPower)));
+            let step = host.port().subsystem.crash().expect("reported").step;
             assert_ne!(step, Some(Step::CommandFetched.name()), "no command was under way");
-            host.port_mut().controller.power_restore(None).expect("recovers");
+            host.port_mut().subsystem.power_restore(None).expect("recovers");
             host.start().expect("comes up");
             host.create_queue_pair(1, 64, Some(1)).expect("free again");
             let size = size(&mut host);

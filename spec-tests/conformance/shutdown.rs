@@ -1,5 +1,6 @@
 //! Shutdown (rules B23–B30; NVMe Base 2.1 section 3.6).
 
+use controller::ControllerId;
 use machine::Machine;
 use media::{MediaError, Nanoseconds};
 use nvme_host::{Host, Port, Shutdown};
@@ -110,15 +111,15 @@ fn after_a_shutdown_memory_is_left_alone() {
         host.shutdown(Shutdown::Normal).expect("complete");
         let rig = host.port_mut();
         rig.run_until_idle();
-        rig.controller.set_bus_master(false);
+        rig.controller_mut().set_bus_master(false);
         let range = rig.memory.first_range();
         let mut others = vec![content; usize::try_from(range.end - range.start).expect("small")];
         rig.memory.poke(range.start, &others);
-        rig.controller.set_bus_master(true);
+        rig.controller_mut().set_bus_master(true);
         for _ in 0..4 {
             rig.run(20);
-            let Machine { controller, memory, .. } = &mut rig.machine;
-            assert!(controller.arm(memory, None), "there is nothing to do");
+            let Machine { subsystem, memory, .. } = &mut rig.machine;
+            assert!(subsystem.arm(ControllerId::FIRST, memory, None), "there is nothing to do");
         }
         rig.memory.peek(range.start, &mut others);
         assert!(others.iter().all(|byte| *byte == content), "somebody's memory that holds {content:#x}");
@@ -194,7 +195,7 @@ fn resets_are_not_unsafe_shutdowns() {
     host.disable().expect("disabled");
     host.port_mut().register_write_32(register::NSSR, register::NSSR_KEY);
     host.port_mut().run_until_idle();
-    host.port_mut().controller.reset_function();
+    host.port_mut().controller_mut().reset_function();
     host.port_mut().run_until_idle();
     host.start().expect("enabled");
     let log = host.get_log(LogId::SMART, 512, nvme_host::admin::LogArguments::default()).expect("read");
@@ -220,20 +221,17 @@ fn the_process_brings_the_media_to_rest_before_it_ends() {
     let mut host = Build::default().host();
     let rig = host.port_mut();
     rig.behaviour.borrow_mut().asked.clear();
-    assert_eq!(rig.machine.controller.quiesce(rig.machine.now), Some(Ok(())), "nothing to wait for");
+    assert_eq!(rig.machine.subsystem.quiesce(rig.machine.now), Some(Ok(())), "nothing to wait for");
     rig.behaviour.borrow_mut().latency = Some(Nanoseconds(1_000));
-    assert_eq!(rig.machine.controller.quiesce(rig.machine.now), None);
+    assert_eq!(rig.machine.subsystem.quiesce(rig.machine.now), None);
     assert_eq!(
-        rig.machine.controller.quiesce(rig.machine.now.plus(Nanoseconds(999))),
+        rig.machine.subsystem.quiesce(rig.machine.now.plus(Nanoseconds(999))),
         None,
         "asked once and waited for"
     );
-    assert_eq!(rig.machine.controller.quiesce(rig.machine.now.plus(Nanoseconds(1_000))), Some(Ok(())));
+    assert_eq!(rig.machine.subsystem.quiesce(rig.machine.now.plus(Nanoseconds(1_000))), Some(Ok(())));
     assert_eq!(rig.behaviour.borrow().asked, [Asked::Quiesce, Asked::Quiesce]);
     rig.behaviour.borrow_mut().failure = Some(MediaError::NoSpace);
-    assert_eq!(rig.machine.controller.quiesce(rig.machine.now), None);
-    assert_eq!(
-        rig.machine.controller.quiesce(rig.machine.now.plus(Nanoseconds(1_000))),
-        Some(Err(MediaError::NoSpace))
-    );
+    assert_eq!(rig.machine.subsystem.quiesce(rig.machine.now), None);
+    assert_eq!(rig.machine.subsystem.quiesce(rig.machine.now.plus(Nanoseconds(1_000))), Some(Err(MediaError::NoSpace)));
 }

@@ -1,10 +1,11 @@
 //! What several chapters need: commands put together by hand, a random number that can be replayed, and memory that notes every
 //! access of the device.
 
+use controller::ControllerId;
 use std::cell::RefCell;
 
 use controller::dma::{DmaFault, DoorbellPage, GuestMemory};
-use machine::SparseMemory;
+use machine::{Machine, SparseMemory};
 use media::Nanoseconds;
 use nvme_host::admin::admin_command;
 use nvme_host::io::{block_command, nvm_command};
@@ -149,9 +150,10 @@ pub fn recorded_step(rig: &mut Rig) -> Vec<Access> {
     rig.now = rig.now.plus(spec_tests::rig::STEP);
     let recorder = Recorder { inner: &rig.memory, accesses: RefCell::default() };
     let page = rig.page.as_ref().map(|page| page as &dyn DoorbellPage);
-    rig.controller.step(rig.now, &recorder, page);
+    rig.subsystem.step(ControllerId::FIRST, rig.now, &recorder, page);
     let accesses = recorder.accesses.into_inner();
-    rig.effects.extend(rig.controller.take_effects());
+    let Machine { subsystem, effects, .. } = rig;
+    effects.extend(subsystem.controller_mut(ControllerId::FIRST).take_effects());
     accesses
 }
 
@@ -159,5 +161,5 @@ pub fn recorded_step(rig: &mut Rig) -> Vec<Access> {
 pub fn arm(rig: &mut Rig) -> bool {
     let rig = &mut rig.machine;
     let page = rig.page.as_ref().map(|page| page as &dyn DoorbellPage);
-    rig.controller.arm(&rig.memory, page)
+    rig.subsystem.arm(ControllerId::FIRST, &rig.memory, page)
 }

@@ -115,12 +115,12 @@ fn it_survives_a_power_loss_as_any_write_does() {
         if flush {
             assert_eq!(host.flush(1), Ok(Status::SUCCESS));
         }
-        let report = host.port_mut().controller.power_cut(&Cut::from(policy));
+        let report = host.port_mut().subsystem.power_cut(&Cut::from(policy));
         let listed: Vec<_> =
             report.not_durable.iter().map(|entry| (entry.change, entry.range.first, entry.fate)).collect();
         let fate = if there { FateName::Survived } else { FateName::Lost };
         assert_eq!(listed, if flush { vec![] } else { vec![(Change::Uncorrectable, 2, fate)] });
-        host.port_mut().controller.power_restore(None).expect("the drive recovers");
+        host.port_mut().subsystem.power_restore(None).expect("the drive recovers");
         host.start().expect("a controller at power-on");
         host.create_queue_pair(1, 64, Some(1)).expect("room");
         let expected: Vec<_> = (0..16).map(|lba| !(there && (2..7).contains(&lba))).collect();
@@ -129,8 +129,8 @@ fn it_survives_a_power_loss_as_any_write_does() {
     let (mut host, data) = filled(&build(), 16);
     mark(&mut host, 9, 1);
     host.shutdown(Shutdown::Normal).expect("it completes");
-    host.port_mut().controller.power_cut(&Cut::default());
-    host.port_mut().controller.power_restore(None).expect("the drive recovers");
+    host.port_mut().subsystem.power_cut(&Cut::default());
+    host.port_mut().subsystem.power_restore(None).expect("the drive recovers");
     host.start().expect("a controller at power-on");
     host.create_queue_pair(1, 64, Some(1)).expect("room");
     assert!(!readable(&mut host, &data)[9]);
@@ -172,9 +172,9 @@ fn a_large_one_can_be_withdrawn_in_the_middle() {
     host.submit(1, command).expect("room");
     host.ring(1).expect("rung");
     host.port_mut().run(5);
-    assert_eq!(host.port().controller.commands_in_flight(), 1);
+    assert_eq!(host.port().controller().commands_in_flight(), 1);
     host.delete_submission_queue(1).expect("deleted");
-    assert_eq!(host.port().controller.commands_in_flight(), 0);
+    assert_eq!(host.port().controller().commands_in_flight(), 0);
     host.port_mut().wait(Nanoseconds(1_000_000));
     host.port_mut().run_until_idle();
     host.start().expect("reset");

@@ -1,5 +1,6 @@
 //! What the controller tells whoever looks on: each hop of a command once, in order, and nothing of I/O commands while nobody listens.
 
+use controller::ControllerId;
 use controller::watch::{CommandName, Detail, TraceEvent};
 use nvme_host::io::block_command;
 use nvme_spec::opcode::NvmOpcode;
@@ -28,7 +29,7 @@ fn hop(event: &TraceEvent) -> Option<(&'static str, Option<CommandName>)> {
 }
 
 fn hops(host: &mut TestHost) -> Vec<(&'static str, Option<CommandName>)> {
-    host.port_mut().controller.take_traced().iter().filter_map(|traced| hop(&traced.event)).collect()
+    host.port_mut().controller_mut().take_traced().iter().filter_map(|traced| hop(&traced.event)).collect()
 }
 
 fn host() -> TestHost {
@@ -52,7 +53,7 @@ fn some_of_each(host: &mut TestHost) {
 fn commands_that_succeed_are_not_told_while_nobody_listens() {
     let mut host = host();
     let of_commands = |host: &mut TestHost| {
-        host.port_mut().controller.recent().filter_map(|traced| hop(&traced.event)).collect::<Vec<_>>()
+        host.port_mut().controller().recent().filter_map(|traced| hop(&traced.event)).collect::<Vec<_>>()
     };
     some_of_each(&mut host);
     assert_eq!(of_commands(&mut host), []);
@@ -65,7 +66,7 @@ fn commands_that_succeed_are_not_told_while_nobody_listens() {
 #[test]
 fn each_hop_of_each_command_is_told_once_and_in_order() {
     let mut host = host();
-    host.port_mut().controller.listen(Detail::Commands);
+    host.port_mut().controller_mut().listen(Detail::Commands);
     some_of_each(&mut host);
     let told = hops(&mut host);
     let mut names: Vec<CommandName> = told.iter().filter_map(|(_, name)| *name).collect();
@@ -88,7 +89,7 @@ fn each_hop_of_each_command_is_told_once_and_in_order() {
 #[test]
 fn an_entry_that_is_changed_too_early_is_told_wherever_it_lies_in_its_queue() {
     let mut host = host();
-    host.port_mut().controller.listen(Detail::Memory);
+    host.port_mut().controller_mut().listen(Detail::Memory);
     let buffer = host.allocate(4096).expect("room");
     let read = with_prp(block_command(NvmOpcode::READ, 1, 7, 1), buffer, 0);
     let changed = Command { nsid: 9.into(), ..read };
@@ -99,10 +100,10 @@ fn an_entry_that_is_changed_too_early_is_told_wherever_it_lies_in_its_queue() {
         let rig = &mut host.port_mut().machine;
         let memory = RacingMemory::new(&rig.memory, slot, changed.as_bytes());
         for _ in 0..4 {
-            rig.controller.step(rig.now, &memory, None);
+            rig.subsystem.step(ControllerId::FIRST, rig.now, &memory, None);
         }
         host.poll(1, cid).expect("answered");
-        let told = host.port_mut().controller.take_traced();
+        let told = host.port_mut().controller_mut().take_traced();
         let entries: Vec<u32> = told
             .iter()
             .filter_map(|traced| match traced.event {

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use controller::dma::DmaFault;
-use controller::{Controller, Nanoseconds};
+use controller::{ControllerId, Nanoseconds, Subsystem};
 use guest_memory::GuestFiles;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use spec_tests::rig::{Build, STEP};
@@ -18,7 +18,7 @@ use vhost::Server;
 /// What lives in the device's thread.
 pub struct World {
     server: Option<Server>,
-    controller: Option<Box<Controller>>,
+    subsystem: Rc<RefCell<Subsystem>>,
     /// How the media behaves.
     pub behaviour: Rc<RefCell<Behaviour>>,
     path: PathBuf,
@@ -30,47 +30,32 @@ impl World {
     /// What a SIGKILL and a new start look like to the client: the connection is gone, nothing under way is ever answered, the media
     /// is as it was, and somebody listens again.
     pub fn die_and_start_again(&mut self) {
-        // Whoever has the controller, the socket goes.
-        let lent = self.server.take().and_then(Server::into_controller);
-        if let Some(controller) = lent {
-            self.controller = Some(Box::new(controller));
-        }
-        self.server = Some(Server::bind(&self.path, 1, GuestFiles::Memory).expect("the socket"));
+        self.server.take().expect("a server").close();
+        let controller = (Rc::clone(&self.subsystem), ControllerId::FIRST);
+        self.server = Some(Server::bind(&self.path, controller, 1, GuestFiles::Memory).expect("the socket"));
     }
 
-    /// Does something to the controller, wherever it is.
-    pub fn with_controller<T>(&mut self, act: impl FnOnce(&mut Controller) -> T) -> T {
-        match &mut self.controller {
-            Some(controller) => act(controller),
-            None => act(&mut self.server.as_mut().and_then(Server::controller).expect("a client has it")),
-        }
+    /// Does something to the drive.
+    pub fn with_subsystem<T>(&mut self, act: impl FnOnce(&mut Subsystem) -> T) -> T {
+        act(&mut self.subsystem.borrow_mut())
     }
 
     /// Whether no client has the controller.
-    pub const fn is_free(&self) -> bool {
-        self.controller.is_some()
+    pub fn is_free(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| !server.has_client())
     }
 
     fn turn(&mut self) -> bool {
         let server = self.server.as_mut().expect("a server");
         let mut worked = server.service().expect("the server's own descriptors");
-        if server.wants_device()
-            && let Some(controller) = self.controller.take()
-            && let Err(controller) = server.admit(*controller, self.now)
-        {
-            self.controller = Some(controller);
-        }
         self.now = self.now.plus(STEP);
         let step = server.step(self.now);
-        if let Some(controller) = step.released {
-            self.controller = Some(controller);
+        let mut subsystem = self.subsystem.borrow_mut();
+        if !server.has_client() {
+            subsystem.step(ControllerId::FIRST, self.now, &self.memory, None);
         }
-        if let Some(mut controller) = server.controller() {
-            controller.take_effects().for_each(drop);
-        }
-        if let Some(controller) = &mut self.controller {
-            controller.step(self.now, &self.memory, None);
-        }
+        subsystem.controller_mut(ControllerId::FIRST).take_effects().for_each(drop);
+        drop(subsystem);
         worked |= step.worked;
         worked || !server.arm()
     }
@@ -137,12 +122,14 @@ impl Device {
         let (ready, listening) = channel();
         let body = move || {
             let rig = build.rig();
-            let server = Server::bind(&path, 1, GuestFiles::Memory).expect("a socket");
+            let subsystem = Rc::new(RefCell::new(rig.machine.subsystem));
+            let controller = (Rc::clone(&subsystem), ControllerId::FIRST);
+            let server = Server::bind(&path, controller, 1, GuestFiles::Memory).expect("a socket");
             ready.send(()).expect("the test waits");
             attend(
                 World {
                     server: Some(server),
-                    controller: Some(Box::new(rig.machine.controller)),
+                    subsystem,
                     behaviour: rig.behaviour,
                     path,
                     now: Nanoseconds(0),

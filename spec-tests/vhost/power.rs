@@ -43,7 +43,7 @@ fn parameters(build: &Build) -> Parameters {
 }
 
 fn powered(device: &Device) -> bool {
-    device.ask(|world| world.with_controller(|controller| controller.power_is_on()))
+    device.ask(|world| world.with_subsystem(|subsystem| subsystem.power_is_on()))
 }
 
 /// A client and its book.
@@ -187,11 +187,10 @@ fn life(seed: u64) -> u32 {
         let (arming, cut) = (arming(&mut random), cut(&mut random));
         if let Some(arming) = arming {
             let cut = cut.clone();
-            device.ask(move |world| world.with_controller(|controller| controller.crash_arm(arming, cut)));
+            device.ask(move |world| world.with_subsystem(|subsystem| subsystem.crash_arm(arming, cut)));
         }
         client.work(&mut random);
-        let alone =
-            device.ask(move |world| world.with_controller(|controller| controller.power_cut(&cut)).step.is_some());
+        let alone = device.ask(move |world| world.with_subsystem(|subsystem| subsystem.power_cut(&cut)).step.is_some());
         tripped += u32::from(alone);
         // What was told before the loss was told, even if it is read after it.
         while client.reap() {}
@@ -199,7 +198,7 @@ fn life(seed: u64) -> u32 {
         drop(driver);
         while !device.ask(|world| world.is_free()) {}
         device
-            .ask(|world| world.with_controller(|controller| controller.power_restore(None).map(|_| ())))
+            .ask(|world| world.with_subsystem(|subsystem| subsystem.power_restore(None).map(|_| ())))
             .expect("recovery");
         let driver = Driver::connect(&device.path(), Wishes::default());
         let mut client = Client { device: &device, driver, history, under_way: Vec::new(), block: block.into() };

@@ -135,7 +135,7 @@ fn a_power_cut_stops_the_rings_and_its_end_brings_them_back() {
     let device = Device::start(Build::default());
     let mut driver = Driver::connect(&device.path(), Wishes::default());
     assert_eq!(driver.request(OUT, 0, &[1; 512], 0).0, OK);
-    device.ask(|world| world.with_controller(|controller| drop(controller.power_cut(&Default::default()))));
+    device.ask(|world| world.with_subsystem(|subsystem| drop(subsystem.power_cut(&Default::default()))));
     driver.begin(0, 0, IN, 0, &[], 512);
     driver.guest.kick(0);
     for _ in 0..20 {
@@ -143,7 +143,7 @@ fn a_power_cut_stops_the_rings_and_its_end_brings_them_back() {
     }
     assert_eq!(driver.guest.take_used(0), None, "a dead disk answers nothing");
     assert_eq!(driver.config()[20..24], 512_u32.to_le_bytes(), "the client is answered all the same");
-    device.ask(|world| world.with_controller(|controller| controller.power_restore(None).map(|_| ()).expect("power")));
+    device.ask(|world| world.with_subsystem(|subsystem| subsystem.power_restore(None).map(|_| ()).expect("power")));
     assert_eq!(driver.guest.wait_used(0).expect("an answer").0, 0);
     assert_eq!(driver.outcome(0, 512).0, OK);
 }

@@ -53,8 +53,8 @@ fn told(driver: &mut Driver) -> u64 {
 
 /// Resizes, and waits for the end.
 fn resize(device: &Device, blocks: u64) {
-    device.ask(move |world| world.with_controller(|controller| controller.resize(1, blocks))).expect("begun");
-    while device.ask(|world| world.with_controller(controller::Controller::resized)).is_none() {}
+    device.ask(move |world| world.with_subsystem(|subsystem| subsystem.resize(1, blocks))).expect("begun");
+    while device.ask(|world| world.with_subsystem(controller::Subsystem::resized)).is_none() {}
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn requests_beyond_the_new_end_fail_and_the_ring_goes_on() {
     let device = Device::start(build());
     let mut driver = Driver::connect(&device.path(), Wishes::default());
     let mut channel = open_channel(&mut driver);
-    device.ask(|world| world.with_controller(|controller| controller.resize(1, 100))).expect("begun");
+    device.ask(|world| world.with_subsystem(|subsystem| subsystem.resize(1, 100))).expect("begun");
     for (number, block) in (0..20).zip([99, 100, 255, 98].into_iter().cycle()) {
         driver.begin(0, number * 3, request_type::IN, block * SECTORS, &[], 4096);
     }
@@ -135,16 +135,16 @@ fn a_size_that_changed_around_a_power_loss_is_told_when_power_is_back() {
     let mut driver = Driver::connect(&device.path(), Wishes::default());
     let mut channel = open_channel(&mut driver);
     device.ask(|world| {
-        world.with_controller(|controller| {
+        world.with_subsystem(|subsystem| {
             let at = media::power::Arming::Hit(media::power::Step::FlushSynced, 1);
-            controller.crash_arm(at, Cut::default());
-            controller.resize(1, 200).expect("begun");
+            subsystem.crash_arm(at, Cut::default());
+            subsystem.resize(1, 200).expect("begun");
         });
     });
-    let ended = |device: &Device| device.ask(|world| world.with_controller(controller::Controller::resized));
+    let ended = |device: &Device| device.ask(|world| world.with_subsystem(controller::Subsystem::resized));
     while ended(&device).is_none() {}
     assert_eq!(told(&mut driver), BLOCKS, "a dead disk is as it was last seen");
-    device.ask(|world| world.with_controller(|controller| controller.power_restore(None).map(|_| ()))).expect("power");
+    device.ask(|world| world.with_subsystem(|subsystem| subsystem.power_restore(None).map(|_| ()))).expect("power");
     assert_eq!(heard(&mut channel), [2, 1, 0]);
     assert_eq!(told(&mut driver), 200, "the new size was durable already");
     assert_eq!(driver.request(request_type::IN, 199 * SECTORS, &[], 4096).0, BlockStatus::OK.0);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use controller::{Controller, InterruptMode};
+use controller::{ControllerId, InterruptMode, Subsystem};
 use nvme_spec::register::{self, Configuration};
 
 /// A namespace.
@@ -38,24 +38,25 @@ pub struct Facts {
 impl Facts {
     /// What is known of a controller now.
     #[must_use]
-    pub fn of(controller: &Controller) -> Self {
+    pub fn of(subsystem: &Subsystem, id: ControllerId) -> Self {
+        let controller = subsystem.controller(id);
         let wide =
             |low, high| u64::from(controller.peek_register(low)) | u64::from(controller.peek_register(high)) << 32;
-        let namespaces = controller.config().namespaces.iter().map(|namespace| namespace.nsid);
+        let namespaces = subsystem.config().namespaces.iter().map(|namespace| namespace.nsid);
         Self {
             messages: controller.interrupt_mode() == InterruptMode::MsiX,
             mask: controller.peek_register(register::INTMS),
             configuration: Configuration(controller.peek_register(register::CC)),
             admin_submission: wide(register::ASQ, register::ASQ + 4),
             admin_completion: wide(register::ACQ, register::ACQ + 4),
-            namespaces: namespaces.filter_map(|nsid| Some((nsid, namespace(controller, nsid)?))).collect(),
+            namespaces: namespaces.filter_map(|nsid| Some((nsid, namespace(subsystem, nsid)?))).collect(),
             completion_queues: controller.submission_queues().map(|queue| (queue.id, queue.completion_queue)).collect(),
         }
     }
 }
 
-fn namespace(controller: &Controller, nsid: u32) -> Option<NamespaceFacts> {
-    let data = controller.identify_namespace(nsid)?;
+fn namespace(subsystem: &Subsystem, nsid: u32) -> Option<NamespaceFacts> {
+    let data = subsystem.identify_namespace(nsid)?;
     let format = data.lbaf.get(usize::from(data.flbas & 0xf))?;
     let block_bytes = 1_u32.checked_shl(format.lbads.into())?;
     let behind = if data.flbas & 1 << 4 != 0 { u32::from(format.ms.get()) } else { 0 };

@@ -1,7 +1,7 @@
-//! The device behind the server. The controller implements it; a test may use a toy.
+//! The device behind the server: a controller of a subsystem, or in a test a toy.
 
-use controller::Controller;
 pub use controller::InterruptMode;
+use controller::{Controller, ControllerId, Subsystem};
 
 /// A PCI function behind BAR0, as a value. Every call returns at once: the client's virtual processor, and with QEMU the whole
 /// virtual machine, stands still until it does.
@@ -32,32 +32,46 @@ pub trait Device {
     fn send_messages_again(&mut self);
 }
 
-impl Device for Controller {
+/// A controller of a subsystem, as a PCI function.
+pub struct Function<'a> {
+    /// Whose controller it is.
+    pub subsystem: &'a mut Subsystem,
+    /// Which.
+    pub id: ControllerId,
+}
+
+impl Function<'_> {
+    fn own(&mut self) -> &mut Controller {
+        self.subsystem.controller_mut(self.id)
+    }
+}
+
+impl Device for Function<'_> {
     fn bar_read(&mut self, offset: u64, into: &mut [u8]) {
-        Self::bar_read(self, offset, into);
+        self.subsystem.bar_read(self.id, offset, into);
     }
 
     fn bar_write(&mut self, offset: u64, from: &[u8]) {
-        Self::bar_write(self, offset, from);
+        self.subsystem.bar_write(self.id, offset, from);
     }
 
     fn reset(&mut self) {
-        self.reset_function();
+        self.own().reset_function();
     }
 
     fn reset_by_host(&mut self) {
-        Self::reset_by_host(self);
+        self.own().reset_by_host();
     }
 
     fn set_bus_master(&mut self, enabled: bool) {
-        Self::set_bus_master(self, enabled);
+        self.own().set_bus_master(enabled);
     }
 
     fn set_interrupt_mode(&mut self, mode: InterruptMode) {
-        Self::set_interrupt_mode(self, mode);
+        self.own().set_interrupt_mode(mode);
     }
 
     fn send_messages_again(&mut self) {
-        Self::send_messages_again(self);
+        self.own().send_messages_again();
     }
 }

@@ -38,7 +38,7 @@ pub mod testing;
 mod watch;
 
 pub use config::{Doorbells, ServerConfig};
-pub use device::{Device, InterruptMode};
+pub use device::{Device, Function, InterruptMode};
 pub use page::Page;
 pub use server::{Progress, Server};
 pub use watch::Watched;

@@ -2,10 +2,12 @@
 //! becomes as many commands as MDTS requires and is answered once. Data goes directly between guest memory and media, because the
 //! commands' SGLs name guest memory.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use controller::dma::GuestMemory;
-use controller::{Clock, Controller, Nanoseconds};
+use controller::{Clock, ControllerId, Nanoseconds, Subsystem};
 use nvme_host::admin::LogArguments;
 use nvme_host::{Host, HostError, Piece, Setup};
 use nvme_spec::Command;
@@ -31,8 +33,10 @@ const RELAX_MAX: u32 = 10_000;
 
 /// The controller as the host reaches it.
 pub struct Port {
-    /// The device.
-    pub controller: Controller,
+    /// Whose controller it is.
+    subsystem: Rc<RefCell<Subsystem>>,
+    /// Which.
+    id: ControllerId,
     /// What it can reach.
     pub memory: Reach,
     /// The time of its steps.
@@ -42,24 +46,24 @@ pub struct Port {
 impl Port {
     /// One step of the controller, by the clock; whether it did anything, and when it will have something to do.
     fn step_by(&mut self, clock: &dyn Clock) -> (bool, Option<Nanoseconds>) {
-        let progress = self.controller.step_by(self.now, clock, &self.memory, None);
+        let progress = self.subsystem.borrow_mut().step_by(self.id, self.now, clock, &self.memory, None);
         (progress.worked, progress.next_event)
     }
 
     /// One step of the controller; whether it did anything, and when it will have something to do.
     pub fn step(&mut self) -> (bool, Option<Nanoseconds>) {
-        let progress = self.controller.step(self.now, &self.memory, None);
+        let progress = self.subsystem.borrow_mut().step(self.id, self.now, &self.memory, None);
         (progress.worked, progress.next_event)
     }
 }
 
 impl nvme_host::Port for Port {
     fn register_read(&mut self, offset: u64, into: &mut [u8]) {
-        self.controller.bar_read(offset, into);
+        self.subsystem.borrow_mut().bar_read(self.id, offset, into);
     }
 
     fn register_write(&mut self, offset: u64, from: &[u8]) {
-        self.controller.bar_write(offset, from);
+        self.subsystem.borrow_mut().bar_write(self.id, offset, from);
     }
 
     fn memory_read(&self, address: u64, into: &mut [u8]) {
@@ -143,19 +147,19 @@ impl Disk {
     /// Brings a controller up for as many rings, and looks at the namespace.
     ///
     /// # Errors
-    /// It cannot be a disk; the controller comes back.
+    /// It cannot be a disk; the controller is nobody's again.
     pub fn start(
-        mut controller: Controller,
+        (subsystem, id): (Rc<RefCell<Subsystem>>, ControllerId),
         nsid: u32,
         rings: u16,
         now: Nanoseconds,
-    ) -> Result<Self, (Box<Controller>, DiskError)> {
-        controller.reset_function();
-        controller.set_bus_master(true);
+    ) -> Result<Self, DiskError> {
+        subsystem.borrow_mut().controller_mut(id).reset_function();
+        subsystem.borrow_mut().controller_mut(id).set_bus_master(true);
         let bytes = WINDOW_BYTES + usize::from(rings) * WINDOW_PER_QUEUE;
         let memory = Reach { guest: Shared::default(), window: Window::new(bytes) };
         let setup = Setup { relax_max: RELAX_MAX, ..Setup::new(WINDOW_START..WINDOW_START + bytes as u64) };
-        let mut port = Port { controller, memory, now };
+        let mut port = Port { subsystem, id, memory, now };
         port.step();
         let mut host = Host::attach(port, setup);
         let started = host.start().map_err(DiskError::from).and_then(|()| {
@@ -165,7 +169,10 @@ impl Disk {
         });
         let (event_request, geometry) = match started {
             Ok(started) => started,
-            Err(error) => return Err((Box::new(release(host.into_port())), error)),
+            Err(error) => {
+                release(host.into_port());
+                return Err(error);
+            }
         };
         let queues = std::iter::repeat_with(|| None).take(rings.into()).collect();
         let write_cache = geometry.write_cache.unwrap_or(false);
@@ -182,10 +189,9 @@ impl Disk {
         })
     }
 
-    /// Gives the controller back, reset: whatever was under way is forgotten.
-    #[must_use]
-    pub fn stop(self) -> Controller {
-        release(self.host.into_port())
+    /// Leaves the controller, reset: whatever was under way is forgotten.
+    pub fn stop(self) {
+        release(self.host.into_port());
     }
 
     /// What the namespace is like.
@@ -203,17 +209,6 @@ impl Disk {
     /// The memory that the client shares.
     pub const fn shared(&mut self) -> &mut Shared {
         &mut self.host.port_mut().memory.guest
-    }
-
-    /// The device, to look at.
-    #[must_use]
-    pub const fn controller_ref(&self) -> &Controller {
-        &self.host.port().controller
-    }
-
-    /// The device.
-    pub const fn controller(&mut self) -> &mut Controller {
-        &mut self.host.port_mut().controller
     }
 
     /// Whether the controller answers: one that has lost power reads as all ones.
@@ -489,10 +484,8 @@ fn tell_serial(port: &Port, serial: &[u8], pieces: &[Piece]) -> BlockStatus {
 }
 
 /// The controller as nobody's.
-fn release(port: Port) -> Controller {
-    let Port { mut controller, memory, now } = port;
-    controller.reset_function();
-    controller.step(now, &memory, None);
-    controller.set_bus_master(false);
-    controller
+fn release(mut port: Port) {
+    port.subsystem.borrow_mut().controller_mut(port.id).reset_function();
+    port.step();
+    port.subsystem.borrow_mut().controller_mut(port.id).set_bus_master(false);
 }

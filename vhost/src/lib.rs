@@ -42,4 +42,4 @@ mod session;
 pub mod testing;
 pub mod wire;
 
-pub use server::{Held, Server, Step};
+pub use server::{Server, Step};

@@ -2,14 +2,15 @@
 //! reads and writes as if it could block. It never has to: it gets a message only when all of it has arrived and there is room for the
 //! answer.
 
+use std::cell::RefCell;
 use std::io;
-use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use controller::{Clock, Controller, Nanoseconds};
+use controller::{Clock, ControllerId, Nanoseconds, Subsystem};
 use guest_memory::descriptor::{discard, hang_up, is_choked, is_unix_socket};
 use guest_memory::{GuestFiles, Limit, Vetting};
 use rust_vmm_vhost::vhost_user::{BackendReqHandler, Error};
@@ -53,15 +54,15 @@ pub struct Step {
     pub worked: bool,
     /// When a step is due even if nobody kicks.
     pub next_event: Option<Nanoseconds>,
-    /// The client is gone: the controller comes back, reset.
-    pub released: Option<Box<Controller>>,
 }
 
-/// A vhost-user-blk server: one socket, one client at a time, and the controller for as long as there is one.
+/// A vhost-user-blk server: one socket, one client at a time, and a controller of its own for them.
 pub struct Server {
     socket_file: SocketFile,
     epoll: Arc<OwnedFd>,
     listener: Watched,
+    subsystem: Rc<RefCell<Subsystem>>,
+    id: ControllerId,
     nsid: u32,
     /// Accepted, and not yet given the device.
     waiting: Option<UnixStream>,
@@ -82,23 +83,6 @@ struct Client {
     begun: bool,
 }
 
-/// The controller while a client has it.
-pub struct Held<'a>(MutexGuard<'a, Session>);
-
-impl Deref for Held<'_> {
-    type Target = Controller;
-
-    fn deref(&self) -> &Controller {
-        self.0.disk.controller_ref()
-    }
-}
-
-impl DerefMut for Held<'_> {
-    fn deref_mut(&mut self) -> &mut Controller {
-        self.0.disk.controller()
-    }
-}
-
 /// What lies at the head of a client's stream.
 enum Head {
     /// Nothing, or a part of a message.
@@ -116,17 +100,35 @@ struct Peer {
 }
 
 impl Server {
-    /// Listens at `path`, for clients that want namespace `nsid`, and whose guest's memory lies in `files`.
+    /// Listens at `path`, for clients that get namespace `nsid` through the controller `id`, and whose guest's memory lies in `files`.
     ///
     /// # Errors
     /// As [`listen_at`] and [`Vetting::new`].
-    pub fn bind(path: impl AsRef<Path>, nsid: u32, files: GuestFiles) -> io::Result<Self> {
+    pub fn bind(
+        path: impl AsRef<Path>,
+        (subsystem, id): (Rc<RefCell<Subsystem>>, ControllerId),
+        nsid: u32,
+        files: GuestFiles,
+    ) -> io::Result<Self> {
         let vetting = Vetting::new(files)?;
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
         let (listener, socket_file) = listen_at(path.as_ref())?;
         let listener = Watched::new(&epoll, listener.into(), LISTENER_TOKEN)?;
         let (comings, goings, refusals) = Default::default();
-        Ok(Self { socket_file, epoll, listener, nsid, waiting: None, client: None, vetting, comings, goings, refusals })
+        Ok(Self {
+            socket_file,
+            epoll,
+            listener,
+            subsystem,
+            id,
+            nsid,
+            waiting: None,
+            client: None,
+            vetting,
+            comings,
+            goings,
+            refusals,
+        })
     }
 
     /// Where it listens.
@@ -209,19 +211,13 @@ impl Server {
         hang_up(stream);
     }
 
-    /// Gives the device to the client that waits for it.
-    ///
-    /// # Errors
-    /// The controller comes back: it cannot be a disk, which is in the log.
-    pub fn admit(&mut self, controller: Controller, now: Nanoseconds) -> Result<(), Box<Controller>> {
-        let Some(stream) = self.waiting.take() else { return Err(Box::new(controller)) };
-        let rings = controller.config().io_queue_pairs.min(RINGS_MAX);
-        let disk = match Disk::start(controller, self.nsid, rings, now) {
+    /// Gives the device to the client that waits for it. If the controller cannot be a disk the client is refused, which is in the log.
+    fn admit(&mut self, now: Nanoseconds) {
+        let Some(stream) = self.waiting.take() else { return };
+        let rings = self.subsystem.borrow().config().io_queue_pairs.min(RINGS_MAX);
+        let disk = match Disk::start((Rc::clone(&self.subsystem), self.id), self.nsid, rings, now) {
             Ok(disk) => disk,
-            Err((controller, error)) => {
-                self.refuse_stream(stream, &error.to_string());
-                return Err(controller);
-            }
+            Err(error) => return self.refuse_stream(stream, &error.to_string()),
         };
         let process = process_of(&stream);
         match Client::new(&self.epoll, stream, Session::new(disk, rings, Arc::clone(&self.epoll))) {
@@ -229,13 +225,12 @@ impl Server {
             Err(failed) => {
                 let (session, error) = *failed;
                 warn!(%error, "cannot serve a client");
-                return Err(Box::new(session.disk.stop()));
+                return session.disk.stop();
             }
         }
         if let Some(times) = self.comings.admit() {
             info!(socket = %self.path().display(), process, times, "client connected");
         }
-        Ok(())
     }
 
     /// Answers messages and works on the rings, while time stands still.
@@ -249,19 +244,21 @@ impl Server {
         self.step_by(now, &Still(now))
     }
 
-    /// Answers messages and works on the rings, from `now` on and for about as long as [`Controller::step_by`].
+    /// Answers messages and works on the rings, from `now` on and for about as long as [`Subsystem::step_by`]. Without a client
+    /// nothing is done.
     pub fn step_by(&mut self, now: Nanoseconds, clock: &dyn Clock) -> Step {
+        self.admit(now);
         let Some(client) = &mut self.client else { return Step::default() };
         let (answered, ending) = client.converse(&self.vetting);
         if let Some(why) = ending {
             if let Some(times) = self.goings.admit() {
                 info!(socket = %self.socket_file.path().display(), why, times, "client gone, listening again");
             }
-            let released = self.client.take().map(|client| Box::new(client.leave()));
-            return Step { worked: true, next_event: None, released };
+            self.client.take().into_iter().for_each(Client::leave);
+            return Step { worked: true, next_event: None };
         }
         let (worked, next_event) = client.session().run(now, clock);
-        Step { worked: worked || answered, next_event, released: None }
+        Step { worked: worked || answered, next_event }
     }
 
     /// Before the caller sleeps: asks for kicks. False if there is work already.
@@ -275,16 +272,15 @@ impl Server {
         self.client.as_ref().is_some_and(|client| client.session().must_be_polled())
     }
 
-    /// The end of the server while a client has the device: the controller comes back, reset.
-    #[must_use]
-    pub fn into_controller(mut self) -> Option<Controller> {
-        self.client.take().map(Client::leave)
+    /// The end of the server, and of its client: the controller is reset.
+    pub fn close(mut self) {
+        self.client.take().into_iter().for_each(Client::leave);
     }
 
-    /// The controller, if a client has it.
+    /// The controller that its clients have.
     #[must_use]
-    pub fn controller(&mut self) -> Option<Held<'_>> {
-        self.client.as_ref().map(|client| Held(client.session()))
+    pub const fn id(&self) -> ControllerId {
+        self.id
     }
 }
 
@@ -338,7 +334,7 @@ impl Client {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leave(self) -> Controller {
+    fn leave(self) {
         let Self { stream, handler, session, .. } = self;
         // The handler and what watches have copies of both sockets: ours are the last, and closed when that can be done.
         drop(handler);
@@ -347,7 +343,7 @@ impl Client {
         let session = Arc::into_inner(session).expect("the request handler held the only other one");
         let mut session = session.into_inner().unwrap_or_else(PoisonError::into_inner);
         session.channel.take().into_iter().for_each(discard);
-        session.disk.stop()
+        session.disk.stop();
     }
 
     /// Answers messages that are there: whether there were any, and why the client is gone, if it is.

@@ -7,16 +7,17 @@ use super::Done;
 use crate::Controller;
 use crate::inflight::Origin;
 use crate::reason::Reason;
+use crate::shared::Shared;
 
 /// Completion dword 0 bit 0: the command was not aborted.
 const NOT_ABORTED: u32 = 1;
 
 /// The aborted command is answered before the Abort is (B71).
-pub(super) fn abort(controller: &mut Controller, command: &Command) -> Done {
+pub(super) fn abort(controller: &mut Controller, shared: &mut Shared, command: &Command) -> Done {
     let sqid = low16(command.cdw10.get());
     let cid = high16(command.cdw10.get());
     let aborted = abort_event_request(controller, sqid, cid)
-        || abort_in_flight(controller, sqid, cid)
+        || abort_in_flight(controller, shared, sqid, cid)
         || controller.abort_held(sqid, cid);
     Done::Now(if aborted { 0 } else { NOT_ABORTED })
 }
@@ -32,8 +33,8 @@ fn abort_event_request(controller: &mut Controller, sqid: u16, cid: u16) -> bool
     true
 }
 
-fn abort_in_flight(controller: &mut Controller, sqid: u16, cid: u16) -> bool {
+fn abort_in_flight(controller: &mut Controller, shared: &mut Shared, sqid: u16, cid: u16) -> bool {
     let wanted = controller.in_flight.tokens(|command| command.permit.sqid() == sqid && command.permit.cid() == cid);
     let Some(token) = wanted.first() else { return false };
-    controller.withdraw(*token, Reason::AbortRequested)
+    controller.withdraw(shared, *token, Reason::AbortRequested)
 }

@@ -16,6 +16,7 @@ use crate::effects::FEATURES;
 use crate::health::WARNING_KELVINS;
 use crate::outcome;
 use crate::reason::Reason;
+use crate::shared::Shared;
 
 /// Dword 10 bit 31 of Set Features: save the value.
 const SAVE: u32 = 1 << 31;
@@ -97,47 +98,53 @@ impl Features {
     }
 }
 
-/// Switching the write cache on again at a reset; no command has this token.
-const RESET_TOKEN: Token = Token(u64::MAX - 1);
+/// The number of switching the write cache on again at a reset; no command has it.
+const RESET: u32 = u32::MAX - 1;
 
 impl Controller {
     /// The write cache is on by default (B12). Whenever the media is done with that is early enough: nobody waits for it.
-    pub(crate) fn restore_write_cache(&mut self) {
-        if self.media.write_cache() == Some(false) {
-            self.media.cancel(RESET_TOKEN);
-            let _ = self.media.set_write_cache(self.health.now, RESET_TOKEN, true);
+    pub(crate) fn restore_write_cache(&mut self, shared: &mut Shared) {
+        if shared.media.write_cache() == Some(false) {
+            let token = Token::of(self.id.0, RESET);
+            shared.media.cancel(token);
+            let _ = shared.media.set_write_cache(self.health.now, token, true);
         }
     }
 
     /// Whether the feature exists here.
-    pub(crate) fn has_feature(&self, wanted: FeatureId) -> bool {
-        let cached = wanted != FeatureId::VOLATILE_WRITE_CACHE || self.media.write_cache().is_some();
+    pub(crate) fn has_feature(&self, shared: &Shared, wanted: FeatureId) -> bool {
+        let cached = wanted != FeatureId::VOLATILE_WRITE_CACHE || shared.media.write_cache().is_some();
         cached && FEATURES.iter().any(|(feature, _)| *feature == wanted)
     }
 
     /// The feature that dword 10 names, and whether it belongs to a namespace.
-    fn feature(&self, command: &Command) -> Result<(FeatureId, bool), Reason> {
+    fn feature(&self, shared: &Shared, command: &Command) -> Result<(FeatureId, bool), Reason> {
         let [identifier, ..] = command.cdw10.get().to_le_bytes();
         let wanted = FeatureId(identifier);
-        let entry = FEATURES.iter().find(|(feature, _)| *feature == wanted && self.has_feature(wanted));
+        let entry = FEATURES.iter().find(|(feature, _)| *feature == wanted && self.has_feature(shared, wanted));
         entry.map(|(feature, scope)| (*feature, *scope == effects::SCOPE_NAMESPACE)).ok_or(Reason::FeatureUnknown)
     }
 }
 
 /// Get Features.
-pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<Done, Reason> {
-    let (feature, of_namespace) = controller.feature(command)?;
+pub(super) fn get<M: GuestMemory>(
+    controller: &mut Controller,
+    shared: &mut Shared,
+    memory: &M,
+    command: &Command,
+) -> Result<Done, Reason> {
+    let (feature, of_namespace) = controller.feature(shared, command)?;
     // Hosts ask without naming a namespace, or naming all, and have always been answered: from the first.
-    let first = controller.namespaces.iter().next().map(|namespace| namespace.identity.nsid);
+    let first = shared.namespaces.iter().next().map(|namespace| namespace.identity.nsid);
     let nsid = match command.nsid.get() {
         0 | NSID_ALL if of_namespace => first.ok_or(Reason::NamespaceInvalid)?,
         nsid => nsid,
     };
     if of_namespace {
-        controller.namespaces.resolve(nsid)?;
+        shared.namespaces.resolve(nsid)?;
     }
     let command = &Command { nsid: nsid.into(), ..*command };
-    let defaults = Features::new(&controller.config);
+    let defaults = Features::new(&shared.config);
     match command.cdw10.get() >> 8 & 0x7 {
         select::CURRENT => {}
         // Nothing can be saved, so what would be restored is the default (B97).
@@ -157,13 +164,13 @@ pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, comma
         let immediate = *controller.interrupts.immediate_mut(vector).ok_or(Reason::FeatureVector)?;
         return Ok(Done::Now(u32::from(vector) | u32::from(immediate) << 16));
     }
-    current(controller, command, feature).map(Done::Now)
+    current(controller, shared, command, feature).map(Done::Now)
 }
 
 /// Completion dword 0 of a feature that is in force.
-fn current(controller: &Controller, command: &Command, feature: FeatureId) -> Result<u32, Reason> {
+fn current(controller: &Controller, shared: &Shared, command: &Command, feature: FeatureId) -> Result<u32, Reason> {
     match feature {
-        FeatureId::VOLATILE_WRITE_CACHE => Ok(u32::from(controller.media.write_cache() == Some(true))),
+        FeatureId::VOLATILE_WRITE_CACHE => Ok(u32::from(shared.media.write_cache() == Some(true))),
         _ => value(&controller.features, command, feature),
     }
 }
@@ -182,16 +189,16 @@ pub struct FeatureState {
 }
 
 /// The values of a feature that are in force, for whoever is not the host.
-pub(crate) fn states(controller: &Controller, id: FeatureId) -> Vec<FeatureState> {
+pub(crate) fn states(controller: &Controller, shared: &Shared, id: FeatureId) -> Vec<FeatureState> {
     let state = |nsid: Option<u32>, selector: u32| {
         let nsid_or_none = nsid.unwrap_or(0).into();
         let command = Command { nsid: nsid_or_none, cdw11: selector.into(), ..Command::new_zeroed() };
-        current(controller, &command, id).ok().map(|value| FeatureState { id, nsid, selector, value })
+        current(controller, shared, &command, id).ok().map(|value| FeatureState { id, nsid, selector, value })
     };
     match id {
         FeatureId::TEMPERATURE_THRESHOLD => [0, 1 << 20].into_iter().filter_map(|which| state(None, which)).collect(),
         FeatureId::ERROR_RECOVERY => {
-            controller.namespaces.iter().filter_map(|namespace| state(Some(namespace.identity.nsid), 0)).collect()
+            shared.namespaces.iter().filter_map(|namespace| state(Some(namespace.identity.nsid), 0)).collect()
         }
         FeatureId::HOST_BEHAVIOR => {
             let [a, b, c, d, ..] = controller.features.host_behavior;
@@ -244,17 +251,18 @@ fn value(features: &Features, command: &Command, feature: FeatureId) -> Result<u
 /// Set Features.
 pub(super) fn set<M: GuestMemory>(
     controller: &mut Controller,
+    shared: &mut Shared,
     memory: &M,
     command: &Command,
     token: Token,
 ) -> Result<Done, Reason> {
-    let (feature, of_namespace) = controller.feature(command)?;
+    let (feature, of_namespace) = controller.feature(shared, command)?;
     if command.cdw10.get() & SAVE != 0 {
         return Err(Reason::FeatureSave);
     }
     let nsid = command.nsid.get();
     match of_namespace {
-        true if nsid != NSID_ALL => controller.namespaces.resolve(nsid).map(|_| ())?,
+        true if nsid != NSID_ALL => shared.namespaces.resolve(nsid).map(|_| ())?,
         false if nsid != 0 && nsid != NSID_ALL => return Err(Reason::FeatureOfController),
         _ => {}
     }
@@ -263,10 +271,10 @@ pub(super) fn set<M: GuestMemory>(
         FeatureId::ARBITRATION => controller.features.arbitration = value & 0xffff_ff07,
         FeatureId::POWER_MANAGEMENT if value & 0x1f != 0 => return Err(Reason::PowerState),
         FeatureId::POWER_MANAGEMENT => controller.features.workload_hint = value & WORKLOAD_HINT,
-        FeatureId::TEMPERATURE_THRESHOLD => set_temperature(controller, command)?,
-        FeatureId::ERROR_RECOVERY => set_error_recovery(controller, nsid, value)?,
-        FeatureId::VOLATILE_WRITE_CACHE => return set_write_cache(controller, value & 1 != 0, token),
-        FeatureId::NUMBER_OF_QUEUES => return set_queues(controller, value),
+        FeatureId::TEMPERATURE_THRESHOLD => set_temperature(controller, shared, command)?,
+        FeatureId::ERROR_RECOVERY => set_error_recovery(controller, shared, nsid, value)?,
+        FeatureId::VOLATILE_WRITE_CACHE => return set_write_cache(controller, shared, value & 1 != 0, token),
+        FeatureId::NUMBER_OF_QUEUES => return set_queues(controller, shared, value),
         FeatureId::INTERRUPT_COALESCING => {
             controller.features.interrupt_coalescing = value & 0xffff;
             controller.interrupts.set_coalescing(value);
@@ -279,7 +287,7 @@ pub(super) fn set<M: GuestMemory>(
         FeatureId::ASYNCHRONOUS_EVENTS => {
             controller.features.asynchronous_events =
                 value & (feature::EVENT_SMART_MASK | feature::EVENT_NAMESPACE_ATTRIBUTE);
-            controller.report_warnings(u8::MAX);
+            controller.report_warnings(shared, u8::MAX);
         }
         FeatureId::KEEP_ALIVE_TIMER => {
             controller.features.keep_alive_ms = value;
@@ -313,7 +321,7 @@ fn threshold(command: &Command) -> Result<Threshold, Reason> {
 }
 
 /// The threshold of a sensor that is not there cannot be kept, and who sets one is told so.
-fn set_temperature(controller: &mut Controller, command: &Command) -> Result<(), Reason> {
+fn set_temperature(controller: &mut Controller, shared: &mut Shared, command: &Command) -> Result<(), Reason> {
     let kelvins = low16(command.cdw11.get());
     let under = command.cdw11.get() >> 20 & 0x3 == 1;
     match threshold(command)? {
@@ -321,16 +329,16 @@ fn set_temperature(controller: &mut Controller, command: &Command) -> Result<(),
         _ if under => controller.features.temperature_under_kelvins = kelvins,
         _ => controller.features.temperature_over_kelvins = kelvins,
     }
-    controller.report_warnings(WARNING_TEMPERATURE);
+    controller.report_warnings(shared, WARNING_TEMPERATURE);
     Ok(())
 }
 
-fn set_error_recovery(controller: &mut Controller, nsid: u32, value: u32) -> Result<(), Reason> {
+fn set_error_recovery(controller: &mut Controller, shared: &mut Shared, nsid: u32, value: u32) -> Result<(), Reason> {
     // DULBE is for namespaces that report errors on deallocated blocks, and none does (B101).
     if value & 1 << 16 != 0 {
         return Err(Reason::DeallocatedError);
     }
-    let meant: Vec<u32> = controller.namespaces.iter().map(|namespace| namespace.identity.nsid).collect();
+    let meant: Vec<u32> = shared.namespaces.iter().map(|namespace| namespace.identity.nsid).collect();
     let values = &mut controller.features.error_recovery;
     for nsid in meant.into_iter().filter(|of| nsid == NSID_ALL || *of == nsid) {
         values.retain(|(of, _)| *of != nsid);
@@ -340,8 +348,13 @@ fn set_error_recovery(controller: &mut Controller, nsid: u32, value: u32) -> Res
 }
 
 /// Switching the cache off is finished when what was in it is durable (B99).
-fn set_write_cache(controller: &mut Controller, enabled: bool, token: Token) -> Result<Done, Reason> {
-    match controller.media.set_write_cache(controller.health.now, token, enabled) {
+fn set_write_cache(
+    controller: &mut Controller,
+    shared: &mut Shared,
+    enabled: bool,
+    token: Token,
+) -> Result<Done, Reason> {
+    match shared.media.set_write_cache(controller.health.now, token, enabled) {
         Submitted::Pending => Ok(Done::Pending),
         Submitted::Done(outcome) => outcome.map(|()| Done::Now(0)).map_err(outcome::reason),
     }
@@ -354,7 +367,7 @@ fn granted(features: &Features) -> u32 {
 }
 
 /// Grants what is asked for as far as there is room; only before the first I/O queue is created (B51).
-fn set_queues(controller: &mut Controller, value: u32) -> Result<Done, Reason> {
+fn set_queues(controller: &mut Controller, shared: &mut Shared, value: u32) -> Result<Done, Reason> {
     let (submission_z, completion_z) = (low16(value), high16(value));
     if controller.queues.any_io() {
         return Err(Reason::QueuesTooLate);
@@ -362,7 +375,7 @@ fn set_queues(controller: &mut Controller, value: u32) -> Result<Done, Reason> {
     if submission_z == u16::MAX || completion_z == u16::MAX {
         return Err(Reason::QueuesTooMany);
     }
-    let room = controller.config.io_queue_pairs;
+    let room = shared.config.io_queue_pairs;
     controller.features.submission_queues = (submission_z + 1).min(room);
     controller.features.completion_queues = (completion_z + 1).min(room);
     Ok(Done::Now(granted(&controller.features)))

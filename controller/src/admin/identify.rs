@@ -17,8 +17,9 @@ use crate::Controller;
 use crate::config::Atomics;
 use crate::dma::GuestMemory;
 use crate::health::{CRITICAL_KELVINS, ERROR_ENTRIES, WARNING_KELVINS};
-use crate::namespace::Namespace;
 use crate::reason::Reason;
+use crate::shared::Shared;
+use crate::shared::namespace::Namespace;
 
 pub(crate) type Page = [u8; IDENTIFY_BYTES];
 
@@ -32,27 +33,32 @@ const OPTIMAL_BYTES_MAX: usize = 128 << 10;
 const CSI_NVM: u8 = 0;
 
 /// Answers with the 4096 bytes that dword 10 asks for.
-pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<Done, Reason> {
-    let page = page(controller, command)?;
+pub(super) fn get<M: GuestMemory>(
+    controller: &mut Controller,
+    shared: &mut Shared,
+    memory: &M,
+    command: &Command,
+) -> Result<Done, Reason> {
+    let page = page(controller, shared, command)?;
     controller.send(memory, command, &page)?;
     Ok(Done::Now(0))
 }
 
-fn page(controller: &Controller, command: &Command) -> Result<Page, Reason> {
+fn page(controller: &Controller, shared: &Shared, command: &Command) -> Result<Page, Reason> {
     let [cns, ..] = command.cdw10.get().to_le_bytes();
     let [.., command_set] = command.cdw11.get().to_le_bytes();
     let nsid = command.nsid.get();
     match Cns(cns) {
-        Cns::NAMESPACE => namespace(controller, nsid),
-        Cns::CONTROLLER => Ok(this_controller(controller)),
-        Cns::ACTIVE_NAMESPACES => active(controller, nsid),
-        Cns::NAMESPACE_DESCRIPTORS => descriptors(controller, nsid),
-        Cns::INDEPENDENT_NAMESPACE => independent(controller, nsid),
+        Cns::NAMESPACE => namespace(shared, nsid),
+        Cns::CONTROLLER => Ok(this_controller(controller, shared)),
+        Cns::ACTIVE_NAMESPACES => active(shared, nsid),
+        Cns::NAMESPACE_DESCRIPTORS => descriptors(shared, nsid),
+        Cns::INDEPENDENT_NAMESPACE => independent(shared, nsid),
         Cns::ENDURANCE_GROUPS => Ok(endurance_groups(low16(command.cdw11.get()))),
         Cns::COMMAND_SETS => Ok(command_sets()),
-        Cns::COMMAND_SET_NAMESPACE => nvm_only(command_set).and_then(|()| command_set_namespace(controller, nsid)),
-        Cns::COMMAND_SET_CONTROLLER => nvm_only(command_set).map(|()| command_set_controller(controller.config.mdts)),
-        Cns::COMMAND_SET_ACTIVE_NAMESPACES => nvm_only(command_set).and_then(|()| active(controller, nsid)),
+        Cns::COMMAND_SET_NAMESPACE => nvm_only(command_set).and_then(|()| command_set_namespace(shared, nsid)),
+        Cns::COMMAND_SET_CONTROLLER => nvm_only(command_set).map(|()| command_set_controller(shared.config.mdts)),
+        Cns::COMMAND_SET_ACTIVE_NAMESPACES => nvm_only(command_set).and_then(|()| active(shared, nsid)),
         _ => Err(Reason::IdentifyStructure),
     }
 }
@@ -81,8 +87,8 @@ fn nvm_only(command_set: u8) -> Result<(), Reason> {
 }
 
 /// CNS 01h.
-pub(crate) fn this_controller(controller: &Controller) -> Page {
-    let config = &controller.config;
+pub(crate) fn this_controller(controller: &Controller, shared: &Shared) -> Page {
+    let config = &shared.config;
     let mut data = identify::Controller::zeroed();
     data.vid = config.vendor_id.into();
     data.ssvid = config.vendor_id.into();
@@ -95,12 +101,12 @@ pub(crate) fn this_controller(controller: &Controller) -> Page {
     data.ver = VERSION_2_1.into();
     data.ctratt = identify::ControllerAttributes::ENDURANCE_GROUPS.bits().into();
     data.endgidmax = ENDURANCE_GROUP.into();
-    data.tnvmcap = controller.namespaces.capacity_bytes_max().into();
-    data.unvmcap = controller.namespaces.unallocated_bytes().into();
+    data.tnvmcap = shared.namespaces.capacity_bytes_max().into();
+    data.unvmcap = shared.namespaces.unallocated_bytes().into();
     data.oaes = identify::OptionalEvents::NAMESPACE_ATTRIBUTE.bits().into();
     // An I/O controller.
     data.cntrltype = 1;
-    data.oacs = if controller.supports(AdminOpcode::DOORBELL_BUFFER_CONFIG) {
+    data.oacs = if controller.supports(shared, AdminOpcode::DOORBELL_BUFFER_CONFIG) {
         identify::AdminCommands::DOORBELL_BUFFER.bits().into()
     } else {
         0.into()
@@ -116,7 +122,7 @@ pub(crate) fn this_controller(controller: &Controller) -> Page {
     data.kas = keep_alive::GRANULARITY_HUNDRED_MS.into();
     data.sqes = 0x66;
     data.cqes = 0x44;
-    data.nn = controller.namespaces.limit().into();
+    data.nn = shared.namespaces.limit().into();
     data.mnan = 0.into();
     let commands = OptionalCommands::COMPARE
         | OptionalCommands::DATASET_MANAGEMENT
@@ -130,7 +136,7 @@ pub(crate) fn this_controller(controller: &Controller) -> Page {
     data.cdfs = (1 << CopyFormat::PLAIN.0).into();
     data.fuses = identify::FusedOperations::COMPARE_AND_WRITE.bits().into();
     let mut cache = WriteCache::FLUSH_ALL;
-    cache.set(WriteCache::PRESENT, controller.media.write_cache().is_some());
+    cache.set(WriteCache::PRESENT, shared.media.write_cache().is_some());
     data.vwc = cache.bits();
     data.awun_z = config.atomics.awun_z.into();
     data.awupf_z = config.atomics.awupf_z.into();
@@ -141,17 +147,17 @@ pub(crate) fn this_controller(controller: &Controller) -> Page {
 }
 
 /// CNS 00h: an identifier that is valid and not active gives zeroes (B64).
-pub(crate) fn namespace(controller: &Controller, nsid: u32) -> Result<Page, Reason> {
-    let Some(namespace) = valid(controller, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
+pub(crate) fn namespace(shared: &Shared, nsid: u32) -> Result<Page, Reason> {
+    let Some(namespace) = valid(shared, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let shape = &namespace.shape;
-    let hints = Hints::of(namespace, controller.config.transfer_bytes_max());
+    let hints = Hints::of(namespace, shared.config.transfer_bytes_max());
     let mut data = identify::Namespace::zeroed();
     data.nsze = shape.capacity_blocks.into();
     data.ncap = shape.capacity_blocks.into();
-    data.nuse = controller.media.allocated_blocks(namespace.volume).into();
+    data.nuse = shared.media.allocated_blocks(namespace.volume).into();
     data.dlfeat = identify::DLFEAT_ZEROES_AND_DEALLOCATE;
     report_atomics(&namespace.atomics, &mut data);
-    let copy = namespace.copy_limits(controller.config.transfer_bytes_max());
+    let copy = namespace.copy_limits(shared.config.transfer_bytes_max());
     (data.msrc_z, data.mssrl, data.mcl) = (copy.ranges_z, copy.range_blocks.into(), copy.blocks.into());
     if let Some(hints) = hints {
         data.nsfeat |= NamespaceFeatures::PREFERRED_SIZES.bits();
@@ -192,13 +198,12 @@ fn report_atomics(atomics: &Atomics, data: &mut identify::Namespace) {
 }
 
 /// CNS 02h and 07h: identifiers above the given one, ascending (B65).
-fn active(controller: &Controller, above: u32) -> Result<Page, Reason> {
+fn active(shared: &Shared, above: u32) -> Result<Page, Reason> {
     if above >= NSID_ALL - 1 {
         return Err(Reason::NamespaceListStart);
     }
     let mut page = [0; IDENTIFY_BYTES];
-    let identifiers =
-        controller.namespaces.iter().map(|namespace| namespace.identity.nsid).filter(|nsid| *nsid > above);
+    let identifiers = shared.namespaces.iter().map(|namespace| namespace.identity.nsid).filter(|nsid| *nsid > above);
     for (place, nsid) in page.as_chunks_mut::<4>().0.iter_mut().zip(identifiers) {
         *place = nsid.to_le_bytes();
     }
@@ -206,8 +211,8 @@ fn active(controller: &Controller, above: u32) -> Result<Page, Reason> {
 }
 
 /// CNS 03h: every namespace has a UUID and a command set; the others if they were given (B66).
-fn descriptors(controller: &Controller, nsid: u32) -> Result<Page, Reason> {
-    let identity = &controller.namespaces.resolve(nsid)?.identity;
+fn descriptors(shared: &Shared, nsid: u32) -> Result<Page, Reason> {
+    let identity = &shared.namespaces.resolve(nsid)?.identity;
     let mut page = [0; IDENTIFY_BYTES];
     let mut at = 0;
     let mut put = |kind: u8, value: &[u8]| {
@@ -228,10 +233,10 @@ fn descriptors(controller: &Controller, nsid: u32) -> Result<Page, Reason> {
 }
 
 /// CNS 05h for the NVM command set: no extended formats and no protection information; the sizes of deallocation, in blocks.
-fn command_set_namespace(controller: &Controller, nsid: u32) -> Result<Page, Reason> {
-    let Some(namespace) = valid(controller, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
+fn command_set_namespace(shared: &Shared, nsid: u32) -> Result<Page, Reason> {
+    let Some(namespace) = valid(shared, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let mut data = identify::NvmNamespace::zeroed();
-    if let Some(hints) = Hints::of(namespace, controller.config.transfer_bytes_max()) {
+    if let Some(hints) = Hints::of(namespace, shared.config.transfer_bytes_max()) {
         data.npdgl = (u32::from(hints.unit_z) + 1).into();
         data.npdal = data.npdgl;
     }
@@ -287,8 +292,8 @@ fn command_set_controller(mdts: u8) -> Page {
 }
 
 /// CNS 08h.
-fn independent(controller: &Controller, nsid: u32) -> Result<Page, Reason> {
-    let Some(_) = valid(controller, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
+fn independent(shared: &Shared, nsid: u32) -> Result<Page, Reason> {
+    let Some(_) = valid(shared, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let mut data = identify::IndependentNamespace::zeroed();
     data.endgid = ENDURANCE_GROUP.into();
     data.nstat = identify::NamespaceStatus::READY.bits();
@@ -304,11 +309,11 @@ fn command_sets() -> Page {
 
 /// The active namespace, or nothing if the identifier is valid without one; NSID FFFFFFFFh is not taken, since we have no namespace
 /// management.
-fn valid(controller: &Controller, nsid: u32) -> Result<Option<&Namespace>, Reason> {
-    if !controller.namespaces.is_valid(nsid) {
+fn valid(shared: &Shared, nsid: u32) -> Result<Option<&Namespace>, Reason> {
+    if !shared.namespaces.is_valid(nsid) {
         return Err(Reason::NamespaceInvalid);
     }
-    Ok(controller.namespaces.get(nsid))
+    Ok(shared.namespaces.get(nsid))
 }
 
 fn to_page(data: &(impl IntoBytes + zerocopy::Immutable)) -> Page {

@@ -12,6 +12,7 @@ use crate::dma::GuestMemory;
 use crate::effects::{ADMIN, FEATURES, LOGS, NVM};
 use crate::health::{ERROR_ENTRIES, TEMPERATURE_KELVINS};
 use crate::reason::Reason;
+use crate::shared::Shared;
 
 /// Dword 10 bit 15: Retain Asynchronous Event.
 const RETAIN_EVENT: u32 = 1 << 15;
@@ -25,15 +26,20 @@ const SPARE_THRESHOLD_PERCENT: u8 = 10;
 const OFFSET_IS_INDEX: u32 = 1 << 23;
 
 /// Transfers the part of the page that was asked for; behind the page's end there are zeroes, never other memory (B84, B85).
-pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, command: &Command) -> Result<Done, Reason> {
+pub(super) fn get<M: GuestMemory>(
+    controller: &mut Controller,
+    shared: &mut Shared,
+    memory: &M,
+    command: &Command,
+) -> Result<Done, Reason> {
     let [identifier, ..] = command.cdw10.get().to_le_bytes();
     let identifier = LogId(identifier);
     if !LOGS.contains(&identifier) {
         return Err(Reason::LogPage);
     }
     let offset = offset(command)?;
-    let length = length(controller, command)?;
-    let page = page(controller, identifier, command)?;
+    let length = length(shared, command)?;
+    let page = page(controller, shared, identifier, command)?;
     if offset > page.len() {
         return Err(Reason::LogOffset);
     }
@@ -43,7 +49,7 @@ pub(super) fn get<M: GuestMemory>(controller: &mut Controller, memory: &M, comma
     if command.cdw10.get() & RETAIN_EVENT == 0 {
         controller.events.log_read(identifier);
         if identifier == LogId::CHANGED_NAMESPACES {
-            controller.resizing.log_read();
+            controller.changed_namespaces.clear();
         }
     }
     Ok(Done::Now(0))
@@ -59,23 +65,23 @@ fn offset(command: &Command) -> Result<usize, Reason> {
 }
 
 /// NUMD: dwords, zero-based, 32 bits over two fields; within MDTS (B121).
-fn length(controller: &Controller, command: &Command) -> Result<usize, Reason> {
+fn length(shared: &Shared, command: &Command) -> Result<usize, Reason> {
     let dwords_z = u64::from(high16(command.cdw10.get())) | u64::from(low16(command.cdw11.get())) << 16;
     let bytes = usize::try_from((dwords_z + 1) * 4).map_err(|_| Reason::LogLength)?;
-    if bytes > controller.config.transfer_bytes_max() { Err(Reason::LogLength) } else { Ok(bytes) }
+    if bytes > shared.config.transfer_bytes_max() { Err(Reason::LogLength) } else { Ok(bytes) }
 }
 
-fn page(controller: &Controller, identifier: LogId, command: &Command) -> Result<Vec<u8>, Reason> {
+fn page(controller: &Controller, shared: &Shared, identifier: LogId, command: &Command) -> Result<Vec<u8>, Reason> {
     Ok(match identifier {
         LogId::SUPPORTED => supported(),
         LogId::ERROR => errors(controller),
-        LogId::SMART => smart(controller, command.nsid.get())?.as_bytes().to_vec(),
-        LogId::FIRMWARE_SLOT => firmware(controller).as_bytes().to_vec(),
-        LogId::CHANGED_NAMESPACES => controller.resizing.list(),
-        LogId::COMMAND_EFFECTS => command_effects(controller),
-        LogId::ENDURANCE_GROUP => endurance_group(controller, high16(command.cdw11.get()))?.as_bytes().to_vec(),
-        LogId::OCP_SMART => ocp_smart(controller).as_bytes().to_vec(),
-        LogId::FEATURE_EFFECTS => feature_effects(controller),
+        LogId::SMART => smart(controller, shared, command.nsid.get())?.as_bytes().to_vec(),
+        LogId::FIRMWARE_SLOT => firmware(shared).as_bytes().to_vec(),
+        LogId::CHANGED_NAMESPACES => changed_namespaces(controller),
+        LogId::COMMAND_EFFECTS => command_effects(controller, shared),
+        LogId::ENDURANCE_GROUP => endurance_group(controller, shared, high16(command.cdw11.get()))?.as_bytes().to_vec(),
+        LogId::OCP_SMART => ocp_smart(shared).as_bytes().to_vec(),
+        LogId::FEATURE_EFFECTS => feature_effects(controller, shared),
         LogId::MANAGEMENT_EFFECTS => vec![0; log::MANAGEMENT_EFFECTS_BYTES],
         _ => return Err(Reason::LogPage),
     })
@@ -97,15 +103,23 @@ fn errors(controller: &Controller) -> Vec<u8> {
     page
 }
 
-/// LID 02h, of the controller: there is none for each namespace (B86).
-fn smart(controller: &Controller, nsid: u32) -> Result<Smart, Reason> {
-    if nsid == 0 || nsid == NSID_ALL { Ok(smart_of_controller(controller)) } else { Err(Reason::LogNamespace) }
+/// LID 04h (Base 2.1 section 5.1.12.1.5). There are never more namespaces than it has room for.
+fn changed_namespaces(controller: &Controller) -> Vec<u8> {
+    let mut page: Vec<u8> = controller.changed_namespaces.iter().flat_map(|nsid| nsid.to_le_bytes()).collect();
+    assert!(page.len() <= log::CHANGED_NAMESPACES_BYTES, "at most 1024 namespaces");
+    page.resize(log::CHANGED_NAMESPACES_BYTES, 0);
+    page
 }
 
-pub(crate) fn smart_of_controller(controller: &Controller) -> Smart {
-    let health = controller.media.health();
+/// LID 02h, of the controller: there is none for each namespace (B86).
+fn smart(controller: &Controller, shared: &Shared, nsid: u32) -> Result<Smart, Reason> {
+    if nsid == 0 || nsid == NSID_ALL { Ok(smart_of_controller(controller, shared)) } else { Err(Reason::LogNamespace) }
+}
+
+pub(crate) fn smart_of_controller(controller: &Controller, shared: &Shared) -> Smart {
+    let health = shared.media.health();
     let mut page = Smart::zeroed();
-    page.critical_warning = critical_warnings(controller);
+    page.critical_warning = critical_warnings(controller, shared);
     page.composite_temperature_kelvins = temperature(controller).into();
     page.available_spare_percent = health.available_spare_percent;
     page.available_spare_threshold_percent = SPARE_THRESHOLD_PERCENT;
@@ -128,9 +142,9 @@ fn data_units(bytes: u64) -> U128 {
 }
 
 /// All critical warnings.
-pub(crate) fn critical_warnings(controller: &Controller) -> u8 {
+pub(crate) fn critical_warnings(controller: &Controller, shared: &Shared) -> u8 {
     controller.features.temperature_warning(temperature(controller))
-        | media_warning(&controller.media.health())
+        | media_warning(&shared.media.health())
         | controller.faults.warnings
 }
 
@@ -149,11 +163,11 @@ fn media_warning(health: &media::Health) -> u8 {
 }
 
 /// LID 09h: all namespaces are in group 1, whose number the command carries in its log specific identifier.
-fn endurance_group(controller: &Controller, group: u16) -> Result<EnduranceGroup, Reason> {
+fn endurance_group(controller: &Controller, shared: &Shared, group: u16) -> Result<EnduranceGroup, Reason> {
     if group != ENDURANCE_GROUP {
         return Err(Reason::LogEnduranceGroup);
     }
-    let health = controller.media.health();
+    let health = shared.media.health();
     let billions = |bytes: u64| u128::from(bytes.div_ceil(1_000_000_000)).into();
     let mut page = EnduranceGroup::new_zeroed();
     page.critical_warning = media_warning(&health);
@@ -168,14 +182,14 @@ fn endurance_group(controller: &Controller, group: u16) -> Result<EnduranceGroup
     page.host_write_commands = u128::from(health.writes).into();
     page.media_errors = u128::from(health.media_errors).into();
     page.error_log_entries = u128::from(controller.health.errors_logged).into();
-    page.total_capacity_bytes = controller.namespaces.capacity_bytes_max().into();
-    page.unallocated_capacity_bytes = controller.namespaces.unallocated_bytes().into();
+    page.total_capacity_bytes = shared.namespaces.capacity_bytes_max().into();
+    page.unallocated_capacity_bytes = shared.namespaces.unallocated_bytes().into();
     Ok(page)
 }
 
 /// LID C0h: what the media did, byte by byte.
-fn ocp_smart(controller: &Controller) -> OcpSmart {
-    let health = controller.media.health();
+fn ocp_smart(shared: &Shared) -> OcpSmart {
+    let health = shared.media.health();
     let mut page = OcpSmart::new_zeroed();
     page.physical_bytes_written = u128::from(health.programmed_bytes).into();
     page.bad_user_blocks.copy_from_slice(&health.bad_blocks.to_le_bytes()[..6]);
@@ -190,17 +204,17 @@ fn ocp_smart(controller: &Controller) -> OcpSmart {
 }
 
 /// LID 03h: slot 1 is active and the only one.
-fn firmware(controller: &Controller) -> FirmwareSlots {
+fn firmware(shared: &Shared) -> FirmwareSlots {
     let mut page = FirmwareSlots::new_zeroed();
     page.active = 1;
-    page.revisions[0] = controller.config.firmware;
+    page.revisions[0] = shared.config.firmware;
     page
 }
 
 /// LID 05h.
-fn command_effects(controller: &Controller) -> Vec<u8> {
+fn command_effects(controller: &Controller, shared: &Shared) -> Vec<u8> {
     let mut page = vec![0; log::COMMAND_EFFECTS_BYTES];
-    for opcode in ADMIN.into_iter().filter(|opcode| controller.supports(*opcode)) {
+    for opcode in ADMIN.into_iter().filter(|opcode| controller.supports(shared, *opcode)) {
         put(&mut page, opcode.0, effects::SUPPORTED | effects::SCOPE_CONTROLLER);
     }
     // No scope is given for I/O commands, which may be left open: Linux takes every bit here but these two for an unusual effect and
@@ -212,9 +226,9 @@ fn command_effects(controller: &Controller) -> Vec<u8> {
 }
 
 /// LID 12h.
-fn feature_effects(controller: &Controller) -> Vec<u8> {
+fn feature_effects(controller: &Controller, shared: &Shared) -> Vec<u8> {
     let mut page = vec![0; log::FEATURE_EFFECTS_BYTES];
-    for (feature, scope) in FEATURES.into_iter().filter(|(feature, _)| controller.has_feature(*feature)) {
+    for (feature, scope) in FEATURES.into_iter().filter(|(feature, _)| controller.has_feature(shared, *feature)) {
         put(&mut page, feature.0, effects::SUPPORTED | scope);
     }
     page

@@ -22,6 +22,7 @@ use crate::dma::{GuestMemory, Transfer};
 use crate::inflight::Parked;
 use crate::prp;
 use crate::reason::Reason;
+use crate::shared::Shared;
 
 /// How a command went, if it did not fail.
 pub(crate) enum Done {
@@ -38,25 +39,26 @@ pub(crate) enum Done {
 /// Carries out one admin command.
 pub(crate) fn execute<M: GuestMemory>(
     controller: &mut Controller,
+    shared: &mut Shared,
     memory: &M,
     command: &Command,
     token: Token,
 ) -> Result<Done, Reason> {
     let opcode = AdminOpcode(command.opcode);
-    if !controller.supports(opcode) {
+    if !controller.supports(shared, opcode) {
         return Err(Reason::UnknownOpcode);
     }
     admin_data(command)?;
     match opcode {
-        AdminOpcode::DELETE_SUBMISSION_QUEUE => queues::delete_submission(controller, command),
-        AdminOpcode::CREATE_SUBMISSION_QUEUE => queues::create_submission(controller, command),
-        AdminOpcode::GET_LOG_PAGE => logs::get(controller, memory, command),
+        AdminOpcode::DELETE_SUBMISSION_QUEUE => queues::delete_submission(controller, shared, command),
+        AdminOpcode::CREATE_SUBMISSION_QUEUE => queues::create_submission(controller, shared, command),
+        AdminOpcode::GET_LOG_PAGE => logs::get(controller, shared, memory, command),
         AdminOpcode::DELETE_COMPLETION_QUEUE => queues::delete_completion(controller, command),
-        AdminOpcode::CREATE_COMPLETION_QUEUE => queues::create_completion(controller, memory, command),
-        AdminOpcode::IDENTIFY => identify::get(controller, memory, command),
-        AdminOpcode::ABORT => Ok(abort::abort(controller, command)),
-        AdminOpcode::SET_FEATURES => features::set(controller, memory, command, token),
-        AdminOpcode::GET_FEATURES => features::get(controller, memory, command),
+        AdminOpcode::CREATE_COMPLETION_QUEUE => queues::create_completion(controller, shared, memory, command),
+        AdminOpcode::IDENTIFY => identify::get(controller, shared, memory, command),
+        AdminOpcode::ABORT => Ok(abort::abort(controller, shared, command)),
+        AdminOpcode::SET_FEATURES => features::set(controller, shared, memory, command, token),
+        AdminOpcode::GET_FEATURES => features::get(controller, shared, memory, command),
         AdminOpcode::ASYNCHRONOUS_EVENT_REQUEST => controller.events.park(command.cid.get()).map(|()| Done::Parked),
         AdminOpcode::KEEP_ALIVE => Ok(keep_alive::touch(controller)),
         AdminOpcode::DOORBELL_BUFFER_CONFIG => doorbell_buffer::configure(controller, memory, command),
@@ -66,18 +68,18 @@ pub(crate) fn execute<M: GuestMemory>(
 
 impl Controller {
     /// Whether the opcode is one that we carry out.
-    pub(crate) fn supports(&self, opcode: AdminOpcode) -> bool {
-        let offered = opcode != AdminOpcode::DOORBELL_BUFFER_CONFIG || self.config.shadow_doorbells;
+    pub(crate) fn supports(&self, shared: &Shared, opcode: AdminOpcode) -> bool {
+        let offered = opcode != AdminOpcode::DOORBELL_BUFFER_CONFIG || shared.config.shadow_doorbells;
         crate::effects::ADMIN.contains(&opcode) && offered
     }
 
     /// Whether the command asks for a structure, page or feature that does not exist here: the way in which hosts find out.
-    pub(crate) fn is_probe(&self, command: &Command) -> bool {
+    pub(crate) fn is_probe(&self, shared: &Shared, command: &Command) -> bool {
         let [named, ..] = command.cdw10.get().to_le_bytes();
         match AdminOpcode(command.opcode) {
             AdminOpcode::IDENTIFY => !identify::is_offered(command),
             AdminOpcode::GET_LOG_PAGE => !crate::effects::LOGS.contains(&LogId(named)),
-            AdminOpcode::GET_FEATURES | AdminOpcode::SET_FEATURES => !self.has_feature(FeatureId(named)),
+            AdminOpcode::GET_FEATURES | AdminOpcode::SET_FEATURES => !self.has_feature(shared, FeatureId(named)),
             _ => false,
         }
     }

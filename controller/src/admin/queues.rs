@@ -8,6 +8,7 @@ use crate::Controller;
 use crate::dma::GuestMemory;
 use crate::queue::{CompletionQueue, SubmissionQueue};
 use crate::reason::Reason;
+use crate::shared::Shared;
 
 /// Dword 11 bit 0: the queue is contiguous.
 const CONTIGUOUS: u32 = 1 << 0;
@@ -18,6 +19,7 @@ const ENTRY_SHIFTS: (u8, u8) = (6, 4);
 
 pub(super) fn create_completion<M: GuestMemory>(
     controller: &mut Controller,
+    shared: &mut Shared,
     memory: &M,
     command: &Command,
 ) -> Result<Done, Reason> {
@@ -25,7 +27,7 @@ pub(super) fn create_completion<M: GuestMemory>(
     if controller.queues.completion(id).is_some() {
         return Err(Reason::QueueExists);
     }
-    let entries = check_shape(controller, command)?;
+    let entries = check_shape(controller, shared, command)?;
     let vector = high16(command.cdw11.get());
     controller.interrupts.check_vector(vector)?;
     let interrupts = command.cdw11.get() & INTERRUPTS != 0;
@@ -36,7 +38,11 @@ pub(super) fn create_completion<M: GuestMemory>(
     Ok(Done::Now(0))
 }
 
-pub(super) fn create_submission(controller: &mut Controller, command: &Command) -> Result<Done, Reason> {
+pub(super) fn create_submission(
+    controller: &mut Controller,
+    shared: &mut Shared,
+    command: &Command,
+) -> Result<Done, Reason> {
     let id = new_identifier(command, controller.features.submission_queues)?;
     if controller.queues.submission(id).is_some() {
         return Err(Reason::QueueExists);
@@ -48,20 +54,24 @@ pub(super) fn create_submission(controller: &mut Controller, command: &Command) 
     if controller.queues.completion(cqid).is_none() {
         return Err(Reason::CompletionQueueMissing);
     }
-    let entries = check_shape(controller, command)?;
+    let entries = check_shape(controller, shared, command)?;
     controller.queues.insert_submission(id, SubmissionQueue::new(command.prp1.get(), entries, cqid));
     controller.doorbells.submission_created(id);
     Ok(Done::Now(0))
 }
 
 /// Commands under way are answered first, with a status that says why they ended (B43).
-pub(super) fn delete_submission(controller: &mut Controller, command: &Command) -> Result<Done, Reason> {
+pub(super) fn delete_submission(
+    controller: &mut Controller,
+    shared: &mut Shared,
+    command: &Command,
+) -> Result<Done, Reason> {
     let id = low16(command.cdw10.get());
     if id == 0 || controller.queues.submission(id).is_none() {
         return Err(Reason::QueueMissing);
     }
     for token in controller.in_flight.tokens(|command| command.permit.sqid() == id) {
-        controller.withdraw(token, Reason::QueueDeleted);
+        controller.withdraw(shared, token, Reason::QueueDeleted);
     }
     controller.release_queue(id);
     controller.queues.remove_submission(id);
@@ -88,11 +98,11 @@ fn new_identifier(command: &Command, granted: u16) -> Result<u16, Reason> {
 }
 
 /// Size, place and entry sizes (B15, B34, B36, B37). Returns the number of entries.
-fn check_shape(controller: &Controller, command: &Command) -> Result<u32, Reason> {
+fn check_shape(controller: &Controller, shared: &Shared, command: &Command) -> Result<u32, Reason> {
     let configuration = controller.registers.configuration;
     let size_z = high16(command.cdw10.get());
     let shifts = (configuration.io_sq_entry_shift(), configuration.io_cq_entry_shift());
-    if size_z == 0 || size_z > controller.config.mqes_z {
+    if size_z == 0 || size_z > shared.config.mqes_z {
         return Err(Reason::QueueSize);
     }
     if shifts != ENTRY_SHIFTS {

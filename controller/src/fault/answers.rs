@@ -1,7 +1,6 @@
 //! What faults do to answers: other bytes in the completion queue entry or in the data, more entries, later ones.
 
 use media::Nanoseconds;
-use media::power::Mark;
 use nvme_spec::{COMPLETION_BYTES, Command, Completion, Status};
 use zerocopy::IntoBytes;
 
@@ -194,7 +193,7 @@ impl Controller {
     fn give(&mut self, permit: Permit, origin: Origin, answer: &Answer) {
         let status = Status(answer.entry.status_and_phase.get() >> 1);
         self.tell_completed(&permit, origin, Reply { status, reason: answer.reason, result: answer.entry.dw0.get() });
-        let mark = Mark::new(permit.sqid(), permit.cid(), permit.ordinal());
+        let mark = self.supply.mark(&permit);
         let cqid = self.queues.complete_as(permit, answer.entry);
         for extra in &answer.extra {
             if !self.queues.complete_nothing(cqid, *extra) {

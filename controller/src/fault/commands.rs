@@ -14,9 +14,11 @@ use crate::Controller;
 use crate::dma::GuestMemory;
 use crate::inflight::{Origin, Reply};
 use crate::queue::Permit;
+use crate::shared::Shared;
 use crate::{Effect, Fatal, FatalReason};
 
 /// What becomes of a command instead of being carried out.
+#[derive(Clone, Copy)]
 enum Instead {
     /// It is answered.
     Answered(Status),
@@ -29,8 +31,13 @@ enum Instead {
 impl Controller {
     /// A command that was just taken meets faults. Returns what is to be carried out, if anything is.
     #[cold]
-    pub(crate) fn meet_faults(&mut self, permit: Permit, mut command: Command) -> Option<(Permit, Command)> {
-        let facts = self.facts_of(permit.sqid(), &command);
+    pub(crate) fn meet_faults(
+        &mut self,
+        shared: &mut Shared,
+        permit: Permit,
+        mut command: Command,
+    ) -> Option<(Permit, Command)> {
+        let facts = self.facts_of(shared, permit.sqid(), &command);
         let bytes = facts.bytes;
         let hits = self.fault_hits(Place::Command, &facts, Some(permit.name()));
         let mut instead = None;
@@ -81,21 +88,26 @@ impl Controller {
                 self.faults.refresh();
                 return Some((permit, command));
             }
-            Some(Instead::Answered(status)) => {
-                self.answer_injected(permit, Origin::of(&command, self.health.now), status);
-            }
-            Some(Instead::Dropped { fault, abortable }) => {
-                // It keeps its slot, as a command under way does.
-                self.faults.afflicted.remove(&permit.ordinal());
-                self.faults.held.push(Held::dropped(permit, Origin::of(&command, self.health.now), fault, abortable));
-            }
-            Some(Instead::Postponed { fault, until }) => {
-                let dropped = Held::dropped(permit, Origin::of(&command, self.health.now), fault, true);
-                self.faults.held.push(Held { until, command: Some(Box::new(command)), ..dropped });
-            }
+            Some(instead) => self.do_instead(permit, command, instead),
         }
         self.faults.refresh();
         None
+    }
+
+    fn do_instead(&mut self, permit: Permit, command: Command, instead: Instead) {
+        let origin = Origin::of(&command, self.health.now);
+        match instead {
+            Instead::Answered(status) => self.answer_injected(permit, origin, status),
+            Instead::Dropped { fault, abortable } => {
+                // It keeps its slot, as a command under way does.
+                self.faults.afflicted.remove(&permit.ordinal());
+                self.faults.held.push(Held::dropped(permit, origin, fault, abortable));
+            }
+            Instead::Postponed { fault, until } => {
+                let dropped = Held::dropped(permit, origin, fault, true);
+                self.faults.held.push(Held { until, command: Some(Box::new(command)), ..dropped });
+            }
+        }
     }
 
     /// Answers a command that was not carried out.
@@ -108,20 +120,20 @@ impl Controller {
 
     /// Behind the commands of a step, before their answers are written.
     #[cold]
-    pub(crate) fn work_for_faults<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) {
+    pub(crate) fn work_for_faults<M: GuestMemory>(&mut self, shared: &mut Shared, now: Nanoseconds, memory: &M) {
         if self.registers.is_running() {
-            self.begin_postponed(now, memory);
+            self.begin_postponed(shared, now, memory);
         }
         self.patch_data(memory);
         self.find_early(memory);
     }
 
     /// Begins what was postponed long enough.
-    fn begin_postponed<M: GuestMemory>(&mut self, now: Nanoseconds, memory: &M) {
+    fn begin_postponed<M: GuestMemory>(&mut self, shared: &mut Shared, now: Nanoseconds, memory: &M) {
         let due = |held: &mut Held| held.command.is_some() && held.until <= now;
         for held in self.faults.held.extract_if(.., due).collect::<Vec<_>>() {
             if let Some(command) = held.command {
-                self.carry_out(now, memory, held.permit, *command);
+                self.carry_out(shared, now, memory, held.permit, *command);
             }
         }
         self.faults.refresh();

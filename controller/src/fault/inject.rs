@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Controller;
+use crate::shared::Shared;
 
 /// What is to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -86,7 +87,7 @@ impl Controller {
     ///
     /// # Errors
     /// Why it cannot happen; nothing did.
-    pub fn inject_event(&mut self, injection: Injection) -> Result<(), InjectError> {
+    pub(crate) fn inject_event(&mut self, shared: &mut Shared, injection: Injection) -> Result<(), InjectError> {
         if !self.registers.is_running() && !matches!(injection, Injection::Smart { .. }) {
             return Err(InjectError::NotRunning);
         }
@@ -98,10 +99,10 @@ impl Controller {
                     | bit(reliability, WARNING_RELIABILITY)
                     | bit(read_only, WARNING_READ_ONLY);
                 self.faults.temperature = kelvins;
-                self.heed_warnings();
+                self.heed_warnings(shared);
             }
             Injection::NamespaceChanged { nsid } => {
-                if self.namespaces.get(nsid).is_none() {
+                if shared.namespaces.get(nsid).is_none() {
                     return Err(InjectError::Namespace(nsid));
                 }
                 self.announce_change(nsid);

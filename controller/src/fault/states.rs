@@ -6,6 +6,7 @@ use super::NEVER;
 use super::action::{Action, Place};
 use super::matching::Facts;
 use crate::dma::DoorbellPage;
+use crate::shared::Shared;
 use crate::state::Reset;
 use crate::{Controller, Fatal, FatalReason};
 
@@ -121,13 +122,13 @@ impl Controller {
 
     /// At the start of a step: ends what is over, and does what is due. `false` while the device is gone.
     #[cold]
-    pub(crate) fn tend_faults(&mut self, page: Option<&dyn DoorbellPage>) -> bool {
+    pub(crate) fn tend_faults(&mut self, shared: &mut Shared, page: Option<&dyn DoorbellPage>) -> bool {
         let now = self.health.now;
         let facts = self.facts();
         let mut due = std::mem::take(&mut self.faults.due);
         due.extend(self.fault_hits(Place::Moment, &facts, None));
         for (fault, action) in due {
-            self.happen(fault, &action, page);
+            self.happen(shared, fault, &action, page);
         }
         if self.faults.gone.is_some_and(|(_, until)| until <= now) {
             self.faults.gone = None;
@@ -153,11 +154,11 @@ impl Controller {
         !self.is_gone()
     }
 
-    fn happen(&mut self, fault: u32, action: &Action, page: Option<&dyn DoorbellPage>) {
+    fn happen(&mut self, shared: &mut Shared, fault: u32, action: &Action, page: Option<&dyn DoorbellPage>) {
         match action {
             Action::Fatal {} => self.fatal(Fatal { reason: FatalReason::Injected, value: fault.into(), bound: 0 }),
             Action::NotReady {} => {
-                self.reset(Reset::Controller, page);
+                self.reset(shared, Reset::Controller, page);
                 self.faults.forget();
                 self.faults.gates[ENABLE] = Gate::Decided(None, NEVER);
             }

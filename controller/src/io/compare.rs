@@ -7,8 +7,8 @@ use super::Context;
 use super::buffer::UserBuffer;
 use crate::command::Access;
 use crate::dma::GuestMemory;
-use crate::namespace::Namespace;
 use crate::reason::Reason;
+use crate::shared::namespace::Namespace;
 
 /// Compares what the media gives with the host's data, up to the first difference. A difference is no fault of memory: the media goes
 /// on, and what it says of the read comes first.

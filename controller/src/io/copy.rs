@@ -8,8 +8,8 @@ use zerocopy::FromBytes;
 
 use super::Context;
 use crate::dma::{DataPointer, GuestMemory, Transfer};
-use crate::namespace::{COPY_RANGES_MAX, Namespace};
 use crate::reason::Reason;
+use crate::shared::namespace::{COPY_RANGES_MAX, Namespace};
 
 const RANGE_BYTES: usize = size_of::<CopyRange>();
 

@@ -6,8 +6,8 @@ use zerocopy::FromBytes;
 
 use super::Context;
 use crate::dma::{DataPointer, GuestMemory, Transfer};
-use crate::namespace::Namespace;
 use crate::reason::Reason;
+use crate::shared::namespace::Namespace;
 
 const RANGE_BYTES: usize = size_of::<DatasetRange>();
 /// NR has eight bits.

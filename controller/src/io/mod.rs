@@ -19,8 +19,8 @@ use crate::atomic::Claim;
 use crate::command::{Access, Blocks, IoCommand};
 use crate::dma::{DataPointer, GuestMemory, Segment, Transfer, append};
 use crate::inflight::Origin;
-use crate::namespace::{Namespace, Namespaces};
 use crate::reason::Reason;
+use crate::shared::namespace::{Namespace, Namespaces};
 use crate::{prp, sgl};
 
 /// All that a command may touch while it is started.

@@ -5,8 +5,8 @@ use media::{Request, Submitted};
 use super::Context;
 use crate::command::Access;
 use crate::dma::GuestMemory;
-use crate::namespace::Namespace;
 use crate::reason::Reason;
+use crate::shared::namespace::Namespace;
 
 /// The data goes to guest memory while the media has the request; the completion comes when the media says so.
 #[inline]

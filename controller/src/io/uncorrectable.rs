@@ -6,8 +6,8 @@ use media::{Request, Submitted};
 use super::Context;
 use crate::command::Blocks;
 use crate::dma::GuestMemory;
-use crate::namespace::Namespace;
 use crate::reason::Reason;
+use crate::shared::namespace::Namespace;
 
 pub(super) fn start<M: GuestMemory>(
     context: &mut Context<'_, M>,

@@ -6,8 +6,8 @@ use media::{Fault, Request, Sink, Submitted};
 use super::Context;
 use crate::command::Blocks;
 use crate::dma::GuestMemory;
-use crate::namespace::Namespace;
 use crate::reason::Reason;
+use crate::shared::namespace::Namespace;
 
 /// Takes everything and keeps nothing.
 struct Nowhere;

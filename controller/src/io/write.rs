@@ -5,8 +5,8 @@ use media::{Request, Submitted};
 use super::Context;
 use crate::command::Access;
 use crate::dma::GuestMemory;
-use crate::namespace::Namespace;
 use crate::reason::Reason;
+use crate::shared::namespace::Namespace;
 
 /// The data is copied once, from guest memory to where the media will keep it.
 #[inline]

@@ -5,8 +5,8 @@ use media::{Request, Submitted};
 use super::Context;
 use crate::command::Blocks;
 use crate::dma::GuestMemory;
-use crate::namespace::Namespace;
 use crate::reason::Reason;
+use crate::shared::namespace::Namespace;
 
 /// With `deallocate` the space is given back: deallocated blocks read as zeroes here, as DLFEAT says.
 pub(super) fn start<M: GuestMemory>(

@@ -49,7 +49,7 @@ mod trace_stop;
 
 use std::path::PathBuf;
 
-use controller::Controller;
+use controller::{Controller, ControllerId, Subsystem};
 use media::monitor::Monitor;
 use media::power::Forks;
 use media::{Nanoseconds, VolumeId};
@@ -113,8 +113,10 @@ pub const COMMANDS: [Row; 41] = [
 
 /// What a command works on, between two steps of the device.
 pub struct Device<'a> {
-    /// The controller, and the media through it.
-    pub controller: &'a mut Controller,
+    /// The device: its controllers, and the media.
+    pub subsystem: &'a mut Subsystem,
+    /// Which controller is meant.
+    pub id: ControllerId,
     /// The checked configuration.
     pub settings: &'a Settings,
     /// Who listens to the controller.
@@ -130,12 +132,22 @@ pub struct Device<'a> {
 }
 
 impl Device<'_> {
+    /// The controller that is meant, to look at.
+    pub fn controller(&self) -> &Controller {
+        self.subsystem.controller(self.id)
+    }
+
+    /// The controller that is meant.
+    pub fn controller_mut(&mut self) -> &mut Controller {
+        self.subsystem.controller_mut(self.id)
+    }
+
     /// The drive's workbench.
     ///
     /// # Errors
     /// There is no drive inside.
     pub fn monitor(&mut self) -> Result<&mut dyn Monitor, Refusal> {
-        self.controller.media().monitor().ok_or_else(|| Refusal::new("this media is no drive"))
+        self.subsystem.media().monitor().ok_or_else(|| Refusal::new("this media is no drive"))
     }
 
     /// The drive's forks.
@@ -149,7 +161,7 @@ impl Device<'_> {
                  copied while no drive uses it (cp --reflink=auto --sparse=always)",
             )
         };
-        self.controller.media().power().and_then(|power| power.forks()).ok_or_else(none)
+        self.subsystem.media().power().and_then(|power| power.forks()).ok_or_else(none)
     }
 
     /// The volume of a namespace, its bytes of a block, and its bytes.
@@ -159,8 +171,8 @@ impl Device<'_> {
     pub fn volume(&mut self, nsid: u32) -> Result<(VolumeId, u64, u64), Refusal> {
         let block = namespace_fill::block_bytes(self, nsid, 0, 1)?;
         let volume =
-            self.controller.volume_of(nsid).ok_or_else(|| Refusal::new(format!("there is no namespace {nsid}")))?;
-        let shape = self.controller.media().shape(volume).ok_or_else(|| Refusal::new("this media is no drive"))?;
+            self.subsystem.volume_of(nsid).ok_or_else(|| Refusal::new(format!("there is no namespace {nsid}")))?;
+        let shape = self.subsystem.media().shape(volume).ok_or_else(|| Refusal::new("this media is no drive"))?;
         Ok((volume, block, shape.capacity_blocks * block))
     }
 }

@@ -18,7 +18,7 @@ struct Running(testing::Running);
 impl Running {
     fn start() -> Self {
         Self(testing::Running::start("size=16MiB,lba=512", |folder| Places {
-            socket: Some(folder.join("nvme.sock")),
+            sockets: vec![folder.join("nvme.sock")],
             control: Some(folder.join("control.sock")),
             ..Places::default()
         }))

@@ -1,8 +1,8 @@
 //! Detects events: compares the device after a step with what it was before. Costs a comparison when nothing has changed.
 
-use controller::Controller;
 use controller::inspect::LifeState;
 use controller::power::{FateName, PowerReport};
+use controller::{ControllerId, Subsystem};
 use media::Nanoseconds;
 use nvme_spec::log::{WARNING_READ_ONLY, WARNING_RELIABILITY, WARNING_SPARE};
 use nvme_spec::register::ControllerStatus;
@@ -29,12 +29,12 @@ pub struct Watcher {
 
 impl Watcher {
     /// A watcher over a device that nobody has plugged in yet.
-    pub fn new(controller: &Controller) -> Self {
+    pub fn new(subsystem: &Subsystem) -> Self {
         Self {
-            life: controller.life(),
+            life: subsystem.controller(ControllerId::FIRST).life(),
             client_connected: false,
             powered: true,
-            warnings: media_warnings(controller),
+            warnings: media_warnings(subsystem),
             changes: 0,
             stale: false,
             media_due: Nanoseconds(0),
@@ -45,7 +45,7 @@ impl Watcher {
     pub fn look(
         &mut self,
         now: Nanoseconds,
-        controller: &Controller,
+        subsystem: &Subsystem,
         client_connected: bool,
         worked: bool,
         mut tell: impl FnMut(Event),
@@ -54,11 +54,11 @@ impl Watcher {
             self.client_connected = client_connected;
             tell(if client_connected { Event::ClientConnected {} } else { Event::ClientGone {} });
         }
-        if controller.power_is_on() != self.powered {
-            self.powered = controller.power_is_on();
-            power_events(self.powered, controller.crash()).into_iter().for_each(&mut tell);
+        if subsystem.power_is_on() != self.powered {
+            self.powered = subsystem.power_is_on();
+            power_events(self.powered, subsystem.crash()).into_iter().for_each(&mut tell);
         }
-        let life = controller.life();
+        let life = subsystem.controller(ControllerId::FIRST).life();
         if life != self.life {
             let (before, after) = (controller_state(self.life), controller_state(life));
             self.life = life;
@@ -67,11 +67,11 @@ impl Watcher {
             }
         }
         // What the patrol finds is nobody's work.
-        self.stale |= worked || controller.media_warnings().changes() != self.changes;
+        self.stale |= worked || subsystem.media_warnings().changes() != self.changes;
         if self.stale && now >= self.media_due {
             self.stale = false;
             self.media_due = now.plus(MEDIA_INTERVAL);
-            self.look_at_media(now, controller, &mut tell);
+            self.look_at_media(now, subsystem, &mut tell);
         }
     }
 
@@ -80,24 +80,24 @@ impl Watcher {
         self.stale.then_some(self.media_due)
     }
 
-    fn look_at_media(&mut self, now: Nanoseconds, controller: &Controller, mut tell: impl FnMut(Event)) {
-        let warnings = media_warnings(controller);
-        let changes = controller.media_warnings().changes();
+    fn look_at_media(&mut self, now: Nanoseconds, subsystem: &Subsystem, mut tell: impl FnMut(Event)) {
+        let warnings = media_warnings(subsystem);
+        let changes = subsystem.media_warnings().changes();
         if (warnings, changes) != (self.warnings, self.changes) {
             (self.warnings, self.changes) = (warnings, changes);
             tell(Event::MediaWarning {
-                warnings: warning_states(controller.media_warnings(), now),
+                warnings: warning_states(subsystem.media_warnings(), now),
                 degraded: warnings & WARNING_RELIABILITY != 0,
                 spare_low: warnings & WARNING_SPARE != 0,
                 read_only: warnings & WARNING_READ_ONLY != 0,
-                available_spare_percent: controller.smart().available_spare_percent,
+                available_spare_percent: subsystem.smart(ControllerId::FIRST).available_spare_percent,
             });
         }
     }
 }
 
-fn media_warnings(controller: &Controller) -> u8 {
-    controller.smart().critical_warning & (WARNING_SPARE | WARNING_READ_ONLY | WARNING_RELIABILITY)
+fn media_warnings(subsystem: &Subsystem) -> u8 {
+    subsystem.smart(ControllerId::FIRST).critical_warning & (WARNING_SPARE | WARNING_READ_ONLY | WARNING_RELIABILITY)
 }
 
 /// Where a controller is, as the event says it.

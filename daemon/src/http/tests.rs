@@ -52,7 +52,7 @@ impl Web {
         let at = listener.port().expect("told").expect("a port");
         let files = Files { http: Some(listener), rights: Rights { token: TOKEN.to_owned() }, ..Files::default() };
         let running = Running::with_files("size=16MiB,lba=4096", files, |folder| Places {
-            socket: Some(folder.join("nvme.sock")),
+            sockets: vec![folder.join("nvme.sock")],
             ..Places::default()
         });
         Self { running, at }
@@ -249,7 +249,7 @@ fn whoever_comes_while_the_device_works_for_all_is_served_after_them() {
 fn a_web_socket_at_a_path_is_for_its_owner() {
     let files = Files { rights: Rights { token: TOKEN.to_owned() }, ..Files::default() };
     let mut running = Running::with_files("size=16MiB,lba=4096", files, |folder| Places {
-        socket: Some(folder.join("nvme.sock")),
+        sockets: vec![folder.join("nvme.sock")],
         http: Some(folder.join("http.sock")),
         ..Places::default()
     });

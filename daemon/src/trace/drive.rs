@@ -45,10 +45,10 @@ impl InProcess {
     /// The media could not write what it holds.
     pub fn end(&mut self) -> anyhow::Result<()> {
         loop {
-            if let Some(ended) = self.machine.controller.quiesce(self.machine.now) {
+            if let Some(ended) = self.machine.subsystem.quiesce(self.machine.now) {
                 return ended.map_err(|error| anyhow!("the media did not quiesce: {error}"));
             }
-            match self.machine.controller.media().next_event() {
+            match self.machine.subsystem.media().next_event() {
                 Some(due) => self.machine.wait_until(due),
                 None => thread::park_timeout(WAIT),
             }
@@ -101,7 +101,7 @@ impl Drive for InProcess {
     }
 
     fn programmed(&mut self) -> Option<(Ledger, u32)> {
-        let monitor = self.machine.controller.media().monitor()?;
+        let monitor = self.machine.subsystem.media().monitor()?;
         Some((monitor.status().ledger, monitor.config().geometry.unit_bytes))
     }
 }
@@ -169,7 +169,7 @@ mod tests {
         }
 
         fn ledger(&mut self) -> Ledger {
-            self.host.port_mut().controller.media().monitor().expect("a drive").status().ledger
+            self.host.port_mut().subsystem.media().monitor().expect("a drive").status().ledger
         }
 
         fn sample(&mut self) {

@@ -31,9 +31,33 @@ pub use super::unit::VolumeId;
 use super::unit::{Lba, LbaRange, Nanoseconds};
 use super::warning::Warnings;
 
-/// The caller's name for a pending request, returned with its outcome.
+/// The caller's name for a pending request, returned with its outcome. Where several callers share a media, the upper half says whose
+/// request it is, and the lower half is that caller's own number for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token(pub u64);
+
+impl Token {
+    /// An owner's request with this number of its own.
+    #[must_use]
+    #[inline]
+    pub const fn of(owner: u16, number: u32) -> Self {
+        Self((owner as u64) << 32 | number as u64)
+    }
+
+    /// Whose it is.
+    #[must_use]
+    #[inline]
+    pub const fn owner(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+
+    /// The owner's number for it.
+    #[must_use]
+    #[inline]
+    pub const fn number(self) -> usize {
+        (self.0 & 0xffff_ffff) as usize
+    }
+}
 
 /// The host's memory could not be read or written: the request failed for that reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use anyhow::{Context as _, anyhow};
 use controller::config::{Config, DeviceOptions, Doorbells, NamespaceOptions};
 use controller::dma::{DoorbellPage, GuestMemory};
-use controller::{Controller, InterruptMode};
+use controller::{ControllerId, InterruptMode, Subsystem};
 use media::geometry::GeometryConfig;
 use media::power::Random;
 use media::ssd::{Ssd, SsdConfig, VolumeConfig};
@@ -71,7 +71,7 @@ fn fill(drive: &mut Ssd<MemoryStore>, bytes: u64) -> anyhow::Result<()> {
 
 /// A controller, guest memory, doorbells, and a host's half that is up.
 pub struct Device<M, D> {
-    controller: Controller,
+    subsystem: Subsystem,
     memory: M,
     page: D,
     /// The host's half.
@@ -88,11 +88,12 @@ impl<M: GuestMemory, D: DoorbellPage> Device<M, D> {
         let options = DeviceOptions { doorbells: Doorbells::Mapped, ..DeviceOptions::default() };
         let volumes = (0..).take_while(|&volume| drive.shape(VolumeId(volume)).is_some()).count();
         let config = Config::check(&options, &vec![NamespaceOptions::default(); volumes])?;
-        let mut controller = Controller::new(config, Box::new(drive));
+        let mut subsystem = Subsystem::new(config, Box::new(drive));
+        let controller = subsystem.controller_mut(ControllerId::FIRST);
         controller.set_bus_master(true);
         controller.set_interrupt_mode(InterruptMode::MsiX);
         let ring = Ring::new(0, 0, ENTRIES, 0);
-        let device = Self { controller, memory, page, ring, now: Nanoseconds(0) };
+        let device = Self { subsystem, memory, page, ring, now: Nanoseconds(0) };
         let mut host = Host::enable(device, Setup::new(4096..GUEST_BYTES as u64))?;
         host.create_queue_pair(QUEUE, ENTRIES.into(), Some(1))?;
         let submission = host.submission_queue(QUEUE).context("the queue was created")?.base;
@@ -123,7 +124,7 @@ impl<M: GuestMemory, D: DoorbellPage> Device<M, D> {
     /// The device's half of a batch: what is measured. It has a name of its own, by which the instruction counter finds it.
     #[inline(never)]
     pub fn device_half(&mut self) {
-        self.controller.step(self.now, &self.memory, Some(&self.page));
+        self.subsystem.step(ControllerId::FIRST, self.now, &self.memory, Some(&self.page));
     }
 
     /// The host takes the answers of a batch.
@@ -134,7 +135,7 @@ impl<M: GuestMemory, D: DoorbellPage> Device<M, D> {
 
     /// Interrupts go nowhere.
     pub fn drop_effects(&mut self) {
-        self.controller.take_effects().for_each(drop);
+        self.subsystem.controller_mut(ControllerId::FIRST).take_effects().for_each(drop);
     }
 }
 
@@ -169,11 +170,11 @@ impl Written {
 
 impl<M: GuestMemory, D: DoorbellPage> Port for Device<M, D> {
     fn register_read(&mut self, offset: u64, into: &mut [u8]) {
-        self.controller.bar_read(offset, into);
+        self.subsystem.bar_read(ControllerId::FIRST, offset, into);
     }
 
     fn register_write(&mut self, offset: u64, from: &[u8]) {
-        self.controller.bar_write(offset, from);
+        self.subsystem.bar_write(ControllerId::FIRST, offset, from);
     }
 
     fn memory_read(&self, address: u64, into: &mut [u8]) {

@@ -105,7 +105,7 @@ fn f6_a_command_is_begun_after_the_host_gave_up() {
         let id = add(&mut host, postpone());
         let (early, _) = begin_read(&mut host, 2);
         assert!(entries(&mut host).is_empty());
-        assert!(host.port_mut().controller.fault_remove(id));
+        assert!(host.port_mut().controller_mut().fault_remove(id));
         assert_eq!(entries(&mut host).iter().map(|entry| entry.cid.get()).collect::<Vec<_>>(), [early]);
         add(&mut host, postpone());
         begin_read(&mut host, 1);
@@ -482,7 +482,7 @@ fn f18_a_queue_is_not_fetched_for_a_time() {
         let sent: Vec<u16> = (0..5).map(|lba| begin_read(&mut host, lba).0).collect();
         host.port_mut().wait(Nanoseconds(60_000 * MILLISECOND));
         assert_eq!(entries(&mut host).len(), 1);
-        assert!(host.port_mut().controller.fault_remove(id));
+        assert!(host.port_mut().controller_mut().fault_remove(id));
         assert_eq!(entries(&mut host).iter().map(|entry| entry.cid.get()).collect::<Vec<_>>(), sent[1..]);
     }
 }
@@ -508,7 +508,7 @@ fn the_fast_path_is_left_only_for_faults_of_io_commands() {
     let nowhere = Matching { lba: Some(1 << 40), ..reads() };
     let id = add(&mut host, FaultSpec::new(drop_it()).matching(nowhere));
     assert_eq!(fast(&mut host), 0, "each is looked at");
-    assert!(host.port_mut().controller.fault_remove(id));
+    assert!(host.port_mut().controller_mut().fault_remove(id));
     assert_eq!(fast(&mut host), 1);
     add(&mut host, of_reads(Action::Delay { delay_ns: 1 }));
     assert_eq!([fast(&mut host), fast(&mut host)], [0, 1], "spent");

@@ -1,5 +1,6 @@
 //! F40 to F49: events and the state of the device.
 
+use controller::ControllerId;
 use controller::fault::{Action, FaultSpec, InjectError, Injection};
 use media::Nanoseconds;
 use nvme_host::admin::LogArguments;
@@ -13,7 +14,7 @@ use super::{add, begin_read, blocks, entries, prepared, writes};
 use crate::verbs::{TestHost, Verbs as _};
 
 fn inject(host: &mut TestHost, injection: Injection) {
-    host.port_mut().controller.inject_event(injection).expect("it happens");
+    host.port_mut().subsystem.inject_event(ControllerId::FIRST, injection).expect("it happens");
     host.port_mut().run_until_idle();
 }
 
@@ -66,7 +67,7 @@ fn f41_a_namespace_is_said_to_have_changed() {
     assert_eq!(reported(&mut host, cid), Some(0x0004_0002));
     let list = host.get_log(LogId::CHANGED_NAMESPACES, 4096, LogArguments::default()).expect("read");
     assert_eq!(list[..8], [1, 0, 0, 0, 0, 0, 0, 0]);
-    let unknown = host.port_mut().controller.inject_event(Injection::NamespaceChanged { nsid: 9 });
+    let unknown = host.port_mut().subsystem.inject_event(ControllerId::FIRST, Injection::NamespaceChanged { nsid: 9 });
     assert_eq!(unknown, Err(InjectError::Namespace(9)));
 }
 
@@ -111,7 +112,7 @@ fn f45_commands_fail_while_a_format_or_sanitize_is_said_to_run() {
         assert_eq!(host.read(1, 1, 1).map(|read| read.0.kind()), Ok((0, sc)));
         assert_eq!(host.flush(1).map(Status::kind), Ok((0, sc)));
         host.assert_alive();
-        assert!(host.port_mut().controller.fault_remove(id));
+        assert!(host.port_mut().controller_mut().fault_remove(id));
         assert_eq!(host.read(1, 1, 1), Ok((Status::SUCCESS, blocks(1, 1))));
     }
 }
@@ -157,7 +158,7 @@ fn f49_events_come_that_nobody_asked_for() {
     }
     let mut rig = Build::default().rig();
     let event = |event_type| Injection::Event { event_type, information: 0, log: 0 };
-    assert_eq!(rig.controller.inject_event(event(1)), Err(InjectError::NotRunning));
+    assert_eq!(rig.subsystem.inject_event(ControllerId::FIRST, event(1)), Err(InjectError::NotRunning));
     let mut host = Build::default().host();
-    assert_eq!(host.port_mut().controller.inject_event(event(8)), Err(InjectError::EventType(8)));
+    assert_eq!(host.port_mut().subsystem.inject_event(ControllerId::FIRST, event(8)), Err(InjectError::EventType(8)));
 }

@@ -1,6 +1,7 @@
 //! Any faults at once, under a host that does anything: no promise of the device to itself is broken, and when they are removed it is as
 //! good as new.
 
+use controller::ControllerId;
 use std::collections::BTreeSet;
 
 use controller::InterruptMode;
@@ -181,12 +182,12 @@ fn act(host: &mut TestHost, random: &mut Random) {
             let _ = host.create_queue_pair(1, 64, Some(1));
         }
         17 if random.coin() => drop(host.shutdown(nvme_host::Shutdown::Normal)),
-        17 => host.port_mut().controller.reset_by_host(),
+        17 => host.port_mut().controller_mut().reset_by_host(),
         18 if random.one_in(4) => {
             let mode = random.pick(&[InterruptMode::Pin, InterruptMode::MsiX]);
-            host.port_mut().controller.set_interrupt_mode(mode);
+            host.port_mut().controller_mut().set_interrupt_mode(mode);
         }
-        18 => drop(host.port_mut().controller.inject_event(injection(random))),
+        18 => drop(host.port_mut().subsystem.inject_event(ControllerId::FIRST, injection(random))),
         _ => host.port_mut().wait(Nanoseconds(time(random))),
     }
     host.port_mut().run(3);
@@ -198,7 +199,7 @@ fn survives(build: &Build, seed: u64) -> BTreeSet<&'static str> {
     let mut random = Random::new(seed);
     let mut hit = BTreeSet::new();
     let mut note = |host: &TestHost| {
-        let faults = host.port().controller.faults();
+        let faults = host.port().controller().faults();
         hit.extend(faults.iter().filter(|fault| fault.hits > 0).map(|fault| fault.spec.action.name()));
     };
     let setup = Setup { relax_max: 60, ..Setup::new(MEMORY) };
@@ -206,13 +207,13 @@ fn survives(build: &Build, seed: u64) -> BTreeSet<&'static str> {
     for _ in 0..60 {
         if random.one_in(4) {
             // Some of them cannot be.
-            let _ = host.port_mut().controller.fault_add(spec(&mut random));
+            let _ = host.port_mut().controller_mut().fault_add(spec(&mut random));
         }
         if random.one_in(12) {
-            let faults = host.port().controller.faults();
+            let faults = host.port().controller().faults();
             if !faults.is_empty() {
                 let id = faults[random.index(faults.len())].spec.id.expect("a number");
-                assert!(host.port_mut().controller.fault_remove(id));
+                assert!(host.port_mut().controller_mut().fault_remove(id));
             }
         }
         if random.one_in(60) {
@@ -222,17 +223,17 @@ fn survives(build: &Build, seed: u64) -> BTreeSet<&'static str> {
         act(&mut host, &mut random);
         note(&host);
     }
-    let numbers: Vec<u32> = host.port().controller.faults().iter().filter_map(|fault| fault.spec.id).collect();
+    let numbers: Vec<u32> = host.port().controller().faults().iter().filter_map(|fault| fault.spec.id).collect();
     for id in numbers {
-        assert!(host.port_mut().controller.fault_remove(id));
+        assert!(host.port_mut().controller_mut().fault_remove(id));
     }
     // What was paused goes on by itself.
     host.port_mut().wait(Nanoseconds(1 << 30));
     host.port_mut().run_until_idle();
-    host.port_mut().controller.reset_function();
-    host.port_mut().controller.set_interrupt_mode(InterruptMode::MsiX);
+    host.port_mut().controller_mut().reset_function();
+    host.port_mut().controller_mut().set_interrupt_mode(InterruptMode::MsiX);
     host.port_mut().run_until_idle();
-    assert!(!host.port().controller.pin_asserted());
+    assert!(!host.port().controller().pin_asserted());
     host.start().expect("it comes up");
     host.create_queue_pair(1, 64, Some(1)).expect("queues");
     assert_eq!(host.write(1, 0, &blocks(0, 8), false), Ok(Status::SUCCESS));

@@ -62,14 +62,14 @@ fn f20_ready_does_not_go() {
     set_configuration(&mut host, configuration & !1);
     pass(&mut host, 60_000 * MILLISECOND);
     assert!(host.status().contains(ControllerStatus::READY));
-    assert!(host.port_mut().controller.fault_remove(id));
+    assert!(host.port_mut().controller_mut().fault_remove(id));
     host.port_mut().run_until_idle();
     assert!(!host.status().contains(ControllerStatus::READY));
     host.start().expect("enabled");
 
     add(&mut host, FaultSpec::new(Action::SlowDisable { delay_ns: None }));
     set_configuration(&mut host, configuration & !1);
-    host.port_mut().controller.reset_function();
+    host.port_mut().controller_mut().reset_function();
     host.port_mut().run_until_idle();
     assert!(!host.status().contains(ControllerStatus::READY));
     host.start().expect("enabled");
@@ -88,7 +88,7 @@ fn f21_the_controller_fails() {
         assert!(came.len() <= 2 && sent.starts_with(&came), "{came:?}");
         assert!(host.status().contains(ControllerStatus::FATAL));
         let fatal = |event| matches!(event, TraceEvent::Fatal { reason: FatalReason::Injected, value, .. } if value == u64::from(id));
-        assert!(host.port_mut().controller.take_traced().into_iter().any(|traced| fatal(traced.event)));
+        assert!(host.port_mut().controller_mut().take_traced().into_iter().any(|traced| fatal(traced.event)));
         host.start().expect("reset and enabled");
         host.create_queue_pair(1, 64, Some(1)).expect("queues");
         assert_eq!(host.read(1, 3, 1), Ok((Status::SUCCESS, blocks(3, 1))));
@@ -150,7 +150,7 @@ fn f23_the_device_is_gone_and_comes_back() {
         begin_read(&mut host, 1);
         pass(&mut host, 60_000 * MILLISECOND);
         assert!(all_ones(&mut host));
-        assert!(host.port_mut().controller.fault_remove(id));
+        assert!(host.port_mut().controller_mut().fault_remove(id));
         host.port_mut().run_until_idle();
         assert!(!all_ones(&mut host));
         host.start().expect("enabled");
@@ -200,7 +200,7 @@ fn f25_messages_are_lost() {
         assert_eq!(vectors_of_reads(&mut host, 3), [vec![], vec![1], vec![1]]);
         let every = add(&mut host, lose().matching(of_vector(1)).when(When::every(2)));
         assert_eq!(vectors_of_reads(&mut host, 4), [vec![1], vec![], vec![1], vec![]]);
-        assert!(host.port_mut().controller.fault_remove(every));
+        assert!(host.port_mut().controller_mut().fault_remove(every));
         let dead = add(&mut host, lose().matching(of_vector(1)).always());
         assert_eq!(vectors_of_reads(&mut host, 3), [[0_u16; 0]; 3]);
         host.identify_controller().expect("answered");
@@ -245,9 +245,9 @@ fn f26_messages_are_wrong_late_spurious_many_or_early() {
 fn f25_f26_the_pin_is_silent_or_stuck() {
     for build in builds() {
         let mut host = prepared(&build);
-        host.port_mut().controller.set_interrupt_mode(InterruptMode::Pin);
+        host.port_mut().controller_mut().set_interrupt_mode(InterruptMode::Pin);
         host.port_mut().run_until_idle();
-        let pin = |host: &TestHost| host.port().controller.pin_asserted();
+        let pin = |host: &TestHost| host.port().controller().pin_asserted();
         let id = add(&mut host, FaultSpec::new(Action::LoseInterrupt {}));
         for expected in [false, true] {
             host.port_mut().effects.clear();
@@ -281,13 +281,13 @@ fn f27_capabilities_are_wrong() {
     let right = rig.register_read_64(register::CAP);
     for (offset, mask, value) in [(0, 0xffff, 1), (0, 0xff << 24, 0), (4, 0xf << 16, 5 << 16), (4, 0xff << 5, 0)] {
         let id = rig
-            .controller
+            .controller_mut()
             .fault_add(FaultSpec::new(Action::Register { offset, mask, value }).always())
             .expect("possible");
         let shift = 8 * u64::from(offset);
         let expected = right & !(u64::from(mask) << shift) | u64::from(value) << shift;
         assert_eq!(rig.register_read_64(register::CAP), expected);
-        assert!(rig.controller.fault_remove(id));
+        assert!(rig.controller_mut().fault_remove(id));
         assert_eq!(rig.register_read_64(register::CAP), right);
     }
 }
@@ -297,16 +297,16 @@ fn f27_capabilities_are_wrong() {
 fn f28_a_reset_has_no_effect() {
     let mut host = prepared(&Build::default());
     let id = add(&mut host, FaultSpec::new(Action::IgnoreReset {}));
-    host.port_mut().controller.reset_by_host();
+    host.port_mut().controller_mut().reset_by_host();
     host.port_mut().run_until_idle();
     assert!(host.status().contains(ControllerStatus::READY));
     assert_eq!((host.read(1, 1, 1), hits(&host, id)), (Ok((Status::SUCCESS, blocks(1, 1))), 1));
-    host.port_mut().controller.reset_by_host();
+    host.port_mut().controller_mut().reset_by_host();
     host.port_mut().run_until_idle();
     assert_eq!(host.status(), ControllerStatus::empty(), "the second one has");
     host.start().expect("enabled");
     add(&mut host, FaultSpec::new(Action::IgnoreReset {}));
-    host.port_mut().controller.reset_function();
+    host.port_mut().controller_mut().reset_function();
     host.port_mut().run_until_idle();
     assert_eq!(host.status(), ControllerStatus::empty());
 }

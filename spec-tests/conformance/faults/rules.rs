@@ -31,7 +31,7 @@ fn a_fault_meets_only_what_all_conditions_match() {
             let id = add(host, FaultSpec::new(fail()).matching(matching.clone()).always());
             let address = host.allocate(4096).expect("room");
             let status = host.execute(1, read_command(lba, count, address)).expect("answered").status();
-            assert!(host.port_mut().controller.fault_remove(id));
+            assert!(host.port_mut().controller_mut().fault_remove(id));
             !status.is_success()
         };
         let of = |change: fn(&mut Matching)| {
@@ -137,14 +137,16 @@ fn a_fault_is_removed_by_its_number_and_no_other_is() {
     let first = add(&mut host, FaultSpec::new(fail()).matching(reads()).always());
     let second = add(&mut host, FaultSpec { id: Some(70), ..FaultSpec::new(fail()).matching(reads()).always() });
     assert_eq!((first, second), (1, 70));
-    assert!(host.port_mut().controller.fault_add(FaultSpec { id: Some(70), ..FaultSpec::new(fail()) }).is_err());
+    assert!(host.port_mut().controller_mut().fault_add(FaultSpec { id: Some(70), ..FaultSpec::new(fail()) }).is_err());
     assert_eq!(failures(&mut host, 2), [true; 2]);
-    assert!(host.port_mut().controller.fault_remove(first) && !host.port_mut().controller.fault_remove(first));
+    assert!(
+        host.port_mut().controller_mut().fault_remove(first) && !host.port_mut().controller_mut().fault_remove(first)
+    );
     assert_eq!(failures(&mut host, 1), [true], "the other is there");
     assert_eq!((state(&host, second).met, hits(&host, second)), (3, 3), "both met each");
-    assert!(host.port_mut().controller.fault_remove(second));
+    assert!(host.port_mut().controller_mut().fault_remove(second));
     assert_eq!(failures(&mut host, 1), [false]);
-    assert!(host.port().controller.faults().is_empty());
+    assert!(host.port().controller().faults().is_empty());
 }
 
 /// What a fault holds back is answered when it is removed.
@@ -154,7 +156,7 @@ fn removal_ends_what_is_under_way() {
     let id = add(&mut host, FaultSpec::new(Action::Delay { delay_ns: u64::MAX }).matching(reads()));
     let (late, _) = begin_read(&mut host, 1);
     assert!(entries(&mut host).is_empty());
-    assert!(host.port_mut().controller.fault_remove(id));
+    assert!(host.port_mut().controller_mut().fault_remove(id));
     assert_eq!(entries(&mut host).iter().map(|entry| entry.cid.get()).collect::<Vec<_>>(), [late]);
 }
 
@@ -168,7 +170,7 @@ fn a_reset_drops_the_faults_that_do_not_outlive_it() {
     host.start().expect("reset and enabled");
     host.create_queue_pair(1, 64, Some(1)).expect("queues");
     assert_eq!(failures(&mut host, 1), [false]);
-    let left: Vec<Option<u32>> = host.port().controller.faults().iter().map(|fault| fault.spec.id).collect();
+    let left: Vec<Option<u32>> = host.port().controller().faults().iter().map(|fault| fault.spec.id).collect();
     assert_eq!((left, hits(&host, kept)), (vec![Some(kept)], 2));
 }
 
@@ -205,7 +207,7 @@ fn a_slow_media_and_a_fault_add_up() {
 #[test]
 fn what_cannot_be_is_refused_by_its_field() {
     let mut rig = Build::default().rig();
-    let mut refused = |spec: FaultSpec| rig.controller.fault_add(spec).expect_err("impossible").to_string();
+    let mut refused = |spec: FaultSpec| rig.controller_mut().fault_add(spec).expect_err("impossible").to_string();
     let fatal = || FaultSpec::new(Action::Fatal {});
     let status = |sct, crd| Action::Status { sct, sc: 0, dnr: false, more: false, crd, carried_out: false };
     for (spec, expected) in [
@@ -232,5 +234,5 @@ fn what_cannot_be_is_refused_by_its_field() {
         let found = refused(spec);
         assert!(found.starts_with(expected), "{found}");
     }
-    assert!(rig.controller.faults().is_empty());
+    assert!(rig.controller().faults().is_empty());
 }

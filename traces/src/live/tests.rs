@@ -1,5 +1,6 @@
 //! Every form over a controller in this process, driven by a host: what is written is what happened.
 
+use controller::ControllerId;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -50,10 +51,10 @@ impl Traced {
         let mut machine = Machine::new(&MachineOptions { device, ..MachineOptions::default() }).expect("a machine");
         let mut selection = Selection::default();
         selection.apply("pci_nvme_*").expect("known");
-        let facts = Facts::of(&machine.controller);
+        let facts = Facts::of(&machine.subsystem, ControllerId::FIRST);
         let setup = Setup { format, selection, timestamps: true, data, process: 7, origin_ns: 1_000_000_000, facts };
-        machine.controller.listen(setup.needs().expect("something"));
-        machine.controller.listen_to_data(data);
+        machine.controller_mut().listen(setup.needs().expect("something"));
+        machine.controller_mut().listen_to_data(data);
         let file = Memory::default();
         let sink = open(&setup, file.clone()).expect("memory");
         let memory = HostSetup::new(machine.memory.first_range());
@@ -64,7 +65,7 @@ impl Traced {
 
     /// Hands over what happened.
     fn look(&mut self) {
-        let controller = &mut self.host.port_mut().controller;
+        let controller = self.host.port_mut().controller_mut();
         let (events, data) = (controller.take_traced(), controller.take_traced_data());
         let mut data = data.into_iter();
         for traced in events {

@@ -1,6 +1,7 @@
 //! The mapping over a controller in this process, driven by a host. That names, arguments and formats are QEMU's is checked with the
 //! guests, where QEMU's list is.
 
+use controller::ControllerId;
 use std::collections::BTreeSet;
 
 use controller::reason::Reason;
@@ -30,8 +31,8 @@ impl Traced {
     /// From before the host enables it.
     fn new() -> Self {
         let mut machine = Machine::new(&MachineOptions::default()).expect("a machine");
-        machine.controller.listen(Detail::Memory);
-        let mapping = Mapping::new(Facts::of(&machine.controller));
+        machine.controller_mut().listen(Detail::Memory);
+        let mapping = Mapping::new(Facts::of(&machine.subsystem, ControllerId::FIRST));
         let setup = Setup::new(machine.memory.first_range());
         Self { host: Host::enable(machine, setup).expect("enabled"), mapping }
     }
@@ -39,7 +40,7 @@ impl Traced {
     /// What QEMU would have said since the last call.
     fn lines(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
-        for traced in self.host.port_mut().controller.take_traced() {
+        for traced in self.host.port_mut().controller_mut().take_traced() {
             self.mapping.take(&traced.event, &mut |event| lines.push(event.to_string()));
         }
         lines
@@ -293,7 +294,7 @@ proptest! {
             entry.nsid = 1.into();
         }
         let machine = Machine::new(&MachineOptions::default()).expect("a machine");
-        let mut mapping = Mapping::new(Facts::of(&machine.controller));
+        let mut mapping = Mapping::new(Facts::of(&machine.subsystem, ControllerId::FIRST));
         let command = CommandName { queue, identifier: entry.cid.get(), ordinal: 1 };
         let status = reason.map_or(Status::SUCCESS, Reason::status);
         let (opcode, nsid) = (entry.opcode, entry.nsid.get());
@@ -319,8 +320,8 @@ proptest! {
 fn what_needs_little_comes_out_with_little() {
     let run = |detail| {
         let mut machine = Machine::new(&MachineOptions::default()).expect("a machine");
-        machine.controller.listen(detail);
-        let mut mapping = Mapping::new(Facts::of(&machine.controller));
+        machine.controller_mut().listen(detail);
+        let mut mapping = Mapping::new(Facts::of(&machine.subsystem, ControllerId::FIRST));
         let setup = Setup::new(machine.memory.first_range());
         let mut host = Host::enable(machine, setup).expect("enabled");
         host.async_event_request().expect("sent");
@@ -333,7 +334,7 @@ fn what_needs_little_comes_out_with_little() {
         host.delete_queue_pair(1).expect("deleted");
         host.disable().expect("disabled");
         let mut lines = Vec::new();
-        for traced in host.port_mut().controller.take_traced() {
+        for traced in host.port_mut().controller_mut().take_traced() {
             mapping.take(&traced.event, &mut |event| {
                 if event.name.needs() == Detail::Rare {
                     lines.push(event.to_string());

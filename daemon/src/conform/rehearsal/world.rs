@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use controller::InterruptMode;
+use controller::{ControllerId, InterruptMode};
 use machine::{MEMORY, Machine, SparseMemory};
 use media::Nanoseconds;
 use nvme_host::Port;
@@ -45,10 +45,10 @@ impl Shared {
         let media = open_media(&settings.media, Box::new(|| ())).expect("memory");
         let mut machine = Machine::over(settings.controller.clone(), media, SparseMemory::new(MEMORY));
         if case.device.contains("msix_qsize=0") {
-            machine.controller.set_interrupt_mode(InterruptMode::Pin);
+            machine.controller_mut().set_interrupt_mode(InterruptMode::Pin);
         }
-        let trial = Trial::new(&machine.controller);
-        let audience = Audience::new(trial, Tracers::default(), &mut machine.controller);
+        let trial = Trial::new(&machine.subsystem, ControllerId::FIRST);
+        let audience = Audience::new(trial, Tracers::default(), &mut machine.subsystem, ControllerId::FIRST);
         Self(Rc::new(RefCell::new(World { machine, audience, settings })))
     }
 
@@ -77,7 +77,7 @@ impl Port for Shared {
     fn relax(&mut self) -> bool {
         let World { machine, audience, .. } = &mut *self.0.borrow_mut();
         let progress = machine.step();
-        audience.look(machine.now, &mut machine.controller, true, |_| ());
+        audience.look(machine.now, &mut machine.subsystem, true, |_| ());
         if !progress.worked {
             let tick = machine.now.plus(Nanoseconds(TICK));
             machine.wait_until(progress.next_event.map_or(tick, |due| due.min(tick)));
@@ -97,9 +97,10 @@ impl Orders for Shared {
         loop {
             {
                 let World { machine, audience, settings } = &mut *self.0.borrow_mut();
-                let (controller, now) = (&mut machine.controller, machine.now);
+                let (subsystem, now) = (&mut machine.subsystem, machine.now);
                 let mut device = Device {
-                    controller,
+                    subsystem,
+                    id: ControllerId::FIRST,
                     settings,
                     audience,
                     tape: None,

@@ -83,10 +83,10 @@ impl LongCommand for CrashArm {
             return Err(Refusal::new("else=cut goes with wait only: without, nobody knows when"));
         }
         let (arming, cut) = self.meaning()?;
-        if !device.controller.power_is_on() {
+        if !device.subsystem.power_is_on() {
             return Err(Refusal::new("power is off: `power-restore` first"));
         }
-        device.controller.crash_arm(arming, cut);
+        device.subsystem.crash_arm(arming, cut);
         self.began.set(Some(device.now));
         Ok(())
     }
@@ -95,21 +95,21 @@ impl LongCommand for CrashArm {
         let (Some(limit), Some(began)) = (self.wait, self.began.get()) else {
             return Some(Ok(Armed { tripped: None, report: None }));
         };
-        if !device.controller.power_is_on() {
-            return Some(Ok(Armed { tripped: Some(true), report: device.controller.crash().cloned() }));
+        if !device.subsystem.power_is_on() {
+            return Some(Ok(Armed { tripped: Some(true), report: device.subsystem.crash().cloned() }));
         }
         let (arming, cut) = match self.meaning() {
             Ok(meaning) => meaning,
             Err(refusal) => return Some(Err(refusal)),
         };
-        if device.controller.crash_armed() != Some(arming) {
+        if device.subsystem.crash_armed() != Some(arming) {
             return Some(Err(Refusal::new("the crash point was disarmed or replaced while this waited for it")));
         }
         if device.now < began.plus(limit.0) {
             return None;
         }
-        device.controller.crash_disarm();
-        let report = (self.otherwise == Otherwise::Cut).then(|| device.controller.power_cut(&cut));
+        device.subsystem.crash_disarm();
+        let report = (self.otherwise == Otherwise::Cut).then(|| device.subsystem.power_cut(&cut));
         Some(Ok(Armed { tripped: Some(false), report }))
     }
 }

@@ -15,10 +15,10 @@ impl Execute for CrashDisarm {
     type Answer = Nothing;
 
     fn execute(self, device: &mut Device<'_>) -> Result<Nothing, Refusal> {
-        if device.controller.crash_armed().is_none() {
+        if device.subsystem.crash_armed().is_none() {
             return Err(Refusal::new("nothing is armed"));
         }
-        device.controller.crash_disarm();
+        device.subsystem.crash_disarm();
         Ok(Nothing {})
     }
 }

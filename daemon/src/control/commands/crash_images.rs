@@ -101,7 +101,7 @@ impl Execute for CrashImages {
         }
         device.volume(self.nsid)?;
         let LossImages { states, exhaustive, entries } = device.forks()?.images().map_err(Refusal::new)?;
-        let not_durable = entries.iter().map(|entry| device.controller.not_durable(entry)).collect();
+        let not_durable = entries.iter().map(|entry| device.subsystem.not_durable(entry)).collect();
         let states = u64::try_from(states).unwrap_or(u64::MAX);
         let mut loss = Loss { states, exhaustive, not_durable, files: Vec::new(), report: None };
         let Some(name) = &self.name else { return Ok(loss) };

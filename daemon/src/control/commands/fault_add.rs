@@ -26,7 +26,7 @@ impl Execute for FaultAdd {
     fn execute(self, device: &mut Device<'_>) -> Result<Added, Refusal> {
         match self.0 {
             Fault::Controller(spec) => {
-                let added = device.controller.fault_add(*spec);
+                let added = device.controller_mut().fault_add(*spec);
                 added.map(|id| Added { id: Some(id) }).map_err(|error| Refusal::new(error.to_string()))
             }
             of_media => add_to_media(device, &of_media).map(|()| Added::default()),

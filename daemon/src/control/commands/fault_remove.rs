@@ -59,7 +59,7 @@ impl Execute for FaultRemove {
 }
 
 fn remove_of_device(device: &mut Device<'_>, id: u32) -> Result<Removed, Refusal> {
-    if device.controller.fault_remove(id) {
+    if device.controller_mut().fault_remove(id) {
         return Ok(Removed { removed: 1 });
     }
     Err(Refusal::new(format!("id={id}: there is no such fault: `query-faults` lists those that there are")))
@@ -79,8 +79,8 @@ fn lift(device: &mut Device<'_>, nsid: u32, lba: u64, blocks: u64, bits: u32) ->
 }
 
 fn remove_all(device: &mut Device<'_>) -> Result<Removed, Refusal> {
-    let numbers: Vec<u32> = device.controller.faults().iter().filter_map(|fault| fault.spec.id).collect();
-    let removed = numbers.into_iter().filter(|id| device.controller.fault_remove(*id)).count() as u64;
+    let numbers: Vec<u32> = device.controller().faults().iter().filter_map(|fault| fault.spec.id).collect();
+    let removed = numbers.into_iter().filter(|id| device.controller_mut().fault_remove(*id)).count() as u64;
     let Ok(monitor) = device.monitor() else { return Ok(Removed { removed }) };
     let pending = monitor.faults();
     let removed = removed + (pending.reads.len() + pending.programs.len() + pending.erases.len()) as u64;

@@ -68,7 +68,7 @@ const fn one() -> u64 {
 /// # Errors
 /// There is no such namespace, or there are no such blocks.
 pub fn place(device: &mut Device<'_>, nsid: u32, lba: u64, blocks: u64) -> Result<(VolumeId, LbaRange), Refusal> {
-    let namespaces = &device.controller.config().namespaces;
+    let namespaces = &device.subsystem.config().namespaces;
     let known: Vec<String> = namespaces.iter().map(|namespace| namespace.nsid.to_string()).collect();
     let volume =
         (0..).zip(namespaces).find(|(_, namespace)| namespace.nsid == nsid).map(|(volume, _)| VolumeId(volume));
@@ -78,7 +78,7 @@ pub fn place(device: &mut Device<'_>, nsid: u32, lba: u64, blocks: u64) -> Resul
     if !(1..=BLOCKS_MAX).contains(&blocks) {
         return Err(Refusal::new(format!("blocks={blocks}: give 1 to {BLOCKS_MAX}")));
     }
-    let capacity = device.controller.media().shape(volume).map_or(0, |shape| shape.capacity_blocks);
+    let capacity = device.subsystem.media().shape(volume).map_or(0, |shape| shape.capacity_blocks);
     let range = LbaRange::new(Lba(lba), blocks);
     if !range.fits(capacity) {
         return Err(Refusal::new(format!("lba={lba}, blocks={blocks}: namespace {nsid} has {capacity} blocks")));

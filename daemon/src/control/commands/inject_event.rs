@@ -16,7 +16,7 @@ impl Execute for InjectEvent {
     type Answer = Nothing;
 
     fn execute(self, device: &mut Device<'_>) -> Result<Nothing, Refusal> {
-        let injected = device.controller.inject_event(self.0);
+        let injected = device.subsystem.inject_event(device.id, self.0);
         injected.map(|()| Nothing {}).map_err(|error| Refusal::new(error.to_string()))
     }
 }

@@ -47,7 +47,7 @@ impl LongCommand for MediaSave {
 
     fn begin(&self, device: &mut Device<'_>) -> Result<(), Refusal> {
         let (_, _, bytes) = device.volume(self.nsid)?;
-        if !device.controller.power_is_on() {
+        if !device.subsystem.power_is_on() {
             return Err(Refusal::new(
                 "power is off: `power-restore` brings it back, and `crash-images` has what it may leave",
             ));
@@ -78,11 +78,11 @@ impl MediaSave {
         let (volume, block, bytes) = device.volume(self.nsid)?;
         let (next, end) = (self.next.get(), bytes / block);
         let rest = LbaRange::new(Lba(next), end.saturating_sub(next));
-        let found = if rest.blocks == 0 { None } else { device.controller.media().next_allocated(volume, rest) };
+        let found = if rest.blocks == 0 { None } else { device.subsystem.media().next_allocated(volume, rest) };
         let Some(Lba(first)) = found else { return Ok(true) };
         let count = (SLICE_BYTES / block).max(1).min(end - first);
         let mut data = vec![0; index(count * block)];
-        let read = device.controller.read_blocks(self.nsid, first, &mut data);
+        let read = device.subsystem.read_blocks(self.nsid, first, &mut data);
         read.map_err(|error| self.failed(&format!("blocks {first} to {}: {error}", first + count - 1)))?;
         let saving = self.saving.borrow();
         let Some((file, _)) = saving.as_ref() else { return Ok(true) };

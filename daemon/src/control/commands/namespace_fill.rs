@@ -42,8 +42,8 @@ pub struct Filled {
 
 /// Bytes of a block of a namespace that has so many.
 pub(super) fn block_bytes(device: &Device<'_>, nsid: u32, lba: u64, blocks: u64) -> Result<u64, Refusal> {
-    let data = device.controller.identify_namespace(nsid).ok_or_else(|| {
-        let namespaces = &device.controller.config().namespaces;
+    let data = device.subsystem.identify_namespace(nsid).ok_or_else(|| {
+        let namespaces = &device.subsystem.config().namespaces;
         let known: Vec<String> = namespaces.iter().map(|namespace| namespace.nsid.to_string()).collect();
         Refusal::new(format!("there is no namespace {nsid}: the namespaces are {}", known.join(", ")))
     })?;
@@ -74,7 +74,7 @@ impl LongCommand for NamespaceFill {
             let count = slice.min(self.blocks - done);
             let mut bytes = vec![0; index(count * block_bytes)];
             stamps::fill(&mut bytes, index(block_bytes), self.nsid, self.lba + done, self.seed);
-            let written = device.controller.write_blocks(self.nsid, self.lba + done, &bytes);
+            let written = device.subsystem.write_blocks(self.nsid, self.lba + done, &bytes);
             written.map_err(|error| Refusal::new(error.to_string()))?;
             self.done.set(done + count);
             Ok((done + count == self.blocks).then_some(Filled { blocks: self.blocks, block_bytes }))

@@ -50,13 +50,13 @@ impl LongCommand for NamespaceResize {
             let block = Bytes(1 << shift);
             return Err(Refusal::new(format!("size={}: give a multiple of the block size, {block}", Bytes(bytes))));
         }
-        device.controller.resize(self.nsid, bytes >> shift).map_err(|error| refusal(self.nsid, error, device))
+        device.subsystem.resize(self.nsid, bytes >> shift).map_err(|error| refusal(self.nsid, error, device))
     }
 
     fn ended(&self, device: &mut Device<'_>) -> Option<Result<Resized, Refusal>> {
-        let ended = device.controller.resized()?;
+        let ended = device.subsystem.resized()?;
         Some(ended.map_err(|error| refusal(self.nsid, error, device)).map(|()| {
-            let data = device.controller.identify_namespace(self.nsid);
+            let data = device.subsystem.identify_namespace(self.nsid);
             let size_blocks = data.map_or(0, |data| data.nsze.get());
             let shift = block_shift(device, self.nsid).unwrap_or(0);
             Resized { size_blocks, size_bytes: size_blocks << shift }
@@ -75,7 +75,7 @@ impl Size {
 
 /// log2 of a namespace's block size.
 fn block_shift(device: &Device<'_>, nsid: u32) -> Option<u32> {
-    let data = device.controller.identify_namespace(nsid)?;
+    let data = device.subsystem.identify_namespace(nsid)?;
     Some(data.lbaf[usize::from(data.flbas & 0xf)].lbads.into())
 }
 
@@ -91,7 +91,7 @@ fn refusal(nsid: u32, error: ResizeError, device: &Device<'_>) -> Refusal {
             )
         }
         ResizeError::NoSuchNamespace(_) => {
-            let namespaces = &device.controller.config().namespaces;
+            let namespaces = &device.subsystem.config().namespaces;
             let known: Vec<String> = namespaces.iter().map(|namespace| namespace.nsid.to_string()).collect();
             format!("there is no namespace {nsid}: the namespaces are {}", known.join(", "))
         }

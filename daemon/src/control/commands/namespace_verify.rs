@@ -74,7 +74,7 @@ impl LongCommand for NamespaceVerify {
             let count = slice.min(self.blocks - done);
             let mut bytes = vec![0; index(count * block_bytes)];
             let first = self.lba + done;
-            let read = device.controller.read_blocks(self.nsid, first, &mut bytes);
+            let read = device.subsystem.read_blocks(self.nsid, first, &mut bytes);
             read.map_err(|error| Refusal::new(error.to_string()))?;
             let (of, nsid) = (self.of_lba.unwrap_or(self.lba) + done, self.of_nsid.unwrap_or(self.nsid));
             for (number, holds) in stamps::wrong(&bytes, index(block_bytes), nsid, of, self.seed) {

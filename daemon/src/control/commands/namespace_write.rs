@@ -42,9 +42,9 @@ impl Execute for NamespaceWrite {
         block_bytes(device, nsid, first, blocks)?;
         let refuse = |error: controller::direct::DirectError| Refusal::new(error.to_string());
         let mut whole = vec![0; index(blocks * block)];
-        device.controller.read_blocks(nsid, first, &mut whole).map_err(refuse)?;
+        device.subsystem.read_blocks(nsid, first, &mut whole).map_err(refuse)?;
         whole[index(offset - first * block)..][..bytes.len()].copy_from_slice(&bytes);
-        device.controller.write_blocks(nsid, first, &whole).map_err(refuse)?;
+        device.subsystem.write_blocks(nsid, first, &whole).map_err(refuse)?;
         Ok(Written { bytes: count })
     }
 }

@@ -33,9 +33,9 @@ impl Execute for PowerCut {
     fn execute(self, device: &mut Device<'_>) -> Result<PowerReport, Refusal> {
         let Self { policy, seed, survivors, tear, profile } = self;
         let cut = Words { policy, seed, survivors, tear, profile }.cut()?;
-        if !device.controller.power_is_on() {
+        if !device.subsystem.power_is_on() {
             return Err(Refusal::new("power is off already: `query-crash` has the report, `power-restore` ends it"));
         }
-        Ok(device.controller.power_cut(&cut))
+        Ok(device.subsystem.power_cut(&cut))
     }
 }

@@ -35,14 +35,14 @@ impl Execute for PowerRestore {
 
 impl Restored {
     fn by(device: &mut Device<'_>, arming: Option<Arming>) -> Result<Self, Refusal> {
-        let found = watchdog::during(Place::PowerRestore, || device.controller.power_restore(arming));
+        let found = watchdog::during(Place::PowerRestore, || device.subsystem.power_restore(arming));
         Ok(Self { recovery: Recovery::of(&found.map_err(Refusal::new)?) })
     }
 
     /// Takes power away, unless it is off, and brings it back.
     pub(super) fn after_power_off(device: &mut Device<'_>) -> Result<Self, Refusal> {
-        if device.controller.power_is_on() {
-            device.controller.power_cut(&Cut::default());
+        if device.subsystem.power_is_on() {
+            device.subsystem.power_cut(&Cut::default());
         }
         Self::by(device, None)
     }

@@ -108,7 +108,7 @@ impl Execute for QueryController {
 
     fn execute(self, device: &mut Device<'_>) -> Result<ControllerState, Refusal> {
         let registers = registers(device);
-        let controller = &device.controller;
+        let controller = device.controller();
         let life = controller.life();
         let Event::ControllerState { enabled, ready, fatal, shutdown } = controller_state(life) else {
             unreachable!("the state of a controller is told by this event");
@@ -131,12 +131,12 @@ impl Execute for QueryController {
 fn registers(device: &mut Device<'_>) -> Registers {
     let short = |device: &mut Device<'_>, offset: u64| {
         let mut bytes = [0; 4];
-        device.controller.bar_read(offset, &mut bytes);
+        device.subsystem.bar_read(device.id, offset, &mut bytes);
         u32::from_le_bytes(bytes)
     };
     let long = |device: &mut Device<'_>, offset: u64| {
         let mut bytes = [0; 8];
-        device.controller.bar_read(offset, &mut bytes);
+        device.subsystem.bar_read(device.id, offset, &mut bytes);
         u64::from_le_bytes(bytes)
     };
     Registers {
@@ -153,8 +153,8 @@ fn registers(device: &mut Device<'_>) -> Registers {
 }
 
 fn identify(device: &Device<'_>) -> Identify {
-    let data = device.controller.identify_controller();
-    let config = device.controller.config();
+    let data = device.subsystem.identify_controller(device.id);
+    let config = device.subsystem.config();
     Identify {
         serial: text(&data.sn),
         model: text(&data.mn),

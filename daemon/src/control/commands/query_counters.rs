@@ -61,8 +61,8 @@ impl Execute for QueryCounters {
     type Answer = Counters;
 
     fn execute(self, device: &mut Device<'_>) -> Result<Counters, Refusal> {
-        let commands = device.controller.answered().into_iter().map(answered).collect();
-        Ok(Counters { commands, service_times: times(device.controller.service_times()) })
+        let commands = device.controller().answered().into_iter().map(answered).collect();
+        Ok(Counters { commands, service_times: times(device.controller().service_times()) })
     }
 }
 

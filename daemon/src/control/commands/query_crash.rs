@@ -29,11 +29,11 @@ impl Execute for QueryCrash {
     type Answer = Crash;
 
     fn execute(self, device: &mut Device<'_>) -> Result<Crash, Refusal> {
-        let armed = device.controller.crash_armed();
+        let armed = device.subsystem.crash_armed();
         Ok(Crash {
             armed: armed.map(CrashPoint::from),
-            met: armed.map(|_| device.controller.crash_met()),
-            report: device.controller.crash().cloned(),
+            met: armed.map(|_| device.subsystem.crash_met()),
+            report: device.subsystem.crash().cloned(),
         })
     }
 }

@@ -31,14 +31,14 @@ impl Execute for QueryFaults {
     type Answer = Vec<Listed>;
 
     fn execute(self, device: &mut Device<'_>) -> Result<Vec<Listed>, Refusal> {
-        let nsids: Vec<u32> = device.controller.config().namespaces.iter().map(|namespace| namespace.nsid).collect();
+        let nsids: Vec<u32> = device.subsystem.config().namespaces.iter().map(|namespace| namespace.nsid).collect();
         let nsid_of = |volume: media::VolumeId| usize::try_from(volume.0).map_or(0, |index| nsids[index]);
         let of_device = |FaultState { spec, met, hits }| Listed {
             fault: Fault::Controller(Box::new(spec)),
             met: Some(met),
             hits: Some(hits),
         };
-        let mut faults: Vec<Listed> = device.controller.faults().into_iter().map(of_device).collect();
+        let mut faults: Vec<Listed> = device.controller().faults().into_iter().map(of_device).collect();
         if let Ok(monitor) = device.monitor() {
             faults.extend(list(monitor, nsid_of).into_iter().map(|fault| Listed { fault, met: None, hits: None }));
         }

@@ -32,7 +32,7 @@ impl Execute for QueryFeatures {
     type Answer = Vec<Feature>;
 
     fn execute(self, device: &mut Device<'_>) -> Result<Vec<Feature>, Refusal> {
-        let features = device.controller.features().into_iter();
+        let features = device.subsystem.features(device.id).into_iter();
         Ok(features
             .map(|feature| Feature {
                 id: feature.id.0,

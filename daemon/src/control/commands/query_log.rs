@@ -73,8 +73,8 @@ impl Execute for QueryLog {
     type Answer = Logs;
 
     fn execute(self, device: &mut Device<'_>) -> Result<Logs, Refusal> {
-        let smart = smart(&device.controller.smart());
-        Ok(Logs { smart, errors: device.controller.error_log().map(entry).collect() })
+        let smart = smart(&device.subsystem.smart(device.id));
+        Ok(Logs { smart, errors: device.controller().error_log().map(entry).collect() })
     }
 }
 

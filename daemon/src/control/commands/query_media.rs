@@ -241,8 +241,8 @@ impl Execute for QueryMedia {
 
     fn execute(self, device: &mut Device<'_>) -> Result<Media, Refusal> {
         let store = store(device.settings);
-        let warnings = warning_states(device.controller.media_warnings(), device.now);
-        let cache_enabled = device.controller.media().write_cache() == Some(true);
+        let warnings = warning_states(device.subsystem.media_warnings(), device.now);
+        let cache_enabled = device.subsystem.media().write_cache() == Some(true);
         let monitor = device.monitor()?;
         let status = monitor.status();
         let integrity = integrity(monitor);

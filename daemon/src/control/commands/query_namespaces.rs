@@ -79,11 +79,11 @@ impl Execute for QueryNamespaces {
     type Answer = Vec<Namespace>;
 
     fn execute(self, device: &mut Device<'_>) -> Result<Vec<Namespace>, Refusal> {
-        let controller = &device.controller;
-        let active = controller.config().namespaces.iter();
+        let subsystem = &device.subsystem;
+        let active = subsystem.config().namespaces.iter();
         let active = active.filter_map(|config| {
-            let most = controller.namespace_blocks_max(config.nsid)?;
-            Some(namespace(config, &controller.identify_namespace(config.nsid)?, most))
+            let most = subsystem.namespace_blocks_max(config.nsid)?;
+            Some(namespace(config, &subsystem.identify_namespace(config.nsid)?, most))
         });
         Ok(active.collect())
     }

@@ -59,7 +59,7 @@ impl Execute for QueryQueues {
 
     fn execute(self, device: &mut Device<'_>) -> Result<Queues, Refusal> {
         use controller::inspect::{CompletionQueueState, SubmissionQueueState};
-        let submission = device.controller.submission_queues().map(
+        let submission = device.controller().submission_queues().map(
             |SubmissionQueueState { id, base, entries, head, tail, completion_queue }| SubmissionQueue {
                 id,
                 base,
@@ -69,7 +69,7 @@ impl Execute for QueryQueues {
                 completion_queue,
             },
         );
-        let completion = device.controller.completion_queues().map(
+        let completion = device.controller().completion_queues().map(
             |CompletionQueueState { id, base, entries, head, tail, phase, reserved, vector }| CompletionQueue {
                 id,
                 base,

@@ -42,13 +42,13 @@ impl Execute for QueryStatus {
     type Answer = Status;
 
     fn execute(self, device: &mut Device<'_>) -> Result<Status, Refusal> {
-        let running = device.controller.power_is_on();
+        let running = device.subsystem.power_is_on();
         Ok(Status {
             running,
             status: if running { Condition::Running } else { Condition::PowerOff },
             client_connected: device.client_connected,
             uptime_seconds: device.now.0 / 1_000_000_000,
-            warnings: warning_states(device.controller.media_warnings(), device.now),
+            warnings: warning_states(device.subsystem.media_warnings(), device.now),
         })
     }
 }

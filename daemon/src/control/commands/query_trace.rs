@@ -44,7 +44,7 @@ impl Execute for QueryTrace {
 
     fn execute(self, device: &mut Device<'_>) -> Result<Vec<TracedEvent>, Refusal> {
         let mut events: Vec<TracedEvent> =
-            device.controller.recent().rev().take(self.last).map(TracedEvent::from).collect();
+            device.controller().recent().rev().take(self.last).map(TracedEvent::from).collect();
         events.reverse();
         Ok(events)
     }

@@ -32,12 +32,12 @@ impl Execute for TapeStart {
         let no_folder = || Refusal::new("start the device with --trace-folder: it opens files there only");
         let tape = device.tape.filter(|_| device.audience.tracers.folder().is_some()).ok_or_else(no_folder)?;
         tape.check_room().map_err(Refusal::new)?;
-        if !device.controller.power_is_on() {
+        if !device.subsystem.power_is_on() {
             return Err(Refusal::new("power is off: `power-restore` brings it back"));
         }
         let (file, path) = device.audience.tracers.create(&self.file).map_err(Refusal::new)?;
         let begun = Writer::new(file).map_err(|error| error.to_string());
-        let begun = begun.and_then(|writer| tape.begin(device.now, device.controller.media(), writer));
+        let begun = begun.and_then(|writer| tape.begin(device.now, device.subsystem.media(), writer));
         begun.map_err(|why| refused(&path, &why))?;
         device.tape_file.replace(path.clone());
         Ok(Begun { path: path.display().to_string() })

@@ -35,9 +35,9 @@ impl Execute for TraceEventSetState {
         let tracers = &mut device.audience.tracers;
         if !tracers.set(&self.name, self.enable).map_err(Refusal::new)? && self.enable {
             let order = Order { selection, ..Order::default() };
-            tracers.start(order, device.controller, device.now).map_err(Refusal::new)?;
+            tracers.start(order, device.subsystem, device.now).map_err(Refusal::new)?;
         }
-        device.audience.listen(device.controller);
+        device.audience.listen(device.subsystem);
         Ok(Nothing {})
     }
 }

@@ -93,8 +93,8 @@ impl Execute for TraceStart {
         let file = self.file.map(PathBuf::from);
         let order = Order { format, selection, timestamps: self.timestamp, data: self.data, file };
         let order = order.check().map_err(Refusal::new)?;
-        let id = device.audience.tracers.start(order, device.controller, device.now).map_err(Refusal::new)?;
-        device.audience.listen(device.controller);
+        let id = device.audience.tracers.start(order, device.subsystem, device.now).map_err(Refusal::new)?;
+        device.audience.listen(device.subsystem);
         let path = device.audience.tracers.path(id).map(|path| path.display().to_string());
         Ok(Started { id, path })
     }

@@ -18,7 +18,7 @@ impl LongCommand for TraceStop {
     type Answer = Nothing;
 
     fn begin(&self, device: &mut Device<'_>) -> Result<(), Refusal> {
-        if !device.audience.tracers.stop(self.id, device.controller, device.now) {
+        if !device.audience.tracers.stop(self.id, device.subsystem, device.now) {
             return Err(Refusal::new(format!("there is no trace {}: `query-traces` lists them", self.id)));
         }
         Ok(())

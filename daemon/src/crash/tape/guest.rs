@@ -67,7 +67,7 @@ impl Drive {
         let given = Given { namespaces: vec![of(image), of(TEXT)], sockets, ..Given::default() };
         let settings = Settings::read(&given)?;
         let (stop, stopper) = UnixStream::pair().context("cannot create a pair of sockets")?;
-        let places = Places { socket: Some(socket.clone()), ..Places::default() };
+        let places = Places { sockets: vec![socket.clone()], ..Places::default() };
         let changer = changer.clone();
         let thread = DeviceThread::start(stop, move || {
             wiring::open_over(settings, &places, Box::new(Stand::new(changer, image, TEXT)))

@@ -12,29 +12,41 @@ use crate::unit::LbaRange;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(u64);
 
+/// How many bits of a mark name the queue.
+const QUEUE_BITS: u32 = 10;
+
 impl Mark {
     /// No command.
     pub const NONE: Self = Self(0);
 
-    /// The `ordinal`-th command taken (from 1), from a queue and under an identifier. Of the ordinal the low 32 bits are kept.
+    /// The `ordinal`-th command that a controller has taken (from 1), from a queue and under an identifier. Of the ordinal the low 32 bits
+    /// are kept, of the queue 10, and of the controller 6.
     #[must_use]
     #[inline]
-    pub const fn new(queue: u16, identifier: u16, ordinal: u64) -> Self {
-        Self(ordinal << 32 | (queue as u64) << 16 | identifier as u64)
+    pub const fn new(controller: u16, queue: u16, identifier: u16, ordinal: u64) -> Self {
+        let whose = (controller << QUEUE_BITS | queue) as u64;
+        Self(ordinal << 32 | whose << 16 | identifier as u64)
     }
 
     /// What no command asked for, by a number that nothing else has: it is of no queue.
     #[must_use]
     #[inline]
     pub const fn of_nobody(number: u64) -> Self {
-        Self::new(0, 0, number)
+        Self::new(0, 0, 0, number)
+    }
+
+    /// The controller.
+    #[must_use]
+    pub const fn controller(self) -> u16 {
+        let [.., high, low, _, _] = self.0.to_be_bytes();
+        u16::from_be_bytes([high, low]) >> QUEUE_BITS
     }
 
     /// The queue.
     #[must_use]
     pub const fn queue(self) -> u16 {
         let [.., high, low, _, _] = self.0.to_be_bytes();
-        u16::from_be_bytes([high, low])
+        u16::from_be_bytes([high, low]) & ((1 << QUEUE_BITS) - 1)
     }
 
     /// The identifier.
@@ -363,10 +375,10 @@ mod tests {
         let other = breaker.clone();
         assert!(!other.reached(Step::LineErased));
         assert!(!breaker.reached(Step::LineOpened));
-        breaker.work_on(Mark::new(3, 4, 5));
+        breaker.work_on(Mark::new(2, 3, 4, 5));
         assert!(other.reached(Step::LineErased));
         assert_eq!(breaker.tripped_at(), Some(Step::LineErased));
-        assert_eq!(breaker.tripped_in(), Mark::new(3, 4, 5));
+        assert_eq!(breaker.tripped_in(), Mark::new(2, 3, 4, 5));
         assert!(breaker.reached(Step::LineOpened), "lost power stays lost");
         other.restore();
         assert!(!breaker.reached(Step::LineErased), "and nothing is armed when it comes back");
@@ -437,8 +449,9 @@ mod tests {
     fn a_mark_gives_back_what_it_was_made_of() {
         let latest = (7 << 32) + 5;
         for ordinal in [latest, latest - 1, latest - 100] {
-            let mark = Mark::new(513, 0xfffe, ordinal);
-            assert_eq!((mark.queue(), mark.identifier(), mark.ordinal(latest)), (513, 0xfffe, ordinal));
+            let mark = Mark::new(63, 513, 0xfffe, ordinal);
+            assert_eq!((mark.controller(), mark.queue(), mark.identifier()), (63, 513, 0xfffe));
+            assert_eq!(mark.ordinal(latest), ordinal);
         }
         assert!(Mark::NONE.is_none());
     }

@@ -1,13 +1,13 @@
 //! Blocks read and written past the host: what an operator does to a namespace to prepare it, and to judge what a host made of it. The host
 //! is told nothing, as of a disk that was filled elsewhere.
 
-use media::{Fault, Lba, LbaRange, Outcome, Request, Sink, Source, Submitted, Token};
+use media::{Fault, Lba, LbaRange, Nanoseconds, Outcome, Request, Sink, Source, Submitted, Token};
 use thiserror::Error;
 
-use crate::Controller;
+use super::Subsystem;
 
 /// No command has this token.
-const DIRECT_TOKEN: Token = Token(u64::MAX - 3);
+const DIRECT_TOKEN: Token = Token(u64::MAX - 2);
 /// A media that takes longer is not asked further.
 const POLLS_MAX: u32 = 1_000_000;
 
@@ -49,7 +49,7 @@ impl Sink for Place<'_> {
     }
 }
 
-impl Controller {
+impl Subsystem {
     /// Fills `into` with blocks from `lba` on. A command that is under way may come before or after.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl Controller {
     pub fn read_blocks(&mut self, nsid: u32, lba: u64, into: &mut [u8]) -> Result<(), DirectError> {
         let (volume, range) = self.direct_range(nsid, lba, into.len())?;
         let request = Request::Read { range, into: &mut Place(into), force: false };
-        let submitted = self.media.submit(self.health.now, DIRECT_TOKEN, volume, request);
+        let submitted = self.shared.media.submit(self.now(), DIRECT_TOKEN, volume, request);
         self.directly(submitted)
     }
 
@@ -68,15 +68,20 @@ impl Controller {
     pub fn write_blocks(&mut self, nsid: u32, lba: u64, from: &[u8]) -> Result<(), DirectError> {
         let (volume, range) = self.direct_range(nsid, lba, from.len())?;
         let request = Request::Write { range, from: &mut Bytes(from), force: false };
-        let submitted = self.media.submit(self.health.now, DIRECT_TOKEN, volume, request);
+        let submitted = self.shared.media.submit(self.now(), DIRECT_TOKEN, volume, request);
         self.directly(submitted)
+    }
+
+    /// The latest time that a controller was told.
+    fn now(&self) -> Nanoseconds {
+        self.controllers.iter().map(|controller| controller.health.now).max().unwrap_or_default()
     }
 
     fn direct_range(&self, nsid: u32, lba: u64, bytes: usize) -> Result<(media::VolumeId, LbaRange), DirectError> {
         if !self.power_is_on() {
             return Err(DirectError::NoPower);
         }
-        let namespace = self.namespaces.get(nsid).ok_or(DirectError::NoSuchNamespace(nsid))?;
+        let namespace = self.shared.namespaces.get(nsid).ok_or(DirectError::NoSuchNamespace(nsid))?;
         let block = namespace.shape.block_bytes as usize;
         let range = LbaRange::new(Lba(lba), (bytes / block) as u64);
         let whole = bytes > 0 && bytes.is_multiple_of(block) && range.fits(namespace.shape.capacity_blocks);
@@ -93,19 +98,15 @@ impl Controller {
 
     /// A media that models time is asked at the times that it names itself: time does not pass for the host meanwhile.
     fn await_direct(&mut self) -> Option<Outcome> {
-        let mut now = self.health.now;
+        let mut now = self.now();
         for _ in 0..POLLS_MAX {
-            let (mut own, mut others) = (None, Vec::new());
-            self.media.poll(now, &mut |token, outcome| {
-                if token == DIRECT_TOKEN { own = Some(outcome) } else { others.push((token, outcome)) }
-            });
-            others.into_iter().for_each(|(token, outcome)| self.finished(token, outcome));
-            if own.is_some() {
-                return own;
+            self.shared.mail.collect(self.shared.media.as_mut(), now);
+            if let Some(outcome) = self.shared.mail.take_own(DIRECT_TOKEN) {
+                return Some(outcome);
             }
-            now = now.max(self.media.next_event()?);
+            now = now.max(self.shared.media.next_event()?);
         }
-        self.media.cancel(DIRECT_TOKEN);
+        self.shared.media.cancel(DIRECT_TOKEN);
         None
     }
 }

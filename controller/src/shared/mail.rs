@@ -1,0 +1,92 @@
+//! What one controller leaves for another: it is there at the other's next step.
+
+use media::{Media, Nanoseconds, Outcome, Token};
+
+use super::ControllerId;
+
+/// Something that another controller, or the subsystem, has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// NVM Subsystem Reset: it meets every controller (NVMe Base 2.1 section 3.7.1).
+    SubsystemReset,
+    /// A namespace has so many blocks now.
+    Resized { nsid: u32, blocks: u64 },
+    /// Queues that were held back may go on.
+    GoOn,
+}
+
+/// Of one controller.
+#[derive(Debug, Default)]
+struct Mailbox {
+    /// What the media has finished.
+    finished: Vec<(Token, Outcome)>,
+    notices: Vec<Notice>,
+}
+
+/// One for each controller, and what the media has finished for the subsystem itself.
+#[derive(Debug)]
+pub(crate) struct Mailboxes {
+    of: Vec<Mailbox>,
+    finished: Vec<(Token, Outcome)>,
+}
+
+impl Mailboxes {
+    pub(crate) fn new(controllers: u16) -> Self {
+        Self { of: (0..controllers).map(|_| Mailbox::default()).collect(), finished: Vec::new() }
+    }
+
+    /// How many controllers there are.
+    pub(crate) fn count(&self) -> u16 {
+        u16::try_from(self.of.len()).expect("at most 64 controllers")
+    }
+
+    /// Asks the media what it has finished, and leaves that where it belongs.
+    pub(crate) fn collect(&mut self, media: &mut dyn Media, now: Nanoseconds) {
+        media.poll(now, &mut |token, outcome| {
+            // What belongs to no controller is the subsystem's own.
+            let into = self.of.get_mut(token.owner()).map_or(&mut self.finished, |mailbox| &mut mailbox.finished);
+            into.push((token, outcome));
+        });
+    }
+
+    /// What the media has finished for a controller.
+    pub(crate) fn take_finished(&mut self, id: ControllerId) -> Vec<(Token, Outcome)> {
+        std::mem::take(&mut self.of[id.index()].finished)
+    }
+
+    /// How a request of the subsystem itself ended, if it has.
+    pub(crate) fn take_own(&mut self, token: Token) -> Option<Outcome> {
+        let place = self.finished.iter().position(|(other, _)| *other == token)?;
+        Some(self.finished.swap_remove(place).1)
+    }
+
+    /// What others did.
+    #[inline]
+    pub(crate) fn take_notices(&mut self, id: ControllerId) -> Vec<Notice> {
+        std::mem::take(&mut self.of[id.index()].notices)
+    }
+
+    /// Tells every controller but the one that did it, if one did.
+    pub(crate) fn tell_others(&mut self, by: Option<ControllerId>, notice: Notice) {
+        for (_, mailbox) in self.of.iter_mut().enumerate().filter(|(index, _)| by.is_none_or(|id| id.index() != *index))
+        {
+            mailbox.notices.push(notice);
+        }
+    }
+
+    /// Whether nothing waits for a controller.
+    pub(crate) fn is_empty(&self, id: ControllerId) -> bool {
+        let mailbox = &self.of[id.index()];
+        mailbox.finished.is_empty() && mailbox.notices.is_empty()
+    }
+
+    /// A reset of a controller: what the media had finished for it goes to nobody.
+    pub(crate) fn forget_finished(&mut self, id: ControllerId) {
+        self.of[id.index()].finished.clear();
+    }
+
+    /// Power came back.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.count());
+    }
+}
