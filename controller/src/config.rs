@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 pub use atomic::{AtomicWishes, Atomics, ControllerAtomics};
 
+use crate::controllers::{ControllerId, ControllerSet};
+
 mod atomic;
 
 /// The largest number of I/O queue pairs: their doorbells and those of the admin queue fill the one page at 1000h.
@@ -147,7 +149,7 @@ impl Default for DeviceOptions {
 }
 
 /// Options of a namespace. Its size and block size are options of the media. The comments are what `--namespace help` prints.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NamespaceOptions {
     /// Identifier from 1; 0 takes the next free one.
@@ -184,9 +186,59 @@ pub struct NamespaceOptions {
     /// Multiple Atomicity Mode: a write that crosses boundaries is atomic between each two.
     #[serde(rename = "atomic.mam")]
     pub atomic_mam: bool,
+    /// Whether several controllers may have it at the same time.
+    pub shared: bool,
+    /// No controller has it at the start.
+    pub detached: bool,
+    /// The controllers that have it at the start, such as 0:2; otherwise all, or the first where it is not shared.
+    pub controllers: Option<String>,
+}
+
+impl Default for NamespaceOptions {
+    fn default() -> Self {
+        Self {
+            nsid: 0,
+            uuid: None,
+            nguid: None,
+            eui64: 0,
+            ms: 0,
+            mset: 0,
+            atomic_nawun: None,
+            atomic_nawupf: None,
+            atomic_nacwu: None,
+            atomic_nabsn: None,
+            atomic_nabspf: None,
+            atomic_nabo: 0,
+            atomic_mam: false,
+            shared: true,
+            detached: false,
+            controllers: None,
+        }
+    }
 }
 
 impl NamespaceOptions {
+    /// The controllers that have it at the start.
+    fn attached(&self) -> Result<ControllerSet, ConfigError> {
+        let Some(text) = &self.controllers else {
+            let usual = if self.shared { ControllerSet::ALL } else { ControllerSet::one(ControllerId::FIRST) };
+            return Ok(if self.detached { ControllerSet::NONE } else { usual });
+        };
+        let list = ControllerSet::parse(text)
+            .ok_or_else(|| refuse("controllers", text, "give identifiers from 0 to 63, ascending, such as 0:2"))?;
+        if self.detached {
+            return Err(refuse(
+                "controllers",
+                text,
+                "detached=on leaves the namespace to no controller: give one of the two",
+            ));
+        }
+        if !self.shared && list.count() > 1 {
+            return Err(refuse("controllers", text, "with shared=off one controller at a time has it: name one"));
+        }
+        Ok(list)
+    }
+
     fn atomics(&self) -> AtomicWishes {
         AtomicWishes {
             nawun_z: self.atomic_nawun,
@@ -215,6 +267,10 @@ pub struct NamespaceConfig {
     pub extended_metadata: bool,
     /// Its atomic units, as far as they were given; [`Config::atomics`] says what they come to.
     pub atomics: AtomicWishes,
+    /// Several controllers may have it at the same time.
+    pub shared: bool,
+    /// Those that have it at the start; some need not exist.
+    pub attached: ControllerSet,
 }
 
 /// The checked configuration of a controller, with all derived numbers.
@@ -455,7 +511,16 @@ fn check_namespaces(serial: &str, options: &[NamespaceOptions]) -> Result<Vec<Na
         }
         let extended_metadata = option.mset == 1;
         let atomics = option.atomics();
-        checked.push(NamespaceConfig { nsid, uuid, nguid, eui64: option.eui64, extended_metadata, atomics });
+        checked.push(NamespaceConfig {
+            nsid,
+            uuid,
+            nguid,
+            eui64: option.eui64,
+            extended_metadata,
+            atomics,
+            shared: option.shared,
+            attached: option.attached()?,
+        });
     }
     for (index, namespace) in checked.iter().enumerate() {
         checked[..index].iter().try_for_each(|other| tell_apart(other, namespace))?;

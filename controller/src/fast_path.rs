@@ -114,10 +114,10 @@ impl Controller {
     ) -> usize {
         let Some(media) = shared.media.fast_path(now) else { return 0 };
         let Some(mut pair) = self.queues.pair(id) else { return 0 };
-        let (mut done, mut failed) = (0, None);
+        let (mut done, mut failed, whose) = (0, None, Mark::whose(self.id.0, id));
         let (entries, first) = pair.look(memory, self.arbiter.in_a_row().min(most));
         let plain = |entry| {
-            plain(&shared.namespaces, entry, page_bytes)
+            plain(&self.namespaces, entry, page_bytes)
                 .filter(|plain| alone || !shared.range_locks.may_meet(plain.volume, plain.range))
         };
         while let Some(entry) = entries.get(done) {
@@ -125,7 +125,7 @@ impl Controller {
             if writes {
                 // The name is made here and nowhere else: the compiler would count it along for every read.
                 let ordinal = first + black_box(done) as u64;
-                let mark = Mark::new(self.id.0, id, entry.cid.get(), ordinal);
+                let mark = Mark::within(whose, entry.cid.get(), ordinal);
                 match media.write(mark, volume, range, &mut Piece::new(memory, data)) {
                     None => break,
                     Some(Ok(())) => {
@@ -191,12 +191,12 @@ impl Controller {
         let free = |volume, range| alone || !shared.range_locks.may_meet(volume, range);
         let (mut done, mut more, mut failed, mut together) = (0, 0, None, usize::MAX);
         while let Some(entry) = entries.get(done).filter(|_| done + more < most) {
-            if done > 0 && plain(&shared.namespaces, entry, limits.page_bytes).is_some() {
+            if done > 0 && plain(&self.namespaces, entry, limits.page_bytes).is_some() {
                 break;
             }
             self.apart.clear();
             for next in entries[done..].iter().take(together) {
-                if !self.apart.add(&shared.namespaces, next, limits, free) {
+                if !self.apart.add(&self.namespaces, next, limits, free) {
                     break;
                 }
             }
@@ -212,7 +212,7 @@ impl Controller {
             }
             // It is not one that the media reads together with others, and the next ones may be alike.
             together = 1;
-            let long = long(&shared.namespaces, entry, limits).filter(|long| free(long.volume, long.range));
+            let long = long(&self.namespaces, entry, limits).filter(|long| free(long.volume, long.range));
             let mark = Mark::new(self.id.0, id, entry.cid.get(), first + done as u64);
             let writes = long.as_ref().is_some_and(|long| long.writes);
             match long.and_then(|long| long.carry_out(media, mark, memory, limits, &mut self.segments)) {

@@ -24,6 +24,7 @@ pub mod bar;
 mod budget;
 mod command;
 pub mod config;
+mod controllers;
 pub mod dma;
 mod doorbell;
 mod effects;
@@ -43,6 +44,7 @@ pub mod reason;
 mod scheduling;
 mod sgl;
 mod shared;
+mod shutdown;
 mod state;
 mod subsystem;
 mod warning;
@@ -51,7 +53,7 @@ pub mod watch;
 use std::collections::{BTreeSet, VecDeque};
 
 use media::power::{Mark, Step};
-use media::{LbaRange, Request, Submitted, Token, VolumeId};
+use media::{LbaRange, Token, VolumeId};
 use nvme_spec::Command;
 
 use absence::Absence;
@@ -74,16 +76,18 @@ use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Ta
 use reason::Reason;
 use shared::Shared;
 use shared::mail::Notice;
+use shared::namespace::Namespaces;
 use state::{Fatal, Registers, Reset, Shutdown};
 use warning::WarningsSeen;
-use watch::{FatalReason, ResetKind, ShutdownState, TraceEvent, Watch};
+use watch::{FatalReason, ResetKind, TraceEvent, Watch};
 
 pub use budget::Clock;
+pub use controllers::{CONTROLLERS_MAX, ControllerId, ControllerSet};
 pub use irq::{Effect, InterruptMode};
 /// The time that [`Controller::step`] is told.
 pub use media::Nanoseconds;
-pub use shared::{CONTROLLERS_MAX, ControllerId, resizing as resize};
-pub use subsystem::{Subsystem, direct};
+pub use shared::resizing as resize;
+pub use subsystem::{Subsystem, attach, direct};
 
 /// A command's data counts as another one for this many pieces of guest memory: a host can describe half a megabyte one byte at a time.
 const PIECES_PER_WORK: usize = 64;
@@ -94,9 +98,6 @@ fn work(data: &[Segment]) -> usize {
     let bytes: usize = data.iter().map(|segment| segment.length).sum();
     data.len() / PIECES_PER_WORK + bytes / BYTES_PER_WORK
 }
-
-/// The number of the flush that a shutdown makes; no command has it.
-const SHUTDOWN: u32 = u32::MAX;
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,8 @@ pub struct Progress {
 pub struct Controller {
     id: ControllerId,
     supply: Supply,
+    /// Those that it has attached, as they are in this step.
+    namespaces: Namespaces,
     registers: Registers,
     queues: Queues,
     arbiter: Arbiter,
@@ -138,6 +141,8 @@ pub struct Controller {
     unpublished: IdSet,
     /// The table of mappings that blocked queues failed with.
     memory_generation: u64,
+    /// The reset of the subsystem that is asked for was heard of from another controller: all know it.
+    reset_is_known: bool,
     /// Of the admin queue's memory.
     absence: Absence,
     effects: Vec<Effect>,
@@ -166,6 +171,7 @@ impl Controller {
         Self {
             id,
             supply: Supply::new(shared.power.breaker(), id.0),
+            namespaces: shared.namespaces.of(id),
             registers: Registers::new(config),
             arbiter: Arbiter::default(),
             doorbells: Doorbells::new(queues.count()),
@@ -185,6 +191,7 @@ impl Controller {
             changed_namespaces: BTreeSet::new(),
             unpublished: IdSet::default(),
             memory_generation: 0,
+            reset_is_known: false,
             absence: Absence::default(),
             effects: Vec::new(),
             segments: Vec::new(),
@@ -289,8 +296,9 @@ impl Controller {
     ) -> bool {
         self.health.now = now;
         self.watch.at(now);
+        self.namespaces.follow(&shared.namespaces, self.id);
         for notice in shared.mail.take_notices(self.id) {
-            self.heed(notice);
+            self.heed(shared, notice);
         }
         if !self.faults.is_idle() && !self.tend_faults(shared, page) {
             return false;
@@ -380,41 +388,8 @@ impl Controller {
             self.reached(Step::ControllerEnabled);
             worked = true;
         }
-        if self.registers.shutdown == Shutdown::Asked && self.may_shut_down() {
-            self.reached(Step::ShutdownBegun);
-            self.watch.tell(TraceEvent::Shutdown { state: ShutdownState::Begun });
-            let submitted =
-                shared.media.submit(self.health.now, Token::of(self.id.0, SHUTDOWN), VolumeId(0), Request::Quiesce);
-            self.registers.shutdown = match submitted {
-                Submitted::Pending => Shutdown::Flushing,
-                Submitted::Done(outcome) => self.shutdown_ended(outcome),
-            };
-            worked = true;
-        }
+        worked |= self.begin_shutdown(shared);
         worked
-    }
-
-    fn shutdown_ended(&mut self, outcome: media::Outcome) -> Shutdown {
-        let state = Shutdown::after_flush(outcome);
-        let complete = state == Shutdown::Complete;
-        if complete {
-            self.reached(Step::ShutdownDone);
-        }
-        let state_told = if complete { ShutdownState::Complete } else { ShutdownState::Failed };
-        self.watch.tell(TraceEvent::Shutdown { state: state_told });
-        state
-    }
-
-    /// A controller that was shut down while it was disabled has had no reset since; enabling it ends the shutdown, also one that is
-    /// still going on (B27, B28).
-    fn leave_shutdown(&mut self, shared: &mut Shared) {
-        if self.registers.configuration.shutdown() == 0 {
-            shared.media.cancel(Token::of(self.id.0, SHUTDOWN));
-            if self.registers.shutdown != Shutdown::No {
-                self.watch.tell(TraceEvent::Shutdown { state: ShutdownState::Cleared });
-            }
-            self.registers.shutdown = Shutdown::No;
-        }
     }
 
     /// All queues and everything under way are gone; no answer is written any more (B11).
@@ -432,12 +407,12 @@ impl Controller {
             self.in_flight.remove(token);
         }
         shared.mail.forget_finished(self.id);
-        if reset == Reset::Subsystem {
+        if reset == Reset::Subsystem && !std::mem::take(&mut self.reset_is_known) {
             shared.mail.tell_others(Some(self.id), Notice::SubsystemReset);
         }
         self.scattered.clear();
         self.sliced.clear();
-        shared.media.cancel(Token::of(self.id.0, SHUTDOWN));
+        shared.media.cancel(self.shutdown_token());
         self.restore_write_cache(shared);
         self.queues.clear();
         self.arbiter = Arbiter::default();
@@ -483,7 +458,7 @@ impl Controller {
 
     /// The media is done with what it had under a token.
     fn finished(&mut self, shared: &mut Shared, token: Token, outcome: media::Outcome) {
-        if token == Token::of(self.id.0, SHUTDOWN) {
+        if token == self.shutdown_token() {
             self.registers.shutdown = self.shutdown_ended(outcome);
         } else if let Some(command) = self.in_flight.get_mut(token) {
             let name = command.permit.name();
@@ -593,8 +568,7 @@ impl Controller {
         permit: Permit,
         command: Command,
     ) {
-        let met =
-            if self.faults.is_idle() { Some((permit, command)) } else { self.meet_faults(shared, permit, command) };
+        let met = if self.faults.is_idle() { Some((permit, command)) } else { self.meet_faults(permit, command) };
         let Some((permit, command)) = met else { return };
         self.carry_out(shared, now, memory, permit, command);
     }

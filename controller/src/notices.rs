@@ -3,20 +3,42 @@
 use nvme_spec::log::Event;
 
 use crate::Controller;
+use crate::inflight::InFlight;
+use crate::reason::Reason;
+use crate::shared::Shared;
 use crate::shared::mail::Notice;
 use crate::state::Reset;
 use crate::watch::TraceEvent;
 
 impl Controller {
     /// Another controller, or the subsystem, did something that concerns this one.
-    pub(crate) fn heed(&mut self, notice: Notice) {
+    pub(crate) fn heed(&mut self, shared: &mut Shared, notice: Notice) {
         match notice {
-            Notice::SubsystemReset => self.registers.ask_reset(Reset::Subsystem),
-            Notice::Resized { nsid, blocks } => {
-                self.watch.tell(TraceEvent::Resized { nsid, blocks });
+            Notice::SubsystemReset => {
+                self.reset_is_known = true;
+                self.registers.ask_reset(Reset::Subsystem);
+            }
+            Notice::Attachment { nsid, attached } => {
+                if !attached {
+                    self.lose(shared, nsid);
+                }
                 self.announce_change(nsid);
             }
+            Notice::Resized { nsid, blocks } => {
+                self.watch.tell(TraceEvent::Resized { nsid, blocks });
+                if self.namespaces.get(nsid).is_some() {
+                    self.announce_change(nsid);
+                }
+            }
             Notice::GoOn => self.arbiter.unblock(),
+        }
+    }
+
+    /// Commands under way on a namespace that is no longer attached end as those that come from now on.
+    fn lose(&mut self, shared: &mut Shared, nsid: u32) {
+        let there = |command: &InFlight| command.permit.sqid() != 0 && command.origin.nsid == nsid;
+        for token in self.in_flight.tokens(there) {
+            self.withdraw(shared, token, Reason::NamespaceInactive);
         }
     }
 

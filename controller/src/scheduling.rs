@@ -75,8 +75,7 @@ impl Controller {
                 self.tell_ranges(name, matches!(command, IoCommand::Copy { .. }));
             }
         }
-        let alone =
-            shared.range_locks.is_idle() && shared.random.is_none() && !self.is_long(shared, origin.nsid, command);
+        let alone = shared.range_locks.is_idle() && shared.random.is_none() && !self.is_long(origin.nsid, command);
         if !alone && let Some(parked) = self.park(shared, origin.nsid, command, token) {
             return Ok(Done::Waits(parked));
         }
@@ -126,7 +125,7 @@ impl Controller {
             now,
             memory,
             media: shared.media.as_mut(),
-            namespaces: &shared.namespaces,
+            namespaces: &self.namespaces,
             segments: &mut self.segments,
             metadata: &mut self.metadata,
             page_shift: self.registers.page_shift(),
@@ -148,14 +147,14 @@ impl Controller {
         piece: Option<LbaRange>,
     ) -> bool {
         let mut single = [LbaRange::default()];
-        let claim = io::claim(&shared.namespaces, nsid, command, piece, &self.listed, &mut single);
+        let claim = io::claim(&self.namespaces, nsid, command, piece, &self.listed, &mut single);
         claim.is_none_or(|claim| shared.range_locks.enter(token, &claim))
     }
 
     /// What is kept of a command that must wait or go to the media in pieces or slices; `None` if it does none of it.
     fn park(&mut self, shared: &mut Shared, nsid: u32, command: &IoCommand, token: Token) -> Option<Box<Parked>> {
         let mut single = [LbaRange::default()];
-        let claim = io::claim(&shared.namespaces, nsid, command, None, &self.listed, &mut single)?;
+        let claim = io::claim(&self.namespaces, nsid, command, None, &self.listed, &mut single)?;
         let free = shared.range_locks.is_free(&claim);
         let (range, exclusive) = (*claim.ranges.first()?, claim.exclusive != 0);
         let listed = command.lists_ranges();
@@ -182,7 +181,7 @@ impl Controller {
 
     /// What a command falls apart into, in the order in which that happens; nothing if it stays whole.
     fn pieces(&mut self, shared: &mut Shared, nsid: u32, range: LbaRange, exclusive: bool) -> Vec<LbaRange> {
-        let (Some(namespace), Some(random)) = (shared.namespaces.get(nsid), shared.random.as_mut()) else {
+        let (Some(namespace), Some(random)) = (self.namespaces.get(nsid), shared.random.as_mut()) else {
             return Vec::new();
         };
         let atomics = shared.config.atomics;
@@ -206,7 +205,7 @@ impl Controller {
     }
 
     /// Whether a command would hold everybody up if the media had all of it at once. No data moves, so nothing else limits it.
-    fn is_long(&self, shared: &Shared, nsid: u32, command: &IoCommand) -> bool {
+    fn is_long(&self, nsid: u32, command: &IoCommand) -> bool {
         let blocks = match command {
             IoCommand::WriteUncorrectable { blocks } | IoCommand::WriteZeroes { blocks, .. } => u64::from(blocks.count),
             IoCommand::DatasetManagement { deallocate: true, .. } if self.listed.len() > RANGES_AT_ONCE => return true,
@@ -215,14 +214,14 @@ impl Controller {
             }
             _ => return false,
         };
-        shared.namespaces.get(nsid).is_some_and(|namespace| blocks > slice_blocks(namespace, command))
+        self.namespaces.get(nsid).is_some_and(|namespace| blocks > slice_blocks(namespace, command))
     }
 
     /// The slices of a long command; none where it goes to the media as a whole. Meanwhile it holds all of its blocks, so that it is as
     /// atomic to other commands as any. What survives a power loss as a whole is never cut: for a Write Zeroes or Write Uncorrectable
     /// that is what [`Units`](crate::atomic::Units) says, and of a Dataset Management each range that is no longer than a slice.
     fn slices(&self, shared: &Shared, nsid: u32, command: &IoCommand, range: LbaRange) -> Slices {
-        let Some(namespace) = shared.namespaces.get(nsid).filter(|_| self.is_long(shared, nsid, command)) else {
+        let Some(namespace) = self.namespaces.get(nsid).filter(|_| self.is_long(nsid, command)) else {
             return Slices::default();
         };
         let (blocks, step) = (slice_blocks(namespace, command), namespace.shape.preferred_blocks.into());
@@ -309,7 +308,7 @@ impl Controller {
         self.listed.clone_from(&parked.listed);
         if parked.command.lists_ranges()
             && !parked.slices.is_empty()
-            && let Some(volume) = shared.namespaces.get(origin.nsid).map(|namespace| namespace.volume)
+            && let Some(volume) = self.namespaces.get(origin.nsid).map(|namespace| namespace.volume)
             && !parked.slices.pass_over(|range| shared.media.next_allocated(volume, range))
         {
             return self.piece_done(shared, token, Ok(0));
@@ -462,7 +461,7 @@ impl Controller {
         if let Some(first) = self.in_flight.get_mut(compare).and_then(|command| command.parked.as_mut()) {
             first.fused = Fused::Compare { write };
         }
-        let volume = shared.namespaces.get(first.nsid.get()).expect("the pair was checked").volume;
+        let volume = self.namespaces.get(first.nsid.get()).expect("the pair was checked").volume;
         if shared.range_locks.enter(write, &Claim { volume, exclusive: 1, ranges: &[range] }) {
             shared.range_locks.make_ready(write);
         }
@@ -482,9 +481,9 @@ impl Controller {
         }
         let failed = |status| (status, Reason::FusedPartner);
         let nsid = first.nsid.get();
-        let namespace = shared.namespaces.resolve(nsid).map_err(failed)?;
+        let namespace = self.namespaces.resolve(nsid).map_err(failed)?;
         let mut single = [LbaRange::default()];
-        let claim = io::claim(&shared.namespaces, nsid, &compare, None, &[], &mut single);
+        let claim = io::claim(&self.namespaces, nsid, &compare, None, &[], &mut single);
         let range = claim.map(|claim| claim.ranges[0]).ok_or(failed(Reason::OutOfRange))?;
         // Multiple Atomicity Mode is not for fused pairs (B167).
         if namespace.compares_atomically(shared.config.atomics, range) {

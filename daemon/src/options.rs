@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ::media::ssd::VolumeConfig;
+use controller::ControllerSet;
 use controller::config::{Config, ConfigError, DeviceOptions};
 use controller::fault::FaultSpec;
 use serde::Serialize;
@@ -84,6 +85,8 @@ pub struct Settings {
     pub media: MediaSettings,
     /// Faults that the device has from the start.
     pub faults: Vec<FaultSpec>,
+    /// The sockets at which it is plugged in, in the order of their controllers.
+    pub sockets: Vec<PathBuf>,
     device: DeviceOptions,
 }
 
@@ -130,7 +133,9 @@ impl Settings {
         let atomic_bytes = power_atomic_bytes(&controller, &volumes);
         let mut media = media.check(volumes, existing.as_ref(), atomic_bytes)?;
         media.identity = identity.kept();
-        let settings = Self { controller, media, faults: file.faults, device };
+        let plugs = given.sockets.iter().filter(|(option, _)| ["--socket", "--vhost-user"].contains(option));
+        let sockets = plugs.map(|(_, path)| path.clone()).collect();
+        let settings = Self { controller, media, faults: file.faults, sockets, device };
         settings.check_blocks().map_err(|error| placed(&error, &places))?;
         settings.check_atomics().map_err(|error| placed(&error, &places))?;
         Ok(settings)
@@ -180,6 +185,11 @@ impl Settings {
                 nabspf: identity.atomics.nabspf_z,
                 nabo: identity.atomics.nabo,
                 mam: identity.atomics.multiple,
+                shared: identity.shared,
+                detached: identity.attached == ControllerSet::NONE,
+                controllers: Some(identity.attached)
+                    .filter(|set| ![ControllerSet::NONE, ControllerSet::ALL].contains(set))
+                    .map(|set| set.to_string()),
             });
         let (media, namespace, fault) = (self.media.printed(), namespace.collect(), self.faults.clone());
         toml::to_string(&PrintedFile { device, media, namespace, fault })
@@ -224,6 +234,9 @@ struct PrintedNamespace {
     nabo: u16,
     #[serde(rename = "atomic.mam")]
     mam: bool,
+    shared: bool,
+    detached: bool,
+    controllers: Option<String>,
 }
 
 /// The words of a configuration file.

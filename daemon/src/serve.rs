@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::Context;
+use controller::ControllerSet;
 
 use crate::device_thread::DeviceThread;
 use crate::failure::Failure;
@@ -33,6 +34,7 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     let places = Places { sockets, vhost_user, control, http, traces: trace_folder, guest_files: guest_memory.into() };
     places.by_option().iter().try_for_each(|(option, place)| check_socket(option, place))?;
     let settings = Settings::read(&Given { sockets: places.by_option(), ..device.into() })?;
+    check_controllers(&settings, places.controllers())?;
     if places.vhost_user.is_some() {
         check_disk(&settings)?;
     }
@@ -94,6 +96,24 @@ fn machines(places: &Places) -> anyhow::Result<String> {
         text.push_str(&format!("# orders\n{}\n\n", shell_line(words)));
     }
     Ok(text)
+}
+
+/// A namespace names only controllers that there are: each socket at which the drive is plugged in has one.
+///
+/// # Errors
+/// It names another one.
+fn check_controllers(settings: &Settings, count: u16) -> Result<(), OptionError> {
+    for namespace in &settings.controller.namespaces {
+        let named = namespace.attached;
+        if named != ControllerSet::ALL && named.below(count) != named {
+            let remedy = format!(
+                "there are {count} controllers, one for each --socket and --vhost-user: name some from 0 to {}",
+                count - 1
+            );
+            return Err(OptionError::new("--namespace", format!("controllers={named}"), remedy));
+        }
+    }
+    Ok(())
 }
 
 /// A virtio disk is the first namespace, and carries nothing beside its blocks.

@@ -1,20 +1,21 @@
 //! Atomicity under fire (rules B163 to B165, B162): eight queues write stamped blocks over each other on a media that takes its time and
 //! shows writes by half, and every read is held against what writes promised (the checker of the contract, section C4, for reads that are
-//! concurrent with writes).
+//! concurrent with writes). The queues are those of one controller, and of two that share the namespace, four each (B168, MC4).
 
 use std::collections::BTreeMap;
 
 use controller::config::{DeviceOptions, Interleave, NamespaceOptions};
 use media::Nanoseconds;
+use nvme_host::Host;
 use nvme_host::io::block_command;
 use nvme_spec::Command;
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::sgl::{SglDescriptor, SglType};
+use spec_tests::paths::Path;
 use spec_tests::random::{Random, cases, seed};
 use spec_tests::rig::{Build, STEP};
 
-use crate::support::reap_all;
-use crate::verbs::{TestHost, bare};
+use crate::verbs::bare;
 
 const BLOCK: usize = 512;
 const QUEUES: u16 = 8;
@@ -140,38 +141,57 @@ struct UnderWay {
     slot: usize,
 }
 
-/// Eight queues write and read up to `longest` blocks for this many steps.
+/// Eight queues write and read up to `longest` blocks for this many steps: of one controller, then of two.
 fn run(build: &Build, longest: u64, promise: Promise, random: &mut Random, steps: u64) -> Counts {
-    let mut host = build.host();
-    (2..=QUEUES).for_each(|qid| host.create_queue_pair(qid, 16, Some(qid)).expect("room"));
-    host.port_mut().behaviour.borrow_mut().halves = true;
+    let [one, two] = [1, 2].map(|controllers| run_over(build, controllers, (longest, promise), random, steps / 2));
+    println!("one controller: {one:?}; two: {two:?}");
+    assert!(one.reads > steps / 16 && two.reads > steps / 16, "both are busy: {one:?}, {two:?}");
+    Counts { reads: one.reads + two.reads, broken: one.broken + two.broken, mixed: one.mixed + two.mixed }
+}
+
+fn run_over(
+    build: &Build,
+    controllers: u16,
+    (longest, promise): (u64, Promise),
+    random: &mut Random,
+    steps: u64,
+) -> Counts {
+    let mut hosts = build.hosts(controllers);
+    let of = |qid: u16| usize::from(qid % controllers);
+    (1..=QUEUES).for_each(|qid| hosts[of(qid)].create_queue_pair(qid, 16, Some(qid)).expect("room"));
+    let world = hosts[0].port().clone();
+    world.world().behaviour.borrow_mut().halves = true;
     let bytes = usize::try_from(LONGEST).expect("small") * BLOCK;
     let slots = usize::from(QUEUES) * DEPTH;
-    let buffers: Vec<_> = (0..slots).map(|_| host.allocate(bytes).expect("room")).collect();
+    let allocate = |host: &mut Host<Path>| (0..slots).map(|_| host.allocate(bytes).expect("room")).collect::<Vec<_>>();
+    let buffers: Vec<Vec<u64>> = hosts.iter_mut().map(allocate).collect();
     let mut free: Vec<usize> = (0..slots).collect();
     let mut history = History { writes: vec![Write { range: (0, BLOCKS), begun: 0, ended: 0 }], now: 1 };
     let mut under_way: BTreeMap<(u16, u16), UnderWay> = BTreeMap::new();
     let mut counts = Counts::default();
     for step in 0..steps + 10_000 {
         if step % 64 == 0 {
-            host.port_mut().behaviour.borrow_mut().latency =
+            world.world().behaviour.borrow_mut().latency =
                 Some(Nanoseconds(STEP.0 * random.below(12))).filter(|latency| latency.0 > 0);
         }
         history.now += 1;
         if step < steps
             && let Some(slot) = free.pop()
         {
-            submit(&mut host, &mut history, &mut under_way, (slot, buffers[slot]), longest, random);
+            let sqid = u16::try_from(random.below(QUEUES.into())).expect("small") + 1;
+            let buffer = buffers[of(sqid)][slot];
+            submit(&mut hosts[of(sqid)], &mut history, &mut under_way, (sqid, slot, buffer), longest, random);
         }
-        host.port_mut().step();
+        world.world().step();
         for cqid in 1..=QUEUES {
-            for answer in reap_all(&mut host, cqid) {
+            let host = &mut hosts[of(cqid)];
+            while let Some(answer) = host.reap(cqid) {
                 assert!(bare(answer.status()).is_success(), "{:?}", answer.status());
                 let command = under_way.remove(&(cqid, answer.cid.get())).expect("under way");
                 free.push(command.slot);
                 match command.write {
                     Some(stamp) => history.writes[usize::try_from(stamp).expect("an index")].ended = history.now,
-                    None => judge(&host, &history, &command, buffers[command.slot], promise, &mut counts),
+                    None => judge(host, &history, &command, buffers[of(cqid)][command.slot], promise, &mut counts),
                 }
             }
         }
@@ -184,14 +204,13 @@ fn run(build: &Build, longest: u64, promise: Promise, random: &mut Random, steps
 }
 
 fn submit(
-    host: &mut TestHost,
+    host: &mut Host<Path>,
     history: &mut History,
     under_way: &mut BTreeMap<(u16, u16), UnderWay>,
-    (slot, buffer): (usize, u64),
+    (sqid, slot, buffer): (u16, usize, u64),
     longest: u64,
     random: &mut Random,
 ) {
-    let sqid = u16::try_from(random.below(QUEUES.into())).expect("small") + 1;
     let count = 1 + random.below(longest);
     let start = random.below(BLOCKS - count + 1);
     let blocks = u32::try_from(count).expect("small");
@@ -212,7 +231,7 @@ fn submit(
 }
 
 /// Holds what a read brought against the history.
-fn judge(host: &TestHost, history: &History, command: &UnderWay, buffer: u64, promise: Promise, counts: &mut Counts) {
+fn judge(host: &Host<Path>, history: &History, command: &UnderWay, buffer: u64, promise: Promise, counts: &mut Counts) {
     let length = usize::try_from(command.range.1 - command.range.0).expect("small") * BLOCK;
     let data = host.read_memory(buffer, length);
     let stamps: Vec<u64> = data

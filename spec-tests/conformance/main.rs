@@ -5,6 +5,7 @@ mod admin;
 mod arbitration;
 mod atomic;
 mod atomic_random;
+mod controllers;
 mod copy;
 mod deallocation;
 mod doorbells;

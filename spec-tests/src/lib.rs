@@ -3,6 +3,7 @@
 //! control socket) and `tidy` (imports, names, words, lengths, text).
 
 pub mod golden;
+pub mod paths;
 pub mod qmp;
 pub mod racing;
 pub mod random;

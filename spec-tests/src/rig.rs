@@ -82,11 +82,17 @@ impl Build {
     /// If the options cannot be: a test gave wrong ones.
     #[must_use]
     pub fn rig(&self) -> Rig {
+        let (config, media, behaviour) = self.parts();
+        Rig { machine: Machine::over(config, media, SparseMemory::new(MEMORY)), behaviour }
+    }
+
+    /// What a device is made of.
+    pub(crate) fn parts(&self) -> (Config, Box<dyn Media>, Rc<RefCell<Behaviour>>) {
         let mut identities = self.identities.clone();
         identities.resize(self.namespaces.len(), NamespaceOptions::default());
         let config = Config::check(&self.device, &identities).expect("the test's options are possible");
         let (media, behaviour) = SlowMedia::new(self.media(), self.variant.fast);
-        Rig { machine: Machine::over(config, Box::new(media), SparseMemory::new(MEMORY)), behaviour }
+        (config, Box::new(media), behaviour)
     }
 
     fn media(&self) -> Box<dyn Media> {

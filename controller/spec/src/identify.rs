@@ -3,7 +3,7 @@
 mod flags;
 
 pub use flags::{
-    AdminCommands, ControllerAttributes, FormattedSize, FusedOperations, LogPages, MetadataCapabilities,
+    AdminCommands, ControllerAttributes, FormattedSize, FusedOperations, LogPages, MetadataCapabilities, Multipath,
     NamespaceFeatures, NamespaceStatus, OptionalCommands, OptionalEvents, SglSupport, WriteCache,
 };
 use zerocopy::little_endian::{U16, U32, U64, U128};

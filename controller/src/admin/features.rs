@@ -135,13 +135,13 @@ pub(super) fn get<M: GuestMemory>(
 ) -> Result<Done, Reason> {
     let (feature, of_namespace) = controller.feature(shared, command)?;
     // Hosts ask without naming a namespace, or naming all, and have always been answered: from the first.
-    let first = shared.namespaces.iter().next().map(|namespace| namespace.identity.nsid);
+    let first = controller.namespaces.iter().next().map(|namespace| namespace.identity.nsid);
     let nsid = match command.nsid.get() {
         0 | NSID_ALL if of_namespace => first.ok_or(Reason::NamespaceInvalid)?,
         nsid => nsid,
     };
     if of_namespace {
-        shared.namespaces.resolve(nsid)?;
+        controller.namespaces.resolve(nsid)?;
     }
     let command = &Command { nsid: nsid.into(), ..*command };
     let defaults = Features::new(&shared.config);
@@ -198,7 +198,7 @@ pub(crate) fn states(controller: &Controller, shared: &Shared, id: FeatureId) ->
     match id {
         FeatureId::TEMPERATURE_THRESHOLD => [0, 1 << 20].into_iter().filter_map(|which| state(None, which)).collect(),
         FeatureId::ERROR_RECOVERY => {
-            shared.namespaces.iter().filter_map(|namespace| state(Some(namespace.identity.nsid), 0)).collect()
+            controller.namespaces.iter().filter_map(|namespace| state(Some(namespace.identity.nsid), 0)).collect()
         }
         FeatureId::HOST_BEHAVIOR => {
             let [a, b, c, d, ..] = controller.features.host_behavior;
@@ -262,7 +262,7 @@ pub(super) fn set<M: GuestMemory>(
     }
     let nsid = command.nsid.get();
     match of_namespace {
-        true if nsid != NSID_ALL => shared.namespaces.resolve(nsid).map(|_| ())?,
+        true if nsid != NSID_ALL => controller.namespaces.resolve(nsid).map(|_| ())?,
         false if nsid != 0 && nsid != NSID_ALL => return Err(Reason::FeatureOfController),
         _ => {}
     }
@@ -272,7 +272,7 @@ pub(super) fn set<M: GuestMemory>(
         FeatureId::POWER_MANAGEMENT if value & 0x1f != 0 => return Err(Reason::PowerState),
         FeatureId::POWER_MANAGEMENT => controller.features.workload_hint = value & WORKLOAD_HINT,
         FeatureId::TEMPERATURE_THRESHOLD => set_temperature(controller, shared, command)?,
-        FeatureId::ERROR_RECOVERY => set_error_recovery(controller, shared, nsid, value)?,
+        FeatureId::ERROR_RECOVERY => set_error_recovery(controller, nsid, value)?,
         FeatureId::VOLATILE_WRITE_CACHE => return set_write_cache(controller, shared, value & 1 != 0, token),
         FeatureId::NUMBER_OF_QUEUES => return set_queues(controller, shared, value),
         FeatureId::INTERRUPT_COALESCING => {
@@ -333,12 +333,12 @@ fn set_temperature(controller: &mut Controller, shared: &mut Shared, command: &C
     Ok(())
 }
 
-fn set_error_recovery(controller: &mut Controller, shared: &mut Shared, nsid: u32, value: u32) -> Result<(), Reason> {
+fn set_error_recovery(controller: &mut Controller, nsid: u32, value: u32) -> Result<(), Reason> {
     // DULBE is for namespaces that report errors on deallocated blocks, and none does (B101).
     if value & 1 << 16 != 0 {
         return Err(Reason::DeallocatedError);
     }
-    let meant: Vec<u32> = shared.namespaces.iter().map(|namespace| namespace.identity.nsid).collect();
+    let meant: Vec<u32> = controller.namespaces.iter().map(|namespace| namespace.identity.nsid).collect();
     let values = &mut controller.features.error_recovery;
     for nsid in meant.into_iter().filter(|of| nsid == NSID_ALL || *of == nsid) {
         values.retain(|(of, _)| *of != nsid);

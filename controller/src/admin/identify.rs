@@ -19,7 +19,7 @@ use crate::dma::GuestMemory;
 use crate::health::{CRITICAL_KELVINS, ERROR_ENTRIES, WARNING_KELVINS};
 use crate::reason::Reason;
 use crate::shared::Shared;
-use crate::shared::namespace::Namespace;
+use crate::shared::namespace::{Namespace, Namespaces};
 
 pub(crate) type Page = [u8; IDENTIFY_BYTES];
 
@@ -49,16 +49,18 @@ fn page(controller: &Controller, shared: &Shared, command: &Command) -> Result<P
     let [.., command_set] = command.cdw11.get().to_le_bytes();
     let nsid = command.nsid.get();
     match Cns(cns) {
-        Cns::NAMESPACE => namespace(shared, nsid),
+        Cns::NAMESPACE => namespace(&controller.namespaces, shared, nsid),
         Cns::CONTROLLER => Ok(this_controller(controller, shared)),
-        Cns::ACTIVE_NAMESPACES => active(shared, nsid),
-        Cns::NAMESPACE_DESCRIPTORS => descriptors(shared, nsid),
-        Cns::INDEPENDENT_NAMESPACE => independent(shared, nsid),
+        Cns::ACTIVE_NAMESPACES => active(&controller.namespaces, nsid),
+        Cns::NAMESPACE_DESCRIPTORS => descriptors(&controller.namespaces, nsid),
+        Cns::INDEPENDENT_NAMESPACE => independent(&controller.namespaces, shared, nsid),
         Cns::ENDURANCE_GROUPS => Ok(endurance_groups(low16(command.cdw11.get()))),
         Cns::COMMAND_SETS => Ok(command_sets()),
-        Cns::COMMAND_SET_NAMESPACE => nvm_only(command_set).and_then(|()| command_set_namespace(shared, nsid)),
+        Cns::COMMAND_SET_NAMESPACE => {
+            nvm_only(command_set).and_then(|()| command_set_namespace(&controller.namespaces, shared, nsid))
+        }
         Cns::COMMAND_SET_CONTROLLER => nvm_only(command_set).map(|()| command_set_controller(shared.config.mdts)),
-        Cns::COMMAND_SET_ACTIVE_NAMESPACES => nvm_only(command_set).and_then(|()| active(shared, nsid)),
+        Cns::COMMAND_SET_ACTIVE_NAMESPACES => nvm_only(command_set).and_then(|()| active(&controller.namespaces, nsid)),
         _ => Err(Reason::IdentifyStructure),
     }
 }
@@ -97,7 +99,8 @@ pub(crate) fn this_controller(controller: &Controller, shared: &Shared) -> Page 
     data.fr = config.firmware;
     data.ieee = IEEE_LOCAL;
     data.mdts = config.mdts;
-    data.cntlid = 0.into();
+    data.cntlid = controller.id.0.into();
+    data.cmic = multipath(shared);
     data.ver = VERSION_2_1.into();
     data.ctratt = identify::ControllerAttributes::ENDURANCE_GROUPS.bits().into();
     data.endgidmax = ENDURANCE_GROUP.into();
@@ -146,9 +149,20 @@ pub(crate) fn this_controller(controller: &Controller, shared: &Shared) -> Page 
     to_page(&data)
 }
 
+/// CMIC: each controller has a port of its own (NVMe Base 2.1 figure 313).
+fn multipath(shared: &Shared) -> u8 {
+    let several = identify::Multipath::SEVERAL_PORTS | identify::Multipath::SEVERAL_CONTROLLERS;
+    if shared.mail.count() > 1 { several.bits() } else { 0 }
+}
+
+/// NMIC: the namespace may be attached to two controllers at the same time, where there are as many.
+fn shareable(namespace: &Namespace, shared: &Shared) -> u8 {
+    u8::from(namespace.identity.shared && shared.mail.count() > 1)
+}
+
 /// CNS 00h: an identifier that is valid and not active gives zeroes (B64).
-pub(crate) fn namespace(shared: &Shared, nsid: u32) -> Result<Page, Reason> {
-    let Some(namespace) = valid(shared, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
+pub(crate) fn namespace(namespaces: &Namespaces, shared: &Shared, nsid: u32) -> Result<Page, Reason> {
+    let Some(namespace) = valid(namespaces, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let shape = &namespace.shape;
     let hints = Hints::of(namespace, shared.config.transfer_bytes_max());
     let mut data = identify::Namespace::zeroed();
@@ -167,6 +181,7 @@ pub(crate) fn namespace(shared: &Shared, nsid: u32) -> Result<Page, Reason> {
         data.npda_z = hints.unit_z.into();
         data.nows_z = hints.stripe_z.into();
     }
+    data.nmic = shareable(namespace, shared);
     data.nvmcap = namespace.capacity_bytes().into();
     data.endgid = ENDURANCE_GROUP.into();
     data.nguid = namespace.identity.nguid;
@@ -198,12 +213,12 @@ fn report_atomics(atomics: &Atomics, data: &mut identify::Namespace) {
 }
 
 /// CNS 02h and 07h: identifiers above the given one, ascending (B65).
-fn active(shared: &Shared, above: u32) -> Result<Page, Reason> {
+fn active(namespaces: &Namespaces, above: u32) -> Result<Page, Reason> {
     if above >= NSID_ALL - 1 {
         return Err(Reason::NamespaceListStart);
     }
     let mut page = [0; IDENTIFY_BYTES];
-    let identifiers = shared.namespaces.iter().map(|namespace| namespace.identity.nsid).filter(|nsid| *nsid > above);
+    let identifiers = namespaces.iter().map(|namespace| namespace.identity.nsid).filter(|nsid| *nsid > above);
     for (place, nsid) in page.as_chunks_mut::<4>().0.iter_mut().zip(identifiers) {
         *place = nsid.to_le_bytes();
     }
@@ -211,8 +226,8 @@ fn active(shared: &Shared, above: u32) -> Result<Page, Reason> {
 }
 
 /// CNS 03h: every namespace has a UUID and a command set; the others if they were given (B66).
-fn descriptors(shared: &Shared, nsid: u32) -> Result<Page, Reason> {
-    let identity = &shared.namespaces.resolve(nsid)?.identity;
+fn descriptors(namespaces: &Namespaces, nsid: u32) -> Result<Page, Reason> {
+    let identity = &namespaces.resolve(nsid)?.identity;
     let mut page = [0; IDENTIFY_BYTES];
     let mut at = 0;
     let mut put = |kind: u8, value: &[u8]| {
@@ -233,8 +248,8 @@ fn descriptors(shared: &Shared, nsid: u32) -> Result<Page, Reason> {
 }
 
 /// CNS 05h for the NVM command set: no extended formats and no protection information; the sizes of deallocation, in blocks.
-fn command_set_namespace(shared: &Shared, nsid: u32) -> Result<Page, Reason> {
-    let Some(namespace) = valid(shared, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
+fn command_set_namespace(namespaces: &Namespaces, shared: &Shared, nsid: u32) -> Result<Page, Reason> {
+    let Some(namespace) = valid(namespaces, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let mut data = identify::NvmNamespace::zeroed();
     if let Some(hints) = Hints::of(namespace, shared.config.transfer_bytes_max()) {
         data.npdgl = (u32::from(hints.unit_z) + 1).into();
@@ -292,9 +307,10 @@ fn command_set_controller(mdts: u8) -> Page {
 }
 
 /// CNS 08h.
-fn independent(shared: &Shared, nsid: u32) -> Result<Page, Reason> {
-    let Some(_) = valid(shared, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
+fn independent(namespaces: &Namespaces, shared: &Shared, nsid: u32) -> Result<Page, Reason> {
+    let Some(namespace) = valid(namespaces, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let mut data = identify::IndependentNamespace::zeroed();
+    data.nmic = shareable(namespace, shared);
     data.endgid = ENDURANCE_GROUP.into();
     data.nstat = identify::NamespaceStatus::READY.bits();
     Ok(to_page(&data))
@@ -309,11 +325,11 @@ fn command_sets() -> Page {
 
 /// The active namespace, or nothing if the identifier is valid without one; NSID FFFFFFFFh is not taken, since we have no namespace
 /// management.
-fn valid(shared: &Shared, nsid: u32) -> Result<Option<&Namespace>, Reason> {
-    if !shared.namespaces.is_valid(nsid) {
+fn valid(namespaces: &Namespaces, nsid: u32) -> Result<Option<&Namespace>, Reason> {
+    if !namespaces.is_valid(nsid) {
         return Err(Reason::NamespaceInvalid);
     }
-    Ok(shared.namespaces.get(nsid))
+    Ok(namespaces.get(nsid))
 }
 
 fn to_page(data: &(impl IntoBytes + zerocopy::Immutable)) -> Page {

@@ -31,13 +31,8 @@ enum Instead {
 impl Controller {
     /// A command that was just taken meets faults. Returns what is to be carried out, if anything is.
     #[cold]
-    pub(crate) fn meet_faults(
-        &mut self,
-        shared: &mut Shared,
-        permit: Permit,
-        mut command: Command,
-    ) -> Option<(Permit, Command)> {
-        let facts = self.facts_of(shared, permit.sqid(), &command);
+    pub(crate) fn meet_faults(&mut self, permit: Permit, mut command: Command) -> Option<(Permit, Command)> {
+        let facts = self.facts_of(permit.sqid(), &command);
         let bytes = facts.bytes;
         let hits = self.fault_hits(Place::Command, &facts, Some(permit.name()));
         let mut instead = None;

@@ -102,7 +102,7 @@ impl Controller {
                 self.heed_warnings(shared);
             }
             Injection::NamespaceChanged { nsid } => {
-                if shared.namespaces.get(nsid).is_none() {
+                if self.namespaces.get(nsid).is_none() {
                     return Err(InjectError::Namespace(nsid));
                 }
                 self.announce_change(nsid);

@@ -8,7 +8,6 @@ use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
 use super::queue_kind::QueueKind;
 use super::spec::Matching;
 use crate::Controller;
-use crate::shared::Shared;
 
 /// What is known of whoever is met.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,16 +88,16 @@ impl Controller {
     }
 
     /// What is known of a command.
-    pub(super) fn facts_of<'a>(&self, shared: &Shared, sqid: u16, command: &'a Command) -> Facts<'a> {
+    pub(super) fn facts_of<'a>(&self, sqid: u16, command: &'a Command) -> Facts<'a> {
         let blocks = (sqid != 0 && NvmOpcode(command.opcode).names_blocks())
             .then(|| LbaRange::new(Lba(command.slba()), u64::from(command.nlb_z()) + 1));
-        let bytes = if sqid == 0 { admin_bytes(command) } else { self.io_bytes(shared, command, blocks) };
+        let bytes = if sqid == 0 { admin_bytes(command) } else { self.io_bytes(command, blocks) };
         Facts { command: Some((sqid, command)), blocks, bytes, ..self.facts() }
     }
 
-    fn io_bytes(&self, shared: &Shared, command: &Command, blocks: Option<LbaRange>) -> u64 {
+    fn io_bytes(&self, command: &Command, blocks: Option<LbaRange>) -> u64 {
         let block_bytes =
-            shared.namespaces.get(command.nsid.get()).map_or(0, |found| u64::from(found.buffer_block_bytes));
+            self.namespaces.get(command.nsid.get()).map_or(0, |found| u64::from(found.buffer_block_bytes));
         match NvmOpcode(command.opcode) {
             NvmOpcode::READ | NvmOpcode::WRITE | NvmOpcode::COMPARE => {
                 blocks.map_or(0, |range| range.blocks) * block_bytes

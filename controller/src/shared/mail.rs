@@ -2,13 +2,15 @@
 
 use media::{Media, Nanoseconds, Outcome, Token};
 
-use super::ControllerId;
+use crate::controllers::ControllerId;
 
 /// Something that another controller, or the subsystem, has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// NVM Subsystem Reset: it meets every controller (NVMe Base 2.1 section 3.7.1).
     SubsystemReset,
+    /// This controller got a namespace, or lost it.
+    Attachment { nsid: u32, attached: bool },
     /// A namespace has so many blocks now.
     Resized { nsid: u32, blocks: u64 },
     /// Queues that were held back may go on.
@@ -72,6 +74,11 @@ impl Mailboxes {
         {
             mailbox.notices.push(notice);
         }
+    }
+
+    /// Tells one controller.
+    pub(crate) fn tell(&mut self, id: ControllerId, notice: Notice) {
+        self.of[id.index()].notices.push(notice);
     }
 
     /// Whether nothing waits for a controller.

@@ -18,27 +18,11 @@ use namespace::Namespaces;
 use power::Power;
 use resizing::Resizing;
 
-/// How many controllers a subsystem can have.
-pub const CONTROLLERS_MAX: u16 = 64;
-
-/// CNTLID: which controller of a subsystem, counted from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ControllerId(pub u16);
-
-impl ControllerId {
-    /// The first one, which every subsystem has.
-    pub const FIRST: Self = Self(0);
-
-    #[inline]
-    pub(crate) fn index(self) -> usize {
-        usize::from(self.0)
-    }
-}
-
 /// What all controllers of a subsystem share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) media: Box<dyn Media>,
+    /// All that are allocated.
     pub(crate) namespaces: Namespaces,
     /// Who has which blocks.
     pub(crate) range_locks: RangeLocks,
@@ -66,9 +50,10 @@ impl Shared {
         }
     }
 
-    /// Everything but the media is as at power-on.
+    /// Everything but the media, and what controllers have, is as at power-on.
     pub(crate) fn power_on(&mut self) {
-        self.namespaces = Namespaces::new(&self.config, self.media.as_mut());
+        let before = std::mem::replace(&mut self.namespaces, Namespaces::new(&self.config, self.media.as_mut()));
+        self.namespaces.attach_as(&before);
         self.range_locks = RangeLocks::default();
         self.random = self.config.interleave.map(|seed| Random::new(seed.into()));
         self.resizing = Resizing::default();

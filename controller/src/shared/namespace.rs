@@ -5,6 +5,7 @@ use media::{LbaRange, Media, VolumeId, VolumeShape};
 
 use crate::atomic::{Pieces, Units};
 use crate::config::{Atomics, Config, ControllerAtomics, NamespaceConfig};
+use crate::controllers::{ControllerId, ControllerSet};
 use crate::reason::Reason;
 
 /// MSRC, one-based: as many descriptors as fit the smallest page.
@@ -20,7 +21,7 @@ pub(crate) struct CopyLimits {
     pub(crate) blocks: u32,
 }
 
-/// An active namespace.
+/// A namespace.
 #[derive(Clone, Debug)]
 pub(crate) struct Namespace {
     pub(crate) identity: NamespaceConfig,
@@ -29,6 +30,8 @@ pub(crate) struct Namespace {
     /// Bytes of a block in the host's buffer: of its data, and of its metadata where that follows it.
     pub(crate) buffer_block_bytes: u32,
     pub(crate) atomics: Atomics,
+    /// Which controllers have it.
+    pub(crate) attached: ControllerSet,
 }
 
 impl Namespace {
@@ -111,48 +114,86 @@ impl Namespace {
     }
 }
 
-/// All namespaces of a controller.
+/// Namespaces by their identifiers: all that are allocated in a subsystem, or those among them that a controller has attached.
 #[derive(Clone, Debug)]
 pub(crate) struct Namespaces {
     /// Ascending by identifier.
-    active: Vec<Namespace>,
+    list: Vec<Namespace>,
+    /// NN: the largest identifier that is valid, the same for all controllers.
+    limit: u32,
+    /// Another one than last time means that something changed.
+    generation: u64,
 }
 
 impl Namespaces {
-    /// The n-th namespace stands on the media's volume n.
+    /// All of them. The n-th namespace stands on the media's volume n.
     ///
     /// # Panics
     /// If the media has fewer volumes, or commits fewer blocks as one than the configuration asks for: whoever wires them up checked
     /// too little.
     pub(crate) fn new(config: &Config, media: &mut dyn Media) -> Self {
-        let active = config.namespaces.iter().enumerate().map(|(index, identity)| {
+        let list = config.namespaces.iter().enumerate().map(|(index, identity)| {
             let volume = VolumeId(u32::try_from(index).expect("at most 1024 namespaces"));
             let shape = media.shape(volume).expect("each namespace has its volume");
             assert!(shape.block_bytes.is_power_of_two() && shape.power_atomic_blocks >= 1);
             let atomics = config.atomics(index, shape.power_atomic_blocks).expect("checked against the media");
             let among = if identity.extended_metadata { shape.metadata_bytes } else { 0 };
             let buffer_block_bytes = shape.block_bytes + among;
-            Namespace { identity: identity.clone(), volume, shape, buffer_block_bytes, atomics }
+            let attached = identity.attached;
+            Namespace { identity: identity.clone(), volume, shape, buffer_block_bytes, atomics, attached }
         });
-        let active: Vec<_> = active.collect();
+        let list: Vec<_> = list.collect();
         if let Some(power) = media.power() {
             // It may keep more together than is promised, and then need not.
-            for namespace in &active {
+            for namespace in &list {
                 power.promise(namespace.volume, namespace.power_atomicity(config.atomics));
             }
         }
-        Self { active }
+        // A subsystem may have no namespace at all; no host asks for the identifiers of none.
+        let limit = list.last().map_or(1, |namespace| namespace.identity.nsid);
+        Self { list, limit, generation: 1 }
+    }
+
+    /// Those of them that a controller has attached.
+    pub(crate) fn of(&self, id: ControllerId) -> Self {
+        let mut own = Self { list: Vec::new(), limit: 1, generation: 0 };
+        own.follow(self, id);
+        own
+    }
+
+    /// Makes these the ones that a controller has attached, if anything changed.
+    #[inline]
+    pub(crate) fn follow(&mut self, all: &Self, id: ControllerId) {
+        if self.generation != all.generation {
+            self.list = all.list.iter().filter(|namespace| namespace.attached.has(id)).cloned().collect();
+            (self.limit, self.generation) = (all.limit, all.generation);
+        }
+    }
+
+    /// Each is attached where its predecessor was.
+    pub(crate) fn attach_as(&mut self, before: &Self) {
+        for (own, before) in self.list.iter_mut().zip(&before.list) {
+            own.attached = before.attached;
+        }
+    }
+
+    /// Attaches a namespace to a controller, or detaches it; whether that changed anything.
+    pub(crate) fn attach(&mut self, nsid: u32, id: ControllerId, attached: bool) -> bool {
+        let own = self.list.iter_mut().find(|namespace| namespace.identity.nsid == nsid);
+        let changed = own.is_some_and(|own| own.attached.set(id, attached));
+        self.generation += u64::from(changed);
+        changed
     }
 
     /// What all namespaces hold together, in bytes.
     pub(crate) fn capacity_bytes(&self) -> u128 {
-        self.active.iter().map(Namespace::capacity_bytes).sum()
+        self.list.iter().map(Namespace::capacity_bytes).sum()
     }
 
     /// What all namespaces would hold if each had the size that it may have at most, in bytes.
     pub(crate) fn capacity_bytes_max(&self) -> u128 {
         let most = |namespace: &Namespace| u128::from(namespace.shape.capacity_blocks_max) << namespace.block_shift();
-        self.active.iter().map(most).sum()
+        self.list.iter().map(most).sum()
     }
 
     /// What of that no namespace has now, in bytes.
@@ -162,38 +203,40 @@ impl Namespaces {
 
     /// A namespace is like this now; whether that is new.
     pub(crate) fn reshape(&mut self, nsid: u32, shape: VolumeShape) -> bool {
-        let own = self.active.iter_mut().find(|namespace| namespace.identity.nsid == nsid);
-        own.is_some_and(|own| std::mem::replace(&mut own.shape, shape) != shape)
+        let own = self.list.iter_mut().find(|namespace| namespace.identity.nsid == nsid);
+        let changed = own.is_some_and(|own| std::mem::replace(&mut own.shape, shape) != shape);
+        self.generation += u64::from(changed);
+        changed
     }
 
     /// NN: the largest identifier that is valid, at least 1.
-    pub(crate) fn limit(&self) -> u32 {
-        self.active.last().map_or(1, |namespace| namespace.identity.nsid)
+    pub(crate) const fn limit(&self) -> u32 {
+        self.limit
     }
 
-    /// The active namespaces, ascending.
+    /// Each, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Namespace> {
-        self.active.iter()
+        self.list.iter()
     }
 
     /// The identifier of the namespace that stands on a volume; 0 if none does.
     pub(crate) fn of_volume(&self, volume: VolumeId) -> u32 {
-        let on_it = self.active.iter().find(|namespace| namespace.volume == volume);
+        let on_it = self.list.iter().find(|namespace| namespace.volume == volume);
         on_it.map_or(0, |namespace| namespace.identity.nsid)
     }
 
-    /// The active namespace with this identifier.
+    /// The one with this identifier.
     #[inline]
     pub(crate) fn get(&self, nsid: u32) -> Option<&Namespace> {
         // Identifiers are mostly given out from 1 on without a gap.
-        let guess = self.active.get((nsid as usize).wrapping_sub(1));
+        let guess = self.list.get((nsid as usize).wrapping_sub(1));
         guess.filter(|namespace| namespace.identity.nsid == nsid).or_else(|| self.search(nsid))
     }
 
     #[inline(never)]
     fn search(&self, nsid: u32) -> Option<&Namespace> {
-        let place = self.active.binary_search_by_key(&nsid, |namespace| namespace.identity.nsid).ok()?;
-        self.active.get(place)
+        let place = self.list.binary_search_by_key(&nsid, |namespace| namespace.identity.nsid).ok()?;
+        self.list.get(place)
     }
 
     /// The namespace that a command means: one that cannot be is refused otherwise than one that only is not there (B106).

@@ -1,8 +1,9 @@
 //! The NVM subsystem as whoever runs a device has it: the controllers, and what they share. What concerns one controller names it.
 //!
-//! Map: [`power`] is its loss and return, [`resize`] changes a namespace's size while hosts are there, [`direct`] and [`quiesce`] serve
-//! whoever runs the device.
+//! Map: [`power`] is its loss and return, [`resize`] and [`attach`] change namespaces while hosts are there, [`direct`] and [`quiesce`]
+//! serve whoever runs the device.
 
+pub mod attach;
 pub mod direct;
 mod power;
 mod quiesce;
@@ -15,10 +16,11 @@ use nvme_spec::log::Smart;
 
 use crate::budget::{Clock, Still};
 use crate::config::Config;
+use crate::controllers::{CONTROLLERS_MAX, ControllerId};
 use crate::dma::{DoorbellPage, GuestMemory};
 use crate::fault::{InjectError, Injection};
 use crate::inspect::FeatureState;
-use crate::shared::{CONTROLLERS_MAX, ControllerId, Shared};
+use crate::shared::Shared;
 use crate::{Controller, Progress, inspect};
 
 /// An NVM subsystem: a drive with its controllers, each of one function, and its namespaces.

@@ -14,6 +14,8 @@ mod inject_event;
 mod media_fork;
 mod media_restore;
 mod media_save;
+mod namespace_attach;
+mod namespace_detach;
 mod namespace_fill;
 mod namespace_resize;
 mod namespace_verify;
@@ -24,6 +26,7 @@ mod power_restore;
 mod qmp_capabilities;
 mod query_commands;
 mod query_controller;
+mod query_controllers;
 mod query_counters;
 mod query_crash;
 mod query_faults;
@@ -49,15 +52,15 @@ mod trace_stop;
 
 use std::path::PathBuf;
 
-use controller::{Controller, ControllerId, Subsystem};
+use controller::{CONTROLLERS_MAX, Controller, ControllerId, Subsystem};
 use media::monitor::Monitor;
 use media::power::Forks;
 use media::{Nanoseconds, VolumeId};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::message::ProtocolError;
@@ -67,35 +70,38 @@ pub use qmp_capabilities::QmpCapabilities;
 pub use query_schema::description;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 41] = [
+pub const COMMANDS: [Row; 44] = [
     row::<QmpCapabilities>(),
     row_immediate::<query_version::QueryVersion>(),
     row_immediate::<query_commands::QueryCommands>(),
     row_immediate::<query_schema::QuerySchema>(),
     row::<query_status::QueryStatus>(),
-    row::<query_controller::QueryController>(),
-    row::<query_queues::QueryQueues>(),
+    row::<query_controllers::QueryControllers>(),
+    row_of_controller::<query_controller::QueryController>(),
+    row_of_controller::<query_queues::QueryQueues>(),
     row::<query_namespaces::QueryNamespaces>(),
     row::<query_media::QueryMedia>(),
     row::<query_lines::QueryLines>(),
-    row::<query_counters::QueryCounters>(),
-    row::<query_features::QueryFeatures>(),
-    row::<query_log::QueryLog>(),
+    row_of_controller::<query_counters::QueryCounters>(),
+    row_of_controller::<query_features::QueryFeatures>(),
+    row_of_controller::<query_log::QueryLog>(),
     row::<query_violations::QueryViolations>(),
-    row::<query_trace::QueryTrace>(),
+    row_of_controller::<query_trace::QueryTrace>(),
     row::<trace_start::TraceStart>(),
     row_long::<trace_stop::TraceStop>(),
     row::<query_traces::QueryTraces>(),
     row::<trace_event_get_state::TraceEventGetState>(),
     row::<trace_event_set_state::TraceEventSetState>(),
-    row::<query_faults::QueryFaults>(),
+    row_of_controller::<query_faults::QueryFaults>(),
+    row::<namespace_attach::NamespaceAttach>(),
+    row::<namespace_detach::NamespaceDetach>(),
     row_long::<namespace_resize::NamespaceResize>(),
     row_long::<namespace_fill::NamespaceFill>(),
     row_long::<namespace_verify::NamespaceVerify>(),
     row::<namespace_write::NamespaceWrite>(),
-    row::<fault_add::FaultAdd>(),
-    row::<fault_remove::FaultRemove>(),
-    row::<inject_event::InjectEvent>(),
+    row_of_controller::<fault_add::FaultAdd>(),
+    row_of_controller::<fault_remove::FaultRemove>(),
+    row_of_controller::<inject_event::InjectEvent>(),
     row::<tape_start::TapeStart>(),
     row::<tape_mark::TapeMark>(),
     row_long::<tape_stop::TapeStop>(),
@@ -278,6 +284,11 @@ const fn row<C: Execute>() -> Row {
     }
 }
 
+/// Of one that is about a controller: its arguments may name which.
+const fn row_of_controller<C: Execute>() -> Row {
+    Row { arguments: read_schema_of_controller::<C>, prepare: prepare_of_controller::<C>, ..row::<C>() }
+}
+
 const fn row_immediate<C: Tell>() -> Row {
     Row {
         name: C::NAME,
@@ -294,6 +305,18 @@ const fn row_long<C: LongCommand>() -> Row {
 /// The schema of what is read.
 fn read_schema<T: JsonSchema>() -> Schema {
     schema::<T>(SchemaSettings::default().for_deserialize())
+}
+
+/// The same, and which controller is meant.
+fn read_schema_of_controller<T: JsonSchema>() -> Schema {
+    let mut schema = read_schema::<T>();
+    let which = json!({
+        "description": "CNTLID of the controller that is meant: 0 without it.", "type": "integer", "format": "uint16", "minimum": 0,
+        "maximum": CONTROLLERS_MAX - 1,
+    });
+    let properties = schema.ensure_object().entry("properties").or_insert_with(|| json!({}));
+    properties[CONTROLLER] = which;
+    schema
 }
 
 /// The schema of what is written.
@@ -372,7 +395,32 @@ fn prepare_execute<C: Execute>(arguments: Map<String, Value>) -> Result<Prepared
     let mut command = Some(read::<C>(arguments)?);
     Ok(Prepared::Job(Box::new(move |device| {
         let command = command.take().expect("whatever was answered is not called again");
-        Some(command.execute(device).map(|answer| json(&answer)))
+        Some(command.execute(device).map(|answer| to_value(&answer)))
+    })))
+}
+
+/// The argument that names a controller.
+const CONTROLLER: &str = "controller";
+
+fn prepare_of_controller<C: Execute>(mut arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {
+    #[derive(Deserialize)]
+    struct Which {
+        controller: u16,
+    }
+    let named =
+        arguments.remove(CONTROLLER).map(|value| read::<Which>([(CONTROLLER.to_owned(), value)].into_iter().collect()));
+    let id = ControllerId(named.transpose()?.map_or(0, |which| which.controller));
+    let Prepared::Job(mut job) = prepare_execute::<C>(arguments)? else { unreachable!("what is executed is a job") };
+    Ok(Prepared::Job(Box::new(move |device| {
+        let count = device.subsystem.ids().count();
+        if usize::from(id.0) >= count {
+            let why = format!("there is no controller {}: give one from 0 to {}", id.0, count - 1);
+            return Some(Err(Refusal::new(why)));
+        }
+        let usual = std::mem::replace(&mut device.id, id);
+        let answer = job(device);
+        device.id = usual;
+        answer
     })))
 }
 
@@ -389,10 +437,10 @@ fn prepare_long<C: LongCommand>(arguments: Map<String, Value>) -> Result<Prepare
         {
             return Some(Err(refusal));
         }
-        command.ended(device).map(|ended| ended.map(|answer| json(&answer)))
+        command.ended(device).map(|ended| ended.map(|answer| to_value(&answer)))
     })))
 }
 
-fn json(answer: &impl Serialize) -> Value {
+fn to_value(answer: &impl Serialize) -> Value {
     serde_json::to_value(answer).expect("an answer is JSON")
 }

@@ -11,6 +11,15 @@ bitflags! {
         const NAMESPACE_ATTRIBUTE = 1 << 8;
     }
 
+    /// What several paths to a subsystem there are (CMIC).
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Multipath: u8 {
+        /// The subsystem may have several ports.
+        const SEVERAL_PORTS = 1 << 0;
+        /// It may have several controllers.
+        const SEVERAL_CONTROLLERS = 1 << 1;
+    }
+
     /// Which optional admin commands there are.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct AdminCommands: u16 {

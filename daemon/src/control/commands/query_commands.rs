@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{COMMANDS, Refusal, Tell, json};
+use super::{COMMANDS, Refusal, Tell, to_value};
 
 /// The names of all commands.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -24,6 +24,6 @@ impl Tell for QueryCommands {
 
     fn tell(self) -> Result<Value, Refusal> {
         let names: Vec<Name> = COMMANDS.iter().map(|row| Name { name: row.name }).collect();
-        Ok(json(&names))
+        Ok(to_value(&names))
     }
 }

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{COMMANDS, Refusal, Tell, json, no_such_command, written_schema};
+use super::{COMMANDS, Refusal, Tell, no_such_command, to_value, written_schema};
 use crate::control::Event;
 
 /// What every command takes and gives, and every event, as JSON Schema.
@@ -45,7 +45,7 @@ fn describe(wanted: impl Fn(&str) -> bool) -> Value {
         arguments: (row.arguments)(),
         returns: (row.answer)(),
     });
-    json(&Description { commands: described.collect(), events: written_schema::<Event>() })
+    to_value(&Description { commands: described.collect(), events: written_schema::<Event>() })
 }
 
 /// What a device of this program answers.

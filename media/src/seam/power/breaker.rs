@@ -24,8 +24,21 @@ impl Mark {
     #[must_use]
     #[inline]
     pub const fn new(controller: u16, queue: u16, identifier: u16, ordinal: u64) -> Self {
-        let whose = (controller << QUEUE_BITS | queue) as u64;
-        Self(ordinal << 32 | whose << 16 | identifier as u64)
+        Self::within(Self::whose(controller, queue), identifier, ordinal)
+    }
+
+    /// A queue of a controller, for [`Self::within`].
+    #[must_use]
+    #[inline]
+    pub const fn whose(controller: u16, queue: u16) -> u16 {
+        controller << QUEUE_BITS | queue
+    }
+
+    /// As [`Self::new`], where many are made of one queue.
+    #[must_use]
+    #[inline]
+    pub const fn within(whose: u16, identifier: u16, ordinal: u64) -> Self {
+        Self(ordinal << 32 | (whose as u64) << 16 | identifier as u64)
     }
 
     /// What no command asked for, by a number that nothing else has: it is of no queue.
