@@ -405,9 +405,9 @@ fn plain(namespaces: &Namespaces, entry: &Command, page_bytes: u64) -> Option<Pl
     if entry.force_unit_access() {
         return None;
     }
-    let namespace = namespaces.get(entry.nsid.get())?;
+    let namespace = namespaces.brief(entry.nsid.get())?;
     let blocks = u64::from(entry.nlb_z()) + 1;
-    let length = blocks * u64::from(namespace.shape.block_bytes);
+    let length = blocks * u64::from(namespace.block_bytes);
     let address = entry.prp1.get();
     if address & 0b11 != 0 || (address & (page_bytes - 1)) + length > page_bytes {
         return None;
@@ -434,9 +434,9 @@ fn long(namespaces: &Namespaces, entry: &Command, limits: Limits) -> Option<Long
         SGL_READ => (false, DataPointer::Sgl(entry.sgl1())),
         _ => return None,
     };
-    let namespace = namespaces.get(entry.nsid.get()).filter(|_| !entry.force_unit_access())?;
+    let namespace = namespaces.brief(entry.nsid.get()).filter(|_| !entry.force_unit_access())?;
     let blocks = u64::from(entry.nlb_z()) + 1;
-    let length = blocks * u64::from(namespace.shape.block_bytes);
+    let length = blocks * u64::from(namespace.block_bytes);
     if length > limits.transfer_bytes_max {
         return None;
     }

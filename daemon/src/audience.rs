@@ -1,4 +1,4 @@
-//! Whoever listens to the controller: the judge of the host's driver, and the traces. The controller is asked for as much as the one that
+//! Whoever listens to the controllers: a judge of each host's driver, and the traces. A controller is asked for as much as the one that
 //! wants most; each takes what it wants of it.
 
 use std::sync::Arc;
@@ -14,12 +14,10 @@ use crate::trial::Trial;
 
 /// See the file's text.
 pub struct Audience {
-    /// The judge.
-    pub trial: Trial,
-    /// The traces.
+    /// The judges, one for each controller's host.
+    trials: Vec<Trial>,
+    /// The traces: of the first controller.
     pub tracers: Tracers,
-    /// Whom they listen to.
-    pub id: ControllerId,
 }
 
 /// What the control socket's peers hear.
@@ -32,38 +30,61 @@ pub enum News<'a> {
 
 impl Audience {
     /// Begins to listen.
-    pub fn new(trial: Trial, tracers: Tracers, subsystem: &mut Subsystem, id: ControllerId) -> Self {
-        let audience = Self { trial, tracers, id };
+    pub fn new(tracers: Tracers, subsystem: &mut Subsystem) -> Self {
+        let trials = subsystem.ids().map(|id| Trial::new(subsystem, id)).collect();
+        let audience = Self { trials, tracers };
         audience.listen(subsystem);
         audience
     }
 
-    /// Asks the controller for as much as is wanted now.
+    /// The judge of a controller's host.
+    pub fn trial(&mut self, id: ControllerId) -> &mut Trial {
+        &mut self.trials[usize::from(id.0)]
+    }
+
+    /// What ends the run, if anything does.
+    pub fn broken(&self) -> Option<&str> {
+        self.trials.iter().find_map(Trial::broken)
+    }
+
+    /// Asks the controllers for as much as is wanted now.
     pub fn listen(&self, subsystem: &mut Subsystem) {
-        let controller = subsystem.controller_mut(self.id);
-        if self.tracers.needs_data() != controller.tells_data() {
-            controller.listen_to_data(self.tracers.needs_data());
-        }
-        let wanted = self.trial.needs().max(self.tracers.needs());
-        if wanted == controller.detail() {
-            return;
-        }
-        match wanted {
-            Some(detail) => controller.listen(detail),
-            None => controller.listen_no_more(),
+        for (id, trial) in subsystem.ids().zip(&self.trials) {
+            let controller = subsystem.controller_mut(id);
+            let traced = id == ControllerId::FIRST;
+            if traced && self.tracers.needs_data() != controller.tells_data() {
+                controller.listen_to_data(self.tracers.needs_data());
+            }
+            let wanted = trial.needs().max(if traced { self.tracers.needs() } else { None });
+            match wanted {
+                wanted if wanted == controller.detail() => {}
+                Some(detail) => controller.listen(detail),
+                None => controller.listen_no_more(),
+            }
         }
     }
 
-    /// Hands out what happened since the last look; `tell` hears what is new. Where the host is one of ours, which serves a virtio disk,
-    /// it is not judged.
-    pub fn look(&mut self, now: Nanoseconds, subsystem: &mut Subsystem, judged: bool, mut tell: impl FnMut(News<'_>)) {
-        let Self { trial, tracers, id } = self;
-        let drive = if tracers.is_empty() { None } else { tracers.drive(subsystem, now) };
-        let controller = subsystem.controller_mut(*id);
-        if controller.has_traced() || drive.is_some() {
-            let batch = Arc::new(taken(controller, drive));
-            tracers.take(&batch);
-            trial.look(&batch.events, judged, |violation| {
+    /// Hands out what happened since the last look; `tell` hears what is new. Where a host is one of ours, which serves a virtio disk, it is
+    /// not `judged`.
+    pub fn look(
+        &mut self,
+        now: Nanoseconds,
+        subsystem: &mut Subsystem,
+        judged: impl Fn(ControllerId) -> bool,
+        mut tell: impl FnMut(News<'_>),
+    ) {
+        let Self { trials, tracers } = self;
+        let mut drive = if tracers.is_empty() { None } else { tracers.drive(subsystem, now) };
+        for (id, trial) in subsystem.ids().zip(trials) {
+            let controller = subsystem.controller_mut(id);
+            if !controller.has_traced() && drive.is_none() {
+                continue;
+            }
+            let batch = Arc::new(taken(controller, drive.take()));
+            if id == ControllerId::FIRST {
+                tracers.take(&batch);
+            }
+            trial.look(&batch.events, judged(id), |violation| {
                 let name = format!("{} {}", violation.rule.id(), violation.rule.slug());
                 tracers.mark(now, &name, &json!({ "detail": violation.detail, "count": violation.count }));
                 tell(News::Violation(violation));
@@ -82,7 +103,7 @@ impl Audience {
         // What it did in the last step is known at the look behind it.
         for _ in 0..2 {
             let drive = self.tracers.drive(subsystem, now);
-            self.tracers.take(&Arc::new(taken(subsystem.controller_mut(self.id), drive)));
+            self.tracers.take(&Arc::new(taken(subsystem.controller_mut(ControllerId::FIRST), drive)));
         }
         self.tracers.finish(subsystem, now);
     }

@@ -20,7 +20,6 @@ use crate::http::{self, Rights};
 use crate::open_media::open_media;
 use crate::options::Settings;
 use crate::tracer::{Opened, Tracers};
-use crate::trial::Trial;
 use crate::warning_log::WarningLog;
 use crate::watch::Watch;
 
@@ -127,9 +126,8 @@ fn wire(
     watch: Watch,
 ) -> anyhow::Result<Wired> {
     let mut subsystem = Subsystem::with_controllers(settings.controller.clone(), media, places.controllers());
-    let trial = Trial::new(&subsystem, ControllerId::FIRST);
     let tracers = Tracers::begin(traces, places.traces.clone(), &mut subsystem, Nanoseconds(0))?;
-    let audience = Audience::new(trial, tracers, &mut subsystem, ControllerId::FIRST);
+    let audience = Audience::new(tracers, &mut subsystem);
     for fault in &settings.faults {
         subsystem.controller_mut(ControllerId::FIRST).fault_add(fault.clone()).context("[[fault]]")?;
     }
@@ -261,7 +259,7 @@ impl Drive for Wired {
         if let Some(control) = &mut self.control {
             control.signalled |= heard;
         }
-        if let Some(broken) = self.audience.trial.broken() {
+        if let Some(broken) = self.audience.broken() {
             return Err(io::Error::other(format!("checks=strict: the host broke {broken}")));
         }
         // What the host does is dated when it arrives.
@@ -282,13 +280,17 @@ impl Drive for Wired {
         let worked = obeyed || result.worked;
         let heard = std::mem::take(&mut self.heard);
         let connected = fronts.client_connected();
-        let is_nvme = fronts.is_nvme(self.audience.id);
         let subsystem = &mut *fronts.subsystem();
-        self.audience.look(now, subsystem, is_nvme, |news| {
-            if let Some(control) = control {
-                control.happened(&news.into());
-            }
-        });
+        self.audience.look(
+            now,
+            subsystem,
+            |id| fronts.is_nvme(id),
+            |news| {
+                if let Some(control) = control {
+                    control.happened(&news.into());
+                }
+            },
+        );
         if let Some(reason) = self.tape.as_ref().and_then(Marker::look) {
             tracing::warn!("the tape ends here: {reason}; the drive goes on");
             let file = self.tape_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();

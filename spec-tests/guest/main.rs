@@ -10,6 +10,7 @@ mod processes;
 mod recipes;
 mod resize;
 mod runner;
+mod shared;
 mod stacks;
 mod tape;
 mod traced;

@@ -38,6 +38,10 @@ pub const MEDIUM: &str = include_str!("../scripts/medium.sh");
 pub const FAULTS: &str = include_str!("../scripts/faults.sh");
 /// A disk that gets another size under a mounted file system.
 pub const RESIZE: &str = include_str!("../scripts/resize.sh");
+/// A drive with two controllers in one guest: a path goes and comes back under a load.
+pub const MULTIPATH: &str = include_str!("../scripts/multipath.sh");
+/// One of two guests that share a namespace.
+pub const SHARED: &str = include_str!("../scripts/shared.sh");
 /// What `make demo` shows.
 pub const DEMO: &str = include_str!("../scripts/demo.sh");
 /// The first process of a guest of `brownout qemu --exec`.

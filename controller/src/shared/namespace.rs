@@ -114,11 +114,22 @@ impl Namespace {
     }
 }
 
+/// What a plain Read or Write needs of a namespace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Brief {
+    nsid: u32,
+    pub(crate) volume: VolumeId,
+    /// Bytes of data of a block.
+    pub(crate) block_bytes: u32,
+}
+
 /// Namespaces by their identifiers: all that are allocated in a subsystem, or those among them that a controller has attached.
 #[derive(Clone, Debug)]
 pub(crate) struct Namespaces {
     /// Ascending by identifier.
     list: Vec<Namespace>,
+    /// The same in the same order, as far as plain Reads and Writes need it.
+    brief: Vec<Brief>,
     /// NN: the largest identifier that is valid, the same for all controllers.
     limit: u32,
     /// Another one than last time means that something changed.
@@ -151,12 +162,23 @@ impl Namespaces {
         }
         // A subsystem may have no namespace at all; no host asks for the identifiers of none.
         let limit = list.last().map_or(1, |namespace| namespace.identity.nsid);
-        Self { list, limit, generation: 1 }
+        let mut all = Self { list, brief: Vec::new(), limit, generation: 1 };
+        all.renew_brief();
+        all
+    }
+
+    fn renew_brief(&mut self) {
+        self.brief.clear();
+        self.brief.extend(self.list.iter().map(|namespace| Brief {
+            nsid: namespace.identity.nsid,
+            volume: namespace.volume,
+            block_bytes: namespace.shape.block_bytes,
+        }));
     }
 
     /// Those of them that a controller has attached.
     pub(crate) fn of(&self, id: ControllerId) -> Self {
-        let mut own = Self { list: Vec::new(), limit: 1, generation: 0 };
+        let mut own = Self { list: Vec::new(), brief: Vec::new(), limit: 1, generation: 0 };
         own.follow(self, id);
         own
     }
@@ -167,6 +189,7 @@ impl Namespaces {
         if self.generation != all.generation {
             self.list = all.list.iter().filter(|namespace| namespace.attached.has(id)).cloned().collect();
             (self.limit, self.generation) = (all.limit, all.generation);
+            self.renew_brief();
         }
     }
 
@@ -225,18 +248,28 @@ impl Namespaces {
         on_it.map_or(0, |namespace| namespace.identity.nsid)
     }
 
-    /// The one with this identifier.
+    /// The one with this identifier, in brief.
     #[inline]
-    pub(crate) fn get(&self, nsid: u32) -> Option<&Namespace> {
+    pub(crate) fn brief(&self, nsid: u32) -> Option<Brief> {
         // Identifiers are mostly given out from 1 on without a gap.
-        let guess = self.list.get((nsid as usize).wrapping_sub(1));
-        guess.filter(|namespace| namespace.identity.nsid == nsid).or_else(|| self.search(nsid))
+        let guess = self.brief.get((nsid as usize).wrapping_sub(1));
+        guess.filter(|brief| brief.nsid == nsid).copied().or_else(|| self.search_brief(nsid))
     }
 
     #[inline(never)]
-    fn search(&self, nsid: u32) -> Option<&Namespace> {
-        let place = self.list.binary_search_by_key(&nsid, |namespace| namespace.identity.nsid).ok()?;
-        self.list.get(place)
+    fn search_brief(&self, nsid: u32) -> Option<Brief> {
+        let place = self.brief.binary_search_by_key(&nsid, |brief| brief.nsid).ok()?;
+        self.brief.get(place).copied()
+    }
+
+    /// The one with this identifier.
+    pub(crate) fn get(&self, nsid: u32) -> Option<&Namespace> {
+        // Identifiers are mostly given out from 1 on without a gap.
+        let guess = self.list.get((nsid as usize).wrapping_sub(1));
+        guess.filter(|namespace| namespace.identity.nsid == nsid).or_else(|| {
+            let place = self.list.binary_search_by_key(&nsid, |namespace| namespace.identity.nsid).ok()?;
+            self.list.get(place)
+        })
     }
 
     /// The namespace that a command means: one that cannot be is refused otherwise than one that only is not there (B106).

@@ -85,7 +85,7 @@ pub const COMMANDS: [Row; 44] = [
     row_of_controller::<query_counters::QueryCounters>(),
     row_of_controller::<query_features::QueryFeatures>(),
     row_of_controller::<query_log::QueryLog>(),
-    row::<query_violations::QueryViolations>(),
+    row_of_controller::<query_violations::QueryViolations>(),
     row_of_controller::<query_trace::QueryTrace>(),
     row::<trace_start::TraceStart>(),
     row_long::<trace_stop::TraceStop>(),

@@ -16,7 +16,6 @@ use crate::control::commands::{Device, Prepared, prepare};
 use crate::open_media::open_media;
 use crate::options::{Given, Settings};
 use crate::tracer::Tracers;
-use crate::trial::Trial;
 
 /// How far time goes while nothing happens.
 const TICK: u64 = 5_000_000;
@@ -47,8 +46,7 @@ impl Shared {
         if case.device.contains("msix_qsize=0") {
             machine.controller_mut().set_interrupt_mode(InterruptMode::Pin);
         }
-        let trial = Trial::new(&machine.subsystem, ControllerId::FIRST);
-        let audience = Audience::new(trial, Tracers::default(), &mut machine.subsystem, ControllerId::FIRST);
+        let audience = Audience::new(Tracers::default(), &mut machine.subsystem);
         Self(Rc::new(RefCell::new(World { machine, audience, settings })))
     }
 
@@ -77,7 +75,7 @@ impl Port for Shared {
     fn relax(&mut self) -> bool {
         let World { machine, audience, .. } = &mut *self.0.borrow_mut();
         let progress = machine.step();
-        audience.look(machine.now, &mut machine.subsystem, true, |_| ());
+        audience.look(machine.now, &mut machine.subsystem, |_| true, |_| ());
         if !progress.worked {
             let tick = machine.now.plus(Nanoseconds(TICK));
             machine.wait_until(progress.next_event.map_or(tick, |due| due.min(tick)));

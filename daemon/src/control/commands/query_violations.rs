@@ -103,17 +103,23 @@ impl Execute for QueryViolations {
     type Answer = Vec<ViolationState>;
 
     fn execute(self, device: &mut Device<'_>) -> Result<Vec<ViolationState>, Refusal> {
-        if device.audience.trial.checks() == controller::config::Checks::Off {
+        if device.audience.trial(device.id).checks() == controller::config::Checks::Off {
             return Err(Refusal::new("checks=off: nobody judges the host; start the device with --device checks=on"));
         }
         if self.switched_off {
-            device.audience.trial.switched_off();
+            device.audience.trial(device.id).switched_off();
         }
         let least = match self.severity {
             Least::Performance => Severity::Performance,
             Least::Should => Severity::Should,
             Least::Must => Severity::Must,
         };
-        Ok(device.audience.trial.violations().filter(|it| it.severity >= least).map(ViolationState::from).collect())
+        Ok(device
+            .audience
+            .trial(device.id)
+            .violations()
+            .filter(|it| it.severity >= least)
+            .map(ViolationState::from)
+            .collect())
     }
 }

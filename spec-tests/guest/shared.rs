@@ -1,0 +1,65 @@
+//! One drive with several controllers under stock QEMU: two paths in one guest, and a namespace that two guests share.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use guest_harness::{Brownout, Device, Kernel, Machine, scripts};
+
+/// A guest under emulation on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A drive with two NVMe sockets, and the second socket.
+fn drive(name: &str) -> Result<(Brownout, tempfile::TempDir)> {
+    let folder = tempfile::tempdir()?;
+    let second = folder.path().join("second.sock");
+    let second = second.to_str().context("UTF-8")?;
+    let drive = Brownout::builder().name(name).namespace("size=64MiB,lba=4KiB").argument("--socket").argument(second);
+    Ok((drive.start()?, folder))
+}
+
+fn two_paths(name: &str, kernel: Kernel) -> Result<()> {
+    let (drive, folder) = drive(name)?;
+    let machine = Machine::new(kernel).name(name).timeout(Duration::from_secs(600)).script(scripts::MULTIPATH);
+    let machine = machine.device(Device::VfioUser { socket: drive.socket().into() });
+    let report = machine.device(Device::VfioUser { socket: folder.path().join("second.sock") }).run()?;
+    report.require_success()?;
+    drive.stop().map(drop)
+}
+
+#[test]
+fn two_controllers_are_two_paths_to_one_disk_under_6_12() -> Result<()> {
+    two_paths("multipath-6.12", Kernel::Debian612)
+}
+
+#[test]
+fn two_controllers_are_two_paths_to_one_disk_under_the_newest_kernel() -> Result<()> {
+    two_paths("multipath-newest", Kernel::Newest)
+}
+
+/// Each writes its half and reads the other's; one that is killed disturbs the other in nothing.
+#[test]
+fn two_guests_share_a_namespace() -> Result<()> {
+    let (drive, folder) = drive("shared")?;
+    let sockets = [drive.socket().into(), folder.path().join("second.sock")];
+    let mut guests = Vec::new();
+    for (half, socket) in ["0", "1"].into_iter().zip(sockets) {
+        let machine = Machine::new(Kernel::Newest).name(&format!("shared-{half}")).timeout(Duration::from_secs(600));
+        let machine = machine.script(scripts::SHARED).environment("HALF", half);
+        guests.push(machine.device(Device::VfioUser { socket }).spawn()?);
+    }
+    for guest in &mut guests {
+        guest.wait_for("shared: written", PATIENCE)?;
+    }
+    for guest in &mut guests {
+        guest.send_line("both are written")?;
+        guest.wait_for("shared: read", PATIENCE)?;
+    }
+    let killed = guests.pop().context("the second guest")?;
+    drop(killed);
+    let mut other = guests.pop().context("the first guest")?;
+    other.wait_for("shared: round 5", PATIENCE)?;
+    let report = other.wait()?;
+    report.require_success()?;
+    report.require_no_complaints(&[])?;
+    drive.stop().map(drop)
+}
