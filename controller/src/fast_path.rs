@@ -114,8 +114,9 @@ impl Controller {
     ) -> usize {
         let Some(media) = shared.media.fast_path(now) else { return 0 };
         let Some(mut pair) = self.queues.pair(id) else { return 0 };
-        let (mut done, mut failed, whose) = (0, None, Mark::whose(self.id.0, id));
+        let (mut done, mut failed) = (0, None);
         let (entries, first) = pair.look(memory, self.arbiter.in_a_row().min(most));
+        let name = Mark::new(self.id.0, id, 0, first);
         let plain = |entry| {
             plain(&self.namespaces, entry, page_bytes)
                 .filter(|plain| alone || !shared.range_locks.may_meet(plain.volume, plain.range))
@@ -124,8 +125,7 @@ impl Controller {
             let Some(Plain { volume, writes, range, data }) = plain(entry) else { break };
             if writes {
                 // The name is made here and nowhere else: the compiler would count it along for every read.
-                let ordinal = first + black_box(done) as u64;
-                let mark = Mark::within(whose, entry.cid.get(), ordinal);
+                let mark = name.behind(black_box(done) as u64, entry.cid.get());
                 match media.write(mark, volume, range, &mut Piece::new(memory, data)) {
                     None => break,
                     Some(Ok(())) => {
@@ -188,6 +188,7 @@ impl Controller {
         let Some(media) = shared.media.fast_path(now) else { return 0 };
         let Some(mut pair) = self.queues.pair(id) else { return 0 };
         let (entries, first) = pair.look(memory, self.arbiter.in_a_row().min(most));
+        let name = Mark::new(self.id.0, id, 0, first);
         let free = |volume, range| alone || !shared.range_locks.may_meet(volume, range);
         let (mut done, mut more, mut failed, mut together) = (0, 0, None, usize::MAX);
         while let Some(entry) = entries.get(done).filter(|_| done + more < most) {
@@ -213,7 +214,7 @@ impl Controller {
             // It is not one that the media reads together with others, and the next ones may be alike.
             together = 1;
             let long = long(&self.namespaces, entry, limits).filter(|long| free(long.volume, long.range));
-            let mark = Mark::new(self.id.0, id, entry.cid.get(), first + done as u64);
+            let mark = name.behind(done as u64, entry.cid.get());
             let writes = long.as_ref().is_some_and(|long| long.writes);
             match long.and_then(|long| long.carry_out(media, mark, memory, limits, &mut self.segments)) {
                 None => break,

@@ -14,13 +14,15 @@ alone() { [ "$(paths | tr '\n' ' ')" = "$1 " ]; }
 # path_of CNTLID : the controller's folder in /sys
 path_of() { grep -lx "$1" /sys/class/nvme/nvme*/cntlid 2>/dev/null | sed 's|/cntlid||'; }
 
-wait_for_device
+# The disk has the number of the controller that came up first.
+appeared() { set -- /sys/block/nvme[0-9]n1 && [ -b "/dev/${1##*/}" ]; }
 soon 600 both || fail "the paths are $(paths)"
+soon 600 appeared || fail "there is no disk: $(ls /sys/block)"
 nvme list-subsys >/tmp/subsys
 cat /tmp/subsys
 [ "$(grep -c '^nvme-subsys' /tmp/subsys)" = 1 ] || fail "more than one subsystem"
 [ "$(grep -c ' live' /tmp/subsys)" = 2 ] || fail "not two live paths"
-set -- /sys/block/nvme*n1
+set -- /sys/block/nvme[0-9]n[0-9]
 [ "$#" = 1 ] && [ "$(cat "$1/nsid")" = 1 ] || fail "not one disk: $*"
 DEVICE=/dev/${1##*/}
 say "ok: one subsystem, two paths, one disk"

@@ -116,6 +116,7 @@ impl Namespace {
 
 /// What a plain Read or Write needs of a namespace.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(16))]
 pub(crate) struct Brief {
     nsid: u32,
     pub(crate) volume: VolumeId,
@@ -250,16 +251,16 @@ impl Namespaces {
 
     /// The one with this identifier, in brief.
     #[inline]
-    pub(crate) fn brief(&self, nsid: u32) -> Option<Brief> {
+    pub(crate) fn brief(&self, nsid: u32) -> Option<&Brief> {
         // Identifiers are mostly given out from 1 on without a gap.
         let guess = self.brief.get((nsid as usize).wrapping_sub(1));
-        guess.filter(|brief| brief.nsid == nsid).copied().or_else(|| self.search_brief(nsid))
+        guess.filter(|brief| brief.nsid == nsid).or_else(|| self.search_brief(nsid))
     }
 
     #[inline(never)]
-    fn search_brief(&self, nsid: u32) -> Option<Brief> {
+    fn search_brief(&self, nsid: u32) -> Option<&Brief> {
         let place = self.brief.binary_search_by_key(&nsid, |brief| brief.nsid).ok()?;
-        self.brief.get(place).copied()
+        self.brief.get(place)
     }
 
     /// The one with this identifier.

@@ -24,21 +24,15 @@ impl Mark {
     #[must_use]
     #[inline]
     pub const fn new(controller: u16, queue: u16, identifier: u16, ordinal: u64) -> Self {
-        Self::within(Self::whose(controller, queue), identifier, ordinal)
+        let whose = (controller << QUEUE_BITS | queue) as u64;
+        Self(ordinal << 32 | whose << 16 | identifier as u64)
     }
 
-    /// A queue of a controller, for [`Self::within`].
+    /// That of a command with this identifier, so many behind one of the same queue whose identifier is 0.
     #[must_use]
     #[inline]
-    pub const fn whose(controller: u16, queue: u16) -> u16 {
-        controller << QUEUE_BITS | queue
-    }
-
-    /// As [`Self::new`], where many are made of one queue.
-    #[must_use]
-    #[inline]
-    pub const fn within(whose: u16, identifier: u16, ordinal: u64) -> Self {
-        Self(ordinal << 32 | (whose as u64) << 16 | identifier as u64)
+    pub const fn behind(self, commands: u64, identifier: u16) -> Self {
+        Self(self.0.wrapping_add(commands << 32) | identifier as u64)
     }
 
     /// What no command asked for, by a number that nothing else has: it is of no queue.
@@ -465,6 +459,7 @@ mod tests {
             let mark = Mark::new(63, 513, 0xfffe, ordinal);
             assert_eq!((mark.controller(), mark.queue(), mark.identifier()), (63, 513, 0xfffe));
             assert_eq!(mark.ordinal(latest), ordinal);
+            assert_eq!(Mark::new(63, 513, 0, ordinal).behind(7, 0xfffe), Mark::new(63, 513, 0xfffe, ordinal + 7));
         }
         assert!(Mark::NONE.is_none());
     }
