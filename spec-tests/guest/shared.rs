@@ -52,7 +52,15 @@ fn two_guests_share_a_namespace() -> Result<()> {
     }
     for guest in &mut guests {
         guest.send_line("both are written")?;
+    }
+    for guest in &mut guests {
         guest.wait_for("shared: read", PATIENCE)?;
+    }
+    for guest in &mut guests {
+        guest.send_line("both are read")?;
+    }
+    for guest in &mut guests {
+        guest.wait_for("shared: round 1", PATIENCE)?;
     }
     let killed = guests.pop().context("the second guest")?;
     drop(killed);

@@ -18,6 +18,7 @@ echo "shared: written"
 read -r _
 check "the other's half read" job "$((1 - HALF))" "$other" --rw=read --verify_fatal=1
 echo "shared: read"
+read -r _
 # Until the other one is killed, and some time after: this guest notices nothing of it.
 number=0
 until [ -e /tmp/enough ]; do
