@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: install uninstall
-.PHONY: help demo test lint mutations mutants mutants-nightly fuzz soak browser guest doc figures bench bench-check profile prepush
+.PHONY: help demo test lint mutations mutants mutants-nightly fuzz soak browser machines guest doc figures bench bench-check profile prepush
 
 # Where rustup puts cargo when .ci/prepare had to install it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -62,6 +62,11 @@ browser: ## the live page in Chromium, looked at by axe-core; pictures in target
 	@.ci/prepare chromium npm
 	cargo build --release --locked --package brownout
 	spec-tests/browser/run $(TARGET)/release/brownout $(TARGET)/browser/pictures
+
+machines: ## a campaign over two nodes by Slurm's own daemons, as root
+	@.ci/prepare slurmctld slurmd munge jq
+	cargo build --release --locked --package brownout
+	spec-tests/machines/slurm $(TARGET)/release/brownout
 
 guest: ## get QEMU 10.1 or later, kernels and initial file systems into the cache
 	@campaign/guest/recipe/assets

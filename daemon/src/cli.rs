@@ -16,7 +16,7 @@ use crate::number::{count, number, time};
 use crate::options::Bytes;
 use crate::sandbox::Sandbox;
 use crate::tracer::order;
-use crate::{conform, crash, pages, trace};
+use crate::{conform, crash, pages, trace, version};
 
 const AFTER: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --namespace size=1GiB,lba=4096";
 const AFTER_SERVE: &str = "Example:\n  brownout serve --socket disk.sock --namespace size=1GiB,lba=4KiB";
@@ -31,7 +31,7 @@ const AFTER_WAF: &str = "Example:\n  brownout waf --iu 16KiB --offset 12KiB --le
 
 /// An NVMe SSD in software, for stock QEMU.
 #[derive(Debug, Parser)]
-#[command(name = "brownout", version, after_help = AFTER, max_term_width = 100)]
+#[command(name = "brownout", version = version::text(), after_help = AFTER, max_term_width = 100)]
 pub struct CommandLine {
     /// The verb.
     #[command(subcommand)]
@@ -80,7 +80,7 @@ pub enum Verb {
     Trace(trace::Arguments),
     /// Cut power repeatedly, and check what survives
     #[command(after_help = crash::AFTER, help_template = crash::TEMPLATE)]
-    #[command(override_usage = "brownout crash [OPTIONS] <--in-process|--guest|--tape FILE|--image RAW>")]
+    #[command(override_usage = "brownout crash [OPTIONS] <--in-process|--guest|--tape FILE|--merge ...>")]
     Crash(Box<crash::Arguments>),
     /// Test a host's NVMe driver, scenario by scenario
     #[command(after_help = conform::AFTER, help_template = conform::TEMPLATE)]

@@ -1,14 +1,19 @@
 //! `brownout crash`: cuts power repeatedly, and lets the oracle judge what is left. One module for each way to do it: [`in_process`]
-//! needs no guest, [`guest`] boots them, [`tape`] takes what a drive has put down. This module reads the arguments, [`system`] is
-//! what the user's guests boot; [`report`] writes the results.
+//! needs no guest, [`guest`] boots them, [`tape`] takes what a drive has put down. This module reads the arguments ([`words`] makes them
+//! again), [`system`] is what the user's guests boot; [`report`] writes the results, [`identity`] says in them what was run, and [`merge`]
+//! makes one of those of several [`shards`].
 
 pub mod bounds;
 mod guest;
+mod identity;
 mod in_process;
 mod junit;
+mod merge;
 mod report;
+mod shards;
 mod system;
 mod tape;
+mod words;
 
 use std::path::PathBuf;
 
@@ -21,6 +26,7 @@ use oracle::simulator::Policy;
 
 use crate::failure::Failure;
 use crate::number::{count, number};
+use identity::Identity;
 use report::Report;
 
 /// Cuts of a campaign of which nothing is said.
@@ -60,6 +66,10 @@ pub struct Arguments {
     /// With --image: what was acknowledged
     #[arg(long, value_name = "FILE", requires = "image", conflicts_with_all = ["tape", "guest", "in_process"], hide_short_help = true)]
     acks: Option<PathBuf>,
+    /// Make one report of those that shards wrote with --json, whole or not, and say which shards are missing
+    #[arg(long, value_name = "REPORT", num_args = 1.., group = "where", hide_short_help = true, conflicts_with_all = ["cuts", "time",
+        "seed", "points", "policy", "misbehave", "runs", "shard", "keep_going", "check", "check_guest", "keep", "images"])]
+    merge: Vec<PathBuf>,
     /// Minimum number of power cuts [default: 10000]
     #[arg(long, value_name = "N", value_parser = count)]
     cuts: Option<u64>,
@@ -113,6 +123,21 @@ impl Arguments {
         self.cuts.unwrap_or(if self.time.is_some() { CUTS_WITHOUT_END } else { CUTS })
     }
 
+    /// What is run, for whoever reads the report.
+    fn identity(&self) -> anyhow::Result<Identity> {
+        match &self.tape {
+            Some(path) => {
+                let words = [tape::words::of_tape(self, path), words::of_bounds(self, None)].concat();
+                Identity::new(words, tape::words::of_machine(self), self.shard).over(path)
+            }
+            None => {
+                let cuts = self.cuts.or_else(|| self.time.is_none().then_some(CUTS));
+                let words = [vec!["--in-process".to_owned()], words::of_bounds(self, cuts), words::of_drives(self)];
+                Ok(Identity::new(words.concat(), Vec::new(), self.shard))
+            }
+        }
+    }
+
     /// The reports that were asked for, begun.
     fn report(&self) -> anyhow::Result<Report> {
         Report::create(self.json.as_deref(), self.junit.as_deref(), self.html.as_deref())
@@ -141,12 +166,15 @@ pub fn shard(text: &str) -> Result<(u64, u64), String> {
 }
 
 /// Runs the campaign that was asked for; returns the exit code: 0 where nothing illegal was found, 1 where something was, 130 where it was
-/// told to end before.
+/// told to end before, 75 where shards are missing.
 ///
 /// # Errors
 /// A report that cannot be written.
 pub fn crash(arguments: &Arguments) -> Result<u8, Failure> {
     arguments.of_tape.system.check()?;
+    if !arguments.merge.is_empty() {
+        return merge::run(arguments, &arguments.merge);
+    }
     match (&arguments.tape, &arguments.image) {
         (Some(path), _) => tape::run(arguments, path),
         (None, Some(image)) => tape::judge_file(arguments, image, arguments.acks.as_deref()),

@@ -4,7 +4,8 @@
 //! [`crash`], [`conform`], [`waf`], [`trace`] and [`media_file`] are the verbs, [`pages`] makes manuals, [`html`] reports, [`machine`]
 //! knows QEMU, [`open_media`] makes the drive, [`fronts`] are the sockets on which it is served, [`control`] takes commands for it,
 //! [`trial`] judges its host, [`http`] shows it, [`tracer`] writes what it does, [`audience`] hands both its events, [`wiring`] joins them,
-//! [`device_thread`], [`device_loop`] and [`watch`] run them, [`watchdog`] ends them when they are stuck. Only [`clock`] knows the time.
+//! [`device_thread`], [`device_loop`] and [`watch`] run them, [`watchdog`] ends them when they are stuck. Only [`clock`] knows the time,
+//! only [`version`] which brownout this is.
 
 #![forbid(unsafe_code)]
 
@@ -43,6 +44,7 @@ mod trace;
 mod tracer;
 mod trial;
 mod user;
+mod version;
 mod waf;
 mod warning_log;
 mod watch;

@@ -44,7 +44,7 @@ fn campaign(folder: &Path, more: &[&str]) -> (Output, Value) {
     let words = ["crash", "--tape", &tape, "--check", &check, "--json", &report, "--keep", &keep];
     let output = Brownout::run(&[&words, more].concat()).expect("it starts");
     let text = std::fs::read_to_string(folder.join("report.json")).unwrap_or_default();
-    (output, serde_json::from_str(text.lines().next().unwrap_or("null")).unwrap_or_default())
+    (output, serde_json::from_str(text.lines().last().unwrap_or("null")).unwrap_or_default())
 }
 
 fn taped(ordered: bool) -> tempfile::TempDir {
@@ -289,4 +289,49 @@ fn a_load_and_its_check_go_together_and_a_kept_image_is_judged_without_a_tape() 
     let (code, said) = run(&["--image", &image]);
     assert!(code == Some(2) && said.contains("--image"), "{said}");
     assert_eq!(run(&["--image", &path("none"), "--check", "true"]).0, Some(1));
+}
+
+/// Shards go along the whole tape; each judges its own images, and together they judge what one process does.
+#[test]
+fn shards_of_a_tape_find_together_what_one_process_finds() {
+    let folder = taped(false);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let bound = ["--keep-going", "--budget", "40"];
+    let (alone, found) = campaign(folder.path(), &bound);
+    assert_eq!(alone.status.code(), Some(1));
+    let mut reports = Vec::new();
+    for shard in 1..=3 {
+        campaign(folder.path(), &[&bound[..], &["--shard", &format!("{shard}/3")]].concat());
+        reports.push(path(&format!("{shard}.json")));
+        std::fs::rename(path("report.json"), &reports[shard - 1]).expect("a report");
+    }
+    let merge = |reports: &[String], more: &[&str]| {
+        let words = ["crash", "--merge"].into_iter().chain(reports.iter().map(String::as_str));
+        let output = Brownout::run(&words.chain(more.iter().copied()).collect::<Vec<_>>()).expect("it starts");
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let (json, junit, html) = (path("all.json"), path("all.xml"), path("all.html"));
+    let (code, said) = merge(&reports, &["--json", &json, "--junit", &junit, "--html", &html]);
+    assert_eq!(code, Some(1), "{said}");
+    let text = std::fs::read_to_string(json).expect("a report");
+    let merged: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+    for counted in ["places", "exhaustive", "images", "equal", "by-place"] {
+        assert_eq!(merged[counted], found[counted], "{counted}");
+    }
+    let bad = |report: &Value| {
+        report["bad"].as_array().expect("a list").iter().map(|bad| bad["place"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(bad(&merged), bad(&found));
+    assert!(std::fs::read_to_string(html).expect("a page").contains("what was done is images"));
+    let told = std::fs::read_to_string(junit).expect("a report");
+    assert_eq!(told.matches("<failure").count(), bad(&found).len());
+    // Without one of them it is known how to judge its images, by the same folder and check.
+    let (code, said) = merge(&reports[1..], &[]);
+    let again = format!("--keep {} --shard 1/3 --json {}", path("kept"), reports[0]);
+    assert!(code == Some(1) && said.contains("shard 1 is missing") && said.contains(&again), "{said}");
+    // A tape that has changed since is another campaign.
+    let changed = std::fs::read_to_string(&reports[0]).expect("a report").replace("\"tape\":\"", "\"tape\":\"0");
+    std::fs::write(&reports[0], changed).expect("written");
+    let (code, said) = merge(&reports, &[]);
+    assert!(code == Some(2) && said.contains("the tape's fingerprint is"), "{said}");
 }

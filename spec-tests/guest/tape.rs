@@ -67,7 +67,7 @@ fn campaign(folder: &Path, more: &[&str]) -> Result<(Option<i32>, String, Bad)> 
     let output = Brownout::run(&[&words, more].concat())?;
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let text = fs::read_to_string(folder.join("report.json")).unwrap_or_default();
-    let report: Value = serde_json::from_str(text.lines().next().unwrap_or("null")).unwrap_or_default();
+    let report: Value = serde_json::from_str(text.lines().last().unwrap_or("null")).unwrap_or_default();
     let name = |bad: &Value| {
         let again = bad["again"].as_str().unwrap_or_default();
         let shown = again.split(" --show ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();

@@ -13,7 +13,9 @@ pub mod run;
 pub mod shrink;
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::Hasher;
+use std::num::ParseIntError;
+use std::str::FromStr;
 
 use controller::config::{DeviceOptions, NamespaceOptions};
 use controller::dma::FlatMemory;
@@ -25,7 +27,7 @@ use crate::history::Verb;
 use crate::parameters::Blocks;
 use crate::verdict::Violation;
 
-pub use campaign::{Campaign, Judged, Tally};
+pub use campaign::{CUTS_OF_PART, Campaign, Judged, PARTS_MAX, Tally};
 pub use generate::{Policy, Wishes, scenario};
 pub use guess::Guess;
 pub use outcome::{Outcome, Outcomes};
@@ -185,9 +187,26 @@ impl AtSteps {
     }
 }
 
-/// A number that follows from everything that happened: completions, contents and reports, in order.
+impl FromIterator<(Step, u64)> for AtSteps {
+    fn from_iter<T: IntoIterator<Item = (Step, u64)>>(counts: T) -> Self {
+        let mut at = Self::default();
+        counts.into_iter().for_each(|(step, cuts)| at.0[step as usize] += cuts);
+        at
+    }
+}
+
+/// A number that follows from everything that happened to a drive: completions, contents and reports, in order. The one of several
+/// drives is the sum, whoever ran them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint(u64);
+
+impl FromStr for Fingerprint {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        u64::from_str_radix(text, 16).map(Self)
+    }
+}
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -244,7 +263,7 @@ impl Counts {
         self.commands += other.commands;
         self.outcomes.add(&other.outcomes);
         self.at.0.iter_mut().zip(other.at.0).for_each(|(sum, more)| *sum += more);
-        other.fingerprint.0.hash(&mut self.fingerprint);
+        self.fingerprint.0 = self.fingerprint.0.wrapping_add(other.fingerprint.0);
     }
 }
 

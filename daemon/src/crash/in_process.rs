@@ -10,12 +10,15 @@ use std::thread;
 use anyhow::Context as _;
 use media::fault::Misbehaviour;
 use media::power::Step;
-use oracle::simulator::{Campaign, Judged, Tally, Wishes};
+use oracle::simulator::{CUTS_OF_PART, Campaign, Judged, PARTS_MAX, Tally, Wishes};
 
 use super::Arguments;
 use super::bounds::{Bounds, INTERRUPTED};
-use super::report::Shrunk;
+use super::report::{Ended, Shrunk};
+use super::shards::Shards;
+use super::words;
 use crate::failure::Failure;
+use crate::options::OptionError;
 use crate::progress::Progress;
 
 /// After this many cuts wherever there is a step, each step was met: if not, something is wrong with the campaign.
@@ -28,7 +31,9 @@ const WAITING_MAX: usize = 64;
 /// Runs the campaign; returns the exit code.
 pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let campaign = campaign(arguments);
+    check_shard(&campaign)?;
     let mut report = arguments.report()?;
+    report.begin(&arguments.identity()?)?;
     let jobs = thread::available_parallelism().map_or(1, usize::from);
     silence_drives();
     let mut bounds = Bounds::new(arguments.time)?;
@@ -39,24 +44,45 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
         progress.within(tally.cuts, u64::from(wanted), bounds.elapsed(), arguments.time);
         let mut smaller = None;
         if let Err(failure) = &judged.outcome
-            && shrunk.iter().all(|before| before.failure.violation.rule != failure.violation.rule)
+            && shrunk.iter().all(|before| before.rule != failure.violation.rule.name())
         {
             // Of drives that break the same rule one is enough.
             let (history, failure) = in_drives_thread(|| campaign.shrunk(judged.seed, failure));
-            let again = command_again(arguments, judged.seed);
-            shrunk.push(Shrunk { seed: judged.seed, failure, history: history.to_string(), again });
-            smaller = shrunk.last();
+            shrunk.push(Shrunk {
+                seed: judged.seed,
+                rule: failure.violation.rule.name().to_owned(),
+                failure: failure.to_string(),
+                history: history.to_string(),
+                again: command_again(arguments, judged.seed),
+            });
+            smaller = shrunk.last().map(|shrunk| (shrunk, failure));
         }
-        report.drive(judged, smaller)?;
+        report.drive(judged, smaller.as_ref().map(|(shrunk, failure)| (*shrunk, failure)))?;
         Ok(!bounds.over())
     })?;
     let missed = if bounds.interrupted() { Vec::new() } else { missed(&campaign, &tally) };
-    report.end(&campaign, &tally, &shrunk, &missed, bounds.elapsed(), bounds.interrupted())?;
+    let (time, interrupted, shards) = (bounds.elapsed(), bounds.interrupted(), &Shards::default());
+    let ended =
+        Ended { campaign: &campaign, tally: &tally, shrunk: &shrunk, missed: &missed, time, interrupted, shards };
+    report.end(&ended)?;
     let failed = tally.illegal > 0 || !missed.is_empty();
-    Ok(if bounds.interrupted() && !failed { INTERRUPTED } else { u8::from(failed) })
+    Ok(if interrupted && !failed { INTERRUPTED } else { u8::from(failed) })
 }
 
-fn campaign(arguments: &Arguments) -> Campaign {
+/// Whether there is anything to run in this shard.
+fn check_shard(campaign: &Campaign) -> Result<(), OptionError> {
+    let ((index, of), parts) = (campaign.shard, campaign.parts());
+    if of <= parts {
+        return Ok(());
+    }
+    let remedy = match of.checked_mul(CUTS_OF_PART).filter(|_| of <= PARTS_MAX) {
+        Some(cuts) => format!("give --cuts {cuts} or more: a shard makes {CUTS_OF_PART} cuts at least"),
+        None => format!("give {PARTS_MAX} shards at most"),
+    };
+    Err(OptionError::new("--shard", format!("{}/{of}", index + 1), remedy))
+}
+
+pub(super) fn campaign(arguments: &Arguments) -> Campaign {
     let mut misbehaviour = Misbehaviour::default();
     for name in &arguments.misbehave {
         assert!(misbehaviour.switch_on(name), "the command line knows the names");
@@ -72,7 +98,7 @@ fn campaign(arguments: &Arguments) -> Campaign {
 }
 
 /// Steps that a campaign of this length must have met and has not.
-fn missed(campaign: &Campaign, tally: &Tally) -> Vec<&'static str> {
+pub(super) fn missed(campaign: &Campaign, tally: &Tally) -> Vec<&'static str> {
     let points = &campaign.wishes.points;
     let wanted = if points.is_empty() { Step::ALL } else { points };
     // Where one of these steps only was to be cut at, none at all is not enough, however short the campaign.
@@ -82,22 +108,7 @@ fn missed(campaign: &Campaign, tally: &Tally) -> Vec<&'static str> {
 
 /// The command that runs this drive, and no other, again.
 fn command_again(arguments: &Arguments, seed: u64) -> String {
-    let mut command = format!("brownout crash --in-process --cuts 1 --seed {seed}");
-    if !arguments.points.is_empty() {
-        let names: Vec<_> = arguments.points.iter().map(|step| step.name()).collect();
-        command.push_str(&format!(" --points {}", names.join(",")));
-    }
-    if let Some(policy) = arguments.policy {
-        let named = oracle::simulator::Policy::NAMES.into_iter().find(|(_, named)| *named == policy);
-        command.push_str(&format!(" --policy {}", named.map_or("random", |(name, _)| name)));
-    }
-    if !arguments.misbehave.is_empty() {
-        command.push_str(&format!(" --misbehave {}", arguments.misbehave.join("+")));
-    }
-    if arguments.runs > 1 {
-        command.push_str(&format!(" --runs {}", arguments.runs));
-    }
-    command
+    format!("brownout crash --in-process --cuts 1 --seed {seed}{}", words::line(&words::of_drives(arguments)))
 }
 
 /// What a drive says as it stops is in the report.
@@ -123,30 +134,51 @@ fn side_by_side(
     jobs: usize,
     mut each: impl FnMut(&Tally, &Judged) -> anyhow::Result<bool>,
 ) -> anyhow::Result<Tally> {
-    let (next, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let pace = Pace::new(campaign);
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(WAITING_MAX);
         for _ in 0..jobs {
-            let sender = sender.clone();
-            let (next, over) = (&next, &over);
+            let (sender, pace) = (sender.clone(), &pace);
             let worker = thread::Builder::new().name(DRIVES.to_owned());
-            worker
-                .spawn_scoped(scope, move || judge(campaign, next, over, &sender))
-                .context("cannot start a thread")?;
+            worker.spawn_scoped(scope, move || judge(campaign, pace, &sender)).context("cannot start a thread")?;
         }
         drop(sender);
-        let tally = in_order(campaign, &receiver, &mut each);
-        over.store(true, Ordering::Relaxed);
+        let tally = in_order(campaign, &pace, &receiver, &mut each);
+        pace.over.store(true, Ordering::Relaxed);
         // Whoever waits to hand over what nobody wants any more is let go.
         drop(receiver);
         tally
     })
 }
 
-fn judge(campaign: &Campaign, next: &AtomicU64, over: &AtomicBool, judged: &SyncSender<(u64, Judged)>) {
-    while !over.load(Ordering::Relaxed) {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        if judged.send((number, campaign.judge(number))).is_err() {
+/// What is to be run next.
+struct Pace {
+    next: AtomicU64,
+    over: AtomicBool,
+    /// Of each part of the shard, in order: no more of its drives are wanted.
+    parts_over: Vec<AtomicBool>,
+}
+
+impl Pace {
+    fn new(campaign: &Campaign) -> Self {
+        let parts_over = (0..campaign.parts_of_shard()).map(|_| AtomicBool::new(false)).collect();
+        Self { next: AtomicU64::new(0), over: AtomicBool::new(false), parts_over }
+    }
+
+    fn part_over(&self, number: u64) -> &AtomicBool {
+        let parts = self.parts_over.len() as u64;
+        &self.parts_over[usize::try_from(number % parts).expect("there are so many")]
+    }
+}
+
+/// A drive by its number; nothing of one that is not wanted any more.
+type Numbered = (u64, Option<Judged>);
+
+fn judge(campaign: &Campaign, pace: &Pace, judged: &SyncSender<Numbered>) {
+    while !pace.over.load(Ordering::Relaxed) {
+        let number = pace.next.fetch_add(1, Ordering::Relaxed);
+        let of_drive = (!pace.part_over(number).load(Ordering::Relaxed)).then(|| campaign.judge(number));
+        if judged.send((number, of_drive)).is_err() {
             return;
         }
     }
@@ -154,7 +186,8 @@ fn judge(campaign: &Campaign, next: &AtomicU64, over: &AtomicBool, judged: &Sync
 
 fn in_order(
     campaign: &Campaign,
-    judged: &Receiver<(u64, Judged)>,
+    pace: &Pace,
+    judged: &Receiver<Numbered>,
     each: &mut impl FnMut(&Tally, &Judged) -> anyhow::Result<bool>,
 ) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
@@ -163,11 +196,15 @@ fn in_order(
     for (found, of_drive) in judged {
         early.insert(found, of_drive);
         while let Some(judged) = early.remove(&number) {
-            number += 1;
-            let goes_on = campaign.count(&mut tally, &judged);
-            if !each(&tally, &judged)? || !goes_on {
-                return Ok(tally);
+            if campaign.wants(&tally, number) {
+                let judged = judged.expect("a drive that is wanted is run");
+                let goes_on = campaign.count(&mut tally, number, &judged);
+                if !each(&tally, &judged)? || !goes_on {
+                    return Ok(tally);
+                }
+                pace.part_over(number).store(!campaign.wants(&tally, number), Ordering::Relaxed);
             }
+            number += 1;
         }
     }
     anyhow::bail!("the drives ended before the campaign did")
@@ -208,11 +245,23 @@ mod tests {
     }
 
     #[test]
-    fn shards_have_their_own_drives() {
-        let of = |shard| Campaign { shard: (shard, 2), ..campaign(10, 9) };
-        assert_eq!((0..3).map(|number| of(0).seed_of(number)).collect::<Vec<_>>(), [10, 12, 14]);
-        assert_eq!((0..3).map(|number| of(1).seed_of(number)).collect::<Vec<_>>(), [11, 13, 15]);
-        assert_eq!(of(0).cuts_wanted(), 5);
+    fn parts_that_have_enough_are_left_out_alike_by_all() {
+        let campaign = Campaign { shard: (1, 2), ..campaign(5, 4_000) };
+        let alone = campaign.run(|_| ());
+        assert!(campaign.parts_of_shard() == 2 && alone.cuts >= 2_000, "{alone:?}");
+        assert_eq!(side_by_side(&campaign, 3, |_, _| Ok(true)).expect("nothing to write"), alone);
+    }
+
+    #[test]
+    fn a_shard_has_a_thousand_cuts_at_least() {
+        let of = |cuts, of| {
+            check_shard(&Campaign { shard: (of - 1, of), ..campaign(1, cuts) }).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(4_000, 4), Ok(()));
+        assert_eq!(of(1, 1), Ok(()));
+        let few = "--shard 5/5: give --cuts 5000 or more: a shard makes 1000 cuts at least";
+        assert_eq!(of(4_000, 5), Err(few.to_owned()));
+        assert_eq!(of(1 << 40, 1025), Err("--shard 1025/1025: give 1024 shards at most".to_owned()));
     }
 
     #[test]

@@ -13,16 +13,35 @@ use media::power::Step;
 use oracle::simulator::{Campaign, Counts, Failure, Judged, Tally};
 use serde_json::{Value, json};
 
+use super::identity::Identity;
 use super::junit::{Suite, unfinished};
+use super::shards::Shards;
 use crate::html::Page;
 
 /// A drive that broke a rule, and the shortest history found that still does.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Shrunk {
     pub seed: u64,
-    pub failure: Failure,
+    /// The rule's name.
+    pub rule: String,
+    /// How it was broken.
+    pub failure: String,
     pub history: String,
     /// The command that shows it again.
     pub again: String,
+}
+
+/// How a campaign ended.
+pub struct Ended<'a> {
+    pub campaign: &'a Campaign,
+    pub tally: &'a Tally,
+    pub shrunk: &'a [Shrunk],
+    /// Steps that must have been met, and were not.
+    pub missed: &'a [&'static str],
+    pub time: Nanoseconds,
+    pub interrupted: bool,
+    /// The shards whose reports this was made of.
+    pub shards: &'a Shards,
 }
 
 /// Where the reports go.
@@ -48,15 +67,15 @@ impl Report {
     }
 
     /// One more drive.
-    pub fn drive(&mut self, judged: &Judged, shrunk: Option<&Shrunk>) -> anyhow::Result<()> {
+    pub fn drive(&mut self, judged: &Judged, shrunk: Option<(&Shrunk, &Failure)>) -> anyhow::Result<()> {
         self.line(|| {
             let mut line = match &judged.outcome {
                 Ok(counts) => json!({ "seed": judged.seed, "illegal": null, "did": of_counts(counts) }),
                 Err(failure) => json!({ "seed": judged.seed, "illegal": of_failure(failure) }),
             };
-            if let Some(shrunk) = shrunk {
+            if let Some((shrunk, failure)) = shrunk {
                 line["again"] = json!(shrunk.again);
-                line["shrunk"] = json!({ "illegal": of_failure(&shrunk.failure), "history": shrunk.history });
+                line["shrunk"] = json!({ "illegal": of_failure(failure), "history": shrunk.history });
             }
             line
         })
@@ -69,31 +88,34 @@ impl Report {
         file.write_all(line.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
     }
 
+    /// What is run: the first line, by which a report is known even if nothing follows.
+    pub fn begin(&mut self, identity: &Identity) -> anyhow::Result<()> {
+        self.line(|| json!({ "campaign": identity }))
+    }
+
     /// All drives.
-    pub fn end(
-        mut self,
-        campaign: &Campaign,
-        tally: &Tally,
-        shrunk: &[Shrunk],
-        missed: &[&str],
-        time: Nanoseconds,
-        interrupted: bool,
-    ) -> anyhow::Result<()> {
+    pub fn end(mut self, ended: &Ended<'_>) -> anyhow::Result<()> {
+        let Ended { campaign, tally, missed, time, interrupted, shards, .. } = *ended;
         self.line(|| {
             let steps: serde_json::Map<_, _> =
                 tally.counts.at.iter().map(|(step, cuts)| (step.name().to_owned(), json!(cuts))).collect();
-            json!({
+            let mut line = json!({
                 "seed": campaign.seed, "shard": [campaign.shard.0 + 1, campaign.shard.1], "drives": tally.drives,
                 "cuts": tally.cuts, "illegal": tally.illegal, "missed": missed, "nanoseconds": time.0, "interrupted": interrupted,
                 "did": of_counts(&tally.counts), "steps": steps,
-            })
+            });
+            shards.add_to(&mut line);
+            line
         })?;
-        let xml = junit(campaign, tally, shrunk, missed, time);
-        let mut text = for_people(campaign, tally, shrunk, missed, time);
-        if interrupted {
-            let _ = writeln!(text, "interrupted after {} cuts", tally.cuts);
+        let xml = junit(ended);
+        let mut text = shards.to_string();
+        text.push_str(&for_people(ended));
+        match shards.incomplete() {
+            Some(incomplete) => _ = writeln!(text, "{incomplete}"),
+            None if interrupted => _ = writeln!(text, "interrupted after {} cuts", tally.cuts),
+            None => {}
         }
-        self.close(xml, &text, || page::page(campaign, tally, shrunk, missed, time, interrupted))
+        self.close(xml, &text, || page::page(ended))
     }
 
     /// Nothing more comes: `xml` for who reads JUnit, `text` for people, and a page for who wants one.
@@ -124,16 +146,17 @@ fn of_failure(failure: &Failure) -> Value {
     let violation = &failure.violation;
     json!({
         "pass": failure.pass, "rule": violation.rule.name(), "commands": violation.commands,
-        "namespace": violation.nsid, "blocks": violation.blocks, "found": violation.found,
+        "namespace": violation.nsid, "blocks": violation.blocks, "found": violation.found, "text": failure.to_string(),
     })
 }
 
-fn for_people(campaign: &Campaign, tally: &Tally, shrunk: &[Shrunk], missed: &[&str], time: Nanoseconds) -> String {
+fn for_people(ended: &Ended<'_>) -> String {
+    let Ended { campaign, tally, shrunk, missed, time, .. } = *ended;
     let mut text = String::new();
-    for Shrunk { seed, failure, history, again } in shrunk {
+    for Shrunk { seed, failure, history, again, .. } in shrunk {
         let _ = write!(text, "ILLEGAL, drive of seed {seed}, made small: {failure}\n{history}again: {again}\n\n");
     }
-    let Tally { drives, counts, cuts, illegal } = tally;
+    let Tally { drives, counts, cuts, illegal, .. } = tally;
     let met = counts.at.iter().filter(|(_, cuts)| *cuts > 0).count();
     let at_steps: u64 = counts.at.iter().map(|(_, cuts)| cuts).sum();
     let misbehave = campaign.wishes.misbehaviour.names();
@@ -173,7 +196,8 @@ fn rate(count: u64, time: Nanoseconds) -> u128 {
 }
 
 /// A test case for each step that could be met, and one for each drive that broke a rule of its own.
-fn junit(campaign: &Campaign, tally: &Tally, shrunk: &[Shrunk], missed: &[&str], time: Nanoseconds) -> String {
+fn junit(ended: &Ended<'_>) -> String {
+    let Ended { campaign, tally, shrunk, missed, time, .. } = *ended;
     let mut suite = Suite::new("crash", campaign.seed, time);
     for (step, cuts) in tally.counts.at.iter() {
         match step.name() {
@@ -182,10 +206,11 @@ fn junit(campaign: &Campaign, tally: &Tally, shrunk: &[Shrunk], missed: &[&str],
             name => suite.passed("step", name),
         }
     }
-    for Shrunk { seed, failure, history, again } in shrunk {
+    for Shrunk { seed, failure, history, again, .. } in shrunk {
         let details = format!("{history}\nagain: {again}");
-        suite.failed("drive", &format!("seed {seed}"), &failure.to_string(), Some(&details));
+        suite.failed("drive", &format!("seed {seed}"), failure, Some(&details));
     }
+    ended.shards.judge(&mut suite);
     suite.xml()
 }
 
@@ -197,6 +222,11 @@ mod tests {
     use crate::html::Mark;
     use crate::html::testing::check;
 
+    /// A campaign that ended in one process.
+    pub fn ended<'a>(campaign: &'a Campaign, tally: &'a Tally, shrunk: &'a [Shrunk], shards: &'a Shards) -> Ended<'a> {
+        Ended { campaign, tally, shrunk, missed: &[], time: Nanoseconds(1), interrupted: false, shards }
+    }
+
     pub fn broken() -> (Campaign, Tally, Vec<Shrunk>) {
         let misbehaviour = media::fault::Misbehaviour { ignored_flush: true, ..Default::default() };
         let wishes = Wishes { misbehaviour, ..Wishes::default() };
@@ -205,8 +235,9 @@ mod tests {
         let tally = campaign.run(|judged| {
             if let Err(failure) = &judged.outcome {
                 let (history, failure) = campaign.shrunk(judged.seed, failure);
-                let again = "again <&>".to_owned();
-                shrunk.push(Shrunk { seed: judged.seed, failure, history: history.to_string(), again });
+                let (rule, again) = (failure.violation.rule.name().to_owned(), "again <&>".to_owned());
+                let (failure, history) = (failure.to_string(), history.to_string());
+                shrunk.push(Shrunk { seed: judged.seed, rule, failure, history, again });
             }
         });
         (campaign, tally, shrunk)
@@ -231,7 +262,8 @@ mod tests {
     fn runs_that_agreed_are_told() {
         let mut campaign = broken().0;
         campaign.wishes = Wishes::default();
-        let text = |campaign: &Campaign| for_people(campaign, &Tally::default(), &[], &[], Nanoseconds(1));
+        let (tally, shards) = (Tally::default(), Shards::default());
+        let text = |campaign: &Campaign| for_people(&ended(campaign, &tally, &[], &shards));
         assert!(!text(&campaign).contains("agreed"));
         campaign.runs = 1000;
         assert!(text(&campaign).contains("each drive ran 1000 times, and all runs agreed"));
@@ -241,12 +273,13 @@ mod tests {
     fn a_broken_promise_is_in_every_report() {
         let (campaign, tally, shrunk) = broken();
         assert_eq!((tally.illegal, shrunk.len()), (1, 1));
-        let text = for_people(&campaign, &tally, &shrunk, &[], Nanoseconds(1));
+        let shards = Shards::default();
+        let ended = Ended { missed: &["line-erased"], ..ended(&campaign, &tally, &shrunk, &shards) };
+        let text = for_people(&ended);
         assert!(text.contains("ILLEGAL") && text.contains("lost: ") && text.contains("ignored-flush"), "{text}");
-        let xml = junit(&campaign, &tally, &shrunk, &["line-erased"], Nanoseconds(1));
+        let xml = junit(&ended);
         assert!(xml.contains("failures=\"2\"") && xml.contains("again &lt;&amp;&gt;"), "{xml}");
         assert_eq!(xml.matches("<testcase").count(), Step::ALL.len() + 1);
-        let failure = of_failure(&shrunk[0].failure);
-        assert_eq!(failure["rule"], "lost");
+        assert_eq!(shrunk[0].rule, "lost");
     }
 }

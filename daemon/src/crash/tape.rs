@@ -1,7 +1,7 @@
 //! `brownout crash --tape`: at places of a tape, the images that a drive may have left if power had gone there, each judged. [`place`]
 //! finds places, [`worker`] has images judged ([`judge`], chosen by [`check`]): by a command ([`shell`]), which gets files ([`bench`]), or
-//! in a [`guest`]. [`one`] asks again about one place, [`kept`] keeps what is needed to show a bad image again, and [`files`]
-//! says which file a block belongs to.
+//! in a [`guest`]. [`one`] asks again about one place, [`kept`] keeps what is needed to show a bad image again, [`files`]
+//! says which file a block belongs to, and [`merged`] puts together what shards found.
 
 mod bench;
 mod check;
@@ -9,10 +9,12 @@ mod files;
 mod guest;
 mod judge;
 mod kept;
+pub(super) mod merged;
 mod one;
 mod page;
 mod place;
 mod shell;
+pub(super) mod words;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +27,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use media::{Nanoseconds, VolumeId};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tape::images::IMAGES_MAX;
 use tape::shrink::{Cause, shrink};
@@ -34,9 +37,9 @@ use super::Arguments;
 use super::bounds::{Bounds, INTERRUPTED, duration};
 use super::junit::Suite;
 use super::report::Report;
+use super::shards::Shards;
 use super::system::System;
 use crate::failure::Failure;
-use crate::machine::shell_word;
 use crate::number::count;
 use crate::options::OptionError;
 use crate::progress::Progress;
@@ -103,7 +106,8 @@ pub struct OfTape {
 }
 
 /// What was found.
-#[derive(Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct Found {
     places: u64,
     exhaustive: u64,
@@ -120,13 +124,16 @@ struct Run<'a> {
     ends_early: Option<&'a str>,
     took: Nanoseconds,
     interrupted: bool,
+    shards: &'a Shards,
 }
 
 /// An image that the command did not like.
+#[derive(Debug, Serialize, Deserialize)]
 struct Bad {
     place: u64,
     survives: Vec<bool>,
-    verdict: Verdict,
+    verdict: String,
+    #[serde(with = "merged::cause")]
     cause: Option<Cause>,
     /// What the pieces are, where the cause is known.
     names: Vec<String>,
@@ -142,7 +149,8 @@ pub fn run(arguments: &Arguments, path: &Path) -> Result<u8, Failure> {
     if let Some(shown) = &of_tape.show {
         return show(arguments, path, check, shown);
     }
-    let report = arguments.report()?;
+    let mut report = arguments.report()?;
+    report.begin(&arguments.identity()?)?;
     let mut bounds = Bounds::new(arguments.time)?;
     let mut places = Places::open(path, of_tape)?;
     let (mut found, mut judge) = judge_all(arguments, check, &mut places, &mut bounds)?;
@@ -150,7 +158,8 @@ pub fn run(arguments: &Arguments, path: &Path) -> Result<u8, Failure> {
     if !bounds.interrupted() {
         explain(arguments, path, &mut *judge, &mut found, &mut bounds)?;
     }
-    let run = Run { arguments, ends_early: places.cut_off(), took, interrupted: bounds.interrupted() };
+    let (interrupted, shards) = (bounds.interrupted(), &Shards::default());
+    let run = Run { arguments, ends_early: places.cut_off(), took, interrupted, shards };
     found.tell(report, &run)?;
     let failed = !found.bad.is_empty();
     Ok(if bounds.interrupted() && !failed { INTERRUPTED } else { u8::from(failed) })
@@ -189,7 +198,7 @@ fn judge_all(
     let most = of_tape.budget.unwrap_or(IMAGES);
     let (index, of) = arguments.shard;
     let mut found = Found::default();
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut unlike) = (BTreeSet::new(), 0);
     'places: while let Some(place) = places.next() {
         workers.know(places.news());
         found.places += 1;
@@ -200,12 +209,18 @@ fn judge_all(
         found.by_place.insert(place, (pieces, 0));
         for survives in choices {
             let image = Image::new(places.history(), survives);
-            if image.fingerprint % of != index {
-                continue;
-            }
+            let own = image.fingerprint % of == index;
             // The same image after more was acknowledged is another question.
             if !seen.insert((image.fingerprint, acks.len())) {
-                found.equal += 1;
+                found.equal += u64::from(own);
+                continue;
+            }
+            // Other shards' images count, so that all of them end where one process would.
+            unlike += 1;
+            if !own {
+                if unlike >= most {
+                    break 'places;
+                }
                 continue;
             }
             found.images += 1;
@@ -214,7 +229,7 @@ fn judge_all(
             let before = found.bad.len();
             workers.judged().into_iter().for_each(|judged| found.note(judged));
             let failed = found.bad.len() > before && !arguments.keep_going;
-            if bounds.over() || found.images >= most || failed {
+            if bounds.over() || unlike >= most || failed {
                 break 'places;
             }
         }
@@ -246,7 +261,7 @@ impl Found {
             self.bad.push(Bad {
                 place,
                 survives,
-                verdict,
+                verdict: verdict.to_string(),
                 cause: None,
                 names: Vec::new(),
                 again: String::new(),
@@ -257,9 +272,10 @@ impl Found {
 
     /// For people, as JSON and as JUnit.
     fn tell(&self, mut report: Report, run: &Run<'_>) -> anyhow::Result<()> {
-        let Run { arguments: Arguments { seed, .. }, ends_early, took, interrupted } = *run;
+        let Run { arguments: Arguments { seed, .. }, ends_early, took, interrupted, shards } = *run;
         let a_minute = self.a_minute(took);
-        let mut text = format!(
+        let mut text = shards.to_string();
+        text += &format!(
             "{} images at {} places were judged, {a_minute} a minute: {} bad. {} places in full; of {} equal images one.\n",
             self.images,
             self.places,
@@ -270,21 +286,27 @@ impl Found {
         if let Some(why) = ends_early {
             text.push_str(&format!("the tape ends early: {why}\n"));
         }
+        if let Some(incomplete) = shards.incomplete() {
+            text.push_str(&format!("{incomplete}\n"));
+        }
         let mut suite = Suite::new("tape", *seed, took);
         for bad in &self.bad {
             let told = bad.told();
             text.push_str(&told);
-            suite.failed("tape", &format!("place {}", bad.place), &bad.verdict.to_string(), Some(&told));
+            suite.failed("tape", &format!("place {}", bad.place), &bad.verdict, Some(&told));
         }
-        if self.bad.is_empty() {
+        if self.bad.is_empty() && shards.missing.is_empty() {
             suite.passed("tape", "every image");
         }
+        shards.judge(&mut suite);
         report.line(|| {
-            let bad: Vec<_> = self.bad.iter().map(Bad::json).collect();
-            json!({
-                "places": self.places, "exhaustive": self.exhaustive, "images": self.images, "equal": self.equal, "bad": bad,
-                "nanoseconds": took.0, "interrupted": interrupted, "ends-early": ends_early, "seed": seed,
-            })
+            let mut line = json!(self);
+            line["nanoseconds"] = json!(took.0);
+            line["interrupted"] = json!(interrupted);
+            line["ends-early"] = json!(ends_early);
+            line["seed"] = json!(seed);
+            shards.add_to(&mut line);
+            line
         })?;
         report.close(suite.xml(), &text, || page::page(self, run))
     }
@@ -307,10 +329,10 @@ fn explain(
     found: &mut Found,
     bounds: &mut Bounds,
 ) -> Result<(), Failure> {
-    found.bad.sort_by_key(|bad| bad.place);
+    found.bad.sort_by(|one, other| (one.place, &one.survives).cmp(&(other.place, &other.survives)));
     let (mut explained, mut missing) = (BTreeSet::new(), None);
     for bad in &mut found.bad {
-        bad.again = again(arguments, path, bad.place, &bad.survives);
+        bad.again = words::again(arguments, path, bad.place, &bad.survives);
         if bounds.over() || !explained.insert(bad.place) {
             continue;
         }
@@ -326,9 +348,9 @@ fn explain(
         // What is shown again is the simplest image that fails.
         let mut simplest = vec![false; bad.survives.len()];
         cause.survive.iter().for_each(|piece| simplest[*piece] = true);
-        if one.judge(&places, &simplest)? == bad.verdict {
+        if one.judge(&places, &simplest)?.to_string() == bad.verdict {
             bad.survives = simplest;
-            bad.again = again(arguments, path, bad.place, &bad.survives);
+            bad.again = words::again(arguments, path, bad.place, &bad.survives);
         }
         bad.names = places.names();
         missing = name_files(&one, &places, &cause, &mut bad.names)?.or(missing);
@@ -373,11 +395,6 @@ fn name_files(
 }
 
 impl Bad {
-    fn json(&self) -> serde_json::Value {
-        let cause = self.cause.as_ref().map(|cause| json!({ "survive": cause.survive, "lost": cause.lost }));
-        json!({ "place": self.place, "verdict": self.verdict.to_string(), "cause": cause, "again": self.again })
-    }
-
     /// For people: what it takes, in the words of the host.
     fn told(&self) -> String {
         let mut text = format!("place {}: {}\n", self.place, self.verdict);
@@ -400,36 +417,6 @@ impl Bad {
         text.push_str(&format!("  again: {}\n", self.again));
         text
     }
-}
-
-/// The command that shows one image again.
-fn again(arguments: &Arguments, path: &Path, place: u64, survives: &[bool]) -> String {
-    let of_tape = &arguments.of_tape;
-    let mut words = vec!["brownout".to_owned(), "crash".to_owned(), "--tape".to_owned(), path.display().to_string()];
-    let mut push = |name: &str, value: String| words.extend([format!("--{name}"), value]);
-    if let Some(number) = of_tape.namespace {
-        push("namespace", number.to_string());
-    }
-    if let Some(number) = of_tape.witness {
-        push("witness", number.to_string());
-    }
-    if let Some(at) = of_tape.at {
-        push("at", at.to_string());
-    }
-    if let Some(kept) = of_tape.flushes_kept {
-        push("flushes-kept", kept.to_string());
-    }
-    of_tape.system.words().into_iter().for_each(|(option, value)| push(&option[2..], value));
-    if let Some(base) = &of_tape.base {
-        push("base", base.display().to_string());
-    }
-    push("show", place::Shown::new(place, survives).to_string());
-    match (&arguments.check, &of_tape.check_guest) {
-        (Some(check), _) => push("check", check.clone()),
-        (None, Some(script)) => push("check-guest", script.display().to_string()),
-        (None, None) => {}
-    }
-    words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// Judges one image that lies there as a file, beside what was acknowledged, and says what its check said.

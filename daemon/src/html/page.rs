@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::element::{Element, element};
+use crate::version;
 
 /// What reports and the live page look like.
 pub const STYLE: &str = include_str!("style.css");
@@ -240,7 +241,7 @@ impl Page {
         let mut facts = vec![
             ("Command", command_line()),
             ("Seed", seed.to_string()),
-            ("Version", concat!("brownout ", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("Version", format!("brownout {}", version::text())),
         ];
         facts.extend(more.iter().cloned());
         self.facts("What was run", &facts);
@@ -282,7 +283,7 @@ impl fmt::Display for Page {
             .child(element("style").style_sheet(STYLE));
         let header = element("header").child(element("h1").text(&self.title));
         let main = element("main").child(self.verdict.clone()).children(self.sections.iter().cloned());
-        let footer = element("footer").child(element("p").text(concat!("brownout ", env!("CARGO_PKG_VERSION"))));
+        let footer = element("footer").child(element("p").text(format!("brownout {}", version::text())));
         let body = element("body").child(header).child(main).child(footer);
         writeln!(formatter, "<!DOCTYPE html>\n{}", element("html").with("lang", "en").child(head).child(body))
     }

@@ -94,3 +94,11 @@ impl Outcomes {
         self.0.iter_mut().zip(other.0).for_each(|(sum, more)| *sum += more);
     }
 }
+
+impl FromIterator<(Outcome, u64)> for Outcomes {
+    fn from_iter<T: IntoIterator<Item = (Outcome, u64)>>(counts: T) -> Self {
+        let mut outcomes = Self::default();
+        counts.into_iter().for_each(|(outcome, times)| outcomes.0[outcome as usize] += times);
+        outcomes
+    }
+}

@@ -1,9 +1,8 @@
 //! The campaign without a guest as a page.
 
-use media::Nanoseconds;
 use oracle::simulator::{Campaign, Policy, Tally};
 
-use super::{Shrunk, rate};
+use super::{Ended, Shrunk, rate};
 use crate::html::{Cell, Mark, Page, Problem, Table};
 
 /// What all pages of campaigns are called.
@@ -24,22 +23,20 @@ pub const fn verdict(failed: bool, interrupted: bool) -> (Mark, &'static str) {
 }
 
 /// Everything about a campaign.
-pub fn page(
-    campaign: &Campaign,
-    tally: &Tally,
-    shrunk: &[Shrunk],
-    missed: &[&str],
-    time: Nanoseconds,
-    interrupted: bool,
-) -> Page {
-    let Tally { drives, counts, cuts, illegal } = tally;
+pub fn page(ended: &Ended<'_>) -> Page {
+    let Ended { campaign, tally, shrunk, missed, time, interrupted, shards } = *ended;
+    let Tally { drives, counts, cuts, illegal, .. } = tally;
     let (mark, word) = verdict(*illegal > 0 || !missed.is_empty(), interrupted);
     let mut sentence = format!("{illegal} of {drives} drives held what they may not hold after {cuts} power cuts.");
     if !missed.is_empty() {
         sentence.push_str(&format!(" Power never went at {}.", missed.join(", ")));
     }
+    if let Some(incomplete) = shards.incomplete() {
+        sentence.push_str(&format!(" The campaign is {incomplete}."));
+    }
     let mut page = Page::new(TITLE, mark, word, &sentence);
     page.run(campaign.seed, &facts(campaign));
+    shards.show(&mut page);
     let ends: Vec<_> = counts.outcomes.iter().map(|(outcome, times)| format!("{} {times}", outcome.name())).collect();
     let figures = [
         ("Power cuts", format!("{cuts}, {} a second", rate(*cuts, time))),
@@ -72,10 +69,10 @@ fn facts(campaign: &Campaign) -> Vec<(&'static str, String)> {
 }
 
 fn problem(shrunk: &Shrunk) -> Problem {
-    let Shrunk { seed, failure, history, again } = shrunk;
+    let Shrunk { seed, failure, history, again, .. } = shrunk;
     Problem {
         title: format!("drive of seed {seed}"),
-        causes: vec![failure.to_string()],
+        causes: vec![failure.clone()],
         evidence: vec![("The shortest history found that shows it", history.clone())],
         kept: None,
         again: Some(again.clone()),
@@ -103,13 +100,16 @@ mod tests {
     use oracle::simulator::Wishes;
 
     use super::*;
-    use crate::crash::report::tests::broken;
+    use crate::crash::report::tests::{broken, ended};
+    use crate::crash::shards::Shards;
     use crate::html::testing::check;
 
     #[test]
     fn a_broken_promise_is_told_first_and_with_what_shows_it_again() {
         let (campaign, tally, shrunk) = broken();
-        let page = page(&campaign, &tally, &shrunk, &[], Nanoseconds(1), true).to_string();
+        let shards = Shards::default();
+        let ended = Ended { interrupted: true, ..ended(&campaign, &tally, &shrunk, &shards) };
+        let page = page(&ended).to_string();
         let checked = check(&page);
         assert!(checked.text.starts_with("\u{2717} failed 1 of "), "{}", checked.text);
         let headings: Vec<_> = checked.headings.iter().map(|(_, text)| text.as_str()).collect();
@@ -124,8 +124,9 @@ mod tests {
     #[test]
     fn each_step_is_a_row_that_says_whether_it_was_met() {
         let campaign = Campaign { wishes: Wishes::default(), ..broken().0 };
-        let page = page(&campaign, &Tally::default(), &[], &["line-erased"], Nanoseconds(1), false);
-        let checked = check(&page.to_string());
+        let (tally, shards) = (Tally::default(), Shards::default());
+        let ended = Ended { missed: &["line-erased"], ..ended(&campaign, &tally, &[], &shards) };
+        let checked = check(&page(&ended).to_string());
         assert_eq!(checked.rows.len(), Step::ALL.len() + 1);
         let erased = checked.rows.iter().find(|row| row[0] == "line-erased").expect("a row");
         assert_eq!((erased[1].as_str(), erased[3].as_str()), ("0", "\u{2717} never met"));

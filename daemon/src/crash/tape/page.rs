@@ -13,7 +13,10 @@ const PLACES_MAX: usize = 500;
 pub fn page(found: &Found, run: &Run<'_>) -> Page {
     let Found { places, exhaustive, images, equal, bad, .. } = found;
     let (mark, word) = verdict(!bad.is_empty(), run.interrupted);
-    let sentence = format!("{} of {images} images that the drive may have left are bad.", bad.len());
+    let mut sentence = format!("{} of {images} images that the drive may have left are bad.", bad.len());
+    if let Some(incomplete) = run.shards.incomplete() {
+        sentence.push_str(&format!(" The campaign is {incomplete}."));
+    }
     let mut page = Page::new(format!("{TITLE} over a tape"), mark, word, &sentence);
     let of_tape = &run.arguments.of_tape;
     let path = |path: &Option<_>| path.as_ref().map(|path: &std::path::PathBuf| path.display().to_string());
@@ -25,6 +28,7 @@ pub fn page(found: &Found, run: &Run<'_>) -> Page {
         ("Flushes kept", of_tape.flushes_kept.map(|nth| format!("each {nth}. only")).unwrap_or_default()),
     ];
     page.run(run.arguments.seed, &facts);
+    run.shards.show(&mut page);
     let counts = [
         ("Images judged", format!("{images}, {} a minute", found.a_minute(run.took))),
         ("Bad", bad.len().to_string()),
@@ -40,7 +44,7 @@ pub fn page(found: &Found, run: &Run<'_>) -> Page {
 }
 
 fn problem(bad: &Bad) -> Problem {
-    let mut causes = vec![bad.verdict.to_string()];
+    let mut causes = vec![bad.verdict.clone()];
     if let Some(cause) = &bad.cause {
         let mut list = |title: &str, pieces: &[usize]| {
             causes.extend(pieces.iter().map(|piece| format!("{title} piece {piece}: {}", bad.names[*piece])));
@@ -97,13 +101,14 @@ mod tests {
     use super::super::judge::Verdict;
     use super::*;
     use crate::cli::{CommandLine, Verb};
+    use crate::crash::shards::Shards;
     use crate::html::testing::check;
 
     fn told(found: &Found) -> crate::html::testing::Checked {
         let line = ["brownout", "crash", "--tape", "a.tape", "--check", "fsck '<b>' {image}", "--keep", "kept"];
         let Verb::Crash(arguments) = CommandLine::try_parse_from(line).expect("legal").verb else { panic!("crash") };
-        let run =
-            Run { arguments: &arguments, ends_early: None, took: Nanoseconds(60_000_000_000), interrupted: false };
+        let (took, shards) = (Nanoseconds(60_000_000_000), &Shards::default());
+        let run = Run { arguments: &arguments, ends_early: None, took, interrupted: false, shards };
         check(&page(found, &run).to_string())
     }
 
@@ -112,7 +117,7 @@ mod tests {
         let bad = Bad {
             place: 2,
             survives: vec![true, false],
-            verdict: Verdict::Ended("<i>panic".to_owned()),
+            verdict: Verdict::Ended("<i>panic".to_owned()).to_string(),
             cause: Some(Cause { survive: vec![0], lost: vec![1] }),
             names: vec!["write <1>".to_owned(), "write 2".to_owned()],
             again: "brownout crash --show 2:0".to_owned(),
