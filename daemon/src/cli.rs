@@ -11,6 +11,7 @@ use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::device_arguments::{DeviceArguments, MEDIA, NAMESPACE, TextOrList};
 use crate::http::address::Address;
+use crate::logging::LogFormat;
 use crate::machine::Front;
 use crate::number::{count, number, time};
 use crate::options::Bytes;
@@ -31,14 +32,17 @@ const AFTER_WAF: &str = "Example:\n  brownout waf --iu 16KiB --offset 12KiB --le
 
 /// An NVMe SSD in software, for stock QEMU.
 #[derive(Debug, Parser)]
-#[command(name = "brownout", version = version::text(), after_help = AFTER, max_term_width = 100)]
+#[command(name = "brownout", version = version::line(), after_help = AFTER, max_term_width = 100)]
 pub struct CommandLine {
     /// The verb.
     #[command(subcommand)]
     pub verb: Verb,
-    /// Log more (-vv: everything); RUST_LOG overrides it
+    /// Log more (-vv: all); see RUST_LOG, --log-format
     #[arg(short, long, action = ArgAction::Count, global = true, display_order = 100)]
     pub verbose: u8,
+    /// How messages are written to standard error: text, or json, an object in each line
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, global = true, hide = true)]
+    pub log_format: LogFormat,
 }
 
 /// Reads the command line. What is wrong with it, or the help that it asks for, ends the process.
@@ -88,6 +92,9 @@ pub enum Verb {
     /// Create, describe, check, list or export a media file
     #[command(after_help = AFTER_MEDIA)]
     Media(Media),
+    /// Print version, commit and media format
+    #[command(hide = true)]
+    Version(version::Version),
     /// Write a manual page for each verb
     #[command(hide = true)]
     Man(pages::Man),
@@ -150,6 +157,9 @@ pub struct Serve {
     /// Put all changes on a tape, for `crash --tape`
     #[arg(long, value_name = "FILE")]
     pub tape: Option<PathBuf>,
+    /// Say that it is ready, and how it is set up, as JSON
+    #[arg(long, hide_short_help = true)]
+    pub json: bool,
     #[command(flatten)]
     pub device: DeviceArguments,
 }
@@ -258,6 +268,9 @@ pub struct Ctl {
     /// Arguments; a dot names a nested value: at.step=line-erased
     #[arg(value_name = "KEY=VALUE")]
     pub arguments: Vec<String>,
+    /// Print the answer as a table, not as JSON
+    #[arg(long, requires = "command")]
+    pub table: bool,
     /// Print events, one per line, until the device ends
     #[arg(long, conflicts_with = "command")]
     pub watch: bool,
@@ -276,6 +289,9 @@ pub struct Waf {
     /// Length of the write
     #[arg(long, value_name = "SIZE", requires = "iu", required_unless_present_any = ["plot", "experiment"])]
     pub len: Option<Bytes>,
+    /// Print the cost of a write as JSON
+    #[arg(long, requires = "offset", conflicts_with = "plot")]
+    pub json: bool,
     /// Draw a figure, .svg or .png; of --iu: worst case, mean
     #[arg(long, value_name = "FILE", conflicts_with_all = ["offset", "len", "numbers"])]
     pub plot: Option<PathBuf>,
@@ -340,6 +356,9 @@ pub enum MediaVerb {
 pub struct MediaFile {
     /// Media file
     pub file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `brownout media create`.
@@ -372,6 +391,9 @@ pub struct MediaDump {
     /// Deallocations that a recovery would replay
     #[arg(long)]
     pub journal: bool,
+    /// Print JSON, an entry in each line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `brownout media export`.
@@ -409,11 +431,12 @@ mod tests {
 
     #[test]
     fn each_help_fits_a_screen_and_ends_with_an_example() {
-        let verbs = ["", "serve", "ctl", "media", "waf", "trace"];
+        let verbs = ["", "ctl", "media", "waf", "trace"];
         let of_media = ["media create", "media info", "media check", "media scrub", "media dump"];
         // The long form of these says more.
-        let long = ["qemu", "crash", "conform", "trace analyse", "trace replay", "trace record", "trace convert"]
-            .map(|verb| (verb, "-h"));
+        let long =
+            ["serve", "qemu", "crash", "conform", "trace analyse", "trace replay", "trace record", "trace convert"]
+                .map(|verb| (verb, "-h"));
         let pages = verbs.into_iter().chain(of_media).flat_map(|verb| ["-h", "--help"].map(|flag| (verb, flag)));
         let pages = pages.chain(long);
         let helps = pages.map(|(verb, flag)| {

@@ -3,6 +3,7 @@
 
 mod arguments;
 pub mod client;
+mod table;
 
 use std::io::{self, Write};
 
@@ -39,7 +40,7 @@ pub fn ctl(arguments: &cli::Ctl) -> Result<(), Failure> {
             }
             let words = arguments::typed(&schema, command, &arguments.arguments)?;
             let answer = client.execute(command, &words)?;
-            print(&format!("{answer:#}"))
+            if arguments.table { print(table::table(&answer).trim_end()) } else { print(&format!("{answer:#}")) }
         }
         None => watch(&mut client),
     }

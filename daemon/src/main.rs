@@ -59,7 +59,7 @@ use failure::Failure;
 
 fn main() -> ExitCode {
     let line = cli::read();
-    logging::start(line.verbose);
+    logging::start(line.verbose, line.log_format);
     if let Err(error) = stop::outlive_file_limit() {
         tracing::warn!(%error, "a media file that cannot grow will end this process");
     }
@@ -72,6 +72,7 @@ fn main() -> ExitCode {
         Verb::Media(arguments) => media_file::media(arguments.verb).map(|()| 0),
         Verb::Waf(arguments) => waf::waf(&arguments),
         Verb::Trace(arguments) => trace::trace(arguments.verb),
+        Verb::Version(arguments) => version::version(&arguments).map(|()| 0),
         Verb::Man(arguments) => pages::man(CommandLine::command(), &arguments.folder).map(|()| 0),
         Verb::Completions(arguments) => pages::completions(CommandLine::command(), arguments.shell).map(|()| 0),
         Verb::BecomeQemu(arguments) => machine::become_qemu(arguments.parent, &arguments.program, &arguments.arguments)

@@ -1,6 +1,8 @@
 //! `brownout media`: creates, describes, checks, lists and exports a media file, without a device around it.
 
+mod dump;
 mod export;
+mod json;
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -10,8 +12,9 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use media::ssd::{Findings, Ssd};
 use media::store::{FileStore, Inspection, OverlayStore, Store, inspect};
+use serde_json::{Value, json};
 
-use crate::cli::{MediaCreate, MediaDump, MediaVerb};
+use crate::cli::{MediaCreate, MediaFile, MediaVerb};
 use crate::failure::Failure;
 use crate::open_media::{create, file_options, look_at};
 use crate::options::{Bytes, Given, OptionError, Settings};
@@ -27,10 +30,13 @@ const NAMED: usize = 20;
 pub fn media(verb: MediaVerb) -> Result<(), Failure> {
     match verb {
         MediaVerb::Create(arguments) => make(arguments),
-        MediaVerb::Info(arguments) => say(&describe(&read(&arguments.file)?)),
-        MediaVerb::Check(arguments) => check(&arguments.file),
-        MediaVerb::Scrub(arguments) => scrub(&arguments.file),
-        MediaVerb::Dump(arguments) => dump(arguments),
+        MediaVerb::Info(arguments) => {
+            let file = read(&arguments.file)?;
+            if arguments.json { say_json(&json::info(&file)) } else { say(&describe(&file)) }
+        }
+        MediaVerb::Check(arguments) => check(&arguments),
+        MediaVerb::Scrub(arguments) => scrub(&arguments),
+        MediaVerb::Dump(arguments) => dump::dump(&arguments),
         MediaVerb::Export(arguments) => export::export(&arguments),
     }
 }
@@ -67,6 +73,10 @@ fn read(file: &Path) -> anyhow::Result<Inspection> {
 
 fn say(text: &str) -> Result<(), Failure> {
     Ok(io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?)
+}
+
+fn say_json(value: &Value) -> Result<(), Failure> {
+    say(&format!("{value:#}\n"))
 }
 
 /// A file by its header and its newest root, in lines.
@@ -120,22 +130,32 @@ fn guarded<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
         .unwrap_or_else(|_| Err(anyhow!("the media is damaged: it breaks a rule; see above")))
 }
 
-fn check(file: &Path) -> Result<(), Failure> {
+fn check(MediaFile { file, json }: &MediaFile) -> Result<(), Failure> {
     let mut drive = recover(file)?;
     guarded(|| {
         drive.ftl().assert_invariants();
         Ok(())
     })?;
     let findings = read_everything(&mut drive)?;
-    let text = structure(&drive) + &losses(&drive, &findings, NAMED);
-    conclude(file, &findings, text)
+    if *json {
+        let mut found = json::structure(&drive);
+        found["data"] = json::data(&drive, &findings);
+        say_json(&found)?;
+    } else {
+        say(&concluded(structure(&drive) + &losses(&drive, &findings, NAMED), &findings))?;
+    }
+    conclude(file, &findings)
 }
 
-fn scrub(file: &Path) -> Result<(), Failure> {
+fn scrub(MediaFile { file, json }: &MediaFile) -> Result<(), Failure> {
     let mut drive = recover(file)?;
     let findings = read_everything(&mut drive)?;
-    let text = losses(&drive, &findings, usize::MAX);
-    conclude(file, &findings, text)
+    if *json {
+        say_json(&json!({ "data": json::data(&drive, &findings) }))?;
+    } else {
+        say(&concluded(losses(&drive, &findings, usize::MAX), &findings))?;
+    }
+    conclude(file, &findings)
 }
 
 fn read_everything<S: Store>(drive: &mut Ssd<S>) -> anyhow::Result<Findings> {
@@ -143,8 +163,11 @@ fn read_everything<S: Store>(drive: &mut Ssd<S>) -> anyhow::Result<Findings> {
     guarded(|| Ok(drive.examine(&mut |done, all| progress.at(done.into(), all.into()))?))
 }
 
-fn conclude(file: &Path, findings: &Findings, text: String) -> Result<(), Failure> {
-    say(&(text + if findings.sound() { "sound\n" } else { "damaged\n" }))?;
+fn concluded(text: String, findings: &Findings) -> String {
+    text + if findings.sound() { "sound\n" } else { "damaged\n" }
+}
+
+fn conclude(file: &Path, findings: &Findings) -> Result<(), Failure> {
     if !findings.sound() {
         return Err(anyhow!("{} is damaged", file.display()).into());
     }
@@ -201,65 +224,4 @@ fn structure<S: Store>(drive: &Ssd<S>) -> String {
         erases.least, erases.most, status.bad_blocks
     );
     text
-}
-
-fn dump(arguments: MediaDump) -> Result<(), Failure> {
-    let MediaDump { file, lines, map, journal } = arguments;
-    let mut drive = recover(&file)?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let listed = (|| {
-        if lines || !(map || journal) {
-            list_lines(&drive, &mut out)?;
-        }
-        if map {
-            list_map(&drive, &mut out)?;
-        }
-        if journal {
-            for (position, entry) in drive.journal().map_err(io::Error::other)? {
-                let (first, units, sequence) = (entry.first, entry.units, entry.sequence);
-                writeln!(out, "journal {position}: units {first} to {} at {sequence}", first + (units - 1))?;
-            }
-        }
-        out.flush()
-    })();
-    match listed {
-        // Whoever reads the first lines only has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        listed => Ok(listed.context("cannot list")?),
-    }
-}
-
-fn list_lines<S: Store>(drive: &Ssd<S>, out: &mut impl io::Write) -> io::Result<()> {
-    for (number, line) in drive.lines() {
-        let state = format!("{:?}", line.state).to_lowercase();
-        writeln!(
-            out,
-            "line {number}: {state}, {} valid of {} used, {} erases, opened at {}",
-            line.valid, line.used, line.erase_count, line.opened
-        )?;
-    }
-    Ok(())
-}
-
-/// Units that lie one behind the other in one line are one entry.
-fn list_map<S: Store>(drive: &Ssd<S>, out: &mut impl io::Write) -> io::Result<()> {
-    let mut run: Option<(u32, u32, u32)> = None;
-    let geometry = &drive.ftl().geometry;
-    let mut show = |(unit, place, length): (u32, u32, u32)| {
-        let place = media::unit::PhysicalUnit(place);
-        let (line, slot) = (geometry.line_of(place), geometry.slot_of(place));
-        writeln!(out, "units {unit} to {}: line {line} from slot {slot}", unit + (length - 1))
-    };
-    for (unit, place) in drive.mapping() {
-        run = match run {
-            Some((first, start, length)) if unit.0 == first + length && place.0 == start + length => {
-                Some((first, start, length + 1))
-            }
-            earlier => {
-                earlier.map_or(Ok(()), &mut show)?;
-                Some((unit.0, place.0, 1))
-            }
-        };
-    }
-    run.map_or(Ok(()), &mut show)
 }

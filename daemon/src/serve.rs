@@ -4,10 +4,11 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use controller::ControllerSet;
+use serde_json::{Value, json};
 
 use crate::device_thread::DeviceThread;
 use crate::failure::Failure;
@@ -18,7 +19,7 @@ use crate::sandbox::Sandbox;
 use crate::tracer::Opened;
 use crate::user::Identity;
 use crate::wiring::{Files, NewFile, Places};
-use crate::{cli, sandbox, stop, tracer, wiring};
+use crate::{cli, sandbox, stop, tracer, version, wiring};
 
 /// Serves until a signal ends it.
 ///
@@ -46,6 +47,7 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     let tape_made = tape.as_deref().map(|path| tape_file(path, &settings)).transpose()?;
     let files = Files { traces, tape: tape_made, ..Files::with_web(web.as_ref())? };
     let invitation = files.invitation(web.as_ref())?;
+    let json = arguments.json.then(|| in_json(&settings, &places, files.web(web.as_ref())?.as_deref())).transpose()?;
     let signals = stop::on_signals().context("cannot listen for signals")?;
 
     let ready: Vec<_> = places.plugs().map(|at| at.display().to_string()).collect();
@@ -59,9 +61,13 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
         Ok(wired)
     })?;
     // Standard output is a file for --config, to its last line; what is for people alone goes to standard error.
-    write!(io::stdout(), "{configuration}")
+    let (first, last) = match json {
+        Some(ready) => (String::new(), ready.to_string()),
+        None => (configuration, format!("# ready: listening on {}", ready.join(" and "))),
+    };
+    write!(io::stdout(), "{first}")
         .and_then(|()| write!(io::stderr(), "{machines}{invitation}"))
-        .and_then(|()| writeln!(io::stdout(), "# ready: listening on {}", ready.join(" and ")))
+        .and_then(|()| writeln!(io::stdout(), "{last}"))
         .and_then(|()| io::stdout().flush())
         .context("cannot report that the device is ready")?;
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
@@ -75,6 +81,23 @@ fn configuration(settings: &Settings) -> anyhow::Result<String> {
     let configuration = settings.to_toml().context("cannot print the configuration")?;
     let figures: String = settings.media.figures().iter().map(|line| format!("# {line}\n")).collect();
     Ok(format!("# configuration (--config reads it back)\n{configuration}\n{figures}"))
+}
+
+/// What is ready, for programs: where it listens, and the configuration with the names and values that it has in a file.
+fn in_json(settings: &Settings, places: &Places, web: Option<&str>) -> anyhow::Result<Value> {
+    let configuration = settings.to_toml().context("cannot print the configuration")?;
+    let configuration: Value = toml::from_str(&configuration).context("cannot print the configuration")?;
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    Ok(json!({
+        "ready": true,
+        "version": version::text(),
+        "pid": std::process::id(),
+        "sockets": places.sockets.iter().map(|socket| socket.display().to_string()).collect::<Vec<_>>(),
+        "vhost-user": path(&places.vhost_user),
+        "control": path(&places.control),
+        "http": web,
+        "configuration": configuration,
+    }))
 }
 
 /// How a machine plugs the device in, and how it takes orders, to be pasted into a shell.

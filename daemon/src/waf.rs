@@ -9,6 +9,7 @@ use std::num::NonZeroU64;
 use std::path::Path;
 
 use anyhow::Context as _;
+use serde_json::json;
 use traces::plot::COLOURS_MAX;
 use traces::waf::{Grid, IndirectionUnit, Write, figure};
 
@@ -38,7 +39,8 @@ pub fn waf(arguments: &cli::Waf) -> Result<u8, Failure> {
         (Some(path), ..) => draw(path, &units, grid(arguments.grid)?, arguments.max_len.unwrap_or(LENGTH_MAX))?,
         (None, Some(offset), Some(length)) => {
             check_unplotted(arguments)?;
-            costs(&units, offset, length)?
+            let write = write(offset, length)?;
+            if arguments.json { costs_json(&units, write) } else { costs(&units, write) }
         }
         (None, ..) => unreachable!("the command line asks for either"),
     };
@@ -62,17 +64,30 @@ fn check_unplotted(arguments: &cli::Waf) -> Result<(), OptionError> {
     })
 }
 
-/// A line for each unit.
-fn costs(units: &[IndirectionUnit], offset: Bytes, length: Bytes) -> Result<String, OptionError> {
+fn write(offset: Bytes, length: Bytes) -> Result<Write, OptionError> {
     let remedy = "give at least 1: what nothing amplifies has no number";
     let length = NonZeroU64::new(length.0).ok_or_else(|| OptionError::new("--len", length.to_string(), remedy))?;
-    let write = Write { offset: offset.0, length };
+    Ok(Write { offset: offset.0, length })
+}
+
+/// The same numbers for programs; the ratio is exact, as two whole numbers.
+fn costs_json(units: &[IndirectionUnit], write: Write) -> String {
+    let cost = |unit: &IndirectionUnit| {
+        let (touched, ratio) = (unit.touched(write), unit.waf(write));
+        json!({ "iu": unit.bytes(), "touched": touched, "waf": [ratio.numerator(), ratio.denominator()] })
+    };
+    let units: Vec<_> = units.iter().map(cost).collect();
+    format!("{:#}\n", json!({ "offset": write.offset, "length": write.length, "units": units }))
+}
+
+/// A line for each unit.
+fn costs(units: &[IndirectionUnit], write: Write) -> String {
     let mut lines = String::new();
     for unit in units {
         let (name, touched) = (Bytes(unit.bytes()), unit.touched(write));
         writeln!(lines, "{name}: {touched} bytes touched, WAF {}", unit.waf(write)).expect("a string takes everything");
     }
-    Ok(lines)
+    lines
 }
 
 fn draw(path: &Path, units: &[IndirectionUnit], grid: Grid, length_max: Bytes) -> Result<String, Failure> {

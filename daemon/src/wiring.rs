@@ -46,6 +46,14 @@ impl Files {
         Ok(Self { http, ..Self::default() })
     }
 
+    /// Where the web socket is.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn web(&self, address: Option<&Address>) -> anyhow::Result<Option<String>> {
+        address.map(|address| address.listens(self.http.as_ref())).transpose()
+    }
+
     /// What people are told of the web socket.
     ///
     /// # Errors

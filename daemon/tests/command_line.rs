@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use serde_json::{Value, json};
+
 const BROWNOUT: &str = env!("CARGO_BIN_EXE_brownout");
 
 fn brownout(arguments: &[&str]) -> Output {
@@ -47,6 +49,53 @@ fn wrong_use_is_2_and_names_option_value_and_remedy() {
 }
 
 #[test]
+fn the_version_names_release_and_media_format_for_people_and_programs() {
+    let said = |arguments: &[&str]| String::from_utf8(brownout(arguments).stdout).expect("text");
+    let line = said(&["--version"]);
+    assert!(line.starts_with("brownout 0.1.0") && line.ends_with(", media format 4\n"), "{line}");
+    assert_eq!(said(&["version"]), line);
+    let json: Value = serde_json::from_str(&said(&["version", "--json"])).expect("JSON");
+    assert_eq!((&json["version"], &json["media-format"]), (&json!("0.1.0"), &json!(4)));
+    let commit = json["commit"].as_str();
+    assert!(commit.is_none_or(|commit| line.contains(&format!("({commit})"))), "{line}");
+}
+
+/// A drive says that it is ready; whoever started it reads its places and its configuration.
+#[test]
+fn a_drive_that_is_ready_says_so_as_json() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let places = ["--socket", "disk.sock", "--control", "control.sock", "--http", "127.0.0.1:0"];
+    let mut drive = Command::new(BROWNOUT)
+        .args(["serve", "--json", "--log-format", "json", "--namespace", "size=16MiB,lba=4KiB"])
+        .args(places)
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut line = String::new();
+    BufReader::new(drive.stdout.take().expect("a pipe")).read_line(&mut line).expect("text");
+    drive.kill().expect("it runs");
+    let mut errors = String::new();
+    drive.stderr.take().expect("a pipe").read_to_string(&mut errors).expect("text");
+    drive.wait().expect("it ended");
+    let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}{errors}"));
+    assert_eq!(
+        (&ready["ready"], &ready["sockets"], &ready["control"]),
+        (&json!(true), &json!(["disk.sock"]), &json!("control.sock"))
+    );
+    assert_eq!(ready["configuration"]["namespace"][0]["size"], "16MiB");
+    assert_eq!((&ready["vhost-user"], &ready["pid"]), (&Value::Null, &json!(drive.id())));
+    let port = ready["http"].as_str().and_then(|at| at.strip_prefix("127.0.0.1:")).expect("an address");
+    assert!(port.parse::<u16>().expect("a port") > 0);
+    // Messages are objects; what is for people, such as QEMU's arguments, is not.
+    let messages: Vec<Value> = errors.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let confined =
+        messages.iter().find(|message| message["message"].as_str().is_some_and(|text| text.starts_with("confined")));
+    assert_eq!(confined.expect("a message")["level"], "INFO", "{errors}");
+}
+
+#[test]
 fn a_machine_without_a_qemu_that_will_do_is_1_and_says_what_to_install() {
     let output = brownout(&["qemu", "--qemu", "/bin/true"]);
     assert_eq!(output.status.code(), Some(1));
@@ -84,8 +133,7 @@ fn each_machine_has_a_drive_with_a_serial_number_of_its_own() {
     let serial = || {
         let output = brownout(&["qemu", "--qemu", &program, "--memory", "64MiB", "--control", &path("control.sock")]);
         assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
-        let answer: serde_json::Value =
-            serde_json::from_slice(&fs::read(path("answer")).expect("an answer")).expect("JSON");
+        let answer: Value = serde_json::from_slice(&fs::read(path("answer")).expect("an answer")).expect("JSON");
         answer["identify"]["serial"].as_str().expect("a serial number").to_owned()
     };
     let (one, other) = (serial(), serial());

@@ -72,6 +72,8 @@ fn one_command_prints_what_it_gives_and_its_words_are_typed() {
     assert_eq!(served.answer(&["query-status"])["status"], "running");
     let printed = served.ctl(&["query-status"]).stdout;
     assert!(printed.starts_with(b"{\n  \"running\": true,\n"), "{}", String::from_utf8_lossy(&printed));
+    let table = served.ctl(&["--table", "query-status"]).stdout;
+    assert!(table.starts_with(b"running  "), "{}", String::from_utf8_lossy(&table));
     assert_eq!(served.answer(&["fault-add", "kind=unrecovered-read", "nsid=1", "lba=0x10", "blocks=2"]), json!({}));
     let faults = json!([{ "kind": "unrecovered-read", "nsid": 1, "lba": 16, "blocks": 2 }]);
     assert_eq!(served.answer(&["query-faults"]), faults);

@@ -9,6 +9,7 @@ use media::ssd::{Ssd, SsdConfig, VolumeConfig};
 use media::store::{FileOptions, FileStore, inspect};
 use media::volume::{Fault, Media as _, Request, Source, Token, VolumeId};
 use media::{Lba, LbaRange, Nanoseconds};
+use serde_json::{Value, json};
 
 const BROWNOUT: &str = env!("CARGO_BIN_EXE_brownout");
 
@@ -34,6 +35,33 @@ fn refusal(arguments: &[&str]) -> (Option<i32>, String) {
 
 fn path(folder: &Path) -> String {
     folder.join("disk").display().to_string()
+}
+
+/// Each line as JSON.
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn what_is_said_of_a_file_is_also_there_as_json() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = path(folder.path());
+    succeeds(&["create", &disk, "--media", "iu=16KiB,op=9%", "--namespace", "size=64MiB,lba=4KiB"]);
+    let json = |verb: &str| serde_json::from_str::<Value>(&succeeds(&[verb, &disk, "--json"])).expect("JSON");
+    let info = json("info");
+    assert_eq!(info["format"], 4);
+    assert_eq!(info["iu"], 16 << 10);
+    let size = 64 << 20;
+    assert_eq!(info["namespaces"], json!([{ "nsid": 1, "size": size, "size-max": size, "lba": 4096 }]));
+    assert_eq!((&info["clean"], &info["host-writes"]), (&json!(true), &json!(0)));
+    let check = json("check");
+    assert_eq!(check["data"], json!({ "mapped": 0, "damaged": [], "sound": true }));
+    assert_eq!((&check["ledger"]["balances"], &check["recovery"]["clean"]), (&json!(true), &json!(true)));
+    assert_eq!(json("scrub"), json!({ "data": check["data"] }));
+    let listed = lines(&succeeds(&["dump", &disk, "--json"]));
+    assert_eq!(listed.len() as u64, check["lines"]["all"].as_u64().expect("a number"));
+    assert_eq!(listed.iter().filter(|line| line["state"] == "free").count() as u64, check["lines"]["free"]);
+    assert_eq!(succeeds(&["dump", &disk, "--json", "--map", "--journal"]), "");
 }
 
 #[test]

@@ -99,6 +99,27 @@ fn what_shards_find_illegal_is_what_one_process_finds() {
     assert_eq!(failing, place.failing("alone.xml"));
 }
 
+/// Who watches cases over many runs finds each again by its class and name, whatever the seed.
+#[test]
+fn names_of_junit_cases_stay() {
+    let place = Place::new();
+    let names = |seed: u64| {
+        place.crash(&format!("--in-process --cuts 1000 --seed {seed} --junit x.xml"));
+        let xml = place.read("x.xml");
+        let document = roxmltree::Document::parse(&xml).expect("XML");
+        let cases = document.descendants().filter(|node| node.has_tag_name("testcase"));
+        let name = |node: roxmltree::Node<'_, '_>| {
+            ["classname", "name"].map(|name| node.attribute(name).expect("named").to_owned())
+        };
+        cases.map(name).collect::<Vec<_>>()
+    };
+    let of_one = names(1);
+    assert_eq!(of_one, names(99));
+    assert!(
+        of_one.iter().all(|[class, _]| class == "step") && of_one.contains(&["step", "line-erased"].map(str::to_owned))
+    );
+}
+
 /// What is left of a shard that was killed, and what runs it again.
 #[test]
 fn a_shard_that_was_killed_is_named_with_the_command_that_runs_it_again() {

@@ -27,6 +27,18 @@ fn twenty_kib_at_twelve_on_a_unit_of_sixteen_is_one_point_six() {
 }
 
 #[test]
+fn the_same_numbers_are_there_as_json_and_exact() {
+    let text = printed(&["--iu", "4KiB,16KiB", "--offset", "8KiB", "--len", "12KiB", "--json"]);
+    let said: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let units = serde_json::json!([
+        { "iu": 4096, "touched": 12288, "waf": [1, 1] },
+        { "iu": 16384, "touched": 32768, "waf": [8, 3] },
+    ]);
+    assert_eq!(said, serde_json::json!({ "offset": 8192, "length": 12288, "units": units }));
+    assert!(refusal(&["--iu", "4KiB", "--plot", "x.svg", "--json"]).contains("cannot be used with"));
+}
+
+#[test]
 fn several_units_are_compared_and_no_digit_is_made_up() {
     let lines = printed(&["--iu", "4KiB,16KiB,64KiB", "--offset", "8KiB", "--len", "12KiB"]);
     let expected = "4KiB: 12288 bytes touched, WAF 1\n\

@@ -93,11 +93,23 @@ impl Address {
     /// # Errors
     /// The system does not say the port.
     pub fn invitation(&self, listener: Option<&Listener>, token: &str) -> anyhow::Result<String> {
-        let at = listener.map(Listener::port).transpose().context("--http")?.flatten();
+        let at = Self::port(listener)?;
         Ok(match (at, self) {
             (Some(at), _) => format!("# figures and live page\nhttp://{at}/metrics\nhttp://{at}/#{token}\n\n"),
             (None, address) => format!("# figures, at {address}; X-Brownout-Token: {token}\n\n"),
         })
+    }
+
+    /// Where it is listened at; port 0 has become one that was free.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn listens(&self, listener: Option<&Listener>) -> anyhow::Result<String> {
+        Ok(Self::port(listener)?.map_or_else(|| self.to_string(), |at| at.to_string()))
+    }
+
+    fn port(listener: Option<&Listener>) -> anyhow::Result<Option<SocketAddr>> {
+        Ok(listener.map(Listener::port).transpose().context("--http")?.flatten())
     }
 
     /// The path, where it has one.
