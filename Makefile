@@ -1,7 +1,7 @@
 # The list of verbs. What a verb does stands in the scripts it calls.
 
 .DEFAULT_GOAL := help
-.PHONY: install uninstall
+.PHONY: install uninstall package package-check
 .PHONY: help demo test lint mutations mutants mutants-nightly fuzz soak browser machines guest doc figures bench bench-check profile prepush
 
 # Where rustup puts cargo when .ci/prepare had to install it.
@@ -102,8 +102,16 @@ profile: ## a flame graph of BENCH="socket --only read" in target/figures; needs
 	@spec-tests/bench/profile $(FIGURES)/profile.svg $(BENCH)
 
 install: ## program, manual pages, completions and documents into PREFIX=/usr/local, below DESTDIR=
-	$(if $(BINARY),,cargo build --release --locked --package brownout)
-	@.ci/install install "$(or $(BINARY),$(TARGET)/release/brownout)" "$(DESTDIR)$(PREFIX)"
+	$(if $(BINARY),,BROWNOUT_COMMIT=$$(.ci/commit) cargo build --release --locked --package brownout)
+	@DESTDIR=$(DESTDIR) .ci/install install "$(or $(BINARY),$(TARGET)/release/brownout)" "$(DESTDIR)$(PREFIX)"
+
+package: ## a Debian package, its debug symbols, and a static tarball, in target/package; a quick one with PROFILE=dev
+	@.ci/prepare dpkg-dev
+	@.ci/package $(PROFILE)
+
+package-check: ## install the Debian package in a Debian 12 and a Debian 13, use it, purge it; as root, minutes
+	@.ci/prepare debootstrap
+	@spec-tests/package/check $(TARGET)/package/brownout.deb $(SUITES)
 
 uninstall: ## take away what `make install` put there
 	@.ci/install uninstall "$(DESTDIR)$(PREFIX)"

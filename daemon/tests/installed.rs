@@ -137,9 +137,13 @@ fn make_install_puts_everything_below_destdir_and_uninstall_takes_it_away() {
         "share/doc/brownout/README.md",
         "share/doc/brownout/docs/power.md",
         "share/doc/brownout/LICENSE-MIT",
+        "share/doc/brownout/campaign/machines/slurm.sh",
+        "share/doc/brownout/campaign/loads/files.sh",
     ] {
         assert!(fs::metadata(installed.join(file)).expect(file).len() > 100, "{file}");
     }
+    let unit = fs::read_to_string(installed.join("lib/systemd/system/brownout@.service")).expect("a unit");
+    assert!(unit.contains("\nType=notify\nExecStart=/opt/b/bin/brownout serve "), "{unit}");
     make("uninstall");
     let left = Command::new("find").arg(folder.path()).args(["-type", "f"]).output().expect("find is there");
     assert_eq!(text(left), "");
