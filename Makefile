@@ -1,7 +1,7 @@
 # The list of verbs. What a verb does stands in the scripts it calls.
 
 .DEFAULT_GOAL := help
-.PHONY: install uninstall package package-check
+.PHONY: install uninstall package package-check python
 .PHONY: help demo test lint mutations mutants mutants-nightly fuzz soak browser machines guest doc figures bench bench-check profile prepush
 
 # Where rustup puts cargo when .ci/prepare had to install it.
@@ -67,6 +67,11 @@ machines: ## a campaign over two nodes by Slurm's own daemons, as root
 	@.ci/prepare slurmctld slurmd munge jq
 	cargo build --release --locked --package brownout
 	spec-tests/machines/slurm $(TARGET)/release/brownout
+
+python: ## check and test the Python package in python/; its drives run PROGRAM, or one that is built
+	@.ci/prepare
+	$(if $(PROGRAM),,cargo build --release --locked --package brownout)
+	@.ci/python $(or $(PROGRAM),$(TARGET)/release/brownout)
 
 guest: ## get QEMU 10.1 or later, kernels and initial file systems into the cache
 	@campaign/guest/recipe/assets
