@@ -196,11 +196,8 @@ impl Controller {
                 break;
             }
             self.apart.clear();
-            for next in entries[done..].iter().take(together) {
-                if !self.apart.add(&self.namespaces, next, limits, free) {
-                    break;
-                }
-            }
+            let add = |next| self.apart.add(&self.namespaces, next, limits, free);
+            _ = entries[done..].iter().take(together).all(add);
             let (count, error) = self.apart.read(media, memory);
             done += count;
             if error.is_some() {

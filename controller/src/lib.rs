@@ -84,7 +84,7 @@ use watch::{FatalReason, ResetKind, TraceEvent, Watch};
 pub use budget::Clock;
 pub use controllers::{CONTROLLERS_MAX, ControllerId, ControllerSet};
 pub use irq::{Effect, InterruptMode};
-/// The time that [`Controller::step`] is told.
+/// The time that [`Subsystem::step`] is told.
 pub use media::Nanoseconds;
 pub use shared::resizing as resize;
 pub use subsystem::{Subsystem, attach, direct};
@@ -297,8 +297,8 @@ impl Controller {
         self.health.now = now;
         self.watch.at(now);
         self.namespaces.follow(&shared.namespaces, self.id);
-        for notice in shared.mail.take_notices(self.id) {
-            self.heed(shared, notice);
+        if shared.mail.has_notices(self.id) {
+            self.read_notices(shared);
         }
         if !self.faults.is_idle() && !self.tend_faults(shared, page) {
             return false;
@@ -450,10 +450,12 @@ impl Controller {
     fn finish(&mut self, shared: &mut Shared, now: Nanoseconds) -> bool {
         shared.mail.collect(shared.media.as_mut(), now);
         self.heed_media(shared);
+        if !shared.mail.has_finished(self.id) {
+            return false;
+        }
         let finished = shared.mail.take_finished(self.id);
-        let worked = !finished.is_empty();
         finished.into_iter().for_each(|(token, outcome)| self.finished(shared, token, outcome));
-        worked
+        true
     }
 
     /// The media is done with what it had under a token.

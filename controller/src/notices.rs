@@ -11,8 +11,15 @@ use crate::state::Reset;
 use crate::watch::TraceEvent;
 
 impl Controller {
-    /// Another controller, or the subsystem, did something that concerns this one.
-    pub(crate) fn heed(&mut self, shared: &mut Shared, notice: Notice) {
+    /// Heeds whatever another controller, or the subsystem, did that concerns this one.
+    #[cold]
+    pub(crate) fn read_notices(&mut self, shared: &mut Shared) {
+        for notice in shared.mail.take_notices(self.id) {
+            self.heed(shared, notice);
+        }
+    }
+
+    fn heed(&mut self, shared: &mut Shared, notice: Notice) {
         match notice {
             Notice::SubsystemReset => {
                 self.reset_is_known = true;

@@ -51,6 +51,12 @@ impl Mailboxes {
         });
     }
 
+    /// Whether the media has finished something for a controller.
+    #[inline]
+    pub(crate) fn has_finished(&self, id: ControllerId) -> bool {
+        !self.of[id.index()].finished.is_empty()
+    }
+
     /// What the media has finished for a controller.
     pub(crate) fn take_finished(&mut self, id: ControllerId) -> Vec<(Token, Outcome)> {
         std::mem::take(&mut self.of[id.index()].finished)
@@ -62,8 +68,13 @@ impl Mailboxes {
         Some(self.finished.swap_remove(place).1)
     }
 
-    /// What others did.
+    /// Whether others did something that concerns a controller.
     #[inline]
+    pub(crate) fn has_notices(&self, id: ControllerId) -> bool {
+        !self.of[id.index()].notices.is_empty()
+    }
+
+    /// What that is.
     pub(crate) fn take_notices(&mut self, id: ControllerId) -> Vec<Notice> {
         std::mem::take(&mut self.of[id.index()].notices)
     }
@@ -83,8 +94,7 @@ impl Mailboxes {
 
     /// Whether nothing waits for a controller.
     pub(crate) fn is_empty(&self, id: ControllerId) -> bool {
-        let mailbox = &self.of[id.index()];
-        mailbox.finished.is_empty() && mailbox.notices.is_empty()
+        !self.has_finished(id) && !self.has_notices(id)
     }
 
     /// A reset of a controller: what the media had finished for it goes to nobody.

@@ -314,8 +314,16 @@ fn read_schema_of_controller<T: JsonSchema>() -> Schema {
         "description": "CNTLID of the controller that is meant: 0 without it.", "type": "integer", "format": "uint16", "minimum": 0,
         "maximum": CONTROLLERS_MAX - 1,
     });
-    let properties = schema.ensure_object().entry("properties").or_insert_with(|| json!({}));
-    properties[CONTROLLER] = which;
+    let object = schema.ensure_object();
+    let alternatives = object.get_mut("oneOf").and_then(Value::as_array_mut).filter(|list| !list.is_empty());
+    let places: Vec<&mut Map<String, Value>> = match alternatives {
+        Some(list) => list.iter_mut().filter_map(Value::as_object_mut).collect(),
+        None => vec![object],
+    };
+    for place in places {
+        let properties = place.entry("properties").or_insert_with(|| json!({}));
+        properties[CONTROLLER] = which.clone();
+    }
     schema
 }
 

@@ -17,8 +17,13 @@ struct Running(testing::Running);
 
 impl Running {
     fn start() -> Self {
+        Self::with_controllers(1)
+    }
+
+    /// The same with so many NVMe sockets.
+    fn with_controllers(count: usize) -> Self {
         Self(testing::Running::start("size=16MiB,lba=512", |folder| Places {
-            sockets: vec![folder.join("nvme.sock")],
+            sockets: (0..count).map(|number| folder.join(format!("nvme{number}.sock"))).collect(),
             control: Some(folder.join("control.sock")),
             ..Places::default()
         }))

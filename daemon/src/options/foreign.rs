@@ -28,7 +28,6 @@ const CONTROLLER: &[&str] = &[
 
 /// Of `nvme-ns`: the namespace.
 const NAMESPACE: &[&str] = &[
-    "detached",
     "eui64-default",
     "fdp.ruhs",
     "mcl",
@@ -37,7 +36,6 @@ const NAMESPACE: &[&str] = &[
     "pi",
     "pif",
     "pil",
-    "shared",
     "zoned",
     "zoned.cross_read",
     "zoned.descr_ext_size",

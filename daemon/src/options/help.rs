@@ -31,6 +31,7 @@ const WORDS: &[(&str, &str)] = &[
     ("nsid", "the next free one"),
     ("uuid", "follows from serial number and nsid"),
     ("nguid", "none"),
+    ("controllers", "all; 0 with shared=off"),
     ("eui64", "none"),
     ("memory_max", "the drive's size"),
     ("misbehave", "none"),

@@ -115,6 +115,29 @@ fn the_printed_configuration_reads_back_as_itself() {
 }
 
 #[test]
+fn namespaces_say_which_controllers_have_them() {
+    let words = ["size=8MiB", "size=8MiB,shared=off", "size=8MiB,detached=on", "size=8MiB,controllers=1:3"];
+    let settings = Settings::read(&given("", &words)).expect("legal");
+    let attached: Vec<_> =
+        settings.controller.namespaces.iter().map(|namespace| (namespace.shared, namespace.attached)).collect();
+    let some = |bits| ControllerSet(bits);
+    assert_eq!(attached, [(true, ControllerSet::ALL), (false, some(1)), (true, some(0)), (true, some(0b1010))]);
+    let printed = settings.to_toml().expect("printable");
+    let again = with_file(&printed, Given::default()).expect(&printed);
+    assert_eq!(again.controller, settings.controller, "{printed}");
+    for (word, remedy) in [
+        ("controllers=64", "give identifiers from 0 to 63, ascending, such as 0:2"),
+        ("controllers=1:0", "give identifiers from 0 to 63, ascending, such as 0:2"),
+    ] {
+        assert_eq!(refusal("", &[&format!("size=8MiB,{word}")]), format!("--namespace {word}: {remedy}"));
+    }
+    let both = refusal("", &["size=8MiB,controllers=0,detached=on"]);
+    assert!(both.contains("detached=on leaves the namespace to no controller"), "{both}");
+    let two = refusal("", &["size=8MiB,controllers=0:1,shared=off"]);
+    assert!(two.contains("with shared=off one controller at a time has it"), "{two}");
+}
+
+#[test]
 fn room_to_grow_is_kept_in_the_media_and_printed() {
     let settings = Settings::read(&given("", &["size=64MiB,size_max=256MiB,lba=4096", "size=16MiB"])).expect("legal");
     assert_eq!(settings.volumes()[0], VolumeConfig::new(4096, 0, 16 << 10).with_room(64 << 10));

@@ -36,6 +36,41 @@ fn the_state_of_an_idle_device_can_be_read() {
 }
 
 #[test]
+fn orders_name_the_controller_that_is_meant() {
+    let device = Running::with_controllers(2);
+    let mut peer = device.peer();
+    let listed = |peer: &mut Peer| peer.ask("query-controllers", json!({})).expect("a list");
+    let all = listed(&mut peer);
+    let identifiers: Vec<_> = all.as_array().expect("a list").iter().map(|one| one["controller"].clone()).collect();
+    assert_eq!(identifiers, [json!(0), json!(1)]);
+    let drop =
+        json!({ "kind": "controller", "controller": 1, "match": { "command": "read" }, "action": { "kind": "drop" } });
+    let added = peer.ask("fault-add", drop).expect("a fault");
+    assert_eq!(added["id"], 1);
+    let of = |peer: &mut Peer, controller: u16| {
+        peer.ask("query-faults", json!({ "controller": controller })).expect("a list")
+    };
+    assert_eq!((of(&mut peer, 0), of(&mut peer, 1).as_array().map(Vec::len)), (json!([]), Some(1)));
+    assert_eq!(peer.ask("fault-remove", json!({ "id": 1, "controller": 1 })), Ok(json!({ "removed": 1 })));
+    for (command, arguments, why) in [
+        ("query-queues", json!({ "controller": 2 }), "there is no controller 2: give one from 0 to 1"),
+        ("query-queues", json!({ "controller": "b" }), "`controller`"),
+        ("query-status", json!({ "controller": 0 }), "there is no argument `controller`"),
+        ("namespace-attach", json!({ "nsid": 1, "controller": 0 }), "controller 0 has the namespace already"),
+        ("namespace-attach", json!({ "nsid": 2, "controller": 0 }), "there is no namespace 2"),
+        ("namespace-detach", json!({ "nsid": 1, "controller": 7 }), "there is no controller 7"),
+    ] {
+        let refused = peer.ask(command, arguments).expect_err(command);
+        assert!(refused.contains(why), "{command}: {refused}");
+    }
+    assert_eq!(peer.ask("namespace-detach", json!({ "nsid": 1, "controller": 1 })), Ok(json!({})));
+    let has = |all: &Value| [all[0]["namespaces"].clone(), all[1]["namespaces"].clone()];
+    assert_eq!(has(&listed(&mut peer)), [json!([1]), json!([])]);
+    assert_eq!(peer.ask("namespace-attach", json!({ "nsid": 1, "controller": 1 })), Ok(json!({})));
+    assert_eq!(has(&listed(&mut peer)), [json!([1]), json!([1])]);
+}
+
+#[test]
 fn media_faults_are_added_listed_and_removed() {
     let device = Running::start();
     let mut peer = device.peer();
@@ -172,7 +207,7 @@ fn a_crash_point_is_armed_shown_and_taken_back() {
 fn a_client_that_comes_and_goes_is_heard() {
     let device = Running::start();
     let mut peer = device.peer();
-    let client = device.0.connect("nvme.sock");
+    let client = device.0.connect("nvme0.sock");
     assert_eq!(peer.event(), ("CLIENT_CONNECTED".into(), json!({})));
     drop(client);
     assert_eq!(peer.event(), ("CLIENT_GONE".into(), json!({})));
