@@ -81,6 +81,24 @@ fn a_drive_that_ignores_flushes_is_noticed_by_a_file_system_at_the_first_cut_and
     Ok(())
 }
 
+/// ext4 forces the block that commits a transaction of its journal: who ignores that loses what was acknowledged last, and only that.
+#[test]
+fn a_drive_that_ignores_fua_is_noticed_by_a_file_system_within_three_cuts_whatever_the_seed() -> Result<()> {
+    let (load, check) = (of_loads("files.sh")?, of_loads("check-files.sh")?);
+    let words = ["crash", "--guest", "--setup", &load, "--load", &load, "--check-guest", &check];
+    let drive = ["--append", "FS=ext4 ROUNDS=100", "--disk", "size=32MiB,lba=4KiB", "--cuts", "3"];
+    // Of the first of these, the first cut comes behind an operation that needs no FUA, and the third must tell.
+    for seed in ["1", "24"] {
+        let lying = ["--seed", seed, "--misbehave", "ignored-fua"];
+        let (code, said) = run(&[&words[..], &drive[..], &lying[..]].concat())?;
+        ensure!(code == Some(1) && said.contains("ILLEGAL, cut "), "seed {seed}: {said}");
+        ensure!(said.contains("the check ended with code 3"), "seed {seed}: {said}");
+    }
+    let (code, said) = run(&[&words[..], &drive[..], &["--seed", "24"]].concat())?;
+    ensure!(code == Some(0) && said.contains("0 illegal"), "an honest drive: {said}");
+    Ok(())
+}
+
 /// What a load of ours begins with: how it says something.
 const SAY: &str = r#"#!/bin/sh
 say() {

@@ -100,20 +100,26 @@ load() {
     echo "guest: loaded"
 }
 
-acks() { [ ! -e "$ACKS" ] || sed 's/^/guest: ack /' "$ACKS"; }
+has_ended() { ! kill -0 "$started" 2>/dev/null; }
 
-# A reset finds that registers read as all ones: the driver then fails what is under way, instead of waiting until it is overdue.
-cut() {
+# A reset finds that registers read as all ones: the driver then looks for answers that came without an interrupt, and fails whatever else is
+# under way, instead of waiting until it is overdue. The load notes what it was told just before power went, and ends as it fails.
+acks() {
     for controller in "/sys/bus/pci/devices/$FUNCTION"/nvme/nvme*; do
         echo 1 >"$controller/reset_controller" 2>/dev/null
     done
+    soon 20 has_ended
+    [ ! -e "$ACKS" ] || sed 's/^/guest: ack /' "$ACKS"
+}
+
+cut() {
+    acks
     # The load, and servers that it has started; a thread of the kernel does not mind.
     for process in /proc/[0-9]*; do
         process=${process##*/}
         [ "$process" = 1 ] || [ "$process" = $$ ] || [ "$process" = $PPID ] || kill -KILL "$process" 2>/dev/null
     done
     wait
-    acks
     release "$IMAGE" 50 || { umount -l /mnt; dmesg | tail -n 20; }
     echo 1 >"/sys/bus/pci/devices/$FUNCTION/remove"
     echo "guest: gone"

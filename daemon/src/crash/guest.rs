@@ -151,6 +151,7 @@ impl Subject for Records<'_> {
         let before = bench.unsafe_shutdowns()?;
         let said_before = bench.guest()?.console().len();
         bench.tell(&format!("load {} {}", plan.file_system, plan.pass), "loaded")?;
+        bench.arm(plan)?;
         let report = bench.lose_power(plan)?;
         if !plan.kill {
             bench.tell("cut", "gone")?;

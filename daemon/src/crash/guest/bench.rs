@@ -182,12 +182,19 @@ impl Bench {
         Ok(false)
     }
 
-    /// Waits for the point that was chosen, and cuts where it does not come. Returns the drive's report.
+    /// The point that was chosen counts from now on.
+    ///
+    /// # Errors
+    /// The drive does not arm it.
+    pub fn arm(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        self.orders.execute("crash-arm", &plan.arming()).map(drop)
+    }
+
+    /// Waits for the point that was armed, and cuts where it does not come. Returns the drive's report.
     ///
     /// # Errors
     /// The drive does not do it.
     pub fn lose_power(&mut self, plan: &Plan) -> anyhow::Result<Value> {
-        self.orders.execute("crash-arm", &plan.arming())?;
         if !self.meets_point(plan.writes_max)? {
             // If the point comes just now, neither of these is done; the event says that power is gone.
             let _ = self.orders.execute("crash-disarm", &json!({}));

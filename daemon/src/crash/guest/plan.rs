@@ -19,9 +19,14 @@ const STEPS_OF_ANY_LOAD: u64 = 2_000;
 const WRITES_MAX: u64 = 60_000;
 /// A load that syncs is slow, and a cut at another moment is a cut.
 const WRITES_MAX_OF_ANY_LOAD: u64 = 2_000;
-/// Where a load says what it does and has done, and how many of these lines it takes before power goes, at most.
+/// Where a load says what it does and has done.
 const WITNESS: u32 = 2;
-const WORDS_OF_A_LOAD: u64 = 12;
+/// The lines with which a load begins: its set-up is done, and something is tried.
+pub const FIRST_LINES: u64 = 2;
+/// Power goes at one of so many lines behind these. Consecutive cuts at the witness are so many lines apart: where one operation in a load
+/// that repeats itself leaves nothing at stake, the next cut meets another one.
+const LINES: u64 = 12;
+const LINES_APART: u64 = 5;
 /// Steps that every write of a guest takes.
 const FREQUENT: [Step; 13] = [
     Step::DoorbellSeen,
@@ -69,6 +74,8 @@ pub struct Plan {
     pub writes_max: u64,
     /// Where power goes again while the drive recovers.
     pub again: Option<&'static str>,
+    /// The point counts from before the load begins, so that chance has no part in where it is.
+    pub from_start: bool,
 }
 
 impl Plan {
@@ -92,24 +99,37 @@ impl Plan {
             kill: u64::from(pass).is_multiple_of(KILL_EVERY),
             writes_max: WRITES_MAX,
             again: again.then(|| random.pick(&IN_RECOVERY).name()),
+            from_start: false,
         }
     }
 
-    /// The cut of a pass under a load of the user's own, which the guest lives through unless somebody says otherwise.
+    /// The cut of a pass under a load of the user's own, which the guest lives through unless somebody says otherwise. Without points that
+    /// were asked for, every odd cut is one at the witness.
     #[must_use]
     pub fn of_load(seed: u64, pass: u32, points: &[Step], policy: Option<Policy>) -> Self {
-        let plan = Self::new(seed, pass, points, policy);
-        let mut random = Random::new(seed.wrapping_add(u64::from(pass)).wrapping_mul(0x9e37_79b9));
-        let at = match random.below(4) {
-            // What was acknowledged last has nothing behind it.
-            0 | 1 if points.is_empty() => {
-                json!({ "match": { "opcode": "write", "nsid": WITNESS }, "nth": 1 + random.below(WORDS_OF_A_LOAD) })
-            }
-            // There is much to lose.
-            2 if points.is_empty() => json!({ "volatile-at-least": 2 << random.below(4) }),
-            _ => point(&mut random, points, STEPS_OF_ANY_LOAD),
+        let plan = Self {
+            file_system: LOAD,
+            kill: false,
+            writes_max: WRITES_MAX_OF_ANY_LOAD,
+            ..Self::new(seed, pass, points, policy)
         };
-        Self { at, file_system: LOAD, kill: false, writes_max: WRITES_MAX_OF_ANY_LOAD, ..plan }
+        let mut random = Random::new(seed.wrapping_add(u64::from(pass)).wrapping_mul(0x9e37_79b9));
+        if !points.is_empty() {
+            return Self { at: point(&mut random, points, STEPS_OF_ANY_LOAD), ..plan };
+        }
+        if pass.is_multiple_of(2) {
+            let at = match random.below(2) {
+                // There is much to lose.
+                0 => json!({ "volatile-at-least": 2 << random.below(4) }),
+                _ => point(&mut random, points, STEPS_OF_ANY_LOAD),
+            };
+            return Self { at, ..plan };
+        }
+        let nth_of_witness = u64::from(pass / 2);
+        // What was acknowledged last must be there although all that can be lost is. Now and then only some of it is.
+        let all_is_lost = policy.is_none() && nth_of_witness % 4 < 2;
+        let policy = if all_is_lost { json!({ "policy": "none-survive", "tear": false }) } else { plan.policy.clone() };
+        Self { at: at_witness(seed, nth_of_witness), policy, from_start: true, ..plan }
     }
 
     /// The arguments of `crash-arm`.
@@ -119,6 +139,14 @@ impl Plan {
         words["at"] = self.at.clone();
         words
     }
+}
+
+/// As the witness has taken a line and the guest has the answer: what was acknowledged last has nothing behind it, whether the line says
+/// that it was done, or that the next thing is tried.
+fn at_witness(seed: u64, nth_of_witness: u64) -> Value {
+    let first = Random::new(seed.wrapping_mul(0x9e37_79b9)).below(LINES);
+    let line = first.wrapping_add(nth_of_witness.wrapping_mul(LINES_APART)) % LINES;
+    json!({ "completed": { "opcode": "write", "nsid": WITNESS }, "nth": FIRST_LINES + 1 + line })
 }
 
 /// A point that a load meets which takes so many steps in a second or two.
@@ -160,15 +188,37 @@ mod tests {
     }
 
     #[test]
-    fn under_a_load_of_the_users_own_power_goes_at_its_witness_as_often_as_elsewhere() {
-        let plans: Vec<_> = (1..=200).map(|pass| Plan::of_load(5, pass, &[], None)).collect();
-        let at_witness = plans.iter().filter(|plan| plan.at["match"]["nsid"] == 2).count();
-        assert!((70..=130).contains(&at_witness), "{at_witness}");
-        assert!(plans.iter().filter(|plan| !plan.at["volatile-at-least"].is_null()).count() > 25);
-        assert!(plans.iter().all(|plan| !plan.kill && plan.file_system == LOAD));
-        assert_eq!(plans, (1..=200).map(|pass| Plan::of_load(5, pass, &[], None)).collect::<Vec<_>>());
-        let named = Plan::of_load(5, 1, &[Step::FlushSynced], Some(Policy::AllSurvive));
-        assert_eq!((&named.at["step"], &named.policy["policy"]), (&json!("flush-synced"), &json!("all-survive")));
+    fn under_a_load_of_the_users_own_every_odd_cut_comes_when_a_line_of_the_witness_is_acknowledged() {
+        for seed in 0..50 {
+            let plans: Vec<_> = (1..=200).map(|pass| Plan::of_load(seed, pass, &[], None)).collect();
+            assert!(plans.iter().all(|plan| !plan.kill && plan.file_system == LOAD));
+            assert_eq!(plans, (1..=200).map(|pass| Plan::of_load(seed, pass, &[], None)).collect::<Vec<_>>());
+            let (odd, even): (Vec<&Plan>, Vec<&Plan>) = plans.iter().partition(|plan| !plan.pass.is_multiple_of(2));
+            let lines: Vec<u64> = odd.iter().map(|plan| plan.at["nth"].as_u64().expect("a number")).collect();
+            assert!(
+                odd.iter()
+                    .all(|plan| plan.at["completed"] == json!({ "opcode": "write", "nsid": 2 }) && plan.from_start)
+            );
+            // A load has begun by then; and neighbours do not meet the same operation of a load that takes two lines for each.
+            assert!(lines.iter().all(|line| (3..=14).contains(line)));
+            assert!(lines.windows(2).all(|pair| pair[0].abs_diff(pair[1]) > 2), "{lines:?}");
+            assert!((3..=14).all(|line| lines.contains(&line)), "each comes");
+            assert!(odd[..2].iter().all(|plan| plan.policy["policy"] == "none-survive"));
+            assert!(odd.iter().any(|plan| plan.policy["policy"] == "random"));
+            assert!(even.iter().all(|plan| plan.at["completed"].is_null() && !plan.from_start));
+            assert!(even.iter().filter(|plan| !plan.at["volatile-at-least"].is_null()).count() > 25);
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_holds_at_the_witness_too() {
+        for pass in 1..=8 {
+            let policy = Plan::of_load(5, pass, &[], Some(Policy::AllSurvive)).policy;
+            assert_eq!(policy["policy"], "all-survive");
+            let named = Plan::of_load(5, pass, &[Step::FlushSynced], Some(Policy::AllSurvive));
+            assert_eq!((&named.at["step"], &named.policy["policy"]), (&json!("flush-synced"), &json!("all-survive")));
+            assert!(!named.from_start);
+        }
     }
 
     #[test]

@@ -147,9 +147,15 @@ impl<'a> Stack<'a> {
         if self.forked {
             self.bench.order("media-restore", &json!({}))?;
         }
+        if plan.from_start {
+            self.bench.arm(plan)?;
+        }
         let said = self.bench.tell_within("load", "loaded", self.set_up_limit)?;
         let running = slots::lines(&said).any(|line| line == "running");
         ensure!(running, "the load did not begin, or ended before power went:\n{}", tail(&said, STUCK_WORDS));
+        if !plan.from_start {
+            self.bench.arm(plan)?;
+        }
         let report = self.bench.lose_power(plan)?;
         let said = if plan.kill { self.bench.tell("acks", "told")? } else { self.bench.tell("cut", "gone")? };
         if plan.kill {
