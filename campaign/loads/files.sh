@@ -19,7 +19,7 @@ disk() {
 }
 
 tried=0
-until IMAGE=${IMAGE:-$(disk 1)} && WITNESS=$(disk 2) && [ -b "$IMAGE" ] && [ -b "$WITNESS" ]; do
+until IMAGE=${IMAGE:-$(disk 1)} && WITNESS=${WITNESS:-$(disk 2)} && [ -b "$IMAGE" ] && [ -b "$WITNESS" ]; do
     tried=$((tried + 1))
     [ $tried -lt 300 ] || { echo "there are no two namespaces"; exit 2; }
     sleep 0.1

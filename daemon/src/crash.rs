@@ -3,6 +3,7 @@
 //! again), [`system`] is what the user's guests boot; [`report`] writes the results, [`identity`] says in them what was run, and [`merge`]
 //! makes one of those of several [`shards`].
 
+mod acknowledged;
 pub mod bounds;
 mod guest;
 mod identity;
@@ -15,8 +16,10 @@ mod system;
 mod tape;
 mod words;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{ArgGroup, Args};
 use media::Nanoseconds;
@@ -66,10 +69,16 @@ pub struct Arguments {
     /// With --image: what was acknowledged
     #[arg(long, value_name = "FILE", requires = "image", conflicts_with_all = ["tape", "guest", "in_process"], hide_short_help = true)]
     acks: Option<PathBuf>,
+<<<<<<< HEAD
     /// Make one report of those that shards wrote with --json, whole or not, and say which shards are missing
     #[arg(long, value_name = "REPORT", num_args = 1.., group = "where", hide_short_help = true, conflicts_with_all = ["cuts", "time",
         "seed", "points", "policy", "misbehave", "runs", "shard", "keep_going", "check", "check_guest", "keep", "images"])]
     merge: Vec<PathBuf>,
+=======
+    /// Print the agent of --guest --attach: a script for your machine
+    #[arg(long, group = "where", hide_short_help = true)]
+    print_agent: bool,
+>>>>>>> d7d057f (crash --guest --attach: in a machine that the user starts, with an agent on a port of its own)
     /// Minimum number of power cuts [default: 10000]
     #[arg(long, value_name = "N", value_parser = count)]
     cuts: Option<u64>,
@@ -171,6 +180,10 @@ pub fn shard(text: &str) -> Result<(u64, u64), String> {
 /// # Errors
 /// A report that cannot be written.
 pub fn crash(arguments: &Arguments) -> Result<u8, Failure> {
+    if arguments.print_agent {
+        std::io::stdout().write_all(guest_harness::scripts::AGENT.as_bytes()).context("cannot print")?;
+        return Ok(0);
+    }
     arguments.of_tape.system.check()?;
     if !arguments.merge.is_empty() {
         return merge::run(arguments, &arguments.merge);

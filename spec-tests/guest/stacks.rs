@@ -2,10 +2,12 @@
 //! of the user's own, too.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use guest_harness::{Assets, Brownout, Kernel};
+use guest_harness::{Assets, Brownout, Device, Guest, Kernel, Machine};
 use serde_json::Value;
 
 /// A load or a checker, as users copy it.
@@ -118,6 +120,7 @@ mount -t ext4 "$IMAGE" /mnt && [ "$(cat /mnt/seed)" = "set up" ] || exit 1
 [ ! -e /mnt/appended ] || { echo "this is not what the set-up has left"; exit 1; }
 : >/mnt/appended && sync
 say begun
+echo here >/tmp/load-was-here
 number=0
 while :; do
     number=$((number + 1))
@@ -137,7 +140,7 @@ did=$(sed -n 's/^did //p' "$2" | tail -n 1)
 try=$(sed -n 's/^try //p' "$2" | tail -n 1)
 echo "$did was acknowledged, $found is there, $try was tried"
 [ "$found" -ge "${did:-0}" ] && [ "$found" -le "$try" ] || exit 4
-[ -e /tmp/load.log ] || exit 7
+[ -e /tmp/load-was-here ] || exit 7
 "#;
 
 #[test]
@@ -255,4 +258,135 @@ fn scripts_run_in_the_users_root_image_which_stays_as_it_was() -> Result<()> {
     }
     ensure!(before == fs::read(&root)?, "the root image was changed");
     Ok(())
+}
+
+/// Numbers what it does as the campaign understands it.
+const ROWS: &str = r#"
+mount -t ext4 "$IMAGE" /mnt || exit 1
+: >/mnt/rows && sync
+say begun
+number=0
+while :; do
+    number=$((number + 1))
+    say "try row $number"
+    echo "$number" >>/mnt/rows && sync /mnt/rows || exit 1
+    say "did row $number"
+done
+"#;
+
+/// Says what is there, and leaves the judgement to the campaign.
+const FOUND: &str = r#"#!/bin/sh
+mount -t ext4 "$1" /mnt || exit 2
+echo "found row 0"
+sed 's/^/found row /' /mnt/rows
+umount /mnt
+"#;
+
+/// A campaign in a machine that it does not start.
+struct Attached {
+    campaign: Child,
+    said: String,
+    socket: PathBuf,
+    agent: String,
+}
+
+/// What goes without us if the test fails.
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // It has ended, if all went well.
+        let _ = self.campaign.kill();
+        let _ = self.campaign.wait();
+    }
+}
+
+impl Attached {
+    /// Starts the campaign, and waits until it says how the machine is to be started.
+    fn start(folder: &Path, more: &[&str]) -> Result<Self> {
+        let path = |name: &str| folder.join(name).display().to_string();
+        for (name, text) in [("setup.sh", SET_UP), ("load.sh", &format!("{SAY}{ROWS}")), ("check.sh", FOUND)] {
+            fs::write(path(name), text)?;
+        }
+        let (agent_code, agent) = run(&["crash", "--print-agent"])?;
+        ensure!(agent_code == Some(0) && agent.starts_with("#!/bin/sh\n"), "{agent}");
+        let (socket, setup, load, check) =
+            (folder.join("agent.sock"), path("setup.sh"), path("load.sh"), path("check.sh"));
+        let at = socket.display().to_string();
+        let words = ["crash", "--guest", "--attach", &at, "--setup", &setup, "--load", &load, "--check-guest", &check];
+        let mut command =
+            Brownout::command(&[&words[..], &["--disk", "size=32MiB,lba=4KiB", "--min-met", "0"], more].concat())?;
+        let mut campaign = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut errors = BufReader::new(campaign.stderr.take().context("a pipe")?);
+        let mut said = String::new();
+        while !said.contains("--print-agent") {
+            ensure!(errors.read_line(&mut said)? > 0, "the campaign ended: {said}");
+        }
+        // Whatever else it says is not waited for.
+        campaign.stderr = Some(errors.into_inner());
+        Ok(Self { campaign, said, socket, agent })
+    }
+
+    /// The machine, as the campaign says that it shall be.
+    fn machine(&self) -> Result<Guest> {
+        let word = |beginning: &str| {
+            let mut words = self.said.lines().map(|line| line.trim().trim_end_matches(" \\"));
+            words
+                .find_map(|line| line.strip_prefix(beginning))
+                .with_context(|| format!("no {beginning} in {}", self.said))
+        };
+        let chardev = word("-chardev ")?;
+        let port = format!("virtserialport{}", word("-device virtserialport")?);
+        let drive = PathBuf::from(format!("{}.nvme", self.socket.display()));
+        ensure!(self.said.contains(&format!("\"path\":\"{}\"", drive.display())), "{}", self.said);
+        let words = ["-device", "virtio-serial-pci", "-chardev", chardev, "-device", &port];
+        let machine = Machine::new(Kernel::Newest).device(Device::VfioUser { socket: drive }).script(&self.agent);
+        words.iter().fold(machine, |machine, word| machine.qemu_argument(word)).spawn()
+    }
+
+    /// What came of the campaign.
+    fn outcome(mut self) -> Result<(Option<i32>, String)> {
+        let mut said = String::new();
+        self.campaign.stdout.take().context("a pipe")?.read_to_string(&mut said)?;
+        self.campaign.stderr.take().context("a pipe")?.read_to_string(&mut said)?;
+        Ok((self.campaign.wait()?.code(), said))
+    }
+}
+
+#[test]
+fn in_a_machine_that_the_user_starts_an_honest_drive_keeps_each_row_and_one_that_ignores_fua_does_not() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let attached = Attached::start(folder.path(), &["--cuts", "4"])?;
+    let machine = attached.machine()?;
+    let (code, said) = attached.outcome()?;
+    ensure!(code == Some(0) && said.contains("4 cuts of a guest") && said.contains("0 illegal"), "{said}");
+    // The agent ends with the campaign, and with it this machine, in which there is nothing else.
+    machine.wait()?.require_success()?;
+
+    let folder = tempfile::tempdir()?;
+    let attached = Attached::start(folder.path(), &["--cuts", "1", "--misbehave", "ignored-fua"])?;
+    let machine = attached.machine()?;
+    let (code, said) = attached.outcome()?;
+    // The check ended with 0: it is what was acknowledged that tells.
+    ensure!(code == Some(1) && said.contains("ILLEGAL, cut 1: row "), "{said}");
+    ensure!(said.contains(" was acknowledged, and ") && said.contains(" is the last that was found"), "{said}");
+    machine.wait()?.require_success()?;
+    Ok(())
+}
+
+#[test]
+fn a_machine_of_the_users_is_started_again_by_the_users_command_and_finds_each_row() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let order = folder.path().join("order").display().to_string();
+    ensure!(Command::new("mkfifo").arg(&order).status()?.success());
+    let restart = format!("echo again > {order}");
+    let attached = Attached::start(folder.path(), &["--cuts", "2", "--back", "both", "--restart", &restart])?;
+    let first = attached.machine()?;
+    // Who reads this is the user: power went under the first machine, and the command asks for another one.
+    let asked = fs::read_to_string(&order)?;
+    ensure!(asked == "again\n", "{asked}");
+    first.kill()?;
+    let second = attached.machine()?;
+    let (code, said) = attached.outcome()?;
+    ensure!(code == Some(0) && said.contains("2 cuts of a guest") && said.contains("0 illegal"), "{said}");
+    ensure!(said.contains("1 machines killed"), "{said}");
+    second.wait()?.require_success().map(drop)
 }

@@ -1,6 +1,6 @@
 # Functions shared by the guest's test scripts; the harness puts this file into every guest as /lib.sh.
 # Owns: how a script fails (at the first surprise, with one line that says which), how it waits for the device, and how
-# it runs fio. Reads variables that the harness may set:
+# it runs fio. What is in device.sh is before it. Reads variables that the harness may set:
 #   DEVICE      block device (default /dev/nvme0n1)       CONTROLLER  its controller (default /dev/nvme0)
 # shellcheck shell=sh
 
@@ -53,46 +53,8 @@ expect_output() {
     fi
 }
 
-# soon TENTHS COMMAND... : whether the command succeeds within so many tenths of a second.
-soon() {
-    soon_left=$1
-    shift
-    until "$@"; do
-        soon_left=$((soon_left - 1))
-        [ "$soon_left" -gt 0 ] || return 1
-        sleep 0.1
-    done
-}
-
 # The kernel finds controllers and namespaces in the background.
 wait_for_device() { soon 600 [ -b "$DEVICE" ] || fail "$DEVICE did not appear within 60 s"; }
-
-# disk NSID PLACE... : the path of the block device of a namespace, which is at one of these places in /sys. Newer kernels look at
-# namespaces side by side, so that the names need not follow the identifiers.
-disk() {
-    disk_nsid=$1
-    shift
-    for place in "$@"; do
-        [ "$(cat "$place/nsid" 2>/dev/null)" = "$disk_nsid" ] && echo "/dev/${place##*/}" && return
-    done
-    return 1
-}
-
-# mount_point DISK : where it is mounted; the last one, if it is in several places. Not everybody has awk.
-mount_point() {
-    mount_point_found=
-    while read -r mount_point_disk mount_point_place _; do
-        [ "$mount_point_disk" != "$1" ] || mount_point_found=$mount_point_place
-    done </proc/mounts
-    [ -n "$mount_point_found" ] && echo "$mount_point_found"
-}
-
-# release DISK TENTHS : what is mounted of it goes, the last first; each within so many tenths of a second.
-release() {
-    while release_point=$(mount_point "$1"); do
-        soon "$2" umount "$release_point" 2>/dev/null || return 1
-    done
-}
 
 block_size() { cat "$QUEUE/logical_block_size"; }
 

@@ -23,7 +23,9 @@ enter_root() {
     for place in proc sys dev tmp run; do
         mkdir -p /brownout-root/$place && mount --bind /$place /brownout-root/$place || return 1
     done
-    cp /lib.sh /test.sh /user-* /brownout-root/ || return 1
+    for file in /lib.sh /test.sh /user-*; do
+        [ ! -e "$file" ] || cp "$file" /brownout-root/ || return 1
+    done
     run() { chroot /brownout-root /bin/sh /test.sh; }
 }
 

@@ -2,7 +2,7 @@
 //! here they only get names.
 
 /// Functions that all scripts share; the harness puts it into every guest as `/lib.sh`.
-pub const LIBRARY: &str = include_str!("../scripts/lib.sh");
+pub const LIBRARY: &str = concat!(include_str!("../scripts/device.sh"), include_str!("../scripts/lib.sh"));
 /// fio with verification, at queue depths 1, 16 and 128, with 512-byte and 4-KiB blocks.
 pub const VERIFY: &str = include_str!("../scripts/verify.sh");
 /// ext4 and XFS: made, filled, unmounted, compared, checked.
@@ -24,8 +24,10 @@ pub const AMPLIFICATION: &str = include_str!("../scripts/amplification.sh");
 pub const CAMPAIGN: &str = include_str!("../scripts/campaign.sh");
 /// The guest's half of `brownout crash --tape --check-guest`.
 pub const IMAGES: &str = include_str!("../scripts/images.sh");
-/// The guest's half of `brownout crash --guest --load`.
-pub const STACK: &str = include_str!("../scripts/stack.sh");
+/// The guest's half of `brownout crash --guest --load`, whole, for machines of others too: it needs no other file. It finds its port in the
+/// variable PORT or as its first argument.
+pub const AGENT: &str =
+    concat!(include_str!("../scripts/agent.sh"), "\n", include_str!("../scripts/device.sh"), "\nmain \"$@\"\n");
 /// The guest's half of `brownout conform`.
 pub const CONFORM: &str = include_str!("../scripts/conform.sh");
 /// A drive that loses power under a driver that nobody warns.

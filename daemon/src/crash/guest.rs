@@ -5,7 +5,10 @@
 //! Two things are judged: records of 16 KiB that fio wrote with RWF_ATOMIC to a file, each by its checksum; and slots that two writers
 //! stamp, by the oracle ([`slots`]). The guest's half is a script beside the guest's other ones.
 
+mod agent;
+mod attach;
 mod bench;
+mod drive;
 mod evidence;
 mod options;
 mod other_images;
@@ -135,7 +138,7 @@ impl<'a> Records<'a> {
         let drive = NAMESPACES.iter().fold(Brownout::builder(), |drive, namespace| drive.namespace(namespace));
         let machine = Machine::new(Kernel::Newest).name("crash").script(scripts::CAMPAIGN);
         let folder = tempfile::Builder::new().prefix("brownout-").tempdir().context("cannot create a folder")?;
-        let mut bench = Bench::start(drive, &[], &arguments.misbehave, machine, folder)?;
+        let mut bench = Bench::start(drive, &arguments.misbehave, machine, folder)?;
         bench.tell("make", "made")?;
         Ok(Self { bench, slots: Slots::new(), arguments })
     }
@@ -148,11 +151,11 @@ impl Subject for Records<'_> {
 
     fn cut(&mut self, plan: &Plan) -> anyhow::Result<Outcome> {
         let bench = &mut self.bench;
-        let before = bench.unsafe_shutdowns()?;
+        let before = bench.drive.unsafe_shutdowns()?;
         let said_before = bench.guest()?.console().len();
         bench.tell(&format!("load {} {}", plan.file_system, plan.pass), "loaded")?;
-        bench.arm(plan)?;
-        let report = bench.lose_power(plan)?;
+        bench.drive.arm(plan)?;
+        let report = bench.drive.lose_power(plan)?;
         if !plan.kill {
             bench.tell("cut", "gone")?;
         }
@@ -161,7 +164,7 @@ impl Subject for Records<'_> {
         if plan.kill {
             bench.kill()?;
         }
-        let again = bench.restore(plan)?;
+        let again = bench.drive.restore(plan)?;
         if plan.kill {
             bench.boot()?;
         }
@@ -174,7 +177,7 @@ impl Subject for Records<'_> {
         let of_slots = self.slots.pass(plan.pass, &did, &found, plan.kill).err();
         illegal.extend(of_slots.map(|violation| Violation { nsid: SLOTS_NAMESPACE, ..violation }.to_string()));
         if !again {
-            let counted = unsafe_shutdowns(before, self.bench.unsafe_shutdowns()?, false);
+            let counted = unsafe_shutdowns(before, self.bench.drive.unsafe_shutdowns()?, false);
             illegal.extend(counted.err().map(|violation| violation.to_string()));
         }
         let evidence = if illegal.is_empty() {

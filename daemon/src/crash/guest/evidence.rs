@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::bench::Bench;
+use super::drive::Drive;
 use crate::crash::Arguments;
 use crate::machine::shell_word;
 
@@ -42,11 +42,11 @@ impl Evidence {
     ///
     /// # Errors
     /// The drive cannot save it.
-    pub fn take(&self, bench: &mut Bench, name: &str) -> anyhow::Result<()> {
+    pub fn take(&self, drive: &mut Drive, name: &str) -> anyhow::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let file = saved(name);
         remove(&folder.join(&file))?;
-        bench.order("media-save", &json!({ "file": file })).map(drop)
+        drive.order("media-save", &json!({ "file": file })).map(drop)
     }
 
     /// What was saved was good.

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use media::power::Random;
 use serde_json::{Value, json};
 
-use super::bench::Bench;
+use super::drive::Drive;
 
 /// Images of the power loss that is not over, by the drive's numbers.
 #[derive(Debug, Default)]
@@ -20,8 +20,8 @@ impl OtherImages {
     ///
     /// # Errors
     /// The drive does not know them.
-    pub fn of_loss(bench: &mut Bench, wanted: u64, seed: u64) -> anyhow::Result<Self> {
-        let loss = bench.order("crash-images", &json!({ "seed": seed }))?;
+    pub fn of_loss(drive: &mut Drive, wanted: u64, seed: u64) -> anyhow::Result<Self> {
+        let loss = drive.order("crash-images", &json!({ "seed": seed }))?;
         let states = loss["states"].as_u64().context("a power loss has images")?;
         let exhaustive = loss["exhaustive"].as_bool().context("the drive says whether these are all")?;
         Ok(Self { numbers: numbers(states, exhaustive, wanted, seed), seed })
@@ -36,8 +36,8 @@ impl OtherImages {
     ///
     /// # Errors
     /// It does not.
-    pub fn show(&self, bench: &mut Bench, number: u64) -> anyhow::Result<Value> {
-        bench.order("crash-image", &json!({ "number": number, "seed": self.seed }))
+    pub fn show(&self, drive: &mut Drive, number: u64) -> anyhow::Result<Value> {
+        drive.order("crash-image", &json!({ "number": number, "seed": self.seed }))
     }
 }
 

@@ -7,22 +7,26 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use guest_harness::{Brownout, scripts};
+use guest_harness::{Brownout, BrownoutBuilder, scripts};
 use media::Nanoseconds;
 use oracle::simulator::Policy;
 use serde_json::{Value, json};
 
-use super::bench::{Bench, PATIENCE};
+use super::agent::{Agent, Answer};
+use super::drive::{Drive, PATIENCE};
 use super::evidence::Evidence;
 use super::other_images::OtherImages;
 use super::plan::Plan;
 use super::report::Outcome;
-use super::{Subject, slots};
+use super::{Subject, attach};
 use crate::crash::Arguments;
+use crate::crash::acknowledged::{Acknowledged, Found};
 
 /// The drive, where nothing is said, and the namespace that the load writes what it has done to.
 const NAMESPACE: &str = "size=128MiB,lba=4KiB";
 const WITNESS: &str = "size=1MiB,lba=4KiB";
+/// By this the agent knows the drive among others of the machine.
+const DEVICE: &str = "serial=brownout-crash";
 /// Nothing becomes durable that the specification does not ask for: no block by its age, and none because another one has to be.
 const MEDIA: [&str; 2] = ["cache_age=none", "flush=namespace"];
 /// A check that takes longer is stuck.
@@ -35,12 +39,12 @@ const MEMORY_MIB: u32 = 1024;
 const LAST_WORDS: usize = 2000;
 /// And one that says where everything is stuck.
 const STUCK_WORDS: usize = 12_000;
-/// Where a machine that is booted after a power loss has what was acknowledged.
-const ACKS: &str = "user-acks";
 
 /// A drive and a guest for a user's load.
 pub struct Stack<'a> {
-    bench: Bench,
+    // In this order they go.
+    agent: Agent,
+    drive: Drive,
     arguments: &'a Arguments,
     limit: Duration,
     /// The guest gives a load up sooner, and says why.
@@ -48,6 +52,8 @@ pub struct Stack<'a> {
     evidence: Evidence,
     /// Each cut begins from what the drive held before the first.
     forked: bool,
+    /// What was found after the cuts before, where each goes on from there.
+    found: Found,
 }
 
 /// A state that the check did not like.
@@ -63,7 +69,7 @@ fn read(option: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 impl<'a> Stack<'a> {
-    /// Boots a guest with the load and the check, and has it do the set-up, if there is one.
+    /// Has a guest with the load and the check, booted by us or by the user, and has it do the set-up, if there is one.
     ///
     /// # Errors
     /// They cannot be read; no guest can be had; the set-up fails.
@@ -71,98 +77,114 @@ impl<'a> Stack<'a> {
         let (of_guest, of_tape) = (&arguments.of_guest, &arguments.of_tape);
         let load = of_guest.load.as_deref().context("--load SCRIPT is missing")?;
         let check = of_tape.check_guest.as_deref().context("--check-guest SCRIPT is missing")?;
-        let mut scripts = vec![("user-load", read("--load", load)?), ("user-check", read("--check-guest", check)?)];
+        let mut scripts = vec![("load", read("--load", load)?), ("check", read("--check-guest", check)?)];
         if let Some(setup) = &of_guest.setup {
-            scripts.push(("user-setup", read("--setup", setup)?));
+            scripts.push(("setup", read("--setup", setup)?));
         }
         let evidence = Evidence::new(arguments, check)?;
         let limit = of_tape.guest_timeout.map_or(LIMIT, |Nanoseconds(limit)| Duration::from_nanos(limit));
         let set_up = SET_UP.max(limit);
-        let machine = of_tape.system.machine(scripts::STACK)?.memory_mib(MEMORY_MIB);
-        let machine = machine.environment("LOAD_SECONDS", &set_up.as_secs().to_string());
-        let machine = scripts.iter().fold(machine, |machine, (name, text)| machine.file(name, text));
-        let machine = of_guest.append.iter().fold(machine, |machine, words| machine.kernel_argument(words));
-        let drive = Brownout::builder().namespace(of_guest.disk.as_deref().unwrap_or(NAMESPACE)).namespace(WITNESS);
-        let drive = match evidence.folder() {
-            Some(folder) => {
-                let folder = folder.to_str().context("the folder for what is kept is not UTF-8: --keep")?;
-                drive.argument("--trace-folder").argument(folder)
-            }
-            None => drive,
-        };
         let folder = tempfile::Builder::new().prefix("brownout-").tempdir().context("cannot create a folder")?;
-        let bench = Bench::start(drive, &MEDIA.map(str::to_owned), &arguments.misbehave, machine, folder)?;
+        let drive =
+            Drive::start(drive(arguments, &evidence)?, &MEDIA.map(str::to_owned), &arguments.misbehave, folder)?;
+        let mut agent = match &of_guest.attach {
+            Some(path) => {
+                let agent = Agent::users(path, of_guest.restart.as_deref())?;
+                eprint!("{}", attach::invitation(path)?);
+                agent
+            }
+            None => {
+                let machine = of_tape.system.machine(scripts::AGENT)?.memory_mib(MEMORY_MIB);
+                let machine = of_guest.append.iter().fold(machine, |machine, words| machine.kernel_argument(words));
+                Agent::ours(machine, &drive.folder().join("agent"))?
+            }
+        };
+        scripts.into_iter().for_each(|(name, content)| agent.file(name, content));
+        of_guest.variables().for_each(|(name, value)| agent.variable(name, value));
+        agent.variable("LOAD_SECONDS", &set_up.as_secs().to_string());
         let forked = of_guest.setup.is_some() || of_tape.images.is_some();
-        let mut stack = Self { bench, arguments, limit, set_up_limit: set_up + PATIENCE, evidence, forked };
+        let (set_up_limit, found) = (set_up + PATIENCE, Found::default());
+        let mut stack = Self { agent, drive, arguments, limit, set_up_limit, evidence, forked, found };
+        stack.agent.begin(&mut stack.drive)?;
         stack.set_up()?;
         Ok(stack)
+    }
+
+    fn tell(&mut self, order: &str, limit: Duration) -> anyhow::Result<Answer> {
+        self.agent.tell(&mut self.drive, order, limit)
     }
 
     /// What is done once, and kept.
     fn set_up(&mut self) -> anyhow::Result<()> {
         if self.arguments.of_guest.setup.is_some() {
-            let said = self.bench.tell_within("setup", "set-up", self.set_up_limit)?;
-            let code = code(&said)?;
-            ensure!(code == 0, "the set-up ended with code {code}:\n{}", tail(&said, LAST_WORDS));
+            let answer = self.tell("setup", self.set_up_limit)?;
+            let code = code(&answer)?;
+            ensure!(code == 0, "the set-up ended with code {code}:\n{}", tail(&answer.said, LAST_WORDS));
         } else if self.forked {
-            self.bench.tell("leave", "left")?;
+            self.tell("leave", PATIENCE)?;
         }
         if self.forked {
-            self.bench.order("media-fork", &json!({}))?;
+            self.drive.order("media-fork", &json!({}))?;
         }
         Ok(())
     }
 
-    /// Runs the check. A guest that does not come back has judged too; another one takes its place.
-    fn check(&mut self, acks: &str) -> anyhow::Result<(Option<String>, String)> {
-        let before = self.bench.guest()?.console().len();
-        match self.bench.tell_within("check", "checked", self.limit) {
-            Ok(said) => {
-                let why = Some(code(&said)?).filter(|code| *code != 0);
-                Ok((why.map(|code| format!("the check ended with code {code}")), said))
-            }
+    /// Judges what the drive holds, which was saved under this name, and keeps it if it is bad. A guest that does not come back from the
+    /// check has judged too; another one takes its place.
+    fn judge(&mut self, name: &str, acks: &str, report: &Value) -> anyhow::Result<Result<Answer, Bad>> {
+        let answer = self.tell("check", self.limit);
+        let (why, said) = match &answer {
+            Ok(answer) => (self.wrong(answer, acks)?, &answer.said),
             Err(error) => {
-                ensure!(!self.bench.asked(), "{error:#}");
-                let said = self.bench.guest()?.console().split_off(before);
-                self.bench.kill()?;
-                self.bench.boot_with(&[(ACKS, acks)])?;
-                Ok((Some(format!("the guest did not end the check within {} s", self.limit.as_secs())), said))
+                self.drive.go_on()?;
+                (Some(format!("the guest did not end the check: {error:#}")), &String::new())
             }
-        }
-    }
-
-    /// Judges what the drive holds, which was saved under this name, and keeps it if it is bad.
-    fn judge(&mut self, name: &str, acks: &str, report: &Value) -> anyhow::Result<Option<Bad>> {
-        let (why, said) = self.check(acks)?;
+        };
         let Some(why) = why else {
             self.evidence.forget(name)?;
-            return Ok(None);
+            return Ok(Ok(answer?));
         };
-        let again = self.evidence.keep(name, (acks, &said, &why), report)?;
-        Ok(Some(Bad { why, said, again }))
+        let why = Answer::mark(acks).map_or_else(|| why.clone(), |mark| format!("{why} (behind the mark {mark:?})"));
+        let again = self.evidence.keep(name, (acks, said, &why), report)?;
+        let bad = Bad { why, said: said.clone(), again };
+        if answer.is_err() {
+            self.agent.begin_again(&mut self.drive, acks).with_context(|| bad.why.clone())?;
+        }
+        Ok(Err(bad))
+    }
+
+    /// What is wrong, by the check and by what it found.
+    fn wrong(&self, answer: &Answer, acks: &str) -> anyhow::Result<Option<String>> {
+        let code = code(answer)?;
+        let ended = (code != 0).then(|| format!("the check ended with code {code}"));
+        let illegal = answer.illegal().map(str::to_owned);
+        let found = Acknowledged::new(acks, &self.found).judge(&answer.told);
+        let wrong: Vec<_> = ended.into_iter().chain(illegal).chain(found).collect();
+        Ok(Some(wrong.join("; ")).filter(|wrong| !wrong.is_empty()))
     }
 
     /// The load until power goes: the drive's report, and what was acknowledged.
     fn lose_power(&mut self, plan: &Plan) -> anyhow::Result<(Value, String)> {
         if self.forked {
-            self.bench.order("media-restore", &json!({}))?;
+            self.drive.order("media-restore", &json!({}))?;
         }
         if plan.from_start {
-            self.bench.arm(plan)?;
+            self.drive.arm(plan)?;
         }
-        let said = self.bench.tell_within("load", "loaded", self.set_up_limit)?;
-        let running = slots::lines(&said).any(|line| line == "running");
-        ensure!(running, "the load did not begin, or ended before power went:\n{}", tail(&said, STUCK_WORDS));
+        let answer = self.tell("load", self.set_up_limit)?;
+        let said = tail(&answer.said, STUCK_WORDS);
+        ensure!(answer.running, "the load did not begin, or ended before power went:\n{said}");
         if !plan.from_start {
-            self.bench.arm(plan)?;
+            self.drive.arm(plan)?;
         }
-        let report = self.bench.lose_power(plan)?;
-        let said = if plan.kill { self.bench.tell("acks", "told")? } else { self.bench.tell("cut", "gone")? };
+        let report = self.drive.lose_power(plan)?;
+        // A machine of the user's lives on until it is started again, and by then the drive has power.
+        let order = if plan.kill && !self.agent.is_users() { "acks" } else { "cut" };
+        let answer = self.tell(order, PATIENCE)?;
         if plan.kill {
-            self.bench.kill()?;
+            self.agent.end_machine()?;
         }
-        let acks = slots::lines(&said).filter_map(|line| line.strip_prefix("ack "));
-        Ok((report, acks.map(|ack| format!("{ack}\n")).collect()))
+        Ok((report, answer.acks))
     }
 
     /// Judges other images of the same loss, one after the other. How many there were.
@@ -176,16 +198,27 @@ impl<'a> Stack<'a> {
     ) -> anyhow::Result<u64> {
         let mut judged = 0;
         for number in others.numbers() {
-            self.bench.tell("leave", "left")?;
-            others.show(&mut self.bench, number)?;
+            self.tell("leave", PATIENCE)?;
+            others.show(&mut self.drive, number)?;
             let name = format!("cut-{}-image-{number}", plan.pass);
-            self.evidence.take(&mut self.bench, &name)?;
-            let found = self.judge(&name, acks, report)?;
+            self.evidence.take(&mut self.drive, &name)?;
+            let found = self.judge(&name, acks, report)?.err();
             bad.extend(found.map(|bad| Bad { why: format!("image {number}: {}", bad.why), ..bad }));
             judged += 1;
         }
         Ok(judged)
     }
+}
+
+/// The drive of such a campaign.
+fn drive(arguments: &Arguments, evidence: &Evidence) -> anyhow::Result<BrownoutBuilder> {
+    let of_guest = &arguments.of_guest;
+    let drive = Brownout::builder().namespace(of_guest.disk.as_deref().unwrap_or(NAMESPACE)).namespace(WITNESS);
+    let drive =
+        of_guest.attach.iter().fold(drive.device(DEVICE), |drive, path| drive.socket(&attach::drive_socket(path)));
+    let Some(folder) = evidence.folder() else { return Ok(drive) };
+    let folder = folder.to_str().context("the folder for what is kept is not UTF-8: --keep")?;
+    Ok(drive.argument("--trace-folder").argument(folder))
 }
 
 impl Subject for Stack<'_> {
@@ -203,18 +236,23 @@ impl Subject for Stack<'_> {
         let (report, acks) = self.lose_power(plan)?;
         let others = self.arguments.of_tape.images.map_or_else(
             || Ok(OtherImages::default()),
-            |wanted| OtherImages::of_loss(&mut self.bench, wanted, self.arguments.seed ^ u64::from(plan.pass)),
+            |wanted| OtherImages::of_loss(&mut self.drive, wanted, self.arguments.seed ^ u64::from(plan.pass)),
         )?;
-        let again = self.bench.restore(plan)?;
+        let again = self.drive.restore(plan)?;
         let name = format!("cut-{}", plan.pass);
-        self.evidence.take(&mut self.bench, &name)?;
+        self.evidence.take(&mut self.drive, &name)?;
         if plan.kill {
-            self.bench.boot_with(&[(ACKS, &acks)])?;
+            self.agent.begin_again(&mut self.drive, &acks)?;
         }
-        let mut bad: Vec<Bad> = self.judge(&name, &acks, &report)?.into_iter().collect();
+        let mut bad = Vec::new();
+        match self.judge(&name, &acks, &report)? {
+            Ok(answer) if !self.forked => self.found.remember(&answer.told),
+            Ok(_) => {}
+            Err(first) => bad.push(first),
+        }
         let images = self.judge_others(plan, &others, &acks, &report, &mut bad)?;
         if self.forked {
-            self.bench.tell("leave", "left")?;
+            self.tell("leave", PATIENCE)?;
         }
         let illegal: Vec<_> = bad.iter().map(Bad::told).collect();
         let evidence = bad.first().map_or(
@@ -225,7 +263,9 @@ impl Subject for Stack<'_> {
     }
 
     fn end(self: Box<Self>) -> anyhow::Result<()> {
-        self.bench.end()
+        let Self { agent, mut drive, .. } = *self;
+        agent.end(&mut drive)?;
+        drive.stop()
     }
 }
 
@@ -238,9 +278,8 @@ impl Bad {
 }
 
 /// How a script of the user's ended, as the guest says.
-fn code(said: &str) -> anyhow::Result<i32> {
-    let code = slots::lines(said).find_map(|line| line.strip_prefix("code ")?.parse().ok());
-    code.with_context(|| format!("the guest says {said:?}"))
+fn code(answer: &Answer) -> anyhow::Result<i32> {
+    answer.code.with_context(|| format!("the guest does not say how the script ended: {:?}", answer.said))
 }
 
 /// The end of what was said.

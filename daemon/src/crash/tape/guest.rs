@@ -181,7 +181,8 @@ impl Judge for Station {
         let mut guest = self.guest.take().context("there is no guest")?;
         let before = guest.console().len();
         guest.send_line(&format!("check {} {}", self.number, acks.len()))?;
-        self.hear(guest, before)
+        let verdict = self.hear(guest, before)?;
+        Ok(verdict.and_found(|| self.log.clone(), acks))
     }
 
     fn log(&self) -> String {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use tape::Image;
 use tape::history::Block;
 
+use crate::crash::acknowledged::{Acknowledged, Found};
+
 /// As much of what a command says is kept.
 pub const LOG_BYTES: u64 = 64 << 10;
 
@@ -18,6 +20,8 @@ pub enum Verdict {
     Good,
     /// It ended with another code.
     Code(i32),
+    /// It ended with 0, and what it said is illegal, or is not what was acknowledged.
+    Broken(String),
     /// A signal ended it.
     Signal(i32),
     /// The guest ended while it ran: its last words.
@@ -35,6 +39,17 @@ impl Verdict {
     pub fn is_bad(&self) -> bool {
         !matches!(self, Self::Good | Self::Unjudged)
     }
+
+    /// The same, unless the check was content and what it said is illegal, by its own words or beside what was acknowledged.
+    pub fn and_found(self, said: impl FnOnce() -> String, acks: &str) -> Self {
+        if self != Self::Good {
+            return self;
+        }
+        let said = said();
+        let illegal = said.lines().filter_map(|line| line.strip_prefix("illegal ")).map(str::to_owned);
+        let wrong: Vec<_> = illegal.chain(Acknowledged::new(acks, &Found::default()).judge(&said)).collect();
+        if wrong.is_empty() { self } else { Self::Broken(wrong.join("; ")) }
+    }
 }
 
 impl fmt::Display for Verdict {
@@ -42,6 +57,7 @@ impl fmt::Display for Verdict {
         match self {
             Self::Good => formatter.write_str("good"),
             Self::Code(code) => write!(formatter, "the check ended with code {code}"),
+            Self::Broken(wrong) => formatter.write_str(wrong),
             Self::Signal(signal) => write!(formatter, "signal {signal} ended the check"),
             Self::Ended(words) => write!(formatter, "the guest ended: {words}"),
             Self::Hung(time) => write!(formatter, "the guest did not end the check within {} s", time.as_secs()),

@@ -91,7 +91,7 @@ impl Judge for Shell {
         let line = self.check.replace("{image}", &path.display().to_string());
         let line = line.replace("{acks}", &acks_path.display().to_string());
         let status = wait(self.spawn(&line, &said)?)?;
-        Ok(status.into())
+        Ok(Verdict::from(status).and_found(|| self.log(), acks))
     }
 
     fn log(&self) -> String {
@@ -129,6 +129,14 @@ mod tests {
             ("cmp {image} {image}", Verdict::Good, ""),
             ("printenv BROWNOUT_ACKS | xargs cat", Verdict::Good, "mounted\n"),
             ("LINES=7 printenv LINES", Verdict::Good, "7\n"),
+            ("echo found row 0", Verdict::Good, "found row 0\n"),
+            (
+                "echo found row 1",
+                Verdict::Broken("row 1 was found, and 0 is the last that was tried".to_owned()),
+                "found row 1\n",
+            ),
+            ("echo illegal order", Verdict::Broken("order".to_owned()), "illegal order\n"),
+            ("echo found row 1; exit 3", Verdict::Code(3), "found row 1\n"),
             ("kill -9 $$", Verdict::Signal(9), ""),
         ] {
             let (found, shell) = judged(check);
