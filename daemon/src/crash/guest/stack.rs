@@ -25,6 +25,7 @@ use crate::crash::acknowledged::{Acknowledged, Found};
 /// The drive, where nothing is said, and the namespace that the load writes what it has done to.
 const NAMESPACE: &str = "size=128MiB,lba=4KiB";
 const WITNESS: &str = "size=1MiB,lba=4KiB";
+const WITNESS_NSID: u32 = 2;
 /// By this the agent knows the drive among others of the machine.
 const DEVICE: &str = "serial=brownout-crash";
 /// Nothing becomes durable that the specification does not ask for: no block by its age, and none because another one has to be.
@@ -259,7 +260,8 @@ impl Subject for Stack<'_> {
             Value::Null,
             |first| json!({ "acks": acks, "said": tail(&first.said, LAST_WORDS), "report": report, "again": first.again }),
         );
-        Ok(Outcome { images, ..Outcome::new(&report, again, illegal, evidence) })
+        let not_durable = at_stake(&report);
+        Ok(Outcome { images, not_durable, ..Outcome::new(&report, again, illegal, evidence) })
     }
 
     fn end(self: Box<Self>) -> anyhow::Result<()> {
@@ -277,6 +279,12 @@ impl Bad {
     }
 }
 
+/// Writes that were not durable, by the drive's report, without the lines of the witness: nobody flushes them.
+fn at_stake(report: &Value) -> usize {
+    let of_load = |entry: &&Value| entry["namespace"] != WITNESS_NSID;
+    report["not-durable"].as_array().map_or(0, |entries| entries.iter().filter(of_load).count())
+}
+
 /// How a script of the user's ended, as the guest says.
 fn code(answer: &Answer) -> anyhow::Result<i32> {
     answer.code.with_context(|| format!("the guest does not say how the script ended: {:?}", answer.said))
@@ -289,4 +297,18 @@ fn tail(said: &str, bytes: usize) -> &str {
         start += 1;
     }
     &said[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_the_witness_are_not_at_stake() {
+        let report =
+            json!({ "not-durable": [{ "namespace": 1 }, { "namespace": 2 }, { "namespace": 1 }, { "namespace": 2 }] });
+        assert_eq!(at_stake(&report), 2);
+        assert_eq!(at_stake(&json!({ "not-durable": [{ "namespace": 2 }] })), 0);
+        assert_eq!(at_stake(&json!({})), 0);
+    }
 }
