@@ -69,16 +69,13 @@ pub struct Arguments {
     /// With --image: what was acknowledged
     #[arg(long, value_name = "FILE", requires = "image", conflicts_with_all = ["tape", "guest", "in_process"], hide_short_help = true)]
     acks: Option<PathBuf>,
-<<<<<<< HEAD
     /// Make one report of those that shards wrote with --json, whole or not, and say which shards are missing
     #[arg(long, value_name = "REPORT", num_args = 1.., group = "where", hide_short_help = true, conflicts_with_all = ["cuts", "time",
         "seed", "points", "policy", "misbehave", "runs", "shard", "keep_going", "check", "check_guest", "keep", "images"])]
     merge: Vec<PathBuf>,
-=======
     /// Print the agent of --guest --attach: a script for your machine
     #[arg(long, group = "where", hide_short_help = true)]
     print_agent: bool,
->>>>>>> d7d057f (crash --guest --attach: in a machine that the user starts, with an agent on a port of its own)
     /// Minimum number of power cuts [default: 10000]
     #[arg(long, value_name = "N", value_parser = count)]
     cuts: Option<u64>,

@@ -208,6 +208,10 @@ fn judge_all(
         found.exhaustive += u64::from(choices.exhaustive());
         found.by_place.insert(place, (pieces, 0));
         for survives in choices {
+            // Here too: most images of a place may be equal to others, and of those nobody hears below.
+            if bounds.over() {
+                break 'places;
+            }
             let image = Image::new(places.history(), survives);
             let own = image.fingerprint % of == index;
             // The same image after more was acknowledged is another question.
@@ -229,7 +233,7 @@ fn judge_all(
             let before = found.bad.len();
             workers.judged().into_iter().for_each(|judged| found.note(judged));
             let failed = found.bad.len() > before && !arguments.keep_going;
-            if bounds.over() || unlike >= most || failed {
+            if unlike >= most || failed {
                 break 'places;
             }
         }

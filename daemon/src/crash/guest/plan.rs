@@ -19,10 +19,13 @@ const STEPS_OF_ANY_LOAD: u64 = 2_000;
 const WRITES_MAX: u64 = 60_000;
 /// A load that syncs is slow, and a cut at another moment is a cut.
 const WRITES_MAX_OF_ANY_LOAD: u64 = 2_000;
-/// Where a load says what it does and has done.
-const WITNESS: u32 = 2;
+/// What a load uses, and where it says what it does and has done.
+const DISK: u32 = 1;
+pub const WITNESS: u32 = 2;
+/// How many flushes a load takes before power goes, at most.
+const FLUSHES: u64 = 16;
 /// The lines with which a load begins: its set-up is done, and something is tried.
-pub const FIRST_LINES: u64 = 2;
+const FIRST_LINES: u64 = 2;
 /// Power goes at one of so many lines behind these. Consecutive cuts at the witness are so many lines apart: where one operation in a load
 /// that repeats itself leaves nothing at stake, the next cut meets another one.
 const LINES: u64 = 12;
@@ -119,8 +122,8 @@ impl Plan {
         }
         if pass.is_multiple_of(2) {
             let at = match random.below(2) {
-                // There is much to lose.
-                0 => json!({ "volatile-at-least": 2 << random.below(4) }),
+                // There is much to lose: nothing since the flush before is durable.
+                0 => json!({ "match": { "opcode": "flush", "nsid": DISK }, "nth": 1 + random.below(FLUSHES) }),
                 _ => point(&mut random, points, STEPS_OF_ANY_LOAD),
             };
             return Self { at, ..plan };
@@ -206,7 +209,9 @@ mod tests {
             assert!(odd[..2].iter().all(|plan| plan.policy["policy"] == "none-survive"));
             assert!(odd.iter().any(|plan| plan.policy["policy"] == "random"));
             assert!(even.iter().all(|plan| plan.at["completed"].is_null() && !plan.from_start));
-            assert!(even.iter().filter(|plan| !plan.at["volatile-at-least"].is_null()).count() > 25);
+            assert!(
+                even.iter().filter(|plan| plan.at["match"] == json!({ "opcode": "flush", "nsid": 1 })).count() > 25
+            );
         }
     }
 

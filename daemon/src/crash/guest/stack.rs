@@ -16,7 +16,7 @@ use super::agent::{Agent, Answer};
 use super::drive::{Drive, PATIENCE};
 use super::evidence::Evidence;
 use super::other_images::OtherImages;
-use super::plan::Plan;
+use super::plan::{self, Plan};
 use super::report::Outcome;
 use super::{Subject, attach};
 use crate::crash::Arguments;
@@ -25,7 +25,6 @@ use crate::crash::acknowledged::{Acknowledged, Found};
 /// The drive, where nothing is said, and the namespace that the load writes what it has done to.
 const NAMESPACE: &str = "size=128MiB,lba=4KiB";
 const WITNESS: &str = "size=1MiB,lba=4KiB";
-const WITNESS_NSID: u32 = 2;
 /// By this the agent knows the drive among others of the machine.
 const DEVICE: &str = "serial=brownout-crash";
 /// Nothing becomes durable that the specification does not ask for: no block by its age, and none because another one has to be.
@@ -281,7 +280,7 @@ impl Bad {
 
 /// Writes that were not durable, by the drive's report, without the lines of the witness: nobody flushes them.
 fn at_stake(report: &Value) -> usize {
-    let of_load = |entry: &&Value| entry["namespace"] != WITNESS_NSID;
+    let of_load = |entry: &&Value| entry["namespace"] != plan::WITNESS;
     report["not-durable"].as_array().map_or(0, |entries| entries.iter().filter(of_load).count())
 }
 
