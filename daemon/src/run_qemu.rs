@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::http::address::Address;
 use crate::machine::{self, Ended, Front, MACHINE_MEMORY, Machine, Script, Search};
 use crate::options::{Given, Settings, check_socket};
-use crate::serve::{check_disk, check_folder, tape_file};
+use crate::serve::{check_folder, check_fronts, tape_file};
 use crate::tracer::Opened;
 use crate::wiring::{Files, Places};
 use crate::{cli, stop, tracer, wiring};
@@ -40,9 +40,7 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
     let sockets = sockets.into_iter().filter_map(|(option, path)| Some((option, path?))).collect();
     let (front, limit, dry_run) = (arguments.front, arguments.timeout, arguments.dry_run);
     let settings = Settings::read(&Given { sockets, ..arguments.device.into() })?;
-    if front == Front::VhostUser {
-        check_disk(&settings)?;
-    }
+    check_fronts(&settings, 1, front == Front::VhostUser)?;
     let qemu = Search::new(arguments.qemu, front).find()?;
     let (kernel, initrd) = machine::stacks(arguments.kernel, arguments.initrd)?;
     let mut machine = Machine {

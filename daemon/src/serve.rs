@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use controller::ControllerSet;
+use controller::{CONTROLLERS_MAX, ControllerSet};
 use serde_json::{Value, json};
 
 use crate::device_thread::DeviceThread;
@@ -35,10 +35,7 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     let places = Places { sockets, vhost_user, control, http, traces: trace_folder, guest_files: guest_memory.into() };
     places.by_option().iter().try_for_each(|(option, place)| check_socket(option, place))?;
     let settings = Settings::read(&Given { sockets: places.by_option(), ..device.into() })?;
-    check_controllers(&settings, places.controllers())?;
-    if places.vhost_user.is_some() {
-        check_disk(&settings)?;
-    }
+    check_fronts(&settings, places.controllers(), places.vhost_user.is_some())?;
     let traces = tracer::order::read(&trace)?;
     places.traces.as_deref().map_or(Ok(()), check_folder)?;
     let user = user.as_deref().map(Identity::look_up).transpose()?;
@@ -121,18 +118,32 @@ fn machines(places: &Places) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// A namespace names only controllers that there are: each socket at which the drive is plugged in has one.
+/// Whether the drive can be plugged in by so many controllers, one of them a virtio disk or none.
 ///
 /// # Errors
-/// It names another one.
+/// What keeps it from that.
+pub fn check_fronts(settings: &Settings, controllers: u16, disk: bool) -> Result<(), OptionError> {
+    check_controllers(settings, controllers)?;
+    if disk { check_disk(settings) } else { Ok(()) }
+}
+
+/// A drive has no more controllers than it can have, one for each socket at which it is plugged in, and a namespace names only those that
+/// there are.
+///
+/// # Errors
+/// There are too many, or it names another one.
 fn check_controllers(settings: &Settings, count: u16) -> Result<(), OptionError> {
+    if count > CONTROLLERS_MAX {
+        let remedy = format!("a drive has one controller for each socket, and at most {CONTROLLERS_MAX}: give fewer");
+        return Err(OptionError::new("--socket", format!("{count} sockets"), remedy));
+    }
     for namespace in &settings.controller.namespaces {
         let named = namespace.attached;
         if named != ControllerSet::ALL && named.below(count) != named {
-            let remedy = format!(
-                "there are {count} controllers, one for each --socket and --vhost-user: name some from 0 to {}",
-                count - 1
-            );
+            let remedy = match count {
+                1 => "there is one controller, number 0: more come with more --socket".to_owned(),
+                _ => format!("there are {count} controllers, one for each socket: name some from 0 to {}", count - 1),
+            };
             return Err(OptionError::new("--namespace", format!("controllers={named}"), remedy));
         }
     }
@@ -143,7 +154,7 @@ fn check_controllers(settings: &Settings, count: u16) -> Result<(), OptionError>
 ///
 /// # Errors
 /// That namespace has metadata.
-pub fn check_disk(settings: &Settings) -> Result<(), OptionError> {
+fn check_disk(settings: &Settings) -> Result<(), OptionError> {
     let metadata = settings.media.ssd.volumes.first().map_or(0, |volume| volume.metadata_bytes);
     if metadata > 0 {
         let remedy = "the first namespace becomes a virtio disk, which carries no metadata: give it ms=0";
@@ -191,6 +202,21 @@ mod tests {
         assert!(text.contains("\n# L2P: 1048576 bytes, 4 for each unit of 4KiB\n"), "{text}");
         assert!(text.contains("\n# over-provisioning: spare/user 28.02 %, spare/raw 21.89 %\n"), "{text}");
         assert!(text.contains("\n# lines: 1311 of 1MiB, 256 units each\n"), "{text}");
+    }
+
+    #[test]
+    fn a_namespace_names_controllers_that_there_are() {
+        let check = |words: &str, count| {
+            let given = Given { namespaces: vec![words.into()], ..Given::default() };
+            check_controllers(&Settings::read(&given).expect("legal"), count).map_err(|error| error.to_string())
+        };
+        assert_eq!(check("shared=off", 1), Ok(()));
+        assert_eq!(check("controllers=0:1", 2), Ok(()));
+        assert_eq!(check("", 64), Ok(()));
+        let missing = check("controllers=0:1", 1).expect_err("there is one");
+        assert!(missing.starts_with("--namespace controllers=0:1: there is one controller"), "{missing}");
+        let many = check("", 65).expect_err("too many");
+        assert!(many.starts_with("--socket 65 sockets: ") && many.contains("at most 64"), "{many}");
     }
 
     #[test]

@@ -106,6 +106,13 @@ impl Marker {
         is_on
     }
 
+    /// Whether a tape ends whose file is not complete: until then there is no room for another one.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        let tape = self.0.borrow();
+        tape.ending && tape.writer.is_some()
+    }
+
     /// Looks after a tape that ends: why, once, if it did so by itself.
     pub fn look(&self) -> Option<&'static str> {
         let mut tape = self.0.borrow_mut();

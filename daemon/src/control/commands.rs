@@ -102,7 +102,7 @@ pub const COMMANDS: [Row; 44] = [
     row_of_controller::<fault_add::FaultAdd>(),
     row_of_controller::<fault_remove::FaultRemove>(),
     row_of_controller::<inject_event::InjectEvent>(),
-    row::<tape_start::TapeStart>(),
+    row_long::<tape_start::TapeStart>(),
     row::<tape_mark::TapeMark>(),
     row_long::<tape_stop::TapeStop>(),
     row::<power_cut::PowerCut>(),

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::snapshot::CONTROLLERS;
+
 /// The kind of the text.
 pub const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -11,11 +13,17 @@ pub const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub fn write(snapshot: &Value) -> String {
     let mut text = Text::default();
     device(&mut text, snapshot);
-    commands(&mut text, snapshot);
-    queues(&mut text, &snapshot["query-queues"]);
+    let controllers: Vec<(String, &Value)> = snapshot[CONTROLLERS]
+        .as_array()
+        .map(|list| list.iter().enumerate().map(|(id, answers)| (id.to_string(), answers)).collect())
+        .unwrap_or_default();
+    states(&mut text, &controllers);
+    commands(&mut text, &controllers);
+    service_times(&mut text, &controllers);
+    queues(&mut text, &controllers);
     media(&mut text, &snapshot["query-media"]);
     lines(&mut text, &snapshot["query-lines"]);
-    violations(&mut text, &snapshot["query-violations"]);
+    violations(&mut text, &controllers);
     text.0
 }
 
@@ -47,6 +55,15 @@ impl Text {
         }
     }
 
+    /// A metric of one value of each controller.
+    fn of_each(&mut self, name: &str, kind: &str, help: &str, of: &Controllers<'_>, value: impl Fn(&Value) -> Value) {
+        let found: Vec<_> = of.iter().filter_map(|(id, answers)| Some((id, number(&value(answers))?))).collect();
+        if !found.is_empty() {
+            self.metric(name, kind, help);
+            found.iter().for_each(|(id, number)| self.sample(name, &[("controller", id.as_str())], number));
+        }
+    }
+
     /// A metric of several values of an object, each with the label's text and the member's name.
     fn several(&mut self, name: &str, kind: &str, help: &str, label: &str, of: &Value, members: &[&str]) {
         let found: Vec<_> = members.iter().filter_map(|member| Some((*member, number(&of[*member])?))).collect();
@@ -68,62 +85,86 @@ fn number(value: &Value) -> Option<String> {
 const COUNTER: &str = "counter";
 const GAUGE: &str = "gauge";
 
+/// Controllers by their identifiers, each with its answers.
+type Controllers<'a> = [(String, &'a Value)];
+
 fn device(text: &mut Text, snapshot: &Value) {
-    let (status, controller, log) =
-        (&snapshot["query-status"], &snapshot["query-controller"], &snapshot["query-log"]["smart"]);
+    let (status, log) = (&snapshot["query-status"], &snapshot["query-log"]["smart"]);
     text.metric("build_info", GAUGE, "The program; the value says nothing.");
     text.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], "1");
     text.one("power_on", GAUGE, "Whether the drive has power.", &status["running"]);
     text.one("client_connected", GAUGE, "Whether a virtual machine has the drive.", &status["client-connected"]);
     text.one("uptime_seconds", GAUGE, "Seconds since the device was made.", &status["uptime-seconds"]);
-    text.several(
-        "controller_state",
-        GAUGE,
-        "Whether the controller is in this state.",
-        "state",
-        controller,
-        &["enabled", "ready", "fatal"],
-    );
-    text.one(
-        "commands_in_flight",
-        GAUGE,
-        "Commands that were taken and are not answered.",
-        &controller["commands-in-flight"],
-    );
     let percent = &log["available-spare-percent"];
     text.one("available_spare_percent", GAUGE, "Replacement blocks that are left.", percent);
-    text.one("error_log_entries_total", COUNTER, "Entries of the error log.", &log["error-log-entries"]);
 }
 
-fn commands(text: &mut Text, snapshot: &Value) {
-    let counters = &snapshot["query-counters"];
-    if let Some(commands) = counters["commands"].as_array() {
-        let help =
-            "Commands that were answered, by queue, opcode and status (type/code, hexadecimal; 0/00 is success).";
-        text.metric("commands_total", COUNTER, help);
-        for command in commands {
-            let queue = if command["admin"] == true { "admin" } else { "io" };
-            let opcode = format!("{:02x}", command["opcode"].as_u64().unwrap_or_default());
-            let code = |name: &str| command[name].as_u64().unwrap_or_default();
-            let status = format!("{:x}/{:02x}", code("status-code-type"), code("status-code"));
-            let name = command["name"].as_str().unwrap_or("unknown");
-            let labels =
-                [("queue", queue), ("opcode", opcode.as_str()), ("command", name), ("status", status.as_str())];
-            text.sample("commands_total", &labels, &command["count"].to_string());
+fn states(text: &mut Text, controllers: &Controllers<'_>) {
+    if controllers.is_empty() {
+        return;
+    }
+    text.metric("controller_state", GAUGE, "Whether a controller is in this state.");
+    for (id, answers) in controllers {
+        for state in ["enabled", "ready", "fatal"] {
+            if let Some(value) = number(&answers["query-controller"][state]) {
+                text.sample("controller_state", &[("controller", id), ("state", state)], &value);
+            }
         }
     }
-    let times = &counters["service-times"];
-    let Some(buckets) = times["buckets"].as_array() else { return };
-    let help = "From the begin of the controller's step that took an I/O command to its end, or to a later step that answered it.";
-    text.metric("service_time_seconds", "histogram", help);
-    let mut count = 0;
-    for bucket in buckets {
-        count += bucket["count"].as_u64().unwrap_or_default();
-        let bound = bucket["most-ns"].as_u64().map_or_else(|| "+Inf".to_owned(), seconds);
-        text.sample("service_time_seconds_bucket", &[("le", bound.as_str())], &count.to_string());
+    let in_flight = |answers: &Value| answers["query-controller"]["commands-in-flight"].clone();
+    let help = "Commands that were taken and are not answered.";
+    text.of_each("commands_in_flight", GAUGE, help, controllers, in_flight);
+    let entries = |answers: &Value| answers["query-log"]["smart"]["error-log-entries"].clone();
+    text.of_each("error_log_entries_total", COUNTER, "Entries of the error log.", controllers, entries);
+}
+
+fn commands(text: &mut Text, controllers: &Controllers<'_>) {
+    let help = "Commands that were answered, by controller, queue, opcode and status (type/code, hexadecimal; 0/00 is success).";
+    let all = controllers.iter().flat_map(|(id, answers)| {
+        answers["query-counters"]["commands"].as_array().into_iter().flatten().map(move |command| (id, command))
+    });
+    let all: Vec<_> = all.collect();
+    if all.is_empty() {
+        return;
     }
-    text.sample("service_time_seconds_sum", &[], &seconds(times["sum-ns"].as_u64().unwrap_or_default()));
-    text.sample("service_time_seconds_count", &[], &count.to_string());
+    text.metric("commands_total", COUNTER, help);
+    for (id, command) in all {
+        let queue = if command["admin"] == true { "admin" } else { "io" };
+        let opcode = format!("{:02x}", command["opcode"].as_u64().unwrap_or_default());
+        let code = |name: &str| command[name].as_u64().unwrap_or_default();
+        let status = format!("{:x}/{:02x}", code("status-code-type"), code("status-code"));
+        let name = command["name"].as_str().unwrap_or("unknown");
+        let labels = [
+            ("controller", id.as_str()),
+            ("queue", queue),
+            ("opcode", opcode.as_str()),
+            ("command", name),
+            ("status", status.as_str()),
+        ];
+        text.sample("commands_total", &labels, &command["count"].to_string());
+    }
+}
+
+fn service_times(text: &mut Text, controllers: &Controllers<'_>) {
+    let help = "From the begin of the controller's step that took an I/O command to its end, or to a later step that answered it.";
+    let mut begun = false;
+    for (id, answers) in controllers {
+        let times = &answers["query-counters"]["service-times"];
+        let Some(buckets) = times["buckets"].as_array() else { continue };
+        if !std::mem::replace(&mut begun, true) {
+            text.metric("service_time_seconds", "histogram", help);
+        }
+        let controller = ("controller", id.as_str());
+        let mut count = 0;
+        for bucket in buckets {
+            count += bucket["count"].as_u64().unwrap_or_default();
+            let bound = bucket["most-ns"].as_u64().map_or_else(|| "+Inf".to_owned(), seconds);
+            text.sample("service_time_seconds_bucket", &[controller, ("le", bound.as_str())], &count.to_string());
+        }
+        let sum = seconds(times["sum-ns"].as_u64().unwrap_or_default());
+        text.sample("service_time_seconds_sum", &[controller], &sum);
+        text.sample("service_time_seconds_count", &[controller], &count.to_string());
+    }
 }
 
 /// Exact, as decimal fraction.
@@ -131,16 +172,20 @@ fn seconds(nanoseconds: u64) -> String {
     format!("{}.{:09}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000)
 }
 
-fn queues(text: &mut Text, queues: &Value) {
+fn queues(text: &mut Text, controllers: &Controllers<'_>) {
     let depth = |queue: &Value| {
         let [head, tail, entries] = ["head", "tail", "entries"].map(|name| queue[name].as_u64());
         Some((queue["id"].to_string(), (tail? + entries?).checked_sub(head?)? % entries?.max(1)))
     };
-    let help = "Entries that the host has written and the controller has not taken.";
-    let Some(submission) = queues["submission"].as_array() else { return };
-    text.metric("submission_queue_depth", GAUGE, help);
-    for (id, depth) in submission.iter().filter_map(depth) {
-        text.sample("submission_queue_depth", &[("queue", id.as_str())], &depth.to_string());
+    let mut begun = false;
+    for (id, answers) in controllers {
+        for (queue, depth) in answers["query-queues"]["submission"].as_array().into_iter().flatten().filter_map(depth) {
+            if !std::mem::replace(&mut begun, true) {
+                let help = "Entries that the host has written and the controller has not taken.";
+                text.metric("submission_queue_depth", GAUGE, help);
+            }
+            text.sample("submission_queue_depth", &[("controller", id), ("queue", &queue)], &depth.to_string());
+        }
     }
 }
 
@@ -193,16 +238,19 @@ fn lines(text: &mut Text, lines: &Value) {
     text.several("lines", GAUGE, "Lines of the NAND, by state.", "state", lines, &states);
 }
 
-fn violations(text: &mut Text, violations: &Value) {
-    let Some(violations) = violations.as_array() else { return };
-    let mut counts = std::collections::BTreeMap::<[&str; 3], u64>::new();
-    for violation in violations {
-        let key = ["rule", "slug", "severity"].map(|name| violation[name].as_str().unwrap_or_default());
-        *counts.entry(key).or_default() += violation["count"].as_u64().unwrap_or_default();
+fn violations(text: &mut Text, controllers: &Controllers<'_>) {
+    let mut counts = std::collections::BTreeMap::<[&str; 4], u64>::new();
+    for (id, answers) in controllers {
+        for violation in answers["query-violations"].as_array().into_iter().flatten() {
+            let [rule, slug, severity] =
+                ["rule", "slug", "severity"].map(|name| violation[name].as_str().unwrap_or_default());
+            let count = violation["count"].as_u64().unwrap_or_default();
+            *counts.entry([id, rule, slug, severity]).or_default() += count;
+        }
     }
-    text.metric("violations_total", COUNTER, "Rules that the host's driver broke.");
-    for ([rule, slug, severity], count) in counts {
-        let labels = [("rule", rule), ("name", slug), ("severity", severity)];
+    text.metric("violations_total", COUNTER, "Rules that a host's driver broke.");
+    for ([id, rule, slug, severity], count) in counts {
+        let labels = [("controller", id), ("rule", rule), ("name", slug), ("severity", severity)];
         text.sample("violations_total", &labels, &count.to_string());
     }
 }
@@ -215,8 +263,8 @@ mod tests {
 
     #[test]
     fn what_is_there_is_written_as_prometheus_reads_it() {
-        let snapshot = json!({
-            "query-status": { "running": true, "uptime-seconds": 7 },
+        let one = json!({
+            "query-controller": { "enabled": true, "ready": false, "commands-in-flight": 5 },
             "query-queues": { "submission": [{ "id": 1, "head": 6, "tail": 2, "entries": 8 }] },
             "query-counters": {
                 "commands": [{ "admin": false, "opcode": 2, "name": "Read", "status-code-type": 2, "status-code": 129, "count": 3 }],
@@ -230,18 +278,24 @@ mod tests {
                 { "rule": "H19", "slug": "a \"b\"\\\n", "severity": "must", "count": 1 },
             ],
         });
+        let status = json!({ "running": true, "uptime-seconds": 7 });
+        let other = json!({ "query-controller": { "enabled": false, "commands-in-flight": 0 } });
+        let snapshot = json!({ "query-status": status, "controllers": [one, other] });
         let text = write(&snapshot);
         for line in [
             "brownout_power_on 1",
             "brownout_uptime_seconds 7",
-            "brownout_submission_queue_depth{queue=\"1\"} 4",
-            "brownout_commands_total{queue=\"io\",opcode=\"02\",command=\"Read\",status=\"2/81\"} 3",
-            "brownout_service_time_seconds_bucket{le=\"0.000000256\"} 1",
-            "brownout_service_time_seconds_bucket{le=\"0.000000512\"} 1",
-            "brownout_service_time_seconds_bucket{le=\"+Inf\"} 3",
-            "brownout_service_time_seconds_sum 3.000000001",
-            "brownout_service_time_seconds_count 3",
-            "brownout_violations_total{rule=\"H19\",name=\"a \\\"b\\\"\\\\\\n\",severity=\"must\"} 3",
+            "brownout_controller_state{controller=\"0\",state=\"enabled\"} 1",
+            "brownout_commands_in_flight{controller=\"0\"} 5",
+            "brownout_commands_in_flight{controller=\"1\"} 0",
+            "brownout_submission_queue_depth{controller=\"0\",queue=\"1\"} 4",
+            "brownout_commands_total{controller=\"0\",queue=\"io\",opcode=\"02\",command=\"Read\",status=\"2/81\"} 3",
+            "brownout_service_time_seconds_bucket{controller=\"0\",le=\"0.000000256\"} 1",
+            "brownout_service_time_seconds_bucket{controller=\"0\",le=\"0.000000512\"} 1",
+            "brownout_service_time_seconds_bucket{controller=\"0\",le=\"+Inf\"} 3",
+            "brownout_service_time_seconds_sum{controller=\"0\"} 3.000000001",
+            "brownout_service_time_seconds_count{controller=\"0\"} 3",
+            "brownout_violations_total{controller=\"0\",rule=\"H19\",name=\"a \\\"b\\\"\\\\\\n\",severity=\"must\"} 3",
         ] {
             assert!(text.lines().any(|it| it == line), "{line}:\n{text}");
         }

@@ -85,10 +85,23 @@ impl<M: GuestMemory, D: DoorbellPage> Device<M, D> {
     /// # Errors
     /// It does not come up.
     pub fn start(drive: impl Media + 'static, memory: M, page: D) -> anyhow::Result<Host<Self>> {
+        Self::with_controllers(1, drive, memory, page)
+    }
+
+    /// The same with so many controllers: the host has the first.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn with_controllers(
+        controllers: u16,
+        drive: impl Media + 'static,
+        memory: M,
+        page: D,
+    ) -> anyhow::Result<Host<Self>> {
         let options = DeviceOptions { doorbells: Doorbells::Mapped, ..DeviceOptions::default() };
         let volumes = (0..).take_while(|&volume| drive.shape(VolumeId(volume)).is_some()).count();
         let config = Config::check(&options, &vec![NamespaceOptions::default(); volumes])?;
-        let mut subsystem = Subsystem::new(config, Box::new(drive));
+        let mut subsystem = Subsystem::with_controllers(config, Box::new(drive), controllers);
         let controller = subsystem.controller_mut(ControllerId::FIRST);
         controller.set_bus_master(true);
         controller.set_interrupt_mode(InterruptMode::MsiX);
@@ -125,6 +138,13 @@ impl<M: GuestMemory, D: DoorbellPage> Device<M, D> {
     #[inline(never)]
     pub fn device_half(&mut self) {
         self.subsystem.step(ControllerId::FIRST, self.now, &self.memory, Some(&self.page));
+    }
+
+    /// What the device does for controllers that no host has: a step of each, as in the device's loop.
+    pub fn idle_half(&mut self) {
+        for id in self.subsystem.ids().skip(1) {
+            self.subsystem.step(id, self.now, &self.memory, None);
+        }
     }
 
     /// The host takes the answers of a batch.

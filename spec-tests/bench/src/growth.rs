@@ -1,5 +1,5 @@
-//! `bench growth`: what a command costs the device when there is more of something: queues, namespaces, commands at a time, media. And
-//! whether two controllers on two processors do twice the work of one.
+//! `bench growth`: what a command costs the device when there is more of something: queues, controllers, namespaces, commands at a time,
+//! media. And whether two devices on two processors do twice the work of one.
 
 use std::path::PathBuf;
 use std::sync::Barrier;
@@ -25,7 +25,7 @@ const GIB: u64 = 1 << 30;
 const DEPTH: u64 = 32;
 /// A command may cost so much more than where there is little of everything.
 const GROWTH_MAX: Bar = Bar::AtMost(1.25);
-/// Two controllers on two processors.
+/// Two devices on two processors.
 const TWO_MIN: Bar = Bar::AtLeast(1.8);
 
 /// How it is run.
@@ -45,13 +45,14 @@ pub struct Options {
 /// How much there is of everything.
 #[derive(Clone, Copy, Debug)]
 struct Extent {
+    controllers: u16,
     pairs: u16,
     namespaces: u32,
     depth: u64,
     media: u64,
 }
 
-const LITTLE: Extent = Extent { pairs: 1, namespaces: 1, depth: DEPTH, media: GIB };
+const LITTLE: Extent = Extent { controllers: 1, pairs: 1, namespaces: 1, depth: DEPTH, media: GIB };
 
 /// What grows.
 struct Series {
@@ -74,6 +75,12 @@ fn series() -> Vec<Series> {
         Series {
             name: "queue pairs, 32 commands in all",
             extents: doubling(6).map(|n| (n, Extent { pairs: small(n), ..LITTLE })).collect(),
+            bar: Bar::None,
+        },
+        // One has a host; all are stepped, as in the device's loop.
+        Series {
+            name: "controllers, one of them busy",
+            extents: [1, 2, 8, 32].map(|n| (n, Extent { controllers: small(n), ..LITTLE })).to_vec(),
             bar: Bar::None,
         },
         flat("namespaces", doubling(6).map(|n| (n, Extent { namespaces: small(n).into(), ..LITTLE })).collect()),
@@ -121,10 +128,10 @@ pub fn run(options: &Options) -> Result<bool> {
             .with_context(|| format!("cannot write {}", path.display()))?;
         println!("drawn: {}", path.display());
     }
-    let two = two_controllers(options)?;
+    let two = two_devices(options)?;
     let verdict = TWO_MIN.judge(two);
     let two = two.map_or_else(|| "?".to_owned(), |two| format!("{two:.2}"));
-    println!("two controllers on two processors  {two:>5} × one  {TWO_MIN}  {verdict}");
+    println!("two devices on two processors     {two:>5} × one  {TWO_MIN}  {verdict}");
     Ok(held && verdict.is_success())
 }
 
@@ -144,7 +151,8 @@ fn drive(extent: &Extent) -> Result<Ssd<HollowStore>> {
 
 impl Point {
     fn new(amount: u64, extent: Extent) -> Result<Self> {
-        let mut lanes = Lanes::new(drive(&extent)?, extent.pairs, EXTENT / u64::from(extent.namespaces))?;
+        let mut lanes =
+            Lanes::new(drive(&extent)?, extent.controllers, extent.pairs, EXTENT / u64::from(extent.namespaces))?;
         lanes.fill()?;
         Ok(Self { amount, extent, lanes, reads: Vec::new(), writes: Vec::new() })
     }
@@ -198,9 +206,9 @@ fn figure(lines: Vec<Line>) -> LineChart {
     }
 }
 
-/// How much more two controllers do than one, each with its host in a thread of its own: the median of the rounds in which nobody else
+/// How much more two devices do than one, each with its host in a thread of its own: the median of the rounds in which nobody else
 /// took a processor away.
-fn two_controllers(options: &Options) -> Result<Option<f64>> {
+fn two_devices(options: &Options) -> Result<Option<f64>> {
     let pair = Pair::find()?;
     let both = Barrier::new(2);
     let (one, other) = thread::scope(|scope| {

@@ -48,13 +48,14 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// A host with this many pairs over a drive, whose commands go to the first `extent` bytes of each namespace.
+    /// A host with this many pairs over a drive, whose commands go to the first `extent` bytes of each namespace. The drive has so many
+    /// controllers; one of them has a host.
     ///
     /// # Errors
     /// The device does not come up.
-    pub fn new<S: Store + 'static>(drive: Ssd<S>, pairs: u16, extent: u64) -> Result<Self> {
+    pub fn new<S: Store + 'static>(drive: Ssd<S>, controllers: u16, pairs: u16, extent: u64) -> Result<Self> {
         let words = |error| anyhow!("{error}");
-        let mut host = Device::start(drive, guest_memory(GUEST_BYTES)?, FlatPage::default())?;
+        let mut host = Device::with_controllers(controllers, drive, guest_memory(GUEST_BYTES)?, FlatPage::default())?;
         host.delete_queue_pair(QUEUE).map_err(words)?;
         let mut lanes = Vec::new();
         for id in 1..=pairs {
@@ -129,6 +130,7 @@ impl Lanes {
         while answered < commands {
             let begun = clock::now();
             device.device_half();
+            device.idle_half();
             taken += begun.elapsed();
             device.drop_effects();
             let before = answered;

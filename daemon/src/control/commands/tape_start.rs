@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tape::Writer;
+use tape::{Marker, Writer};
 
-use super::{Device, Execute, Refusal};
+use super::{Device, LongCommand, Refusal};
 
 /// Begins a tape, for `crash --tape`. Everything is made durable first, and what the namespaces hold then is on the tape: the drive stands
-/// still meanwhile. The file is made in the folder that `--trace-folder` names.
+/// still meanwhile. The file is made in the folder that `--trace-folder` names. A tape that has just ended is completed first.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TapeStart {
@@ -24,11 +24,22 @@ pub struct Begun {
     path: String,
 }
 
-impl Execute for TapeStart {
+impl LongCommand for TapeStart {
     const NAME: &'static str = "tape-start";
     type Answer = Begun;
 
-    fn execute(self, device: &mut Device<'_>) -> Result<Begun, Refusal> {
+    fn begin(&self, _device: &mut Device<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn ended(&self, device: &mut Device<'_>) -> Option<Result<Begun, Refusal>> {
+        let free = !device.tape.is_some_and(Marker::is_ending);
+        free.then(|| self.start(device))
+    }
+}
+
+impl TapeStart {
+    fn start(&self, device: &mut Device<'_>) -> Result<Begun, Refusal> {
         let no_folder = || Refusal::new("start the device with --trace-folder: it opens files there only");
         let tape = device.tape.filter(|_| device.audience.tracers.folder().is_some()).ok_or_else(no_folder)?;
         tape.check_room().map_err(Refusal::new)?;
