@@ -52,6 +52,7 @@ pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
         kvm: arguments.kvm,
         answer: None,
         front,
+        place: 0,
         version: Some(qemu.number),
         more: arguments.more,
     };

@@ -103,10 +103,10 @@ fn machines(places: &Places) -> anyhow::Result<String> {
     let nvme = places.sockets.iter().map(|at| (Front::VfioUser, at, "QEMU 10.1 or later; its memory must be shared"));
     let disk = places.vhost_user.iter();
     let disk = disk.map(|at| (Front::VhostUser, at, "QEMU of any age, here 9.2 or later; its memory must be shared"));
-    for (front, socket, title) in nvme.chain(disk) {
+    for (place, (front, socket, title)) in (0..).zip(nvme.chain(disk)) {
         // QEMU resolves the path in its own folder.
         let socket = std::path::absolute(socket).context("cannot determine the socket's full path")?;
-        let machine = Machine { memory_mib: MACHINE_MEMORY.0 >> 20, front, ..Machine::default() };
+        let machine = Machine { memory_mib: MACHINE_MEMORY.0 >> 20, front, place, ..Machine::default() };
         let plug = machine.plug(&socket)?;
         let line = shell_line(std::iter::once(OsStr::new("qemu-system-x86_64")).chain(plug.iter().map(AsRef::as_ref)));
         text.push_str(&format!("# {title}\n{line}\n\n"));
@@ -229,6 +229,12 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\"path\":\"/run/disk.sock\""), "{text}");
+        let two = Places { sockets: vec!["/run/a.sock".into(), "/run/b.sock".into()], ..Places::default() };
+        let text = machines(&two).expect("printable");
+        for name in ["brownout-port,chassis=1,slot=1", "brownout1-port,chassis=2,slot=2"] {
+            assert!(text.contains(&format!("pcie-root-port,id={name} ")), "{name}: {text}");
+        }
+        assert!(text.contains("\"id\":\"brownout1\",\"bus\":\"brownout1-port\""), "{text}");
         let places =
             Places { vhost_user: places.sockets.first().cloned(), control: Some("a b".into()), ..Places::default() };
         let text = machines(&places).expect("printable");

@@ -50,6 +50,8 @@ pub struct Machine {
     pub answer: Option<PathBuf>,
     /// How the device is plugged in.
     pub front: Front,
+    /// Which of the sockets of a drive it is: those of one drive may be plugged into one machine, and have names of their own there.
+    pub place: u16,
     /// The program's version, where it is known: what brings a lost disk back changed its name in 9.2.
     pub version: Option<(u32, u32)>,
     /// Handed on as they are.
@@ -118,6 +120,10 @@ impl Machine {
         let socket =
             socket.to_str().context("the socket's path is not UTF-8, which QEMU's -device needs: choose another")?;
         let memory = self.memory_mib;
+        let (name, slot) = match self.place {
+            0 => ("brownout".to_owned(), 1),
+            place => (format!("brownout{place}"), place + 1),
+        };
         let mut words = vec![
             "-machine".to_owned(),
             "q35,memory-backend=brownout-memory".to_owned(),
@@ -129,11 +135,11 @@ impl Machine {
         match self.front {
             Front::VfioUser => {
                 let device = json!({
-                    "driver": "vfio-user-pci", "id": "brownout", "bus": "brownout-port", "socket": {"type": "unix", "path": socket},
+                    "driver": "vfio-user-pci", "id": name, "bus": format!("{name}-port"), "socket": {"type": "unix", "path": socket},
                     "x-msg-timeout": MESSAGE_TIMEOUT_MS,
                 });
                 // A port of its own: the device is then a PCI Express endpoint, as a real drive is.
-                let port = "pcie-root-port,id=brownout-port,chassis=1,slot=1".to_owned();
+                let port = format!("pcie-root-port,id={name}-port,chassis={slot},slot={slot}");
                 words.extend(["-device".to_owned(), port, "-device".to_owned(), device.to_string()]);
             }
             Front::VhostUser => {
@@ -146,9 +152,9 @@ impl Machine {
                 let path = socket.replace(',', ",,");
                 words.extend([
                     "-chardev".to_owned(),
-                    format!("socket,id=brownout-socket,path={path},{reconnect}"),
+                    format!("socket,id={name}-socket,path={path},{reconnect}"),
                     "-device".to_owned(),
-                    "vhost-user-blk-pci,id=brownout,chardev=brownout-socket".to_owned(),
+                    format!("vhost-user-blk-pci,id={name},chardev={name}-socket"),
                 ]);
             }
         }
