@@ -146,22 +146,6 @@ impl Server {
         Ok(progress)
     }
 
-    /// Closes every connection that waits, for a device that is in other hands. True if there were any. Not for a server with a client.
-    ///
-    /// # Errors
-    /// The server's own descriptors fail.
-    pub fn turn_away(&mut self, why: &str) -> io::Result<bool> {
-        assert!(self.connection.is_none(), "a client would be forgotten");
-        let mut any = false;
-        while self.ready()?.listener
-            && let Some(stream) = self.take_connection()
-        {
-            any = true;
-            self.refuse(stream, format_args!("a client: {why}"));
-        }
-        Ok(any)
-    }
-
     fn refuse(&self, stream: OwnedFd, whom_and_why: fmt::Arguments<'_>) {
         if let Some(times) = self.refusals.admit() {
             let peer = rustix::net::sockopt::socket_peercred(&stream).ok();

@@ -143,12 +143,6 @@ impl Server {
         self.client.is_some()
     }
 
-    /// Whether a client waits for the device.
-    #[must_use]
-    pub const fn wants_device(&self) -> bool {
-        self.client.is_none() && self.waiting.is_some()
-    }
-
     /// Takes connections and notices what has arrived. Never waits. True if there was anything.
     ///
     /// # Errors
@@ -189,22 +183,16 @@ impl Server {
         let stays = |stream: &UnixStream| matches!(state_of_peer(stream), Ok(Peer { gone: false, .. }));
         let others = [self.waiting.as_ref(), self.client.as_ref().map(|client| &client.stream)];
         if others.into_iter().flatten().any(stays) {
-            self.refuse_stream(stream, "a device has one client at a time");
+            self.refuse(stream, "a device has one client at a time");
         } else if is_choked() {
-            self.refuse_stream(stream, "descriptors of others before it cannot be closed");
+            self.refuse(stream, "descriptors of others before it cannot be closed");
         } else {
             self.waiting.replace(stream).into_iter().for_each(hang_up);
         }
     }
 
-    /// Closes the connection that waits, and says why: the protocol has no words for it.
-    pub fn refuse(&mut self, why: &str) {
-        if let Some(stream) = self.waiting.take() {
-            self.refuse_stream(stream, why);
-        }
-    }
-
-    fn refuse_stream(&self, stream: UnixStream, why: &str) {
+    /// Closes a connection, and says why in the log: the protocol has no words for it.
+    fn refuse(&self, stream: UnixStream, why: &str) {
         if let Some(times) = self.refusals.admit() {
             warn!(socket = %self.path().display(), process = process_of(&stream), times, "refused a client: {why}");
         }
@@ -217,7 +205,7 @@ impl Server {
         let rings = self.subsystem.borrow().config().io_queue_pairs.min(RINGS_MAX);
         let disk = match Disk::start((Rc::clone(&self.subsystem), self.id), self.nsid, rings, now) {
             Ok(disk) => disk,
-            Err(error) => return self.refuse_stream(stream, &error.to_string()),
+            Err(error) => return self.refuse(stream, &error.to_string()),
         };
         let process = process_of(&stream);
         match Client::new(&self.epoll, stream, Session::new(disk, rings, Arc::clone(&self.epoll))) {

@@ -31,8 +31,8 @@ load() {
     round=0
     until [ -e /tmp/stop ]; do
         round=$((round + 1))
-        if ! fio --name=load --filename="$DEVICE" --direct=1 --ioengine=libaio --rw=randwrite --bs=4k --iodepth=8 --size=8M \
-            --randrepeat=0 --verify=crc32 --do_verify=1 --verify_fatal=1 --eta=never </dev/null >/tmp/load.out 2>&1 ||
+        if ! disk_fio --name=load --ioengine=libaio --rw=randwrite --bs=4k --iodepth=8 --size=8M --randrepeat=0 --verify=crc32 \
+            --do_verify=1 --verify_fatal=1 </dev/null >/tmp/load.out 2>&1 ||
             ! grep -q 'err= 0' /tmp/load.out; then
             echo "round $round" >/tmp/load.failed
             return

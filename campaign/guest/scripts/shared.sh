@@ -10,8 +10,8 @@ other=$((half_bytes - own))
 job() {
     job_half=$1 job_offset=$2
     shift 2
-    fio --name="half$job_half" --filename="$DEVICE" --direct=1 --ioengine=libaio --bs=16k --iodepth=8 --offset="$job_offset" --size=16M \
-        --verify=pattern --verify_pattern="0xb$job_half" --eta=never "$@" </dev/null
+    disk_fio --name="half$job_half" --ioengine=libaio --bs=16k --iodepth=8 --offset="$job_offset" --size=16M --verify=pattern \
+        --verify_pattern="0xb$job_half" "$@" </dev/null
 }
 check "own half written" job "$HALF" "$own" --rw=write --do_verify=0
 echo "shared: written"
@@ -23,8 +23,8 @@ read -r _
 number=0
 until [ -e /tmp/enough ]; do
     number=$((number + 1))
-    check "round $number of writing" fio --name=load --filename="$DEVICE" --direct=1 --ioengine=libaio --rw=randwrite --bs=4k --iodepth=8 \
-        --offset="$own" --size=4M --randrepeat=0 --verify=crc32 --do_verify=1 --verify_fatal=1 --eta=never
+    check "round $number of writing" disk_fio --name=load --ioengine=libaio --rw=randwrite --bs=4k --iodepth=8 --offset="$own" --size=4M \
+        --randrepeat=0 --verify=crc32 --do_verify=1 --verify_fatal=1
     [ "$number" -lt 5 ] || touch /tmp/enough
     echo "shared: round $number"
 done

@@ -201,12 +201,10 @@ impl Namespaces {
         }
     }
 
-    /// Attaches a namespace to a controller, or detaches it; whether that changed anything.
-    pub(crate) fn attach(&mut self, nsid: u32, id: ControllerId, attached: bool) -> bool {
+    /// Attaches a namespace to a controller, or detaches it.
+    pub(crate) fn attach(&mut self, nsid: u32, id: ControllerId, attached: bool) {
         let own = self.list.iter_mut().find(|namespace| namespace.identity.nsid == nsid);
-        let changed = own.is_some_and(|own| own.attached.set(id, attached));
-        self.generation += u64::from(changed);
-        changed
+        self.generation += u64::from(own.is_some_and(|own| own.attached.set(id, attached)));
     }
 
     /// What all namespaces hold together, in bytes.

@@ -40,12 +40,6 @@ impl Subsystem {
         Some(attached.below(self.shared.mail.count()))
     }
 
-    /// Whether several controllers may have a namespace; nothing if there is no such namespace.
-    #[must_use]
-    pub fn is_shared(&self, nsid: u32) -> Option<bool> {
-        Some(self.shared.namespaces.get(nsid)?.identity.shared)
-    }
-
     /// Attaches a namespace to a controller.
     ///
     /// # Errors

@@ -18,12 +18,8 @@ impl Subsystem {
                 Submitted::Pending => self.shared.quiescing = true,
             }
         }
-        let mut ended = None;
-        self.shared.media.poll(now, &mut |token, outcome| {
-            if token == REST_TOKEN {
-                ended = Some(outcome);
-            }
-        });
+        self.shared.mail.collect(self.shared.media.as_mut(), now);
+        let ended = self.shared.mail.take_own(REST_TOKEN);
         self.shared.quiescing = ended.is_none();
         ended
     }

@@ -5,18 +5,8 @@ use serde_json::{Map, Value};
 
 use crate::control::commands::{self, Device, Job, Prepared};
 
-/// What is asked; of controllers, the first. Each costs the device's thread some microseconds.
-const QUERIES: [&str; 9] = [
-    "query-status",
-    "query-controller",
-    "query-queues",
-    "query-media",
-    "query-lines",
-    "query-counters",
-    "query-log",
-    "query-violations",
-    "query-crash",
-];
+/// What is asked of the drive. Each costs the device's thread some microseconds.
+const OF_DRIVE: [&str; 4] = ["query-status", "query-media", "query-lines", "query-crash"];
 
 /// What is asked of each controller.
 const OF_CONTROLLERS: [&str; 5] =
@@ -28,10 +18,12 @@ pub const CONTROLLERS: &str = "controllers";
 /// What the device's thread is to do. What a query has no answer for is null.
 pub fn job() -> Job {
     Box::new(|device| {
-        let mut snapshot = answers(&QUERIES, device, ControllerId::FIRST);
         let ids: Vec<ControllerId> = device.subsystem.ids().collect();
-        let each = ids.into_iter().map(|id| Value::Object(answers(&OF_CONTROLLERS, device, id))).collect();
-        snapshot.insert(CONTROLLERS.to_owned(), each);
+        let each: Vec<_> = ids.into_iter().map(|id| answers(&OF_CONTROLLERS, device, id)).collect();
+        let mut snapshot = answers(&OF_DRIVE, device, ControllerId::FIRST);
+        // The page shows the first.
+        snapshot.extend(each.first().cloned().unwrap_or_default());
+        snapshot.insert(CONTROLLERS.to_owned(), each.into_iter().map(Value::Object).collect());
         Some(Ok(Value::Object(snapshot)))
     })
 }
@@ -58,7 +50,7 @@ mod tests {
 
     #[test]
     fn every_query_is_a_command_without_arguments() {
-        for name in QUERIES.into_iter().chain(OF_CONTROLLERS) {
+        for name in OF_DRIVE.into_iter().chain(OF_CONTROLLERS) {
             assert!(matches!(commands::prepare(name, Map::new()), Ok(Prepared::Job(_))), "{name}");
         }
         for name in OF_CONTROLLERS {
