@@ -23,13 +23,14 @@ fn script(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("ours");
 }
 
-/// Takes a machine and a command, as ssh does, and runs it here.
+/// Takes a machine and a command, as ssh does, and runs it here. Like sshd it says which shell the user has, which GNU parallel starts
+/// there: this test's own environment need not say so.
 const SSH: &str = r#"#!/bin/sh
 while :; do case $1 in -o | -p | -l | -S) shift 2 ;; -*) shift ;; *) break ;; esac; done
 echo "$1" >>FOLDER/ssh.log
 shift
 [ "$1" != -- ] || shift
-exec sh -c "$*"
+SHELL=/bin/sh exec sh -c "$*"
 "#;
 
 /// The first time that shard 2 is run, it is killed in the middle of a longer campaign.
