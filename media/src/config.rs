@@ -3,6 +3,7 @@
 use crate::fault::Misbehaviour;
 use crate::geometry::{ConfigError, Geometry, GeometryConfig, require};
 use crate::nand::timing::NandTimes;
+use crate::root::note_bytes_max;
 use crate::unit::Nanoseconds;
 
 /// A volume to be made.
@@ -176,6 +177,8 @@ pub struct SsdConfig {
     pub times: Option<NandTimes>,
     /// How long a pass of the patrol takes; none without one. A store in memory needs none.
     pub patrol: Option<Nanoseconds>,
+    /// What a new drive keeps for its user: see [`crate::volume::Media::note`].
+    pub note: Vec<u8>,
     /// The promises that the drive breaks: none, unless somebody tests what stands above it.
     pub misbehaviour: Misbehaviour,
 }
@@ -192,6 +195,7 @@ impl Default for SsdConfig {
             endurance: Endurance::Erases(3000),
             times: None,
             patrol: None,
+            note: Vec::new(),
             misbehaviour: Misbehaviour::default(),
         }
     }
@@ -212,6 +216,11 @@ impl SsdConfig {
             units = units.saturating_add(volume.units(config.unit_bytes));
         }
         let geometry = Geometry::new(config)?;
+        let most = geometry.config.volumes_max;
+        let count = self.volumes.len();
+        require!(most == 0 || count <= most as usize, "there are {count} volumes, and there may be {most}");
+        let note = note_bytes_max(&geometry);
+        require!(self.note.len() <= note, "the note has {} bytes, and may have {note}", self.note.len());
         require!(
             units <= u64::from(geometry.user_units),
             "the volumes need {units} units, and there are {}",

@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use crate::journal::ENTRIES_PER_PAGE;
 use crate::large_memory::OutOfMemory;
 use crate::unit::{LogicalUnit, PhysicalUnit, index};
 
@@ -64,7 +65,13 @@ pub struct GeometryConfig {
     pub factory_bad_blocks: u32,
     /// Bytes beside each unit that hold its blocks' metadata; the most that any volume needs.
     pub metadata_bytes_per_unit: u32,
+    /// How many volumes there may be at a time, if volumes come and go: each then has logical units enough for all that hosts may use,
+    /// and together they take no more than that. 0: the volumes are those that the drive is made with, one behind another.
+    pub volumes_max: u32,
 }
+
+/// As many volumes as may come and go.
+pub const VOLUMES_MAX: u32 = 128;
 
 impl Default for GeometryConfig {
     /// A 1 GiB drive with a 4 KiB unit: 4 channels × 2 dies × 2 planes, 16 KiB pages, lines of 16 MiB, 12.5 % spare of user.
@@ -81,6 +88,7 @@ impl Default for GeometryConfig {
             replacement_blocks_per_plane: 4,
             factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
+            volumes_max: 0,
         }
     }
 }
@@ -117,6 +125,10 @@ pub struct Geometry {
     pub lines: u32,
     /// Units that volumes may use together.
     pub user_units: u32,
+    /// Logical units of a volume that may come and go; 0 where none does. Whole pages of the map.
+    pub window_units: u32,
+    /// Entries of the map.
+    pub logical_units: u32,
     /// Planes over which a line is striped.
     pub planes: u32,
     /// Bytes of data in a line.
@@ -148,6 +160,7 @@ impl Geometry {
         let user_units = config.user_bytes.div_ceil(unit);
         let user_lines = config.user_bytes.div_ceil(line_data);
         let lines = config.raw_bytes().div_ceil(line_data).max(user_lines + u64::from(WORKING_LINES));
+        let (window, logical) = logical_units(user_units, config.volumes_max)?;
         let slot_bits = u64::BITS - (units_per_line - 1).leading_zeros();
         require!(
             lines.checked_shl(slot_bits).is_some_and(|top| lines < 1 << 31 && top < 1 << 31),
@@ -165,6 +178,8 @@ impl Geometry {
             units_per_program: u32::try_from(program / unit).map_err(|_| ConfigError("page too large".into()))?,
             lines: u32::try_from(lines).map_err(|_| ConfigError("too many lines".into()))?,
             user_units: u32::try_from(user_units).map_err(|_| ConfigError("too many units".into()))?,
+            window_units: window,
+            logical_units: logical,
             planes,
             line_data_bytes: data,
             line_bytes: data + metadata,
@@ -195,6 +210,7 @@ impl Geometry {
         require!(config.user_bytes <= 1 << 50, "user_bytes must be at most 1 PiB");
         require!(config.spare_per_million_of_user <= 100_000_000, "the spare must be at most a hundred times user");
         require!(config.metadata_bytes_per_unit <= 64 << 20, "metadata_bytes_per_unit is out of reason");
+        require!(config.volumes_max <= VOLUMES_MAX, "volumes_max must be at most {VOLUMES_MAX}");
         Ok(())
     }
 
@@ -288,8 +304,31 @@ impl Geometry {
     #[must_use]
     #[inline]
     pub const fn holds(&self, unit: LogicalUnit) -> bool {
-        unit.0 < self.user_units
+        unit.0 < self.logical_units
     }
+
+    /// The first logical unit of a volume that may come and go.
+    #[must_use]
+    pub const fn window(&self, volume: u32) -> LogicalUnit {
+        LogicalUnit(volume * self.window_units)
+    }
+}
+
+/// The logical units of a volume that may come and go, and those of all.
+fn logical_units(user_units: u64, volumes_max: u32) -> Result<(u32, u32), ConfigError> {
+    let few = |units: u64| u32::try_from(units).ok().filter(|units| *units < u32::MAX);
+    let lack = || ConfigError(format!("{user_units} units are too many for their numbers: use a larger unit"));
+    if volumes_max == 0 {
+        return few(user_units).map(|all| (0, all)).ok_or_else(lack);
+    }
+    let window = user_units.next_multiple_of(ENTRIES_PER_PAGE as u64);
+    let all = few(window.saturating_mul(volumes_max.into())).ok_or_else(|| {
+        let most = u64::from(u32::MAX) / window;
+        ConfigError(format!(
+            "{volumes_max} volumes of up to {user_units} units are too many: at most {most}, or a larger unit"
+        ))
+    })?;
+    Ok((all / volumes_max, all))
 }
 
 #[cfg(test)]

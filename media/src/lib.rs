@@ -40,6 +40,7 @@ pub mod testing;
 pub use seam::{monitor, power, unit, volume, warning};
 pub use unit::{Lba, LbaRange, Nanoseconds, VolumeId};
 pub use volume::{
-    EraseSpread, Fault, Health, Media, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeShape,
+    EraseSpread, Fault, Health, Media, MediaError, Outcome, Request, Sink, Source, Space, Submitted, Token,
+    VolumeChange, VolumeShape,
 };
 pub use warning::{MediaWarning, WarningKind, Warnings};

@@ -63,7 +63,7 @@ impl Needs {
     #[must_use]
     pub fn of_layer(geometry: &Geometry) -> Self {
         let (units, lines) = (geometry.units_per_line as usize, geometry.lines as usize);
-        let layout = Layout::new(geometry.user_units, geometry.blocks(), 0);
+        let layout = Layout::of(geometry, 0);
         let pages = index(layout.map_pages);
         let replacements = geometry.planes as usize * geometry.config.replacement_blocks_per_plane as usize;
         let mut needs = Self(Vec::new());

@@ -4,7 +4,7 @@
 use crate::geometry::Geometry;
 use crate::journal::{Deallocation, HeaderState, LineHeader, Record};
 use crate::ledger::Ledger;
-use crate::root::{Root, VolumeEntry};
+use crate::root::{Root, VolumeEntry, note_bytes_max};
 use crate::store::StoreError;
 
 /// No counter of a media comes near it, and a few of them can be added up.
@@ -43,10 +43,22 @@ pub fn check_root(geometry: &Geometry, root: &Root) -> Result<(), StoreError> {
     check_blocks(geometry, root)?;
     root.volumes.iter().try_for_each(|volume| check_volume(geometry, volume))?;
     let apart = |pair: &[VolumeEntry]| pair[0].first_unit + pair[0].units <= pair[1].first_unit;
-    require(root.volumes.windows(2).all(apart), || "the root's volumes lie in each other".into())
+    require(root.volumes.windows(2).all(apart), || "the root's volumes lie in each other".into())?;
+    let units = root.volumes.iter().map(|volume| u64::from(volume.units)).sum::<u64>();
+    require(units <= u64::from(geometry.user_units), || "the root's volumes have more units than there are".into())?;
+    let places = geometry.window_units == 0 || root.volumes.len() <= geometry.config.volumes_max as usize;
+    require(places, || "the root has more volumes than there may be".into())?;
+    let own = |(number, volume): (u32, &VolumeEntry)| volume.first_unit == geometry.window(number).0;
+    let placed = geometry.window_units == 0 || (0..).zip(&root.volumes).all(own);
+    require(placed, || "a volume of the root is not where it belongs".into())?;
+    require(root.note.len() <= note_bytes_max(geometry), || "the root's note is too long".into())
 }
 
 fn check_volume(geometry: &Geometry, volume: &VolumeEntry) -> Result<(), StoreError> {
+    if geometry.window_units != 0 && !volume.exists() {
+        let nothing = *volume == VolumeEntry::absent(volume.first_unit);
+        return require(nothing, || format!("a volume that is not there has something: {volume:?}"));
+    }
     let unit = geometry.config.unit_bytes;
     let block = volume.block_bytes;
     let format =
@@ -54,7 +66,7 @@ fn check_volume(geometry: &Geometry, volume: &VolumeEntry) -> Result<(), StoreEr
     require(format, || format!("a volume has an impossible format: {volume:?}"))?;
     let per_unit = unit / block;
     let end = u64::from(volume.first_unit) + u64::from(volume.units);
-    let fits = end <= u64::from(geometry.user_units)
+    let fits = end <= u64::from(geometry.logical_units)
         && (1..=u64::from(volume.units) * u64::from(per_unit)).contains(&volume.capacity_blocks)
         && u64::from(per_unit) * u64::from(volume.metadata_bytes) <= u64::from(geometry.config.metadata_bytes_per_unit);
     require(fits, || format!("a volume does not fit the media: {volume:?}"))

@@ -199,6 +199,7 @@ fn apply_root<S: Store>(ftl: &mut Ftl<S>, root: &Root) -> Result<(), StoreError>
     ftl.voids.clone_from(&root.voids);
     ftl.counters = root.counters;
     ftl.volumes.clone_from(&root.volumes);
+    ftl.note.clone_from(&root.note);
     ftl.nand.next_event = root.next_event;
     Ok(())
 }
@@ -384,7 +385,7 @@ fn replay<S: Store>(ftl: &mut Ftl<S>, found: &[Found], accepted: u64, report: &m
         }
         report.replayed += 1;
         if entry.what == What::Deallocation {
-            let end = entry.first.saturating_add(entry.place).min(ftl.geometry.user_units);
+            let end = entry.first.saturating_add(entry.place).min(ftl.geometry.logical_units);
             let mut unit = entry.first;
             while let Some(used) = ftl.map.next_used(unit, end) {
                 ftl.map.clear(LogicalUnit(used));

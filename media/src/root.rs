@@ -2,6 +2,7 @@
 //! metadata region. Knows neither the map nor the policies.
 
 use crate::codec::{Reader, Writer, checksum};
+use crate::geometry::Geometry;
 use crate::journal::{ENTRIES_PER_PAGE, METADATA_PAGE, RECORD_BYTES};
 pub use crate::ledger::Counters;
 use crate::ledger::Ledger;
@@ -32,10 +33,24 @@ pub struct VolumeEntry {
     pub metadata_bytes: u32,
     /// Its first logical unit.
     pub first_unit: u32,
-    /// Its units.
+    /// Its units; 0 where there is no such volume at present.
     pub units: u32,
     /// Its logical blocks.
     pub capacity_blocks: u64,
+}
+
+impl VolumeEntry {
+    /// The place of a volume that is not there.
+    #[must_use]
+    pub fn absent(first_unit: u32) -> Self {
+        Self { first_unit, ..Self::default() }
+    }
+
+    /// Whether there is such a volume.
+    #[must_use]
+    pub const fn exists(&self) -> bool {
+        self.units != 0
+    }
 }
 
 /// The root of the metadata: everything recovery starts from. Two slots take turns; the newer valid one counts.
@@ -67,7 +82,20 @@ pub struct Root {
     pub bad_blocks: Vec<(u32, u32)>,
     /// Replaced blocks: (line, plane, replacement).
     pub replaced: Vec<(u32, u32, u32)>,
+    /// What whoever uses the drive keeps with it; at most [`note_bytes_max`].
+    pub note: Vec<u8>,
 }
+
+/// The most bytes of a note.
+#[must_use]
+pub const fn note_bytes_max(geometry: &Geometry) -> usize {
+    if geometry.window_units == 0 { 16 << 10 } else { 256 << 10 }
+}
+
+/// Set in the count of checksums where those that are 0 are left out: a map in which volumes come and go is mostly empty.
+const SPARSE: u64 = 1 << 63;
+/// Pages that one word says of whether they have a checksum.
+const PAGES_PER_WORD: usize = 64;
 
 impl Root {
     /// The encoded root, checksum first.
@@ -83,12 +111,16 @@ impl Root {
         writer.u64(self.ledger_event);
         writer.words(&self.ledger.to_words());
         writer.words(&self.counters.to_words());
-        for count in [self.basis.homes.len(), self.basis.sums.len(), self.voids.len(), self.volumes.len()] {
-            writer.u64(count as u64);
-        }
+        let sparse = self.basis.sums.len() > PAGES_PER_WORD && self.basis.sums.contains(&0);
+        let sums = self.basis.sums.len() as u64 | if sparse { SPARSE } else { 0 };
+        writer.words(&[self.basis.homes.len() as u64, sums, self.voids.len() as u64, self.volumes.len() as u64]);
         writer.words(&[self.bad_blocks.len() as u64, self.replaced.len() as u64]);
         writer.words(&self.basis.homes);
-        writer.words(&self.basis.sums);
+        if sparse {
+            write_sparse(&self.basis.sums, &mut writer);
+        } else {
+            writer.words(&self.basis.sums);
+        }
         for &(from, to) in &self.voids {
             writer.words(&[from, to]);
         }
@@ -106,6 +138,10 @@ impl Root {
             writer.u32(line);
             writer.u32(plane);
             writer.u32(block);
+        }
+        if !self.note.is_empty() {
+            writer.u64(self.note.len() as u64);
+            writer.0.extend(&self.note);
         }
         let mut head = Writer::default();
         head.words(&[ROOT_MAGIC, writer.0.len() as u64, checksum(ROOT_MAGIC, &writer.0)]);
@@ -143,7 +179,11 @@ impl Root {
                 slot,
                 horizon,
                 homes: (0..homes).map(|_| reader.u64()).collect::<Option<_>>()?,
-                sums: (0..sums).map(|_| reader.u64()).collect::<Option<_>>()?,
+                sums: if sums & SPARSE == 0 {
+                    (0..sums).map(|_| reader.u64()).collect::<Option<_>>()?
+                } else {
+                    read_sparse(sums & !SPARSE, &mut reader)?
+                },
             },
             voids: (0..voids).map(|_| Some((reader.u64()?, reader.u64()?))).collect::<Option<_>>()?,
             programmed,
@@ -155,8 +195,39 @@ impl Root {
             replaced: (0..replaced)
                 .map(|_| Some((reader.u32()?, reader.u32()?, reader.u32()?)))
                 .collect::<Option<_>>()?,
+            note: read_note(&mut reader)?,
         })
     }
+}
+
+/// For each [`PAGES_PER_WORD`] pages a word that says which of them have a checksum, and those.
+fn write_sparse(sums: &[u64], writer: &mut Writer) {
+    for sums in sums.chunks(PAGES_PER_WORD) {
+        let mask = sums.iter().enumerate().fold(0, |mask, (n, &sum)| mask | u64::from(sum != 0) << n);
+        writer.u64(mask);
+        sums.iter().filter(|sum| **sum != 0).for_each(|&sum| writer.u64(sum));
+    }
+}
+
+fn read_sparse(pages: u64, reader: &mut Reader<'_>) -> Option<Vec<u64>> {
+    // Each word stands there, so a number beyond reason ends before memory does.
+    let mut sums = Vec::new();
+    for first in (0..pages).step_by(PAGES_PER_WORD) {
+        let mask = reader.u64()?;
+        for n in 0..(pages - first).min(PAGES_PER_WORD as u64) {
+            sums.push(if mask >> n & 1 == 1 { reader.u64()? } else { 0 });
+        }
+    }
+    Some(sums)
+}
+
+/// Nothing where the root ends before it.
+fn read_note(reader: &mut Reader<'_>) -> Option<Vec<u8>> {
+    if reader.0.is_empty() {
+        return Some(Vec::new());
+    }
+    let length = usize::try_from(reader.u64()?).ok()?;
+    (reader.0.len() == length).then(|| reader.0.to_vec())
 }
 
 fn decode_volume(reader: &mut Reader<'_>) -> Option<VolumeEntry> {
@@ -189,13 +260,26 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout for a map of `user_units` entries over `blocks` erase blocks.
+    /// The layout of a drive with a journal of so many entries.
     #[must_use]
-    pub fn new(user_units: u32, blocks: u64, journal_entries: u64) -> Self {
+    pub fn of(geometry: &Geometry, journal_entries: u64) -> Self {
+        let pages = |units: u32| u64::from(units).div_ceil(ENTRIES_PER_PAGE as u64);
+        let map_pages = pages(geometry.logical_units);
+        // A page that is empty needs no checksum. Where volumes come and go, those of the last checkpoint may be others than those of now.
+        let room = if geometry.window_units == 0 {
+            map_pages * 8
+        } else {
+            let used = 2 * (pages(geometry.user_units) + u64::from(geometry.config.volumes_max));
+            map_pages.div_ceil(8) + map_pages.min(used) * 8 + note_bytes_max(geometry) as u64
+        };
+        Self::new(map_pages, room, geometry.blocks(), journal_entries)
+    }
+
+    /// The layout for a map of so many pages over `blocks` erase blocks, with so much room for checksums and notes.
+    fn new(map_pages: u64, room: u64, blocks: u64, journal_entries: u64) -> Self {
         let page = METADATA_PAGE as u64;
-        let map_pages = u64::from(user_units).div_ceil(ENTRIES_PER_PAGE as u64);
-        // A bit and a checksum for each map page.
-        let root_bytes = (64 * 1024 + map_pages.div_ceil(8) + map_pages * 8 + blocks * 20).next_multiple_of(page);
+        // A bit for each map page.
+        let root_bytes = (64 * 1024 + map_pages.div_ceil(8) + room + blocks * 20).next_multiple_of(page);
         let journal = 2 * root_bytes;
         let map = journal + (journal_entries * RECORD_BYTES as u64).next_multiple_of(page);
         Self { root_bytes, journal, journal_entries, map, map_pages, bytes: map + 2 * map_pages * page }
@@ -234,6 +318,7 @@ mod tests {
             volumes: vec![VolumeEntry { block_bytes: 512, units: 9, ..VolumeEntry::default() }],
             bad_blocks: vec![(1, 2)],
             replaced: vec![(1, 2, 3)],
+            note: b"a note".to_vec(),
             ..Root::default()
         };
         let mut bytes = root.encode();
@@ -245,8 +330,22 @@ mod tests {
     }
 
     #[test]
+    fn checksums_that_are_not_there_take_no_room() {
+        let with = |sums: Vec<u64>| Root { basis: Basis { sums, ..Basis::default() }, ..Root::default() };
+        let mut sums = vec![0; 1000];
+        let empty = with(sums.clone()).encode().len();
+        for (n, page) in [0, 63, 64, 999].into_iter().enumerate() {
+            sums[page] = n as u64 + 1;
+            let root = with(sums.clone());
+            let bytes = root.encode();
+            assert_eq!(bytes.len(), empty + 8 * (n + 1));
+            assert_eq!(Root::decode(&bytes), Some(root));
+        }
+    }
+
+    #[test]
     fn the_regions_of_the_layout_do_not_overlap() {
-        let layout = Layout::new(5000, 64, 128);
+        let layout = Layout::new(5, 40, 64, 128);
         assert_eq!(layout.map_pages, 5);
         assert!(layout.root_at(1) + layout.root_bytes <= layout.journal);
         assert!(layout.journal_at(127) + RECORD_BYTES as u64 <= layout.map);

@@ -38,6 +38,7 @@ fn config(metadata: u32) -> SsdConfig {
             replacement_blocks_per_plane: 2,
             factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
+            volumes_max: 0,
         },
         volumes: vec![VolumeConfig::new(4096, metadata, BLOCKS)],
         cache: CacheConfig { bytes: 32 << 10, ..CacheConfig::default() },
@@ -370,7 +371,7 @@ fn the_warning_of_damage_is_over_after_a_pass_that_meets_none() {
 }
 
 fn layout(geometry: &Geometry) -> Layout {
-    Layout::new(geometry.user_units, geometry.blocks(), 128)
+    Layout::of(&geometry, 128)
 }
 
 fn inspect_root(disk: &OpenDisk, geometry: &Geometry) -> Root {

@@ -38,6 +38,7 @@ fn config(unit_bytes: u32, block_bytes: u32) -> SsdConfig {
             replacement_blocks_per_plane: 2,
             factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
+            volumes_max: 0,
         },
         volumes: vec![VolumeConfig::new(block_bytes, 0, user_bytes / u64::from(block_bytes))],
         cache: CacheConfig { bytes: 16 * u64::from(unit_bytes), open_units: 0, ..CacheConfig::default() },

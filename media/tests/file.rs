@@ -42,6 +42,7 @@ fn config() -> SsdConfig {
             replacement_blocks_per_plane: 1,
             factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
+            volumes_max: 0,
         },
         volumes: vec![VolumeConfig::new(4096, 0, BLOCKS)],
         cache: CacheConfig { bytes: 128 << 10, ..CacheConfig::default() },
@@ -187,7 +188,7 @@ fn a_damaged_map_is_refused_and_the_file_stays_as_it_is() {
     let good = std::fs::read(&path).unwrap();
     let basis = inspect(&path).unwrap().root.basis;
     let geometry = config().checked().unwrap();
-    let layout = Layout::new(geometry.user_units, geometry.blocks(), config().tuning.journal_entries);
+    let layout = Layout::of(&geometry, config().tuning.journal_entries);
     let mut bytes = good.clone();
     bytes[METADATA_PAGE + usize::try_from(layout.map_at(0, basis.homes[0] & 1 == 1)).unwrap() + 77] ^= 1;
     std::fs::write(&path, &bytes).unwrap();

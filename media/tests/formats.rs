@@ -40,6 +40,7 @@ fn config() -> SsdConfig {
             replacement_blocks_per_plane: 1,
             factory_bad_blocks: 1,
             metadata_bytes_per_unit: 0,
+            volumes_max: 0,
         },
         volumes: VOLUMES.map(|(block, blocks)| VolumeConfig::new(block, 0, blocks)).to_vec(),
         power_atomic_bytes: 16 << 10,

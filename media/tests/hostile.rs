@@ -32,6 +32,7 @@ fn config() -> SsdConfig {
             replacement_blocks_per_plane: 2,
             factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
+            volumes_max: 0,
         },
         volumes: vec![VolumeConfig::new(4096, 8, BLOCKS)],
         cache: CacheConfig { bytes: 32 << 10, ..CacheConfig::default() },
@@ -111,10 +112,9 @@ struct Places {
 }
 
 fn places(geometry: &Geometry) -> Places {
-    let blocks = u64::from(geometry.lines + geometry.config.replacement_blocks_per_plane) * u64::from(geometry.planes);
     let records = (geometry.units_per_line as usize * RECORD_BYTES).next_multiple_of(METADATA_PAGE);
     Places {
-        layout: Layout::new(geometry.user_units, blocks, 128),
+        layout: Layout::of(&geometry, 128),
         lines: geometry.lines as usize,
         first_line: METADATA_PAGE + (1 << 20),
         stride: METADATA_PAGE + records + geometry.line_bytes.next_multiple_of(METADATA_PAGE),

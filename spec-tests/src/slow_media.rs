@@ -7,10 +7,10 @@ use std::rc::Rc;
 
 use media::power::Mark;
 use media::power::{Arming, Breaker, Cut, CutReport, Power, PowerAtomicity, RecoveryReport};
-use media::volume::{FastPath, Sink, Sinks};
+use media::volume::{FastPath, Sink, Sinks, VolumeChange};
 use media::{
-    Fault, Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Source, Submitted, Token, VolumeId,
-    VolumeShape, Warnings,
+    Fault, Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Source, Space, Submitted, Token,
+    VolumeId, VolumeShape, Warnings,
 };
 
 /// What the media was asked, without the data.
@@ -30,6 +30,10 @@ pub enum Asked {
     Copy(usize),
     /// A volume was given this many blocks.
     Resize(u64),
+    /// A volume changes.
+    Manage(VolumeChange),
+    /// A part of a purge.
+    Purge,
     /// A flush of one volume.
     Flush(VolumeId),
     /// A flush of all volumes.
@@ -166,6 +170,18 @@ impl Media for SlowMedia {
         self.inner.shape(volume)
     }
 
+    fn space(&self) -> Option<Space> {
+        self.inner.space()
+    }
+
+    fn note(&self) -> Vec<u8> {
+        self.inner.note()
+    }
+
+    fn stale(&self) -> u64 {
+        self.inner.stale()
+    }
+
     fn allocated_blocks(&self, volume: VolumeId) -> u64 {
         self.inner.allocated_blocks(volume)
     }
@@ -210,6 +226,8 @@ impl Media for SlowMedia {
             Request::WriteUncorrectable { .. } => Asked::WriteUncorrectable,
             Request::Copy { sources, .. } => Asked::Copy(sources.len()),
             Request::Resize { blocks } => Asked::Resize(*blocks),
+            Request::Manage { change, .. } => Asked::Manage(*change),
+            Request::Purge => Asked::Purge,
             Request::Flush => Asked::Flush(volume),
             Request::FlushAll => Asked::FlushAll,
             Request::Quiesce => Asked::Quiesce,

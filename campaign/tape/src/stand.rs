@@ -201,7 +201,7 @@ impl Media for Stand {
             Request::WriteZeroes { range, .. } | Request::WriteUncorrectable { range } => self.clear(volume, &[range]),
             Request::Deallocate { ranges } => self.clear(volume, ranges),
             Request::Copy { sources, to, force: _ } => self.copy(volume, sources, to),
-            Request::Resize { .. } => Err(MediaError::OutOfRange),
+            Request::Resize { .. } | Request::Manage { .. } | Request::Purge => Err(MediaError::OutOfRange),
             Request::Flush => self.shape_of(volume).map(|_| ()),
             Request::FlushAll | Request::Quiesce => Ok(()),
         })

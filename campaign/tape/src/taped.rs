@@ -13,8 +13,8 @@ use media::monitor::Monitor;
 use media::power::{Arming, Breaker, Cut, CutReport, Forks, Mark, Power, PowerAtomicity, RecoveryReport};
 use media::volume::{FastPath, Sinks};
 use media::{
-    Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Sink, Source, Submitted, Token, VolumeId,
-    VolumeShape, Warnings,
+    Health, Lba, LbaRange, Media, MediaError, Nanoseconds, Outcome, Request, Sink, Source, Space, Submitted, Token,
+    VolumeChange, VolumeId, VolumeShape, Warnings,
 };
 
 use crate::entry::{Change, Entry, Volume, WriteHead};
@@ -320,12 +320,26 @@ fn change_of(request: &Request<'_>) -> Option<(Change, bool)> {
         Request::Deallocate { ranges } => Some((Change::Deallocate { ranges: ranges.to_vec() }, false)),
         Request::Resize { blocks } => Some((Change::Resize { blocks }, true)),
         Request::Read { .. } | Request::Write { .. } | Request::Flush | Request::FlushAll | Request::Quiesce => None,
+        // A tape does not go beyond one that changes a volume.
+        Request::Manage { .. } | Request::Purge => None,
     }
 }
 
 impl Media for Taped {
     fn shape(&self, volume: VolumeId) -> Option<VolumeShape> {
         self.media.shape(volume)
+    }
+
+    fn space(&self) -> Option<Space> {
+        self.media.space()
+    }
+
+    fn note(&self) -> Vec<u8> {
+        self.media.note()
+    }
+
+    fn stale(&self) -> u64 {
+        self.media.stale()
     }
 
     fn allocated_blocks(&self, volume: VolumeId) -> u64 {
@@ -360,6 +374,12 @@ impl Media for Taped {
 
     fn submit(&mut self, now: Nanoseconds, token: Token, volume: VolumeId, request: Request<'_>) -> Submitted {
         if !self.tape.is_on() {
+            return self.media.submit(now, token, volume, request);
+        }
+        if let Request::Manage { change, .. } = request
+            && change != VolumeChange::Keep
+        {
+            self.tape.over("a namespace was made, deleted or formatted");
             return self.media.submit(now, token, volume, request);
         }
         let mark = self.breaker.mark();

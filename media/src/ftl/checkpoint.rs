@@ -8,7 +8,7 @@
 //! written, and has none.
 
 use super::{Ftl, HOST, MOVED};
-use crate::journal::{METADATA_PAGE, map_page_checksum};
+use crate::journal::{ENTRIES_PER_PAGE, METADATA_PAGE, map_page_checksum};
 use crate::large_memory::{OutOfMemory, filled};
 use crate::ledger::Ledger;
 use crate::ordering::Order;
@@ -72,7 +72,7 @@ impl<S: Store> Ftl<S> {
         if self.tuning.checkpoint_units != 0 {
             return self.tuning.checkpoint_units;
         }
-        let map_bytes = self.checkpoint.map_pages * METADATA_PAGE as u64;
+        let map_bytes = u64::from(self.geometry.user_units).div_ceil(ENTRIES_PER_PAGE as u64) * METADATA_PAGE as u64;
         ((map_bytes * DATA_PER_MAP) >> self.geometry.unit_shift).max(4096)
     }
 
@@ -221,6 +221,7 @@ impl<S: Store> Ftl<S> {
             volumes: self.volumes.clone(),
             bad_blocks: self.nand.blocks.bad().to_vec(),
             replaced: self.nand.blocks.replaced(),
+            note: self.note.clone(),
         }
     }
 }

@@ -264,6 +264,31 @@ impl<S: Store> Ftl<S> {
         self.take_slots(MOVED, most)
     }
 
+    /// Whether a line is being collected.
+    pub(crate) const fn is_collecting(&self) -> bool {
+        self.collector.victim.is_some()
+    }
+
+    /// Makes a closed line the victim, whatever it gives.
+    ///
+    /// # Errors
+    /// It cannot be collected: its records cannot be read, or power is lost.
+    pub(crate) fn collect_next(&mut self, line: u32) -> Result<(), NoRoom> {
+        self.collector.next_wear = Some(line);
+        if self.choose_victim(true) { Ok(()) } else { Err(NoRoom) }
+    }
+
+    /// Collects the victim, if there is one, to its end.
+    ///
+    /// # Errors
+    /// Nothing can be moved any more.
+    pub(crate) fn finish_victim(&mut self) -> Result<(), NoRoom> {
+        while self.collector.victim.is_some() && !self.read_only && !self.nand.power.lost() {
+            self.collect_slots(u64::MAX);
+        }
+        if self.read_only { Err(NoRoom) } else { Ok(()) }
+    }
+
     fn drain_victim(&mut self, line: u32) {
         self.collector.victim = None;
         if self.lines.get(line).valid != 0 && !self.give_up_rest(line) {
@@ -472,6 +497,7 @@ mod tests {
                 replacement_blocks_per_plane: 2,
                 factory_bad_blocks: 0,
                 metadata_bytes_per_unit: 0,
+                volumes_max: 0,
             },
             volumes: vec![VolumeConfig::new(4096, 0, user_bytes / 4096)],
             cache: CacheConfig { bytes: 16 * 4096, open_units: 0, ..CacheConfig::default() },

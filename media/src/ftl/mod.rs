@@ -14,6 +14,7 @@ pub mod line;
 pub mod map;
 mod patrol;
 mod postpone;
+pub mod purge;
 pub mod read;
 mod superseded;
 pub mod trim;
@@ -123,6 +124,8 @@ pub struct Ftl<S: Store> {
     pub counters: Counters,
     /// The volumes, kept in the root.
     pub volumes: Vec<VolumeEntry>,
+    /// What whoever uses the drive keeps there.
+    pub note: Vec<u8>,
 }
 
 impl<S: Store> Ftl<S> {
@@ -131,10 +134,10 @@ impl<S: Store> Ftl<S> {
     /// # Errors
     /// Where the system has no memory for its maps.
     pub fn new(geometry: Geometry, nand: Nand<S>, tuning: Tuning, limits: CacheLimits) -> Result<Self, OutOfMemory> {
-        let layout = Layout::new(geometry.user_units, geometry.blocks(), tuning.journal_entries);
+        let layout = Layout::of(&geometry, tuning.journal_entries);
         let streams = [Stream::new(&geometry)?, Stream::new(&geometry)?];
         let mut ftl = Self {
-            map: Map::new(geometry.user_units)?,
+            map: Map::new(geometry.logical_units)?,
             lines: Lines::new(&geometry)?,
             streams,
             sequence: 1,
@@ -167,6 +170,7 @@ impl<S: Store> Ftl<S> {
             trimmed: false,
             counters: Counters::default(),
             volumes: Vec::new(),
+            note: Vec::new(),
             geometry,
             nand,
         };

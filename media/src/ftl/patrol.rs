@@ -17,7 +17,7 @@ impl<S: Store> Ftl<S> {
     /// # Errors
     /// Where the store fails.
     pub(crate) fn patrol_units(&mut self, from: u32, most: u32) -> Result<u32, StoreError> {
-        let end = self.geometry.user_units;
+        let end = self.geometry.logical_units;
         let (mut unit, mut read, mut looked) = (from, 0, 0);
         while read < most && looked < most.saturating_mul(PASSED_OVER) {
             let Some(next) = self.map.next_used(unit, end) else { return Ok(end) };

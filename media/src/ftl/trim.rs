@@ -18,7 +18,7 @@ impl<S: Store> Ftl<S> {
         self.make_journal_room()?;
         let sequence = self.sequence;
         let (mut unit, end) = (first.0, first.0 + units);
-        assert!(end <= self.geometry.user_units, "the caller checked the range");
+        assert!(end <= self.geometry.logical_units, "the caller checked the range");
         let before = self.mapped;
         while let Some(used) = self.map.next_mapped(unit, end) {
             if let Some(old) = self.map.clear(LogicalUnit(used)) {

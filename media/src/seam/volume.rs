@@ -173,6 +173,20 @@ pub enum Request<'a> {
         /// How many.
         blocks: u64,
     },
+    /// Change the volumes themselves, and keep `note`, if one is given, instead of the present one ([`Media::note`]). Both together are
+    /// durable when the outcome is `Ok`, with everything that was accepted before; a power loss before that, or a failure, leaves both as
+    /// they were or both as they were to be. What cannot be is [`MediaError::OutOfRange`] or [`MediaError::NoSuchVolume`], and nothing was
+    /// done. The caller sees to it that nothing else is pending on the volume.
+    Manage {
+        /// What becomes of the volume.
+        change: VolumeChange,
+        /// At most [`Space::note_bytes_max`] bytes.
+        note: Option<&'a [u8]>,
+    },
+    /// Do a part of a purge, which begins with the first: everything that was deallocated or replaced before it began leaves the store.
+    /// [`Media::stale`] says how many parts are left; the purge is durable when that is 0 and the outcome of the last part is `Ok`. Other
+    /// requests may come in between. The volume does not matter. A power loss ends it.
+    Purge,
     /// Make durable everything of this volume whose outcome was delivered before this request was submitted.
     Flush,
     /// The same for every volume of the media; the volume given with the request does not matter.
@@ -180,6 +194,49 @@ pub enum Request<'a> {
     /// As [`Request::FlushAll`]; besides, a power loss from the outcome on, until the next request that changes anything, is a
     /// clean shutdown and not an unsafe one. The media goes on answering.
     Quiesce,
+}
+
+/// What becomes of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VolumeChange {
+    /// Nothing.
+    Keep,
+    /// It is made, and is empty. Only where volumes come and go, and under a number that none has.
+    Create {
+        /// Bytes of a logical block.
+        block_bytes: u32,
+        /// Bytes of metadata beside each.
+        metadata_bytes: u32,
+        /// How many blocks; the units that they fill in part are kept as a whole.
+        blocks: u64,
+    },
+    /// It goes with everything in it. Only where volumes come and go. A power loss meanwhile may leave it with blocks that are zeroes.
+    Delete,
+    /// It gets blocks of another kind, of as many bytes together, and is empty. A power loss meanwhile may leave the old format, with
+    /// blocks that are zeroes.
+    Format {
+        /// Bytes of a logical block.
+        block_bytes: u32,
+        /// Bytes of metadata beside each.
+        metadata_bytes: u32,
+    },
+}
+
+/// What a media has for volumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes of data that all volumes may have together.
+    pub bytes: u64,
+    /// Bytes of them that no volume has.
+    pub free_bytes: u64,
+    /// The unit in which they are given out.
+    pub unit_bytes: u32,
+    /// Room for metadata beside each unit, in bytes.
+    pub metadata_bytes_per_unit: u32,
+    /// Volumes come and go, under numbers below this one; 0: they are what the media was made with.
+    pub volumes_max: u32,
+    /// The longest note, in bytes.
+    pub note_bytes_max: usize,
 }
 
 /// Why a request failed.
@@ -243,7 +300,7 @@ pub enum Submitted {
 }
 
 /// The properties of a volume. Sizes in blocks are in the volume's own logical blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VolumeShape {
     /// Logical block size: a power of two from 512 to 65536 bytes.
     pub block_bytes: u32,
@@ -351,8 +408,23 @@ pub trait FastPath {
 
 /// A media: volumes that take requests. See the module's text for the contract.
 pub trait Media {
-    /// The shape of a volume, fixed for its life but for the number of its blocks; `None` if there is no such volume.
+    /// The shape of a volume, fixed for its life but for what [`Request::Resize`] and [`Request::Manage`] change; `None` if there is no such volume.
     fn shape(&self, volume: VolumeId) -> Option<VolumeShape>;
+
+    /// What it has for volumes; `None` where they can be neither formatted nor made.
+    fn space(&self) -> Option<Space> {
+        None
+    }
+
+    /// What the user of the media keeps with it: empty until a request says something else.
+    fn note(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// How many parts of a purge are left to do.
+    fn stale(&self) -> u64 {
+        0
+    }
 
     /// How many blocks of the volume hold data (were written and not deallocated since); 0 if there is no such volume.
     fn allocated_blocks(&self, volume: VolumeId) -> u64;

@@ -36,7 +36,7 @@ impl<S: Store> Ssd<S> {
     /// # Errors
     /// Where the store fails.
     pub fn examine(&mut self, progress: &mut dyn FnMut(u32, u32)) -> Result<Findings, StoreError> {
-        let (mut unit, units) = (0, self.ftl.geometry.user_units);
+        let (mut unit, units) = (0, self.ftl.geometry.logical_units);
         while unit < units {
             progress(unit, units);
             unit = self.ftl.patrol_units(unit, UNITS_PER_WORD)?;

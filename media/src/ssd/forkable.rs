@@ -13,7 +13,9 @@ use crate::power::{
 };
 use crate::store::{Base, ForkStore, MemoryStore, Store as _, StoreError};
 use crate::unit::{Lba, LbaRange, Nanoseconds, index};
-use crate::volume::{Collected, FastPath, Health, Media, Outcome, Request, Submitted, Token, VolumeId, VolumeShape};
+use crate::volume::{
+    Collected, FastPath, Health, Media, Outcome, Request, Space, Submitted, Token, VolumeId, VolumeShape,
+};
 use crate::warning::Warnings;
 
 /// So many forks lie below each other at most.
@@ -268,6 +270,18 @@ impl Power for Forkable {
 impl Media for Forkable {
     fn shape(&self, volume: VolumeId) -> Option<VolumeShape> {
         self.media().shape(volume)
+    }
+
+    fn space(&self) -> Option<Space> {
+        self.media().space()
+    }
+
+    fn note(&self) -> Vec<u8> {
+        self.media().note()
+    }
+
+    fn stale(&self) -> u64 {
+        self.media().stale()
     }
 
     fn allocated_blocks(&self, volume: VolumeId) -> u64 {

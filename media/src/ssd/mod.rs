@@ -8,6 +8,7 @@ pub mod examine;
 mod fast_path;
 mod forkable;
 pub mod images;
+mod manage;
 mod misbehave;
 mod monitor;
 mod patrol;
@@ -15,7 +16,6 @@ mod pieces;
 mod request;
 mod saved;
 
-use crate::config::check_volume;
 pub use crate::config::{CacheConfig, SsdConfig, VolumeConfig};
 pub use crate::monitor::SsdStatus;
 pub use examine::Findings;
@@ -25,7 +25,7 @@ use patrol::Patrol;
 
 use crate::fault::{NandFaults, ReadFaults};
 use crate::ftl::{CacheLimits, Ftl};
-use crate::geometry::{ConfigError, require};
+use crate::geometry::ConfigError;
 use crate::monitor::Monitor;
 use crate::nand::Nand;
 use crate::nand::timing::Timing;
@@ -35,9 +35,9 @@ use crate::power::{Arming, Breaker, Power, PowerAtomicity, RecoveryReport, Step}
 use crate::recover::{Purpose, Unrecovered, recover};
 use crate::root::VolumeEntry;
 use crate::store::{Store, StoreError};
-use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
+use crate::unit::{Lba, LbaRange, Nanoseconds, index, narrow};
 use crate::volume::{
-    EraseSpread, FastPath, Health, Media, MediaError, Outcome, Request, Submitted, Token, VolumeId, VolumeShape,
+    EraseSpread, FastPath, Health, Media, MediaError, Outcome, Request, Space, Submitted, Token, VolumeId, VolumeShape,
 };
 use crate::warning::{WarningKind, Warnings};
 
@@ -48,6 +48,13 @@ struct Volume {
     mapped_units: u64,
     /// What is promised of its writes across a power loss.
     promise: PowerAtomicity,
+}
+
+impl Volume {
+    /// log2 of its block's bytes.
+    fn shift(entry: &VolumeEntry) -> u32 {
+        if entry.exists() { entry.block_bytes.trailing_zeros() } else { 0 }
+    }
 }
 
 struct Waiting {
@@ -101,6 +108,7 @@ pub struct Ssd<S: Store> {
     /// What was lost then, where nothing of it survived.
     loss: Option<cut::Loss>,
     patrol: Patrol,
+    purging: Option<manage::Purging>,
     /// The store says that the drive was quiesced.
     quiesced: bool,
 }
@@ -116,8 +124,9 @@ impl<S: Store> Ssd<S> {
         let timing = config.times.map(|times| Timing::new(&geometry, times));
         let nand = Nand::new(&geometry, store, timing)?;
         let mut ftl = Ftl::new(geometry, nand, config.tuning, limits)?;
-        let mut first_unit = 0;
-        for volume in &config.volumes {
+        let mut next = 0;
+        for (number, volume) in (0..).zip(&config.volumes) {
+            let first_unit = if ftl.geometry.window_units == 0 { next } else { ftl.geometry.window(number).0 };
             let units = narrow(index(volume.units(config.geometry.unit_bytes)));
             ftl.volumes.push(VolumeEntry {
                 block_bytes: volume.block_bytes,
@@ -126,8 +135,9 @@ impl<S: Store> Ssd<S> {
                 units,
                 capacity_blocks: volume.capacity_blocks,
             });
-            first_unit += units;
+            next += units;
         }
+        ftl.note.clone_from(&config.note);
         ftl.counters.power_cycles = 1;
         ftl.write_root(false);
         Ok(Self::assemble(config, ftl, RecoveryReport { clean: true, ..RecoveryReport::default() }))
@@ -194,6 +204,7 @@ impl<S: Store> Ssd<S> {
             resolved: false,
             loss: None,
             patrol: Patrol::default(),
+            purging: None,
             quiesced: false,
         };
         ssd.read_volumes();
@@ -201,30 +212,17 @@ impl<S: Store> Ssd<S> {
     }
 
     fn read_volumes(&mut self) {
-        let unit_bytes = narrow(self.ftl.geometry.unit_bytes());
-        let stripe = narrow(self.ftl.geometry.stripe_bytes()).max(unit_bytes);
-        let atomic = self.config.power_atomic_bytes;
-        let of = |entry: &VolumeEntry| VolumeShape {
-            block_bytes: entry.block_bytes,
-            capacity_blocks: entry.capacity_blocks,
-            capacity_blocks_max: u64::from(entry.units) * u64::from(unit_bytes / entry.block_bytes),
-            power_atomic_blocks: (atomic / entry.block_bytes).max(1),
-            preferred_blocks: unit_bytes / entry.block_bytes,
-            metadata_bytes: entry.metadata_bytes,
-            optimal_blocks: stripe / entry.block_bytes,
-        };
-        self.volumes = self
-            .ftl
-            .volumes
-            .iter()
-            .map(|entry| Volume {
+        let of = |entry: &VolumeEntry| {
+            let shape = self.shape_of_entry(entry);
+            Volume {
                 entry: *entry,
-                shape: of(entry),
-                block_shift: entry.block_bytes.trailing_zeros(),
+                shape,
+                block_shift: Volume::shift(entry),
                 mapped_units: self.ftl.mapped_units(entry.first_unit, entry.units),
-                promise: PowerAtomicity::anywhere(u64::from(of(entry).power_atomic_blocks)),
-            })
-            .collect();
+                promise: PowerAtomicity::anywhere(u64::from(shape.power_atomic_blocks)),
+            }
+        };
+        self.volumes = self.ftl.volumes.iter().map(of).collect();
     }
 
     /// The translation layer, for inspection.
@@ -376,38 +374,23 @@ impl<S: Store> Ssd<S> {
     pub fn into_store(self) -> S {
         self.ftl.nand.store
     }
-
-    /// Gives a volume another block format. Everything in it is deallocated; durable when the returned ticket is synced.
-    ///
-    /// # Errors
-    /// The first rule that the format breaks, or that the drive is read-only; the volume has its old format then.
-    pub fn reformat(&mut self, volume: VolumeId, block_bytes: u32, metadata_bytes: u32) -> Result<u64, ConfigError> {
-        require!((volume.0 as usize) < self.volumes.len(), "there is no volume {}", volume.0);
-        let unit_bytes = narrow(self.ftl.geometry.unit_bytes());
-        let entry = self.volumes[volume.0 as usize].entry;
-        let bytes = entry.capacity_blocks * u64::from(entry.block_bytes);
-        let format = VolumeConfig::new(block_bytes, metadata_bytes, bytes / u64::from(block_bytes.max(1)));
-        check_volume(volume.0 as usize, &format, unit_bytes)?;
-        let room = self.ftl.geometry.config.metadata_bytes_per_unit;
-        require!(
-            unit_bytes / block_bytes * metadata_bytes <= room,
-            "the media has no room for {metadata_bytes} bytes of metadata"
-        );
-        let emptied = self.ftl.deallocate(LogicalUnit(entry.first_unit), entry.units);
-        self.ftl.commit();
-        require!(emptied.is_ok() && !self.ftl.read_only, "the drive is read-only: it cannot be formatted");
-        let capacity_blocks = format.capacity_blocks;
-        self.ftl.volumes[volume.0 as usize] = VolumeEntry { block_bytes, metadata_bytes, capacity_blocks, ..entry };
-        self.ftl.write_root(false);
-        self.read_volumes();
-        self.read_faults.heal(volume, LbaRange::new(Lba(0), u64::MAX));
-        Ok(self.ftl.nand.sync(Order::FormatAfterSync))
-    }
 }
 
 impl<S: Store> Media for Ssd<S> {
     fn shape(&self, volume: VolumeId) -> Option<VolumeShape> {
-        self.volumes.get(volume.0 as usize).map(|volume| volume.shape)
+        self.volumes.get(volume.0 as usize).map(|volume| volume.shape).filter(|shape| shape.capacity_blocks != 0)
+    }
+
+    fn space(&self) -> Option<Space> {
+        Some(self.space_of())
+    }
+
+    fn note(&self) -> Vec<u8> {
+        self.ftl.note.clone()
+    }
+
+    fn stale(&self) -> u64 {
+        self.stale_parts()
     }
 
     fn allocated_blocks(&self, volume: VolumeId) -> u64 {
@@ -419,7 +402,7 @@ impl<S: Store> Media for Ssd<S> {
     }
 
     fn next_allocated(&self, volume: VolumeId, range: LbaRange) -> Option<Lba> {
-        let volume = self.volumes.get(volume.0 as usize)?;
+        let volume = self.volumes.get(volume.0 as usize).filter(|volume| volume.entry.exists())?;
         let per_unit = u64::from(volume.shape.preferred_blocks);
         let unit =
             |block: u64| volume.entry.first_unit + narrow(index(block.min(volume.shape.capacity_blocks) / per_unit));

@@ -33,7 +33,7 @@ impl<S: Store> Ssd<S> {
     /// How far the patrol has come; nothing where there is none.
     #[must_use]
     pub fn patrol(&self) -> Option<PatrolReport> {
-        let all = u64::from(self.ftl.geometry.user_units) + u64::from(self.ftl.map_pages());
+        let all = u64::from(self.ftl.geometry.logical_units) + u64::from(self.ftl.map_pages());
         let done = u64::from(self.patrol.next) * 100 / all.max(1);
         let (percent, passes) = (u8::try_from(done).unwrap_or(100), self.patrol.passes);
         self.patrol_period().map(|_| PatrolReport { percent, passes })
@@ -69,7 +69,7 @@ impl<S: Store> Ssd<S> {
     }
 
     fn patrol_some(&mut self) -> Result<(), StoreError> {
-        let units = self.ftl.geometry.user_units;
+        let units = self.ftl.geometry.logical_units;
         if self.patrol.next < units {
             self.patrol.next = self.ftl.patrol_units(self.patrol.next, UNITS_PER_STEP)?;
             return Ok(());

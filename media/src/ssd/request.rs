@@ -11,7 +11,9 @@ use crate::power::mutation::{Mutation, mutated};
 use crate::root::VolumeEntry;
 use crate::store::{Store, StoreError};
 use crate::unit::{Lba, LbaRange, LogicalUnit, Nanoseconds, index, narrow};
-use crate::volume::{Fault, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeId, VolumeShape};
+use crate::volume::{
+    Fault, MediaError, Outcome, Request, Sink, Source, Submitted, Token, VolumeChange, VolumeId, VolumeShape,
+};
 
 struct Zeroes;
 
@@ -370,7 +372,9 @@ impl<S: Store> Ssd<S> {
         match request {
             Request::FlushAll => self.flush(Domain::All),
             Request::Quiesce => self.quiesce(),
-            _ if volume >= self.volumes.len() => Err(MediaError::NoSuchVolume),
+            Request::Manage { change, note } => self.change_volume(volume, change, note),
+            Request::Purge => self.purge(),
+            _ if !self.exists(volume) => Err(MediaError::NoSuchVolume),
             Request::Flush => self.flush(Domain::Volume(volume)),
             Request::Read { range, into, force } => self.read(volume, range, into, force),
             Request::Write { range, from, force } => self.change(volume, |ssd| {
@@ -398,6 +402,17 @@ impl<S: Store> Ssd<S> {
         let before = self.ftl.mapped;
         let wait = change(self);
         self.note_mapped(volume, before);
+        wait
+    }
+
+    /// The same, of one that need not be there before or after.
+    fn change_volume(&mut self, volume: usize, change: VolumeChange, note: Option<&[u8]>) -> Result<Wait, MediaError> {
+        self.leave_rest();
+        let before = self.ftl.mapped;
+        let wait = self.manage(volume, change, note);
+        if self.ftl.mapped != before {
+            self.note_mapped(volume, before);
+        }
         wait
     }
 
@@ -448,10 +463,7 @@ impl<S: Store> Ssd<S> {
         if self.ftl.read_only {
             return Err(MediaError::WriteFailed { first: Lba(0) });
         }
-        self.ftl.volumes[volume].capacity_blocks = blocks;
-        self.ftl.write_root(false);
-        let resized = &mut self.volumes[volume];
-        (resized.entry.capacity_blocks, resized.shape.capacity_blocks) = (blocks, blocks);
+        self.set_size(volume, blocks);
         Ok(wait)
     }
 

@@ -250,6 +250,13 @@ pub trait Store {
         None
     }
 
+    /// Gives away whatever lines that are out of use still hold on a disk, those that were erased last as soon as that is durable. Whether
+    /// nothing is left; otherwise it is to be asked again after a sync.
+    fn discard_all(&mut self, unused: &mut dyn Iterator<Item = u32>) -> bool {
+        let _ = unused;
+        true
+    }
+
     /// Whether there is memory to give back to the system.
     fn excessive(&self) -> bool {
         false

@@ -115,7 +115,7 @@ pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
 
 /// The bytes that the metadata region of a drive takes.
 fn metadata_bytes(geometry: &Geometry, journal_entries: u64) -> u64 {
-    Layout::new(geometry.user_units, geometry.blocks(), journal_entries).bytes
+    Layout::of(geometry, journal_entries).bytes
 }
 
 impl ImageStore<FileDisk> {

@@ -49,6 +49,12 @@ impl ImageHeader {
             writer.0.extend(self.identity);
             writer.u64(checksum(MAGIC, &self.identity));
         }
+        if geometry.volumes_max != 0 {
+            writer.0.resize(VOLUMES_AT, 0);
+            let volumes = geometry.volumes_max.to_le_bytes();
+            writer.0.extend(volumes);
+            writer.u64(checksum(MAGIC, &volumes));
+        }
         writer.0.resize(METADATA_PAGE, 0);
         writer.0
     }
@@ -91,12 +97,14 @@ impl ImageHeader {
             factory_bad_blocks: number()?,
             metadata_bytes_per_unit: number()?,
             user_bytes: 0,
+            volumes_max: 0,
         };
         let [user_bytes, metadata_bytes] = reader.words()?;
         geometry.user_bytes = user_bytes;
         let body = bytes.len() - reader.0.len();
         let sound = reader.u64()? == checksum(MAGIC, bytes.get(..body)?);
         let identity = identity(reader.0)?;
+        geometry.volumes_max = volumes_max(bytes.get(VOLUMES_AT..)?)?;
         sound.then_some(Self { geometry, metadata_bytes, identity })
     }
 }
@@ -108,6 +116,17 @@ fn identity(bytes: &[u8]) -> Option<[u8; 16]> {
     let sum = u64::from_le_bytes(*rest.first_chunk()?);
     let none = *identity == [0; 16] && sum == 0;
     (none || sum == checksum(MAGIC, identity)).then_some(*identity)
+}
+
+/// Where it stands how many volumes come and go: zeroes where none does.
+const VOLUMES_AT: usize = 256;
+
+/// Nothing if it is damaged.
+fn volumes_max(bytes: &[u8]) -> Option<u32> {
+    let (volumes, rest) = bytes.split_first_chunk::<4>()?;
+    let sum = u64::from_le_bytes(*rest.first_chunk()?);
+    let none = *volumes == [0; 4] && sum == 0;
+    (none || sum == checksum(MAGIC, volumes)).then_some(u32::from_le_bytes(*volumes))
 }
 
 #[cfg(test)]
@@ -122,7 +141,13 @@ mod tests {
     fn a_header_comes_back() {
         assert_eq!(ImageHeader::decode(&header().encode()), Ok(header()));
         let nobody = ImageHeader { identity: [0; 16], ..header() };
-        assert_eq!(ImageHeader::decode(&nobody.encode()), Ok(nobody));
+        assert_eq!(ImageHeader::decode(&nobody.encode()), Ok(nobody.clone()));
+        let geometry = GeometryConfig { volumes_max: 16, ..GeometryConfig::default() };
+        let many = ImageHeader { geometry, ..nobody };
+        let mut bytes = many.encode();
+        assert_eq!(ImageHeader::decode(&bytes), Ok(many));
+        bytes[VOLUMES_AT] ^= 1;
+        assert!(ImageHeader::decode(&bytes).is_err());
     }
 
     #[test]

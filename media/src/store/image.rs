@@ -60,6 +60,8 @@ pub struct ImageStore<D: Disk> {
     closed: VecDeque<u32>,
     /// Erased lines whose room was not given back, oldest first.
     erased: VecDeque<u32>,
+    /// None of them keeps anything.
+    discards_all: bool,
     durable_turns: u64,
     pub(super) window: Window,
     pub(super) record_pages: RecordPages,
@@ -147,6 +149,7 @@ impl<D: Disk> ImageStore<D> {
             settled_at: filled(0, count)?,
             closed: VecDeque::new(),
             erased: VecDeque::new(),
+            discards_all: false,
             durable_turns: 0,
             window: Window::default(),
             record_pages: RecordPages::default(),
@@ -250,18 +253,23 @@ impl<D: Disk> ImageStore<D> {
     }
 
     fn discard_erased(&mut self) {
-        while self.erased.len() > self.caching.kept_lines {
+        let kept = if self.discards_all { 0 } else { self.caching.kept_lines };
+        while self.erased.len() > kept {
             let line = self.erased[0];
             if !self.settled(line) && Order::DiscardAfterErase.kept() {
                 return;
             }
             self.erased.pop_front();
-            // Everything but the header, which says that the line is erased.
-            let (from, bytes) = (self.places.line_at(line) + PAGE, self.places.line_stride - PAGE);
-            let turns = self.disk.call(Operation::Discard(from, bytes));
-            if Order::ProgramAfterDiscard.kept() {
-                self.settled_at[line as usize] = turns;
-            }
+            self.discard(line);
+        }
+    }
+
+    /// Everything of a line but the header, which says that it is erased.
+    fn discard(&mut self, line: u32) {
+        let (from, bytes) = (self.places.line_at(line) + PAGE, self.places.line_stride - PAGE);
+        let turns = self.disk.call(Operation::Discard(from, bytes));
+        if Order::ProgramAfterDiscard.kept() {
+            self.settled_at[line as usize] = turns;
         }
     }
 
@@ -461,6 +469,20 @@ impl<D: Disk> Store for ImageStore<D> {
         let _ = self.look();
     }
 
+    fn discard_all(&mut self, unused: &mut dyn Iterator<Item = u32>) -> bool {
+        if !std::mem::replace(&mut self.discards_all, true) {
+            // What an earlier process erased and did not come to discard, too.
+            unused
+                .filter(|line| !self.erased.contains(line))
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|line| self.discard(line));
+        }
+        self.discard_erased();
+        self.discards_all = !self.erased.is_empty();
+        !self.discards_all
+    }
+
     fn header(&mut self, line: u32) -> Result<LineHeader, StoreError> {
         let mut bytes = [0; HEADER_BYTES];
         self.disk.read(self.places.line_at(line), &mut bytes)?;
@@ -519,6 +541,7 @@ impl<D: Disk> Store for ImageStore<D> {
             settled_at,
             closed: VecDeque::new(),
             erased: VecDeque::new(),
+            discards_all: false,
             durable_turns: 0,
             window: Window::default(),
             record_pages: RecordPages::default(),

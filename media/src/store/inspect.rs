@@ -36,7 +36,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, StoreError> {
     let header = ImageHeader::decode(&read(0, METADATA_PAGE)?)?;
     let geometry = Geometry::new(header.geometry.clone()).map_err(|error| StoreError::Damaged(error.0))?;
     // Where the roots lie depends on nothing that the header does not say.
-    let layout = Layout::new(geometry.user_units, geometry.blocks(), 0);
+    let layout = Layout::of(&geometry, 0);
     let length = file.metadata().map_err(|error| failed("examine", path, &error))?.len();
     let wanted = METADATA_PAGE as u64 + layout.root_at(0).max(layout.root_at(1)) + layout.root_bytes;
     if length < wanted {

@@ -143,6 +143,7 @@ impl Media for RamMedia {
                 .map(|_| ()),
             Request::Deallocate { ranges } => volume.deallocate(ranges),
             Request::Resize { blocks } => volume.resize(blocks),
+            Request::Manage { .. } | Request::Purge => Err(MediaError::OutOfRange),
             Request::Flush | Request::FlushAll | Request::Quiesce => Ok(()),
         })
     }

@@ -24,7 +24,7 @@ impl<'a> Forge<'a> {
     /// Over an image of this geometry, with a metadata region of this many bytes.
     #[must_use]
     pub fn new(image: &'a mut Vec<u8>, geometry: &'a Geometry, journal_entries: u64, metadata_bytes: u64) -> Self {
-        let layout = Layout::new(geometry.user_units, geometry.blocks(), journal_entries);
+        let layout = Layout::of(geometry, journal_entries);
         Self { image, geometry, layout, metadata_bytes: index(metadata_bytes) }
     }
 

@@ -35,6 +35,7 @@ fn config() -> SsdConfig {
             replacement_blocks_per_plane: 2,
             factory_bad_blocks: 1,
             metadata_bytes_per_unit: 0,
+            volumes_max: 0,
         },
         volumes: vec![VolumeConfig::new(512, 8, BLOCKS), VolumeConfig::new(1024, 0, BLOCKS / 2)],
         cache: CacheConfig { bytes: 8 << 10, ..CacheConfig::default() },

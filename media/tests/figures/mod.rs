@@ -156,6 +156,7 @@ impl Life {
                 replacement_blocks_per_plane: 2,
                 factory_bad_blocks: 1,
                 metadata_bytes_per_unit: 0,
+                volumes_max: 0,
             },
             volumes: vec![VolumeConfig::new(512, self.metadata_bytes, user_bytes / 512)],
             tuning: self.tuning,

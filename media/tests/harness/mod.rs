@@ -189,6 +189,7 @@ fn random_config(random: &mut Random) -> SsdConfig {
             replacement_blocks_per_plane: 3,
             factory_bad_blocks: random.pick(&[0, 0, 1, 3]),
             metadata_bytes_per_unit: 0,
+            volumes_max: 0,
         },
         volumes,
         tuning: Tuning {

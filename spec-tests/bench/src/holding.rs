@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use controller::dma::{DoorbellPage, GuestMemory};
 use media::ssd::Ssd;
 use media::store::MemoryStore;
-use media::volume::{FastPath, Health, Outcome, Request, Submitted, VolumeShape};
+use media::volume::{FastPath, Health, Outcome, Request, Space, Submitted, VolumeShape};
 use media::{Media, Nanoseconds, Token, VolumeId};
 use nvme_host::Host;
 use nvme_host::io::block_command;
@@ -27,6 +27,18 @@ const FORCE: u32 = 1 << 30;
 impl Media for Drive {
     fn shape(&self, volume: VolumeId) -> Option<VolumeShape> {
         self.0.shape(volume)
+    }
+
+    fn space(&self) -> Option<Space> {
+        self.0.space()
+    }
+
+    fn note(&self) -> Vec<u8> {
+        self.0.note()
+    }
+
+    fn stale(&self) -> u64 {
+        Media::stale(&self.0)
     }
 
     fn allocated_blocks(&self, volume: VolumeId) -> u64 {

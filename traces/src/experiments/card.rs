@@ -89,6 +89,7 @@ fn config(open_units: u32) -> SsdConfig {
             replacement_blocks_per_plane: 0,
             factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
+            volumes_max: 0,
         },
         volumes: vec![volume(BLOCK, user_bytes)],
         // No bytes beyond the open units, and none of these is closed for its age.

@@ -128,6 +128,7 @@ pub(super) fn plain(line_units: u32, user_lines: u32, spare_lines: u32) -> SsdCo
             replacement_blocks_per_plane: 0,
             factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
+            volumes_max: 0,
         },
         volumes: vec![volume(UNIT, user_bytes)],
         cache: CacheConfig { bytes: 0, open_units: 0, ..CacheConfig::default() },

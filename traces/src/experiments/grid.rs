@@ -92,6 +92,7 @@ fn config(unit_bytes: u32, block_bytes: u32) -> SsdConfig {
             replacement_blocks_per_plane: 0,
             factory_bad_blocks: 0,
             metadata_bytes_per_unit: 0,
+            volumes_max: 0,
         },
         volumes: vec![volume(block_bytes, user_bytes)],
         // No unit stays open: each write pays for itself.

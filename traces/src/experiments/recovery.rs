@@ -129,7 +129,7 @@ impl Case {
     fn drive(self) -> Drive<ImageStore<SparseDisk>> {
         let config = self.config();
         let geometry = config.checked().expect("an experiment's configuration is sound");
-        let layout = Layout::new(geometry.user_units, geometry.blocks(), config.tuning.journal_entries);
+        let layout = Layout::of(&geometry, config.tuning.journal_entries);
         Drive::over(
             config,
             ImageStore::create(&geometry, layout.bytes, SparseDisk::default()).expect("an experiment fits memory"),

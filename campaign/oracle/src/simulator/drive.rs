@@ -10,7 +10,7 @@ use media::power::{Arming, Breaker, Cut, CutReport, Mark, Power, PowerAtomicity,
 use media::ssd::{Ssd, SsdConfig};
 use media::store::disk::Disk as _;
 use media::store::{ImageStore, MemoryStore, TwinDisk};
-use media::volume::{FastPath, MediaError, Outcome, Request, Sink, Sinks, Source, Submitted};
+use media::volume::{FastPath, MediaError, Outcome, Request, Sink, Sinks, Source, Space, Submitted};
 use media::{Health, Lba, LbaRange, Media, Nanoseconds, Token, VolumeId, VolumeShape};
 
 use super::Ground;
@@ -165,6 +165,18 @@ impl FastPath for SharedDrive {
 impl Media for SharedDrive {
     fn shape(&self, volume: VolumeId) -> Option<VolumeShape> {
         each!(&*self.drive.borrow(), ssd => ssd.shape(volume))
+    }
+
+    fn space(&self) -> Option<Space> {
+        each!(&*self.drive.borrow(), ssd => ssd.space())
+    }
+
+    fn note(&self) -> Vec<u8> {
+        each!(&*self.drive.borrow(), ssd => ssd.note())
+    }
+
+    fn stale(&self) -> u64 {
+        each!(&*self.drive.borrow(), ssd => ssd.stale())
     }
 
     fn allocated_blocks(&self, volume: VolumeId) -> u64 {

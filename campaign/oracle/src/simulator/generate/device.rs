@@ -110,6 +110,7 @@ impl Choices {
                 replacement_blocks_per_plane: 2,
                 factory_bad_blocks: self.pick(&[0, 0, 1]),
                 metadata_bytes_per_unit: 0,
+                volumes_max: 0,
             },
             volumes,
             tuning: Tuning {
