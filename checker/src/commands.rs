@@ -53,7 +53,7 @@ impl Commands {
                 let finding = Finding::new(Rule::H34, first.into(), 0, text).of_queue(queue);
                 found.report(finding.with_severity(severity));
             }
-            TraceEvent::Resized { nsid, .. } => {
+            TraceEvent::NamespaceChanged { nsid, .. } => {
                 self.resized.insert(nsid, host.now);
             }
             TraceEvent::Reset { .. } | TraceEvent::PowerLost => self.tried.clear(),

@@ -46,7 +46,7 @@ impl Facts {
         let identify = subsystem.identify_controller(id);
         let namespace = |nsid| {
             let data = subsystem.identify_namespace(nsid)?;
-            let format = data.lbaf.get(usize::from(data.flbas & 0xf))?;
+            let format = data.format();
             Some(NamespaceFacts {
                 nsid,
                 blocks: data.nsze.get(),
@@ -64,6 +64,19 @@ impl Facts {
             notices: identify.oaes.get() != 0,
             namespaces: (1..=identify.nn.get()).filter_map(namespace).collect(),
             namespaces_max: identify.nn.get(),
+        }
+    }
+
+    /// A namespace is like this now; without blocks it is gone.
+    pub(crate) fn change_namespace(&mut self, nsid: u32, blocks: u64, block_bytes: u32) {
+        let before = self.namespace(nsid).copied();
+        self.namespaces.retain(|namespace| namespace.nsid != nsid);
+        if blocks != 0 {
+            // What is preferred stays the same number of bytes; of a new one it is not known.
+            let preferred =
+                before.map_or(1, |before| before.preferred_blocks * before.block_bytes / block_bytes).max(1);
+            self.namespaces.push(NamespaceFacts { nsid, blocks, block_bytes, preferred_blocks: preferred });
+            self.namespaces.sort_by_key(|namespace| namespace.nsid);
         }
     }
 

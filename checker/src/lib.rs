@@ -110,10 +110,8 @@ impl Checker {
             Registers::fetched(host, limits, command.queue, found);
         }
         self.smells.count(host, facts, traced);
-        if let TraceEvent::Resized { nsid, blocks } = traced.event
-            && let Some(namespace) = self.facts.namespaces.iter_mut().find(|namespace| namespace.nsid == nsid)
-        {
-            namespace.blocks = blocks;
+        if let TraceEvent::NamespaceChanged { nsid, blocks, block_bytes, .. } = traced.event {
+            self.facts.change_namespace(nsid, blocks, block_bytes);
         }
         self.facts.capabilities = self.told.capabilities(self.facts.capabilities, traced);
         self.told.apply(traced);

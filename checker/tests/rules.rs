@@ -566,12 +566,16 @@ const COMMANDS: &[Case] = &[
         Rule::H76,
         M,
         |t| {
-            t.event(TraceEvent::Resized { nsid: 1, blocks: 10 });
+            t.event(TraceEvent::NamespaceChanged { nsid: 1, blocks: 10, block_bytes: 512, transfer_bytes: 512 });
             t.wait(6 * SECOND).io(read(500), 7, Some(Reason::OutOfRange));
         },
         |t| {
             // The host cannot know yet.
-            t.event(TraceEvent::Resized { nsid: 1, blocks: 10 }).io(read(500), 7, Some(Reason::OutOfRange));
+            t.event(TraceEvent::NamespaceChanged { nsid: 1, blocks: 10, block_bytes: 512, transfer_bytes: 512 }).io(
+                read(500),
+                7,
+                Some(Reason::OutOfRange),
+            );
         },
     ),
 ];

@@ -487,7 +487,7 @@ fn check_namespaces(serial: &str, options: &[NamespaceOptions]) -> Result<Vec<Na
                 format!("identifiers ascend from 1 to 1024; the next free one is {next}"),
             ));
         }
-        let uuid = option.uuid.unwrap_or_else(|| derived_uuid(serial, nsid));
+        let uuid = option.uuid.unwrap_or_else(|| derived_uuid(serial.as_bytes(), nsid, 0));
         if uuid.is_nil() {
             return Err(refuse("uuid", uuid, "leave it away, or give one that is not all zeroes"));
         }
@@ -543,10 +543,13 @@ fn tell_apart(one: &NamespaceConfig, other: &NamespaceConfig) -> Result<(), Conf
     Ok(())
 }
 
-/// A UUID of version 8 (our own recipe) that is the same whenever serial number and identifier are, and differs where they differ.
-fn derived_uuid(serial: &str, nsid: u32) -> Uuid {
+/// A UUID of version 8 (our own recipe) that is the same whenever serial number and identifier are, and differs where they differ. A
+/// namespace that is made later has its number among those, `born`; 0 for those that were there first.
+pub(crate) fn derived_uuid(serial: &[u8], nsid: u32, born: u64) -> Uuid {
+    let serial = serial.trim_ascii_end();
     let hash = |basis: u64| {
-        let text = serial.bytes().chain(nsid.to_le_bytes());
+        let born = born.to_le_bytes().into_iter().take(if born == 0 { 0 } else { 8 });
+        let text = serial.iter().copied().chain(nsid.to_le_bytes()).chain(born);
         text.fold(basis, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     };
     let mut bytes = [0; 16];
@@ -607,8 +610,8 @@ mod tests {
 
     #[test]
     fn derived_identities_are_stable() {
-        assert_eq!(derived_uuid("a", 1), derived_uuid("a", 1));
-        assert_ne!(derived_uuid("a", 1), derived_uuid("a", 2));
-        assert_ne!(derived_uuid("a", 1), derived_uuid("b", 1));
+        assert_eq!(derived_uuid(b"a", 1, 0), derived_uuid(b"a", 1, 0));
+        assert_ne!(derived_uuid(b"a", 1, 0), derived_uuid(b"a", 2, 0));
+        assert_ne!(derived_uuid(b"a", 1, 0), derived_uuid(b"b", 1, 0));
     }
 }

@@ -5,20 +5,33 @@ use nvme_spec::feature::FeatureId;
 use nvme_spec::log::{LogId, effects};
 use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
 
-/// Admin commands. Doorbell Buffer Config counts only where the configuration offers it.
-pub(crate) const ADMIN: [AdminOpcode; 12] = [
-    AdminOpcode::DELETE_SUBMISSION_QUEUE,
-    AdminOpcode::CREATE_SUBMISSION_QUEUE,
-    AdminOpcode::GET_LOG_PAGE,
-    AdminOpcode::DELETE_COMPLETION_QUEUE,
-    AdminOpcode::CREATE_COMPLETION_QUEUE,
-    AdminOpcode::IDENTIFY,
-    AdminOpcode::ABORT,
-    AdminOpcode::SET_FEATURES,
-    AdminOpcode::GET_FEATURES,
-    AdminOpcode::ASYNCHRONOUS_EVENT_REQUEST,
-    AdminOpcode::KEEP_ALIVE,
-    AdminOpcode::DOORBELL_BUFFER_CONFIG,
+/// What most admin commands are.
+const OF_CONTROLLER: u32 = effects::SUPPORTED | effects::SCOPE_CONTROLLER;
+
+/// Admin commands, with what the effects log says of each. Some count only where the configuration or the media offers them.
+pub(crate) const ADMIN: [(AdminOpcode, u32); 15] = [
+    (AdminOpcode::DELETE_SUBMISSION_QUEUE, OF_CONTROLLER),
+    (AdminOpcode::CREATE_SUBMISSION_QUEUE, OF_CONTROLLER),
+    (AdminOpcode::GET_LOG_PAGE, OF_CONTROLLER),
+    (AdminOpcode::DELETE_COMPLETION_QUEUE, OF_CONTROLLER),
+    (AdminOpcode::CREATE_COMPLETION_QUEUE, OF_CONTROLLER),
+    (AdminOpcode::IDENTIFY, OF_CONTROLLER),
+    (AdminOpcode::ABORT, OF_CONTROLLER),
+    (AdminOpcode::SET_FEATURES, OF_CONTROLLER),
+    (AdminOpcode::GET_FEATURES, OF_CONTROLLER),
+    (AdminOpcode::ASYNCHRONOUS_EVENT_REQUEST, OF_CONTROLLER),
+    (AdminOpcode::NAMESPACE_MANAGEMENT, effects::SUPPORTED | effects::INVENTORY_CHANGE | effects::SCOPE_SUBSYSTEM),
+    (AdminOpcode::NAMESPACE_ATTACHMENT, effects::SUPPORTED | effects::INVENTORY_CHANGE | effects::SCOPE_SUBSYSTEM),
+    (AdminOpcode::KEEP_ALIVE, OF_CONTROLLER),
+    (AdminOpcode::DOORBELL_BUFFER_CONFIG, OF_CONTROLLER),
+    (
+        AdminOpcode::FORMAT,
+        effects::SUPPORTED
+            | effects::CONTENT_CHANGE
+            | effects::CAPABILITY_CHANGE
+            | effects::ALONE_IN_NAMESPACE
+            | effects::SCOPE_NAMESPACE,
+    ),
 ];
 
 /// Commands of the NVM command set, with what the effects log says of each.

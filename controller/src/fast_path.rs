@@ -84,7 +84,7 @@ impl Controller {
             || self.faults.keep_off_fast_path()
             || self.supply.breaker.attentive()
             || self.registers.shutdown != Shutdown::No
-            || shared.resizing.holds_back()
+            || shared.changes.holds_back()
             || page_bytes > self.transfer_bytes_max as u64;
         let mut done = 0;
         while done < enough.min(most) {

@@ -45,6 +45,7 @@ impl Health {
             lba: origin.lba.into(),
             nsid: origin.nsid.into(),
             opcode: origin.opcode,
+            command_specific: origin.specific.into(),
             version: 1,
             ..Self::unspecific()
         });

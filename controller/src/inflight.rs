@@ -21,6 +21,8 @@ pub(crate) struct Origin {
     pub(crate) differs: bool,
     /// When the step began that took it.
     pub(crate) taken: Nanoseconds,
+    /// What the error log says besides, in a way that depends on the command.
+    pub(crate) specific: u64,
 }
 
 /// What a command is answered.
@@ -170,6 +172,11 @@ impl InFlightTable {
     pub(crate) fn tokens(&self, wanted: impl Fn(&InFlight) -> bool) -> Vec<Token> {
         let matches = |(index, place): (u32, &Option<InFlight>)| place.as_ref().is_some_and(&wanted).then_some(index);
         (0..).zip(&self.places).filter_map(matches).map(|index| Token::of(self.owner, index)).collect()
+    }
+
+    /// Whether commands of I/O queues are under way.
+    pub(crate) fn has_io(&self) -> bool {
+        self.places.iter().flatten().any(|command| command.permit.sqid() != 0)
     }
 
     /// How many commands are under way.

@@ -86,7 +86,8 @@ pub use controllers::{CONTROLLERS_MAX, ControllerId, ControllerSet};
 pub use irq::{Effect, InterruptMode};
 /// The time that [`Subsystem::step`] is told.
 pub use media::Nanoseconds;
-pub use shared::resizing as resize;
+pub use shared::formats::Format;
+pub use shared::{changes, record};
 pub use subsystem::{Subsystem, attach, direct};
 
 /// A command's data counts as another one for this many pieces of guest memory: a host can describe half a megabyte one byte at a time.
@@ -402,7 +403,7 @@ impl Controller {
         let dropped = u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX);
         self.watch.tell(TraceEvent::Reset { kind, dropped });
         for token in self.in_flight.tokens(|_| true) {
-            shared.media.cancel(token);
+            shared.cancel(self.id, token);
             shared.range_locks.leave(token);
             self.in_flight.remove(token);
         }
@@ -450,12 +451,28 @@ impl Controller {
     fn finish(&mut self, shared: &mut Shared, now: Nanoseconds) -> bool {
         shared.mail.collect(shared.media.as_mut(), now);
         self.heed_media(shared);
+        if shared.mail.has_answers(self.id) {
+            self.changes_ended(shared);
+        }
         if !shared.mail.has_finished(self.id) {
             return false;
         }
         let finished = shared.mail.take_finished(self.id);
         finished.into_iter().for_each(|(token, outcome)| self.finished(shared, token, outcome));
         true
+    }
+
+    /// Changes of namespaces have ended that the host asked for.
+    #[cold]
+    fn changes_ended(&mut self, shared: &mut Shared) {
+        for (token, answer) in shared.mail.take_answers(self.id) {
+            let Some(InFlight { permit, mut origin, .. }) = self.in_flight.remove(token) else { continue };
+            let result = answer.map_err(|(reason, specific)| {
+                origin.specific = specific;
+                reason
+            });
+            self.complete(permit, origin, result);
+        }
     }
 
     /// The media is done with what it had under a token.
@@ -510,7 +527,7 @@ impl Controller {
                 },
                 Then::Long(id) => id,
             };
-            if id != 0 && shared.resizing.holds_back() || self.is_stalled(id) {
+            if id != 0 && shared.changes.holds_back() || self.is_stalled(id) {
                 self.arbiter.block(id);
                 continue;
             }

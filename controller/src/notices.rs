@@ -6,7 +6,7 @@ use crate::Controller;
 use crate::inflight::InFlight;
 use crate::reason::Reason;
 use crate::shared::Shared;
-use crate::shared::mail::Notice;
+use crate::shared::mail::{Notice, Size};
 use crate::state::Reset;
 use crate::watch::TraceEvent;
 
@@ -25,20 +25,31 @@ impl Controller {
                 self.reset_is_known = true;
                 self.registers.ask_reset(Reset::Subsystem);
             }
-            Notice::Attachment { nsid, attached } => {
+            Notice::Attachment { nsid, attached, announced, size } => {
+                self.tell_size(nsid, if attached { size } else { Size::default() });
                 if !attached {
                     self.lose(shared, nsid);
+                    self.features.forget_namespace(nsid);
                 }
-                self.announce_change(nsid);
-            }
-            Notice::Resized { nsid, blocks } => {
-                self.watch.tell(TraceEvent::Resized { nsid, blocks });
-                if self.namespaces.get(nsid).is_some() {
+                if announced {
                     self.announce_change(nsid);
+                }
+            }
+            Notice::Reshaped { nsid, announced, size } => {
+                if self.namespaces.get(nsid).is_some() {
+                    self.tell_size(nsid, size);
+                    if announced {
+                        self.announce_change(nsid);
+                    }
                 }
             }
             Notice::GoOn => self.arbiter.unblock(),
         }
+    }
+
+    fn tell_size(&mut self, nsid: u32, size: Size) {
+        let Size { blocks, block_bytes, transfer_bytes } = size;
+        self.watch.tell(TraceEvent::NamespaceChanged { nsid, blocks, block_bytes, transfer_bytes });
     }
 
     /// Commands under way on a namespace that is no longer attached end as those that come from now on.

@@ -157,6 +157,27 @@ reasons! {
     DoorbellBufferSame, INVALID_FIELD, PRP2, "doorbell-buffer-same", "both doorbell buffers have the same address";
     DoorbellBufferUnreachable, DATA_TRANSFER_ERROR, PRP1, "doorbell-buffer-unreachable",
         "a doorbell buffer lies where the device can reach no memory";
+    // Namespaces that come and go, and their formats.
+    NamespaceUnallocated, INVALID_FIELD, NSID, "namespace-unallocated", "NSID names no allocated namespace";
+    ManagementSelect, INVALID_FIELD, field(CDW10, 0), "management-select", "SEL is reserved";
+    NamespaceSize, INVALID_FIELD, PRP1, "namespace-size", "NSZE is 0, more than there may be, or less than NCAP";
+    NamespaceFields, INVALID_FIELD, PRP1, "namespace-fields",
+        "NVMSETID, ENDGID or NMIC of the new namespace says what cannot be";
+    ThinProvisioning, THIN_PROVISIONING, PRP1, "thin-provisioning", "NCAP is less than NSZE, and thin provisioning is not offered";
+    AccessGroup, ACCESS_GROUP_INVALID, PRP1, "access-group", "ANAGRPID is not 0, and there are no such groups";
+    CommandSetUnsupported, COMMAND_SET_UNSUPPORTED, field(CDW11, 24), "command-set", "CSI is not 0h, the only command set offered";
+    NoCapacity, INSUFFICIENT_CAPACITY, None, "no-capacity", "the namespace is larger than the capacity that no other one has";
+    NoIdentifier, NAMESPACE_IDENTIFIER_UNAVAILABLE, None, "no-identifier", "there are as many namespaces as there may be";
+    ControllerList, CONTROLLER_LIST_INVALID, PRP1, "controller-list",
+        "the controller list is empty, not ascending, or names a controller that is not there";
+    AttachedAlready, NAMESPACE_ALREADY_ATTACHED, NSID, "attached-already", "the controller has the namespace already";
+    NotAttached, NAMESPACE_NOT_ATTACHED, NSID, "not-attached", "the controller does not have the namespace";
+    NamespacePrivate, NAMESPACE_PRIVATE, NSID, "namespace-private", "NMIC does not let a second controller have the namespace";
+    FormatUnavailable, INVALID_FORMAT, field(CDW10, 0), "format-unavailable", "the LBA format is none that this namespace can have";
+    FormatExtended, INVALID_NAMESPACE, field(CDW10, 12), "format-extended",
+        "the LBA format is one of those that a host sees that sets LBAFEE";
+    FormatProtection, INVALID_FORMAT, field(CDW10, 5), "format-protection", "protection information is not offered";
+    FormatErase, INVALID_FIELD, field(CDW10, 9), "format-erase", "SES is reserved or asks for a cryptographic erase, which is not offered";
     // How commands end that were carried out, or were to be.
     MediaOutOfRange, LBA_OUT_OF_RANGE, field(CDW10, 0), "media-out-of-range", "the media has no such blocks";
     HostMemory, DATA_TRANSFER_ERROR, PRP1, "host-memory", "guest memory could not be reached while data was transferred";

@@ -382,7 +382,7 @@ impl Controller {
     /// `false` if the media has finished it.
     pub(crate) fn withdraw(&mut self, shared: &mut Shared, token: Token, reason: Reason) -> bool {
         let Some(command) = self.in_flight.get(token) else { return false };
-        if command.is_at_media() && !shared.media.cancel(token) {
+        if command.is_at_media() && !shared.cancel(self.id, token) {
             return false;
         }
         let compare = match command.parked.as_ref().map(|parked| parked.fused) {

@@ -377,12 +377,16 @@ pub enum TraceEvent {
     PowerLost,
     /// Power is back.
     PowerRestored,
-    /// A namespace has another size.
-    Resized {
+    /// A namespace that the controller has is another one now, in size or format; or it got it, or lost it.
+    NamespaceChanged {
         /// Namespace identifier.
         nsid: u32,
-        /// Its logical blocks now.
+        /// Its logical blocks now; 0 where the controller does not have it any more.
         blocks: u64,
+        /// Bytes of data of a block.
+        block_bytes: u32,
+        /// Bytes that are transferred for a block: with its metadata, where that lies behind it.
+        transfer_bytes: u32,
     },
 }
 

@@ -79,7 +79,7 @@ impl Fronts {
     pub fn open(subsystem: Subsystem, places: &Places, watch: &Watch) -> anyhow::Result<Self> {
         let config = subsystem.config();
         // The virtio disk is the first namespace.
-        let nsid = config.namespaces.first().map_or(1, |namespace| namespace.nsid);
+        let nsid = subsystem.namespaces().next().map_or(1, |namespace| namespace.nsid);
         let function = ServerConfig { guest_files: places.guest_files, ..function(config) };
         let mut ids = subsystem.ids();
         let subsystem = Rc::new(RefCell::new(subsystem));

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
+use media::root::VolumeEntry;
 use media::ssd::{Findings, Ssd};
 use media::store::{FileStore, Inspection, OverlayStore, Store, inspect};
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use crate::cli::{MediaCreate, MediaFile, MediaVerb};
 use crate::failure::Failure;
 use crate::open_media::{create, file_options, look_at};
-use crate::options::{Bytes, Given, OptionError, Settings};
+use crate::options::{Bytes, Given, OptionError, Settings, kept};
 use crate::progress::Progress;
 
 /// How many damaged units are named before the rest is only counted.
@@ -92,7 +93,7 @@ fn describe(file: &Inspection) -> String {
         geometry.pages_per_block,
         Bytes(geometry.page_bytes.into()),
     );
-    for (number, volume) in (1..).zip(&root.volumes) {
+    for (number, volume) in identified(file) {
         let size = Bytes(volume.capacity_blocks.saturating_mul(volume.block_bytes.into()));
         let most = Bytes(u64::from(volume.units) * u64::from(geometry.unit_bytes));
         // Writing to a string cannot fail.
@@ -115,6 +116,14 @@ fn describe(file: &Inspection) -> String {
         root.bad_blocks.len(),
     );
     text
+}
+
+/// The volumes of a file with the identifiers of their namespaces; where the file does not keep these, with numbers from 1.
+fn identified(file: &Inspection) -> Vec<(u32, VolumeEntry)> {
+    if file.geometry.volumes_max == 0 {
+        return (1..).zip(file.root.volumes.iter().copied()).collect();
+    }
+    kept(file).map(|(identity, volume)| (identity.nsid, volume)).collect()
 }
 
 /// Recovers a file in memory. What breaks one of our own rules on the way is damage too, and has said so on stderr.

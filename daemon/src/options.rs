@@ -24,6 +24,7 @@ use ::media::ssd::VolumeConfig;
 use controller::ControllerSet;
 use controller::config::{Config, ConfigError, DeviceOptions};
 use controller::fault::FaultSpec;
+use controller::record::first_note;
 use serde::Serialize;
 
 pub use error::OptionError;
@@ -34,6 +35,7 @@ use media::{MediaWords, PrintedMedia};
 use media_words::Store;
 pub use media_words::{Age, HostCache, Share};
 use namespaces::NamespaceWords;
+pub use namespaces::kept;
 pub use size::{About, Bytes};
 pub use socket::check_socket;
 use typed::Reader;
@@ -117,8 +119,12 @@ impl Settings {
             namespaces.into_iter().map(NamespaceWords::read).collect::<Result<Vec<_>, OptionError>>()?;
         namespaces.iter().try_for_each(|namespace| namespace.move_to_media(&mut media))?;
         given.distinct(media.options.store.as_ref())?;
-        effect::check_media(&media)?;
         let existing = media.existing()?;
+        effect::check_media(&media, existing.as_ref())?;
+        if given.namespaces.is_empty() && existing.as_ref().is_some_and(|file| file.geometry.volumes_max != 0) {
+            // A configuration file says what the drive was made with; since then it keeps that itself.
+            namespaces.clear();
+        }
         let identity = Identity::of(
             media.options.store.as_ref(),
             existing.as_ref(),
@@ -129,10 +135,17 @@ impl Settings {
         }
         let volumes = namespaces::volumes(&mut namespaces, &media, existing.as_ref())?;
         let identities: Vec<_> = namespaces.into_iter().map(|namespace| namespace.identity).collect();
-        let controller = Config::check(&device, &identities).map_err(|error| placed(&error, &places))?;
+        let mut controller = Config::check(&device, &identities).map_err(|error| placed(&error, &places))?;
+        if let Some(file) = existing.as_ref().filter(|file| file.geometry.volumes_max != 0) {
+            controller.namespaces = kept(file).map(|(identity, _)| identity).collect();
+        }
         let atomic_bytes = power_atomic_bytes(&controller, &volumes);
         let mut media = media.check(volumes, existing.as_ref(), atomic_bytes)?;
         media.identity = identity.kept();
+        if media.has_capacity() {
+            media.ssd.note = first_note(&controller.namespaces);
+            media.check_identifiers(&controller.namespaces)?;
+        }
         let plugs = given.sockets.iter().filter(|(option, _)| ["--socket", "--vhost-user"].contains(option));
         let sockets = plugs.map(|(_, path)| path.clone()).collect();
         let settings = Self { controller, media, faults: file.faults, sockets, device };

@@ -137,7 +137,13 @@ fn check_controllers(settings: &Settings, count: u16) -> Result<(), OptionError>
         let remedy = format!("a drive has one controller for each socket, and at most {CONTROLLERS_MAX}: give fewer");
         return Err(OptionError::new("--socket", format!("{count} sockets"), remedy));
     }
-    for namespace in &settings.controller.namespaces {
+    // What a media keeps may be of more controllers than there are now.
+    let given = if settings.media.has_capacity() && settings.media.exists() {
+        &[]
+    } else {
+        settings.controller.namespaces.as_slice()
+    };
+    for namespace in given {
         let named = namespace.attached;
         if named != ControllerSet::ALL && named.below(count) != named {
             let remedy = match count {
@@ -155,7 +161,12 @@ fn check_controllers(settings: &Settings, count: u16) -> Result<(), OptionError>
 /// # Errors
 /// That namespace has metadata.
 fn check_disk(settings: &Settings) -> Result<(), OptionError> {
-    let metadata = settings.media.ssd.volumes.first().map_or(0, |volume| volume.metadata_bytes);
+    let Some(first) = settings.media.ssd.volumes.first() else {
+        let remedy =
+            "a virtio disk is the first namespace, and there is none: give --namespace size=SIZE, or make one before";
+        return Err(OptionError::new("--vhost-user", "PATH", remedy));
+    };
+    let metadata = first.metadata_bytes;
     if metadata > 0 {
         let remedy = "the first namespace becomes a virtio disk, which carries no metadata: give it ms=0";
         return Err(OptionError::new("--namespace", format!("ms={metadata}"), remedy));

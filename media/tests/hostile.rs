@@ -114,7 +114,7 @@ struct Places {
 fn places(geometry: &Geometry) -> Places {
     let records = (geometry.units_per_line as usize * RECORD_BYTES).next_multiple_of(METADATA_PAGE);
     Places {
-        layout: Layout::of(&geometry, 128),
+        layout: Layout::of(geometry, 128),
         lines: geometry.lines as usize,
         first_line: METADATA_PAGE + (1 << 20),
         stride: METADATA_PAGE + records + geometry.line_bytes.next_multiple_of(METADATA_PAGE),

@@ -1,7 +1,7 @@
 //! Several controllers of one subsystem: what they share and what each has for itself (rules MC1 to MC4, NSM13, NSM14; NVMe Base 2.1
 //! sections 2.4.1 and 3.1.2). Atomicity across them is in `atomic_random`.
 
-use controller::attach::AttachError;
+use controller::changes::ChangeError;
 use controller::config::{DeviceOptions, NamespaceOptions};
 use controller::{ControllerId, ControllerSet};
 use media::Nanoseconds;
@@ -203,11 +203,11 @@ fn a_private_namespace_is_inactive_elsewhere() {
     let (status, _) = (submit(&mut two, NvmOpcode::READ, 1, [0, 1], 0), ());
     assert_eq!(answers(&mut two), [(status.0, Status::INVALID_FIELD)]);
     let mut world = one.port().world();
-    assert_eq!(world.subsystem.attach(1, ControllerId(1)), Err(AttachError::Private(0)), "NSM13: 1/19h");
-    assert_eq!(world.subsystem.attach(1, ControllerId(0)), Err(AttachError::Attached(0)));
-    assert_eq!(world.subsystem.detach(1, ControllerId(1)), Err(AttachError::NotAttached(1)));
-    assert_eq!(world.subsystem.attach(9, ControllerId(0)), Err(AttachError::NoSuchNamespace(9)));
-    assert_eq!(world.subsystem.attach(1, ControllerId(2)), Err(AttachError::NoSuchController(2)));
+    assert_eq!(world.subsystem.attach(1, ControllerId(1)), Err(ChangeError::Private(0)), "NSM13: 1/19h");
+    assert_eq!(world.subsystem.attach(1, ControllerId(0)), Err(ChangeError::Attached(0)));
+    assert_eq!(world.subsystem.detach(1, ControllerId(1)), Err(ChangeError::NotAttached(1)));
+    assert_eq!(world.subsystem.attach(9, ControllerId(0)), Err(ChangeError::NoSuchNamespace(9)));
+    assert_eq!(world.subsystem.attach(1, ControllerId(2)), Err(ChangeError::NoSuchController(2)));
     assert_eq!(world.subsystem.attached(1), Some(ControllerSet::one(ControllerId(0))));
 }
 
@@ -261,11 +261,11 @@ fn a_resize_waits_for_all_controllers_and_is_told_to_all() {
     let (write, _) = submit(&mut two, NvmOpcode::WRITE, 1, [10, 4], 1);
     one.port().world().subsystem.resize(1, 2048).expect("begun");
     one.port().world().run_until_idle();
-    assert_eq!(one.port().world().subsystem.resized(), None, "the other controller's command comes first");
+    assert_eq!(one.port().world().subsystem.changed(), None, "the other controller's command comes first");
     pass(&one);
     assert_eq!(answers(&mut two), [(write, Status::SUCCESS)]);
     pass(&one);
-    assert_eq!(one.port().world().subsystem.resized(), Some(Ok(())));
+    assert_eq!(one.port().world().subsystem.changed(), Some(Ok(0)));
     for (host, cid) in [&mut one, &mut two].into_iter().zip(requests) {
         assert_eq!(host.poll(0, cid).expect("told").dw0.get(), NAMESPACE_CHANGED);
         assert_eq!(host.identify_namespace(1).expect("active").nsze.get(), 2048);

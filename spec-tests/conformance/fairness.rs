@@ -127,7 +127,12 @@ impl Media for Priced {
             Request::WriteZeroes { range, .. } => forgotten(range.blocks),
             Request::Deallocate { ranges } => ranges.iter().map(|range| 1000 + forgotten(range.blocks)).sum(),
             Request::Copy { sources, .. } => sources.iter().map(|range| range.blocks * 3000).sum(),
-            Request::Resize { .. } | Request::Flush | Request::FlushAll | Request::Quiesce => 100_000,
+            Request::Resize { .. }
+            | Request::Manage { .. }
+            | Request::Purge
+            | Request::Flush
+            | Request::FlushAll
+            | Request::Quiesce => 100_000,
         });
         Submitted::Done(Ok(()))
     }

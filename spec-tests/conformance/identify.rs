@@ -90,7 +90,7 @@ fn identify_namespace_tells_active_from_inactive_from_invalid() {
     let mut host = gaps();
     for (nsid, blocks, shift) in [(1, 1000, 9), (3, 500, 12), (7, 7, 9)] {
         let data = host.identify_namespace(nsid).expect("active");
-        let format = data.lbaf[usize::from(data.flbas & 0xf)];
+        let format = data.format();
         assert_eq!((data.nsze.get(), data.ncap.get(), format.lbads), (blocks, blocks, shift));
         assert!(data.nuse.get() <= data.ncap.get());
         assert_eq!(data.nlbaf_z, 0, "one format");

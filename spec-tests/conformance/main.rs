@@ -25,6 +25,7 @@ mod logs;
 mod media_faults;
 mod metadata;
 mod model;
+mod namespace_management;
 mod namespaces;
 mod options;
 mod power;

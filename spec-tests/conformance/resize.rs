@@ -1,7 +1,7 @@
 //! A namespace that gets another size while its host is there (rules B74, B75, B78, B105, B131; NVMe Base 2.1 sections 5.1.2.1 and
 //! 5.1.12.1.5).
 
-use controller::resize::ResizeError;
+use controller::changes::ChangeError;
 use media::power::{Arming, Cut, CutPolicy, Step};
 use media::{MediaError, Nanoseconds};
 use nvme_host::Host;
@@ -33,10 +33,10 @@ fn build() -> Build {
 }
 
 /// Resizes, and waits for the end.
-fn resize(host: &mut Host<Rig>, blocks: u64) -> Result<(), ResizeError> {
+fn resize(host: &mut Host<Rig>, blocks: u64) -> Result<(), ChangeError> {
     host.port_mut().subsystem.resize(1, blocks)?;
     host.port_mut().run_until_idle();
-    host.port_mut().subsystem.resized().expect("it has ended")
+    host.port_mut().subsystem.changed().expect("it has ended").map(|_| ())
 }
 
 fn size(host: &mut Host<Rig>) -> u64 {
@@ -158,7 +158,7 @@ fn a_changed_size_is_an_event_and_the_list_names_the_namespace() {
     // The same size again is no change, and neither is a refusal.
     let cid = request(&mut host);
     assert_eq!(resize(&mut host, 301), Ok(()));
-    assert_eq!(resize(&mut host, MOST + 1), Err(ResizeError::Size { blocks: MOST + 1, most: MOST }));
+    assert_eq!(resize(&mut host, MOST + 1), Err(ChangeError::Size { blocks: MOST + 1, most: MOST }));
     // B77: nor is a NUSE that moves.
     assert_eq!(write(&mut host, 0, 1), Status::SUCCESS);
     assert_eq!((reported(&mut host, cid), changed(&mut host, false)), (None, vec![]));
@@ -193,8 +193,8 @@ fn commands_know_one_size_and_those_under_way_end_first() {
         host.port_mut().step();
     }
     assert_eq!(host.port().behaviour.borrow().asked, [Asked::Write(false)], "the write is not over");
-    assert_eq!(host.port_mut().subsystem.resized(), None);
-    assert_eq!(host.port_mut().subsystem.resize(1, 90), Err(ResizeError::Busy));
+    assert_eq!(host.port_mut().subsystem.changed(), None);
+    assert_eq!(host.port_mut().subsystem.resize(1, 90), Err(ChangeError::Busy));
     assert_eq!(size(&mut host), BLOCKS, "the admin queue goes on");
     host.port_mut().wait(Nanoseconds(1_000_000));
     host.port_mut().run_until_idle();
@@ -203,7 +203,7 @@ fn commands_know_one_size_and_those_under_way_end_first() {
     assert!(behind.iter().all(|(queue, cid)| host.poll(*queue, *cid).is_none()), "they wait for the media");
     host.port_mut().wait(Nanoseconds(1_000_000));
     host.port_mut().run_until_idle();
-    assert_eq!(host.port_mut().subsystem.resized(), Some(Ok(())));
+    assert_eq!(host.port_mut().subsystem.changed(), Some(Ok(0)));
     assert_eq!(size(&mut host), 100);
     for (queue, cid) in behind {
         let status = host.poll(queue, cid).expect("taken at last").status();
@@ -227,7 +227,7 @@ fn a_reset_meanwhile_does_not_stop_it() {
     host.create_queue_pair(1, 64, Some(1)).expect("free again");
     host.port_mut().wait(Nanoseconds(2_000_000));
     host.port_mut().run_until_idle();
-    assert_eq!(host.port_mut().subsystem.resized(), Some(Ok(())));
+    assert_eq!(host.port_mut().subsystem.changed(), Some(Ok(0)));
     assert_eq!((size(&mut host), changed(&mut host, false)), (300, vec![1]));
 }
 
@@ -236,16 +236,16 @@ fn a_reset_meanwhile_does_not_stop_it() {
 fn what_cannot_be_is_refused() {
     let mut host = build().host();
     let rig = host.port_mut();
-    assert_eq!(rig.subsystem.resize(3, 1), Err(ResizeError::NoSuchNamespace(3)));
-    assert_eq!(rig.subsystem.resize(1, 0), Err(ResizeError::Size { blocks: 0, most: MOST }));
-    assert_eq!(rig.subsystem.resize(2, 257), Err(ResizeError::Size { blocks: 257, most: 256 }));
+    assert_eq!(rig.subsystem.resize(3, 1), Err(ChangeError::NoSuchNamespace(3)));
+    assert_eq!(rig.subsystem.resize(1, 0), Err(ChangeError::Size { blocks: 0, most: MOST }));
+    assert_eq!(rig.subsystem.resize(2, 257), Err(ChangeError::Size { blocks: 257, most: 256 }));
     rig.behaviour.borrow_mut().failure = Some(MediaError::NoSpace);
-    assert_eq!(resize(&mut host, 300), Err(ResizeError::Media(MediaError::NoSpace)));
+    assert_eq!(resize(&mut host, 300), Err(ChangeError::Media(MediaError::NoSpace)));
     host.port().behaviour.borrow_mut().failure = None;
     // This media did it all the same, and then failed.
     assert_eq!((size(&mut host), changed(&mut host, false)), (300, vec![1]));
     host.port_mut().subsystem.power_cut(&Cut::default());
-    assert_eq!(host.port_mut().subsystem.resize(1, 1), Err(ResizeError::NoPower));
+    assert_eq!(host.port_mut().subsystem.resize(1, 1), Err(ChangeError::NoPower));
 }
 
 /// Power that goes in the middle leaves the old size or the new one, and whoever ordered it hears that it went.
@@ -265,10 +265,10 @@ fn power_that_goes_meanwhile_leaves_one_of_both_sizes() {
             host.port_mut().subsystem.resize(1, 101).expect("begun");
             host.port_mut().run_until_idle();
             if host.port().subsystem.power_is_on() {
-                assert_eq!(host.port_mut().subsystem.resized(), Some(Ok(())));
+                assert_eq!(host.port_mut().subsystem.changed(), Some(Ok(0)));
                 break;
             }
-            assert_eq!(host.port_mut().subsystem.resized(), Some(Err(ResizeError::NoPower)));
+            assert_eq!(host.port_mut().subsystem.changed(), Some(Err(ChangeError::NoPower)));
             let step = host.port().subsystem.crash().expect("reported").step;
             assert_ne!(step, Some(Step::CommandFetched.name()), "no command was under way");
             host.port_mut().subsystem.power_restore(None).expect("recovers");

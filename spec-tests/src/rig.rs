@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use controller::config::{Config, DeviceOptions, NamespaceOptions};
+use controller::record::first_note;
 pub use machine::{MEMORY, STEP};
 use machine::{Machine, SparseMemory};
 use media::ssd::{Ssd, SsdConfig, VolumeConfig};
@@ -91,11 +92,11 @@ impl Build {
         let mut identities = self.identities.clone();
         identities.resize(self.namespaces.len(), NamespaceOptions::default());
         let config = Config::check(&self.device, &identities).expect("the test's options are possible");
-        let (media, behaviour) = SlowMedia::new(self.media(), self.variant.fast);
+        let (media, behaviour) = SlowMedia::new(self.media(&config), self.variant.fast);
         (config, Box::new(media), behaviour)
     }
 
-    fn media(&self) -> Box<dyn Media> {
+    fn media(&self, config: &Config) -> Box<dyn Media> {
         let drive = self.drive.clone().or_else(|| self.variant.drive(&self.namespaces));
         let Some(drive) = drive else { return Box::new(RamMedia::new(&self.namespaces)) };
         let volume = |(index, &(block_bytes, capacity_blocks)): (usize, &(u32, u64))| {
@@ -103,7 +104,10 @@ impl Build {
             let room = self.room.get(index).copied().unwrap_or(capacity_blocks);
             VolumeConfig::new(block_bytes, metadata_bytes, capacity_blocks).with_room(room)
         };
-        let drive = SsdConfig { volumes: self.namespaces.iter().enumerate().map(volume).collect(), ..drive };
+        let mut drive = SsdConfig { volumes: self.namespaces.iter().enumerate().map(volume).collect(), ..drive };
+        if drive.geometry.volumes_max != 0 {
+            drive.note = first_note(&config.namespaces);
+        }
         let geometry = drive.checked().expect("the test's drive is possible");
         let mut ssd = Ssd::create(drive, MemoryStore::new(&geometry).expect("memory")).expect("a new drive");
         for &(nsid, lba, bits) in &self.faults.flipped {

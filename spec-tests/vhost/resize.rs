@@ -54,7 +54,7 @@ fn told(driver: &mut Driver) -> u64 {
 /// Resizes, and waits for the end.
 fn resize(device: &Device, blocks: u64) {
     device.ask(move |world| world.with_subsystem(|subsystem| subsystem.resize(1, blocks))).expect("begun");
-    while device.ask(|world| world.with_subsystem(controller::Subsystem::resized)).is_none() {}
+    while device.ask(|world| world.with_subsystem(controller::Subsystem::changed)).is_none() {}
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_size_that_changed_around_a_power_loss_is_told_when_power_is_back() {
             subsystem.resize(1, 200).expect("begun");
         });
     });
-    let ended = |device: &Device| device.ask(|world| world.with_subsystem(controller::Subsystem::resized));
+    let ended = |device: &Device| device.ask(|world| world.with_subsystem(controller::Subsystem::changed));
     while ended(&device).is_none() {}
     assert_eq!(told(&mut driver), BLOCKS, "a dead disk is as it was last seen");
     device.ask(|world| world.with_subsystem(|subsystem| subsystem.power_restore(None).map(|_| ()))).expect("power");

@@ -42,7 +42,7 @@ impl Facts {
         let controller = subsystem.controller(id);
         let wide =
             |low, high| u64::from(controller.peek_register(low)) | u64::from(controller.peek_register(high)) << 32;
-        let namespaces = subsystem.config().namespaces.iter().map(|namespace| namespace.nsid);
+        let namespaces = subsystem.namespaces().map(|namespace| namespace.nsid);
         Self {
             messages: controller.interrupt_mode() == InterruptMode::MsiX,
             mask: controller.peek_register(register::INTMS),
@@ -57,7 +57,7 @@ impl Facts {
 
 fn namespace(subsystem: &Subsystem, nsid: u32) -> Option<NamespaceFacts> {
     let data = subsystem.identify_namespace(nsid)?;
-    let format = data.lbaf.get(usize::from(data.flbas & 0xf))?;
+    let format = data.format();
     let block_bytes = 1_u32.checked_shl(format.lbads.into())?;
     let behind = if data.flbas & 1 << 4 != 0 { u32::from(format.ms.get()) } else { 0 };
     Some(NamespaceFacts { block_bytes, transfer_bytes: block_bytes + behind, blocks: data.nsze.get() })

@@ -91,7 +91,7 @@ fn block_shift(nsid: u32, namespace: &Namespace) -> Result<u32, DiskError> {
         return refuse("there is none");
     }
     // NVM Command Set 1.1 figure 97: FLBAS bits 3:0 and 6:5.
-    let format = namespace.lbaf[usize::from(namespace.flbas & 0xf | (namespace.flbas >> 5 & 0b11) << 4)];
+    let format = namespace.format();
     if format.ms.get() != 0 {
         return refuse("its blocks have metadata, which virtio-blk does not carry: give ms=0");
     }

@@ -73,8 +73,7 @@ impl<P: Port> Host<P> {
         }
         let namespace = self.identify_namespace(nsid)?;
         // FLBAS: bits 3:0 and, above them, bits 6:5 (NVM Command Set 1.1 figure 97).
-        let index = namespace.flbas & 0xf | (namespace.flbas >> 5 & 0b11) << 4;
-        let shift = namespace.lbaf[usize::from(index)].lbads;
+        let shift = namespace.format().lbads;
         assert!((9..=30).contains(&shift), "a block of 2^{shift} bytes");
         self.block_bytes.insert(nsid, 1 << shift);
         Ok(1 << shift)

@@ -127,6 +127,26 @@ impl Status {
     pub const INVALID_LOG_PAGE: Self = Self::specific(0x09);
     /// Invalid Queue Deletion.
     pub const INVALID_QUEUE_DELETION: Self = Self::specific(0x0c);
+    /// Invalid Format.
+    pub const INVALID_FORMAT: Self = Self::specific(0x0a);
+    /// Namespace Insufficient Capacity.
+    pub const INSUFFICIENT_CAPACITY: Self = Self::specific(0x15);
+    /// Namespace Identifier Unavailable.
+    pub const NAMESPACE_IDENTIFIER_UNAVAILABLE: Self = Self::specific(0x16);
+    /// Namespace Already Attached.
+    pub const NAMESPACE_ALREADY_ATTACHED: Self = Self::specific(0x18);
+    /// Namespace Is Private.
+    pub const NAMESPACE_PRIVATE: Self = Self::specific(0x19);
+    /// Namespace Not Attached.
+    pub const NAMESPACE_NOT_ATTACHED: Self = Self::specific(0x1a);
+    /// Thin Provisioning Not Supported.
+    pub const THIN_PROVISIONING: Self = Self::specific(0x1b);
+    /// Controller List Invalid.
+    pub const CONTROLLER_LIST_INVALID: Self = Self::specific(0x1c);
+    /// ANA Group Identifier Invalid.
+    pub const ACCESS_GROUP_INVALID: Self = Self::specific(0x24);
+    /// I/O Command Set Not Supported.
+    pub const COMMAND_SET_UNSUPPORTED: Self = Self::specific(0x29);
     /// Feature Identifier Not Saveable.
     pub const FEATURE_NOT_SAVEABLE: Self = Self::specific(0x0d);
     /// Feature Not Changeable.

@@ -30,10 +30,26 @@ impl Cns {
     pub const COMMAND_SET_ACTIVE_NAMESPACES: Self = Self(0x07);
     /// Identify Namespace, independent of the command set.
     pub const INDEPENDENT_NAMESPACE: Self = Self(0x08);
+    /// Allocated namespace identifiers.
+    pub const ALLOCATED_NAMESPACES: Self = Self(0x10);
+    /// Identify Namespace of an allocated namespace.
+    pub const ALLOCATED_NAMESPACE: Self = Self(0x11);
+    /// The controllers that have a namespace.
+    pub const ATTACHED_CONTROLLERS: Self = Self(0x12);
+    /// The controllers of the subsystem.
+    pub const CONTROLLERS: Self = Self(0x13);
+    /// Namespace granularities.
+    pub const GRANULARITIES: Self = Self(0x16);
     /// Endurance groups.
     pub const ENDURANCE_GROUPS: Self = Self(0x19);
+    /// Allocated namespace identifiers of a given command set.
+    pub const COMMAND_SET_ALLOCATED_NAMESPACES: Self = Self(0x1a);
+    /// Identify Namespace of an allocated namespace and a given command set.
+    pub const COMMAND_SET_ALLOCATED_NAMESPACE: Self = Self(0x1b);
     /// Combinations of command sets.
     pub const COMMAND_SETS: Self = Self(0x1c);
+    /// Identify Namespace of an allocated namespace, independent of the command set.
+    pub const INDEPENDENT_ALLOCATED_NAMESPACE: Self = Self(0x1f);
 }
 
 /// Identify Controller: 4096 bytes (Base 2.1 figure 313).
@@ -213,6 +229,18 @@ impl Namespace {
     #[must_use]
     pub const fn features(&self) -> NamespaceFeatures {
         NamespaceFeatures::from_bits_retain(self.nsfeat)
+    }
+
+    /// The number of the LBA format among [`Self::lbaf`]: FLBAS bits 3:0, and above them 6:5.
+    #[must_use]
+    pub const fn format_index(&self) -> u8 {
+        self.flbas & 0xf | (self.flbas >> 5 & 0b11) << 4
+    }
+
+    /// The LBA format.
+    #[must_use]
+    pub fn format(&self) -> LbaFormat {
+        self.lbaf[usize::from(self.format_index())]
     }
 
     /// FLBAS beside the number of the format: whether metadata follows each block.

@@ -250,6 +250,14 @@ pub mod effects {
     pub const SUPPORTED: u32 = 1 << 0;
     /// Changes the contents of logical blocks.
     pub const CONTENT_CHANGE: u32 = 1 << 1;
+    /// Changes what a namespace is like: hosts ask again (NCC).
+    pub const CAPABILITY_CHANGE: u32 = 1 << 2;
+    /// Changes which namespaces there are (NIC).
+    pub const INVENTORY_CHANGE: u32 = 1 << 3;
+    /// No other command should be given to the namespace meanwhile (CSE 001b).
+    pub const ALONE_IN_NAMESPACE: u32 = 0b001 << 16;
+    /// A command of the subsystem.
+    pub const SCOPE_SUBSYSTEM: u32 = 1 << 24;
     /// A feature of a namespace.
     pub const SCOPE_NAMESPACE: u32 = 1 << 20;
     /// A command or feature of the controller.

@@ -47,8 +47,11 @@ opcodes! {
     SET_FEATURES = 0x09, "Set Features", "NVME_ADM_CMD_SET_FEATURES";
     GET_FEATURES = 0x0a, "Get Features", "NVME_ADM_CMD_GET_FEATURES";
     ASYNCHRONOUS_EVENT_REQUEST = 0x0c, "Asynchronous Event Request", "NVME_ADM_CMD_ASYNC_EV_REQ";
+    NAMESPACE_MANAGEMENT = 0x0d, "Namespace Management", "NVME_ADM_CMD_UNKNOWN";
+    NAMESPACE_ATTACHMENT = 0x15, "Namespace Attachment", "NVME_ADM_CMD_NS_ATTACHMENT";
     KEEP_ALIVE = 0x18, "Keep Alive", "NVME_ADM_CMD_UNKNOWN";
     DOORBELL_BUFFER_CONFIG = 0x7c, "Doorbell Buffer Config", "NVME_ADM_CMD_DBBUF_CONFIG";
+    FORMAT = 0x80, "Format NVM", "NVME_ADM_CMD_FORMAT_NVM";
 }
 
 opcodes! {

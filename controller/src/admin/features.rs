@@ -21,6 +21,8 @@ use crate::shared::Shared;
 /// Dword 10 bit 31 of Set Features: save the value.
 const SAVE: u32 = 1 << 31;
 
+/// Host Behavior Support: LBA Format Extension Enable.
+const LBA_FORMATS_BYTE: usize = 2;
 /// Host Behavior Support, byte 4: formats 2h to 4h of Copy descriptors.
 const COPY_FORMATS: u8 = 0b1_1100;
 /// Power Management, dword 11 bits 7:5.
@@ -78,6 +80,16 @@ impl Features {
     /// Disable Normal of Write Atomicity Normal: only the units of a power loss are kept.
     pub(crate) fn disables_normal(&self) -> bool {
         self.write_atomicity != 0
+    }
+
+    /// The host knows of extended LBA formats: LBAFEE of Host Behavior Support.
+    pub(crate) fn knows_extended_formats(&self) -> bool {
+        self.host_behavior[LBA_FORMATS_BYTE] == 1
+    }
+
+    /// A namespace is there no longer: one that gets its identifier has the defaults.
+    pub(crate) fn forget_namespace(&mut self, nsid: u32) {
+        self.error_recovery.retain(|(other, _)| *other != nsid);
     }
 
     /// The host wants to hear of namespaces whose attributes change.

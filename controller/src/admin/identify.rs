@@ -1,7 +1,7 @@
 //! Identify (NVMe Base 2.1 section 5.1.13; NVM Command Set 1.1 section 4.1.5): what the controller reports about itself. Every field
 //! describes something that exists; what is not offered is zero.
 
-use nvme_spec::command::{CopyFormat, low16};
+use nvme_spec::command::{CopyFormat, high16, low16};
 use nvme_spec::identify::{
     self, Cns, FormattedSize, LbaFormat, LogPages, MetadataCapabilities, NamespaceFeatures, OptionalCommands,
     SglSupport, WriteCache, descriptor,
@@ -15,10 +15,12 @@ use super::logs::ENDURANCE_GROUP;
 use super::{Done, keep_alive};
 use crate::Controller;
 use crate::config::Atomics;
+use crate::controllers::ControllerSet;
 use crate::dma::GuestMemory;
 use crate::health::{CRITICAL_KELVINS, ERROR_ENTRIES, WARNING_KELVINS};
 use crate::reason::Reason;
 use crate::shared::Shared;
+use crate::shared::formats::Format;
 use crate::shared::namespace::{Namespace, Namespaces};
 
 pub(crate) type Page = [u8; IDENTIFY_BYTES];
@@ -29,6 +31,8 @@ const ACL_Z: u8 = 3;
 const IEEE_LOCAL: [u8; 3] = [0x00, 0xb0, 0x02];
 /// The longest write that we recommend: many hosts send no longer one, whatever MDTS says.
 const OPTIMAL_BYTES_MAX: usize = 128 << 10;
+/// FPI: how much of a Format is left is reported.
+const FORMAT_PROGRESS: u8 = 1 << 7;
 /// The NVM command set among the command sets.
 const CSI_NVM: u8 = 0;
 
@@ -49,11 +53,21 @@ fn page(controller: &Controller, shared: &Shared, command: &Command) -> Result<P
     let [.., command_set] = command.cdw11.get().to_le_bytes();
     let nsid = command.nsid.get();
     match Cns(cns) {
-        Cns::NAMESPACE => namespace(&controller.namespaces, shared, nsid),
+        Cns::NAMESPACE => namespace_of(controller, &controller.namespaces, shared, nsid),
         Cns::CONTROLLER => Ok(this_controller(controller, shared)),
         Cns::ACTIVE_NAMESPACES => active(&controller.namespaces, nsid),
         Cns::NAMESPACE_DESCRIPTORS => descriptors(&controller.namespaces, nsid),
         Cns::INDEPENDENT_NAMESPACE => independent(&controller.namespaces, shared, nsid),
+        Cns::ALLOCATED_NAMESPACES => active(&shared.namespaces, nsid),
+        Cns::ALLOCATED_NAMESPACE => namespace_of(controller, &shared.namespaces, shared, nsid),
+        Cns::ATTACHED_CONTROLLERS => controllers_of(shared, nsid, high16(command.cdw10.get())),
+        Cns::CONTROLLERS => Ok(controllers(ControllerSet::ALL, shared, high16(command.cdw10.get()))),
+        Cns::GRANULARITIES if shared.namespaces.is_kept() => Ok(granularities(shared)),
+        Cns::COMMAND_SET_ALLOCATED_NAMESPACES => nvm_only(command_set).and_then(|()| active(&shared.namespaces, nsid)),
+        Cns::COMMAND_SET_ALLOCATED_NAMESPACE => {
+            nvm_only(command_set).and_then(|()| command_set_namespace(&shared.namespaces, shared, nsid))
+        }
+        Cns::INDEPENDENT_ALLOCATED_NAMESPACE => independent(&shared.namespaces, shared, nsid),
         Cns::ENDURANCE_GROUPS => Ok(endurance_groups(low16(command.cdw11.get()))),
         Cns::COMMAND_SETS => Ok(command_sets()),
         Cns::COMMAND_SET_NAMESPACE => {
@@ -66,20 +80,28 @@ fn page(controller: &Controller, shared: &Shared, command: &Command) -> Result<P
 }
 
 /// Whether there is such a structure here, whatever else the command says.
-pub(super) fn is_offered(command: &Command) -> bool {
+pub(super) fn is_offered(shared: &Shared, command: &Command) -> bool {
     let [cns, ..] = command.cdw10.get().to_le_bytes();
     let [.., command_set] = command.cdw11.get().to_le_bytes();
     match Cns(cns) {
-        Cns::COMMAND_SET_NAMESPACE | Cns::COMMAND_SET_CONTROLLER | Cns::COMMAND_SET_ACTIVE_NAMESPACES => {
-            nvm_only(command_set).is_ok()
-        }
+        Cns::COMMAND_SET_NAMESPACE
+        | Cns::COMMAND_SET_CONTROLLER
+        | Cns::COMMAND_SET_ACTIVE_NAMESPACES
+        | Cns::COMMAND_SET_ALLOCATED_NAMESPACES
+        | Cns::COMMAND_SET_ALLOCATED_NAMESPACE => nvm_only(command_set).is_ok(),
         Cns::NAMESPACE
         | Cns::CONTROLLER
         | Cns::ACTIVE_NAMESPACES
         | Cns::NAMESPACE_DESCRIPTORS
         | Cns::INDEPENDENT_NAMESPACE
+        | Cns::ALLOCATED_NAMESPACES
+        | Cns::ALLOCATED_NAMESPACE
+        | Cns::ATTACHED_CONTROLLERS
+        | Cns::CONTROLLERS
+        | Cns::INDEPENDENT_ALLOCATED_NAMESPACE
         | Cns::ENDURANCE_GROUPS
         | Cns::COMMAND_SETS => true,
+        Cns::GRANULARITIES => shared.namespaces.is_kept(),
         _ => false,
     }
 }
@@ -102,18 +124,25 @@ pub(crate) fn this_controller(controller: &Controller, shared: &Shared) -> Page 
     data.cntlid = controller.id.0.into();
     data.cmic = multipath(shared);
     data.ver = VERSION_2_1.into();
-    data.ctratt = identify::ControllerAttributes::ENDURANCE_GROUPS.bits().into();
+    let mut attributes = identify::ControllerAttributes::ENDURANCE_GROUPS;
+    attributes.set(identify::ControllerAttributes::NAMESPACE_GRANULARITY, shared.namespaces.is_kept());
+    attributes.set(identify::ControllerAttributes::EXTENDED_FORMATS, shared.formats.needs_extended());
+    data.ctratt = attributes.bits().into();
     data.endgidmax = ENDURANCE_GROUP.into();
-    data.tnvmcap = shared.namespaces.capacity_bytes_max().into();
-    data.unvmcap = shared.namespaces.unallocated_bytes().into();
+    data.tnvmcap = shared.total_bytes().into();
+    data.unvmcap = shared.unallocated_bytes().into();
     data.oaes = identify::OptionalEvents::NAMESPACE_ATTRIBUTE.bits().into();
     // An I/O controller.
     data.cntrltype = 1;
-    data.oacs = if controller.supports(shared, AdminOpcode::DOORBELL_BUFFER_CONFIG) {
-        identify::AdminCommands::DOORBELL_BUFFER.bits().into()
-    } else {
-        0.into()
-    };
+    let mut commands = identify::AdminCommands::empty();
+    for (opcode, flag) in [
+        (AdminOpcode::DOORBELL_BUFFER_CONFIG, identify::AdminCommands::DOORBELL_BUFFER),
+        (AdminOpcode::FORMAT, identify::AdminCommands::FORMAT),
+        (AdminOpcode::NAMESPACE_MANAGEMENT, identify::AdminCommands::NAMESPACE_MANAGEMENT),
+    ] {
+        commands.set(flag, controller.supports(shared, opcode));
+    }
+    data.oacs = commands.bits().into();
     data.acl_z = ACL_Z;
     data.aerl_z = config.aerl_z;
     // One firmware slot, which cannot be written.
@@ -126,7 +155,7 @@ pub(crate) fn this_controller(controller: &Controller, shared: &Shared) -> Page 
     data.sqes = 0x66;
     data.cqes = 0x44;
     data.nn = shared.namespaces.limit().into();
-    data.mnan = 0.into();
+    data.mnan = if shared.namespaces.is_kept() { shared.namespaces.limit() } else { 0 }.into();
     let commands = OptionalCommands::COMPARE
         | OptionalCommands::DATASET_MANAGEMENT
         | OptionalCommands::WRITE_ZEROES
@@ -160,8 +189,21 @@ fn shareable(namespace: &Namespace, shared: &Shared) -> u8 {
     u8::from(namespace.identity.shared && shared.mail.count() > 1)
 }
 
-/// CNS 00h: an identifier that is valid and not active gives zeroes (B64).
-pub(crate) fn namespace(namespaces: &Namespaces, shared: &Shared, nsid: u32) -> Result<Page, Reason> {
+/// CNS 00h and 11h: an identifier that is valid and not active, or not allocated, gives zeroes (B64). All of them, where they can be made,
+/// have in common what a new one would have (NSM17).
+fn namespace_of(controller: &Controller, namespaces: &Namespaces, shared: &Shared, nsid: u32) -> Result<Page, Reason> {
+    let seen = shared.formats.seen(controller.features.knows_extended_formats());
+    if nsid == NSID_ALL && shared.namespaces.is_kept() {
+        let mut data = identify::Namespace::zeroed();
+        data.dlfeat = identify::DLFEAT_ZEROES_AND_DEALLOCATE;
+        report_formats(None, shared, seen, &mut data);
+        return Ok(to_page(&data));
+    }
+    namespace(namespaces, shared, nsid, seen)
+}
+
+/// The same, for a host that sees so many LBA formats.
+pub(crate) fn namespace(namespaces: &Namespaces, shared: &Shared, nsid: u32, seen: &[Format]) -> Result<Page, Reason> {
     let Some(namespace) = valid(namespaces, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let shape = &namespace.shape;
     let hints = Hints::of(namespace, shared.config.transfer_bytes_max());
@@ -182,20 +224,78 @@ pub(crate) fn namespace(namespaces: &Namespaces, shared: &Shared, nsid: u32) -> 
         data.nows_z = hints.stripe_z.into();
     }
     data.nmic = shareable(namespace, shared);
-    data.nvmcap = namespace.capacity_bytes().into();
+    data.nvmcap = shared.taken_bytes(namespace).into();
+    data.fpi = FORMAT_PROGRESS | shared.format_left(nsid);
     data.endgid = ENDURANCE_GROUP.into();
     data.nguid = namespace.identity.nguid;
     data.eui64 = namespace.identity.eui64.to_be_bytes();
-    let shift = u8::try_from(namespace.block_shift()).unwrap_or(0);
-    let metadata = u16::try_from(shape.metadata_bytes).unwrap_or(0);
-    data.lbaf[0] = LbaFormat { ms: metadata.into(), lbads: shift, rp: 0 };
-    if metadata > 0 {
-        let extended = namespace.identity.extended_metadata;
-        let place = if extended { MetadataCapabilities::EXTENDED } else { MetadataCapabilities::SEPARATE };
-        data.mc = place.bits();
-        data.flbas = if extended { FormattedSize::EXTENDED.bits() } else { 0 };
-    }
+    report_formats(Some(namespace), shared, seen, &mut data);
     Ok(to_page(&data))
+}
+
+/// The LBA formats that there are, and which one a namespace has (NVM Command Set 1.1 section 4.1.5.1).
+fn report_formats(namespace: Option<&Namespace>, shared: &Shared, seen: &[Format], data: &mut identify::Namespace) {
+    let entry = |format: &Format| LbaFormat {
+        ms: u16::try_from(format.metadata_bytes).unwrap_or(0).into(),
+        lbads: u8::try_from(format.block_bytes.trailing_zeros()).unwrap_or(0),
+        rp: 0,
+    };
+    let own = namespace.map(|namespace| Format::of(&namespace.shape));
+    // A media that cannot be formatted has one.
+    let offered = own.filter(|_| seen.is_empty()).into_iter().chain(seen.iter().copied());
+    let mut count = 0;
+    for (place, format) in data.lbaf.iter_mut().zip(offered) {
+        *place = entry(&format);
+        count += 1;
+    }
+    data.nlbaf_z = if count == 0 { 0 } else { count - 1 };
+    let extended = namespace.is_some_and(|namespace| namespace.identity.extended_metadata);
+    let with_metadata = shared.formats.have_metadata() || own.is_some_and(|own| own.metadata_bytes != 0);
+    let places = match namespace {
+        _ if !with_metadata => MetadataCapabilities::empty(),
+        Some(_) if !shared.namespaces.is_kept() && extended => MetadataCapabilities::EXTENDED,
+        Some(_) if !shared.namespaces.is_kept() => MetadataCapabilities::SEPARATE,
+        _ => MetadataCapabilities::all(),
+    };
+    data.mc = places.bits();
+    let Some(own) = own else { return };
+    let number = shared.formats.number(own).unwrap_or(0);
+    let follows = extended && own.metadata_bytes != 0;
+    data.flbas = number & 0xf | (number >> 4) << 5 | if follows { FormattedSize::EXTENDED.bits() } else { 0 };
+}
+
+/// CNS 12h: the controllers from a number on that have a namespace.
+fn controllers_of(shared: &Shared, nsid: u32, from: u16) -> Result<Page, Reason> {
+    // NSM16: a broadcast names no namespace.
+    if nsid == NSID_ALL {
+        return Err(Reason::NamespaceInactive);
+    }
+    let namespace = valid(&shared.namespaces, nsid)?;
+    Ok(controllers(namespace.map_or(ControllerSet::NONE, |namespace| namespace.attached), shared, from))
+}
+
+/// A controller list: how many, and which.
+fn controllers(set: ControllerSet, shared: &Shared, from: u16) -> Page {
+    let mut page = [0; IDENTIFY_BYTES];
+    let mut count = 0_u16;
+    let (head, places) = page.split_at_mut(2);
+    let found = set.below(shared.mail.count()).iter().filter(|id| id.0 >= from);
+    for (place, id) in places.as_chunks_mut::<2>().0.iter_mut().zip(found) {
+        *place = id.0.to_le_bytes();
+        count += 1;
+    }
+    head.copy_from_slice(&count.to_le_bytes());
+    page
+}
+
+/// CNS 16h: one granularity for every format, of whole units (NVMe Base 2.1 section 5.1.13.2.15).
+fn granularities(shared: &Shared) -> Page {
+    let mut page = [0; IDENTIFY_BYTES];
+    let unit = u64::from(shared.media.space().map_or(0, |space| space.unit_bytes));
+    for place in [32, 40] {
+        page[place..place + 8].copy_from_slice(&unit.to_le_bytes());
+    }
+    page
 }
 
 /// The namespace's atomic units (NVM Command Set 1.1 section 4.1.5.1; B158 to B162).
@@ -323,8 +423,7 @@ fn command_sets() -> Page {
     page
 }
 
-/// The active namespace, or nothing if the identifier is valid without one; NSID FFFFFFFFh is not taken, since we have no namespace
-/// management.
+/// The active namespace, or nothing if the identifier is valid without one; NSID FFFFFFFFh is not.
 fn valid(namespaces: &Namespaces, nsid: u32) -> Result<Option<&Namespace>, Reason> {
     if !namespaces.is_valid(nsid) {
         return Err(Reason::NamespaceInvalid);

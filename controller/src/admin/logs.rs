@@ -182,8 +182,8 @@ fn endurance_group(controller: &Controller, shared: &Shared, group: u16) -> Resu
     page.host_write_commands = u128::from(health.writes).into();
     page.media_errors = u128::from(health.media_errors).into();
     page.error_log_entries = u128::from(controller.health.errors_logged).into();
-    page.total_capacity_bytes = shared.namespaces.capacity_bytes_max().into();
-    page.unallocated_capacity_bytes = shared.namespaces.unallocated_bytes().into();
+    page.total_capacity_bytes = shared.total_bytes().into();
+    page.unallocated_capacity_bytes = shared.unallocated_bytes().into();
     Ok(page)
 }
 
@@ -214,8 +214,8 @@ fn firmware(shared: &Shared) -> FirmwareSlots {
 /// LID 05h.
 fn command_effects(controller: &Controller, shared: &Shared) -> Vec<u8> {
     let mut page = vec![0; log::COMMAND_EFFECTS_BYTES];
-    for opcode in ADMIN.into_iter().filter(|opcode| controller.supports(shared, *opcode)) {
-        put(&mut page, opcode.0, effects::SUPPORTED | effects::SCOPE_CONTROLLER);
+    for (opcode, effects) in ADMIN.into_iter().filter(|(opcode, _)| controller.supports(shared, *opcode)) {
+        put(&mut page, opcode.0, effects);
     }
     // No scope is given for I/O commands, which may be left open: Linux takes every bit here but these two for an unusual effect and
     // says so in its log.

@@ -5,9 +5,12 @@ pub(crate) mod abort;
 pub(crate) mod doorbell_buffer;
 pub(crate) mod events;
 pub(crate) mod features;
+pub(crate) mod format;
 pub(crate) mod identify;
 pub(crate) mod keep_alive;
 pub(crate) mod logs;
+pub(crate) mod namespace_attachment;
+pub(crate) mod namespace_management;
 pub(crate) mod queues;
 
 use media::{Sink as _, Token};
@@ -60,6 +63,9 @@ pub(crate) fn execute<M: GuestMemory>(
         AdminOpcode::SET_FEATURES => features::set(controller, shared, memory, command, token),
         AdminOpcode::GET_FEATURES => features::get(controller, shared, memory, command),
         AdminOpcode::ASYNCHRONOUS_EVENT_REQUEST => controller.events.park(command.cid.get()).map(|()| Done::Parked),
+        AdminOpcode::NAMESPACE_MANAGEMENT => namespace_management::manage(controller, shared, memory, command, token),
+        AdminOpcode::NAMESPACE_ATTACHMENT => namespace_attachment::attach(controller, shared, memory, command, token),
+        AdminOpcode::FORMAT => format::format(controller, shared, command, token),
         AdminOpcode::KEEP_ALIVE => Ok(keep_alive::touch(controller)),
         AdminOpcode::DOORBELL_BUFFER_CONFIG => doorbell_buffer::configure(controller, memory, command),
         _ => Err(Reason::UnknownOpcode),
@@ -69,15 +75,20 @@ pub(crate) fn execute<M: GuestMemory>(
 impl Controller {
     /// Whether the opcode is one that we carry out.
     pub(crate) fn supports(&self, shared: &Shared, opcode: AdminOpcode) -> bool {
-        let offered = opcode != AdminOpcode::DOORBELL_BUFFER_CONFIG || shared.config.shadow_doorbells;
-        crate::effects::ADMIN.contains(&opcode) && offered
+        let offered = match opcode {
+            AdminOpcode::DOORBELL_BUFFER_CONFIG => shared.config.shadow_doorbells,
+            AdminOpcode::FORMAT => !shared.formats.is_empty(),
+            AdminOpcode::NAMESPACE_MANAGEMENT | AdminOpcode::NAMESPACE_ATTACHMENT => shared.namespaces.is_kept(),
+            _ => true,
+        };
+        offered && crate::effects::ADMIN.iter().any(|(known, _)| *known == opcode)
     }
 
     /// Whether the command asks for a structure, page or feature that does not exist here: the way in which hosts find out.
     pub(crate) fn is_probe(&self, shared: &Shared, command: &Command) -> bool {
         let [named, ..] = command.cdw10.get().to_le_bytes();
         match AdminOpcode(command.opcode) {
-            AdminOpcode::IDENTIFY => !identify::is_offered(command),
+            AdminOpcode::IDENTIFY => !identify::is_offered(shared, command),
             AdminOpcode::GET_LOG_PAGE => !crate::effects::LOGS.contains(&LogId(named)),
             AdminOpcode::GET_FEATURES | AdminOpcode::SET_FEATURES => !self.has_feature(shared, FeatureId(named)),
             _ => false,

@@ -80,7 +80,7 @@ impl AtomicWishes {
     }
 
     /// The units of the namespace, on a media that commits up to `power_atomic_blocks` blocks as one.
-    pub(super) fn resolve(
+    pub(crate) fn resolve(
         &self,
         controller: ControllerAtomics,
         power_atomic_blocks: u32,

@@ -2,17 +2,28 @@
 
 use media::{Media, Nanoseconds, Outcome, Token};
 
+use super::changes::Answer;
 use crate::controllers::ControllerId;
+
+/// What a namespace is like now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) blocks: u64,
+    /// Bytes of data of a block,
+    pub(crate) block_bytes: u32,
+    /// and bytes that are transferred for it.
+    pub(crate) transfer_bytes: u32,
+}
 
 /// Something that another controller, or the subsystem, has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// NVM Subsystem Reset: it meets every controller (NVMe Base 2.1 section 3.7.1).
     SubsystemReset,
-    /// This controller got a namespace, or lost it.
-    Attachment { nsid: u32, attached: bool },
-    /// A namespace has so many blocks now.
-    Resized { nsid: u32, blocks: u64 },
+    /// This controller got a namespace, or lost it; unless `announced`, its host knows. That is what it is like.
+    Attachment { nsid: u32, attached: bool, announced: bool, size: Size },
+    /// A namespace has another size or format.
+    Reshaped { nsid: u32, announced: bool, size: Size },
     /// Queues that were held back may go on.
     GoOn,
 }
@@ -22,6 +33,8 @@ pub(crate) enum Notice {
 struct Mailbox {
     /// What the media has finished.
     finished: Vec<(Token, Outcome)>,
+    /// How changes of namespaces ended that its host asked for.
+    answers: Vec<(Token, Answer)>,
     notices: Vec<Notice>,
 }
 
@@ -55,6 +68,30 @@ impl Mailboxes {
     #[inline]
     pub(crate) fn has_finished(&self, id: ControllerId) -> bool {
         !self.of[id.index()].finished.is_empty()
+    }
+
+    /// A change of namespaces ended that the host of a controller asked for.
+    pub(crate) fn answer(&mut self, id: ControllerId, token: Token, answer: Answer) {
+        self.of[id.index()].answers.push((token, answer));
+    }
+
+    /// Whether one did.
+    #[inline]
+    pub(crate) fn has_answers(&self, id: ControllerId) -> bool {
+        !self.of[id.index()].answers.is_empty()
+    }
+
+    /// How they ended.
+    pub(crate) fn take_answers(&mut self, id: ControllerId) -> Vec<(Token, Answer)> {
+        std::mem::take(&mut self.of[id.index()].answers)
+    }
+
+    /// A command is not interested any more in how its change ended. Whether there was one.
+    pub(crate) fn forget_answer(&mut self, id: ControllerId, token: Token) -> bool {
+        let answers = &mut self.of[id.index()].answers;
+        let before = answers.len();
+        answers.retain(|(other, _)| *other != token);
+        answers.len() != before
     }
 
     /// What the media has finished for a controller.
@@ -94,12 +131,13 @@ impl Mailboxes {
 
     /// Whether nothing waits for a controller.
     pub(crate) fn is_empty(&self, id: ControllerId) -> bool {
-        !self.has_finished(id) && !self.has_notices(id)
+        !self.has_finished(id) && !self.has_notices(id) && !self.has_answers(id)
     }
 
     /// A reset of a controller: what the media had finished for it goes to nobody.
     pub(crate) fn forget_finished(&mut self, id: ControllerId) {
         self.of[id.index()].finished.clear();
+        self.of[id.index()].answers.clear();
     }
 
     /// Power came back.

@@ -1,22 +1,28 @@
 //! What the controllers of a subsystem share: the media, the namespaces, the order of overlapping commands and the supply of power.
 //!
 //! [`Shared`] is an argument of whatever in a controller needs it, so a line of code shows what it touches. What concerns another
-//! controller is put into its [`mail`], and is there at its next step. [`namespace`] is the inventory.
+//! controller is put into its [`mail`], and is there at its next step. [`namespace`] is the inventory, [`changes`] what is to become of it,
+//! [`plan`] what that comes to, and [`record`] the form in which the media keeps it.
 
+pub mod changes;
+pub mod formats;
 pub(crate) mod mail;
 pub(crate) mod namespace;
+pub(crate) mod plan;
 pub(crate) mod power;
-pub mod resizing;
+pub mod record;
 
-use media::Media;
 use media::power::Random;
+use media::{Media, Token};
 
 use crate::atomic::RangeLocks;
 use crate::config::Config;
+use crate::controllers::ControllerId;
+use changes::Changes;
+use formats::Formats;
 use mail::Mailboxes;
 use namespace::Namespaces;
 use power::Power;
-use resizing::Resizing;
 
 /// What all controllers of a subsystem share.
 pub(crate) struct Shared {
@@ -28,7 +34,9 @@ pub(crate) struct Shared {
     pub(crate) range_locks: RangeLocks,
     /// In which order pieces go, if writes above the atomic unit fall apart.
     pub(crate) random: Option<Random>,
-    pub(crate) resizing: Resizing,
+    /// The LBA formats that there are.
+    pub(crate) formats: Formats,
+    pub(crate) changes: Changes,
     pub(crate) power: Power,
     pub(crate) mail: Mailboxes,
     /// The media was asked to quiesce and has not answered.
@@ -41,7 +49,8 @@ impl Shared {
             namespaces: Namespaces::new(&config, media.as_mut()),
             range_locks: RangeLocks::default(),
             random: config.interleave.map(|seed| Random::new(seed.into())),
-            resizing: Resizing::default(),
+            formats: Formats::new(&config, media.space()),
+            changes: Changes::default(),
             power: Power::new(media.as_mut()),
             mail: Mailboxes::new(controllers),
             quiescing: false,
@@ -50,13 +59,20 @@ impl Shared {
         }
     }
 
+    /// A command is not interested any more in what it waits for. Whether it did wait.
+    pub(crate) fn cancel(&mut self, id: ControllerId, token: Token) -> bool {
+        self.media.cancel(token) || self.changes.forget(id, token) || self.mail.forget_answer(id, token)
+    }
+
     /// Everything but the media, and what controllers have, is as at power-on.
     pub(crate) fn power_on(&mut self) {
         let before = std::mem::replace(&mut self.namespaces, Namespaces::new(&self.config, self.media.as_mut()));
-        self.namespaces.attach_as(&before);
+        if !self.namespaces.is_kept() {
+            self.namespaces.attach_as(&before);
+        }
         self.range_locks = RangeLocks::default();
         self.random = self.config.interleave.map(|seed| Random::new(seed.into()));
-        self.resizing = Resizing::default();
+        self.changes = Changes::default();
         self.power.restored();
         self.mail.clear();
         self.quiescing = false;

@@ -3,6 +3,7 @@
 use media::power::{Boundary, PowerAtomicity};
 use media::{LbaRange, Media, VolumeId, VolumeShape};
 
+use super::record::Record;
 use crate::atomic::{Pieces, Units};
 use crate::config::{Atomics, Config, ControllerAtomics, NamespaceConfig};
 use crate::controllers::{ControllerId, ControllerSet};
@@ -135,37 +136,80 @@ pub(crate) struct Namespaces {
     limit: u32,
     /// Another one than last time means that something changed.
     generation: u64,
+    /// How many were ever made while the drive ran.
+    born: u64,
+    /// The media keeps who they are.
+    kept: bool,
 }
 
 impl Namespaces {
-    /// All of them. The n-th namespace stands on the media's volume n.
+    /// All of them. Where the media keeps who they are, as it says; otherwise the n-th namespace of the configuration stands on the media's
+    /// volume n.
     ///
     /// # Panics
     /// If the media has fewer volumes, or commits fewer blocks as one than the configuration asks for: whoever wires them up checked
     /// too little.
     pub(crate) fn new(config: &Config, media: &mut dyn Media) -> Self {
-        let list = config.namespaces.iter().enumerate().map(|(index, identity)| {
-            let volume = VolumeId(u32::try_from(index).expect("at most 1024 namespaces"));
-            let shape = media.shape(volume).expect("each namespace has its volume");
-            assert!(shape.block_bytes.is_power_of_two() && shape.power_atomic_blocks >= 1);
-            let atomics = config.atomics(index, shape.power_atomic_blocks).expect("checked against the media");
-            let among = if identity.extended_metadata { shape.metadata_bytes } else { 0 };
-            let buffer_block_bytes = shape.block_bytes + among;
-            let attached = identity.attached;
-            Namespace { identity: identity.clone(), volume, shape, buffer_block_bytes, atomics, attached }
+        let space = media.space().filter(|space| space.volumes_max != 0);
+        let kept = space.and_then(|_| Record::decode(&media.note()));
+        let record = kept.unwrap_or_else(|| {
+            let numbered = config.namespaces.iter().cloned().zip(0..);
+            Record { born: 0, namespaces: numbered.collect() }
         });
-        let list: Vec<_> = list.collect();
+        // A subsystem may have no namespace at all; no host asks for the identifiers of none.
+        let last = record.namespaces.last().map_or(1, |(identity, _)| identity.nsid);
+        let limit = space.map_or(last, |space| space.volumes_max.max(last));
+        let mut all =
+            Self { list: Vec::new(), brief: Vec::new(), limit, generation: 0, born: 0, kept: space.is_some() };
+        all.renew(config, media, record);
+        all
+    }
+
+    /// They are these from now on.
+    pub(crate) fn renew(&mut self, config: &Config, media: &mut dyn Media, record: Record) {
+        let of = |(identity, volume): (NamespaceConfig, u32)| {
+            let shape = media.shape(VolumeId(volume)).expect("each namespace has its volume");
+            assert!(shape.block_bytes.is_power_of_two() && shape.power_atomic_blocks >= 1);
+            let atomics = identity.atomics.resolve(config.atomics, shape.power_atomic_blocks);
+            let atomics = atomics.expect("checked against the media");
+            let among = if identity.extended_metadata { shape.metadata_bytes } else { 0 };
+            let attached = identity.attached;
+            let buffer_block_bytes = shape.block_bytes + among;
+            Namespace { identity, volume: VolumeId(volume), shape, buffer_block_bytes, atomics, attached }
+        };
+        self.born = record.born;
+        self.list = record.namespaces.into_iter().map(of).collect();
         if let Some(power) = media.power() {
             // It may keep more together than is promised, and then need not.
-            for namespace in &list {
+            for namespace in &self.list {
                 power.promise(namespace.volume, namespace.power_atomicity(config.atomics));
             }
         }
-        // A subsystem may have no namespace at all; no host asks for the identifiers of none.
-        let limit = list.last().map_or(1, |namespace| namespace.identity.nsid);
-        let mut all = Self { list, brief: Vec::new(), limit, generation: 1 };
-        all.renew_brief();
-        all
+        self.generation += 1;
+        self.renew_brief();
+    }
+
+    /// What the media keeps of them, where it does.
+    pub(crate) fn record(&self) -> Record {
+        let of = |namespace: &Namespace| {
+            let attached = namespace.attached;
+            (NamespaceConfig { attached, ..namespace.identity.clone() }, namespace.volume.0)
+        };
+        Record { born: self.born, namespaces: self.list.iter().map(of).collect() }
+    }
+
+    /// The same with something else of one namespace.
+    pub(crate) fn record_with(&self, nsid: u32, change: impl FnOnce(&mut NamespaceConfig)) -> Record {
+        let mut record = self.record();
+        if let Some((identity, _)) = record.namespaces.iter_mut().find(|(identity, _)| identity.nsid == nsid) {
+            change(identity);
+        }
+        record
+    }
+
+    /// Whether the media keeps who they are, and they come and go.
+    pub(crate) const fn is_kept(&self) -> bool {
+        self.kept
     }
 
     fn renew_brief(&mut self) {
@@ -179,7 +223,7 @@ impl Namespaces {
 
     /// Those of them that a controller has attached.
     pub(crate) fn of(&self, id: ControllerId) -> Self {
-        let mut own = Self { list: Vec::new(), brief: Vec::new(), limit: 1, generation: 0 };
+        let mut own = Self { list: Vec::new(), brief: Vec::new(), limit: 1, generation: 0, born: 0, kept: false };
         own.follow(self, id);
         own
     }
@@ -201,12 +245,6 @@ impl Namespaces {
         }
     }
 
-    /// Attaches a namespace to a controller, or detaches it.
-    pub(crate) fn attach(&mut self, nsid: u32, id: ControllerId, attached: bool) {
-        let own = self.list.iter_mut().find(|namespace| namespace.identity.nsid == nsid);
-        self.generation += u64::from(own.is_some_and(|own| own.attached.set(id, attached)));
-    }
-
     /// What all namespaces hold together, in bytes.
     pub(crate) fn capacity_bytes(&self) -> u128 {
         self.list.iter().map(Namespace::capacity_bytes).sum()
@@ -216,19 +254,6 @@ impl Namespaces {
     pub(crate) fn capacity_bytes_max(&self) -> u128 {
         let most = |namespace: &Namespace| u128::from(namespace.shape.capacity_blocks_max) << namespace.block_shift();
         self.list.iter().map(most).sum()
-    }
-
-    /// What of that no namespace has now, in bytes.
-    pub(crate) fn unallocated_bytes(&self) -> u128 {
-        self.capacity_bytes_max() - self.capacity_bytes()
-    }
-
-    /// A namespace is like this now; whether that is new.
-    pub(crate) fn reshape(&mut self, nsid: u32, shape: VolumeShape) -> bool {
-        let own = self.list.iter_mut().find(|namespace| namespace.identity.nsid == nsid);
-        let changed = own.is_some_and(|own| std::mem::replace(&mut own.shape, shape) != shape);
-        self.generation += u64::from(changed);
-        changed
     }
 
     /// NN: the largest identifier that is valid, at least 1.

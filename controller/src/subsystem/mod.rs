@@ -1,13 +1,13 @@
 //! The NVM subsystem as whoever runs a device has it: the controllers, and what they share. What concerns one controller names it.
 //!
-//! Map: [`power`] is its loss and return, [`resize`] and [`attach`] change namespaces while hosts are there, [`direct`] and [`quiesce`]
+//! Map: [`power`] is its loss and return, [`changes`] and [`attach`] change namespaces while hosts are there, [`direct`] and [`quiesce`]
 //! serve whoever runs the device.
 
 pub mod attach;
+mod changes;
 pub mod direct;
 mod power;
 mod quiesce;
-mod resize;
 
 use media::power::Breaker;
 use media::{Media, Nanoseconds, VolumeId, Warnings};
@@ -15,7 +15,7 @@ use nvme_spec::identify;
 use nvme_spec::log::Smart;
 
 use crate::budget::{Clock, Still};
-use crate::config::Config;
+use crate::config::{Config, NamespaceConfig};
 use crate::controllers::{CONTROLLERS_MAX, ControllerId};
 use crate::dma::{DoorbellPage, GuestMemory};
 use crate::fault::{InjectError, Injection};
@@ -101,9 +101,9 @@ impl Subsystem {
         memory: &M,
         page: Option<&dyn DoorbellPage>,
     ) -> Progress {
-        let resized = self.shared.resizing.holds_back() && self.go_on_resizing(now, clock);
+        let changed = self.shared.changes.any() && self.go_on_changing(now, clock);
         let mut progress = self.controllers[id.index()].step_by(&mut self.shared, now, clock, memory, page);
-        progress.worked |= resized;
+        progress.worked |= changed;
         if self.notice_power() {
             progress.next_event = None;
         }
@@ -156,7 +156,12 @@ impl Subsystem {
         inspect::identify_controller(self.controller(id), &self.shared)
     }
 
-    /// Identify Namespace of an active namespace.
+    /// All allocated namespaces, ascending, whoever has them.
+    pub fn namespaces(&self) -> impl Iterator<Item = &NamespaceConfig> {
+        self.shared.namespaces.iter().map(|namespace| &namespace.identity)
+    }
+
+    /// Identify Namespace of an allocated namespace, as a host sees it that knows of all LBA formats.
     #[must_use]
     pub fn identify_namespace(&self, nsid: u32) -> Option<identify::Namespace> {
         inspect::identify_namespace(&self.shared, nsid)
@@ -165,7 +170,8 @@ impl Subsystem {
     /// The largest number of blocks that an active namespace can have.
     #[must_use]
     pub fn namespace_blocks_max(&self, nsid: u32) -> Option<u64> {
-        self.shared.namespaces.get(nsid).map(|namespace| namespace.shape.capacity_blocks_max)
+        let volume = self.shared.namespaces.get(nsid)?.volume;
+        self.shared.media.shape(volume).map(|shape| shape.capacity_blocks_max)
     }
 
     /// The SMART log of a controller.

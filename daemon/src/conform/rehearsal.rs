@@ -132,7 +132,7 @@ impl Driver {
         let mdts = self.host.identify_controller()?.mdts;
         self.most = 4096_u64 << if mdts == 0 { 5 } else { mdts.min(9) };
         let namespace = self.host.identify_namespace(self.nsid())?;
-        let format = namespace.lbaf[usize::from(namespace.flbas & 0xf)];
+        let format = namespace.format();
         self.metadata_bytes = usize::from(format.ms.get());
         let can_be = namespace.nsze.get() > 0 && (9..=16).contains(&format.lbads);
         let descriptors = IdentifyArguments { nsid: self.nsid(), ..IdentifyArguments::default() };

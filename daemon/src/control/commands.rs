@@ -14,9 +14,13 @@ mod inject_event;
 mod media_fork;
 mod media_restore;
 mod media_save;
+mod namespace_add;
 mod namespace_attach;
+mod namespace_change;
 mod namespace_detach;
 mod namespace_fill;
+mod namespace_format;
+mod namespace_remove;
 mod namespace_resize;
 mod namespace_verify;
 mod namespace_write;
@@ -70,7 +74,7 @@ pub use qmp_capabilities::QmpCapabilities;
 pub use query_schema::description;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 44] = [
+pub const COMMANDS: [Row; 47] = [
     row::<QmpCapabilities>(),
     row_immediate::<query_version::QueryVersion>(),
     row_immediate::<query_commands::QueryCommands>(),
@@ -93,8 +97,11 @@ pub const COMMANDS: [Row; 44] = [
     row::<trace_event_get_state::TraceEventGetState>(),
     row::<trace_event_set_state::TraceEventSetState>(),
     row_of_controller::<query_faults::QueryFaults>(),
-    row::<namespace_attach::NamespaceAttach>(),
-    row::<namespace_detach::NamespaceDetach>(),
+    row_long::<namespace_add::NamespaceAdd>(),
+    row_long::<namespace_attach::NamespaceAttach>(),
+    row_long::<namespace_detach::NamespaceDetach>(),
+    row_long::<namespace_format::NamespaceFormat>(),
+    row_long::<namespace_remove::NamespaceRemove>(),
     row_long::<namespace_resize::NamespaceResize>(),
     row_long::<namespace_fill::NamespaceFill>(),
     row_long::<namespace_verify::NamespaceVerify>(),

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
+use controller::record;
 use media::ssd::Ssd;
 use media::store::OverlayStore;
 use media::volume::{Collected, VolumeShape};
@@ -26,10 +27,11 @@ pub fn export(arguments: &MediaExport) -> Result<(), Failure> {
     let MediaExport { file, out, namespace, force } = arguments;
     let number = namespace.unwrap_or(1);
     let mut drive = recover(file)?;
-    let volume = VolumeId(u32::try_from(number - 1).unwrap_or(u32::MAX));
-    let Some(shape) = drive.shape(volume) else {
-        let count = (0..).map(VolumeId).take_while(|volume| drive.shape(*volume).is_some()).count();
-        let remedy = format!("the file has {count} namespaces, from 1");
+    let numbers = numbers(&drive);
+    let named = numbers.iter().find(|(nsid, _)| u64::from(*nsid) == number).map(|(_, volume)| *volume);
+    let Some((volume, shape)) = named.and_then(|volume| Some((volume, drive.shape(volume)?))) else {
+        let known: Vec<_> = numbers.iter().map(|(nsid, _)| nsid.to_string()).collect();
+        let remedy = format!("the namespaces of the file are: {}", known.join(", "));
         return Err(OptionError::new("--namespace", number.to_string(), remedy).into());
     };
     let image = open(file, out, *force)?;
@@ -45,6 +47,17 @@ pub fn export(arguments: &MediaExport) -> Result<(), Failure> {
     };
     let (size, data) = (Bytes(shape.capacity_blocks * u64::from(shape.block_bytes)), Bytes(data));
     say(&format!("{}: namespace {number}, {size}, {data} of it data\n", out.display()))
+}
+
+/// The volumes with the numbers of their namespaces: from 1 on, unless the file keeps identifiers itself.
+fn numbers(drive: &Ssd<OverlayStore>) -> Vec<(u32, VolumeId)> {
+    match record::namespaces_of(&drive.note()) {
+        Some(kept) => kept.into_iter().map(|(identity, volume)| (identity.nsid, VolumeId(volume))).collect(),
+        None => {
+            let there = (0..).map(VolumeId).take_while(|volume| drive.shape(*volume).is_some());
+            there.map(|volume| (volume.0 + 1, volume)).collect()
+        }
+    }
 }
 
 /// An empty file for the image.

@@ -6,12 +6,14 @@ use media::store::header::VERSION;
 use media::store::{Inspection, Store};
 use serde_json::{Value, json};
 
+use super::identified;
+
 /// A file by its header and its newest root.
 pub fn info(file: &Inspection) -> Value {
     let (geometry, root) = (&file.geometry, &file.root);
-    let namespaces = (1..).zip(&root.volumes).map(|(number, volume)| {
+    let namespaces = identified(file).into_iter().map(|(nsid, volume)| {
         json!({
-            "nsid": number,
+            "nsid": nsid,
             "size": volume.capacity_blocks.saturating_mul(volume.block_bytes.into()),
             "size-max": u64::from(volume.units) * u64::from(geometry.unit_bytes),
             "lba": volume.block_bytes,

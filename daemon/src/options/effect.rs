@@ -2,6 +2,8 @@
 
 use controller::config::{DeviceOptions, Doorbells, Interleave};
 
+use media::store::Inspection;
+
 use super::error::OptionError;
 use super::media::MediaWords;
 use super::media_words::{HostCache, Store};
@@ -31,7 +33,7 @@ pub fn check_device(device: &DeviceOptions, given: &Words) -> Result<(), OptionE
 ///
 /// # Errors
 /// The first such word.
-pub fn check_media(media: &MediaWords) -> Result<(), OptionError> {
+pub fn check_media(media: &MediaWords, existing: Option<&Inspection>) -> Result<(), OptionError> {
     let options = &media.options;
     if options.plp == Some(true) && options.vwc == Some(false) {
         let remedy =
@@ -49,6 +51,18 @@ pub fn check_media(media: &MediaWords) -> Result<(), OptionError> {
             let remedy = "without a volatile write cache (vwc=off) nothing waits: leave one of them out";
             return Err(media.refuse(name, &value, remedy));
         }
+    }
+    let of_capacity = [
+        ("namespaces", options.namespaces.map(|count| count.to_string())),
+        ("metadata", options.metadata.map(|bytes| bytes.to_string())),
+    ];
+    if let (None, Some((name, value))) =
+        (options.capacity, of_capacity.into_iter().find_map(|(name, value)| Some((name, value?))))
+        && existing.is_none()
+    {
+        let remedy =
+            "without capacity the namespaces stay those that the drive is made with: give capacity, or leave it out";
+        return Err(media.refuse(name, &value, remedy));
     }
     if options.cache == Some(HostCache::Unsafe) && !matches!(options.store, Some(Store::File(_))) {
         let remedy = "a drive in memory asks nothing of the host's disk: leave it out, or give store=file:PATH";

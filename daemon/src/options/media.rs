@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use controller::config::NamespaceConfig;
 use media::Nanoseconds;
 use media::config::Endurance;
-use media::geometry::{ConfigError, Geometry, GeometryConfig};
+use media::geometry::{ConfigError, Geometry, GeometryConfig, VOLUMES_MAX};
 use media::nand::timing::NandTimes;
 use media::needs::Part as Needed;
 use media::ssd::{CacheConfig, SsdConfig, VolumeConfig};
@@ -36,6 +37,10 @@ const UNITS_MIN: u64 = 8;
 const SHAPES: [(u32, u32, u32); 5] =
     [(2, 2, 16 << 10), (2, 1, 16 << 10), (1, 1, 16 << 10), (1, 1, 8 << 10), (1, 1, 4 << 10)];
 const PAGES_WANTED: u64 = 4;
+/// Namespaces that come and go, unless somebody says how many.
+const NAMESPACES: u32 = 16;
+/// Room for their metadata: 8 bytes for each block of 512, or 64 for one of 4096.
+const METADATA: Bytes = Bytes(64);
 
 /// The words of the media with the places that they came from.
 #[derive(Clone, Debug, Default)]
@@ -162,7 +167,8 @@ impl MediaWords {
             let remedy = format!("give a power of two from {}, the largest lba, to 64MiB", Bytes(u64::from(largest)));
             return Err(self.refuse("iu", &unit.to_string(), remedy));
         };
-        let user_units = volumes.iter().map(|volume| volume.units(unit_bytes)).fold(0, u64::saturating_add);
+        let taken = volumes.iter().map(|volume| volume.units(unit_bytes)).fold(0, u64::saturating_add);
+        let (user_units, volumes_max, metadata) = self.pool(unit, taken)?;
         let options = &self.options;
         let base = GeometryConfig::default();
         let unshaped = GeometryConfig {
@@ -170,6 +176,8 @@ impl MediaWords {
             unit_bytes,
             user_bytes: user_units.saturating_mul(unit.0),
             spare_per_million_of_user: options.op.unwrap_or_default().0,
+            volumes_max,
+            metadata_bytes_per_unit: metadata,
             factory_bad_blocks: options.bad_blocks.unwrap_or(base.factory_bad_blocks),
             ..base
         };
@@ -188,6 +196,39 @@ impl MediaWords {
         geometry.pages_per_block =
             self.count("pages", options.pages, pages_wanted(stripe_bytes(&geometry), least, wanted), 65536)?;
         Ok(geometry)
+    }
+
+    /// The units of the drive, how many namespaces come and go, and the room for their metadata; `taken` units are those of the namespaces
+    /// that it has at first.
+    fn pool(&self, unit: Bytes, taken: u64) -> Result<(u64, u32, u32), OptionError> {
+        let Some(capacity) = self.options.capacity else { return Ok((taken, 0, 0)) };
+        let units = capacity.0 / unit.0;
+        if units == 0 || !capacity.0.is_multiple_of(unit.0) || capacity.0 > 1 << 50 {
+            let remedy = format!("give a multiple of {unit}, the indirection unit, up to 1PiB");
+            return Err(self.refuse("capacity", &capacity.to_string(), remedy));
+        }
+        if units < taken {
+            let remedy = format!("the namespaces take {}: give at least that", Bytes(taken.saturating_mul(unit.0)));
+            return Err(self.refuse("capacity", &capacity.to_string(), remedy));
+        }
+        let most =
+            u32::try_from(u64::from(u32::MAX - 1) / units.next_multiple_of(1024)).unwrap_or(u32::MAX).min(VOLUMES_MAX);
+        let namespaces = self.options.namespaces.unwrap_or(NAMESPACES.min(most));
+        if !(1..=most).contains(&namespaces) {
+            let remedy = if most == 0 {
+                format!("give at most {}, or a larger iu", Bytes((u64::from(u32::MAX) - 1024).saturating_mul(unit.0)))
+            } else {
+                format!("give 1 to {most}; with a larger iu there may be more")
+            };
+            let (name, value) =
+                if most == 0 { ("capacity", capacity.to_string()) } else { ("namespaces", namespaces.to_string()) };
+            return Err(self.refuse(name, &value, remedy));
+        }
+        let metadata = self.options.metadata.unwrap_or(METADATA);
+        let metadata_bytes =
+            u32::try_from(metadata.0).ok().filter(|bytes| bytes.is_multiple_of(8) && *bytes <= 64 << 10);
+        let refusal = || self.refuse("metadata", &metadata.to_string(), "give a multiple of 8 bytes, at most 64KiB");
+        Ok((units, namespaces, metadata_bytes.ok_or_else(refusal)?))
     }
 
     /// Bytes that a line must have at least, and should have: it holds what a power loss leaves whole or undone, the cache that was asked
@@ -289,6 +330,9 @@ impl MediaWords {
         let text = |number: Option<u32>| number.map(|number| number.to_string());
         let pairs = [
             ("iu", options.iu.map(|iu| iu.to_string()), size(there.unit_bytes)),
+            ("capacity", options.capacity.map(|bytes| bytes.to_string()), Bytes(there.user_bytes).to_string()),
+            ("namespaces", text(options.namespaces), there.volumes_max.to_string()),
+            ("metadata", options.metadata.map(|bytes| bytes.to_string()), size(there.metadata_bytes_per_unit)),
             ("op", options.op.map(|op| op.to_string()), Share(there.spare_per_million_of_user).to_string()),
             ("channels", text(options.channels), there.channels.to_string()),
             ("dies", text(options.dies), there.dies_per_channel.to_string()),
@@ -430,6 +474,9 @@ impl MediaSettings {
         let bytes = |number: u32| Bytes(number.into());
         PrintedMedia {
             store: self.store.clone(),
+            capacity: self.has_capacity().then_some(Bytes(geometry.user_bytes)),
+            namespaces: self.has_capacity().then_some(geometry.volumes_max),
+            metadata: self.has_capacity().then(|| bytes(geometry.metadata_bytes_per_unit)),
             iu: bytes(geometry.unit_bytes),
             op: Share(geometry.spare_per_million_of_user),
             gc: Collection::of(self.ssd.tuning.policy),
@@ -452,6 +499,26 @@ impl MediaSettings {
             patrol: self.patrol,
             misbehave: Some(Misbehaving(self.ssd.misbehaviour)).filter(|of| !of.0.names().is_empty()),
         }
+    }
+
+    /// Whether identifiers are among those that there may be.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub fn check_identifiers(&self, namespaces: &[NamespaceConfig]) -> Result<(), OptionError> {
+        let most = self.ssd.geometry.volumes_max;
+        let beyond = namespaces.iter().find(|namespace| namespace.nsid > most);
+        beyond.map_or(Ok(()), |namespace| {
+            let remedy = format!(
+                "identifiers are 1 to {most} with --media namespaces={most}: give a smaller one, or more namespaces"
+            );
+            Err(OptionError::new("--namespace", format!("nsid={}", namespace.nsid), remedy))
+        })
+    }
+
+    /// Whether namespaces come and go.
+    pub const fn has_capacity(&self) -> bool {
+        self.ssd.geometry.volumes_max != 0
     }
 
     /// The numbers that follow from the settings, for people: one line each.
@@ -505,6 +572,12 @@ impl Part {
 #[derive(Serialize)]
 pub struct PrintedMedia {
     store: Store,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capacity: Option<Bytes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespaces: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Bytes>,
     iu: Bytes,
     op: Share,
     gc: Collection,

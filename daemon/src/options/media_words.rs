@@ -17,6 +17,12 @@ use super::size::Bytes;
 pub struct MediaOptions {
     /// Where namespaces are stored: in memory, or in a file that is created or recovered.
     pub store: Option<Store>,
+    /// Capacity of the drive itself, out of which namespaces are made and deleted while it runs; otherwise it is that of its namespaces.
+    pub capacity: Option<Bytes>,
+    /// How many namespaces there may be at a time, with capacity: 1 to 128.
+    pub namespaces: Option<u32>,
+    /// Bytes of metadata that there is room for beside each indirection unit, with capacity: 0 to 64KiB.
+    pub metadata: Option<Bytes>,
     /// Indirection unit, what one entry of the map stands for: a power of two from the largest lba to 64MiB.
     pub iu: Option<Bytes>,
     /// Over-provisioning: spare divided by user, 0% to 10000%. Drives for clients have 7%.

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use controller::config::{METADATA_BYTES, METADATA_REMEDY, NamespaceOptions};
+use controller::config::{METADATA_BYTES, METADATA_REMEDY, NamespaceConfig, NamespaceOptions};
+use controller::record;
 use media::root::VolumeEntry;
 use media::ssd::VolumeConfig;
 use media::store::Inspection;
@@ -186,6 +187,9 @@ pub fn volumes(
     media: &MediaWords,
     file: Option<&Inspection>,
 ) -> Result<Vec<VolumeConfig>, OptionError> {
+    if media.options.capacity.is_some() || file.is_some_and(|file| file.geometry.volumes_max != 0) {
+        return volumes_of_capacity(namespaces, media, file);
+    }
     let there = file.map_or(&[][..], |file| &file.root.volumes);
     if namespaces.is_empty() {
         namespaces.resize(there.len().max(1), NamespaceWords::default());
@@ -197,4 +201,39 @@ pub fn volumes(
     let name = media.file_name();
     let unit = file.map(|file| u64::from(file.geometry.unit_bytes));
     namespaces.iter().enumerate().map(|(index, words)| words.volume(there.get(index), &name, unit)).collect()
+}
+
+/// The volumes of a drive whose namespaces come and go: those that it is made with, of which there need not be any; later, those that its
+/// file knows of.
+fn volumes_of_capacity(
+    namespaces: &[NamespaceWords],
+    media: &MediaWords,
+    file: Option<&Inspection>,
+) -> Result<Vec<VolumeConfig>, OptionError> {
+    let Some(file) = file else {
+        let sizes = namespaces.iter().filter(|words| words.volume.size_max.is_some());
+        if let Some(words) = sizes.into_iter().next() {
+            let remedy = "with capacity a namespace can grow to all that no other has: leave size_max out";
+            let most = words.volume.size_max.unwrap_or(Bytes(0));
+            return Err(words.refuse("size_max", &most.to_string(), remedy));
+        }
+        return namespaces.iter().map(|words| words.volume(None, "", None)).collect();
+    };
+    if !namespaces.is_empty() {
+        let remedy = format!("{} keeps its namespaces itself: leave --namespace out", media.file_name());
+        return Err(OptionError::new("--namespace", format!("given {} times", namespaces.len()), remedy));
+    }
+    let kept = kept(file);
+    Ok(kept
+        .map(|(_, entry)| VolumeConfig::new(entry.block_bytes, entry.metadata_bytes, entry.capacity_blocks))
+        .collect())
+}
+
+/// The namespaces that a file keeps, with their volumes.
+pub fn kept(file: &Inspection) -> impl Iterator<Item = (NamespaceConfig, VolumeEntry)> + '_ {
+    let of = |(identity, volume): (NamespaceConfig, u32)| {
+        let entry = file.root.volumes.get(volume as usize).filter(|entry| entry.exists())?;
+        Some((identity, *entry))
+    };
+    record::namespaces_of(&file.root.note).unwrap_or_default().into_iter().filter_map(of)
 }

@@ -231,6 +231,8 @@ pub struct Space {
     pub free_bytes: u64,
     /// The unit in which they are given out.
     pub unit_bytes: u32,
+    /// The longest write that a power loss leaves whole or undone, in bytes.
+    pub power_atomic_bytes: u32,
     /// Room for metadata beside each unit, in bytes.
     pub metadata_bytes_per_unit: u32,
     /// Volumes come and go, under numbers below this one; 0: they are what the media was made with.

@@ -32,6 +32,7 @@ impl<S: Store> Ssd<S> {
             bytes: bytes(geometry.user_units),
             free_bytes: bytes(self.free_units()),
             unit_bytes,
+            power_atomic_bytes: self.config.power_atomic_bytes,
             metadata_bytes_per_unit: geometry.config.metadata_bytes_per_unit,
             volumes_max: geometry.config.volumes_max,
             note_bytes_max: note_bytes_max(geometry),

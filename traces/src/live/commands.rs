@@ -134,7 +134,9 @@ impl<V: Watcher> Commands<V> {
             TraceEvent::FaultHit { fault, .. } => ("fault", json!({ "number": fault })),
             TraceEvent::PowerLost => ("power lost", Value::Null),
             TraceEvent::PowerRestored => ("power restored", Value::Null),
-            TraceEvent::Resized { nsid, blocks } => ("resized", json!({ "nsid": nsid, "blocks": blocks })),
+            TraceEvent::NamespaceChanged { nsid, blocks, block_bytes, .. } => {
+                ("namespace changed", json!({ "nsid": nsid, "blocks": blocks, "block_bytes": block_bytes }))
+            }
             _ => return Ok(()),
         };
         self.view.mark(time_ns, CONTROLLER, name, &details)

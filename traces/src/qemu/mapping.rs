@@ -13,7 +13,7 @@ use nvme_spec::command::psdt;
 use nvme_spec::register::Configuration;
 
 use super::table::{Emitted, Name};
-use crate::facts::Facts;
+use crate::facts::{Facts, NamespaceFacts};
 use crate::view::Argument;
 
 /// An argument that is a number.
@@ -86,10 +86,11 @@ impl Mapping {
                 emit(Emitted::new(Name::AerPostCqe, arguments));
             }
             TraceEvent::InterruptMode { messages } => self.facts.messages = messages,
-            TraceEvent::Resized { nsid, blocks } => {
-                if let Some(namespace) = self.facts.namespaces.get_mut(&nsid) {
-                    namespace.blocks = blocks;
-                }
+            TraceEvent::NamespaceChanged { nsid, blocks: 0, .. } => {
+                self.facts.namespaces.remove(&nsid);
+            }
+            TraceEvent::NamespaceChanged { nsid, blocks, block_bytes, transfer_bytes } => {
+                self.facts.namespaces.insert(nsid, NamespaceFacts { block_bytes, transfer_bytes, blocks });
             }
             // QEMU has no word for these: what follows from them, it has.
             TraceEvent::Data { .. }

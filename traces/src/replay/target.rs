@@ -78,7 +78,7 @@ impl Target {
         let mut spaces = BTreeMap::new();
         for nsid in host.active_namespaces(0)? {
             let namespace = host.identify_namespace(nsid)?;
-            if namespace.lbaf[usize::from(namespace.flbas & 0xf)].ms.get() != 0 {
+            if namespace.format().ms.get() != 0 {
                 let why = format!("namespace {nsid} has metadata, which no trace has: give one without");
                 return Err(ReplayError::Unfit(why));
             }

@@ -68,7 +68,7 @@ pub struct Known {
 
 impl Known {
     fn of(controller: &identify::Controller, namespace: &identify::Namespace) -> Self {
-        let format = namespace.lbaf[usize::from(namespace.flbas & 0xf)];
+        let format = namespace.format();
         Self {
             blocks: namespace.nsze.get(),
             parameters: Fields::of(controller, namespace).into(),

@@ -23,6 +23,10 @@ bitflags! {
     /// Which optional admin commands there are.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct AdminCommands: u16 {
+        /// Format NVM is supported.
+        const FORMAT = 1 << 1;
+        /// Namespace Management and Namespace Attachment are supported.
+        const NAMESPACE_MANAGEMENT = 1 << 3;
         /// Doorbell Buffer Config is supported.
         const DOORBELL_BUFFER = 1 << 8;
     }
@@ -130,6 +134,10 @@ bitflags! {
     pub struct ControllerAttributes: u32 {
         /// There are endurance groups.
         const ENDURANCE_GROUPS = 1 << 4;
+        /// Granularities of namespaces are reported.
+        const NAMESPACE_GRANULARITY = 1 << 7;
+        /// There are more than sixteen LBA formats, for hosts that know of it (ELBAS).
+        const EXTENDED_FORMATS = 1 << 15;
     }
 
     /// The state of the namespace.

@@ -68,12 +68,8 @@ const fn one() -> u64 {
 /// # Errors
 /// There is no such namespace, or there are no such blocks.
 pub fn place(device: &mut Device<'_>, nsid: u32, lba: u64, blocks: u64) -> Result<(VolumeId, LbaRange), Refusal> {
-    let namespaces = &device.subsystem.config().namespaces;
-    let known: Vec<String> = namespaces.iter().map(|namespace| namespace.nsid.to_string()).collect();
-    let volume =
-        (0..).zip(namespaces).find(|(_, namespace)| namespace.nsid == nsid).map(|(volume, _)| VolumeId(volume));
-    let Some(volume) = volume else {
-        return Err(Refusal::new(format!("nsid={nsid}: the namespaces are {}", known.join(", "))));
+    let Some(volume) = device.subsystem.volume_of(nsid) else {
+        return Err(Refusal::new(format!("nsid={nsid}: {}", super::namespace_change::known(device))));
     };
     if !(1..=BLOCKS_MAX).contains(&blocks) {
         return Err(Refusal::new(format!("blocks={blocks}: give 1 to {BLOCKS_MAX}")));

@@ -4,10 +4,11 @@ use controller::ControllerId;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Device, Execute, Nothing, Refusal};
+use super::namespace_change::{ended, refusal};
+use super::{Device, LongCommand, Nothing, Refusal};
 
-/// Attaches a namespace to a controller: its host is told, and finds the namespace. It lasts as long as the process, through power losses
-/// too. A namespace with `shared=off` is for one controller at a time.
+/// Attaches a namespace to a controller: its host is told, and finds the namespace. Where namespaces come and go the media keeps it;
+/// otherwise it lasts as long as the process, through power losses too. A namespace with `shared=off` is for one controller at a time.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamespaceAttach {
@@ -17,12 +18,16 @@ pub struct NamespaceAttach {
     controller: u16,
 }
 
-impl Execute for NamespaceAttach {
+impl LongCommand for NamespaceAttach {
     const NAME: &'static str = "namespace-attach";
     type Answer = Nothing;
 
-    fn execute(self, device: &mut Device<'_>) -> Result<Nothing, Refusal> {
-        let done = device.subsystem.attach(self.nsid, ControllerId(self.controller));
-        done.map(|()| Nothing {}).map_err(|error| Refusal::new(error.to_string()))
+    fn begin(&self, device: &mut Device<'_>) -> Result<(), Refusal> {
+        let begun = device.subsystem.attach(self.nsid, ControllerId(self.controller));
+        begun.map_err(|error| refusal(device, self.nsid, error))
+    }
+
+    fn ended(&self, device: &mut Device<'_>) -> Option<Result<Nothing, Refusal>> {
+        Some(ended(device, self.nsid)?.map(|_| Nothing {}))
     }
 }

@@ -4,7 +4,8 @@ use controller::ControllerId;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Device, Execute, Nothing, Refusal};
+use super::namespace_change::{ended, refusal};
+use super::{Device, LongCommand, Nothing, Refusal};
 
 /// Detaches a namespace from a controller: its host is told, and what it has under way there ends with Invalid Field, as whatever it sends
 /// from now on. The data stays.
@@ -17,12 +18,16 @@ pub struct NamespaceDetach {
     controller: u16,
 }
 
-impl Execute for NamespaceDetach {
+impl LongCommand for NamespaceDetach {
     const NAME: &'static str = "namespace-detach";
     type Answer = Nothing;
 
-    fn execute(self, device: &mut Device<'_>) -> Result<Nothing, Refusal> {
-        let done = device.subsystem.detach(self.nsid, ControllerId(self.controller));
-        done.map(|()| Nothing {}).map_err(|error| Refusal::new(error.to_string()))
+    fn begin(&self, device: &mut Device<'_>) -> Result<(), Refusal> {
+        let begun = device.subsystem.detach(self.nsid, ControllerId(self.controller));
+        begun.map_err(|error| refusal(device, self.nsid, error))
+    }
+
+    fn ended(&self, device: &mut Device<'_>) -> Option<Result<Nothing, Refusal>> {
+        Some(ended(device, self.nsid)?.map(|_| Nothing {}))
     }
 }

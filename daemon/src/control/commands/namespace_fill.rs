@@ -43,15 +43,13 @@ pub struct Filled {
 /// Bytes of a block of a namespace that has so many.
 pub(super) fn block_bytes(device: &Device<'_>, nsid: u32, lba: u64, blocks: u64) -> Result<u64, Refusal> {
     let data = device.subsystem.identify_namespace(nsid).ok_or_else(|| {
-        let namespaces = &device.subsystem.config().namespaces;
-        let known: Vec<String> = namespaces.iter().map(|namespace| namespace.nsid.to_string()).collect();
-        Refusal::new(format!("there is no namespace {nsid}: the namespaces are {}", known.join(", ")))
+        Refusal::new(format!("there is no namespace {nsid}: {}", super::namespace_change::known(device)))
     })?;
     let most = data.nsze.get();
     if blocks == 0 || lba.checked_add(blocks).is_none_or(|end| end > most) {
         return Err(Refusal::new(format!("namespace {nsid} has {most} blocks: give lba and blocks within it")));
     }
-    Ok(1 << data.lbaf[usize::from(data.flbas & 0xf)].lbads)
+    Ok(1 << data.format().lbads)
 }
 
 /// The same as an index.

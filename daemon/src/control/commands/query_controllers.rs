@@ -39,7 +39,7 @@ impl Execute for QueryControllers {
 
     fn execute(self, device: &mut Device<'_>) -> Result<Vec<Listed>, Refusal> {
         let subsystem = &device.subsystem;
-        let nsids = subsystem.config().namespaces.iter().map(|namespace| namespace.nsid);
+        let nsids = subsystem.namespaces().map(|namespace| namespace.nsid);
         let nsids: Vec<u32> = nsids.collect();
         let listed = subsystem.ids().map(|id| {
             let controller = subsystem.controller(id);

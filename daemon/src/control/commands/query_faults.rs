@@ -31,8 +31,11 @@ impl Execute for QueryFaults {
     type Answer = Vec<Listed>;
 
     fn execute(self, device: &mut Device<'_>) -> Result<Vec<Listed>, Refusal> {
-        let nsids: Vec<u32> = device.subsystem.config().namespaces.iter().map(|namespace| namespace.nsid).collect();
-        let nsid_of = |volume: media::VolumeId| usize::try_from(volume.0).map_or(0, |index| nsids[index]);
+        let nsids: Vec<_> = device.subsystem.namespaces().map(|namespace| namespace.nsid).collect();
+        let volumes: Vec<_> = nsids.iter().map(|nsid| device.subsystem.volume_of(*nsid)).collect();
+        let nsid_of = |volume: media::VolumeId| {
+            volumes.iter().position(|other| *other == Some(volume)).map_or(0, |index| nsids[index])
+        };
         let of_device = |FaultState { spec, met, hits }| Listed {
             fault: Fault::Controller(Box::new(spec)),
             met: Some(met),

@@ -80,7 +80,7 @@ impl Execute for QueryNamespaces {
 
     fn execute(self, device: &mut Device<'_>) -> Result<Vec<Namespace>, Refusal> {
         let subsystem = &device.subsystem;
-        let active = subsystem.config().namespaces.iter();
+        let active = subsystem.namespaces();
         let active = active.filter_map(|config| {
             let most = subsystem.namespace_blocks_max(config.nsid)?;
             Some(namespace(config, &subsystem.identify_namespace(config.nsid)?, most))
@@ -90,7 +90,7 @@ impl Execute for QueryNamespaces {
 }
 
 fn namespace(config: &controller::config::NamespaceConfig, data: &identify::Namespace, most: u64) -> Namespace {
-    let format = data.lbaf[usize::from(data.flbas & 0xf)];
+    let format = data.format();
     let nguid = (data.nguid != [0; 16]).then(|| data.nguid.iter().map(|byte| format!("{byte:02x}")).collect());
     Namespace {
         nsid: config.nsid,

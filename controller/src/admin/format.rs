@@ -1,0 +1,63 @@
+//! Format NVM (NVMe Base 2.1 section 5.1.10; NVM Command Set 1.1 section 4.1.2; FMT rules): namespaces get another LBA format, and lose what
+//! they hold. With a secure erase nothing of it is left in the media.
+
+use media::Token;
+use nvme_spec::{Command, NSID_ALL};
+
+use super::Done;
+use crate::Controller;
+use crate::reason::Reason;
+use crate::shared::Shared;
+use crate::shared::changes::{By, Change};
+
+/// SES: what happens to the data besides.
+const NO_ERASE: u32 = 0;
+const ERASE: u32 = 1;
+
+/// The change waits for its turn; the answer comes when it is done.
+pub(super) fn format(
+    controller: &Controller,
+    shared: &mut Shared,
+    command: &Command,
+    token: Token,
+) -> Result<Done, Reason> {
+    let dword = command.cdw10.get();
+    let erase = match dword >> 9 & 0b111 {
+        NO_ERASE => false,
+        ERASE => true,
+        _ => return Err(Reason::FormatErase),
+    };
+    if dword >> 5 & 0b1111 != 0 {
+        return Err(Reason::FormatProtection);
+    }
+    let [number, ..] = (dword & 0xf | (dword >> 12 & 0b11) << 4).to_le_bytes();
+    let format = shared.formats.get(number).ok_or(Reason::FormatUnavailable)?;
+    if number >= controller.formats_seen(shared) {
+        return Err(Reason::FormatExtended);
+    }
+    let nsids = scope(controller, shared, command.nsid.get())?;
+    let extended = dword >> 4 & 1 != 0;
+    shared.changes.ask(Change::Format { nsids, format, extended, erase }, By::Host(controller.id, token));
+    Ok(Done::Pending)
+}
+
+/// All that this controller has; or one, whoever has it.
+fn scope(controller: &Controller, shared: &Shared, nsid: u32) -> Result<Vec<u32>, Reason> {
+    if nsid == NSID_ALL {
+        return Ok(controller.namespaces.iter().map(|namespace| namespace.identity.nsid).collect());
+    }
+    if !shared.namespaces.is_valid(nsid) {
+        return Err(Reason::NamespaceInvalid);
+    }
+    if shared.namespaces.get(nsid).is_none() {
+        return Err(Reason::NamespaceUnallocated);
+    }
+    Ok(vec![nsid])
+}
+
+impl Controller {
+    /// How many LBA formats the host has numbers for.
+    pub(crate) fn formats_seen(&self, shared: &Shared) -> u8 {
+        u8::try_from(shared.formats.seen(self.features.knows_extended_formats()).len()).unwrap_or(u8::MAX)
+    }
+}

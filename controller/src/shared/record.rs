@@ -1,0 +1,137 @@
+//! The inventory of namespaces as the media keeps it for us, where namespaces come and go: who they are, which volumes they stand on, and
+//! which controllers have them. Size and format are the volumes' own. Numbers are little-endian.
+
+use uuid::Uuid;
+
+use crate::config::{AtomicWishes, NamespaceConfig};
+use crate::controllers::ControllerSet;
+
+/// The form that is written.
+const VERSION: u32 = 1;
+
+const EXTENDED: u8 = 1 << 0;
+const SHARED: u8 = 1 << 1;
+const MULTIPLE: u8 = 1 << 2;
+
+/// The note that a new media keeps for namespaces that come and go: those of a configuration, the n-th on volume n.
+#[must_use]
+pub fn first_note(namespaces: &[NamespaceConfig]) -> Vec<u8> {
+    Record { born: 0, namespaces: namespaces.iter().cloned().zip(0..).collect() }.encode()
+}
+
+/// The namespaces of such a note, each with the number of its volume; nothing where it is none.
+#[must_use]
+pub fn namespaces_of(note: &[u8]) -> Option<Vec<(NamespaceConfig, u32)>> {
+    Record::decode(note).map(|record| record.namespaces)
+}
+
+/// What is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// How many namespaces were ever made: what tells a new one from all that had its identifier before.
+    pub(crate) born: u64,
+    /// Ascending by identifier, each with the number of its volume.
+    pub(crate) namespaces: Vec<(NamespaceConfig, u32)>,
+}
+
+impl Record {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = VERSION.to_le_bytes().to_vec();
+        bytes.extend(self.born.to_le_bytes());
+        bytes.extend(u32::try_from(self.namespaces.len()).expect("few namespaces").to_le_bytes());
+        for (identity, volume) in &self.namespaces {
+            encode(identity, *volume, &mut bytes);
+        }
+        bytes
+    }
+
+    /// The record of a note; nothing where it is of another form.
+    pub(crate) fn decode(note: &[u8]) -> Option<Self> {
+        let mut reader = Reader(note);
+        if u32::from_le_bytes(reader.take()?) != VERSION {
+            return None;
+        }
+        let born = u64::from_le_bytes(reader.take()?);
+        let count = u32::from_le_bytes(reader.take()?);
+        let namespaces = (0..count).map(|_| decode(&mut reader)).collect::<Option<_>>()?;
+        reader.0.is_empty().then_some(Self { born, namespaces })
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+}
+
+fn encode(identity: &NamespaceConfig, volume: u32, bytes: &mut Vec<u8>) {
+    let NamespaceConfig { nsid, uuid, nguid, eui64, extended_metadata, atomics, shared, attached } = identity;
+    bytes.extend(nsid.to_le_bytes());
+    bytes.extend(volume.to_le_bytes());
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    bytes.push(flag(*extended_metadata, EXTENDED) | flag(*shared, SHARED) | flag(atomics.multiple, MULTIPLE));
+    bytes.extend(uuid.as_bytes());
+    bytes.extend(nguid);
+    bytes.extend(eui64.to_le_bytes());
+    bytes.extend(attached.0.to_le_bytes());
+    for wish in [atomics.nawun_z, atomics.nawupf_z, atomics.nacwu_z, atomics.nabsn_z, atomics.nabspf_z] {
+        bytes.push(u8::from(wish.is_some()));
+        bytes.extend(wish.unwrap_or(0).to_le_bytes());
+    }
+    bytes.extend(atomics.nabo.to_le_bytes());
+}
+
+fn decode(reader: &mut Reader<'_>) -> Option<(NamespaceConfig, u32)> {
+    let nsid = u32::from_le_bytes(reader.take()?);
+    let volume = u32::from_le_bytes(reader.take()?);
+    let [flags] = reader.take()?;
+    let uuid = Uuid::from_bytes(reader.take()?);
+    let nguid = reader.take()?;
+    let eui64 = u64::from_le_bytes(reader.take()?);
+    let attached = ControllerSet(u64::from_le_bytes(reader.take()?));
+    let mut wish = || {
+        let [given] = reader.take()?;
+        let value = u16::from_le_bytes(reader.take()?);
+        Some((given != 0).then_some(value))
+    };
+    let [nawun_z, nawupf_z, nacwu_z, nabsn_z, nabspf_z] = [wish()?, wish()?, wish()?, wish()?, wish()?];
+    let nabo = u16::from_le_bytes(reader.take()?);
+    let multiple = flags & MULTIPLE != 0;
+    let atomics = AtomicWishes { nawun_z, nawupf_z, nacwu_z, nabsn_z, nabspf_z, nabo, multiple };
+    let (extended_metadata, shared) = (flags & EXTENDED != 0, flags & SHARED != 0);
+    Some((NamespaceConfig { nsid, uuid, nguid, eui64, extended_metadata, atomics, shared, attached }, volume))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{DeviceOptions, NamespaceOptions};
+
+    #[test]
+    fn a_record_comes_back_and_no_part_of_it_is_one() {
+        let odd = NamespaceOptions {
+            nsid: 7,
+            nguid: Some("11223344556677889900aabbccddeeff".into()),
+            eui64: 5,
+            ms: 8,
+            mset: 1,
+            atomic_nawun: Some(9),
+            atomic_nabo: 3,
+            shared: false,
+            ..NamespaceOptions::default()
+        };
+        let options = [NamespaceOptions::default(), odd];
+        let config = crate::config::Config::check(&DeviceOptions::default(), &options).expect("a configuration");
+        let record = Record { born: 2, namespaces: config.namespaces.into_iter().zip([3, 0]).collect() };
+        let bytes = record.encode();
+        assert_eq!(Record::decode(&bytes), Some(record));
+        for length in 0..bytes.len() {
+            assert_eq!(Record::decode(&bytes[..length]), None, "{length} bytes");
+        }
+        assert_eq!(Record::decode(&[bytes, vec![0]].concat()), None);
+    }
+}
