@@ -72,10 +72,7 @@ pub fn describe(event: &TraceEvent) -> String {
         }
         TraceEvent::PowerLost => "power lost".to_owned(),
         TraceEvent::PowerRestored => "power restored".to_owned(),
-        TraceEvent::NamespaceChanged { nsid, blocks: 0, .. } => format!("namespace {nsid} is gone"),
-        TraceEvent::NamespaceChanged { nsid, blocks, block_bytes, .. } => {
-            format!("namespace {nsid} has {blocks} blocks of {block_bytes} bytes now")
-        }
+        TraceEvent::NamespaceChanged { nsid, blocks, .. } => format!("namespace {nsid} has {blocks} blocks now"),
     }
 }
 

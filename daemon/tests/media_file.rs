@@ -230,7 +230,7 @@ fn a_namespace_is_exported_as_a_sparse_image() {
     succeeds(&["export", "--force", &disk, &raw]);
     assert!(fs::read(&out).expect("an image") == image);
     let (code, said) = refusal(&["export", &disk, &raw, "--namespace", "2"]);
-    assert!(code == Some(2) && said.contains("--namespace 2: the file has 1 namespaces, from 1"), "{said}");
+    assert!(code == Some(2) && said.contains("--namespace 2: the namespaces of the file are: 1"), "{said}");
     let (code, said) = refusal(&["export", "--force", &disk, &disk]);
     assert!(code == Some(2) && said.contains("it is the media file itself"), "{said}");
     assert!(fs::read(&disk).expect("the file") == before, "the media file stays as it is");

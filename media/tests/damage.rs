@@ -371,7 +371,7 @@ fn the_warning_of_damage_is_over_after_a_pass_that_meets_none() {
 }
 
 fn layout(geometry: &Geometry) -> Layout {
-    Layout::of(&geometry, 128)
+    Layout::of(geometry, 128)
 }
 
 fn inspect_root(disk: &OpenDisk, geometry: &Geometry) -> Root {

@@ -153,7 +153,7 @@ fn structures_do_not_write_behind_themselves() {
 /// E5, B81: each optional command that is not offered is an invalid opcode, with any arguments.
 #[test]
 fn commands_that_are_not_offered_are_refused_with_any_arguments() {
-    let mut host = Build::default().host();
+    let mut host = Build::default().over_memory().host();
     let mut random = Random::new(5);
     for _ in 0..50 {
         for opcode in

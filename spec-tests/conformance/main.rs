@@ -14,6 +14,7 @@ mod fairness;
 mod fast_path;
 mod faults;
 mod features;
+mod format;
 mod fused;
 mod fuzz;
 mod hints;

@@ -37,7 +37,8 @@ fn the_format_names_the_metadata() {
     for (ms, mset, mc, flbas) in [(0, 0, 0, 0), (8, 0, separate, 0), (64, 1, extended, FormattedSize::EXTENDED.bits())]
     {
         let data = host(ms, mset).identify_namespace(1).expect("active");
-        assert_eq!((data.lbaf[0].ms.get(), data.mc, data.flbas), (ms, mc, flbas));
+        let places = data.flbas & FormattedSize::EXTENDED.bits();
+        assert_eq!((data.format().ms.get(), data.mc, places), (ms, mc, flbas));
     }
 }
 

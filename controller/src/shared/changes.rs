@@ -3,11 +3,11 @@
 
 use std::collections::VecDeque;
 
-use media::{MediaError, Token};
+use media::{MediaError, Token, VolumeChange, VolumeId};
 use thiserror::Error;
 
 use super::formats::Format;
-use super::plan::Plan;
+use super::record::Record;
 use crate::atomic::Slices;
 use crate::controllers::{ControllerId, ControllerSet};
 use crate::outcome;
@@ -153,9 +153,6 @@ impl ChangeError {
     }
 }
 
-/// How a change ended for the host that asked for it: dword 0, or why it failed with what the error log says besides.
-pub(crate) type Answer = Result<u32, (Reason, u64)>;
-
 /// Who asked for a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
@@ -165,6 +162,33 @@ pub(crate) enum By {
     Host(ControllerId, Token),
     /// A host that is not interested any more.
     Nobody,
+}
+
+/// What the media is asked for in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Another size.
+    Resize { blocks: u64 },
+    /// A change of the volume itself, or none.
+    Volume(VolumeChange),
+}
+
+/// What a change comes to, or that of one namespace among several.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) nsid: u32,
+    pub(crate) volume: VolumeId,
+    pub(crate) effect: Effect,
+    /// The inventory afterwards, where the media keeps it.
+    pub(crate) record: Option<Record>,
+    /// The controllers that have the namespace afterwards.
+    pub(crate) attached: ControllerSet,
+    /// Whether metadata follows each block afterwards.
+    pub(crate) extended: bool,
+    /// Completion dword 0.
+    pub(crate) result: u32,
+    /// Why the rest of it cannot be done, with what the error log says besides.
+    pub(crate) failed: Option<(ChangeError, u64)>,
 }
 
 /// How far a change is, whose turn it is.
@@ -221,7 +245,7 @@ impl Changes {
 
     /// Lets a change wait for its turn.
     pub(crate) fn ask(&mut self, change: Change, by: By) {
-        let holds_back = !matches!(change, Change::Create(_) | Change::Attachment { attach: true, .. });
+        let holds_back = !matches!(change, Change::Create(_) | Change::Attachment { .. });
         self.queue.push_back(UnderWay { change, by, stage: Stage::Waiting, at_media: false, done: 0, holds_back });
         self.look();
     }

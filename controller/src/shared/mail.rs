@@ -2,8 +2,8 @@
 
 use media::{Media, Nanoseconds, Outcome, Token};
 
-use super::changes::Answer;
 use crate::controllers::ControllerId;
+use crate::reason::Reason;
 
 /// What a namespace is like now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,9 @@ pub(crate) struct Size {
     /// and bytes that are transferred for it.
     pub(crate) transfer_bytes: u32,
 }
+
+/// How a change ended for the host that asked for it: dword 0, or why it failed with what the error log says besides.
+pub(crate) type Answer = Result<u32, (Reason, u64)>;
 
 /// Something that another controller, or the subsystem, has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

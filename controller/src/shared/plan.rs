@@ -4,42 +4,14 @@
 use media::{Lba, LbaRange, Space, VolumeChange, VolumeId};
 
 use super::Shared;
-use super::changes::{Change, ChangeError, NewNamespace, Stage, UnderWay};
+use super::changes::{Change, ChangeError, Effect, NewNamespace, Plan, Stage, UnderWay};
 use super::formats::Format;
 use super::mail::{Notice, Size};
 use super::namespace::Namespace;
-use super::record::Record;
 use crate::atomic::Slices;
 use crate::config::{AtomicWishes, NamespaceConfig, derived_uuid};
 use crate::controllers::{ControllerId, ControllerSet};
 use crate::scheduling::FORGOTTEN_UNITS;
-
-/// What the media is asked for in the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// Another size.
-    Resize { blocks: u64 },
-    /// A change of the volume itself, or none.
-    Volume(VolumeChange),
-}
-
-/// What a change comes to, or that of one namespace among several.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    pub(crate) nsid: u32,
-    pub(crate) volume: VolumeId,
-    pub(crate) effect: Effect,
-    /// The inventory afterwards, where the media keeps it.
-    pub(crate) record: Option<Record>,
-    /// The controllers that have the namespace afterwards.
-    attached: ControllerSet,
-    /// Whether metadata follows each block afterwards.
-    extended: bool,
-    /// Completion dword 0.
-    pub(crate) result: u32,
-    /// Why the rest of it cannot be done, with what the error log says besides.
-    pub(crate) failed: Option<(ChangeError, u64)>,
-}
 
 impl Shared {
     /// What a change comes to, of whose namespaces so many are done; nothing where none is left.
@@ -235,6 +207,7 @@ impl Shared {
     pub(crate) fn apply(&mut self, plan: Plan, by: Option<ControllerId>) {
         let Plan { nsid, effect, record, attached, extended, .. } = plan;
         let before = self.namespaces.get(nsid).map_or(ControllerSet::NONE, |namespace| namespace.attached);
+        let size_before = self.size_of(nsid);
         match record {
             Some(record) => self.namespaces.renew(&self.config, self.media.as_mut(), record),
             None => {
@@ -247,28 +220,40 @@ impl Shared {
                 self.namespaces.renew(&self.config, self.media.as_mut(), record);
             }
         }
-        let size = self.namespaces.get(nsid).map(|namespace| Size {
-            blocks: namespace.shape.capacity_blocks,
-            block_bytes: namespace.shape.block_bytes,
-            transfer_bytes: namespace.buffer_block_bytes,
-        });
-        let size = size.unwrap_or_default();
+        let size = self.size_of(nsid);
+        let same = matches!(effect, Effect::Resize { .. }) && size == size_before;
         let attachment = effect == Effect::Volume(VolumeChange::Keep);
         for id in (0..self.mail.count()).map(ControllerId) {
             let announced = attachment || by != Some(id);
             if before.has(id) != attached.has(id) {
                 let attached = attached.has(id);
                 self.mail.tell(id, Notice::Attachment { nsid, attached, announced, size });
-            } else if !attachment {
+            } else if !attachment && !same {
                 self.mail.tell(id, Notice::Reshaped { nsid, announced, size });
             }
         }
     }
 
-    /// The media says how large the namespaces are now.
+    fn size_of(&self, nsid: u32) -> Size {
+        let size = |namespace: &Namespace| Size {
+            blocks: namespace.shape.capacity_blocks,
+            block_bytes: namespace.shape.block_bytes,
+            transfer_bytes: namespace.buffer_block_bytes,
+        };
+        self.namespaces.get(nsid).map(size).unwrap_or_default()
+    }
+
+    /// The media says how large the namespaces are now; what is different is told.
     pub(crate) fn renew_shapes(&mut self) {
         let record = self.namespaces.record();
+        let before: Vec<_> = record.namespaces.iter().map(|(own, _)| (own.nsid, self.size_of(own.nsid))).collect();
         self.namespaces.renew(&self.config, self.media.as_mut(), record);
+        for (nsid, before) in before {
+            let size = self.size_of(nsid);
+            if size != before {
+                self.mail.tell_others(None, Notice::Reshaped { nsid, announced: true, size });
+            }
+        }
     }
 
     /// What is left of the Format of a namespace, in percent; 0 where it is under no Format.

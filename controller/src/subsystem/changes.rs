@@ -9,9 +9,8 @@ use media::{Nanoseconds, Outcome, Request, Submitted, Token, VolumeChange, Volum
 use super::Subsystem;
 use crate::budget::{Budget, Clock};
 use crate::shared::Shared;
-use crate::shared::changes::{By, Change, ChangeError, Stage, UnderWay};
+use crate::shared::changes::{By, Change, ChangeError, Effect, Plan, Stage, UnderWay};
 use crate::shared::mail::Notice;
-use crate::shared::plan::{Effect, Plan};
 
 /// No command has this token.
 const CHANGE_TOKEN: Token = Token(u64::MAX - 3);

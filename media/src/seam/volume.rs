@@ -410,7 +410,8 @@ pub trait FastPath {
 
 /// A media: volumes that take requests. See the module's text for the contract.
 pub trait Media {
-    /// The shape of a volume, fixed for its life but for what [`Request::Resize`] and [`Request::Manage`] change; `None` if there is no such volume.
+    /// The shape of a volume, fixed for its life but for what [`Request::Resize`] and [`Request::Manage`] change; `None` if there is no
+    /// such volume.
     fn shape(&self, volume: VolumeId) -> Option<VolumeShape>;
 
     /// What it has for volumes; `None` where they can be neither formatted nor made.
