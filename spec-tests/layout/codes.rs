@@ -25,7 +25,7 @@ fn admin_opcodes() {
     assert!(opcodes.iter().all(|&(opcode, figure)| opcode.0 == figure), "{opcodes:?}");
 }
 
-// NVM Command Set 1.1 section 3, opcodes for NVM commands; Base 2.1 section 7 for Flush.
+// NVM Command Set 1.1 section 3, opcodes for NVM commands; Base 2.1 section 7 for Flush, Base 2.3 for reservations.
 #[test]
 fn nvm_opcodes() {
     let opcodes = [
@@ -37,6 +37,10 @@ fn nvm_opcodes() {
         (NvmOpcode::WRITE_ZEROES, 0x08),
         (NvmOpcode::DATASET_MANAGEMENT, 0x09),
         (NvmOpcode::VERIFY, 0x0c),
+        (NvmOpcode::RESERVATION_REGISTER, 0x0d),
+        (NvmOpcode::RESERVATION_REPORT, 0x0e),
+        (NvmOpcode::RESERVATION_ACQUIRE, 0x11),
+        (NvmOpcode::RESERVATION_RELEASE, 0x15),
         (NvmOpcode::COPY, 0x19),
     ];
     assert!(opcodes.iter().all(|&(opcode, figure)| opcode.0 == figure), "{opcodes:?}");
@@ -65,9 +69,12 @@ fn status_codes() {
         (Status::INVALID_SGL_LENGTH, (0, 0x0f)),
         (Status::INVALID_SGL_TYPE, (0, 0x11)),
         (Status::INVALID_PRP_OFFSET, (0, 0x13)),
+        (Status::HOST_IDENTIFIER_FORMAT, (0, 0x18)),
+        (Status::ABORTED_PREEMPT, (0, 0x1b)),
         (Status::INTERRUPTED, (0, 0x21)),
         (Status::LBA_OUT_OF_RANGE, (0, 0x80)),
         (Status::CAPACITY_EXCEEDED, (0, 0x81)),
+        (Status::RESERVATION_CONFLICT, (0, 0x83)),
         (Status::COMPLETION_QUEUE_INVALID, (1, 0x00)),
         (Status::INVALID_QUEUE_IDENTIFIER, (1, 0x01)),
         (Status::INVALID_QUEUE_SIZE, (1, 0x02)),
@@ -95,6 +102,7 @@ fn only_what_trying_again_may_cure_leaves_do_not_retry_clear() {
         Status::INTERNAL_ERROR,
         Status::ABORT_REQUESTED,
         Status::ABORTED_QUEUE_DELETION,
+        Status::ABORTED_PREEMPT,
         Status::INTERRUPTED,
     ];
     assert!(may_retry.iter().all(|status| !status.do_not_retry()));
@@ -119,9 +127,12 @@ fn feature_identifiers() {
         (FeatureId::ASYNCHRONOUS_EVENTS, 0x0b),
         (FeatureId::KEEP_ALIVE_TIMER, 0x0f),
         (FeatureId::HOST_BEHAVIOR, 0x16),
+        (FeatureId::HOST_IDENTIFIER, 0x81),
+        (FeatureId::RESERVATION_NOTIFICATIONS, 0x82),
+        (FeatureId::RESERVATION_PERSISTENCE, 0x83),
     ];
     assert!(ids.iter().all(|&(id, figure)| id.0 == figure), "{ids:?}");
-    assert_eq!(feature::HOST_BEHAVIOR_BYTES, 512);
+    assert_eq!((feature::HOST_BEHAVIOR_BYTES, feature::EXTENDED_HOST_IDENTIFIER), (512, 1));
 }
 
 // Base 2.1 section 5.1.11: Select in dword 10 bits 10:8, and what the capabilities answer.

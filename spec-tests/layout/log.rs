@@ -121,6 +121,7 @@ fn log_page_identifiers() {
         (LogId::COMMAND_EFFECTS, 0x05),
         (LogId::FEATURE_EFFECTS, 0x12),
         (LogId::MANAGEMENT_EFFECTS, 0x13),
+        (LogId::RESERVATION, 0x80),
     ];
     assert!(ids.iter().all(|&(id, figure)| id.0 == figure), "{ids:?}");
 }
@@ -150,4 +151,6 @@ fn an_event_lies_in_dword_0_as_its_figure_says() {
     assert_eq!(Event::SPARE.dword(), 0x0002_0201);
     // Figure 151: Namespace Attribute Changed, whose log is the Changed Attached Namespace List.
     assert_eq!(Event::NAMESPACE_CHANGED.dword(), 0x0004_0002);
+    // Type 6, information 00h: Reservation Log Page Available.
+    assert_eq!(Event::RESERVATION.dword(), 0x0080_0006);
 }

@@ -6,4 +6,5 @@ mod identify;
 mod log;
 mod queue_entry;
 mod register;
+mod reservation;
 mod sgl;

@@ -6,7 +6,7 @@
 //!
 //! Map of the crate: [`port`] is the interface to the outside; [`memory`] allocates guest addresses; [`prp`] and [`sgl`] describe
 //! buffers; [`queue`] has the ring arithmetic; [`doorbell`] the addresses of the doorbells and the shadow rule; [`host`] ties them
-//! together, with bring-up, admin and I/O commands in files of their own that extend [`Host`].
+//! together, with bring-up, admin and I/O commands and reservations in files of their own that extend [`Host`].
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ pub mod memory;
 pub mod port;
 pub mod prp;
 pub mod queue;
+pub mod reservation;
 pub mod setup;
 pub mod sgl;
 pub mod transfer;

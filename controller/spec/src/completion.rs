@@ -107,12 +107,18 @@ impl Status {
     pub const INVALID_PRP_OFFSET: Self = Self::generic(0x13);
     /// Atomic Write Unit Exceeded.
     pub const ATOMIC_UNIT_EXCEEDED: Self = Self::generic(0x14);
+    /// Host Identifier Inconsistent Format.
+    pub const HOST_IDENTIFIER_FORMAT: Self = Self::generic(0x18);
+    /// Command Aborted due to Preempt and Abort.
+    pub const ABORTED_PREEMPT: Self = Self::generic(0x1b).retry();
     /// Command Interrupted: try again.
     pub const INTERRUPTED: Self = Self::generic(0x21).retry();
     /// LBA Out of Range.
     pub const LBA_OUT_OF_RANGE: Self = Self::generic(0x80);
     /// Capacity Exceeded.
     pub const CAPACITY_EXCEEDED: Self = Self::generic(0x81);
+    /// Reservation Conflict.
+    pub const RESERVATION_CONFLICT: Self = Self::generic(0x83);
     /// Completion Queue Invalid.
     pub const COMPLETION_QUEUE_INVALID: Self = Self::specific(0x00);
     /// Invalid Queue Identifier.

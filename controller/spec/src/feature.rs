@@ -29,10 +29,19 @@ impl FeatureId {
     pub const KEEP_ALIVE_TIMER: Self = Self(0x0f);
     /// Host Behavior Support.
     pub const HOST_BEHAVIOR: Self = Self(0x16);
+    /// Host Identifier.
+    pub const HOST_IDENTIFIER: Self = Self(0x81);
+    /// Reservation Notification Mask.
+    pub const RESERVATION_NOTIFICATIONS: Self = Self(0x82);
+    /// Reservation Persistence.
+    pub const RESERVATION_PERSISTENCE: Self = Self(0x83);
 }
 
 /// Size in bytes of the Host Behavior Support data structure (Base 2.1 figure 406).
 pub const HOST_BEHAVIOR_BYTES: usize = 512;
+
+/// Host Identifier, dword 11 bit 0: it has 128 bits, not 64 (EXHID).
+pub const EXTENDED_HOST_IDENTIFIER: u32 = 1 << 0;
 
 /// Get Features, Select: dword 10 bits 10:8.
 pub mod select {

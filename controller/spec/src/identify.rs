@@ -4,7 +4,8 @@ mod flags;
 
 pub use flags::{
     AdminCommands, ControllerAttributes, FormattedSize, FusedOperations, LogPages, MetadataCapabilities, Multipath,
-    NamespaceFeatures, NamespaceStatus, OptionalCommands, OptionalEvents, SglSupport, WriteCache,
+    NamespaceFeatures, NamespaceStatus, OptionalCommands, OptionalEvents, ReservationCapabilities, SglSupport,
+    WriteCache,
 };
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};

@@ -14,6 +14,7 @@ pub mod identify;
 pub mod log;
 pub mod opcode;
 pub mod register;
+pub mod reservation;
 pub mod sgl;
 
 pub use command::Command;

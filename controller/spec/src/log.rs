@@ -26,6 +26,8 @@ impl LogId {
     pub const FEATURE_EFFECTS: Self = Self(0x12);
     /// NVMe-MI Commands Supported and Effects.
     pub const MANAGEMENT_EFFECTS: Self = Self(0x13);
+    /// Reservation Notification.
+    pub const RESERVATION: Self = Self(0x80);
     /// SMART / Health Information Extended, of the OCP Datacenter NVMe SSD specification (vendor specific range).
     pub const OCP_SMART: Self = Self(0xc0);
 }
@@ -282,6 +284,8 @@ impl Event {
     pub const HEALTH: u8 = 1;
     /// Type 2: notices.
     pub const NOTICE: u8 = 2;
+    /// Type 6: specific to the I/O command set.
+    pub const IO_COMMAND_SET: u8 = 6;
 
     /// A doorbell of a queue that does not exist was written.
     pub const INVALID_DOORBELL_REGISTER: Self = Self { kind: Self::ERROR, information: 0, log: LogId::ERROR };
@@ -295,6 +299,9 @@ impl Event {
     pub const TEMPERATURE: Self = Self { kind: Self::HEALTH, information: 1, log: LogId::SMART };
     /// What Identify says of a namespace has changed.
     pub const NAMESPACE_CHANGED: Self = Self { kind: Self::NOTICE, information: 0, log: LogId::CHANGED_NAMESPACES };
+
+    /// The Reservation Notification log has something.
+    pub const RESERVATION: Self = Self { kind: Self::IO_COMMAND_SET, information: 0, log: LogId::RESERVATION };
 
     /// Completion dword 0.
     #[must_use]

@@ -65,6 +65,10 @@ opcodes! {
     WRITE_ZEROES = 0x08, "Write Zeroes", "NVME_NVM_CMD_WRITE_ZEROES";
     DATASET_MANAGEMENT = 0x09, "Dataset Management", "NVME_NVM_CMD_DSM";
     VERIFY = 0x0c, "Verify", "NVME_NVM_CMD_VERIFY";
+    RESERVATION_REGISTER = 0x0d, "Reservation Register", "NVME_NVM_CMD_UNKNOWN";
+    RESERVATION_REPORT = 0x0e, "Reservation Report", "NVME_NVM_CMD_UNKNOWN";
+    RESERVATION_ACQUIRE = 0x11, "Reservation Acquire", "NVME_NVM_CMD_UNKNOWN";
+    RESERVATION_RELEASE = 0x15, "Reservation Release", "NVME_NVM_CMD_UNKNOWN";
     COPY = 0x19, "Copy", "NVME_NVM_CMD_COPY";
 }
 

@@ -44,6 +44,8 @@ bitflags! {
         const WRITE_ZEROES = 1 << 3;
         /// The Save and Select fields of the feature commands are supported.
         const SELECT = 1 << 4;
+        /// Reservations are supported.
+        const RESERVATIONS = 1 << 5;
         /// Verify is supported.
         const VERIFY = 1 << 7;
         /// Copy is supported.
@@ -132,12 +134,25 @@ bitflags! {
     /// What the controller is like.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct ControllerAttributes: u32 {
+        /// Host identifiers may have 128 bits.
+        const HOST_IDENTIFIER_128 = 1 << 0;
         /// There are endurance groups.
         const ENDURANCE_GROUPS = 1 << 4;
         /// Granularities of namespaces are reported.
         const NAMESPACE_GRANULARITY = 1 << 7;
         /// There are more than sixteen LBA formats, for hosts that know of it (ELBAS).
         const EXTENDED_FORMATS = 1 << 15;
+    }
+
+    /// What reservations there are of a namespace.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct ReservationCapabilities: u8 {
+        /// They can persist through a power loss.
+        const PERSISTENCE = 1 << 0;
+        /// All six types.
+        const ALL_TYPES = 0b11_1111 << 1;
+        /// IEKEY has the meaning that it has since revision 1.3.
+        const IGNORE_KEY = 1 << 7;
     }
 
     /// The state of the namespace.
