@@ -1,12 +1,15 @@
 //! Submission queue entry → typed command or status. Nothing behind this file sees a dword of an I/O command.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+pub(crate) mod reservation;
+
 use nvme_spec::Command;
 use nvme_spec::command::{CopyFormat, DATASET_DEALLOCATE, WRITE_ZEROES_DEALLOCATE, WRITE_ZEROES_NAMESPACE, fuse, psdt};
 use nvme_spec::opcode::NvmOpcode;
 
 use crate::dma::{DataPointer, PrpEntries};
 use crate::reason::Reason;
+use reservation::{Acquire, Register, Release, Report};
 
 /// Logical blocks that a command names: at least one. Whether they exist is the namespace's to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,13 @@ pub(crate) struct Access {
     pub(crate) metadata: u64,
 }
 
+/// What a reservation may forbid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
 /// A command of the NVM command set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum IoCommand {
@@ -38,6 +48,10 @@ pub(crate) enum IoCommand {
     WriteUncorrectable { blocks: Blocks },
     Copy { ranges: u16, to: u64, force: bool, data: DataPointer },
     DatasetManagement { ranges: u16, deallocate: bool, data: DataPointer },
+    Register(Register),
+    Acquire(Acquire),
+    Release(Release),
+    Report(Report),
 }
 
 impl IoCommand {
@@ -62,6 +76,10 @@ impl IoCommand {
                 deallocate: entry.cdw11.get() & DATASET_DEALLOCATE != 0,
                 data: data?,
             },
+            NvmOpcode::RESERVATION_REGISTER => Self::Register(Register::parse(entry, data?)?),
+            NvmOpcode::RESERVATION_ACQUIRE => Self::Acquire(Acquire::parse(entry, data?)?),
+            NvmOpcode::RESERVATION_RELEASE => Self::Release(Release::parse(entry, data?)?),
+            NvmOpcode::RESERVATION_REPORT => Self::Report(Report::parse(entry, data?)),
             _ => return Err(Reason::UnknownOpcode),
         };
         // Commands without data have a PSDT as well.
@@ -94,11 +112,32 @@ impl IoCommand {
     pub(crate) fn first_block(&self) -> u64 {
         match self {
             Self::Flush | Self::DatasetManagement { .. } => 0,
+            Self::Register(_) | Self::Acquire(_) | Self::Release(_) | Self::Report(_) => 0,
             Self::Read(access) | Self::Write(access) | Self::Compare(access) => access.blocks.start,
             Self::Verify { blocks, .. } | Self::WriteZeroes { blocks, .. } | Self::WriteUncorrectable { blocks } => {
                 blocks.start
             }
             Self::Copy { to, .. } => *to,
+        }
+    }
+
+    /// Whether it is about a reservation, not about blocks.
+    #[inline]
+    pub(crate) fn is_of_reservation(&self) -> bool {
+        matches!(self, Self::Register(_) | Self::Acquire(_) | Self::Release(_) | Self::Report(_))
+    }
+
+    /// What of the namespace's blocks it needs: to read and to write (NVMe Base 2.3 section 8.1.24, the table of conflicts; RES14).
+    pub(crate) fn needs(&self) -> Needs {
+        match self {
+            Self::Read(_) | Self::Compare(_) | Self::Verify { .. } => Needs { read: true, write: false },
+            Self::Copy { .. } => Needs { read: true, write: true },
+            Self::Flush
+            | Self::Write(_)
+            | Self::WriteZeroes { .. }
+            | Self::WriteUncorrectable { .. }
+            | Self::DatasetManagement { .. } => Needs { read: false, write: true },
+            Self::Register(_) | Self::Acquire(_) | Self::Release(_) | Self::Report(_) => Needs::default(),
         }
     }
 

@@ -35,7 +35,7 @@ pub(crate) const ADMIN: [(AdminOpcode, u32); 15] = [
 ];
 
 /// Commands of the NVM command set, with what the effects log says of each.
-pub(crate) const NVM: [(NvmOpcode, u32); 9] = [
+pub(crate) const NVM: [(NvmOpcode, u32); 13] = [
     (NvmOpcode::FLUSH, effects::SUPPORTED),
     (NvmOpcode::WRITE, effects::SUPPORTED | effects::CONTENT_CHANGE),
     (NvmOpcode::READ, effects::SUPPORTED),
@@ -45,10 +45,14 @@ pub(crate) const NVM: [(NvmOpcode, u32); 9] = [
     (NvmOpcode::DATASET_MANAGEMENT, effects::SUPPORTED | effects::CONTENT_CHANGE),
     (NvmOpcode::VERIFY, effects::SUPPORTED),
     (NvmOpcode::COPY, effects::SUPPORTED | effects::CONTENT_CHANGE),
+    (NvmOpcode::RESERVATION_REGISTER, effects::SUPPORTED),
+    (NvmOpcode::RESERVATION_REPORT, effects::SUPPORTED),
+    (NvmOpcode::RESERVATION_ACQUIRE, effects::SUPPORTED),
+    (NvmOpcode::RESERVATION_RELEASE, effects::SUPPORTED),
 ];
 
 /// Features, with their scope. Volatile Write Cache counts only where the media has one.
-pub(crate) const FEATURES: [(FeatureId, u32); 12] = [
+pub(crate) const FEATURES: [(FeatureId, u32); 15] = [
     (FeatureId::ARBITRATION, effects::SCOPE_CONTROLLER),
     (FeatureId::POWER_MANAGEMENT, effects::SCOPE_CONTROLLER),
     (FeatureId::TEMPERATURE_THRESHOLD, effects::SCOPE_CONTROLLER),
@@ -61,10 +65,13 @@ pub(crate) const FEATURES: [(FeatureId, u32); 12] = [
     (FeatureId::ASYNCHRONOUS_EVENTS, effects::SCOPE_CONTROLLER),
     (FeatureId::KEEP_ALIVE_TIMER, effects::SCOPE_CONTROLLER),
     (FeatureId::HOST_BEHAVIOR, effects::SCOPE_CONTROLLER),
+    (FeatureId::HOST_IDENTIFIER, effects::SCOPE_CONTROLLER),
+    (FeatureId::RESERVATION_NOTIFICATIONS, effects::SCOPE_NAMESPACE),
+    (FeatureId::RESERVATION_PERSISTENCE, effects::SCOPE_NAMESPACE),
 ];
 
 /// Log pages.
-pub(crate) const LOGS: [LogId; 10] = [
+pub(crate) const LOGS: [LogId; 11] = [
     LogId::SUPPORTED,
     LogId::ERROR,
     LogId::SMART,
@@ -74,5 +81,6 @@ pub(crate) const LOGS: [LogId; 10] = [
     LogId::ENDURANCE_GROUP,
     LogId::FEATURE_EFFECTS,
     LogId::MANAGEMENT_EFFECTS,
+    LogId::RESERVATION,
     LogId::OCP_SMART,
 ];

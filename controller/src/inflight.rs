@@ -7,6 +7,7 @@ use nvme_spec::{Command, Status};
 
 use crate::atomic::Slices;
 use crate::command::IoCommand;
+use crate::controllers::ControllerSet;
 use crate::queue::Permit;
 use crate::reason::Reason;
 
@@ -71,6 +72,15 @@ pub(crate) enum Fused {
     Write { compare: Option<Token> },
 }
 
+/// A Preempt and Abort that was carried out, but for the commands of others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Aborting {
+    /// No other has it.
+    pub(crate) number: u64,
+    /// The controllers whose commands may not have ended.
+    pub(crate) left: ControllerSet,
+}
+
 /// What is kept of a command that does not simply go to the media once.
 #[derive(Debug)]
 pub(crate) struct Parked {
@@ -89,6 +99,8 @@ pub(crate) struct Parked {
     /// It is its turn to do the next slice.
     pub(crate) in_turn: bool,
     pub(crate) fused: Fused,
+    /// It waits for the commands of others to end, and for nothing else.
+    pub(crate) aborting: Option<Aborting>,
 }
 
 impl Parked {
@@ -102,6 +114,7 @@ impl Parked {
             slices: Slices::default(),
             in_turn: false,
             fused: Fused::No,
+            aborting: None,
         }
     }
 }

@@ -9,7 +9,7 @@
 //! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and back up: `inflight`, `queue`, [`irq`](Effect).
 //! Overlapping commands: `atomic` and `scheduling`.
 //!
-//! Not implemented yet: protection information, reservations, namespace management, Format, Sanitize, firmware download, weighted
+//! Not implemented yet: protection information, namespace management, Format, Sanitize, firmware download, weighted
 //! arbitration.
 
 #![forbid(unsafe_code)]
@@ -41,6 +41,7 @@ pub mod power;
 mod prp;
 mod queue;
 pub mod reason;
+mod reservations;
 mod scheduling;
 mod sgl;
 mod shared;
@@ -54,7 +55,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use media::power::{Mark, Step};
 use media::{LbaRange, Token, VolumeId};
-use nvme_spec::Command;
+use nvme_spec::{Command, NSID_ALL};
 
 use absence::Absence;
 use admin::Done;
@@ -74,6 +75,7 @@ use irq::Interrupts;
 use power::{Powered, Supply};
 use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Take};
 use reason::Reason;
+use reservations::Notifications;
 use shared::Shared;
 use shared::mail::Notice;
 use shared::namespace::Namespaces;
@@ -82,11 +84,14 @@ use warning::WarningsSeen;
 use watch::{FatalReason, ResetKind, TraceEvent, Watch};
 
 pub use budget::Clock;
+pub use command::reservation::ReservationKind;
 pub use controllers::{CONTROLLERS_MAX, ControllerId, ControllerSet};
 pub use irq::{Effect, InterruptMode};
 /// The time that [`Subsystem::step`] is told.
 pub use media::Nanoseconds;
 pub use shared::formats::Format;
+pub use shared::reservations::host::HostIdentifier;
+pub use shared::reservations::{RegistrantState, ReservationState};
 pub use shared::{changes, record};
 pub use subsystem::{Subsystem, attach, direct};
 
@@ -131,6 +136,7 @@ pub struct Controller {
     health: Health,
     answered: Answered,
     warnings_seen: WarningsSeen,
+    notifications: Notifications,
     /// When the host must have shown that it lives, if it set a timer.
     keep_alive: Option<Nanoseconds>,
     bus_master: bool,
@@ -186,6 +192,7 @@ impl Controller {
             health: Health::default(),
             answered: Answered::default(),
             warnings_seen: WarningsSeen::default(),
+            notifications: Notifications::default(),
             keep_alive: None,
             bus_master: false,
             send_again: false,
@@ -423,6 +430,7 @@ impl Controller {
         self.absence.over();
         self.events.reset();
         self.features = Features::new(&shared.config);
+        self.forget_host(shared);
         self.interrupts.reset(&mut self.effects);
         self.keep_alive = None;
         self.registers.apply_reset(reset);

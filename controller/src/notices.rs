@@ -28,7 +28,7 @@ impl Controller {
             Notice::Attachment { nsid, attached, announced, size } => {
                 self.tell_size(nsid, if attached { size } else { Size::default() });
                 if !attached {
-                    self.lose(shared, nsid);
+                    self.end_on(shared, nsid, Reason::NamespaceInactive);
                     self.features.forget_namespace(nsid);
                 }
                 if announced {
@@ -44,6 +44,9 @@ impl Controller {
                 }
             }
             Notice::GoOn => self.arbiter.unblock(),
+            Notice::Reservation { nsid, what } => self.hear_of_reservation(nsid, what),
+            Notice::Preempted { nsid, by, number } => self.preempted(shared, nsid, by, number),
+            Notice::Aborted { number, by } => self.others_aborted(shared, number, by),
         }
     }
 
@@ -52,12 +55,13 @@ impl Controller {
         self.watch.tell(TraceEvent::NamespaceChanged { nsid, blocks, block_bytes, transfer_bytes });
     }
 
-    /// Commands under way on a namespace that is no longer attached end as those that come from now on.
-    fn lose(&mut self, shared: &mut Shared, nsid: u32) {
+    /// Commands under way on a namespace end for `reason`, but for those that the media has just finished; whether none is left.
+    pub(crate) fn end_on(&mut self, shared: &mut Shared, nsid: u32, reason: Reason) -> bool {
         let there = |command: &InFlight| command.permit.sqid() != 0 && command.origin.nsid == nsid;
         for token in self.in_flight.tokens(there) {
-            self.withdraw(shared, token, Reason::NamespaceInactive);
+            self.withdraw(shared, token, reason);
         }
+        self.in_flight.tokens(there).is_empty()
     }
 
     /// What changed of a namespace is listed, and told to a host that wants to hear of it (B78).

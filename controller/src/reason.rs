@@ -116,6 +116,22 @@ reasons! {
     CopyFormat, INVALID_FIELD, field(CDW12, 8), "copy-format", "the descriptor format of Copy is not 0h, the only one offered";
     CopyTooLong, SIZE_LIMIT_EXCEEDED, field(CDW12, 0), "copy-too-long", "Copy exceeds MSRC, MSSRL or MCL";
     CopyOutOfRange, LBA_OUT_OF_RANGE, None, "copy-out-of-range", "a source range or the target of Copy lies beyond NSZE";
+    // Reservations.
+    ReservationAction, INVALID_FIELD, field(CDW10, 0), "reservation-action", "RREGA, RACQA or RRELA is reserved";
+    ReservationIgnoresKey, INVALID_FIELD, field(CDW10, 3), "reservation-ignores-key",
+        "IEKEY is 1, and only Reservation Register can ignore a key";
+    ReservationKind, INVALID_FIELD, field(CDW10, 8), "reservation-type",
+        "RTYPE is none of the six types, or not that of the reservation to release";
+    ReservationPersistence, INVALID_FIELD, field(CDW10, 30), "reservation-persistence",
+        "CPTPL is 01b, or asks for what RESCAP does not offer";
+    ReservationKey, INVALID_FIELD, PRP1, "reservation-key", "PRKEY is 0, and the reservation is not one of all registrants";
+    ReservationReportLength, INVALID_FIELD, field(CDW10, 0), "reservation-report-length", "NUMD is more than MDTS";
+    ReservationConflict, RESERVATION_CONFLICT, None, "reservation-conflict",
+        "the reservation forbids it, or the host is not registered with this key";
+    HostIdentifierFormat, HOST_IDENTIFIER_FORMAT, field(CDW11, 0), "host-identifier-format",
+        "host identifiers of the subsystem have the other of the two lengths";
+    HostIdentifierSet, SEQUENCE_ERROR, PRP1, "host-identifier-set",
+        "the host identifier was set and only a reset clears it, or the host without one is registered";
     // Queues.
     QueueIdentifier, INVALID_QUEUE_IDENTIFIER, field(CDW10, 0), "queue-identifier", "QID is 0 or more than Number of Queues granted";
     QueueExists, INVALID_QUEUE_IDENTIFIER, field(CDW10, 0), "queue-exists", "a queue with this QID exists";
@@ -153,6 +169,10 @@ reasons! {
     QueuesTooMany, INVALID_FIELD, field(CDW11, 0), "queues-too-many", "NSQR or NCQR is FFFFh";
     HostBehavior, INVALID_FIELD, PRP1, "host-behavior", "a switch of the Host Behavior Support structure is neither 0 nor 1";
     EventRequestLimit, EVENT_REQUEST_LIMIT, OPCODE, "event-request-limit", "more Asynchronous Event Requests wait than AERL allows";
+    ReservationFeatureOfAll, INVALID_FIELD, NSID, "reservation-feature-of-all",
+        "NSID names all namespaces, and what is asked for is that of one";
+    ReservationFeaturePersistence, INVALID_FIELD, field(CDW11, 0), "reservation-feature-persistence",
+        "PTPL is 1, and RESCAP does not offer that";
     DoorbellBufferOffset, INVALID_PRP_OFFSET, PRP1, "doorbell-buffer-offset", "PRP1 or PRP2 is not aligned to a page";
     DoorbellBufferSame, INVALID_FIELD, PRP2, "doorbell-buffer-same", "both doorbell buffers have the same address";
     DoorbellBufferUnreachable, DATA_TRANSFER_ERROR, PRP1, "doorbell-buffer-unreachable",
@@ -191,6 +211,7 @@ reasons! {
     MediaInternal, INTERNAL_ERROR, None, "media-internal", "the media failed for a reason of its own";
     Internal, INTERNAL_ERROR, None, "internal", "the controller broke a rule of its own";
     AbortRequested, ABORT_REQUESTED, None, "abort-requested", "the host aborted the command";
+    Preempted, ABORTED_PREEMPT, None, "preempted", "another host preempted this one and aborted its commands";
     QueueDeleted, ABORTED_QUEUE_DELETION, None, "queue-deleted", "the host deleted the submission queue";
 }
 

@@ -68,6 +68,12 @@ impl Controller {
         if self.reached(Step::CommandAccepted) || self.registers.shutdown != Shutdown::No {
             return Err(Reason::PowerLost);
         }
+        if command.is_of_reservation() {
+            return self.reserve(shared, now, memory, command, (token, origin));
+        }
+        if self.namespaces.any_reserved() {
+            self.check_reservations(shared, origin.nsid, command.needs())?;
+        }
         if command.lists_ranges() {
             let nsid = origin.nsid;
             io::list(&mut self.context(shared, now, memory, token, origin, None), nsid, command)?;
@@ -93,7 +99,7 @@ impl Controller {
 
     /// Gives a command, or a piece of it, to the media; `None` if the media will report.
     #[inline]
-    fn start<M: GuestMemory>(
+    pub(crate) fn start<M: GuestMemory>(
         &mut self,
         shared: &mut Shared,
         now: Nanoseconds,
@@ -126,6 +132,8 @@ impl Controller {
             memory,
             media: shared.media.as_mut(),
             namespaces: &self.namespaces,
+            reservations: &mut shared.reservations,
+            id: self.id,
             segments: &mut self.segments,
             metadata: &mut self.metadata,
             page_shift: self.registers.page_shift(),
@@ -481,6 +489,10 @@ impl Controller {
         }
         let failed = |status| (status, Reason::FusedPartner);
         let nsid = first.nsid.get();
+        if self.namespaces.any_reserved() {
+            self.check_reservations(shared, nsid, compare.needs()).map_err(failed)?;
+            self.check_reservations(shared, nsid, write.needs()).map_err(|status| (Reason::FusedPartner, status))?;
+        }
         let namespace = self.namespaces.resolve(nsid).map_err(failed)?;
         let mut single = [LbaRange::default()];
         let claim = io::claim(&self.namespaces, nsid, &compare, None, &[], &mut single);

@@ -13,7 +13,7 @@ use spec_tests::slow_media::Asked;
 use crate::verbs::{TestHost, Verbs, bare, with_prp};
 
 /// Every feature that there is with a cache.
-const ALL: [u8; 12] = [0x01, 0x02, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0f, 0x16];
+const ALL: [u8; 15] = [0x01, 0x02, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0f, 0x16, 0x81, 0x82, 0x83];
 /// Features whose value is a dword that can be set to anything within a mask, with that mask.
 const DWORDS: [(FeatureId, u32, u32); 6] = [
     (FeatureId::ARBITRATION, 0, 0xffff_ff07),
@@ -23,6 +23,11 @@ const DWORDS: [(FeatureId, u32, u32); 6] = [
     (FeatureId::ASYNCHRONOUS_EVENTS, 0, 0x0000_01ff),
     (FeatureId::KEEP_ALIVE_TIMER, 0, 0xffff_ffff),
 ];
+
+fn of_namespace(feature: FeatureId) -> bool {
+    let all = [FeatureId::ERROR_RECOVERY, FeatureId::RESERVATION_NOTIFICATIONS, FeatureId::RESERVATION_PERSISTENCE];
+    all.contains(&feature)
+}
 
 fn cached() -> TestHost {
     let mut host = Build::default().host();
@@ -51,7 +56,7 @@ fn set(host: &mut TestHost, nsid: u32, feature: FeatureId, value: u32) -> Status
 fn mandatory_features_can_be_got_and_set() {
     let mut host = Build::default().admin_host();
     for feature in [0x01, 0x02, 0x04, 0x05, 0x07, 0x08, 0x09, 0x0a, 0x0b].map(FeatureId) {
-        let nsid = u32::from(feature == FeatureId::ERROR_RECOVERY);
+        let nsid = u32::from(of_namespace(feature));
         let (status, value) = get(&mut host, nsid, feature, select::CURRENT);
         assert_eq!(status, Status::SUCCESS, "{feature:?}");
         assert_eq!(set(&mut host, nsid, feature, value), Status::SUCCESS, "{feature:?}");
@@ -85,7 +90,7 @@ fn supported_features_are_those_that_are_answered() {
 fn saving_is_refused_and_changes_nothing() {
     let mut host = cached();
     for feature in ALL.map(FeatureId) {
-        let nsid = u32::from(feature == FeatureId::ERROR_RECOVERY);
+        let nsid = u32::from(of_namespace(feature));
         let before = get(&mut host, nsid, feature, select::CURRENT);
         let mut command = of(nsid, set_feature_command(feature, 1));
         command.cdw10 = (u32::from(feature.0) | 1 << 31).into();
@@ -137,7 +142,7 @@ fn a_feature_of_a_namespace_wants_a_namespace_that_is_there() {
 }
 
 /// Of every feature that is a dword: which bits are kept, and which are refused. All others are ignored.
-const BITS: [(FeatureId, u32, u32, u32); 9] = [
+const BITS: [(FeatureId, u32, u32, u32); 11] = [
     (FeatureId::ARBITRATION, 0, 0xffff_ff07, 0),
     // There is one power state; the workload hint is the host's own.
     (FeatureId::POWER_MANAGEMENT, 0, 0x0000_00e0, 0x0000_001f),
@@ -150,6 +155,9 @@ const BITS: [(FeatureId, u32, u32, u32); 9] = [
     (FeatureId::WRITE_ATOMICITY, 0, 0x0000_0001, 0),
     (FeatureId::ASYNCHRONOUS_EVENTS, 0, 0x0000_01ff, 0),
     (FeatureId::KEEP_ALIVE_TIMER, 0, 0xffff_ffff, 0),
+    (FeatureId::RESERVATION_NOTIFICATIONS, 1, 0x0000_000e, 0),
+    // Nothing persists.
+    (FeatureId::RESERVATION_PERSISTENCE, 1, 0, 0x0000_0001),
 ];
 
 /// B93, B97, B12: bit for bit of every feature: what Set accepts, Get gives back; what it does not keep is ignored in every case, and what
@@ -179,7 +187,12 @@ fn every_bit_of_every_feature_is_kept_or_ignored_or_refused() {
             assert_eq!(get(&mut host, nsid, feature, select::CURRENT).1, default, "{feature:?} after a reset");
         }
     }
-    let others = [FeatureId::NUMBER_OF_QUEUES, FeatureId::INTERRUPT_VECTOR, FeatureId::HOST_BEHAVIOR];
+    let others = [
+        FeatureId::NUMBER_OF_QUEUES,
+        FeatureId::INTERRUPT_VECTOR,
+        FeatureId::HOST_BEHAVIOR,
+        FeatureId::HOST_IDENTIFIER,
+    ];
     let in_table = |fid: u8| BITS.iter().any(|(feature, ..)| feature.0 == fid) || others.contains(&FeatureId(fid));
     assert!(ALL.into_iter().all(in_table), "a feature that this test or one of its own does not know");
 }
@@ -225,7 +238,7 @@ fn reserved_selections_are_refused() {
     let mut host = cached();
     for feature in ALL.map(FeatureId) {
         for select in 4..8 {
-            let nsid = u32::from(feature == FeatureId::ERROR_RECOVERY);
+            let nsid = u32::from(of_namespace(feature));
             assert_eq!(get(&mut host, nsid, feature, select).0, Status::INVALID_FIELD, "{feature:?}, select {select}");
         }
     }
@@ -245,7 +258,7 @@ fn a_controller_reset_restores_the_defaults() {
     host.set_feature_data(FeatureId::HOST_BEHAVIOR, 0, &[1; HOST_BEHAVIOR_BYTES]).expect("legal switches");
     host.start().expect("comes up again");
     for feature in ALL.map(FeatureId) {
-        let nsid = u32::from(feature == FeatureId::ERROR_RECOVERY);
+        let nsid = u32::from(of_namespace(feature));
         let default = get(&mut host, nsid, feature, select::DEFAULT);
         assert_eq!(get(&mut host, nsid, feature, select::CURRENT), default, "{feature:?}");
     }

@@ -163,7 +163,7 @@ fn commands_that_are_not_offered_are_refused_with_any_arguments() {
             let command = Command { opcode, flags: 0, ..arguments };
             assert_eq!(host.admin_status(command), Status::INVALID_OPCODE, "admin {opcode:#x}");
         }
-        for opcode in [0x03, 0x0d, 0x0e, 0x11, 0x12, 0x15, 0x18, 0x1a, 0x79, 0x7d, 0x80, 0xff] {
+        for opcode in [0x03, 0x0f, 0x10, 0x12, 0x14, 0x16, 0x18, 0x1a, 0x79, 0x7d, 0x80, 0xff] {
             let command = Command { opcode, flags: 0, ..garbage(&mut random) };
             assert_eq!(host.io_status(command), Status::INVALID_OPCODE, "I/O {opcode:#x}");
         }

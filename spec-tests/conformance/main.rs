@@ -34,6 +34,7 @@ mod prp;
 mod queues;
 mod racing_host;
 mod registers;
+mod reservations;
 mod reset;
 mod resize;
 mod sgl;

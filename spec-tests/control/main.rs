@@ -4,6 +4,7 @@
 mod faults;
 mod forks;
 mod power;
+mod reservations;
 mod resize;
 mod states;
 mod tape;

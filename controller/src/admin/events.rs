@@ -85,6 +85,11 @@ impl Events {
         self.masked[usize::from(event.kind & 0x7)] = Some(event.log);
     }
 
+    /// An event that waits is no longer worth a report.
+    pub(crate) fn forget(&mut self, event: Event) {
+        self.queued.retain(|queued| *queued != event);
+    }
+
     /// The host read a log page and did not ask to retain the event.
     pub(super) fn log_read(&mut self, log: LogId) {
         self.masked.iter_mut().for_each(|masked| _ = masked.take_if(|by| *by == log));

@@ -8,7 +8,7 @@ use nvme_spec::log::{WARNING_TEMPERATURE, effects};
 use nvme_spec::{Command, NSID_ALL};
 use zerocopy::FromZeros;
 
-use super::{Done, keep_alive};
+use super::{Done, host_features, keep_alive};
 use crate::Controller;
 use crate::config::Config;
 use crate::dma::GuestMemory;
@@ -149,6 +149,7 @@ pub(super) fn get<M: GuestMemory>(
     // Hosts ask without naming a namespace, or naming all, and have always been answered: from the first.
     let first = controller.namespaces.iter().next().map(|namespace| namespace.identity.nsid);
     let nsid = match command.nsid.get() {
+        NSID_ALL if host_features::are_of_reservations(feature) => return Err(Reason::ReservationFeatureOfAll),
         0 | NSID_ALL if of_namespace => first.ok_or(Reason::NamespaceInvalid)?,
         nsid => nsid,
     };
@@ -167,6 +168,9 @@ pub(super) fn get<M: GuestMemory>(
         }
         _ => return Err(Reason::FeatureSelect),
     }
+    if feature == FeatureId::HOST_IDENTIFIER {
+        return host_features::get_identifier(controller, shared, memory, command);
+    }
     if feature == FeatureId::HOST_BEHAVIOR {
         let bytes = controller.features.host_behavior;
         return controller.send(memory, command, &bytes).map(|()| Done::Now(0));
@@ -183,6 +187,8 @@ pub(super) fn get<M: GuestMemory>(
 fn current(controller: &Controller, shared: &Shared, command: &Command, feature: FeatureId) -> Result<u32, Reason> {
     match feature {
         FeatureId::VOLATILE_WRITE_CACHE => Ok(u32::from(shared.media.write_cache() == Some(true))),
+        FeatureId::RESERVATION_NOTIFICATIONS => Ok(shared.reservations.mask(command.nsid.get())),
+        FeatureId::RESERVATION_PERSISTENCE => Ok(u32::from(shared.reservations.persists(command.nsid.get()))),
         _ => value(&controller.features, command, feature),
     }
 }
@@ -209,7 +215,13 @@ pub(crate) fn states(controller: &Controller, shared: &Shared, id: FeatureId) ->
     };
     match id {
         FeatureId::TEMPERATURE_THRESHOLD => [0, 1 << 20].into_iter().filter_map(|which| state(None, which)).collect(),
-        FeatureId::ERROR_RECOVERY => {
+        FeatureId::HOST_IDENTIFIER => {
+            let identifier = shared.reservations.identifier(controller.id);
+            let selector = identifier.map_or(0, |identifier| u32::from(identifier.is_extended()));
+            let first = identifier.and_then(|identifier| identifier.bytes().first_chunk().copied());
+            vec![FeatureState { id, nsid: None, selector, value: first.map_or(0, u32::from_le_bytes) }]
+        }
+        FeatureId::ERROR_RECOVERY | FeatureId::RESERVATION_NOTIFICATIONS | FeatureId::RESERVATION_PERSISTENCE => {
             controller.namespaces.iter().filter_map(|namespace| state(Some(namespace.identity.nsid), 0)).collect()
         }
         FeatureId::HOST_BEHAVIOR => {
@@ -229,6 +241,8 @@ fn default<M: GuestMemory>(
 ) -> Result<Done, Reason> {
     match feature {
         FeatureId::HOST_BEHAVIOR => controller.send(memory, command, &defaults.host_behavior).map(|()| Done::Now(0)),
+        FeatureId::HOST_IDENTIFIER => host_features::send_identifier(controller, memory, command, None),
+        FeatureId::RESERVATION_NOTIFICATIONS | FeatureId::RESERVATION_PERSISTENCE => Ok(Done::Now(0)),
         FeatureId::INTERRUPT_VECTOR => Ok(Done::Now(u32::from(low16(command.cdw11.get())))),
         FeatureId::VOLATILE_WRITE_CACHE => Ok(Done::Now(1)),
         _ => value(defaults, command, feature).map(Done::Now),
@@ -306,6 +320,10 @@ pub(super) fn set<M: GuestMemory>(
             keep_alive::restart(controller);
         }
         FeatureId::HOST_BEHAVIOR => set_host_behavior(controller, memory, command)?,
+        FeatureId::HOST_IDENTIFIER => host_features::set_identifier(controller, shared, memory, command)?,
+        FeatureId::RESERVATION_NOTIFICATIONS | FeatureId::RESERVATION_PERSISTENCE => {
+            host_features::set_of_reservations(controller, shared, feature, nsid, value)?;
+        }
         _ => return Err(Reason::FeatureUnknown),
     }
     Ok(Done::Now(0))

@@ -4,7 +4,7 @@
 use nvme_spec::command::{CopyFormat, high16, low16};
 use nvme_spec::identify::{
     self, Cns, FormattedSize, LbaFormat, LogPages, MetadataCapabilities, NamespaceFeatures, OptionalCommands,
-    SglSupport, WriteCache, descriptor,
+    ReservationCapabilities, SglSupport, WriteCache, descriptor,
 };
 use nvme_spec::opcode::AdminOpcode;
 use nvme_spec::register::VERSION_2_1;
@@ -124,7 +124,8 @@ pub(crate) fn this_controller(controller: &Controller, shared: &Shared) -> Page 
     data.cntlid = controller.id.0.into();
     data.cmic = multipath(shared);
     data.ver = VERSION_2_1.into();
-    let mut attributes = identify::ControllerAttributes::ENDURANCE_GROUPS;
+    let mut attributes =
+        identify::ControllerAttributes::ENDURANCE_GROUPS | identify::ControllerAttributes::HOST_IDENTIFIER_128;
     attributes.set(identify::ControllerAttributes::NAMESPACE_GRANULARITY, shared.namespaces.is_kept());
     attributes.set(identify::ControllerAttributes::EXTENDED_FORMATS, shared.formats.needs_extended());
     data.ctratt = attributes.bits().into();
@@ -160,6 +161,7 @@ pub(crate) fn this_controller(controller: &Controller, shared: &Shared) -> Page 
         | OptionalCommands::DATASET_MANAGEMENT
         | OptionalCommands::WRITE_ZEROES
         | OptionalCommands::SELECT
+        | OptionalCommands::RESERVATIONS
         | OptionalCommands::VERIFY
         | OptionalCommands::WRITE_UNCORRECTABLE
         | OptionalCommands::COPY
@@ -187,6 +189,13 @@ fn multipath(shared: &Shared) -> u8 {
 /// NMIC: the namespace may be attached to two controllers at the same time, where there are as many.
 fn shareable(namespace: &Namespace, shared: &Shared) -> u8 {
     u8::from(namespace.identity.shared && shared.mail.count() > 1)
+}
+
+/// RESCAP.
+fn reservations(shared: &Shared) -> u8 {
+    let mut offered = ReservationCapabilities::ALL_TYPES | ReservationCapabilities::IGNORE_KEY;
+    offered.set(ReservationCapabilities::PERSISTENCE, shared.reservations.are_persistent());
+    offered.bits()
 }
 
 /// CNS 00h and 11h: an identifier that is valid and not active, or not allocated, gives zeroes (B64). All of them, where they can be made,
@@ -224,6 +233,7 @@ pub(crate) fn namespace(namespaces: &Namespaces, shared: &Shared, nsid: u32, see
         data.nows_z = hints.stripe_z.into();
     }
     data.nmic = shareable(namespace, shared);
+    data.rescap = reservations(shared);
     data.nvmcap = shared.taken_bytes(namespace).into();
     data.fpi = FORMAT_PROGRESS | shared.format_left(nsid);
     data.endgid = ENDURANCE_GROUP.into();
@@ -411,6 +421,7 @@ fn independent(namespaces: &Namespaces, shared: &Shared, nsid: u32) -> Result<Pa
     let Some(namespace) = valid(namespaces, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let mut data = identify::IndependentNamespace::zeroed();
     data.nmic = shareable(namespace, shared);
+    data.rescap = reservations(shared);
     data.endgid = ENDURANCE_GROUP.into();
     data.nstat = identify::NamespaceStatus::READY.bits();
     Ok(to_page(&data))

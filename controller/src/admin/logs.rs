@@ -51,6 +51,9 @@ pub(super) fn get<M: GuestMemory>(
         if identifier == LogId::CHANGED_NAMESPACES {
             controller.changed_namespaces.clear();
         }
+        if identifier == LogId::RESERVATION {
+            controller.notification_read();
+        }
     }
     Ok(Done::Now(0))
 }
@@ -80,6 +83,7 @@ fn page(controller: &Controller, shared: &Shared, identifier: LogId, command: &C
         LogId::CHANGED_NAMESPACES => changed_namespaces(controller),
         LogId::COMMAND_EFFECTS => command_effects(controller, shared),
         LogId::ENDURANCE_GROUP => endurance_group(controller, shared, high16(command.cdw11.get()))?.as_bytes().to_vec(),
+        LogId::RESERVATION => controller.notifications.page().as_bytes().to_vec(),
         LogId::OCP_SMART => ocp_smart(shared).as_bytes().to_vec(),
         LogId::FEATURE_EFFECTS => feature_effects(controller, shared),
         LogId::MANAGEMENT_EFFECTS => vec![0; log::MANAGEMENT_EFFECTS_BYTES],

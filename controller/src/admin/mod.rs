@@ -6,6 +6,7 @@ pub(crate) mod doorbell_buffer;
 pub(crate) mod events;
 pub(crate) mod features;
 pub(crate) mod format;
+mod host_features;
 pub(crate) mod identify;
 pub(crate) mod keep_alive;
 pub(crate) mod logs;

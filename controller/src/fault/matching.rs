@@ -103,6 +103,9 @@ impl Controller {
                 blocks.map_or(0, |range| range.blocks) * block_bytes
             }
             NvmOpcode::DATASET_MANAGEMENT => (u64::from(command.cdw10.get() & 0xff) + 1) * 16,
+            NvmOpcode::RESERVATION_REGISTER | NvmOpcode::RESERVATION_ACQUIRE => 16,
+            NvmOpcode::RESERVATION_RELEASE => 8,
+            NvmOpcode::RESERVATION_REPORT => (u64::from(command.cdw10.get()) + 1) * 4,
             NvmOpcode::COPY => (u64::from(command.cdw12.get() & 0xff) + 1) * 32,
             _ => 0,
         }

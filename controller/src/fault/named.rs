@@ -46,6 +46,14 @@ named! {
     Verify => Io VERIFY;
     /// I/O: Copy.
     Copy => Io COPY;
+    /// I/O: Reservation Register.
+    ReservationRegister => Io RESERVATION_REGISTER;
+    /// I/O: Reservation Report.
+    ReservationReport => Io RESERVATION_REPORT;
+    /// I/O: Reservation Acquire.
+    ReservationAcquire => Io RESERVATION_ACQUIRE;
+    /// I/O: Reservation Release.
+    ReservationRelease => Io RESERVATION_RELEASE;
     /// Admin: Delete I/O Submission Queue.
     DeleteSubmissionQueue => Admin DELETE_SUBMISSION_QUEUE;
     /// Admin: Create I/O Submission Queue.

@@ -1,11 +1,16 @@
 //! Commands of I/O queues: one file each. They resolve the namespace, check the range, and pass the work to the media.
 
+mod acquire;
 mod buffer;
 mod compare;
 mod copy;
 mod dataset;
 mod flush;
 mod read;
+mod register;
+mod release;
+mod report;
+mod reservation;
 mod uncorrectable;
 mod verify;
 mod write;
@@ -17,10 +22,12 @@ use buffer::UserBuffer;
 
 use crate::atomic::Claim;
 use crate::command::{Access, Blocks, IoCommand};
+use crate::controllers::ControllerId;
 use crate::dma::{DataPointer, GuestMemory, Segment, Transfer, append};
 use crate::inflight::Origin;
 use crate::reason::Reason;
 use crate::shared::namespace::{Namespace, Namespaces};
+use crate::shared::reservations::Reservations;
 use crate::{prp, sgl};
 
 /// All that a command may touch while it is started.
@@ -29,6 +36,9 @@ pub(crate) struct Context<'a, M> {
     pub(crate) memory: &'a M,
     pub(crate) media: &'a mut dyn Media,
     pub(crate) namespaces: &'a Namespaces,
+    pub(crate) reservations: &'a mut Reservations,
+    /// The controller that carries it out.
+    pub(crate) id: ControllerId,
     /// Scratch: the data of the command, once its pointer is resolved.
     pub(crate) segments: &'a mut Vec<Segment>,
     /// Scratch: the metadata of the command, where it is apart.
@@ -60,6 +70,7 @@ pub(crate) fn claim<'a>(
     let namespace = namespaces.get(nsid)?;
     let (changes, blocks) = match command {
         IoCommand::Flush | IoCommand::DatasetManagement { deallocate: false, .. } => return None,
+        IoCommand::Register(_) | IoCommand::Acquire(_) | IoCommand::Release(_) | IoCommand::Report(_) => return None,
         IoCommand::Read(access) | IoCommand::Compare(access) => (false, access.blocks),
         IoCommand::Write(access) => (true, access.blocks),
         IoCommand::Verify { blocks, .. } => (false, *blocks),
@@ -111,6 +122,10 @@ pub(crate) fn start<M: GuestMemory>(
         IoCommand::WriteUncorrectable { blocks } => uncorrectable::start(context, namespace, blocks),
         IoCommand::Copy { force, .. } => Ok(copy::start(context, namespace, force)),
         IoCommand::DatasetManagement { deallocate, .. } => Ok(dataset::start(context, namespace, deallocate)),
+        IoCommand::Register(command) => register::start(context, nsid, command).map(|()| Submitted::Done(Ok(()))),
+        IoCommand::Acquire(command) => acquire::start(context, nsid, command).map(|()| Submitted::Done(Ok(()))),
+        IoCommand::Release(command) => release::start(context, nsid, command).map(|()| Submitted::Done(Ok(()))),
+        IoCommand::Report(command) => report::start(context, nsid, command).map(|()| Submitted::Done(Ok(()))),
     }
 }
 

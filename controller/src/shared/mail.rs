@@ -4,6 +4,7 @@ use media::{Media, Nanoseconds, Outcome, Token};
 
 use crate::controllers::ControllerId;
 use crate::reason::Reason;
+use crate::shared::reservations::Notification;
 
 /// What a namespace is like now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,12 @@ pub(crate) enum Notice {
     Reshaped { nsid: u32, announced: bool, size: Size },
     /// Queues that were held back may go on.
     GoOn,
+    /// Another host changed the reservation of a namespace.
+    Reservation { nsid: u32, what: Notification },
+    /// The Preempt and Abort with this number, of another controller, waits for the commands on a namespace.
+    Preempted { nsid: u32, by: ControllerId, number: u64 },
+    /// Those of a controller have ended.
+    Aborted { number: u64, by: ControllerId },
 }
 
 /// Of one controller.

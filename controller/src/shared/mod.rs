@@ -11,6 +11,7 @@ pub(crate) mod namespace;
 pub(crate) mod plan;
 pub(crate) mod power;
 pub mod record;
+pub mod reservations;
 
 use media::power::Random;
 use media::{Media, Token};
@@ -23,6 +24,7 @@ use formats::Formats;
 use mail::Mailboxes;
 use namespace::Namespaces;
 use power::Power;
+use reservations::Reservations;
 
 /// What all controllers of a subsystem share.
 pub(crate) struct Shared {
@@ -37,6 +39,7 @@ pub(crate) struct Shared {
     /// The LBA formats that there are.
     pub(crate) formats: Formats,
     pub(crate) changes: Changes,
+    pub(crate) reservations: Reservations,
     pub(crate) power: Power,
     pub(crate) mail: Mailboxes,
     /// The media was asked to quiesce and has not answered.
@@ -51,6 +54,7 @@ impl Shared {
             random: config.interleave.map(|seed| Random::new(seed.into())),
             formats: Formats::new(&config, media.space()),
             changes: Changes::default(),
+            reservations: Reservations::new(controllers),
             power: Power::new(media.as_mut()),
             mail: Mailboxes::new(controllers),
             quiescing: false,
@@ -73,6 +77,7 @@ impl Shared {
         self.range_locks = RangeLocks::default();
         self.random = self.config.interleave.map(|seed| Random::new(seed.into()));
         self.changes = Changes::default();
+        self.reservations = Reservations::new(self.mail.count());
         self.power.restored();
         self.mail.clear();
         self.quiescing = false;

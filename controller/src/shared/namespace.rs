@@ -33,6 +33,8 @@ pub(crate) struct Namespace {
     pub(crate) atomics: Atomics,
     /// Which controllers have it.
     pub(crate) attached: ControllerSet,
+    /// A reservation is held.
+    pub(crate) reserved: bool,
 }
 
 impl Namespace {
@@ -130,7 +132,8 @@ pub(crate) struct Brief {
 pub(crate) struct Namespaces {
     /// Ascending by identifier.
     list: Vec<Namespace>,
-    /// The same in the same order, as far as plain Reads and Writes need it.
+    /// Those of them that are not reserved, in the same order, as far as plain Reads and Writes need it: who finds none here takes the path
+    /// on which reservations are asked.
     brief: Vec<Brief>,
     /// NN: the largest identifier that is valid, the same for all controllers.
     limit: u32,
@@ -167,6 +170,8 @@ impl Namespaces {
 
     /// They are these from now on.
     pub(crate) fn renew(&mut self, config: &Config, media: &mut dyn Media, record: Record) {
+        let reserved = self.list.iter().filter(|namespace| namespace.reserved);
+        let reserved: Vec<_> = reserved.map(|namespace| namespace.identity.nsid).collect();
         let of = |(identity, volume): (NamespaceConfig, u32)| {
             let shape = media.shape(VolumeId(volume)).expect("each namespace has its volume");
             assert!(shape.block_bytes.is_power_of_two() && shape.power_atomic_blocks >= 1);
@@ -175,7 +180,8 @@ impl Namespaces {
             let among = if identity.extended_metadata { shape.metadata_bytes } else { 0 };
             let attached = identity.attached;
             let buffer_block_bytes = shape.block_bytes + among;
-            Namespace { identity, volume: VolumeId(volume), shape, buffer_block_bytes, atomics, attached }
+            let reserved = reserved.contains(&identity.nsid);
+            Namespace { identity, volume: VolumeId(volume), shape, buffer_block_bytes, atomics, attached, reserved }
         };
         self.born = record.born;
         self.list = record.namespaces.into_iter().map(of).collect();
@@ -214,7 +220,7 @@ impl Namespaces {
 
     fn renew_brief(&mut self) {
         self.brief.clear();
-        self.brief.extend(self.list.iter().map(|namespace| Brief {
+        self.brief.extend(self.list.iter().filter(|namespace| !namespace.reserved).map(|namespace| Brief {
             nsid: namespace.identity.nsid,
             volume: namespace.volume,
             block_bytes: namespace.shape.block_bytes,
@@ -254,6 +260,19 @@ impl Namespaces {
     pub(crate) fn capacity_bytes_max(&self) -> u128 {
         let most = |namespace: &Namespace| u128::from(namespace.shape.capacity_blocks_max) << namespace.block_shift();
         self.list.iter().map(most).sum()
+    }
+
+    /// A reservation of a namespace is held, or is not.
+    pub(crate) fn set_reserved(&mut self, nsid: u32, reserved: bool) {
+        let own = self.list.iter_mut().find(|namespace| namespace.identity.nsid == nsid);
+        let changed = own.is_some_and(|own| std::mem::replace(&mut own.reserved, reserved) != reserved);
+        self.generation += u64::from(changed);
+    }
+
+    /// Whether a reservation of one of them is held.
+    #[inline]
+    pub(crate) const fn any_reserved(&self) -> bool {
+        self.brief.len() != self.list.len()
     }
 
     /// NN: the largest identifier that is valid, at least 1.

@@ -21,6 +21,7 @@ use crate::dma::{DoorbellPage, GuestMemory};
 use crate::fault::{InjectError, Injection};
 use crate::inspect::FeatureState;
 use crate::shared::Shared;
+use crate::shared::reservations::ReservationState;
 use crate::{Controller, Progress, inspect};
 
 /// An NVM subsystem: a drive with its controllers, each of one function, and its namespaces.
@@ -184,6 +185,12 @@ impl Subsystem {
     #[must_use]
     pub fn features(&self, id: ControllerId) -> Vec<FeatureState> {
         inspect::features(self.controller(id), &self.shared)
+    }
+
+    /// The reservation of a namespace, and who is registered; nothing if there is no such namespace.
+    #[must_use]
+    pub fn reservation(&self, nsid: u32) -> Option<ReservationState> {
+        self.shared.namespaces.get(nsid).map(|_| self.shared.reservations.state(nsid))
     }
 
     /// The volume that a namespace stands on.

@@ -40,6 +40,7 @@ mod query_log;
 mod query_media;
 mod query_namespaces;
 mod query_queues;
+mod query_reservations;
 mod query_schema;
 mod query_status;
 mod query_trace;
@@ -74,7 +75,7 @@ pub use qmp_capabilities::QmpCapabilities;
 pub use query_schema::description;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 47] = [
+pub const COMMANDS: [Row; 48] = [
     row::<QmpCapabilities>(),
     row_immediate::<query_version::QueryVersion>(),
     row_immediate::<query_commands::QueryCommands>(),
@@ -84,6 +85,7 @@ pub const COMMANDS: [Row; 47] = [
     row_of_controller::<query_controller::QueryController>(),
     row_of_controller::<query_queues::QueryQueues>(),
     row::<query_namespaces::QueryNamespaces>(),
+    row::<query_reservations::QueryReservations>(),
     row::<query_media::QueryMedia>(),
     row::<query_lines::QueryLines>(),
     row_of_controller::<query_counters::QueryCounters>(),

@@ -59,6 +59,9 @@ fn name(id: FeatureId) -> &'static str {
         FeatureId::ASYNCHRONOUS_EVENTS => "asynchronous-events",
         FeatureId::KEEP_ALIVE_TIMER => "keep-alive-timer",
         FeatureId::HOST_BEHAVIOR => "host-behavior",
+        FeatureId::HOST_IDENTIFIER => "host-identifier",
+        FeatureId::RESERVATION_NOTIFICATIONS => "reservation-notification-mask",
+        FeatureId::RESERVATION_PERSISTENCE => "reservation-persistence",
         _ => "unnamed",
     }
 }
