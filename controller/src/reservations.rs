@@ -72,6 +72,7 @@ impl Controller {
     }
 
     /// Carries out a command about a reservation.
+    #[cold]
     pub(crate) fn reserve<M: GuestMemory>(
         &mut self,
         shared: &mut Shared,
@@ -92,6 +93,7 @@ impl Controller {
     }
 
     /// From here on plain commands of the namespace take the path on which reservations are asked, or no longer.
+    #[cold]
     fn reservation_changed(&mut self, shared: &mut Shared, nsid: u32) {
         shared.namespaces.set_reserved(nsid, shared.reservations.is_held(nsid));
         self.namespaces.follow(&shared.namespaces, self.id);

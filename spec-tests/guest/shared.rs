@@ -36,6 +36,18 @@ fn two_controllers_are_two_paths_to_one_disk_under_the_newest_kernel() -> Result
     two_paths("multipath-newest", Kernel::Newest)
 }
 
+/// nvme-cli's commands of reservations, by two hosts that take the two controllers for two disks.
+#[test]
+fn two_hosts_reserve_a_namespace() -> Result<()> {
+    let (drive, folder) = drive("reservations")?;
+    let machine = Machine::new(Kernel::Newest).name("reservations").timeout(Duration::from_secs(600));
+    let machine = machine.script(scripts::RESERVATIONS).kernel_argument("nvme_core.multipath=N");
+    let machine = machine.device(Device::VfioUser { socket: drive.socket().into() });
+    let report = machine.device(Device::VfioUser { socket: folder.path().join("second.sock") }).run()?;
+    report.require_success()?;
+    drive.stop().map(drop)
+}
+
 /// Each writes its half and reads the other's; one that is killed disturbs the other in nothing.
 #[test]
 fn two_guests_share_a_namespace() -> Result<()> {

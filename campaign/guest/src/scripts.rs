@@ -44,6 +44,8 @@ pub const RESIZE: &str = include_str!("../scripts/resize.sh");
 pub const MULTIPATH: &str = include_str!("../scripts/multipath.sh");
 /// One of two guests that share a namespace.
 pub const SHARED: &str = include_str!("../scripts/shared.sh");
+/// Two hosts in one guest that reserve a namespace by nvme-cli.
+pub const RESERVATIONS: &str = include_str!("../scripts/reservations.sh");
 /// What `make demo` shows.
 pub const DEMO: &str = include_str!("../scripts/demo.sh");
 /// The first process of a guest of `brownout qemu --exec`.
