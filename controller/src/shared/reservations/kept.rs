@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use crate::command::reservation::ReservationKind;
 
+use super::Reservations;
 use super::host::{Host, HostIdentifier};
 use super::registrations::{Held, REGISTRANTS_MAX, Registrant, Registrations};
 
@@ -102,6 +103,28 @@ impl Registrations {
     }
 }
 
+impl Reservations {
+    /// Registrations can persist from now on, because somebody keeps them: RESCAP says so, and CPTPL and feature 83h are taken.
+    pub(crate) const fn offer_persistence(&mut self) {
+        self.persistent = true;
+    }
+
+    /// What must be durable of a namespace before a command is answered that changed it; nothing if its registrations do not persist (RES15).
+    pub(crate) fn kept(&self, nsid: u32) -> Option<Vec<u8>> {
+        self.of.get(&nsid).filter(|of| of.persists).map(Registrations::to_bytes)
+    }
+
+    /// After a power loss: the registrations of a namespace are what was kept. If a reservation is among them
+    /// ([`Reservations::is_held`]), the namespace is reserved.
+    ///
+    /// # Errors
+    /// Nothing that could be restored was kept.
+    pub(crate) fn restore(&mut self, nsid: u32, bytes: &[u8]) -> Result<(), KeptError> {
+        self.of.insert(nsid, Registrations::from_bytes(bytes)?);
+        Ok(())
+    }
+}
+
 fn registrant(bytes: &[u8; REGISTRANT_BYTES]) -> Result<Registrant, KeptError> {
     let [extended, rest @ ..] = bytes;
     let (identifier, key) = rest.split_at(16);
@@ -112,4 +135,67 @@ fn registrant(bytes: &[u8; REGISTRANT_BYTES]) -> Result<Registrant, KeptError> {
     };
     let host = Host::Named(identifier.ok_or(KeptError::Field)?);
     Ok(Registrant { host, key: u64::from_le_bytes(key.try_into().map_err(|_| KeptError::Field)?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::IoCommand;
+    use crate::command::reservation::{Acquire, AcquireAction, Register, RegisterAction};
+    use crate::controllers::ControllerId;
+    use crate::dma::{DataPointer, PrpEntries};
+    use crate::reason::Reason;
+
+    const ID: ControllerId = ControllerId::FIRST;
+    const DATA: DataPointer = DataPointer::Prp(PrpEntries { prp1: 0, prp2: 0 });
+
+    fn named() -> Reservations {
+        let mut all = Reservations::new(1);
+        all.offer_persistence();
+        all.identify(ID, &[1; 16]).expect("once");
+        all
+    }
+
+    fn register(all: &mut Reservations, persists: Option<bool>, keys: [u64; 2]) -> Result<(), Reason> {
+        let action = RegisterAction::Replace;
+        let command = Register { action, ignores_key: false, persists, data: DATA };
+        all.carry_out(ID, 1, &IoCommand::Register(command), keys)
+    }
+
+    /// RES15: what was kept is what is there again; a host is itself when it says who it is.
+    #[test]
+    fn what_persists_comes_back() {
+        let mut all = named();
+        let first = Register { action: RegisterAction::Register, ignores_key: false, persists: None, data: DATA };
+        all.carry_out(ID, 1, &IoCommand::Register(first), [0, 7]).expect("new");
+        assert_eq!(all.kept(1), None, "nobody asked for it");
+        register(&mut all, Some(true), [7, 8]).expect("its key");
+        let kind = ReservationKind::WriteExclusiveAll;
+        let acquire = Acquire { action: AcquireAction::Acquire, kind, data: DATA };
+        all.carry_out(ID, 1, &IoCommand::Acquire(acquire), [8, 0]).expect("free");
+        let mut again = Reservations::new(1);
+        again.restore(1, &all.kept(1).expect("it persists")).expect("its own bytes");
+        assert!(again.is_held(1) && again.persists(1));
+        assert!(again.state(1).registrants[0].controllers.is_empty(), "the host is not there yet");
+        again.identify(ID, &[1; 16]).expect("once");
+        assert_eq!(again.state(1), all.state(1));
+    }
+
+    /// RES1, RES15: CPTPL and feature 83h are the same switch; a command that fails does not move it.
+    #[test]
+    fn persistence_is_switched_by_what_succeeds() {
+        let mut all = named();
+        assert_eq!(register(&mut all, Some(true), [0, 7]), Err(Reason::ReservationConflict));
+        assert!(!all.persists(1));
+        all.set_persists(1, true).expect("it is offered");
+        assert!(all.kept(1).is_some());
+        let first = Register { action: RegisterAction::Register, ignores_key: false, persists: None, data: DATA };
+        all.carry_out(ID, 1, &IoCommand::Register(first), [0, 7]).expect("new");
+        assert!(all.persists(1), "kept as it was");
+        register(&mut all, Some(false), [7, 7]).expect("its key");
+        assert_eq!(all.kept(1), None);
+        let mut other = Reservations::new(1);
+        assert_eq!(other.set_persists(1, true), Err(Reason::ReservationFeaturePersistence), "it is not offered");
+        assert_eq!(other.set_persists(1, false), Ok(()));
+    }
 }
