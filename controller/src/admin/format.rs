@@ -36,6 +36,7 @@ pub(super) fn format(
         return Err(Reason::FormatExtended);
     }
     let nsids = scope(controller, shared, command.nsid.get())?;
+    shared.reservations.check_change(controller.id, nsids.iter().copied())?;
     let extended = dword >> 4 & 1 != 0;
     shared.changes.ask(Change::Format { nsids, format, extended, erase }, By::Host(controller.id, token));
     Ok(Done::Pending)

@@ -30,7 +30,7 @@ pub(super) fn manage<M: GuestMemory>(
     let [select, ..] = command.cdw10.get().to_le_bytes();
     let change = match select & 0xf {
         CREATE => Change::Create(new_namespace(controller, shared, memory, command)?),
-        DELETE => Change::Delete { nsid: deleted(shared, command.nsid.get())? },
+        DELETE => Change::Delete { nsid: deleted(controller, shared, command.nsid.get())? },
         _ => return Err(Reason::ManagementSelect),
     };
     shared.changes.ask(change, By::Host(controller.id, token));
@@ -38,12 +38,15 @@ pub(super) fn manage<M: GuestMemory>(
 }
 
 /// Which one goes; nothing for all.
-fn deleted(shared: &Shared, nsid: u32) -> Result<Option<u32>, Reason> {
-    match nsid {
-        NSID_ALL => Ok(None),
-        _ if shared.namespaces.is_valid(nsid) => Ok(Some(nsid)),
-        _ => Err(Reason::NamespaceInvalid),
+fn deleted(controller: &Controller, shared: &Shared, nsid: u32) -> Result<Option<u32>, Reason> {
+    if nsid == NSID_ALL {
+        let all = shared.namespaces.iter().map(|namespace| namespace.identity.nsid);
+        return shared.reservations.check_change(controller.id, all).map(|()| None);
     }
+    if !shared.namespaces.is_valid(nsid) {
+        return Err(Reason::NamespaceInvalid);
+    }
+    shared.reservations.check_change(controller.id, [nsid]).map(|()| Some(nsid))
 }
 
 /// What the host wants, in the fields of Identify Namespace at their places there (NVM Command Set 1.1 section 4.1.6).

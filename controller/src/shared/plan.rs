@@ -208,6 +208,9 @@ impl Shared {
         let Plan { nsid, effect, record, attached, extended, .. } = plan;
         let before = self.namespaces.get(nsid).map_or(ControllerSet::NONE, |namespace| namespace.attached);
         let size_before = self.size_of(nsid);
+        if effect == Effect::Volume(VolumeChange::Delete) {
+            self.reservations.forget_namespace(nsid);
+        }
         match record {
             Some(record) => self.namespaces.renew(&self.config, self.media.as_mut(), record),
             None => {

@@ -127,6 +127,17 @@ impl Reservations {
         lost
     }
 
+    /// A namespace is deleted: what is said of its identifier later is of another one.
+    pub(crate) fn forget_namespace(&mut self, nsid: u32) {
+        self.of.remove(&nsid);
+        self.masks.remove(&nsid);
+    }
+
+    /// Whether reservations let the host of a controller change all of some namespaces, by a Format or a deletion (FMT9, NSM10).
+    pub(crate) fn check_change(&self, id: ControllerId, nsids: impl IntoIterator<Item = u32>) -> Result<(), Reason> {
+        nsids.into_iter().try_for_each(|nsid| self.check(id, nsid, Needs { read: false, write: true }))
+    }
+
     /// Whether a reservation of the namespace is held.
     pub(crate) fn is_held(&self, nsid: u32) -> bool {
         self.of.get(&nsid).is_some_and(|of| of.held.is_some())
