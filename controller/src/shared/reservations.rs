@@ -227,9 +227,13 @@ impl Reservations {
 
     /// Reservation Report for the host of a controller (RES11).
     pub(crate) fn report(&self, id: ControllerId, nsid: u32, extended: bool) -> Result<Vec<u8>, Reason> {
-        // NVMe Base 2.3 section 7.8: the structure must have room for the identifiers, and the other one is not for these.
-        let asked = self.identifier(id).map(|identifier| identifier.is_extended());
-        if asked.or_else(|| self.are_extended()).is_some_and(|is| is != extended) {
+        // NVMe Base 2.3 section 7.8: a host asks for the structure of its own identifier. One that has none may have either, if those of
+        // others find room in it.
+        let right = match self.identifier(id) {
+            Some(own) => own.is_extended() == extended,
+            None => extended || self.are_extended() != Some(true),
+        };
+        if !right {
             return Err(Reason::HostIdentifierFormat);
         }
         let state = self.state(nsid);
@@ -304,8 +308,9 @@ fn extended_entry(cntlid: u16, registrant: &RegistrantState) -> ExtendedRegistra
     entry.cntlid = cntlid.into();
     entry.rcsts = if registrant.holds { STATUS_HOLDS } else { 0 };
     entry.rkey = registrant.key.into();
-    if let Some(HostIdentifier::Long(bytes)) = registrant.identifier {
-        entry.hostid = bytes;
+    if let Some(identifier) = registrant.identifier {
+        // One of 64 bits comes first.
+        entry.hostid[..identifier.bytes().len()].copy_from_slice(identifier.bytes());
     }
     entry
 }
