@@ -109,7 +109,8 @@ impl Reservations {
         self.persistent = true;
     }
 
-    /// What must be durable of a namespace before a command is answered that changed it; nothing if its registrations do not persist (RES15).
+    /// What must be durable of a namespace before a command that changed it is answered; nothing if its registrations do not persist
+    /// (RES15).
     pub(crate) fn kept(&self, nsid: u32) -> Option<Vec<u8>> {
         self.of.get(&nsid).filter(|of| of.persists).map(Registrations::to_bytes)
     }
