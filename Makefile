@@ -1,7 +1,7 @@
 # The list of verbs. What a verb does stands in the scripts it calls.
 
 .DEFAULT_GOAL := help
-.PHONY: install uninstall package package-check python
+.PHONY: install uninstall package package-check python book reference
 .PHONY: help demo test lint mutations mutants mutants-nightly fuzz soak browser machines guest doc figures bench bench-check profile prepush
 
 # Where rustup puts cargo when .ci/prepare had to install it.
@@ -78,6 +78,15 @@ guest: ## get QEMU 10.1 or later, kernels and initial file systems into the cach
 
 doc: ## the documentation of all crates, with warnings as errors
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+book: ## the documentation as one book in target/book, its links checked
+	@.ci/prepare python3
+	@.ci/book
+
+reference: ## write the pages of docs/reference again, as the program says them
+	@.ci/prepare
+	cargo build --locked --package brownout
+	$(TARGET)/debug/brownout reference docs/reference
 
 figures: ## draw all figures into target/figures, as SVG and PNG; two minutes of experiments
 	@.ci/prepare

@@ -17,7 +17,7 @@ use crate::number::{count, number, time};
 use crate::options::Bytes;
 use crate::sandbox::Sandbox;
 use crate::tracer::order;
-use crate::{conform, crash, pages, trace, version};
+use crate::{conform, crash, pages, reference, trace, version};
 
 const AFTER: &str = "Example:\n  brownout qemu --kernel bzImage --initrd initrd --namespace size=1GiB,lba=4096";
 const AFTER_SERVE: &str = "Example:\n  brownout serve --socket disk.sock --namespace size=1GiB,lba=4KiB";
@@ -101,6 +101,9 @@ pub enum Verb {
     /// Print completions for a shell
     #[command(hide = true)]
     Completions(pages::Completions),
+    /// Write the pages of the reference
+    #[command(hide = true)]
+    Reference(reference::Reference),
     /// Become QEMU, and end with the process that wanted it
     #[command(hide = true)]
     BecomeQemu(BecomeQemu),

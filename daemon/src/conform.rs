@@ -262,6 +262,11 @@ pub fn conform(arguments: &Arguments) -> Result<u8, Failure> {
     })
 }
 
+/// The forms of all scenarios: number and name.
+pub fn forms() -> Vec<(String, String)> {
+    scenario::all(TIMEOUTS, 1).into_iter().map(|case| (case.number(), case.name)).collect()
+}
+
 /// Whether a verdict makes the run fail.
 const fn fails(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Fail(..) | Verdict::Error(_))

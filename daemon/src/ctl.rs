@@ -1,7 +1,7 @@
 //! `brownout ctl`: sends one command to a running device, or prints its events. Knows the protocol; what it knows of the commands comes
 //! from the device, or for `ctl help`, which needs none, from this program.
 
-mod arguments;
+pub mod arguments;
 pub mod client;
 mod table;
 

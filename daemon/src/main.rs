@@ -1,11 +1,11 @@
 //! The binary `brownout`: an NVMe SSD in software, plugged into stock QEMU.
 //!
 //! Map: [`cli`] is the command line, [`options`] turns what it says into a checked configuration, [`serve`], [`run_qemu`], [`ctl`],
-//! [`crash`], [`conform`], [`waf`], [`trace`] and [`media_file`] are the verbs, [`pages`] makes manuals, [`html`] reports, [`machine`]
-//! knows QEMU, [`open_media`] makes the drive, [`fronts`] are the sockets on which it is served, [`control`] takes commands for it,
-//! [`trial`] judges its host, [`http`] shows it, [`tracer`] writes what it does, [`audience`] hands both its events, [`wiring`] joins them,
-//! [`device_thread`], [`device_loop`] and [`watch`] run them, [`watchdog`] ends them when they are stuck. Only [`clock`] knows the time,
-//! only [`version`] which brownout this is.
+//! [`crash`], [`conform`], [`waf`], [`trace`] and [`media_file`] are the verbs, [`pages`] and [`reference`] make manuals, [`html`]
+//! reports, [`machine`] knows QEMU, [`open_media`] makes the drive, [`fronts`] are the sockets on which it is served, [`control`] takes
+//! commands for it, [`trial`] judges its host, [`http`] shows it, [`tracer`] writes what it does, [`audience`] hands both its events,
+//! [`wiring`] joins them, [`device_thread`], [`device_loop`] and [`watch`] run them, [`watchdog`] ends them when they are stuck. Only
+//! [`clock`] knows the time, only [`version`] which brownout this is.
 
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,7 @@ mod open_media;
 mod options;
 mod pages;
 mod progress;
+mod reference;
 mod run_qemu;
 mod sandbox;
 mod serve;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         Verb::Version(arguments) => version::version(&arguments).map(|()| 0),
         Verb::Man(arguments) => pages::man(CommandLine::command(), &arguments.folder).map(|()| 0),
         Verb::Completions(arguments) => pages::completions(CommandLine::command(), arguments.shell).map(|()| 0),
+        Verb::Reference(arguments) => reference::reference(CommandLine::command(), &arguments).map(|()| 0),
         Verb::BecomeQemu(arguments) => machine::become_qemu(arguments.parent, &arguments.program, &arguments.arguments)
             .map(|()| 0)
             .map_err(Failure::from),

@@ -20,6 +20,14 @@ macro_rules! named {
                     $(Self::$variant => $name,)+
                 }
             }
+
+            /// What it is, in words: its documentation.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc,)+),)+
+                }
+            }
         }
     };
 }

@@ -2,6 +2,7 @@
 
 mod atomic;
 mod disk_tools;
+mod documents;
 mod faults;
 mod indirection;
 mod kept;

@@ -65,6 +65,28 @@ pub fn help(schema: &Value, command: Option<&str>) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// An event, for people.
+pub struct EventHelp {
+    /// Its name, in capitals.
+    pub name: String,
+    /// What happened.
+    pub purpose: String,
+    /// What it carries, a member in each line.
+    pub members: String,
+}
+
+/// Every event of a schema.
+pub fn events(schema: &Value) -> Vec<EventHelp> {
+    let described = |event: &&Value| {
+        let name = event["properties"]["event"]["const"].as_str()?.to_owned();
+        let mut members = String::new();
+        describe(&event["properties"]["data"], "", Side::Answer, &mut members);
+        let purpose = event["description"].as_str().unwrap_or_default().replace('\n', " ");
+        Some(EventHelp { name, purpose, members })
+    };
+    alternatives(&schema["events"]).iter().filter_map(described).collect()
+}
+
 /// Which half of a command is described.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {

@@ -28,7 +28,12 @@ pub fn replay(arguments: Replay) -> Result<u8, Failure> {
     let Replay { trace, speed, depth, fill, wrap, record, json, socket, device } = arguments;
     let asked = Asked { trace, options: Options { speed, depth, wrap }, fill, record };
     let outcome = match socket {
-        Some(path) => asked.run(&mut Served::host(&path)?)?,
+        Some(path) => {
+            let mut host = Served::host(&path)?;
+            let outcome = asked.run(&mut host);
+            let gone = || "the drive has no power: its registers read as all ones";
+            if host.port_mut().is_gone() { outcome.with_context(gone)? } else { outcome? }
+        }
         None => {
             let settings = settings(&asked.trace, device.into())?;
             let mut host = InProcess::host(&settings)?;

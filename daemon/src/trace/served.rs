@@ -33,6 +33,8 @@ pub struct Served {
     clock: Clock,
     /// When the drive was told something last.
     told_ns: u64,
+    /// Registers read as all ones: the drive has no power, or was pulled out.
+    gone: bool,
 }
 
 impl Served {
@@ -43,10 +45,15 @@ impl Served {
     pub fn host(socket: &Path) -> anyhow::Result<Host<Self>> {
         let at = || format!("--socket {}", socket.display());
         let client = Client::connect(socket, MEMORY).with_context(at)?;
-        let port = Self { client, waits: 0, clock: Clock::new(), told_ns: 0 };
+        let port = Self { client, waits: 0, clock: Clock::new(), told_ns: 0, gone: false };
         // Waits are short here, and a disk of the host's may take seconds.
         let setup = Setup { relax_max: 1_000_000, ..Setup::new(MEMORY) };
         Host::enable(port, setup).with_context(at)
+    }
+
+    /// Whether the drive was found without power. Nothing that it was told will be answered, even if power comes back.
+    pub fn is_gone(&self) -> bool {
+        self.gone
     }
 }
 
@@ -71,14 +78,14 @@ impl Port for Served {
     fn relax(&mut self) -> bool {
         self.waits = self.waits.wrapping_add(1);
         if self.waits.is_multiple_of(WAITS_PER_LOOK) {
-            self.register_read_32(STATUS);
+            self.gone |= self.register_read_32(STATUS) == u32::MAX;
         }
         if self.waits > WAITS_AWAKE {
             thread::park_timeout(WAIT);
         } else {
             thread::yield_now();
         }
-        self.client.is_alive()
+        self.client.is_alive() && !self.gone
     }
 }
 
