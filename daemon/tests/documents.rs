@@ -26,7 +26,7 @@ fn shortened(line: &str) -> String {
     for at in 1..words.len() {
         match (words[at - 1].as_str(), words[at].as_str()) {
             ("--cuts", number) if !line.contains("--shard") && number.parse().is_ok_and(|cuts: u64| cuts > 1000) => {
-                words[at] = CUTS.to_owned()
+                words[at] = CUTS.to_owned();
             }
             ("--for", _) => words[at] = "1s".to_owned(),
             (_, "--theory" | "--sd-card" | "--numbers") => words[at].push_str(" --coarse"),
@@ -50,7 +50,7 @@ fn expect(shown: &str, said: &str, place: &str) {
 /// Runs what is between two servers as one script.
 fn run_script(place: &Place, lines: &mut Vec<String>, at: &str) {
     if !lines.is_empty() {
-        place.run(&lines.drain(..).collect::<Vec<_>>().join("\n"), at);
+        place.run(&std::mem::take(lines).join("\n"), at);
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Served {
     pub traces: Vec<String>,
     /// What `--tape` takes.
     pub tape: Option<PathBuf>,
+    /// The socket at which `--http` shows it.
+    pub http: Option<PathBuf>,
 }
 
 impl Served {
@@ -36,6 +38,9 @@ impl Served {
         }
         if let Some(tape) = &self.tape {
             builder = builder.argument("--tape").argument(&tape.display().to_string());
+        }
+        if let Some(http) = &self.http {
+            builder = builder.argument("--http").argument(&format!("unix:{}", http.display()));
         }
         builder.start()
     }

@@ -1,6 +1,8 @@
 //! `bench socket`: what a guest with a polling driver could get. A daemon on one processor, a host on the other, queues and data in
 //! memory that both map, doorbells in the mapped page.
 
+mod polled;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,6 +52,9 @@ pub struct Options {
     /// Only this: random writes at queue depth 32, without a tape and with one to a file in this folder, which should be in memory
     #[arg(long, value_name = "FOLDER")]
     tape: Option<PathBuf>,
+    /// Only this: random reads at queue depth 32 (or --only, --depth), by turns without and with a client of --http that asks each second
+    #[arg(long)]
+    watched: bool,
 }
 
 /// What a tape may leave of the rate.
@@ -82,6 +87,9 @@ pub fn run(options: &Options) -> Result<bool> {
     if let Some(folder) = &options.tape {
         return with_tape(options, pair, folder);
     }
+    if options.watched {
+        return polled::run(options, pair);
+    }
     let (daemon, mut host) = start(options, pair, None)?;
     let mut copier = Copier::new();
     println!(
@@ -110,12 +118,23 @@ pub fn run(options: &Options) -> Result<bool> {
 
 /// A drive that is full, and the host that uses it.
 fn start(options: &Options, pair: Pair, tape: Option<&Path>) -> Result<(Brownout, PollingHost)> {
+    start_with(options, pair, tape, None)
+}
+
+/// The same, perhaps watched at a socket.
+fn start_with(
+    options: &Options,
+    pair: Pair,
+    tape: Option<&Path>,
+    http: Option<&Path>,
+) -> Result<(Brownout, PollingHost)> {
     let drive = Served {
         device: options.device.clone(),
         namespace: options.namespace.clone(),
         media: options.media.clone(),
         traces: options.trace.clone(),
         tape: tape.map(Path::to_owned),
+        http: http.map(Path::to_owned),
     };
     let daemon = drive.start("bench-socket")?;
     pair.give_device(daemon.pid())?;
