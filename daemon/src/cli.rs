@@ -292,8 +292,8 @@ pub struct Waf {
     /// Length of the write
     #[arg(long, value_name = "SIZE", requires = "iu", required_unless_present_any = ["plot", "experiment"])]
     pub len: Option<Bytes>,
-    /// Print the cost of a write as JSON
-    #[arg(long, requires = "offset", conflicts_with = "plot")]
+    /// Print the cost of a write, or an experiment, as JSON
+    #[arg(long)]
     pub json: bool,
     /// Draw a figure, .svg or .png; of --iu: worst case, mean
     #[arg(long, value_name = "FILE", conflicts_with_all = ["offset", "len", "numbers"])]

@@ -36,6 +36,10 @@ pub fn waf(arguments: &cli::Waf) -> Result<u8, Failure> {
     }
     let units = arguments.iu.iter().map(|&bytes| unit(bytes)).collect::<Result<Vec<_>, _>>()?;
     let said = match (&arguments.plot, arguments.offset, arguments.len) {
+        (Some(_), ..) if arguments.json => {
+            let remedy = "leave it out: a curve is a file, and an experiment or one write (--offset, --len) has JSON";
+            return Err(OptionError::new("--json", "", remedy).into());
+        }
         (Some(path), ..) => draw(path, &units, grid(arguments.grid)?, arguments.max_len.unwrap_or(LENGTH_MAX))?,
         (None, Some(offset), Some(length)) => {
             check_unplotted(arguments)?;

@@ -29,7 +29,9 @@ fn shortened(line: &str) -> String {
                 words[at] = CUTS.to_owned();
             }
             ("--for", _) => words[at] = "1s".to_owned(),
-            (_, "--theory" | "--sd-card" | "--numbers") => words[at].push_str(" --coarse"),
+            (_, "--theory" | "--sd-card" | "--numbers") if !line.contains("--coarse") => {
+                words[at].push_str(" --coarse")
+            }
             _ => {}
         }
     }

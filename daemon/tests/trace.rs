@@ -1,13 +1,14 @@
 //! `brownout trace` from outside: what it prints, what it writes, what it refuses; and a replay against a served drive.
 
+mod served;
+
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const BROWNOUT: &str = env!("CARGO_BIN_EXE_brownout");
+use served::{BROWNOUT, Daemon};
 
 fn example(name: &str) -> String {
     format!("{}/../traces/examples-data/{name}", env!("CARGO_MANIFEST_DIR"))
@@ -170,22 +171,11 @@ fn a_media_file_keeps_what_a_replay_wrote_and_time_stands_still_while_its_disk_i
 fn a_served_drive_takes_a_replay_over_its_socket() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = path_of(folder.path(), "disk.sock");
-    let mut daemon = Command::new(BROWNOUT)
-        .args(["serve", "--socket", &socket, "--media", "iu=16KiB", "--namespace", "size=16MiB,lba=512"])
-        .args(["--namespace", "size=16MiB,lba=512"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut errors = BufReader::new(daemon.stderr.take().expect("a pipe"));
-    let mut line = String::new();
-    while !Path::new(&socket).exists() {
-        line.clear();
-        assert_ne!(errors.read_line(&mut line).expect("a pipe"), 0, "the drive ended");
-    }
+    let namespaces = ["--namespace", "size=16MiB,lba=512", "--namespace", "size=16MiB,lba=512"];
+    let words = [&["--socket", &socket, "--media", "iu=16KiB"], &namespaces[..]].concat();
+    let mut daemon = Daemon::start(folder.path(), &words);
     let outcome = trace(&["replay", &example("blkparse.txt"), "--socket", &socket, "--json"]);
-    daemon.kill().expect("it runs");
-    daemon.wait().expect("it ends");
+    daemon.end();
     assert_eq!(outcome.status.code(), Some(0), "{}", String::from_utf8_lossy(&outcome.stderr));
     let outcome: Value = serde_json::from_slice(&outcome.stdout).expect("JSON");
     assert_eq!((&outcome["commands"], &outcome["written-bytes"]), (&6.into(), &20992.into()));
@@ -195,4 +185,23 @@ fn a_served_drive_takes_a_replay_over_its_socket() {
     let (code, said) = refusal(&["replay", &example("blkparse.txt"), "--socket", &path_of(folder.path(), "none.sock")]);
     assert_eq!(code, Some(1));
     assert!(said.contains("none.sock"), "{said}");
+}
+
+/// Its registers read as all ones then, and nothing that it was told will be answered.
+#[test]
+fn a_replay_ends_as_its_drive_loses_power() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let words = ["--socket", "nvme.sock", "--control", "control.sock", "--namespace", "size=16MiB,lba=512"];
+    let namespace = ["--namespace", "size=16MiB,lba=512"];
+    let mut daemon = Daemon::start(folder.path(), &[&words[..], &namespace].concat());
+    let mut armed = Command::new(BROWNOUT);
+    armed.arg("ctl").arg(folder.path().join("control.sock")).args(["crash-arm", "at.match.opcode=write", "at.nth=2"]);
+    assert!(armed.output().expect("the program starts").status.success());
+    let socket = path_of(folder.path(), "nvme.sock");
+    let (code, said) = refusal(&["replay", &example("blkparse.txt"), "--socket", &socket, "--speed", "asap"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("the drive has no power"), "{said}");
+    let (code, said) = refusal(&["replay", &example("blkparse.txt"), "--socket", &socket]);
+    assert!(code == Some(1) && said.contains("nvme.sock"), "there still is none: {said}");
+    daemon.end();
 }

@@ -35,7 +35,7 @@ fn the_same_numbers_are_there_as_json_and_exact() {
         { "iu": 16384, "touched": 32768, "waf": [8, 3] },
     ]);
     assert_eq!(said, serde_json::json!({ "offset": 8192, "length": 12288, "units": units }));
-    assert!(refusal(&["--iu", "4KiB", "--plot", "x.svg", "--json"]).contains("cannot be used with"));
+    assert!(refusal(&["--iu", "4KiB", "--plot", "x.svg", "--json"]).contains("--json: leave it out"));
 }
 
 #[test]
@@ -160,4 +160,29 @@ fn experiments_refuse_what_is_not_theirs_before_they_begin() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr.starts_with("brownout: cannot write /nowhere/a.svg: "), "{stderr}");
+}
+
+/// What an experiment found, for programs, and nothing else on standard output.
+#[test]
+fn experiments_are_there_as_json() {
+    let found = |experiment: &str| {
+        let text = printed(&[experiment, "--coarse", "--json", "--seed", "3"]);
+        let said: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!((&said["seed"], &said["coarse"], &said["held"]), (&3.into(), &true.into(), &true.into()), "{text}");
+        said
+    };
+    let theory = found("--theory");
+    assert_eq!(theory["experiment"], "theory");
+    let points = theory["found"]["points"].as_array().expect("points");
+    assert_eq!(points.len(), 4);
+    assert!(points.iter().all(|point| point["greedy"].as_f64() > Some(1.0) && point["kept"].is_null()), "{points:?}");
+    assert_eq!(theory["found"]["served"][0]["drive"], "size=16MiB");
+    let card = found("--sd-card");
+    let movements = card["found"]["movements"].as_array().expect("movements");
+    assert_eq!((&movements[0]["movement"], movements.len()), (&"streaming".into(), 8));
+    let numbers = found("--numbers");
+    let numbers = &numbers["found"];
+    assert!(numbers["units"].as_array().is_some_and(|units| units.iter().all(|unit| unit["first-wrong"].is_null())));
+    assert_eq!((&numbers["memory"][0]["kept"], &numbers["recovery"][0]["kept"]), (&true.into(), &true.into()));
+    assert!(numbers["wear"]["levelled"]["write-amplification"].as_f64() > Some(1.0), "{numbers}");
 }

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use anyhow::anyhow;
+use serde_json::{Value, json};
 use traces::experiments::{Size, card, grid, maps, recovery, served, theory, wear};
 
 use super::say;
@@ -24,6 +25,9 @@ const SIZES: [&str; 3] = ["64MiB", "256MiB", "1GiB"];
 const SIZES_COARSE: [&str; 1] = ["16MiB"];
 const SPARES: [Option<&str>; 2] = [None, Some("op=7%")];
 
+/// Whether all limits were held, and what was found, for programs.
+type Found = (bool, Value);
+
 #[derive(Clone, Copy)]
 enum Which {
     Theory,
@@ -39,6 +43,8 @@ pub(super) struct Experiment<'a> {
     plot: Option<&'a Path>,
     /// A full drive whose recovery is measured, and nothing else.
     drive: Option<Bytes>,
+    /// For programs, once it is over, in place of tables as they come.
+    json: bool,
 }
 
 impl<'a> Experiment<'a> {
@@ -52,7 +58,12 @@ impl<'a> Experiment<'a> {
         let (_, which) = asked.into_iter().find(|(asked, _)| *asked)?;
         let size = if arguments.coarse { Size::Coarse } else { Size::Full };
         let (seed, plot, drive) = (arguments.seed.unwrap_or(1), arguments.plot.as_deref(), arguments.drive);
-        Some(Self { which, size, seed, plot, drive })
+        Some(Self { which, size, seed, plot, drive, json: arguments.json })
+    }
+
+    /// Tells people.
+    fn tell(&self, text: &str) -> anyhow::Result<()> {
+        if self.json { Ok(()) } else { say(text) }
     }
 
     /// Runs it; returns the exit code.
@@ -60,29 +71,35 @@ impl<'a> Experiment<'a> {
         let file = self.plot.map(FigureFile::new).transpose()?;
         file.as_ref().map_or(Ok(()), FigureFile::try_opening)?;
         let progress = Progress::new();
-        let held = match self.which {
-            Which::Theory => self.theory(&progress, file),
-            Which::SdCard => self.card(&progress, file),
+        let (name, (held, found)) = match self.which {
+            Which::Theory => ("theory", self.theory(&progress, file)?),
+            Which::SdCard => ("sd-card", self.card(&progress, file)?),
             Which::Numbers => match self.drive {
-                Some(drive) => self.recovery(&progress, drive),
-                None => self.numbers(&progress),
+                Some(drive) => ("recovery", self.recovery(&progress, drive)?),
+                None => ("numbers", self.numbers(&progress)?),
             },
-        }?;
+        };
         progress.note("done");
+        if self.json {
+            let coarse = self.size == Size::Coarse;
+            let whole =
+                json!({ "experiment": name, "seed": self.seed, "coarse": coarse, "held": held, "found": found });
+            say(&format!("{whole:#}\n"))?;
+        }
         Ok(if held { 0 } else { MISSED })
     }
 
-    fn theory(&self, progress: &Progress, file: Option<FigureFile<'_>>) -> Result<bool, Failure> {
+    fn theory(&self, progress: &Progress, file: Option<FigureFile<'_>>) -> Result<Found, Failure> {
         let results = progress.measure(&theory::cases(self.size), |case| case.run(self.seed));
         let table = theory::Table::new(self.size, &results);
         let drives = self.served()?;
         let results = progress.measure(&drives, |case| case.run(self.seed));
         let served = served::Table::new(self.size, &drives, &results);
-        say(&format!("seed {}\n{table}{served}", self.seed))?;
+        self.tell(&format!("seed {}\n{table}{served}", self.seed))?;
         if let Some(file) = file {
-            say(&file.write(|format| table.figure().render(format))?)?;
+            self.tell(&file.write(|format| table.figure().render(format))?)?;
         }
-        Ok(table.holds() && served.holds())
+        Ok((table.holds() && served.holds(), json!({ "points": table.json(), "served": served.json() })))
     }
 
     /// Drives to which only their size is told, and the same with less spare.
@@ -101,50 +118,57 @@ impl<'a> Experiment<'a> {
     }
 
     /// There is no chance in it, and so no seed.
-    fn card(&self, progress: &Progress, file: Option<FigureFile<'_>>) -> Result<bool, Failure> {
+    fn card(&self, progress: &Progress, file: Option<FigureFile<'_>>) -> Result<Found, Failure> {
         let table = card::Table::new(self.size, &progress.measure(&card::cases(self.size), card::Case::run));
-        say(&table.to_string())?;
+        self.tell(&table.to_string())?;
         if let Some(file) = file {
-            say(&file.write(|format| table.figure().render(format))?)?;
+            self.tell(&file.write(|format| table.figure().render(format))?)?;
         }
-        Ok(table.holds())
+        Ok((table.holds(), json!({ "movements": table.json() })))
     }
 
     /// Each number is said as soon as it is known: a recovery of a large drive takes its time to prepare.
-    fn numbers(&self, progress: &Progress) -> Result<bool, Failure> {
+    fn numbers(&self, progress: &Progress) -> Result<Found, Failure> {
         let exact = grid::compare();
         let memory = maps::count();
-        say(&format!("seed {}\n{exact}{memory}{}\n", self.seed, recovery::HEAD))?;
+        self.tell(&format!("seed {}\n{exact}{memory}{}\n", self.seed, recovery::HEAD))?;
         let mut held = exact.holds() && memory.holds();
+        let mut recoveries = Vec::new();
         for case in recovery::cases(self.size) {
             // One after the other: what is measured here is time.
-            held &= self.recover(progress, case)?;
+            let (kept, recovered) = self.recover(progress, case)?;
+            held &= kept;
+            recoveries.push(recovered);
         }
         let worn = progress.measure(&wear::cases(self.size), |case| case.run(self.seed));
         let [levelled, plain] = worn[..] else { unreachable!("two cases have two results") };
         let worn = wear::Comparison::new(self.size, [levelled, plain]);
-        say(&worn.to_string())?;
-        Ok(held && worn.holds())
+        self.tell(&worn.to_string())?;
+        let found = json!({
+            "units": exact.json(), "memory": memory.json(), "recovery": recoveries, "wear": worn.json(),
+        });
+        Ok((held && worn.holds(), found))
     }
 
-    fn recovery(&self, progress: &Progress, drive: Bytes) -> Result<bool, Failure> {
+    fn recovery(&self, progress: &Progress, drive: Bytes) -> Result<Found, Failure> {
         let remedy = "give 4KiB or more, as far as a map of units of 4KiB goes: 7TiB at most";
         let case = recovery::full_drive(drive.0);
         let case = case.ok_or_else(|| OptionError::new("--drive", drive.to_string(), remedy))?;
         if let Err(lack) = case.needs().probe() {
             return Err(anyhow!("--drive {drive}: {lack}: give a smaller drive; 1TiB takes 16 GiB").into());
         }
-        say(&format!("seed {}\n{}\n", self.seed, recovery::HEAD))?;
-        self.recover(progress, case)
+        self.tell(&format!("seed {}\n{}\n", self.seed, recovery::HEAD))?;
+        let (kept, recovered) = self.recover(progress, case)?;
+        Ok((kept, json!({ "recovery": [recovered] })))
     }
 
-    fn recover(&self, progress: &Progress, case: recovery::Case) -> Result<bool, Failure> {
+    fn recover(&self, progress: &Progress, case: recovery::Case) -> Result<Found, Failure> {
         let clock = Clock::new();
         let mut moment = || recovery::Moment { time: clock.now(), processor: Clock::processor() };
         let recovered = case.run(self.seed, &mut moment);
         progress.note(case);
-        say(&format!("{recovered}\n"))?;
-        Ok(recovered.holds())
+        self.tell(&format!("{recovered}\n"))?;
+        Ok((recovered.holds(), recovered.json()))
     }
 }
 

@@ -10,6 +10,7 @@ use media::geometry::GeometryConfig;
 use media::nand::timing::NandTimes;
 use media::ssd::{CacheConfig, SsdConfig};
 use media::unit::Nanoseconds;
+use serde_json::{Value, json};
 
 use super::drive::{Drive, volume};
 use super::{Size, verdict};
@@ -155,6 +156,18 @@ impl Table {
     /// Whether each movement costs what counting says. A coarse run is not judged.
     pub fn holds(&self) -> bool {
         self.size == Size::Coarse || self.costs.iter().all(|(case, cost)| case.keeps(*cost))
+    }
+
+    /// An entry for each movement on each card, for programs. Of a coarse run, `kept` is null.
+    pub fn json(&self) -> Value {
+        let movement = |(case, cost): &(Case, Cost)| {
+            json!({
+                "movement": case.movement.name, "open-units": case.open_units, "expected": case.expected(),
+                "programmed-per-written": cost.programmed, "time-ns-per-write": cost.time_ns,
+                "kept": (self.size == Size::Full).then(|| case.keeps(*cost)),
+            })
+        };
+        self.costs.iter().map(movement).collect()
     }
 
     /// The cost of each movement as bars.

@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 
 use media::geometry::GeometryConfig;
 use media::ssd::{CacheConfig, SsdConfig};
+use serde_json::{Value, json};
 
 use super::drive::{Drive, volume};
 use super::verdict;
@@ -103,6 +104,17 @@ fn config(unit_bytes: u32, block_bytes: u32) -> SsdConfig {
 }
 
 impl Comparison {
+    /// An entry for each unit and grid, for programs; the first write that costs something else than the formula says, if there is one.
+    pub fn json(&self) -> Value {
+        let wrong =
+            |(offset, length, programmed)| json!({ "offset": offset, "length": length, "programmed": programmed });
+        let row = |row: &Row| {
+            let first_wrong = row.first_wrong.map(wrong);
+            json!({ "iu": row.unit_bytes, "grid": row.block_bytes, "writes": row.writes, "first-wrong": first_wrong })
+        };
+        self.rows.iter().map(row).collect()
+    }
+
     /// Whether every write cost what the formula says, and the example is 1.6.
     pub fn holds(&self) -> bool {
         self.rows.iter().all(|row| row.first_wrong.is_none())

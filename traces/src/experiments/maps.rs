@@ -4,6 +4,7 @@ use std::fmt;
 
 use media::geometry::GeometryConfig;
 use media::ssd::SsdConfig;
+use serde_json::{Value, json};
 
 use super::drive::{Drive, volume};
 use super::verdict;
@@ -52,6 +53,13 @@ pub fn count() -> Memory {
 }
 
 impl Memory {
+    /// An entry for each drive, for programs: bytes of memory for each unit.
+    pub fn json(&self) -> Value {
+        let row =
+            |row: &Row| json!({ "size": row.gib << 30, "map": row.map, "all-maps": row.all, "kept": row.keeps() });
+        self.rows.iter().map(row).collect()
+    }
+
     /// Whether the bars are kept.
     pub fn holds(&self) -> bool {
         self.rows.iter().all(Row::keeps)

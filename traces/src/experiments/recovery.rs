@@ -11,6 +11,7 @@ use media::root::Layout;
 use media::ssd::SsdConfig;
 use media::store::ImageStore;
 use media::unit::Nanoseconds;
+use serde_json::{Value, json};
 
 use super::drive::{Drive, volume};
 use super::sparse::SparseDisk;
@@ -157,6 +158,15 @@ impl Recovered {
     /// Seconds that it took.
     pub fn seconds(&self) -> f64 {
         self.time.0 as f64 / 1e9
+    }
+
+    /// The same for programs.
+    pub fn json(&self) -> Value {
+        json!({
+            "size": self.case.user_bytes, "written": self.case.written_bytes, "replayed": self.replayed,
+            "lines-scanned": self.lines_scanned, "processor-ns": self.processor.0, "time-ns": self.time.0,
+            "seconds-max": self.seconds_max(), "kept": self.holds(),
+        })
     }
 
     /// Whether the bar is kept.

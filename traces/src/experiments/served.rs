@@ -6,6 +6,7 @@ use std::fmt;
 
 use media::power::Random;
 use media::ssd::SsdConfig;
+use serde_json::{Value, json};
 
 use super::drive::{Drive, Pattern};
 use super::theory::closed_form;
@@ -71,6 +72,15 @@ impl<'a> Table<'a> {
     /// Whether all bars were kept. A coarse run has none.
     pub fn holds(&self) -> bool {
         self.rows.iter().all(|&(case, measured)| !self.judges(case) || keeps(case, measured))
+    }
+
+    /// An entry for each drive, for programs. Of what has no bar, `kept` is null.
+    pub fn json(&self) -> Value {
+        let drive = |&(case, measured): &(&Case, f64)| {
+            let kept = self.judges(case).then(|| keeps(case, measured));
+            json!({ "drive": case.words, "theory": case.theory(), "measured": measured, "kept": kept })
+        };
+        self.rows.iter().map(drive).collect()
     }
 
     fn judges(&self, case: &Case) -> bool {

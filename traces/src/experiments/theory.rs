@@ -16,6 +16,7 @@ use std::fmt;
 
 use media::config::{Tuning, VictimPolicy};
 use media::power::Random;
+use serde_json::{Value, json};
 
 use super::drive::{Drive, Pattern, plain};
 use super::{Size, verdict};
@@ -205,6 +206,19 @@ impl Table {
     pub fn holds(&self) -> bool {
         let keeps = |row: &Row| row.keeps_uniform() && row.keeps_skewed().unwrap_or(true);
         self.size == Size::Coarse || self.rows.iter().all(keeps)
+    }
+
+    /// A point for each spare, for programs. Of what has no bar, `kept` is null.
+    pub fn json(&self) -> Value {
+        let judged = |kept: Option<bool>| kept.filter(|_| self.size == Size::Full);
+        let point = |row: &Row| {
+            json!({
+                "spare-per-user": row.spare, "theory": row.theory(), "fifo": row.fifo, "greedy": row.greedy,
+                "kept": judged(Some(row.keeps_uniform())), "skewed": row.skewed, "skewed-ideal": separated_pools(row.spare),
+                "skewed-kept": judged(row.keeps_skewed()),
+            })
+        };
+        self.rows.iter().map(point).collect()
     }
 
     /// The measured points over the curves of theory.

@@ -5,6 +5,7 @@ use std::fmt;
 use media::config::Tuning;
 use media::ledger::EraseCounts;
 use media::power::Random;
+use serde_json::{Value, json};
 
 use super::drive::{Drive, Pattern, plain};
 use super::{Size, verdict};
@@ -81,6 +82,19 @@ impl Comparison {
     /// Of the results of both [`cases`] of a size.
     pub const fn new(size: Size, [levelled, plain]: [Worn; 2]) -> Self {
         Self { size, levelled, plain }
+    }
+
+    /// Both drives, for programs. Of a coarse run, `kept` is null.
+    pub fn json(&self) -> Value {
+        let worn = |worn: &Worn| {
+            let (erases, mean) = (worn.erases, worn.mean());
+            json!({ "fewest": erases.least, "most": erases.most, "mean": mean, "write-amplification": worn.amplification })
+        };
+        let kept = (self.size == Size::Full).then(|| self.keeps());
+        json!({
+            "levelled": worn(&self.levelled), "plain": worn(&self.plain), "spread-max": self.levelled.spread_max(),
+            "kept": kept,
+        })
     }
 
     /// Whether the bars are kept. A coarse run has none.
