@@ -148,3 +148,36 @@ fn make_install_puts_everything_below_destdir_and_uninstall_takes_it_away() {
     let left = Command::new("find").arg(folder.path()).args(["-type", "f"]).output().expect("find is there");
     assert_eq!(text(left), "");
 }
+
+/// The Containerfile, as a linter would look at it: no engine is here. `make package-check` runs its line of apt in fresh Debians.
+#[test]
+fn the_container_file_is_sound() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the root");
+    let text = fs::read_to_string(root.join("Containerfile")).expect("a file").replace("\\\n", " ");
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+    let steps: Vec<(&str, &str)> = lines.map(|line| line.split_once(' ').expect("an instruction")).collect();
+    let of = |wanted: &str| steps.iter().filter(|(step, _)| *step == wanted).map(|(_, rest)| *rest).collect::<Vec<_>>();
+    for (step, _) in &steps {
+        assert!(["FROM", "COPY", "RUN", "WORKDIR", "ENTRYPOINT", "CMD"].contains(step), "{step}");
+    }
+    assert_eq!(steps[0].0, "FROM");
+    for image in of("FROM") {
+        assert!(image.split_once(':').is_some_and(|(_, tag)| !tag.is_empty() && tag != "latest"), "{image} has no tag");
+    }
+    for line in of("RUN").into_iter().filter(|line| line.contains("apt-get install")) {
+        let parts = ["apt-get update && ", " -y ", " --no-install-recommends ", "rm -rf ", "/var/lib/apt/lists/*"];
+        assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+    }
+    for line in of("COPY") {
+        // What `make package` makes, and nothing else of the tree.
+        assert!(line.starts_with("target/package/brownout.deb /"), "{line}");
+    }
+    assert!(of("WORKDIR").iter().all(|folder| folder.starts_with('/')));
+    let word =
+        |list: &str| serde_json::from_str::<Vec<String>>(list).unwrap_or_else(|_| panic!("{list} needs a shell"));
+    let [entry, command] = [of("ENTRYPOINT"), of("CMD")].map(|all| word(all.last().expect("there is one")));
+    assert_eq!(
+        (entry.as_slice(), command.as_slice()),
+        (&["/usr/bin/brownout".to_owned()][..], &["--help".to_owned()][..])
+    );
+}
