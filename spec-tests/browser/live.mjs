@@ -1,5 +1,6 @@
 // The live page of a drive in a real browser: it shows a load, cuts and restores power, steps through the crash report, refuses a wrong
-// token, fetches nothing from elsewhere, and has no finding of axe-core, in light and in dark. `make browser` runs it.
+// token, fetches nothing from elsewhere, and has no finding of axe-core, in light and in dark; nor has a campaign's report. `make browser`
+// runs it.
 //
 // usage: node live.mjs BROWNOUT CHROMIUM [FOLDER]      pictures go to FOLDER
 
@@ -116,10 +117,28 @@ async function run(browser) {
   assert.deepEqual([...hosts], [new URL(address).host], "nothing comes from elsewhere");
 }
 
+// The page of a campaign that found something, as a file: the same look.
+async function report(browser) {
+  const words = ["crash", "--in-process", "--cuts", "2000", "--seed", "1", "--misbehave", "ignored-flush", "--html", "report.html"];
+  const campaign = start(words);
+  const code = await new Promise((resolve) => campaign.on("exit", resolve));
+  assert.equal(code, 1, "a drive that ignores flushes is found out");
+  const page = await browser.newPage();
+  await page.setViewport({ width: 1200, height: 900 });
+  await page.setBypassCSP(true);
+  const fetched = [];
+  page.on("request", (request) => fetched.push(request.url()));
+  await page.goto(`file://${folder}/report.html`);
+  assert.match(await page.$eval("body", (it) => it.textContent), /ignored-flush/);
+  await look(page, "report");
+  assert.deepEqual(fetched.filter((url) => !url.startsWith("data:")).length, 1, "it stands by itself");
+}
+
 const browser = await puppeteer.launch({ executablePath: chromium, args: process.getuid() === 0 ? ["--no-sandbox"] : [] });
 try {
   await run(browser);
-  console.log("the live page does what it should");
+  await report(browser);
+  console.log("the live page and a campaign's report do what they should");
 } finally {
   await browser.close();
   children.forEach((child) => child.kill("SIGKILL"));
