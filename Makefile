@@ -58,7 +58,7 @@ fuzz: ## each fuzz target for SECONDS=600
 soak: ## the long versions of the tests
 	@.ci/test --soak
 
-browser: ## the live page in Chromium, looked at by axe-core; pictures in target/browser/pictures
+browser: ## live page and a report in Chromium, looked at by axe-core; pictures in target/browser/pictures
 	@.ci/prepare chromium npm
 	cargo build --release --locked --package brownout
 	spec-tests/browser/run $(TARGET)/release/brownout $(TARGET)/browser/pictures

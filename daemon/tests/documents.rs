@@ -30,7 +30,7 @@ fn shortened(line: &str) -> String {
             }
             ("--for", _) => words[at] = "1s".to_owned(),
             (_, "--theory" | "--sd-card" | "--numbers") if !line.contains("--coarse") => {
-                words[at].push_str(" --coarse")
+                words[at].push_str(" --coarse");
             }
             _ => {}
         }

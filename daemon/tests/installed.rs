@@ -58,7 +58,7 @@ fn every_verb_has_a_page_with_its_options_and_hidden_verbs_have_none() {
             check_page(&pages, &[verb, &inner]);
         }
     }
-    for hidden in ["become-qemu", "man", "completions"] {
+    for hidden in ["become-qemu", "man", "completions", "reference"] {
         assert!(!pages.join(format!("brownout-{hidden}.1")).exists(), "{hidden}");
     }
 }

@@ -117,10 +117,15 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // What went wrong in the middle of a block leaves the tools alone with their disk.
-        if let Ok(pid) = fs::read_to_string(self.path("tools.pid")) {
-            let _ = Command::new("umount").arg(self.path("disk")).stderr(Stdio::null()).status();
-            let _ = Command::new("kill").arg(pid.trim()).stderr(Stdio::null()).status();
+        // What went wrong in the middle of a block leaves the tools alone with their disk: those that are there still.
+        let entries = fs::read_dir(self.folder.path()).into_iter().flatten().filter_map(Result::ok);
+        let files = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "pid"));
+        for pid in files.filter_map(|path| fs::read_to_string(path).ok()) {
+            let arguments = fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
+            if arguments.contains("qemu-") {
+                let _ = Command::new("umount").arg(self.path("disk")).stderr(Stdio::null()).status();
+                let _ = Command::new("kill").arg(pid.trim()).stderr(Stdio::null()).status();
+            }
         }
     }
 }

@@ -63,9 +63,7 @@ pub fn run(options: &Options) -> Result<bool> {
         let drive = Served {
             device: format!("doorbells={doorbells},serial={doorbells}"),
             namespace: format!("size={}MiB,lba=512", SIZE >> 20),
-            media: String::new(),
-            traces: Vec::new(),
-            tape: None,
+            ..Served::default()
         };
         let running = drive.start(&format!("bench-guest-{doorbells}"))?;
         machine = machine.device(Device::VfioUser { socket: running.socket().to_owned() });
