@@ -3,14 +3,15 @@
 mod served;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use rustix::process::geteuid;
+use rustix::process::{Gid, Uid, geteuid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -165,4 +166,39 @@ fn a_user_who_does_not_exist_is_wrong_use_and_leaves_nothing() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.starts_with("brownout: --user nobody-of-this-name: there is no such user"), "{said}");
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+}
+
+/// Another user of the machine, who can enter the folder, opens no socket and no file of the drive, and puts nothing in their place.
+#[test]
+fn another_user_reaches_nothing_of_a_drive() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: only root can become another user");
+        return;
+    }
+    const NOBODY: u32 = 65534;
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a folder that others may enter");
+    let served = Served::start(&folder, &["--http", "unix:web.sock"]);
+    let path = folder.path().to_owned();
+    let attack = std::thread::spawn(move || {
+        // The identity is this thread's alone.
+        let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+        set_thread_groups(&[]).expect("root may");
+        set_thread_res_gid(group, group, group).expect("root may");
+        set_thread_res_uid(user, user, user).expect("root may");
+        for socket in ["nvme.sock", "disk.sock", "control.sock", "web.sock"] {
+            let refused = |why: std::io::Error| assert_eq!(why.kind(), ErrorKind::PermissionDenied, "{socket}");
+            refused(UnixStream::connect(path.join(socket)).expect_err("it is not theirs"));
+            refused(fs::remove_file(path.join(socket)).expect_err("nor is the folder"));
+            let mode = fs::Permissions::from_mode(0o666);
+            refused(fs::set_permissions(path.join(socket), mode).expect_err("nor its mode"));
+        }
+        for open in [fs::File::open(path.join("disk.img")), fs::File::create(path.join("disk.img"))] {
+            assert_eq!(open.expect_err("nor the file").kind(), ErrorKind::PermissionDenied);
+        }
+        assert!(fs::write(path.join("other.sock"), "").is_err());
+    });
+    attack.join().expect("nothing but refusals");
+    assert_eq!(served.ctl(&["query-status"])["running"], true);
+    served.end();
 }
