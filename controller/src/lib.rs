@@ -9,8 +9,7 @@
 //! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and back up: `inflight`, `queue`, [`irq`](Effect).
 //! Overlapping commands: `atomic` and `scheduling`. What one host reserves and others hear of it: `reservations`.
 //!
-//! Not implemented yet: protection information, namespace management, Format, Sanitize, firmware download, weighted
-//! arbitration.
+//! Not implemented yet: protection information, Sanitize, firmware download, weighted arbitration, ANA.
 
 #![forbid(unsafe_code)]
 
@@ -474,12 +473,12 @@ impl Controller {
     #[cold]
     fn changes_ended(&mut self, shared: &mut Shared) {
         for (token, answer) in shared.mail.take_answers(self.id) {
-            let Some(InFlight { permit, mut origin, .. }) = self.in_flight.remove(token) else { continue };
+            let Some(command) = self.in_flight.get_mut(token) else { continue };
             let result = answer.map_err(|(reason, specific)| {
-                origin.specific = specific;
+                command.origin.specific = specific;
                 reason
             });
-            self.complete(permit, origin, result);
+            self.end(shared, token, result);
         }
     }
 

@@ -16,6 +16,7 @@ use crate::dma::GuestMemory;
 use crate::inflight::{Aborting, Origin, Parked};
 use crate::reason::Reason;
 use crate::shared::Shared;
+use crate::shared::changes::{By, Change};
 use crate::shared::mail::Notice;
 use crate::shared::reservations::{Notification, Told};
 use crate::{Controller, NSID_ALL};
@@ -81,14 +82,18 @@ impl Controller {
         command: &IoCommand,
         (token, origin): (Token, &mut Origin),
     ) -> Result<Done, Reason> {
-        self.start(shared, now, memory, command, (token, origin), None)?;
         let nsid = origin.nsid;
+        let persisted = shared.reservations.persists(nsid);
+        self.start(shared, now, memory, command, (token, origin), None)?;
         let told = shared.reservations.take_told();
         self.reservation_changed(shared, nsid);
         self.tell_hosts(shared, &told);
         let aborts = matches!(command, IoCommand::Acquire(acquire) if acquire.action == AcquireAction::PreemptAndAbort);
         let left = if aborts { abort_commands(shared, self.id, nsid, &told) } else { None };
-        let Some(left) = left else { return Ok(Done::Now(0)) };
+        let Some(left) = left else {
+            let kept = persisted || shared.reservations.persists(nsid);
+            return Ok(if kept { keep_registrations(shared, nsid, self.id, token) } else { Done::Now(0) });
+        };
         Ok(Done::Waits(Box::new(Parked { aborting: Some(left), ..Parked::new(*command) })))
     }
 
@@ -151,13 +156,27 @@ impl Controller {
         let aborting = |parked: &Parked| parked.aborting.is_some_and(|aborting| aborting.number == number);
         let found = self.in_flight.tokens(|command| command.parked.as_deref().is_some_and(aborting));
         let Some(token) = found.first().copied() else { return };
-        let parked = self.in_flight.get_mut(token).and_then(|command| command.parked.as_mut());
-        let Some(aborting) = parked.and_then(|parked| parked.aborting.as_mut()) else { return };
+        let Some(command) = self.in_flight.get_mut(token) else { return };
+        let nsid = command.origin.nsid;
+        let Some(parked) = command.parked.as_mut() else { return };
+        let Some(aborting) = parked.aborting.as_mut() else { return };
         aborting.left.set(by, false);
-        if aborting.left == ControllerSet::NONE {
+        if aborting.left != ControllerSet::NONE {
+            return;
+        }
+        if shared.reservations.persists(nsid) {
+            (parked.aborting, parked.at_media) = (None, true);
+            keep_registrations(shared, nsid, self.id, token);
+        } else {
             self.piece_done(shared, token, Ok(0));
         }
     }
+}
+
+/// The media keeps what hosts have registered of a namespace; the command is answered when that is durable (RES15).
+fn keep_registrations(shared: &mut Shared, nsid: u32, by: ControllerId, token: Token) -> Done {
+    shared.changes.ask(Change::Registrations { nsid }, By::Host(by, token));
+    Done::Pending
 }
 
 /// Has the commands of preempted hosts ended on all their controllers that have the namespace; nothing if there are none.

@@ -366,7 +366,7 @@ impl Controller {
     }
 
     /// A command is over: others may have its blocks, and it is answered. The second of a fused pair follows the first.
-    fn end(&mut self, shared: &mut Shared, token: Token, result: Result<u32, Reason>) {
+    pub(crate) fn end(&mut self, shared: &mut Shared, token: Token, result: Result<u32, Reason>) {
         shared.range_locks.leave(token);
         let Some(InFlight { permit, origin, parked }) = self.in_flight.remove(token) else { return };
         self.complete(permit, origin, result);

@@ -5,6 +5,7 @@ mod aborts;
 mod hosts;
 mod model;
 mod notifications;
+mod persistence;
 mod random;
 mod survival;
 mod table;

@@ -48,6 +48,29 @@ fn two_hosts_reserve_a_namespace() -> Result<()> {
     drive.stop().map(drop)
 }
 
+/// nvme-cli's commands of namespaces, at random beside a load: `ROUNDS` of them, from `SEED`.
+fn namespaces(name: &str, kernel: Kernel) -> Result<()> {
+    let drive = Brownout::builder().name(name).media("capacity=96MiB,namespaces=8").namespace("size=16MiB,lba=4KiB");
+    let drive = drive.start()?;
+    let machine = Machine::new(kernel).name(name).timeout(Duration::from_secs(3000)).script(scripts::NAMESPACES);
+    let given = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    let machine = machine.environment("ROUNDS", &given("ROUNDS", "6")).environment("SEED", &given("SEED", "1"));
+    let report = machine.device(Device::VfioUser { socket: drive.socket().into() }).run()?;
+    report.require_success()?;
+    report.require_no_complaints(&[])?;
+    drive.stop().map(drop)
+}
+
+#[test]
+fn namespaces_come_and_go_under_6_12() -> Result<()> {
+    namespaces("namespaces-6.12", Kernel::Debian612)
+}
+
+#[test]
+fn namespaces_come_and_go_under_the_newest_kernel() -> Result<()> {
+    namespaces("namespaces-newest", Kernel::Newest)
+}
+
 /// Each writes its half and reads the other's; one that is killed disturbs the other in nothing.
 #[test]
 fn two_guests_share_a_namespace() -> Result<()> {

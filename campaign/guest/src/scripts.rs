@@ -46,6 +46,8 @@ pub const MULTIPATH: &str = include_str!("../scripts/multipath.sh");
 pub const SHARED: &str = include_str!("../scripts/shared.sh");
 /// Two hosts in one guest that reserve a namespace by nvme-cli.
 pub const RESERVATIONS: &str = include_str!("../scripts/reservations.sh");
+/// Namespaces that are made, formatted and deleted by nvme-cli beside a load.
+pub const NAMESPACES: &str = include_str!("../scripts/namespaces.sh");
 /// What `make demo` shows.
 pub const DEMO: &str = include_str!("../scripts/demo.sh");
 /// The first process of a guest of `brownout qemu --exec`.

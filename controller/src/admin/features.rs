@@ -322,7 +322,7 @@ pub(super) fn set<M: GuestMemory>(
         FeatureId::HOST_BEHAVIOR => set_host_behavior(controller, memory, command)?,
         FeatureId::HOST_IDENTIFIER => host_features::set_identifier(controller, shared, memory, command)?,
         FeatureId::RESERVATION_NOTIFICATIONS | FeatureId::RESERVATION_PERSISTENCE => {
-            host_features::set_of_reservations(controller, shared, feature, nsid, value)?;
+            return host_features::set_of_reservations(controller, shared, feature, (nsid, value), token);
         }
         _ => return Err(Reason::FeatureUnknown),
     }

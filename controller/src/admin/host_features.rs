@@ -1,6 +1,7 @@
 //! The features that say who the host is and what of reservations it hears: Host Identifier, Reservation Notification Mask, Reservation
 //! Persistence (NVMe Base 2.3 section 5.2.26.1.32). Their values are the subsystem's, in `shared::reservations`.
 
+use media::Token;
 use nvme_spec::feature::{EXTENDED_HOST_IDENTIFIER, FeatureId};
 use nvme_spec::{Command, NSID_ALL};
 
@@ -9,6 +10,7 @@ use crate::Controller;
 use crate::dma::GuestMemory;
 use crate::reason::Reason;
 use crate::shared::Shared;
+use crate::shared::changes::{By, Change};
 use crate::shared::reservations::host::HostIdentifier;
 
 /// The features of namespaces among them.
@@ -64,9 +66,9 @@ pub(super) fn set_of_reservations(
     controller: &Controller,
     shared: &mut Shared,
     feature: FeatureId,
-    nsid: u32,
-    value: u32,
-) -> Result<(), Reason> {
+    (nsid, value): (u32, u32),
+    token: Token,
+) -> Result<Done, Reason> {
     let meant = controller.namespaces.iter().map(|namespace| namespace.identity.nsid);
     for of in meant.filter(|of| nsid == NSID_ALL || *of == nsid) {
         if feature == FeatureId::RESERVATION_NOTIFICATIONS {
@@ -75,5 +77,13 @@ pub(super) fn set_of_reservations(
             shared.reservations.set_persists(of, value & 1 != 0)?;
         }
     }
-    Ok(())
+    let first = controller.namespaces.iter().next().map(|namespace| namespace.identity.nsid);
+    let Some(kept) = first.filter(|_| feature == FeatureId::RESERVATION_PERSISTENCE && shared.namespaces.is_kept())
+    else {
+        return Ok(Done::Now(0));
+    };
+    // The media keeps that of all namespaces at once.
+    let nsid = if nsid == NSID_ALL { kept } else { nsid };
+    shared.changes.ask(Change::Registrations { nsid }, By::Host(controller.id, token));
+    Ok(Done::Pending)
 }

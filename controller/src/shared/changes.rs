@@ -50,6 +50,11 @@ pub enum Change {
         /// Attached, or else detached.
         attach: bool,
     },
+    /// What hosts have registered of a namespace changed, and persists through a power loss.
+    Registrations {
+        /// Which.
+        nsid: u32,
+    },
 }
 
 /// A namespace that is to be made.
@@ -245,8 +250,17 @@ impl Changes {
 
     /// Lets a change wait for its turn.
     pub(crate) fn ask(&mut self, change: Change, by: By) {
-        let holds_back = !matches!(change, Change::Create(_) | Change::Attachment { .. });
-        self.queue.push_back(UnderWay { change, by, stage: Stage::Waiting, at_media: false, done: 0, holds_back });
+        let keeps = matches!(change, Change::Registrations { .. });
+        let holds_back = !keeps && !matches!(change, Change::Create(_) | Change::Attachment { .. });
+        let change = UnderWay { change, by, stage: Stage::Waiting, at_media: false, done: 0, holds_back };
+        // A command about a reservation waits for it, and is one of those that others wait for.
+        let begun = |change: &UnderWay| change.at_media || !matches!(change.stage, Stage::Waiting);
+        let place = usize::from(self.queue.front().is_some_and(begun));
+        if keeps {
+            self.queue.insert(place, change);
+        } else {
+            self.queue.push_back(change);
+        }
         self.look();
     }
 

@@ -48,7 +48,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(config: Config, mut media: Box<dyn Media>, controllers: u16) -> Self {
-        Self {
+        let mut shared = Self {
             namespaces: Namespaces::new(&config, media.as_mut()),
             range_locks: RangeLocks::default(),
             random: config.interleave.map(|seed| Random::new(seed.into())),
@@ -60,7 +60,9 @@ impl Shared {
             quiescing: false,
             media,
             config,
-        }
+        };
+        shared.recall_registrations();
+        shared
     }
 
     /// A command is not interested any more in what it waits for. Whether it did wait.
@@ -78,6 +80,7 @@ impl Shared {
         self.random = self.config.interleave.map(|seed| Random::new(seed.into()));
         self.changes = Changes::default();
         self.reservations = Reservations::new(self.mail.count());
+        self.recall_registrations();
         self.power.restored();
         self.mail.clear();
         self.quiescing = false;

@@ -157,7 +157,7 @@ impl Namespaces {
         let kept = space.and_then(|_| Record::decode(&media.note()));
         let record = kept.unwrap_or_else(|| {
             let numbered = config.namespaces.iter().cloned().zip(0..);
-            Record { born: 0, namespaces: numbered.collect() }
+            Record { namespaces: numbered.collect(), ..Record::default() }
         });
         // A subsystem may have no namespace at all; no host asks for the identifiers of none.
         let last = record.namespaces.last().map_or(1, |(identity, _)| identity.nsid);
@@ -201,16 +201,7 @@ impl Namespaces {
             let attached = namespace.attached;
             (NamespaceConfig { attached, ..namespace.identity.clone() }, namespace.volume.0)
         };
-        Record { born: self.born, namespaces: self.list.iter().map(of).collect() }
-    }
-
-    /// The same with something else of one namespace.
-    pub(crate) fn record_with(&self, nsid: u32, change: impl FnOnce(&mut NamespaceConfig)) -> Record {
-        let mut record = self.record();
-        if let Some((identity, _)) = record.namespaces.iter_mut().find(|(identity, _)| identity.nsid == nsid) {
-            change(identity);
-        }
-        record
+        Record { born: self.born, namespaces: self.list.iter().map(of).collect(), ..Record::default() }
     }
 
     /// Whether the media keeps who they are, and they come and go.

@@ -8,6 +8,7 @@ use super::changes::{Change, ChangeError, Effect, NewNamespace, Plan, Stage, Und
 use super::formats::Format;
 use super::mail::{Notice, Size};
 use super::namespace::Namespace;
+use super::record::Record;
 use crate::atomic::Slices;
 use crate::config::{AtomicWishes, NamespaceConfig, derived_uuid};
 use crate::controllers::{ControllerId, ControllerSet};
@@ -40,12 +41,48 @@ impl Shared {
             Change::Attachment { nsid, controllers, attach } => {
                 self.plan_attachment(*nsid, controllers, *attach).map(Some)
             }
+            Change::Registrations { nsid } => {
+                let plan = self.plan_of(self.existing(*nsid)?);
+                Ok(Some(Plan { record: Some(self.record()), ..plan }))
+            }
         }
     }
 
     /// What there is for namespaces, where they come and go.
     fn managed(&self) -> Result<Space, ChangeError> {
         self.media.space().filter(|space| space.volumes_max != 0).ok_or(ChangeError::Fixed)
+    }
+
+    /// The inventory as the media is to keep it.
+    fn record(&self) -> Record {
+        let mut record = self.namespaces.record();
+        let kept = record.namespaces.iter().filter_map(|(own, _)| Some((own.nsid, self.reservations.kept(own.nsid)?)));
+        record.registrations = kept.collect();
+        record
+    }
+
+    /// The same with something else of one namespace.
+    fn record_with(&self, nsid: u32, change: impl FnOnce(&mut NamespaceConfig)) -> Record {
+        let mut record = self.record();
+        if let Some((identity, _)) = record.namespaces.iter_mut().find(|(identity, _)| identity.nsid == nsid) {
+            change(identity);
+        }
+        record
+    }
+
+    /// Registrations that persist through a power loss are as the media has kept them (RES15).
+    pub(crate) fn recall_registrations(&mut self) {
+        if !self.namespaces.is_kept() {
+            return;
+        }
+        self.reservations.offer_persistence();
+        let record = Record::decode(&self.media.note()).unwrap_or_default();
+        for (nsid, kept) in &record.registrations {
+            // What cannot be read was written by another version: the namespace has none then.
+            if self.namespaces.get(*nsid).is_some() && self.reservations.restore(*nsid, kept).is_ok() {
+                self.namespaces.set_reserved(*nsid, self.reservations.is_held(*nsid));
+            }
+        }
     }
 
     fn existing(&self, nsid: u32) -> Result<&Namespace, ChangeError> {
@@ -93,7 +130,7 @@ impl Shared {
         if let Some(other) = attached.iter().next().filter(|_| !new.shared && attached.count() > 1) {
             return Err(ChangeError::Private(other.0));
         }
-        let mut record = self.namespaces.record();
+        let mut record = self.record();
         let free =
             |taken: &dyn Fn(u32) -> bool, first| (first..first + space.volumes_max).find(|number| !taken(*number));
         let nsid = free(&|nsid| record.namespaces.iter().any(|(other, _)| other.nsid == nsid), 1);
@@ -127,8 +164,9 @@ impl Shared {
     fn plan_delete(&self, nsid: u32) -> Result<Plan, ChangeError> {
         self.managed()?;
         let namespace = self.existing(nsid)?;
-        let mut record = self.namespaces.record();
+        let mut record = self.record();
         record.namespaces.retain(|(identity, _)| identity.nsid != nsid);
+        record.registrations.retain(|(other, _)| *other != nsid);
         Ok(Plan {
             effect: Effect::Volume(VolumeChange::Delete),
             record: Some(record),
@@ -153,10 +191,8 @@ impl Shared {
         }
         let Format { block_bytes, metadata_bytes } = format;
         let extended = if self.managed().is_ok() { extended } else { namespace.identity.extended_metadata };
-        let record = self
-            .managed()
-            .is_ok()
-            .then(|| self.namespaces.record_with(nsid, |identity| identity.extended_metadata = extended));
+        let record =
+            self.managed().is_ok().then(|| self.record_with(nsid, |identity| identity.extended_metadata = extended));
         let effect = Effect::Volume(VolumeChange::Format { block_bytes, metadata_bytes });
         Ok(Plan { effect, record, extended, ..self.plan_of(namespace) })
     }
@@ -183,8 +219,7 @@ impl Shared {
             }
             attached.set(ControllerId(id), attach);
         }
-        let record =
-            self.managed().is_ok().then(|| self.namespaces.record_with(nsid, |identity| identity.attached = attached));
+        let record = self.managed().is_ok().then(|| self.record_with(nsid, |identity| identity.attached = attached));
         Ok(Plan { record, attached, failed, ..self.plan_of(namespace) })
     }
 
@@ -214,7 +249,7 @@ impl Shared {
         match record {
             Some(record) => self.namespaces.renew(&self.config, self.media.as_mut(), record),
             None => {
-                let mut record = self.namespaces.record_with(nsid, |identity| identity.extended_metadata = extended);
+                let mut record = self.record_with(nsid, |identity| identity.extended_metadata = extended);
                 record
                     .namespaces
                     .iter_mut()

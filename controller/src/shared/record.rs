@@ -16,7 +16,8 @@ const MULTIPLE: u8 = 1 << 2;
 /// The note that a new media keeps for namespaces that come and go: those of a configuration, the n-th on volume n.
 #[must_use]
 pub fn first_note(namespaces: &[NamespaceConfig]) -> Vec<u8> {
-    Record { born: 0, namespaces: namespaces.iter().cloned().zip(0..).collect() }.encode()
+    let namespaces = namespaces.iter().cloned().zip(0..).collect();
+    Record { namespaces, ..Record::default() }.encode()
 }
 
 /// The namespaces of such a note, each with the number of its volume; nothing where it is none.
@@ -32,6 +33,8 @@ pub(crate) struct Record {
     pub(crate) born: u64,
     /// Ascending by identifier, each with the number of its volume.
     pub(crate) namespaces: Vec<(NamespaceConfig, u32)>,
+    /// Registrations that persist through a power loss, by namespace.
+    pub(crate) registrations: Vec<(u32, Vec<u8>)>,
 }
 
 impl Record {
@@ -41,6 +44,13 @@ impl Record {
         bytes.extend(u32::try_from(self.namespaces.len()).expect("few namespaces").to_le_bytes());
         for (identity, volume) in &self.namespaces {
             encode(identity, *volume, &mut bytes);
+        }
+        let number = |count: usize| u32::try_from(count).expect("few").to_le_bytes();
+        bytes.extend(number(self.registrations.len()));
+        for (nsid, kept) in &self.registrations {
+            bytes.extend(nsid.to_le_bytes());
+            bytes.extend(number(kept.len()));
+            bytes.extend(kept);
         }
         bytes
     }
@@ -54,7 +64,9 @@ impl Record {
         let born = u64::from_le_bytes(reader.take()?);
         let count = u32::from_le_bytes(reader.take()?);
         let namespaces = (0..count).map(|_| decode(&mut reader)).collect::<Option<_>>()?;
-        reader.0.is_empty().then_some(Self { born, namespaces })
+        let count = u32::from_le_bytes(reader.take()?);
+        let registrations = (0..count).map(|_| registrations(&mut reader)).collect::<Option<_>>()?;
+        reader.0.is_empty().then_some(Self { born, namespaces, registrations })
     }
 }
 
@@ -66,6 +78,14 @@ impl Reader<'_> {
         self.0 = rest;
         Some(*taken)
     }
+}
+
+fn registrations(reader: &mut Reader<'_>) -> Option<(u32, Vec<u8>)> {
+    let nsid = u32::from_le_bytes(reader.take()?);
+    let length = usize::try_from(u32::from_le_bytes(reader.take()?)).ok()?;
+    let (kept, rest) = reader.0.split_at_checked(length)?;
+    reader.0 = rest;
+    Some((nsid, kept.to_vec()))
 }
 
 fn encode(identity: &NamespaceConfig, volume: u32, bytes: &mut Vec<u8>) {
@@ -126,7 +146,8 @@ mod tests {
         };
         let options = [NamespaceOptions::default(), odd];
         let config = crate::config::Config::check(&DeviceOptions::default(), &options).expect("a configuration");
-        let record = Record { born: 2, namespaces: config.namespaces.into_iter().zip([3, 0]).collect() };
+        let namespaces = config.namespaces.into_iter().zip([3, 0]).collect();
+        let record = Record { born: 2, namespaces, registrations: vec![(7, vec![1, 2, 3]), (9, Vec::new())] };
         let bytes = record.encode();
         assert_eq!(Record::decode(&bytes), Some(record));
         for length in 0..bytes.len() {

@@ -2,7 +2,6 @@
 //! carried it out delivers it.
 
 pub(crate) mod host;
-#[cfg_attr(not(test), expect(dead_code, reason = "no media keeps registrations yet"))]
 mod kept;
 mod registrations;
 
