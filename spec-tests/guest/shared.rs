@@ -50,7 +50,8 @@ fn two_hosts_reserve_a_namespace() -> Result<()> {
 
 /// nvme-cli's commands of namespaces, at random beside a load: `ROUNDS` of them, from `SEED`.
 fn namespaces(name: &str, kernel: Kernel) -> Result<()> {
-    let drive = Brownout::builder().name(name).media("capacity=96MiB,namespaces=8").namespace("size=16MiB,lba=4KiB");
+    let drive = Brownout::builder().name(name).namespace("size=16MiB,lba=4KiB");
+    let drive = drive.argument("--media").argument("capacity=96MiB,namespaces=8");
     let drive = drive.start()?;
     let machine = Machine::new(kernel).name(name).timeout(Duration::from_secs(3000)).script(scripts::NAMESPACES);
     let given = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());

@@ -56,7 +56,7 @@ empty() { [ "$(head -c 65536 "$disk" | tr -d '\000' | wc -c)" = 0 ]; }
 
 wait_for_device
 check "the controller list" nvme list-ctrl "$CONTROLLER"
-check "the namespaces' granularity" nvme nvm-id-ns-granularity "$CONTROLLER" || true
+check "the granularity of namespaces" nvme id-ns-granularity "$CONTROLLER"
 check "all is accounted for" accounted
 formats=$(nvme id-ns "$DEVICE" | field nlbaf)
 [ "$formats" -ge 3 ] || fail "there are $formats formats and one"
@@ -84,7 +84,7 @@ while [ "$round" -lt "$ROUNDS" ]; do
         erase=$((plain / 2))
         check "format $plain, erase $erase" nvme format "$CONTROLLER" --namespace-id="$nsid" --lbaf=$plain --ses=$erase --force
         size=$((1 << $(nvme id-ns "$DEVICE" | sed -n "s/^lbaf *$plain *:.*lbads:\([0-9]*\).*/\1/p")))
-        soon 300 blocks_are "$nsid" "$size" || fail "there is no disk of blocks of $size: $(ls /sys/block)"
+        soon 300 blocks_are "$nsid" "$size" || { dmesg | tail -n 20; nvme list-ns "$CONTROLLER"; fail "no disk has blocks of $size: $(ls /sys/block)"; }
         check "empty" empty
         check "used" used
     done
