@@ -187,3 +187,21 @@ fn kind(dword: u32) -> Result<ReservationKind, Reason> {
 fn check_key_is_used(dword: u32) -> Result<(), Reason> {
     if dword & IGNORE_KEY == 0 { Ok(()) } else { Err(Reason::ReservationIgnoresKey) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dma::PrpEntries;
+
+    /// RES1: CPTPL, dword 10 bits 31:30.
+    #[test]
+    fn a_registration_says_what_becomes_of_persistence() {
+        let data = DataPointer::Prp(PrpEntries { prp1: 0, prp2: 0 });
+        let parsed = |bits: u32| {
+            let entry = Command { cdw10: (bits << 30).into(), ..Command::default() };
+            Register::parse(&entry, data).map(|register| register.persists)
+        };
+        let refused = Err(Reason::ReservationPersistence);
+        assert_eq!([0, 1, 2, 3].map(parsed), [Ok(None), refused, Ok(Some(false)), Ok(Some(true))]);
+    }
+}

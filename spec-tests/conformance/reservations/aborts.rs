@@ -9,7 +9,7 @@ use nvme_spec::reservation::{AcquireData, acquire_action};
 use nvme_spec::{Command, Status, register};
 use zerocopy::IntoBytes;
 
-use super::{CONFLICT, EA, OK, Party, TYPES, acquire, build, name, register, some, summary};
+use super::{CONFLICT, EA, OK, Party, TYPES, acquire, build, name, preempt, register, some, summary};
 use crate::verbs::bare;
 
 const LATENCY: Nanoseconds = Nanoseconds(1_000_000);
@@ -42,7 +42,9 @@ fn preempt_and_abort(host: &mut Party, [key, preempted]: [u64; 2]) -> u16 {
 }
 
 fn status(host: &mut Party, cid: u16) -> Option<Status> {
-    host.poll(1, cid).map(|answer| bare(answer.status()))
+    let answer = host.poll(1, cid)?;
+    assert_eq!(answer.dw0.get(), 0);
+    Some(bare(answer.status()))
 }
 
 /// 256 Writes of two controllers are under way: each ends before the answer, and none lands after it.
@@ -62,6 +64,8 @@ fn no_command_of_a_preempted_host_lands_after_the_answer() {
         under_way.push((false, write(&mut same, 1, 128 + lba, 2)));
     }
     let elsewhere = write(&mut two, 2, 0, 2);
+    // Commands of the host that preempts wait for each other meanwhile, and are none of this.
+    let own = [0; 2].map(|_| write(&mut one, 2, 7, 1));
     two.port().world().run_until_idle();
     let abort = preempt_and_abort(&mut one, [1, 2]);
     one.port().world().run_until_idle();
@@ -76,6 +80,8 @@ fn no_command_of_a_preempted_host_lands_after_the_answer() {
     pass(&one);
     assert_eq!(one.read(1, 0, 256).expect("answered").1, before, "nothing lands");
     assert_eq!(status(&mut two, elsewhere), Some(OK));
+    pass(&one);
+    assert_eq!(own.map(|cid| status(&mut one, cid)), [Some(OK); 2]);
     assert_eq!(bare(two.write(1, 0, &[2; 512], false).expect("answered")), CONFLICT);
     assert_eq!(summary(&mut one), (2, vec![(0, 1, true)]));
 }
@@ -120,6 +126,21 @@ fn a_command_that_was_done_is_answered_as_done() {
     pass(&one);
     assert!(matches!(status(&mut two, late), Some(OK | CONFLICT)));
     assert_eq!(status(&mut one, abort), Some(OK));
+}
+
+/// RES13: a preemption that does not abort lets commands under way go on.
+#[test]
+fn a_preemption_alone_aborts_nothing() {
+    let [mut one, mut two] = some([1, 2]);
+    assert_eq!([register(&mut one, 1), register(&mut two, 2), acquire(&mut two, 2, EA)], [OK; 3]);
+    slow_down(&one);
+    let under_way = write(&mut two, 1, 0, 2);
+    two.port().world().run_until_idle();
+    assert_eq!(preempt(&mut one, [1, 2], EA), OK);
+    two.port().world().run_until_idle();
+    assert_eq!(status(&mut two, under_way), None);
+    pass(&one);
+    assert_eq!(status(&mut two, under_way), Some(OK));
 }
 
 /// Without a command of others, or with nobody on a controller, there is nothing to wait for.

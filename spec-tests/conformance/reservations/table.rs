@@ -3,12 +3,12 @@
 use media::Nanoseconds;
 use nvme_host::admin::{LogArguments, get_feature_command};
 use nvme_host::io::{block_command, copy_command, nvm_command};
-use nvme_host::reservation::report_command;
+use nvme_host::reservation::{acquire_command, register_command, report_command};
 use nvme_spec::command::{DATASET_DEALLOCATE, fuse};
 use nvme_spec::feature::{FeatureId, select};
 use nvme_spec::log::LogId;
 use nvme_spec::opcode::NvmOpcode;
-use nvme_spec::reservation::ReservationType;
+use nvme_spec::reservation::{ReservationType, acquire_action, register_action};
 use nvme_spec::{Command, NSID_ALL, Status};
 
 use super::{CONFLICT, OK, Party, TYPES, acquire, clear, preempt, register, registering, release, some, summary};
@@ -143,6 +143,8 @@ fn the_whole_table_of_conflicts() {
 fn a_reservation_is_of_one_namespace() {
     let [mut one, mut two] = some([1, 2]);
     assert_eq!((register(&mut one, 1), acquire(&mut one, 1, TYPES[1])), (OK, OK));
+    let elsewhere = register_command(2, register_action::REGISTER, false, 0);
+    assert_eq!(bare(one.register_key(elsewhere, 0, 1).expect("answered")), OK, "registered there, too");
     assert_eq!(bare(two.write(2, 0, &[7; 512], false).expect("answered")), OK);
     assert_eq!(two.read(2, 0, 1).expect("answered"), (OK, vec![7; 512]));
     assert_eq!(bare(two.flush(2).expect("answered")), OK);
@@ -198,4 +200,33 @@ fn only_commands_of_a_reserved_namespace_leave_the_fast_path() {
     for host in [&mut one, &mut two] {
         assert_eq!((fast(host, 1), fast(host, 2)), (usual, usual));
     }
+    // A host without a name takes what it holds away when its controller is reset.
+    let [mut one, mut two] = some([0, 2]);
+    assert_eq!((register(&mut one, 1), register(&mut two, 2), acquire(&mut one, 1, TYPES[4])), (OK, OK, OK));
+    assert_eq!((registering(&mut two, 1, false, [2, 0]), summary(&mut two).0), (OK, 5));
+    one.start().expect("reset and enabled");
+    assert_eq!((fast(&mut two, 1), summary(&mut two).0), (usual, 0));
+}
+
+/// RES13: a command is asked for when it begins, also right behind the one that made the reservation, in the same queue.
+#[test]
+fn a_reservation_counts_from_the_next_command_on() {
+    let [mut one, mut two] = some([1, 2]);
+    assert_eq!((register(&mut one, 1), register(&mut two, 2)), (OK, OK));
+    let page = one.allocate(4096).expect("room");
+    let keys = one.allocate(4096).expect("room");
+    one.write_memory(keys, &1_u64.to_le_bytes());
+    let at = |command: Command, prp1: u64| Command { prp1: prp1.into(), ..command };
+    let commands = [
+        at(acquire_command(1, acquire_action::ACQUIRE, TYPES[4]), keys),
+        at(block_command(NvmOpcode::WRITE, 1, 0, 1), page),
+        // The other registrant holds it still.
+        at(register_command(1, register_action::UNREGISTER, false, 0), keys),
+        at(block_command(NvmOpcode::WRITE, 1, 0, 1), page),
+    ];
+    let cids = commands.map(|command| one.submit_quietly(1, command).expect("room"));
+    one.ring(1).expect("rung");
+    let answers = cids.map(|cid| one.wait(1, cid).expect("answered"));
+    assert_eq!(answers.map(|answer| bare(answer.status())), [OK, OK, OK, CONFLICT]);
+    assert_eq!(answers.map(|answer| answer.dw0.get()), [0; 4]);
 }

@@ -50,8 +50,7 @@ impl Registrations {
             None => (!named.is_empty()).then_some((held.kind.number(), 0)),
         });
         let (kind, holder) = held.unwrap_or_default();
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + named.len() * REGISTRANT_BYTES);
-        bytes.extend(VERSION.to_le_bytes());
+        let mut bytes = VERSION.to_le_bytes().to_vec();
         bytes.extend([kind, holder]);
         bytes.extend(self.generation.to_le_bytes());
         bytes.extend([u8::from(self.persists), u8::try_from(named.len()).expect("at most 128")]);

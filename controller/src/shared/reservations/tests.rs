@@ -86,6 +86,17 @@ fn bytes_that_nobody_wrote_are_refused() {
         assert_eq!(refused(place, value), KeptError::Field, "byte {place}");
     }
     assert!(matches!(refused(9, 2), KeptError::Length(_)));
+    let changed = |to: [u8; 2], registrants: u8| {
+        let mut other = bytes[..10].to_vec();
+        (other[2], other[3], other[9]) = (to[0], to[1], registrants);
+        for number in 0..registrants {
+            other.extend([&[0, number, 1][..], &[0; 22]].concat());
+        }
+        Registrations::from_bytes(&other).map(|all| all.registrants.len())
+    };
+    assert_eq!((changed([0, 0], 0), changed([5, 0], 1), changed([0, 0], 128)), (Ok(0), Ok(1), Ok(128)));
+    assert_eq!((changed([7, 0], 1), changed([5, 0], 0)), (Err(KeptError::Field), Err(KeptError::Field)));
+    assert_eq!(changed([0, 0], 129), Err(KeptError::Length(10 + 129 * 25)), "more than there can be");
     // Bytes of an identifier of 64 bits that would be of 128, the same host twice, and one without a name.
     assert_eq!(refused(19, 1), KeptError::Field);
     assert_eq!(refused(35 + 1, 0), KeptError::Field);
