@@ -400,13 +400,14 @@ fn a_report_lies_as_its_figures_say() {
         }
         assert_eq!(register(&mut hosts[0], 0x0102_0304_0506_0708), OK);
         assert_eq!(acquire(&mut hosts[1], 0x0102_0304_0506_0708, ReservationType(4)), OK);
+        assert_eq!(register(&mut hosts[2], 5), OK);
         let (header, entry) = if extended { (64, 64) } else { (24, 24) };
         let (answer, page) = hosts[0].execute_in(1, report_command(1, 512, extended), 512).expect("answered");
         assert_eq!(bare(answer.status()), OK);
-        let mut expected = vec![0; header + 2 * entry];
-        expected[0] = 1;
+        let mut expected = vec![0; header + 3 * entry];
+        expected[0] = 2;
         expected[4] = 4;
-        expected[5] = 2;
+        expected[5] = 3;
         for controller in [0, 1_u8] {
             let at = header + usize::from(controller) * entry;
             expected[at] = controller;
@@ -415,6 +416,9 @@ fn a_report_lies_as_its_figures_say() {
             expected[key..key + 8].copy_from_slice(&[8, 7, 6, 5, 4, 3, 2, 1]);
             expected[host..host + own.len()].copy_from_slice(own);
         }
+        // The third has no name, and holds nothing.
+        expected[header + 2 * entry] = 2;
+        expected[header + 2 * entry + if extended { 8 } else { 16 }] = 5;
         assert_eq!(page[..expected.len()], expected, "EDS {extended}");
         // A host without a name may ask for either, if the names of the others find room in it.
         for (index, host) in hosts.iter_mut().enumerate() {

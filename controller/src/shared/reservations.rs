@@ -106,24 +106,19 @@ impl Reservations {
         Ok(())
     }
 
-    /// A controller is reset: its host has no name, and what it did without one is gone (NVMe Base 2.3 section 5.2.26.1.32). Which
-    /// namespaces may be no longer reserved.
+    /// A controller is reset: its host has no name, and what it did without one is gone (NVMe Base 2.3 section 5.2.26.1.32). The
+    /// namespaces that may be no longer reserved.
     pub(crate) fn reset(&mut self, id: ControllerId) -> Vec<u32> {
-        let mut lost = Vec::new();
         for (nsid, of) in &mut self.of {
-            let host = Host::Unnamed(id);
-            if of.registrants.iter().any(|registrant| registrant.host == host) {
-                let told = of.unregister(host);
-                self.told.extend(told.into_iter().map(|(host, what)| Told { nsid: *nsid, host, what }));
-                lost.push(*nsid);
-            }
+            let told = of.unregister(Host::Unnamed(id));
+            self.told.extend(told.into_iter().map(|(host, what)| Told { nsid: *nsid, host, what }));
         }
         self.identifiers[id.index()] = None;
         if self.identifiers.len() == 1 {
             // With other controllers, the features of namespaces are no single controller's.
             self.masks.clear();
         }
-        lost
+        self.of.keys().copied().collect()
     }
 
     /// A namespace is deleted: what is said of its identifier later is of another one.

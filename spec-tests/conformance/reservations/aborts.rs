@@ -128,6 +128,23 @@ fn a_command_that_was_done_is_answered_as_done() {
     assert_eq!(status(&mut one, abort), Some(OK));
 }
 
+/// Several that wait do not take each other's answers.
+#[test]
+fn each_preempt_and_abort_waits_for_its_own() {
+    let [mut one, mut two, mut three] = some([1, 2, 3]);
+    assert_eq!([register(&mut one, 1), register(&mut two, 2), register(&mut three, 3)], [OK; 3]);
+    let ids = [&one, &two, &three].map(|host| host.port().id);
+    let [first, second] = [2, 3].map(|key| preempt_and_abort(&mut one, [1, key]));
+    for id in [0, 2, 0] {
+        one.port().world().step_one(ids[id]);
+    }
+    assert_eq!([first, second].map(|cid| status(&mut one, cid)), [None, Some(OK)]);
+    for id in [1, 0] {
+        one.port().world().step_one(ids[id]);
+    }
+    assert_eq!(status(&mut one, first), Some(OK));
+}
+
 /// RES13: a preemption that does not abort lets commands under way go on.
 #[test]
 fn a_preemption_alone_aborts_nothing() {

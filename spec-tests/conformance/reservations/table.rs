@@ -191,6 +191,7 @@ fn only_commands_of_a_reserved_namespace_leave_the_fast_path() {
     };
     let usual = fast(&mut one, 1);
     assert_eq!(fast(&mut two, 2), usual);
+    assert_eq!((summary(&mut one), fast(&mut one, 1)), ((0, vec![]), usual), "asking reserves nothing");
     assert_eq!((register(&mut one, 1), register(&mut two, 2)), (OK, OK));
     assert_eq!(acquire(&mut one, 1, TYPES[2]), OK);
     for host in [&mut one, &mut two] {

@@ -110,13 +110,21 @@ fn bytes_that_nobody_wrote_are_refused() {
 fn who_is_gone_and_holds_nothing_makes_room() {
     let absent = |number: u64| Host::Named(HostIdentifier::Long((u128::from(number) + 1).to_le_bytes()));
     let mut all = registered((0..REGISTRANTS_MAX as u64).map(absent));
+    let mut free = all.clone();
+    free.shed(|_| false);
+    assert_eq!(free, all, "there is room for as many");
+    let here = absent(REGISTRANTS_MAX as u64);
+    free.register(here, RegisterAction::Register, false, [0, 7]).expect("always");
+    free.shed(|host| host == here || host == absent(0));
+    let is_there = |number: u64| free.key_of(absent(number)).is_some();
+    assert_eq!([0, 1, 2].map(is_there), [true, false, true], "the first that no controller serves");
     all.acquire(absent(0), 1, ReservationKind::ExclusiveAccess).expect("free");
     for number in 0..300_u64 {
         let here = absent(1000 + number);
         all.register(here, RegisterAction::Register, false, [0, 7]).expect("always");
         all.shed(|host| host == here);
         assert_eq!(all.registrants.len(), REGISTRANTS_MAX);
-        assert!(all.key_of(here).is_some() && all.holds(absent(0)));
+        assert!(all.key_of(here).is_some() && all.key_of(absent(0)).is_some() && all.holds(absent(0)));
     }
 }
 
