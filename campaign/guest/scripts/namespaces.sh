@@ -23,8 +23,8 @@ allocated() { nvme list-ns "$CONTROLLER" --all | sed -n 's/.*:\(0x[0-9a-f]*\)$/\
 accounted() {
     nvme id-ctrl "$CONTROLLER" >/tmp/controller || return 1
     sum=$(field unvmcap </tmp/controller)
-    for nsid in $(allocated); do
-        taken=$(nvme id-ns "$CONTROLLER" --namespace-id="$nsid" --force | field nvmcap) || return 1
+    for each in $(allocated); do
+        taken=$(nvme id-ns "$CONTROLLER" --namespace-id="$each" --force | field nvmcap) || return 1
         sum=$((sum + taken))
     done
     [ "$sum" = "$(field tnvmcap </tmp/controller)" ] || { echo "$sum of $(field tnvmcap </tmp/controller) bytes"; return 1; }
@@ -84,7 +84,7 @@ while [ "$round" -lt "$ROUNDS" ]; do
         erase=$((plain / 2))
         check "format $plain, erase $erase" nvme format "$CONTROLLER" --namespace-id="$nsid" --lbaf=$plain --ses=$erase --force
         size=$((1 << $(nvme id-ns "$DEVICE" | sed -n "s/^lbaf *$plain *:.*lbads:\([0-9]*\).*/\1/p")))
-        soon 300 blocks_are "$nsid" "$size" || { dmesg | tail -n 20; nvme list-ns "$CONTROLLER"; fail "no disk has blocks of $size: $(ls /sys/block)"; }
+        soon 300 blocks_are "$nsid" "$size" || { nvme list-ns "$CONTROLLER"; fail "no disk has blocks of $size: $(cd /sys/block && grep . nvme*/nsid nvme*/queue/logical_block_size)"; }
         check "empty" empty
         check "used" used
     done
