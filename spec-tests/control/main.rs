@@ -3,6 +3,7 @@
 
 mod faults;
 mod forks;
+mod namespaces;
 mod power;
 mod reservations;
 mod resize;
@@ -11,7 +12,7 @@ mod tape;
 
 use std::path::PathBuf;
 
-use guest_harness::Brownout;
+use guest_harness::{Brownout, BrownoutBuilder};
 use nvme_host::Host;
 use spec_tests::qmp::Qmp;
 use spec_tests::socket_host::SocketPort;
@@ -39,9 +40,18 @@ impl Bench {
 
     /// With more on its command line.
     fn with_arguments(namespace: &str, more: &[&str]) -> Self {
+        Self::of(Brownout::builder().namespace(namespace), more)
+    }
+
+    /// With a drive that is there.
+    fn over(media: &str) -> Self {
+        Self::of(Brownout::builder(), &["--media", media])
+    }
+
+    fn of(daemon: BrownoutBuilder, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let control: PathBuf = folder.path().join("control.sock");
-        let daemon = Brownout::builder().namespace(namespace).argument("--control");
+        let daemon = daemon.argument("--control");
         let daemon = daemon.argument(control.to_str().expect("a path of ours"));
         let daemon = more.iter().fold(daemon, |daemon, word| daemon.argument(word));
         let daemon = daemon.start().expect("a daemon");

@@ -84,7 +84,10 @@ while [ "$round" -lt "$ROUNDS" ]; do
         erase=$((plain / 2))
         check "format $plain, erase $erase" nvme format "$CONTROLLER" --namespace-id="$nsid" --lbaf=$plain --ses=$erase --force
         size=$((1 << $(nvme id-ns "$DEVICE" | sed -n "s/^lbaf *$plain *:.*lbads:\([0-9]*\).*/\1/p")))
-        soon 300 blocks_are "$nsid" "$size" || { nvme list-ns "$CONTROLLER"; fail "no disk has blocks of $size: $(cd /sys/block && grep . nvme*/nsid nvme*/queue/logical_block_size)"; }
+        soon 300 blocks_are "$nsid" "$size" || {
+            cd /sys/block && grep . nvme*/nsid nvme*/queue/logical_block_size
+            fail "no disk of namespace $nsid has blocks of $size"
+        }
         check "empty" empty
         check "used" used
     done
