@@ -76,7 +76,7 @@ use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Ta
 use reason::Reason;
 use reservations::Notifications;
 use shared::Shared;
-use shared::mail::Notice;
+use shared::mail::{Answer, Ended, Notice};
 use shared::namespace::Namespaces;
 use state::{Fatal, Registers, Reset, Shutdown};
 use warning::WarningsSeen;
@@ -458,28 +458,28 @@ impl Controller {
     fn finish(&mut self, shared: &mut Shared, now: Nanoseconds) -> bool {
         shared.mail.collect(shared.media.as_mut(), now);
         self.heed_media(shared);
-        if shared.mail.has_answers(self.id) {
-            self.changes_ended(shared);
-        }
         if !shared.mail.has_finished(self.id) {
             return false;
         }
         let finished = shared.mail.take_finished(self.id);
-        finished.into_iter().for_each(|(token, outcome)| self.finished(shared, token, outcome));
+        for (token, ended) in finished {
+            match ended {
+                Ended::Media(outcome) => self.finished(shared, token, outcome),
+                Ended::Change(answer) => self.change_ended(shared, token, answer),
+            }
+        }
         true
     }
 
-    /// Changes of namespaces have ended that the host asked for.
+    /// A change of namespaces has ended that the host asked for.
     #[cold]
-    fn changes_ended(&mut self, shared: &mut Shared) {
-        for (token, answer) in shared.mail.take_answers(self.id) {
-            let Some(command) = self.in_flight.get_mut(token) else { continue };
-            let result = answer.map_err(|(reason, specific)| {
-                command.origin.specific = specific;
-                reason
-            });
-            self.end(shared, token, result);
-        }
+    fn change_ended(&mut self, shared: &mut Shared, token: Token, answer: Answer) {
+        let Some(command) = self.in_flight.get_mut(token) else { return };
+        let result = answer.map_err(|(reason, specific)| {
+            command.origin.specific = specific;
+            reason
+        });
+        self.end(shared, token, result);
     }
 
     /// The media is done with what it had under a token.

@@ -233,13 +233,15 @@ pub(crate) struct Changes {
     pub(crate) ended: Option<Result<u32, ChangeError>>,
     /// That of the first.
     holds_back: bool,
+    /// There is one.
+    any: bool,
 }
 
 impl Changes {
     /// Whether there is anything to do.
     #[inline]
-    pub(crate) fn any(&self) -> bool {
-        !self.queue.is_empty()
+    pub(crate) const fn any(&self) -> bool {
+        self.any
     }
 
     /// Whether commands of I/O queues stay there.
@@ -287,6 +289,7 @@ impl Changes {
     /// Whether the one that is the first now holds commands back.
     pub(crate) fn look(&mut self) {
         self.holds_back = self.queue.front().is_some_and(|first| first.holds_back);
+        self.any = !self.queue.is_empty();
     }
 
     /// A command is not interested any more: what was not begun is not done. Whether there was one.

@@ -19,6 +19,15 @@ pub(crate) struct Size {
 /// How a change ended for the host that asked for it: dword 0, or why it failed with what the error log says besides.
 pub(crate) type Answer = Result<u32, (Reason, u64)>;
 
+/// How something ended that a command waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ended {
+    /// What the media had.
+    Media(Outcome),
+    /// A change of namespaces.
+    Change(Answer),
+}
+
 /// Something that another controller, or the subsystem, has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
@@ -41,10 +50,8 @@ pub(crate) enum Notice {
 /// Of one controller.
 #[derive(Debug, Default)]
 struct Mailbox {
-    /// What the media has finished.
-    finished: Vec<(Token, Outcome)>,
-    /// How changes of namespaces ended that its host asked for.
-    answers: Vec<(Token, Answer)>,
+    /// What the media has finished, and changes of namespaces that have ended.
+    finished: Vec<(Token, Ended)>,
     notices: Vec<Notice>,
 }
 
@@ -69,12 +76,14 @@ impl Mailboxes {
     pub(crate) fn collect(&mut self, media: &mut dyn Media, now: Nanoseconds) {
         media.poll(now, &mut |token, outcome| {
             // What belongs to no controller is the subsystem's own.
-            let into = self.of.get_mut(token.owner()).map_or(&mut self.finished, |mailbox| &mut mailbox.finished);
-            into.push((token, outcome));
+            match self.of.get_mut(token.owner()) {
+                Some(mailbox) => mailbox.finished.push((token, Ended::Media(outcome))),
+                None => self.finished.push((token, outcome)),
+            }
         });
     }
 
-    /// Whether the media has finished something for a controller.
+    /// Whether something has ended for a controller.
     #[inline]
     pub(crate) fn has_finished(&self, id: ControllerId) -> bool {
         !self.of[id.index()].finished.is_empty()
@@ -82,30 +91,19 @@ impl Mailboxes {
 
     /// A change of namespaces ended that the host of a controller asked for.
     pub(crate) fn answer(&mut self, id: ControllerId, token: Token, answer: Answer) {
-        self.of[id.index()].answers.push((token, answer));
-    }
-
-    /// Whether one did.
-    #[inline]
-    pub(crate) fn has_answers(&self, id: ControllerId) -> bool {
-        !self.of[id.index()].answers.is_empty()
-    }
-
-    /// How they ended.
-    pub(crate) fn take_answers(&mut self, id: ControllerId) -> Vec<(Token, Answer)> {
-        std::mem::take(&mut self.of[id.index()].answers)
+        self.of[id.index()].finished.push((token, Ended::Change(answer)));
     }
 
     /// A command is not interested any more in how its change ended. Whether there was one.
     pub(crate) fn forget_answer(&mut self, id: ControllerId, token: Token) -> bool {
-        let answers = &mut self.of[id.index()].answers;
-        let before = answers.len();
-        answers.retain(|(other, _)| *other != token);
-        answers.len() != before
+        let finished = &mut self.of[id.index()].finished;
+        let before = finished.len();
+        finished.retain(|(other, ended)| *other != token || !matches!(ended, Ended::Change(_)));
+        finished.len() != before
     }
 
-    /// What the media has finished for a controller.
-    pub(crate) fn take_finished(&mut self, id: ControllerId) -> Vec<(Token, Outcome)> {
+    /// What has ended for a controller.
+    pub(crate) fn take_finished(&mut self, id: ControllerId) -> Vec<(Token, Ended)> {
         std::mem::take(&mut self.of[id.index()].finished)
     }
 
@@ -141,13 +139,12 @@ impl Mailboxes {
 
     /// Whether nothing waits for a controller.
     pub(crate) fn is_empty(&self, id: ControllerId) -> bool {
-        !self.has_finished(id) && !self.has_notices(id) && !self.has_answers(id)
+        !self.has_finished(id) && !self.has_notices(id)
     }
 
     /// A reset of a controller: what the media had finished for it goes to nobody.
     pub(crate) fn forget_finished(&mut self, id: ControllerId) {
         self.of[id.index()].finished.clear();
-        self.of[id.index()].answers.clear();
     }
 
     /// Power came back.
