@@ -152,6 +152,7 @@ impl<S: Store> Ftl<S> {
     }
 
     /// Programs what is left of a stream's line and closes it.
+    #[inline]
     pub(crate) fn close_line(&mut self, stream: usize) {
         self.pad(stream);
         let line = self.streams[stream].line;

@@ -183,6 +183,7 @@ impl<S: Store> Ftl<S> {
     }
 
     /// Collects up to `most` slots of the victim, of which neighbours are moved in one piece, or ends it; returns how many, at least 1.
+    #[inline]
     fn collect_slots(&mut self, most: u64) -> u32 {
         let Some(line) = self.collector.victim else {
             return 1;
@@ -282,8 +283,9 @@ impl<S: Store> Ftl<S> {
     ///
     /// # Errors
     /// Nothing can be moved any more.
+    #[inline(never)]
     pub(crate) fn finish_victim(&mut self) -> Result<(), NoRoom> {
-        while self.collector.victim.is_some() && !self.read_only && !self.nand.power.lost() {
+        while self.collector.victim.is_some() && !self.read_only {
             self.collect_slots(u64::MAX);
         }
         if self.read_only { Err(NoRoom) } else { Ok(()) }
@@ -458,10 +460,7 @@ impl<S: Store> Ftl<S> {
             self.commit();
             return self.choose_victim(false);
         }
-        while self.collector.victim.is_some() && !self.read_only {
-            self.collect_slots(u64::MAX);
-        }
-        !self.read_only
+        self.finish_victim().is_ok()
     }
 }
 

@@ -194,6 +194,7 @@ impl<S: Store> Nand<S> {
     ///
     /// # Errors
     /// [`ProgramFailed`], after which the rest of the line cannot be programmed.
+    #[inline]
     pub fn program(&mut self, line: u32, first_slot: u32, records: &[Record]) -> Result<(), ProgramFailed> {
         let attentive = self.power.attentive();
         if attentive && self.power.reached(Step::PageProgram) {
