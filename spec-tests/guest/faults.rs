@@ -175,8 +175,8 @@ fn linux_says_why_it_does_not_take_a_drive() -> Result<()> {
             // F14
             ("no-queues", one(&queues, &json!({ "kind": "status", "sct": 0, "sc": 6, "dnr": true }))),
             ("fewer-queues", one(&queues, &json!({ "kind": "fewer-queues", "queues": 1 }))),
-            // F15: LBADS of the first format; the first namespace's UUID for the second one.
-            ("block-size", always(&identify(0, 1), &patch(130, "08"))),
+            // F15: LBADS of the second format, 4 KiB, which the namespace has; the first namespace's UUID for the second one.
+            ("block-size", always(&identify(0, 1), &patch(134, "08"))),
             ("same-identifiers", always(&identify(3, 2), &patch(4, UUID_BYTES))),
             // F17, F48
             ("other-identifiers", always(&after_reset(identify(3, 1)), &patch(4, "99"))),
