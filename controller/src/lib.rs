@@ -76,7 +76,7 @@ use queue::{Blocked, CompletionQueue, IdSet, Permit, Queues, SubmissionQueue, Ta
 use reason::Reason;
 use reservations::Notifications;
 use shared::Shared;
-use shared::mail::{Answer, Ended, Notice};
+use shared::mail::{Ended, Notice};
 use shared::namespace::Namespaces;
 use state::{Fatal, Registers, Reset, Shutdown};
 use warning::WarningsSeen;
@@ -480,17 +480,6 @@ impl Controller {
                 Ended::Change(answer) => self.change_ended(shared, token, answer),
             }
         }
-    }
-
-    /// A change of namespaces has ended that the host asked for.
-    #[cold]
-    fn change_ended(&mut self, shared: &mut Shared, token: Token, answer: Answer) {
-        let Some(command) = self.in_flight.get_mut(token) else { return };
-        let result = answer.map_err(|(reason, specific)| {
-            command.origin.specific = specific;
-            reason
-        });
-        self.end(shared, token, result);
     }
 
     /// The media is done with what it had under a token.

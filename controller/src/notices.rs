@@ -1,12 +1,13 @@
 //! What another controller, or the subsystem, did that concerns this one.
 
+use media::Token;
 use nvme_spec::log::Event;
 
 use crate::Controller;
 use crate::inflight::InFlight;
 use crate::reason::Reason;
 use crate::shared::Shared;
-use crate::shared::mail::{Notice, Size};
+use crate::shared::mail::{Answer, Notice, Size};
 use crate::state::Reset;
 use crate::watch::TraceEvent;
 
@@ -17,6 +18,17 @@ impl Controller {
         for notice in shared.mail.take_notices(self.id) {
             self.heed(shared, notice);
         }
+    }
+
+    /// A change of namespaces has ended that the host asked for.
+    #[cold]
+    pub(crate) fn change_ended(&mut self, shared: &mut Shared, token: Token, answer: Answer) {
+        let Some(command) = self.in_flight.get_mut(token) else { return };
+        let result = answer.map_err(|(reason, specific)| {
+            command.origin.specific = specific;
+            reason
+        });
+        self.end(shared, token, result);
     }
 
     fn heed(&mut self, shared: &mut Shared, notice: Notice) {
