@@ -9,6 +9,7 @@ use crate::Controller;
 use crate::reason::Reason;
 use crate::shared::Shared;
 use crate::shared::changes::{By, Change};
+use crate::shared::formats::Format;
 
 /// SES: what happens to the data besides.
 const NO_ERASE: u32 = 0;
@@ -31,10 +32,7 @@ pub(super) fn format(
         return Err(Reason::FormatProtection);
     }
     let [number, ..] = (dword & 0xf | (dword >> 12 & 0b11) << 4).to_le_bytes();
-    let format = shared.formats.get(number).ok_or(Reason::FormatUnavailable)?;
-    if number >= controller.formats_seen(shared) {
-        return Err(Reason::FormatExtended);
-    }
+    let format = controller.format(shared, number)?;
     let nsids = scope(controller, shared, command.nsid.get())?;
     shared.reservations.check_change(controller.id, nsids.iter().copied())?;
     let extended = dword >> 4 & 1 != 0;
@@ -47,18 +45,14 @@ fn scope(controller: &Controller, shared: &Shared, nsid: u32) -> Result<Vec<u32>
     if nsid == NSID_ALL {
         return Ok(controller.namespaces.iter().map(|namespace| namespace.identity.nsid).collect());
     }
-    if !shared.namespaces.is_valid(nsid) {
-        return Err(Reason::NamespaceInvalid);
-    }
-    if shared.namespaces.get(nsid).is_none() {
-        return Err(Reason::NamespaceUnallocated);
-    }
-    Ok(vec![nsid])
+    shared.namespaces.allocated(nsid).map(|_| vec![nsid])
 }
 
 impl Controller {
-    /// How many LBA formats the host has numbers for.
-    pub(crate) fn formats_seen(&self, shared: &Shared) -> u8 {
-        u8::try_from(shared.formats.seen(self.features.knows_extended_formats()).len()).unwrap_or(u8::MAX)
+    /// The LBA format that the host means by a number.
+    pub(crate) fn format(&self, shared: &Shared, number: u8) -> Result<Format, Reason> {
+        let format = shared.formats.get(number).ok_or(Reason::FormatUnavailable)?;
+        let seen = shared.formats.seen(self.features.knows_extended_formats());
+        if usize::from(number) < seen.len() { Ok(format) } else { Err(Reason::FormatExtended) }
     }
 }

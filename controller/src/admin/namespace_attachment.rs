@@ -29,12 +29,7 @@ pub(super) fn attach<M: GuestMemory>(
         _ => return Err(Reason::ManagementSelect),
     };
     let nsid = command.nsid.get();
-    if !shared.namespaces.is_valid(nsid) {
-        return Err(Reason::NamespaceInvalid);
-    }
-    if shared.namespaces.get(nsid).is_none() {
-        return Err(Reason::NamespaceUnallocated);
-    }
+    shared.namespaces.allocated(nsid)?;
     let controllers = controller_list(controller, memory, command)?;
     shared.changes.ask(Change::Attachment { nsid, controllers, attach }, By::Host(controller.id, token));
     Ok(Done::Pending)

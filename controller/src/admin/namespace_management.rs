@@ -78,11 +78,7 @@ fn new_namespace<M: GuestMemory>(
     if wanted.nvmsetid.get() != 0 || wanted.endgid.get() > super::logs::ENDURANCE_GROUP || wanted.nmic > SHARED {
         return Err(Reason::NamespaceFields);
     }
-    let number = wanted.format_index();
-    let format = shared.formats.get(number).ok_or(Reason::FormatUnavailable)?;
-    if number >= controller.formats_seen(shared) {
-        return Err(Reason::FormatExtended);
-    }
+    let format = controller.format(shared, wanted.format_index())?;
     Ok(NewNamespace {
         format,
         extended: wanted.flbas & FormattedSize::EXTENDED.bits() != 0 && format.metadata_bytes != 0,

@@ -312,6 +312,14 @@ impl Namespaces {
         self.get(nsid).ok_or_else(refusal)
     }
 
+    /// The namespace that a command about the inventory means, whoever has it attached (NSM11).
+    pub(crate) fn allocated(&self, nsid: u32) -> Result<&Namespace, Reason> {
+        self.resolve(nsid).map_err(|reason| match reason {
+            Reason::NamespaceInactive => Reason::NamespaceUnallocated,
+            other => other,
+        })
+    }
+
     /// Whether the identifier could name a namespace.
     pub(crate) fn is_valid(&self, nsid: u32) -> bool {
         (1..=self.limit()).contains(&nsid)
