@@ -197,7 +197,7 @@ reasons! {
     FormatExtended, INVALID_NAMESPACE, field(CDW10, 12), "format-extended",
         "the LBA format is one of those that a host sees that sets LBAFEE";
     FormatProtection, INVALID_FORMAT, field(CDW10, 5), "format-protection", "protection information is not offered";
-    FormatErase, INVALID_FIELD, field(CDW10, 9), "format-erase", "SES is reserved or asks for a cryptographic erase, which is not offered";
+    FormatErase, INVALID_FIELD, field(CDW10, 9), "format-erase", "SES is reserved";
     // How commands end that were carried out, or were to be.
     MediaOutOfRange, LBA_OUT_OF_RANGE, field(CDW10, 0), "media-out-of-range", "the media has no such blocks";
     HostMemory, DATA_TRANSFER_ERROR, PRP1, "host-memory", "guest memory could not be reached while data was transferred";

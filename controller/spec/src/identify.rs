@@ -3,9 +3,9 @@
 mod flags;
 
 pub use flags::{
-    AdminCommands, ControllerAttributes, FormattedSize, FusedOperations, LogPages, MetadataCapabilities, Multipath,
-    NamespaceFeatures, NamespaceStatus, OptionalCommands, OptionalEvents, ReservationCapabilities, SglSupport,
-    WriteCache,
+    AdminCommands, ControllerAttributes, FormatAttributes, FormattedSize, FusedOperations, LogPages,
+    MetadataCapabilities, Multipath, NamespaceFeatures, NamespaceStatus, OptionalCommands, OptionalEvents,
+    ReservationCapabilities, SglSupport, WriteCache,
 };
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};

@@ -1,5 +1,6 @@
 //! Format NVM (NVMe Base 2.1 section 5.1.10; NVM Command Set 1.1 section 4.1.2; FMT rules): namespaces get another LBA format, and lose what
-//! they hold. With a secure erase nothing of it is left in the media.
+//! they hold. With a secure erase nothing of it is left in the media: a cryptographic erase, for which real drives change a key, erases here
+//! as the other does, since nothing is encrypted.
 
 use media::Token;
 use nvme_spec::{Command, NSID_ALL};
@@ -14,6 +15,7 @@ use crate::shared::formats::Format;
 /// SES: what happens to the data besides.
 const NO_ERASE: u32 = 0;
 const ERASE: u32 = 1;
+const ERASE_BY_KEY: u32 = 2;
 
 /// The change waits for its turn; the answer comes when it is done.
 pub(super) fn format(
@@ -25,7 +27,7 @@ pub(super) fn format(
     let dword = command.cdw10.get();
     let erase = match dword >> 9 & 0b111 {
         NO_ERASE => false,
-        ERASE => true,
+        ERASE | ERASE_BY_KEY => true,
         _ => return Err(Reason::FormatErase),
     };
     if dword >> 5 & 0b1111 != 0 {

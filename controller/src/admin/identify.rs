@@ -135,15 +135,11 @@ pub(crate) fn this_controller(controller: &Controller, shared: &Shared) -> Page 
     data.oaes = identify::OptionalEvents::NAMESPACE_ATTRIBUTE.bits().into();
     // An I/O controller.
     data.cntrltype = 1;
-    let mut commands = identify::AdminCommands::empty();
-    for (opcode, flag) in [
-        (AdminOpcode::DOORBELL_BUFFER_CONFIG, identify::AdminCommands::DOORBELL_BUFFER),
-        (AdminOpcode::FORMAT, identify::AdminCommands::FORMAT),
-        (AdminOpcode::NAMESPACE_MANAGEMENT, identify::AdminCommands::NAMESPACE_MANAGEMENT),
-    ] {
-        commands.set(flag, controller.supports(shared, opcode));
-    }
+    let commands = optional_commands(controller, shared);
     data.oacs = commands.bits().into();
+    if commands.contains(identify::AdminCommands::FORMAT) {
+        data.fna = identify::FormatAttributes::CRYPTOGRAPHIC_ERASE.bits();
+    }
     data.acl_z = ACL_Z;
     data.aerl_z = config.aerl_z;
     // One firmware slot, which cannot be written.
@@ -178,6 +174,19 @@ pub(crate) fn this_controller(controller: &Controller, shared: &Shared) -> Page 
     data.sgls = (SglSupport::ANY_ALIGNMENT | SglSupport::EXCESS_LENGTH).bits().into();
     data.subnqn = config.subnqn;
     to_page(&data)
+}
+
+/// OACS.
+fn optional_commands(controller: &Controller, shared: &Shared) -> identify::AdminCommands {
+    let mut commands = identify::AdminCommands::empty();
+    for (opcode, flag) in [
+        (AdminOpcode::DOORBELL_BUFFER_CONFIG, identify::AdminCommands::DOORBELL_BUFFER),
+        (AdminOpcode::FORMAT, identify::AdminCommands::FORMAT),
+        (AdminOpcode::NAMESPACE_MANAGEMENT, identify::AdminCommands::NAMESPACE_MANAGEMENT),
+    ] {
+        commands.set(flag, controller.supports(shared, opcode));
+    }
+    commands
 }
 
 /// CMIC: each controller has a port of its own (NVMe Base 2.1 figure 313).

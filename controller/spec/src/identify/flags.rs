@@ -61,6 +61,13 @@ bitflags! {
         const COMPARE_AND_WRITE = 1 << 0;
     }
 
+    /// What Format NVM does (FNA): where none of it says so, one namespace after the other, and all if all are named.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct FormatAttributes: u8 {
+        /// A cryptographic erase can be had.
+        const CRYPTOGRAPHIC_ERASE = 1 << 2;
+    }
+
     /// What log pages are like.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct LogPages: u8 {
