@@ -16,14 +16,14 @@ use crate::trial::Trial;
 pub struct Audience {
     /// The judges, one for each controller's host.
     trials: Vec<Trial>,
-    /// The traces: of the first controller.
+    /// The traces, each of one controller.
     pub tracers: Tracers,
 }
 
 /// What the control socket's peers hear.
 pub enum News<'a> {
-    /// The host broke a rule.
-    Violation(&'a Violation),
+    /// The host of a controller broke a rule.
+    Violation(ControllerId, &'a Violation),
     /// A trace ended by itself.
     TraceEnded(TraceEnded),
 }
@@ -51,11 +51,10 @@ impl Audience {
     pub fn listen(&self, subsystem: &mut Subsystem) {
         for (id, trial) in subsystem.ids().zip(&self.trials) {
             let controller = subsystem.controller_mut(id);
-            let traced = id == ControllerId::FIRST;
-            if traced && self.tracers.needs_data() != controller.tells_data() {
-                controller.listen_to_data(self.tracers.needs_data());
+            if self.tracers.needs_data(id) != controller.tells_data() {
+                controller.listen_to_data(self.tracers.needs_data(id));
             }
-            let wanted = trial.needs().max(if traced { self.tracers.needs() } else { None });
+            let wanted = trial.needs().max(self.tracers.needs(id));
             match wanted {
                 wanted if wanted == controller.detail() => {}
                 Some(detail) => controller.listen(detail),
@@ -74,20 +73,18 @@ impl Audience {
         mut tell: impl FnMut(News<'_>),
     ) {
         let Self { trials, tracers } = self;
-        let mut drive = if tracers.is_empty() { None } else { tracers.drive(subsystem, now) };
+        let drive = if tracers.is_empty() { None } else { tracers.drive(subsystem, now) };
         for (id, trial) in subsystem.ids().zip(trials) {
             let controller = subsystem.controller_mut(id);
             if !controller.has_traced() && drive.is_none() {
                 continue;
             }
-            let batch = Arc::new(taken(controller, drive.take()));
-            if id == ControllerId::FIRST {
-                tracers.take(&batch);
-            }
+            let batch = Arc::new(taken(controller, drive));
+            tracers.take(id, &batch);
             trial.look(&batch.events, judged(id), |violation| {
                 let name = format!("{} {}", violation.rule.id(), violation.rule.slug());
-                tracers.mark(now, &name, &json!({ "detail": violation.detail, "count": violation.count }));
-                tell(News::Violation(violation));
+                tracers.mark(id, now, &name, &json!({ "detail": violation.detail, "count": violation.count }));
+                tell(News::Violation(id, violation));
             });
         }
         if !tracers.is_empty() {
@@ -103,7 +100,9 @@ impl Audience {
         // What it did in the last step is known at the look behind it.
         for _ in 0..2 {
             let drive = self.tracers.drive(subsystem, now);
-            self.tracers.take(&Arc::new(taken(subsystem.controller_mut(ControllerId::FIRST), drive)));
+            for id in subsystem.ids() {
+                self.tracers.take(id, &Arc::new(taken(subsystem.controller_mut(id), drive)));
+            }
         }
         self.tracers.finish(subsystem, now);
     }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use anyhow::Context;
 use controller::config::{Config, Doorbells};
 use controller::dma::DoorbellPage;
-use controller::{Clock, ControllerId, Effect, Subsystem};
+use controller::{Clock, ControllerId, ControllerSet, Effect, Subsystem};
 use media::Nanoseconds;
 use vfio::{Function, ServerConfig};
 
@@ -110,10 +110,16 @@ impl Fronts {
         self.functions.iter().any(|(other, _)| *other == id)
     }
 
-    /// Whether a client has the device.
-    pub fn client_connected(&self) -> bool {
-        self.functions.iter().any(|(_, server)| server.client_connected())
-            || self.disk.as_ref().is_some_and(vhost::Server::has_client)
+    /// The controllers that a client has.
+    pub fn clients(&self) -> ControllerSet {
+        let mut clients = ControllerSet::NONE;
+        for (id, server) in &self.functions {
+            clients.set(*id, server.client_connected());
+        }
+        if let Some(disk) = &self.disk {
+            clients.set(disk.id(), disk.has_client());
+        }
+        clients
     }
 
     /// Handles messages and connections. True if there were any.
@@ -138,7 +144,7 @@ impl Fronts {
         &mut self,
         now: Nanoseconds,
         clock: &dyn Clock,
-        mut reported: impl FnMut(nvme_spec::log::Event),
+        mut reported: impl FnMut(ControllerId, nvme_spec::log::Event),
     ) -> StepResult {
         let mut result = StepResult::default();
         for (id, server) in &mut self.functions {
@@ -149,7 +155,7 @@ impl Fronts {
             let controller = subsystem.controller_mut(*id);
             for effect in controller.take_effects() {
                 match effect {
-                    Effect::EventReported(event) => reported(event),
+                    Effect::EventReported(event) => reported(*id, event),
                     Effect::Message { vector } => server.signal_message(vector),
                     Effect::Pin { .. } => {}
                 }
@@ -167,7 +173,7 @@ impl Fronts {
             }
             for effect in subsystem.controller_mut(disk.id()).take_effects() {
                 if let Effect::EventReported(event) = effect {
-                    reported(event);
+                    reported(disk.id(), event);
                 }
             }
         }

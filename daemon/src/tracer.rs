@@ -174,6 +174,9 @@ impl Tracers {
 
     fn add(&mut self, opened: Opened, subsystem: &mut Subsystem, now: Nanoseconds) -> io::Result<u32> {
         let Opened { order, into } = opened;
+        if subsystem.ids().all(|id| id != order.controller) {
+            return Err(io::Error::other(format!("there is no controller {}", order.controller.0)));
+        }
         let since_1970 = u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX);
         let setup = Setup {
             format: order.format,
@@ -182,7 +185,7 @@ impl Tracers {
             data: order.data,
             process: std::process::id(),
             origin_ns: since_1970.saturating_sub(now.0),
-            facts: Facts::of(subsystem, ControllerId::FIRST),
+            facts: Facts::of(subsystem, order.controller),
         };
         let trace = Trace { id: self.next, order, ending: false, writer: Writer::start(setup, into)? };
         self.next += 1;
@@ -231,15 +234,15 @@ impl Tracers {
         Ok(any)
     }
 
-    /// How much has to be heard of the controller.
-    pub fn needs(&self) -> Option<Detail> {
-        let going_on = self.running.iter().filter(|trace| !trace.ending);
+    /// How much has to be heard of a controller.
+    pub fn needs(&self, id: ControllerId) -> Option<Detail> {
+        let going_on = self.running.iter().filter(|trace| trace.follows(id));
         going_on.filter_map(|trace| needs(trace.order.format, &trace.order.selection)).max()
     }
 
-    /// Whether what commands carry is wanted.
-    pub fn needs_data(&self) -> bool {
-        self.running.iter().any(|trace| trace.order.data && !trace.ending)
+    /// Whether what a controller's commands carry is wanted.
+    pub fn needs_data(&self, id: ControllerId) -> bool {
+        self.running.iter().any(|trace| trace.order.data && trace.follows(id))
     }
 
     /// Whether nothing is written.
@@ -247,9 +250,9 @@ impl Tracers {
         self.running.is_empty()
     }
 
-    /// Hands events to all.
-    pub fn take(&mut self, batch: &Arc<Batch>) {
-        self.running.iter_mut().filter(|trace| !trace.ending).for_each(|trace| trace.writer.events(batch));
+    /// Hands events of a controller to its traces.
+    pub fn take(&mut self, id: ControllerId, batch: &Arc<Batch>) {
+        self.running.iter_mut().filter(|trace| trace.follows(id)).for_each(|trace| trace.writer.events(batch));
     }
 
     /// What the drive did in the step before the last one, now that it is known how long that took; nothing if nobody wants to know.
@@ -285,9 +288,9 @@ impl Tracers {
         did
     }
 
-    /// Something happened that is no event of the controller.
-    pub fn mark(&self, time: Nanoseconds, name: &str, details: &Value) {
-        for trace in self.running.iter().filter(|trace| trace.order.format == Format::Chrome && !trace.ending) {
+    /// Something happened at a controller that is no event of it.
+    pub fn mark(&self, id: ControllerId, time: Nanoseconds, name: &str, details: &Value) {
+        for trace in self.running.iter().filter(|trace| trace.order.format == Format::Chrome && trace.follows(id)) {
             trace.writer.remark(Remark::Mark { time_ns: time.0, name: name.to_owned(), details: details.clone() });
         }
     }
@@ -306,6 +309,11 @@ impl Tracers {
 }
 
 impl Trace {
+    /// Whether it takes what a controller does.
+    fn follows(&self, id: ControllerId) -> bool {
+        self.order.controller == id && !self.ending
+    }
+
     fn stop(&mut self, subsystem: &mut Subsystem, now: Nanoseconds) {
         if !std::mem::replace(&mut self.ending, true) {
             self.sample(subsystem, now);

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use controller::{Clock, ControllerId, Subsystem};
+use controller::{Clock, ControllerId, ControllerSet, Subsystem};
 use media::{Media, Nanoseconds};
 use tape::{Marker, Taped, Writer};
 
@@ -203,9 +203,9 @@ impl Control {
     }
 
     /// Tells what has changed since the last look; `worked` says whether the device did anything in between.
-    fn look(&mut self, now: Nanoseconds, subsystem: &Subsystem, connected: bool, worked: bool) {
+    fn look(&mut self, now: Nanoseconds, subsystem: &Subsystem, clients: ControllerSet, worked: bool) {
         let Self { dispatchers, watcher, .. } = self;
-        watcher.look(now, subsystem, connected, worked, |event| {
+        watcher.look(now, subsystem, clients, worked, |event| {
             dispatchers.iter().for_each(|dispatcher| dispatcher.happened(event.clone()));
         });
     }
@@ -233,7 +233,7 @@ impl Wired {
         let control = self.control.as_mut().filter(|control| control.signalled || control.waits());
         let Some(control) = control else { return false };
         control.signalled = false;
-        let client_connected = self.fronts.client_connected();
+        let clients = self.fronts.clients();
         let subsystem = &mut *self.fronts.subsystem();
         let audience = &mut self.audience;
         let mut device = Device {
@@ -244,12 +244,12 @@ impl Wired {
             tape: self.tape.as_ref(),
             tape_file: &mut self.tape_file,
             now,
-            client_connected,
+            clients,
         };
         let mut obeyed = false;
         while control.attend(&mut device) {
             obeyed = true;
-            control.look(now, device.subsystem, device.client_connected, true);
+            control.look(now, device.subsystem, device.clients, true);
             if clock.now() >= now.plus(ORDERS_TIME) {
                 control.signalled = true;
                 break;
@@ -280,14 +280,14 @@ impl Drive for Wired {
         // An order may take its time: a drive recovers when its power comes back.
         let now = if obeyed { clock.now() } else { now };
         let Self { fronts, control, .. } = self;
-        let result = fronts.step(now, clock, |event| {
+        let result = fronts.step(now, clock, |id, event| {
             if let Some(control) = control {
-                control.happened(&event.into());
+                control.happened(&Event::reported(id, event));
             }
         });
         let worked = obeyed || result.worked;
         let heard = std::mem::take(&mut self.heard);
-        let connected = fronts.client_connected();
+        let clients = fronts.clients();
         let subsystem = &mut *fronts.subsystem();
         self.audience.look(
             now,
@@ -309,7 +309,7 @@ impl Drive for Wired {
         self.warnings.look(now, subsystem.media_warnings());
         let mut due = self.warnings.due(subsystem.media_warnings());
         if let Some(control) = control {
-            control.look(now, subsystem, connected, worked || heard);
+            control.look(now, subsystem, clients, worked || heard);
             // What was begun goes on piece by piece, also while no guest does anything.
             let begun = control.waits().then(|| now.plus(ORDERS_PAUSE));
             due = [due, control.watcher.due(), begun].into_iter().flatten().min();

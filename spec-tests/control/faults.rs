@@ -155,7 +155,7 @@ fn an_event_is_injected() {
     let cid = host.async_event_request().expect("submitted");
     bench.peer.execute("inject-event", &json!({ "kind": "error", "information": 3 })).expect("it happens");
     assert_eq!(host.wait(0, cid).expect("told").dw0.get(), 0x0001_0300);
-    assert_eq!(bench.peer.event("AER"), json!({ "kind": 0, "information": 3, "log": 1 }));
+    assert_eq!(bench.peer.event("AER"), json!({ "controller": 0, "kind": 0, "information": 3, "log": 1 }));
     let smart = json!({ "kind": "smart", "read-only": true, "kelvins": 300 });
     bench.peer.execute("inject-event", &smart).expect("it happens");
     let log = bench.peer.execute("query-log", &json!({})).expect("logs");

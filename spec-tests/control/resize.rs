@@ -30,7 +30,7 @@ fn a_host_sees_the_size_that_its_namespace_was_given() {
     let grown = resize(&mut bench.peer, &json!("64MiB")).expect("resized");
     assert_eq!(grown, json!({ "size-blocks": 16384, "size-bytes": 64 << 20 }));
     assert_eq!(host.wait(0, request).expect("an event").dw0.get(), 0x0004_0002);
-    assert_eq!(bench.peer.event("AER"), json!({ "kind": 2, "information": 0, "log": 4 }));
+    assert_eq!(bench.peer.event("AER"), json!({ "controller": 0, "kind": 2, "information": 0, "log": 4 }));
     let list = host.get_log(LogId::CHANGED_NAMESPACES, 4096, LogArguments::default()).expect("supported");
     assert_eq!(list[..8], [1, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(host.identify_namespace(1).expect("active").nsze.get(), 16384);

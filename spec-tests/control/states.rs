@@ -14,7 +14,7 @@ fn queries_and_events_follow_the_host() {
     let mut host = bench.host();
     bench.peer.event("CLIENT_CONNECTED");
     let state = bench.peer.event("CONTROLLER_STATE");
-    assert_eq!(state, json!({ "enabled": true, "ready": true, "fatal": false, "shutdown": "no" }));
+    assert_eq!(state, json!({ "controller": 0, "enabled": true, "ready": true, "fatal": false, "shutdown": "no" }));
     let controller = bench.peer.execute("query-controller", &json!({})).expect("a controller");
     assert_eq!((&controller["ready"], &controller["bus-master"]), (&json!(true), &json!(true)));
     assert_eq!(controller["registers"]["csts"], 1);
@@ -80,7 +80,7 @@ fn asynchronous_events_are_heard_on_both_sides() {
     host.write_doorbell(Doorbell::SubmissionTail(50), 0);
     let told = host.wait(0, request).expect("an event").dw0.get();
     assert_eq!(told, 0x0001_0000);
-    assert_eq!(bench.peer.event("AER"), json!({ "kind": 0, "information": 0, "log": 1 }));
+    assert_eq!(bench.peer.event("AER"), json!({ "controller": 0, "kind": 0, "information": 0, "log": 1 }));
     let log = bench.peer.execute("query-log", &json!({})).expect("logs");
     assert_eq!(log["errors"][0]["sqid"], 0xffff, "no command is to blame: {log}");
 }

@@ -64,7 +64,10 @@ pub struct NotDurable {
     pub namespace: u32,
     /// Its blocks that were not durable; others of the same command may have been.
     pub range: BlockRange,
-    /// The command, where it is known.
+    /// The controller (CNTLID) that took the command, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub controller: Option<u16>,
+    /// The command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandName>,
     /// Whether its completion was in the completion queue.
@@ -88,7 +91,10 @@ pub struct PowerReport {
     /// The step at which the crash point tripped; absent where power was cut from outside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<&'static str>,
-    /// The command that was being executed then.
+    /// The controller (CNTLID) whose command was being executed then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub controller: Option<u16>,
+    /// That command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandName>,
     /// Commands taken since power-on.

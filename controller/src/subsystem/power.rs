@@ -128,9 +128,11 @@ impl Subsystem {
         };
         breaker.disarm();
         let not_durable = resolved.entries.iter().map(|entry| self.not_durable(entry)).collect();
+        let command = self.command_name(resolved.mark);
         self.shared.power.report = Some(PowerReport {
             step: resolved.step.map(Step::name),
-            command: self.command_name(resolved.mark).map(|(command, _)| command),
+            controller: command.map(|(_, controller)| controller.id.0),
+            command: command.map(|(command, _)| command),
             commands: self.controllers.iter().map(|controller| controller.queues.taken()).sum(),
             time_ns: self.controllers.iter().map(|controller| controller.health.now.0).max().unwrap_or(0),
             not_durable,
@@ -162,6 +164,7 @@ impl Subsystem {
             },
             namespace: self.shared.namespaces.of_volume(entry.volume),
             range: blocks(&entry.range),
+            controller: command.map(|(_, controller)| controller.id.0),
             command: command.map(|(command, _)| command),
             completed: command.is_some_and(|(command, controller)| !controller.is_unanswered(command.ordinal)),
             fate,

@@ -57,7 +57,7 @@ mod trace_stop;
 
 use std::path::PathBuf;
 
-use controller::{CONTROLLERS_MAX, Controller, ControllerId, Subsystem};
+use controller::{CONTROLLERS_MAX, Controller, ControllerId, ControllerSet, Subsystem};
 use media::monitor::Monitor;
 use media::power::Forks;
 use media::{Nanoseconds, VolumeId};
@@ -93,7 +93,7 @@ pub const COMMANDS: [Row; 48] = [
     row_of_controller::<query_log::QueryLog>(),
     row_of_controller::<query_violations::QueryViolations>(),
     row_of_controller::<query_trace::QueryTrace>(),
-    row::<trace_start::TraceStart>(),
+    row_of_controller::<trace_start::TraceStart>(),
     row_long::<trace_stop::TraceStop>(),
     row::<query_traces::QueryTraces>(),
     row::<trace_event_get_state::TraceEventGetState>(),
@@ -142,8 +142,8 @@ pub struct Device<'a> {
     pub tape_file: &'a mut Option<PathBuf>,
     /// Since the device was made.
     pub now: Nanoseconds,
-    /// A virtual machine has plugged the device in.
-    pub client_connected: bool,
+    /// The controllers that a virtual machine has plugged in.
+    pub clients: ControllerSet,
 }
 
 impl Device<'_> {

@@ -1,6 +1,7 @@
 //! Asynchronous events: one variant for each, with its data.
 
 use checker::Severity;
+use controller::ControllerId;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -13,11 +14,19 @@ use crate::tracer::TraceEnded;
 #[serde(tag = "event", content = "data", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "kebab-case")]
 pub enum Event {
     /// A virtual machine plugged the device in.
-    ClientConnected {},
-    /// The virtual machine is gone; the device was reset and waits for another one.
-    ClientGone {},
+    ClientConnected {
+        /// At the socket of this controller (CNTLID).
+        controller: u16,
+    },
+    /// The virtual machine is gone; the controller was reset and waits for another one.
+    ClientGone {
+        /// From the socket of this controller (CNTLID).
+        controller: u16,
+    },
     /// The host enabled, reset or shut down the controller, or it failed.
     ControllerState {
+        /// CNTLID.
+        controller: u16,
         /// CC.EN: the host wants it to run.
         enabled: bool,
         /// CSTS.RDY: it takes commands.
@@ -29,6 +38,8 @@ pub enum Event {
     },
     /// The host was told of something by the answer to an Asynchronous Event Request.
     Aer {
+        /// The controller (CNTLID) that told its host.
+        controller: u16,
         /// Type, bits 2:0 of the answer.
         kind: u8,
         /// Information, bits 15:8.
@@ -58,6 +69,8 @@ pub enum Event {
     },
     /// The host's driver broke a rule: told the first time in a life of the controller, and whenever the number has doubled.
     Violation {
+        /// The controller (CNTLID) whose driver it was.
+        controller: u16,
         /// The rule's identifier, as in H19.
         rule: &'static str,
         /// Its short name.
@@ -112,9 +125,15 @@ pub enum Event {
     },
 }
 
-impl From<&checker::Violation> for Event {
-    fn from(violation: &checker::Violation) -> Self {
+impl Event {
+    /// A host was told of something by its controller.
+    pub const fn reported(id: ControllerId, event: nvme_spec::log::Event) -> Self {
+        Self::Aer { controller: id.0, kind: event.kind, information: event.information, log: event.log.0 }
+    }
+
+    fn violation(id: ControllerId, violation: &checker::Violation) -> Self {
         Self::Violation {
+            controller: id.0,
             rule: violation.rule.id(),
             slug: violation.rule.slug(),
             severity: violation.severity,
@@ -132,17 +151,11 @@ impl From<&checker::Violation> for Event {
 impl From<News<'_>> for Event {
     fn from(news: News<'_>) -> Self {
         match news {
-            News::Violation(violation) => violation.into(),
+            News::Violation(id, violation) => Self::violation(id, violation),
             News::TraceEnded(TraceEnded { id, file, reason }) => {
                 Self::TraceEnded { id, file: file.map(|path| path.display().to_string()), reason }
             }
         }
-    }
-}
-
-impl From<nvme_spec::log::Event> for Event {
-    fn from(event: nvme_spec::log::Event) -> Self {
-        Self::Aer { kind: event.kind, information: event.information, log: event.log.0 }
     }
 }
 

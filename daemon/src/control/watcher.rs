@@ -2,7 +2,7 @@
 
 use controller::inspect::LifeState;
 use controller::power::{FateName, PowerReport};
-use controller::{ControllerId, Subsystem};
+use controller::{ControllerId, ControllerSet, Subsystem};
 use media::Nanoseconds;
 use nvme_spec::log::{WARNING_READ_ONLY, WARNING_RELIABILITY, WARNING_SPARE};
 use nvme_spec::register::ControllerStatus;
@@ -16,8 +16,9 @@ const MEDIA_INTERVAL: Nanoseconds = Nanoseconds(1_000_000_000);
 /// The state that was reported last.
 #[derive(Debug)]
 pub struct Watcher {
-    life: LifeState,
-    client_connected: bool,
+    /// By controller.
+    lives: Vec<LifeState>,
+    clients: ControllerSet,
     powered: bool,
     warnings: u8,
     /// Of the media's own warnings.
@@ -31,8 +32,8 @@ impl Watcher {
     /// A watcher over a device that nobody has plugged in yet.
     pub fn new(subsystem: &Subsystem) -> Self {
         Self {
-            life: subsystem.controller(ControllerId::FIRST).life(),
-            client_connected: false,
+            lives: subsystem.ids().map(|id| subsystem.controller(id).life()).collect(),
+            clients: ControllerSet::NONE,
             powered: true,
             warnings: media_warnings(subsystem),
             changes: 0,
@@ -46,24 +47,33 @@ impl Watcher {
         &mut self,
         now: Nanoseconds,
         subsystem: &Subsystem,
-        client_connected: bool,
+        clients: ControllerSet,
         worked: bool,
         mut tell: impl FnMut(Event),
     ) {
-        if client_connected != self.client_connected {
-            self.client_connected = client_connected;
-            tell(if client_connected { Event::ClientConnected {} } else { Event::ClientGone {} });
+        if clients != self.clients {
+            let before = std::mem::replace(&mut self.clients, clients);
+            for id in subsystem.ids().filter(|id| clients.has(*id) != before.has(*id)) {
+                let controller = id.0;
+                tell(if clients.has(id) {
+                    Event::ClientConnected { controller }
+                } else {
+                    Event::ClientGone { controller }
+                });
+            }
         }
         if subsystem.power_is_on() != self.powered {
             self.powered = subsystem.power_is_on();
             power_events(self.powered, subsystem.crash()).into_iter().for_each(&mut tell);
         }
-        let life = subsystem.controller(ControllerId::FIRST).life();
-        if life != self.life {
-            let (before, after) = (controller_state(self.life), controller_state(life));
-            self.life = life;
-            if before != after {
-                tell(after);
+        for (id, told) in subsystem.ids().zip(&mut self.lives) {
+            let life = subsystem.controller(id).life();
+            if life != *told {
+                let (before, after) = (controller_state(id, *told), controller_state(id, life));
+                *told = life;
+                if before != after {
+                    tell(after);
+                }
             }
         }
         // What the patrol finds is nobody's work.
@@ -101,8 +111,9 @@ fn media_warnings(subsystem: &Subsystem) -> u8 {
 }
 
 /// Where a controller is, as the event says it.
-pub fn controller_state(life: LifeState) -> Event {
+pub fn controller_state(id: ControllerId, life: LifeState) -> Event {
     Event::ControllerState {
+        controller: id.0,
         enabled: life.configuration.enabled(),
         ready: life.status.contains(ControllerStatus::READY),
         fatal: life.status.contains(ControllerStatus::FATAL),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use controller::{CONTROLLERS_MAX, ControllerId};
 use traces::live::Format;
 use traces::qemu::{EVENTS, Selection};
 
@@ -11,8 +12,10 @@ use crate::options::{OptionError, split_at_commas};
 const OPTION: &str = "--trace";
 
 /// One trace.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
+    /// Of which controller.
+    pub controller: ControllerId,
     /// In which form.
     pub format: Format,
     /// Which events, where the form consists of events.
@@ -25,10 +28,24 @@ pub struct Order {
     pub file: Option<PathBuf>,
 }
 
+impl Default for Order {
+    fn default() -> Self {
+        Self {
+            controller: ControllerId::FIRST,
+            format: Format::default(),
+            selection: Selection::default(),
+            timestamps: false,
+            data: false,
+            file: None,
+        }
+    }
+}
+
 /// What one `--trace` says.
 #[derive(Clone, Debug, Default)]
 struct Words {
     patterns: Vec<String>,
+    controller: Option<ControllerId>,
     format: Option<Format>,
     timestamps: Option<bool>,
     data: Option<bool>,
@@ -93,6 +110,7 @@ impl Words {
         match item.split_once('=').unwrap_or(("enable", item)) {
             ("enable", "") => return Err(wrong(item, "give a pattern such as pci_nvme*")),
             ("enable", pattern) => self.patterns.push(pattern.to_owned()),
+            ("controller", number) => self.controller = Some(controller(item, number)?),
             ("events", path) => self.patterns.extend(patterns_in(Path::new(path))?),
             ("file", "") => return Err(wrong(item, "give a path")),
             ("file", path) => self.file = Some(path.into()),
@@ -103,7 +121,7 @@ impl Words {
             ("timestamp", switch) => self.timestamps = Some(on(item, switch)?),
             ("data", switch) => self.data = Some(on(item, switch)?),
             (name, _) => {
-                let known = ["enable", "events", "file", "format", "timestamp", "data"];
+                let known = ["enable", "controller", "events", "file", "format", "timestamp", "data"];
                 return Err(OptionError::unknown(OPTION, name, &known));
             }
         }
@@ -111,6 +129,12 @@ impl Words {
     }
 
     fn join(&mut self, more: Self, text: &str) -> Result<(), OptionError> {
+        if let (Some(one), Some(other)) = (self.controller, more.controller)
+            && one != other
+        {
+            let remedy = format!("this file has a trace of controller {} already: give another file=", one.0);
+            return Err(OptionError::new(OPTION, text, remedy));
+        }
         if let (Some(one), Some(other)) = (self.format, more.format)
             && one != other
         {
@@ -118,6 +142,7 @@ impl Words {
             return Err(OptionError::new(OPTION, text, remedy));
         }
         self.patterns.extend(more.patterns);
+        self.controller = self.controller.or(more.controller);
         self.format = self.format.or(more.format);
         self.timestamps = more.timestamps.or(self.timestamps);
         self.data = more.data.or(self.data);
@@ -136,7 +161,8 @@ impl Words {
             selection.apply(pattern).map_err(|error| OptionError::new(OPTION, pattern.as_str(), error.to_string()))?;
         }
         let (timestamps, data) = (self.timestamps.unwrap_or_default(), self.data.unwrap_or_default());
-        Order { format, selection, timestamps, data, file: self.file }.check().map_err(refused)
+        let controller = self.controller.unwrap_or(ControllerId::FIRST);
+        Order { controller, format, selection, timestamps, data, file: self.file }.check().map_err(refused)
     }
 }
 
@@ -149,6 +175,12 @@ fn words(text: &str) -> Result<Words, OptionError> {
 /// A word that cannot be, and what would do.
 fn wrong(item: &str, remedy: impl Into<String>) -> OptionError {
     OptionError::new(OPTION, item, remedy)
+}
+
+fn controller(item: &str, number: &str) -> Result<ControllerId, OptionError> {
+    let id = number.parse().ok().filter(|id| *id < CONTROLLERS_MAX);
+    id.map(ControllerId)
+        .ok_or_else(|| wrong(item, format!("give the CNTLID of a controller, 0 to {}", CONTROLLERS_MAX - 1)))
 }
 
 fn on(item: &str, switch: &str) -> Result<bool, OptionError> {
@@ -185,7 +217,7 @@ mod tests {
         fs::write(&events, "# what comes up\npci_nvme_mmio_*\n\n-pci_nvme_mmio_read  # too many\n").expect("a file");
         let orders = orders(&[
             "pci_nvme_admin_cmd,file=a.log",
-            "enable=pci_nvme_io_cmd,timestamp=on,file=a.log",
+            "enable=pci_nvme_io_cmd,timestamp=on,file=a.log,controller=2",
             &format!("events={}", events.display()),
             "format=pcap,file=b.pcap,data=on",
         ])
@@ -195,6 +227,7 @@ mod tests {
         assert!(log.selection.has(Name::AdminCmd) && log.selection.has(Name::IoCmd) && !log.selection.has(Name::Read));
         assert!(error.file.is_none() && error.selection.has(Name::MmioWrite) && !error.selection.has(Name::MmioRead));
         assert_eq!((capture.format, capture.data), (Format::Pcap, true));
+        assert_eq!((log.controller, capture.controller), (ControllerId(2), ControllerId::FIRST));
         assert_eq!(orders_of_nothing(), Ok(Vec::new()));
     }
 
@@ -214,6 +247,7 @@ mod tests {
             ("format=chrome,file=a,data=on", "--trace: chrome holds no data"),
             ("pci_nvme*,data=perhaps", "--trace data=perhaps: give on or off"),
             ("pci_nvme*,fiel=a", "--trace fiel: no such option; known are file, "),
+            ("pci_nvme*,controller=64", "--trace controller=64: give the CNTLID of a controller, 0 to 63"),
             ("events=/nowhere/at/all", "--trace events=/nowhere/at/all: No such file"),
             ("", "--trace: give a pattern such as pci_nvme*"),
         ];
@@ -223,5 +257,8 @@ mod tests {
         }
         let refused = orders(&["pci_nvme*,file=a", "format=pcap,file=a"]).map(|_| ());
         assert!(refused.is_err(), "one file, two forms");
+        let refused =
+            orders(&["pci_nvme*,file=a,controller=1", "file=a,controller=0,pci_nvme*"]).expect_err("one file");
+        assert!(refused.contains("this file has a trace of controller 1 already"), "{refused}");
     }
 }

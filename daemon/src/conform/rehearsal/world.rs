@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use controller::{ControllerId, InterruptMode};
+use controller::{ControllerId, ControllerSet, InterruptMode};
 use machine::{MEMORY, Machine, SparseMemory};
 use media::Nanoseconds;
 use nvme_host::Port;
@@ -104,7 +104,7 @@ impl Orders for Shared {
                     tape: None,
                     tape_file: &mut None,
                     now,
-                    client_connected: true,
+                    clients: ControllerSet::one(ControllerId::FIRST),
                 };
                 if let Some(answer) = job(&mut device) {
                     return Ok(answer?);

@@ -110,7 +110,7 @@ impl Execute for QueryController {
         let registers = registers(device);
         let controller = device.controller();
         let life = controller.life();
-        let Event::ControllerState { enabled, ready, fatal, shutdown } = controller_state(life) else {
+        let Event::ControllerState { enabled, ready, fatal, shutdown, .. } = controller_state(device.id, life) else {
             unreachable!("the state of a controller is told by this event");
         };
         Ok(ControllerState {

@@ -19,6 +19,8 @@ pub struct Listed {
     controller: u16,
     /// The socket at which it is plugged in; none for a device that has no sockets.
     socket: Option<String>,
+    /// A virtual machine has plugged it in.
+    client_connected: bool,
     /// CC.EN.
     enabled: bool,
     /// CSTS.RDY.
@@ -48,6 +50,7 @@ impl Execute for QueryControllers {
             Listed {
                 controller: id.0,
                 socket: device.settings.sockets.get(usize::from(id.0)).map(|path| path.display().to_string()),
+                client_connected: device.clients.has(id),
                 enabled: life.configuration.enabled(),
                 ready: life.status.contains(ControllerStatus::READY),
                 fatal: life.status.contains(ControllerStatus::FATAL),

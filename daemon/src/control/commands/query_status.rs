@@ -1,5 +1,6 @@
 //! `query-status`.
 
+use controller::ControllerSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +47,7 @@ impl Execute for QueryStatus {
         Ok(Status {
             running,
             status: if running { Condition::Running } else { Condition::PowerOff },
-            client_connected: device.client_connected,
+            client_connected: device.clients != ControllerSet::NONE,
             uptime_seconds: device.now.0 / 1_000_000_000,
             warnings: warning_states(device.subsystem.media_warnings(), device.now),
         })

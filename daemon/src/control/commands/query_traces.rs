@@ -17,6 +17,8 @@ pub struct QueryTraces {}
 #[serde(rename_all = "kebab-case")]
 pub struct TraceState {
     id: u32,
+    /// CNTLID of the controller whose trace it is.
+    controller: u16,
     format: FormatName,
     /// None where it goes to standard error.
     file: Option<String>,
@@ -33,6 +35,7 @@ impl From<&Trace> for TraceState {
         let order = &trace.order;
         Self {
             id: trace.id,
+            controller: order.controller.0,
             format: order.format.into(),
             file: order.file.as_ref().map(|path| path.display().to_string()),
             data: order.data,

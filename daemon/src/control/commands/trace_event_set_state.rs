@@ -8,7 +8,7 @@ use super::{Device, Execute, Nothing, Refusal};
 use crate::tracer::order::Order;
 
 /// Switches events on or off, by a name or by a pattern with `*` and `?`, in all traces that consist of events. If none is written and
-/// events are switched on, they go to the device's standard error, as QEMU's do.
+/// events are switched on, those of controller 0 go to the device's standard error, as QEMU's do.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TraceEventSetState {

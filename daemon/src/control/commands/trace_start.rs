@@ -9,7 +9,7 @@ use traces::live::Format;
 use super::{Device, Execute, Refusal};
 use crate::tracer::order::{Order, select};
 
-/// Starts to write a trace of what the controller does. The file is made in the folder that `--trace-folder` names.
+/// Starts to write a trace of what a controller does. The file is made in the folder that `--trace-folder` names.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TraceStart {
@@ -91,7 +91,8 @@ impl Execute for TraceStart {
         }
         let selection = select(self.patterns.iter().map(String::as_str)).map_err(Refusal::new)?;
         let file = self.file.map(PathBuf::from);
-        let order = Order { format, selection, timestamps: self.timestamp, data: self.data, file };
+        let order =
+            Order { controller: device.id, format, selection, timestamps: self.timestamp, data: self.data, file };
         let order = order.check().map_err(Refusal::new)?;
         let id = device.audience.tracers.start(order, device.subsystem, device.now).map_err(Refusal::new)?;
         device.audience.listen(device.subsystem);

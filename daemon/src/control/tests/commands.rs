@@ -208,9 +208,9 @@ fn a_client_that_comes_and_goes_is_heard() {
     let device = Running::start();
     let mut peer = device.peer();
     let client = device.0.connect("nvme0.sock");
-    assert_eq!(peer.event(), ("CLIENT_CONNECTED".into(), json!({})));
+    assert_eq!(peer.event(), ("CLIENT_CONNECTED".into(), json!({ "controller": 0 })));
     drop(client);
-    assert_eq!(peer.event(), ("CLIENT_GONE".into(), json!({})));
+    assert_eq!(peer.event(), ("CLIENT_GONE".into(), json!({ "controller": 0 })));
 }
 
 /// The operator fills blocks and finds out where a host copied them to; here nobody copied anything.
