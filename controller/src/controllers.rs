@@ -1,6 +1,7 @@
 //! Which controllers of a subsystem.
 
 use std::fmt;
+use std::ops::BitXor;
 
 /// How many controllers a subsystem can have.
 pub const CONTROLLERS_MAX: u16 = 64;
@@ -69,15 +70,35 @@ impl ControllerSet {
         self.0.count_ones()
     }
 
-    /// Those of them below a number.
+    /// Those below a number.
     #[must_use]
-    pub const fn below(self, count: u16) -> Self {
-        Self(self.0 & u64::MAX.unbounded_shr(CONTROLLERS_MAX as u32 - count as u32))
+    pub const fn first(count: u16) -> Self {
+        Self(u64::MAX.unbounded_shr(CONTROLLERS_MAX as u32 - count as u32))
+    }
+
+    /// Those that are in both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Each, ascending.
     pub fn iter(self) -> impl Iterator<Item = ControllerId> {
-        (0..CONTROLLERS_MAX).map(ControllerId).filter(move |id| self.has(*id))
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let next = left.trailing_zeros();
+            left &= left.wrapping_sub(1);
+            u16::try_from(next).ok().filter(|next| *next < CONTROLLERS_MAX).map(ControllerId)
+        })
+    }
+}
+
+/// Those that are in one of both.
+impl BitXor for ControllerSet {
+    type Output = Self;
+
+    fn bitxor(self, other: Self) -> Self {
+        Self(self.0 ^ other.0)
     }
 }
 
@@ -108,10 +129,7 @@ mod tests {
         let mut set = ControllerSet::NONE;
         assert!(set.set(ControllerId(63), true) && !set.set(ControllerId(63), true) && set.has(ControllerId(63)));
         assert!(set.set(ControllerId(63), false) && !set.set(ControllerId(63), false) && set == ControllerSet::NONE);
-        assert_eq!(ControllerSet::ALL.below(2), ControllerSet(0b11));
-        assert_eq!(
-            (ControllerSet::ALL.below(64), ControllerSet::ALL.below(0)),
-            (ControllerSet::ALL, ControllerSet::NONE)
-        );
+        assert_eq!(ControllerSet::first(2).and(ControllerSet(0b110)), ControllerSet(0b10));
+        assert_eq!((ControllerSet::first(64), ControllerSet::first(0)), (ControllerSet::ALL, ControllerSet::NONE));
     }
 }

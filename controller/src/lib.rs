@@ -92,7 +92,7 @@ pub use shared::formats::Format;
 pub use shared::reservations::host::HostIdentifier;
 pub use shared::reservations::{RegistrantState, ReservationState};
 pub use shared::{changes, record};
-pub use subsystem::{Subsystem, attach, direct};
+pub use subsystem::{Subsystem, attach, direct, plugs};
 
 /// A command's data counts as another one for this many pieces of guest memory: a host can describe half a megabyte one byte at a time.
 const PIECES_PER_WORK: usize = 64;

@@ -14,7 +14,7 @@ use crate::trial::Trial;
 
 /// See the file's text.
 pub struct Audience {
-    /// The judges, one for each controller's host.
+    /// The judges, one for each controller's host, by its place; one of a controller that has gone stays until another has its place.
     trials: Vec<Trial>,
     /// The traces, each of one controller.
     pub tracers: Tracers,
@@ -42,6 +42,21 @@ impl Audience {
         &mut self.trials[usize::from(id.0)]
     }
 
+    /// A controller has come: its host has a judge of its own.
+    pub fn arrived(&mut self, subsystem: &mut Subsystem, id: ControllerId) {
+        let trial = Trial::new(subsystem, id);
+        match self.trials.get_mut(usize::from(id.0)) {
+            Some(place) => *place = trial,
+            None => self.trials.push(trial),
+        }
+        self.listen(subsystem);
+    }
+
+    /// A controller has gone, and with it its traces end.
+    pub fn left(&mut self, subsystem: &mut Subsystem, id: ControllerId, now: Nanoseconds) {
+        self.tracers.stop_of(id, subsystem, now);
+    }
+
     /// What ends the run, if anything does.
     pub fn broken(&self) -> Option<&str> {
         self.trials.iter().find_map(Trial::broken)
@@ -49,7 +64,8 @@ impl Audience {
 
     /// Asks the controllers for as much as is wanted now.
     pub fn listen(&self, subsystem: &mut Subsystem) {
-        for (id, trial) in subsystem.ids().zip(&self.trials) {
+        for id in subsystem.ids() {
+            let trial = &self.trials[usize::from(id.0)];
             let controller = subsystem.controller_mut(id);
             if self.tracers.needs_data(id) != controller.tells_data() {
                 controller.listen_to_data(self.tracers.needs_data(id));
@@ -74,7 +90,8 @@ impl Audience {
     ) {
         let Self { trials, tracers } = self;
         let drive = if tracers.is_empty() { None } else { tracers.drive(subsystem, now) };
-        for (id, trial) in subsystem.ids().zip(trials) {
+        for id in subsystem.ids() {
+            let trial = &mut trials[usize::from(id.0)];
             let controller = subsystem.controller_mut(id);
             if !controller.has_traced() && drive.is_none() {
                 continue;

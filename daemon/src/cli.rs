@@ -160,6 +160,9 @@ pub struct Serve {
     /// Put all changes on a tape, for `crash --tape`
     #[arg(long, value_name = "FILE")]
     pub tape: Option<PathBuf>,
+    /// Where `ctl controller-add` makes sockets; hosts are told that there may be several controllers
+    #[arg(long, value_name = "FOLDER", requires = "control", hide_short_help = true)]
+    pub socket_folder: Option<PathBuf>,
     /// Say that it is ready, and how it is set up, as JSON
     #[arg(long, hide_short_help = true)]
     pub json: bool,

@@ -4,7 +4,6 @@
 use std::cell::{RefCell, RefMut};
 use std::io;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::Context;
@@ -15,54 +14,18 @@ use media::Nanoseconds;
 use vfio::{Function, ServerConfig};
 
 use crate::device_loop::StepResult;
+use crate::ports::{Places, Ports};
 use crate::watch::Watch;
 
 /// How many messages are handled before the controller has its turn.
 const MESSAGES_PER_TURN: usize = 64;
 
-/// Where a device can be reached.
-#[derive(Clone, Debug, Default)]
-pub struct Places {
-    /// By vfio-user, each as an NVMe device of its own.
-    pub sockets: Vec<PathBuf>,
-    /// By vhost-user.
-    pub vhost_user: Option<PathBuf>,
-    /// For orders.
-    pub control: Option<PathBuf>,
-    /// For figures and a page.
-    pub http: Option<PathBuf>,
-    /// A folder, for traces that are started by orders.
-    pub traces: Option<PathBuf>,
-    /// What a guest's memory may lie in.
-    pub guest_files: guest_memory::GuestFiles,
-}
-
-impl Places {
-    /// The sockets that there are, by the options that name them.
-    pub fn by_option(&self) -> Vec<(&'static str, PathBuf)> {
-        let nvme = self.sockets.iter().map(|path| ("--socket", path));
-        let others =
-            [("--vhost-user", &self.vhost_user), ("--control", &self.control), ("--http", &self.http)].into_iter();
-        let others = others.filter_map(|(option, place)| Some((option, place.as_ref()?)));
-        nvme.chain(others).map(|(option, place)| (option, place.clone())).collect()
-    }
-
-    /// Those at which machines plug the device in.
-    pub fn plugs(&self) -> impl Iterator<Item = &PathBuf> {
-        self.sockets.iter().chain(&self.vhost_user)
-    }
-
-    /// How many controllers they need.
-    pub fn controllers(&self) -> u16 {
-        u16::try_from(self.plugs().count()).unwrap_or(u16::MAX).max(1)
-    }
-}
-
 /// The servers, each with a controller of its own, and the subsystem that these belong to.
 pub struct Fronts {
     subsystem: Rc<RefCell<Subsystem>>,
-    /// In the order of their controllers.
     functions: Vec<(ControllerId, vfio::Server)>,
+    /// Controllers whose sockets are closed, and who are not gone yet.
+    leaving: Vec<ControllerId>,
     disk: Option<vhost::Server>,
     /// What a controller reaches that nobody has: nothing.
     no_memory: guest_memory::Memory,
@@ -80,7 +43,7 @@ impl Fronts {
         let config = subsystem.config();
         // The virtio disk is the first namespace.
         let nsid = subsystem.namespaces().next().map_or(1, |namespace| namespace.nsid);
-        let function = ServerConfig { guest_files: places.guest_files, ..function(config) };
+        let function = function(config, places);
         let mut ids = subsystem.ids();
         let subsystem = Rc::new(RefCell::new(subsystem));
         let mut next = || ids.next().expect("as many controllers as fronts");
@@ -97,7 +60,26 @@ impl Fronts {
         for descriptor in descriptors {
             watch.add(descriptor).context("cannot wait for the socket")?;
         }
-        Ok(Self { subsystem, functions, disk, no_memory: guest_memory::Memory::default() })
+        Ok(Self { subsystem, functions, leaving: Vec::new(), disk, no_memory: guest_memory::Memory::default() })
+    }
+
+    /// Serves the sockets that were made, and closes those that are to be closed.
+    ///
+    /// # Errors
+    /// The system has no more room for what to wait for.
+    pub fn replug(&mut self, ports: &mut Ports, watch: &Watch) -> io::Result<()> {
+        let (made, closing) = ports.take();
+        for (id, server) in made {
+            self.leaving.retain(|other| *other != id);
+            watch.add(server.as_fd())?;
+            self.functions.push((id, server));
+        }
+        let subsystem = &mut *self.subsystem.borrow_mut();
+        for (id, mut server) in self.functions.extract_if(.., |(id, _)| closing.has(*id)) {
+            server.hang_up(&mut Function { subsystem: &mut *subsystem, id });
+            self.leaving.push(id);
+        }
+        Ok(())
     }
 
     /// The subsystem.
@@ -163,6 +145,14 @@ impl Fronts {
             // The level, not its changes: the client may have unmasked the pin since the last step.
             server.set_pin(controller.pin_asserted());
         }
+        for id in &self.leaving {
+            let subsystem = &mut *self.subsystem.borrow_mut();
+            if subsystem.ids().any(|there| there == *id) {
+                let progress = subsystem.step_by(*id, now, clock, &self.no_memory, None);
+                result.add(progress.worked, progress.next_event);
+                subsystem.controller_mut(*id).take_effects().for_each(drop);
+            }
+        }
         if let Some(disk) = &mut self.disk {
             let step = disk.step_by(now, clock);
             result.add(step.worked, step.next_event);
@@ -206,8 +196,9 @@ impl Fronts {
 }
 
 /// The PCI function that carries the controller.
-fn function(config: &Config) -> ServerConfig {
+pub fn function(config: &Config, places: &Places) -> ServerConfig {
     ServerConfig {
+        guest_files: places.guest_files,
         vendor_id: config.vendor_id,
         device_id: config.device_id,
         subsystem_vendor_id: config.vendor_id,

@@ -31,6 +31,7 @@ mod number;
 mod open_media;
 mod options;
 mod pages;
+mod ports;
 mod progress;
 mod reference;
 mod run_qemu;

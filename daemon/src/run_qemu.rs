@@ -27,7 +27,7 @@ use crate::{cli, stop, tracer, wiring};
 pub fn run_qemu(arguments: cli::Qemu) -> Result<u8, Failure> {
     let control = arguments.control.clone();
     let traces = tracer::order::read(&arguments.trace)?;
-    arguments.trace_folder.as_deref().map_or(Ok(()), check_folder)?;
+    arguments.trace_folder.as_deref().map_or(Ok(()), |folder| check_folder("--trace-folder", folder))?;
     if let Some(control) = &control {
         check_socket("--control", control)?;
     }

@@ -45,7 +45,8 @@ pub fn enter(places: &Places, media: Option<&Path>, tape: Option<&Path>, becomes
 
 fn restrict_files(places: &Places, media: Option<&Path>, tape: Option<&Path>) -> anyhow::Result<&'static str> {
     let reading = AccessFs::ReadFile | AccessFs::ReadDir;
-    let sockets: Vec<PathBuf> = places.by_option().iter().map(|(_, path)| folder_of(path)).collect();
+    let sockets = places.by_option().into_iter().map(|(_, path)| folder_of(&path));
+    let sockets: Vec<PathBuf> = sockets.chain(places.socket_folder.clone()).collect();
     let media: Vec<PathBuf> = media.into_iter().flat_map(folders_of_file).collect();
     let traces: Vec<&PathBuf> = places.traces.iter().collect();
     let in_media = reading | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;

@@ -32,12 +32,14 @@ pub fn serve(arguments: cli::Serve) -> Result<(), Failure> {
     let web = arguments.http;
     web.as_ref().map_or(Ok(()), |address| address.check(arguments.http_anywhere))?;
     let http = web.as_ref().and_then(Address::path).map(Path::to_owned);
-    let places = Places { sockets, vhost_user, control, http, traces: trace_folder, guest_files: guest_memory.into() };
+    let (guest_files, socket_folder) = (guest_memory.into(), arguments.socket_folder);
+    let places = Places { sockets, vhost_user, control, http, traces: trace_folder, socket_folder, guest_files };
     places.by_option().iter().try_for_each(|(option, place)| check_socket(option, place))?;
     let settings = Settings::read(&Given { sockets: places.by_option(), ..device.into() })?;
     check_fronts(&settings, places.controllers(), places.vhost_user.is_some())?;
     let traces = tracer::order::read(&trace)?;
-    places.traces.as_deref().map_or(Ok(()), check_folder)?;
+    places.traces.as_deref().map_or(Ok(()), |folder| check_folder("--trace-folder", folder))?;
+    places.socket_folder.as_deref().map_or(Ok(()), |folder| check_folder("--socket-folder", folder))?;
     let user = user.as_deref().map(Identity::look_up).transpose()?;
     let (configuration, machines) = (configuration(&settings)?, machines(&places)?);
     let traces = traces.into_iter().map(Opened::open).collect::<anyhow::Result<Vec<_>>>()?;
@@ -145,7 +147,7 @@ fn check_controllers(settings: &Settings, count: u16) -> Result<(), OptionError>
     };
     for namespace in given {
         let named = namespace.attached;
-        if named != ControllerSet::ALL && named.below(count) != named {
+        if named != ControllerSet::ALL && named.and(ControllerSet::first(count)) != named {
             let remedy = match count {
                 1 => "there is one controller, number 0: more come with more --socket".to_owned(),
                 _ => format!("there are {count} controllers, one for each socket: name some from 0 to {}", count - 1),
@@ -188,15 +190,15 @@ pub fn tape_file(path: &Path, settings: &Settings) -> Result<NewFile, OptionErro
     made.map_err(|error| refuse(format!("{error}: give a path where there is nothing yet")))
 }
 
-/// Traces that are started later lie in a folder.
+/// What is made later lies in a folder, which an option names.
 ///
 /// # Errors
 /// It is none.
-pub fn check_folder(path: &Path) -> Result<(), OptionError> {
+pub fn check_folder(option: &str, path: &Path) -> Result<(), OptionError> {
     if path.is_dir() {
         return Ok(());
     }
-    Err(OptionError::new("--trace-folder", path.display().to_string(), "give a folder that exists"))
+    Err(OptionError::new(option, path.display().to_string(), "give a folder that exists"))
 }
 
 #[cfg(test)]

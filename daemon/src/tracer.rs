@@ -202,6 +202,12 @@ impl Tracers {
         true
     }
 
+    /// Ends those of a controller.
+    pub fn stop_of(&mut self, id: ControllerId, subsystem: &mut Subsystem, now: Nanoseconds) {
+        let own = self.running.iter_mut().filter(|trace| trace.order.controller == id);
+        own.for_each(|trace| trace.stop(subsystem, now));
+    }
+
     /// The file of a trace that was started by an order.
     pub fn path(&self, id: u32) -> Option<PathBuf> {
         let trace = self.running.iter().find(|trace| trace.id == id)?;

@@ -34,7 +34,7 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Watches one more descriptor, which must live as long as the watch does.
+    /// Watches one more descriptor, until it is closed.
     ///
     /// # Errors
     /// The system refuses.

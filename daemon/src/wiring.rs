@@ -13,12 +13,13 @@ use tape::{Marker, Taped, Writer};
 use crate::audience::Audience;
 use crate::control::{Device, Dispatcher, Event, Watcher};
 use crate::device_loop::{Drive, StepResult};
-use crate::fronts::Fronts;
-pub use crate::fronts::Places;
+use crate::fronts::{Fronts, function};
 use crate::http::address::{Address, Listener};
 use crate::http::{self, Rights};
 use crate::open_media::open_media;
 use crate::options::Settings;
+pub use crate::ports::Places;
+use crate::ports::Ports;
 use crate::tracer::{Opened, Tracers};
 use crate::warning_log::WarningLog;
 use crate::watch::Watch;
@@ -134,6 +135,10 @@ fn wire(
     watch: Watch,
 ) -> anyhow::Result<Wired> {
     let mut subsystem = Subsystem::with_controllers(settings.controller.clone(), media, places.controllers());
+    if places.socket_folder.is_some() {
+        subsystem.announce_more();
+    }
+    let ports = Ports::new(places, function(&settings.controller, places));
     let tracers = Tracers::begin(traces, places.traces.clone(), &mut subsystem, Nanoseconds(0))?;
     let audience = Audience::new(tracers, &mut subsystem);
     for fault in &settings.faults {
@@ -143,6 +148,7 @@ fn wire(
     let fronts = Fronts::open(subsystem, places, &watch)?;
     Ok(Wired {
         fronts,
+        ports,
         watch,
         settings,
         control,
@@ -214,6 +220,7 @@ impl Control {
 /// A subsystem and the servers through which guests reach it.
 pub struct Wired {
     fronts: Fronts,
+    ports: Ports,
     watch: Watch,
     settings: Settings,
     control: Option<Control>,
@@ -245,6 +252,7 @@ impl Wired {
             tape_file: &mut self.tape_file,
             now,
             clients,
+            ports: &mut self.ports,
         };
         let mut obeyed = false;
         while control.attend(&mut device) {
@@ -277,6 +285,11 @@ impl Drive for Wired {
 
     fn step(&mut self, now: Nanoseconds, clock: &dyn Clock) -> StepResult {
         let obeyed = self.obey(now, clock);
+        if self.ports.wait()
+            && let Err(error) = self.fronts.replug(&mut self.ports, &self.watch)
+        {
+            tracing::warn!(%error, "a new controller cannot be served");
+        }
         // An order may take its time: a drive recovers when its power comes back.
         let now = if obeyed { clock.now() } else { now };
         let Self { fronts, control, .. } = self;

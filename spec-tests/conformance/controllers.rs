@@ -3,22 +3,24 @@
 
 use controller::changes::ChangeError;
 use controller::config::{DeviceOptions, NamespaceOptions};
-use controller::{ControllerId, ControllerSet};
+use controller::plugs::PlugError;
+use controller::{CONTROLLERS_MAX, ControllerId, ControllerSet};
 use media::Nanoseconds;
 use media::power::{Cut, CutPolicy};
-use nvme_host::admin::LogArguments;
+use nvme_host::admin::{LogArguments, admin_command};
 use nvme_host::io::block_command;
 use nvme_host::{Host, Port};
 use nvme_spec::feature::{EVENT_NAMESPACE_ATTRIBUTE, FeatureId, select};
 use nvme_spec::identify::Cns;
 use nvme_spec::log::{CHANGED_NAMESPACES_BYTES, LogId, Smart};
-use nvme_spec::opcode::NvmOpcode;
+use nvme_spec::opcode::{AdminOpcode, NvmOpcode};
 use nvme_spec::register;
 use nvme_spec::{Command, Status};
 use spec_tests::golden::parsed;
 use spec_tests::paths::Path;
 use spec_tests::rig::Build;
 
+use crate::namespace_management::controllers;
 use crate::verbs::bare;
 
 const BLOCK: usize = 512;
@@ -243,7 +245,7 @@ fn attaching_and_detaching_is_told_to_whom_it_concerns() {
     assert_eq!(two.read(2, 10, 1).expect("carried"), (Status::SUCCESS, vec![7; BLOCK]), "the data is there");
     one.port().world().subsystem.power_cut(&Cut::default());
     one.port().world().subsystem.power_restore(None).expect("power");
-    assert_eq!(one.port().world().subsystem.attached(2), Some(ControllerSet::ALL.below(2)));
+    assert_eq!(one.port().world().subsystem.attached(2), Some(ControllerSet::first(2)));
 }
 
 /// A resize waits for the commands of every controller, and is told to all that have the namespace.
@@ -299,4 +301,59 @@ fn a_host_that_is_gone_disturbs_nobody() {
         one.start().expect("plugged in again");
         one.create_queue_pair(1, 64, Some(1)).expect("room");
     }
+}
+
+/// MC1, MC2: a controller that comes while others are at work is like them: it has an identifier of its own in the same subsystem, what is
+/// attached to it, and its place in the lists; when it has gone nobody waits for it, and its place can be had again.
+#[test]
+fn a_controller_comes_while_another_works_and_goes_again() {
+    let path = build().world(1).pop().expect("one");
+    path.world().subsystem.announce_more();
+    let setup = |path| Host::enable(path, build().setup).expect("it comes up");
+    let mut one = setup(path.clone());
+    one.create_queue_pair(1, 64, Some(1)).expect("room");
+    let several = identify_bytes(&mut one)[76];
+    assert_eq!(several & 0b11, 0b11, "CMIC says from the start that there may be others");
+    assert_eq!(one.identify_namespace(1).expect("active").nmic & 1, 1);
+    submit(&mut one, NvmOpcode::WRITE, 1, [3, 1], 0x33);
+    for round in 0..3_u8 {
+        let path = path.one_more();
+        assert_eq!(path.id, ControllerId(1), "the lowest that is free");
+        let mut two = setup(path.clone());
+        two.create_queue_pair(1, 64, Some(1)).expect("room");
+        let [first, second] = [identify_bytes(&mut one), identify_bytes(&mut two)];
+        assert_eq!(
+            (&first[768..1024], &first[78..80], &second[78..80]),
+            (&second[768..1024], &[0, 0][..], &[1, 0][..])
+        );
+        assert_eq!(controllers(&mut one, Cns::ATTACHED_CONTROLLERS, 1, 0), Ok(vec![0, 1]));
+        assert_eq!(two.read(1, 3, 1).expect("read").1, [0x33 + round; BLOCK]);
+        assert_eq!(two.write(1, 3, &[0x34 + round; BLOCK], false), Ok(Status::SUCCESS));
+        let refused = path.world().subsystem.remove_controller(path.id);
+        assert_eq!(refused, Err(PlugError::Busy(1)), "its host has not gone");
+        // Its host goes in the middle of something.
+        slow_down(&two);
+        submit(&mut two, NvmOpcode::WRITE, 1, [9, 1], 0x99);
+        path.world().subsystem.controller_mut(path.id).reset_function();
+        path.world().run_until_idle();
+        path.world().behaviour.borrow_mut().latency = None;
+        pass(&one);
+        assert_eq!(path.world().subsystem.remove_controller(path.id), Ok(()));
+        assert_eq!(path.world().subsystem.remove_controller(path.id), Err(PlugError::Absent(1)));
+        assert_eq!(controllers(&mut one, Cns::ATTACHED_CONTROLLERS, 1, 0), Ok(vec![0]));
+        // Nobody waits for one that has gone: neither another size of a namespace nor blocks that it held.
+        assert_eq!(one.write(1, 9, &[round; BLOCK], false), Ok(Status::SUCCESS));
+        let attach = path.world().subsystem.attach(1, path.id);
+        assert_eq!(attach, Err(ChangeError::NoSuchController(1)));
+    }
+    assert_eq!(path.world().subsystem.remove_controller(ControllerId::FIRST), Err(PlugError::Last(0)));
+    let ids: Vec<_> = (1..CONTROLLERS_MAX).map(|_| path.one_more().id.0).collect();
+    assert_eq!(ids, (1..CONTROLLERS_MAX).collect::<Vec<_>>());
+    assert_eq!(path.world().subsystem.add_controller(), None, "as many as there can be");
+}
+
+/// Identify Controller.
+fn identify_bytes(host: &mut Host<Path>) -> Vec<u8> {
+    let command = Command { cdw10: u32::from(Cns::CONTROLLER.0).into(), ..admin_command(AdminOpcode::IDENTIFY) };
+    host.execute_in(0, command, 4096).expect("answered").1
 }

@@ -1,13 +1,11 @@
 //! Format NVM (rules FMT1 to FMT14; NVMe Base 2.1 section 5.1.10, NVM Command Set 1.1 section 4.1.2), on a drive whose namespaces come and go
 //! and on one that keeps those that it was made with.
 
-use controller::config::{Config, DeviceOptions, NamespaceOptions};
-use machine::{MEMORY, Machine, SparseMemory};
+use controller::config::NamespaceOptions;
 use media::Nanoseconds;
 use media::geometry::GeometryConfig;
 use media::power::{Arming, Cut};
-use media::ssd::{Ssd, SsdConfig};
-use media::store::{FileOptions, FileStore};
+use media::ssd::SsdConfig;
 use nvme_host::admin::{LogArguments, admin_command};
 use nvme_host::io::block_command;
 use nvme_host::{Host, Port};
@@ -69,7 +67,7 @@ fn every_format_that_is_offered_can_be_had_and_leaves_nothing_of_what_was_there(
         for number in (0..count).chain((0..count).rev()) {
             assert_eq!(write(&mut host, 1, 3, 0x77), Status::SUCCESS);
             assert_eq!(host.write_uncorrectable(1, 1, 1).expect("answered"), Status::SUCCESS);
-            let erase = if number % 2 == 0 { ERASE } else { 0 };
+            let erase = [0, ERASE, ERASE_BY_KEY][usize::from(number % 3)];
             assert_eq!(format(&mut host, 1, number, erase), Status::SUCCESS, "{number}");
             let data = host.identify_namespace(1).expect("active");
             assert_eq!(data.format_index(), number);
@@ -298,43 +296,4 @@ fn a_reset_does_not_take_the_answer_of_another_command_for_its_own() {
     );
     assert!(data.expect("answered").0.status().is_success());
     assert_eq!(host.surprises(), []);
-}
-
-/// Sectors of a media file that begin with the old data.
-fn left(path: &std::path::Path) -> usize {
-    let bytes = std::fs::read(path).expect("it is there");
-    bytes.chunks(512).filter(|sector| sector.starts_with(&[0x77; 64])).count()
-}
-
-/// FMT15, and FMT7 of what lies below: a drive that says that it can erase (FNA) leaves no byte of the old data in its media file, neither
-/// after a user data erase nor after a cryptographic one; a Format alone may.
-#[test]
-fn a_media_file_has_nothing_left_of_what_a_secure_erase_took_away() {
-    for (erase, gone) in [(0, false), (ERASE, true), (ERASE_BY_KEY, true)] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("drive.brownout");
-        let drive = small_drive(8 << 20, 4096);
-        let geometry = GeometryConfig { volumes_max: MOST, metadata_bytes_per_unit: 64, ..drive.geometry };
-        let drive = SsdConfig { geometry, volumes: Vec::new(), ..drive };
-        let shape = drive.checked().expect("possible");
-        let options = FileOptions { cache_unsafe: true, ..FileOptions::default() };
-        let store = FileStore::create_file(&path, &shape, drive.tuning.journal_entries, options).expect("a file");
-        let config = Config::check(&DeviceOptions::default(), &[]).expect("possible");
-        let media = Ssd::create(drive, store).expect("a new drive");
-        let mut host = Machine::over(config, Box::new(media), SparseMemory::new(MEMORY)).host().expect("it comes up");
-        made(&mut host, 4096, F512, &[0]);
-        for lba in 0..1200 {
-            assert_eq!(write(&mut host, 1, lba, 0x77), Status::SUCCESS);
-        }
-        assert_eq!(host.flush(1), Ok(Status::SUCCESS));
-        assert!(left(&path) >= 1000, "{}: the old data is there", left(&path));
-        let fna = host.identify_controller().expect("mandatory").fna;
-        assert_eq!(fna, 0b100, "a cryptographic erase, of one namespace or of all");
-        assert_eq!(format(&mut host, 1, F512, erase), Status::SUCCESS);
-        let machine = host.port_mut();
-        while machine.subsystem.quiesce(machine.now).is_none() {
-            machine.wait(Nanoseconds(1_000_000));
-        }
-        assert_eq!(left(&path) == 0, gone, "SES {}: {} sectors", erase >> 9, left(&path));
-    }
 }

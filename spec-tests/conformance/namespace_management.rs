@@ -110,7 +110,7 @@ fn identifiers<P: Port>(host: &mut Host<P>, cns: Cns, above: u32) -> Result<Vec<
 }
 
 /// Identifiers of a controller list.
-fn controllers<P: Port>(host: &mut Host<P>, cns: Cns, nsid: u32, from: u16) -> Result<Vec<u16>, Status> {
+pub fn controllers<P: Port>(host: &mut Host<P>, cns: Cns, nsid: u32, from: u16) -> Result<Vec<u16>, Status> {
     let bytes = list_of(host, cns, nsid, from)?;
     let mut words = bytes.as_chunks::<2>().0.iter().map(|word| u16::from_le_bytes(*word));
     let count = words.next().expect("a count");

@@ -57,3 +57,54 @@ fn the_second_controller_is_named_by_events_traces_and_power_reports() {
     drop(host);
     assert_eq!(bench.peer.event("CLIENT_GONE"), json!({ "controller": 1 }));
 }
+
+/// A controller comes with a socket of its own while the drive runs, and goes again with it; who has the other one notices nothing.
+#[test]
+fn controllers_come_and_go_with_their_sockets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().to_str().expect("a path of ours");
+    let mut bench = Bench::with_arguments("size=16MiB,lba=4096,shared=on", &["--socket-folder", place]);
+    let mut first = bench.host();
+    assert_eq!(first.write(1, 7, &filled(1), false), Ok(Status::SUCCESS));
+    for refused in ["a/b", "..", "", &"x".repeat(107)] {
+        bench.peer.execute("controller-add", &json!({ "socket": refused })).expect_err("no name of a socket");
+    }
+    let last = bench.peer.execute("controller-remove", &json!({ "controller": 0 })).expect_err("the last");
+    assert!(last.contains("controller 0 is the last one"), "{last}");
+    for round in 0..3_u8 {
+        let added = bench.peer.execute("controller-add", &json!({ "socket": "second.sock" })).expect("it comes");
+        let socket = folder.path().join("second.sock");
+        assert_eq!(added, json!({ "controller": 1, "socket": socket }));
+        let taken = bench.peer.execute("controller-add", &json!({ "socket": "second.sock" })).expect_err("taken");
+        assert!(taken.contains("second.sock"), "{taken}");
+        let mut host = SocketPort::host(&socket, 64).expect("a host");
+        assert_eq!(host.read(1, 7, 1).expect("read").1, filled(1 + round));
+        assert_eq!(host.write(1, 7, &filled(2 + round), false), Ok(Status::SUCCESS));
+        let queues = bench.peer.execute("query-queues", &json!({ "controller": 1 })).expect("its own");
+        assert_eq!(queues["submission"].as_array().map(Vec::len), Some(2));
+        bench.peer.execute("controller-remove", &json!({ "controller": 1 })).expect("it goes");
+        assert!(!socket.exists(), "its socket went with it");
+        let left = bench.peer.execute("query-controllers", &json!({})).expect("one");
+        assert_eq!(left.as_array().map(Vec::len), Some(1));
+        let gone = bench.peer.execute("query-queues", &json!({ "controller": 1 })).expect_err("gone");
+        assert!(gone.contains("there is no controller 1: give one of 0"), "{gone}");
+        assert_eq!(first.read(1, 7, 1).expect("read").1, filled(2 + round));
+    }
+    // The first may go as well, while there is another.
+    bench.peer.execute("controller-add", &json!({ "socket": "second.sock" })).expect("it comes");
+    bench.peer.execute("controller-remove", &json!({ "controller": 0 })).expect("it goes");
+    drop(first);
+    let mut host = SocketPort::host(&folder.path().join("second.sock"), 64).expect("a host");
+    assert_eq!(host.read(1, 7, 1).expect("read").1, filled(4));
+    let status = bench.peer.execute("query-status", &json!({})).expect("it runs");
+    assert_eq!(status["client-connected"], true);
+}
+
+/// Without a folder for their sockets no controllers come, and hosts are told of one.
+#[test]
+fn without_a_folder_no_controller_comes() {
+    let mut bench = Bench::start();
+    let refused = bench.peer.execute("controller-add", &json!({ "socket": "a" })).expect_err("no folder");
+    assert!(refused.contains("--socket-folder"), "{refused}");
+    assert_eq!(bench.host().identify_controller().expect("mandatory").cmic, 0);
+}

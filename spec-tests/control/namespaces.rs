@@ -3,7 +3,9 @@
 use std::process::Output;
 
 use guest_harness::Brownout;
-use nvme_spec::Status;
+use nvme_host::admin::admin_command;
+use nvme_spec::opcode::AdminOpcode;
+use nvme_spec::{Command, Status};
 use serde_json::{Value, json};
 
 use super::Bench;
@@ -91,4 +93,35 @@ fn a_drive_of_fixed_namespaces_formats_them_and_says_why_it_makes_none() {
     let answer = json!({ "size-blocks": 32768, "size-bytes": 16 << 20 });
     assert_eq!(bench.peer.execute("namespace-format", &json!({ "nsid": 1 })), Ok(answer));
     bench.daemon.stop().expect("it ends");
+}
+
+/// FMT15, and FMT7 of what lies below: a drive that offers it (FNA) leaves no byte of the old data in its media file, neither after a user
+/// data erase nor after a cryptographic one, by the time that the host has its answer and the drive has ended; a Format alone may.
+#[test]
+fn a_media_file_has_nothing_left_of_what_a_secure_erase_took_away() {
+    const OLD: u8 = 0x77;
+    for (secure_erase, gone) in [(0, false), (1, true), (2, true)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("drive");
+        let media = format!("store=file:{},capacity=16MiB", file.display());
+        let bench = Bench::with_arguments("size=8MiB,lba=512", &["--media", &media]);
+        let mut host = bench.host();
+        for lba in 0..150 {
+            assert_eq!(host.write(1, lba * 8, &[OLD; 4096], false), Ok(Status::SUCCESS));
+        }
+        assert_eq!(host.flush(1), Ok(Status::SUCCESS));
+        let left = || {
+            let bytes = std::fs::read(&file).expect("it is there");
+            bytes.chunks(512).filter(|sector| sector.starts_with(&[OLD; 64])).count()
+        };
+        assert!(left() >= 1000, "{}", left());
+        assert_eq!(host.identify_controller().expect("mandatory").fna, 0b100, "a cryptographic erase is offered");
+        let format =
+            Command { nsid: 1.into(), cdw10: (secure_erase << 9).into(), ..admin_command(AdminOpcode::FORMAT) };
+        assert!(host.execute(0, format).expect("answered").status().is_success());
+        assert_eq!(host.read(1, 8, 1).expect("read").1, [0; 512]);
+        drop(host);
+        bench.daemon.stop().expect("it ends");
+        assert_eq!(left() == 0, gone, "SES {secure_erase}: {} sectors", left());
+    }
 }

@@ -69,6 +69,28 @@ impl Path {
     }
 }
 
+impl Path {
+    /// A host's way to one more controller of the same drive.
+    ///
+    /// # Panics
+    /// If the drive has as many as it can have.
+    #[must_use]
+    pub fn one_more(&self) -> Self {
+        let mut world = self.world();
+        let id = world.subsystem.add_controller().expect("room");
+        let controller = world.subsystem.controller_mut(id);
+        controller.set_bus_master(true);
+        controller.set_interrupt_mode(InterruptMode::MsiX);
+        let (index, mapped) = (usize::from(id.0), world.subsystem.config().doorbells == Doorbells::Mapped);
+        let count = world.memories.len().max(index + 1);
+        world.memories.resize_with(count, || SparseMemory::new(MEMORY));
+        world.pages.resize_with(count, || None);
+        world.pages[index] = mapped.then(PlainPage::default);
+        drop(world);
+        Self { world: Rc::clone(&self.world), id }
+    }
+}
+
 impl Port for Path {
     fn register_read(&mut self, offset: u64, into: &mut [u8]) {
         self.world().subsystem.bar_read(self.id, offset, into);

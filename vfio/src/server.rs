@@ -216,6 +216,13 @@ impl Server {
         Ok(true)
     }
 
+    /// Ends the client, if there is one: its device is reset, as when it leaves.
+    pub fn hang_up(&mut self, device: &mut dyn Device) {
+        if self.connection.is_some() {
+            self.end(device, &Ending::Closed);
+        }
+    }
+
     fn end(&mut self, device: &mut dyn Device, ending: &Ending) {
         if let Some(connection) = self.connection.take() {
             connection.hang_up();

@@ -192,12 +192,12 @@ fn optional_commands(controller: &Controller, shared: &Shared) -> identify::Admi
 /// CMIC: each controller has a port of its own (NVMe Base 2.1 figure 313).
 fn multipath(shared: &Shared) -> u8 {
     let several = identify::Multipath::SEVERAL_PORTS | identify::Multipath::SEVERAL_CONTROLLERS;
-    if shared.mail.count() > 1 { several.bits() } else { 0 }
+    if shared.may_be_several() { several.bits() } else { 0 }
 }
 
 /// NMIC: the namespace may be attached to two controllers at the same time, where there are as many.
 fn shareable(namespace: &Namespace, shared: &Shared) -> u8 {
-    u8::from(namespace.identity.shared && shared.mail.count() > 1)
+    u8::from(namespace.identity.shared && shared.may_be_several())
 }
 
 /// RESCAP.
@@ -298,7 +298,7 @@ fn controllers(set: ControllerSet, shared: &Shared, from: u16) -> Page {
     let mut page = [0; IDENTIFY_BYTES];
     let mut count = 0_u16;
     let (head, places) = page.split_at_mut(2);
-    let found = set.below(shared.mail.count()).iter().filter(|id| id.0 >= from);
+    let found = set.and(shared.mail.controllers()).iter().filter(|id| id.0 >= from);
     for (place, id) in places.as_chunks_mut::<2>().0.iter_mut().zip(found) {
         *place = id.0.to_le_bytes();
         count += 1;

@@ -2,7 +2,7 @@
 
 use media::{Media, Nanoseconds, Outcome, Token};
 
-use crate::controllers::ControllerId;
+use crate::controllers::{ControllerId, ControllerSet};
 use crate::reason::Reason;
 use crate::shared::reservations::Notification;
 
@@ -59,17 +59,29 @@ struct Mailbox {
 #[derive(Debug)]
 pub(crate) struct Mailboxes {
     of: Vec<Mailbox>,
+    /// Those that have not gone.
+    there: ControllerSet,
     finished: Vec<(Token, Outcome)>,
 }
 
 impl Mailboxes {
     pub(crate) fn new(controllers: u16) -> Self {
-        Self { of: (0..controllers).map(|_| Mailbox::default()).collect(), finished: Vec::new() }
+        let of = (0..controllers).map(|_| Mailbox::default()).collect();
+        Self { of, there: ControllerSet::first(controllers), finished: Vec::new() }
     }
 
-    /// How many controllers there are.
-    pub(crate) fn count(&self) -> u16 {
-        u16::try_from(self.of.len()).expect("at most 64 controllers")
+    /// The controllers that there are.
+    pub(crate) const fn controllers(&self) -> ControllerSet {
+        self.there
+    }
+
+    /// A controller comes, one behind the last or one that has gone; or it goes.
+    pub(crate) fn set_there(&mut self, id: ControllerId, there: bool) {
+        if id.index() == self.of.len() {
+            self.of.push(Mailbox::default());
+        }
+        self.of[id.index()] = Mailbox::default();
+        self.there.set(id, there);
     }
 
     /// Asks the media what it has finished, and leaves that where it belongs.
@@ -126,15 +138,16 @@ impl Mailboxes {
 
     /// Tells every controller but the one that did it, if one did.
     pub(crate) fn tell_others(&mut self, by: Option<ControllerId>, notice: Notice) {
-        for (_, mailbox) in self.of.iter_mut().enumerate().filter(|(index, _)| by.is_none_or(|id| id.index() != *index))
-        {
-            mailbox.notices.push(notice);
+        for id in self.there.iter().filter(|id| by != Some(*id)) {
+            self.tell(id, notice);
         }
     }
 
-    /// Tells one controller.
+    /// Tells one controller, if it is there.
     pub(crate) fn tell(&mut self, id: ControllerId, notice: Notice) {
-        self.of[id.index()].notices.push(notice);
+        if self.there.has(id) {
+            self.of[id.index()].notices.push(notice);
+        }
     }
 
     /// Whether nothing waits for a controller.
@@ -149,6 +162,7 @@ impl Mailboxes {
 
     /// Power came back.
     pub(crate) fn clear(&mut self) {
-        *self = Self::new(self.count());
+        self.finished.clear();
+        self.of.fill_with(Mailbox::default);
     }
 }

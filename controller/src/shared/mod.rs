@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) reservations: Reservations,
     pub(crate) power: Power,
     pub(crate) mail: Mailboxes,
+    /// More controllers may come, and hosts are told so.
+    pub(crate) grows: bool,
     /// The media was asked to quiesce and has not answered.
     pub(crate) quiescing: bool,
 }
@@ -57,6 +59,7 @@ impl Shared {
             reservations: Reservations::new(controllers),
             power: Power::new(media.as_mut()),
             mail: Mailboxes::new(controllers),
+            grows: false,
             quiescing: false,
             media,
             config,
@@ -70,6 +73,11 @@ impl Shared {
         self.media.cancel(token) || self.changes.forget(id, token) || self.mail.forget_answer(id, token)
     }
 
+    /// Whether hosts are told that there may be several controllers.
+    pub(crate) fn may_be_several(&self) -> bool {
+        self.grows || self.mail.controllers().count() > 1
+    }
+
     /// Everything but the media, and what controllers have, is as at power-on.
     pub(crate) fn power_on(&mut self) {
         let before = std::mem::replace(&mut self.namespaces, Namespaces::new(&self.config, self.media.as_mut()));
@@ -79,7 +87,7 @@ impl Shared {
         self.range_locks = RangeLocks::default();
         self.random = self.config.interleave.map(|seed| Random::new(seed.into()));
         self.changes = Changes::default();
-        self.reservations = Reservations::new(self.mail.count());
+        self.reservations = Reservations::new(self.reservations.controllers());
         self.recall_registrations();
         self.power.restored();
         self.mail.clear();

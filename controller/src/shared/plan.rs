@@ -11,7 +11,7 @@ use super::namespace::Namespace;
 use super::record::Record;
 use crate::atomic::Slices;
 use crate::config::{AtomicWishes, NamespaceConfig, derived_uuid};
-use crate::controllers::{ControllerId, ControllerSet};
+use crate::controllers::{CONTROLLERS_MAX, ControllerId, ControllerSet};
 use crate::scheduling::FORGOTTEN_UNITS;
 
 impl Shared {
@@ -126,7 +126,7 @@ impl Shared {
             let needed = u64::try_from(needed).unwrap_or(u64::MAX);
             return Err(ChangeError::Capacity { needed, free: space.free_bytes });
         }
-        let attached = new.attached.below(self.mail.count());
+        let attached = new.attached.and(self.mail.controllers());
         if let Some(other) = attached.iter().next().filter(|_| !new.shared && attached.count() > 1) {
             return Err(ChangeError::Private(other.0));
         }
@@ -201,9 +201,10 @@ impl Shared {
         let namespace = self.existing(nsid)?;
         let mut attached = namespace.attached;
         let mut failed = None;
+        let controllers_there = self.mail.controllers();
         for (place, &id) in (0_u64..).zip(controllers) {
-            let there = attached.below(self.mail.count());
-            let error = if id >= self.mail.count() {
+            let there = attached.and(controllers_there);
+            let error = if id >= CONTROLLERS_MAX || !controllers_there.has(ControllerId(id)) {
                 Some(ChangeError::NoSuchController(id))
             } else if there.has(ControllerId(id)) == attach {
                 Some(if attach { ChangeError::Attached(id) } else { ChangeError::NotAttached(id) })
@@ -261,7 +262,7 @@ impl Shared {
         let size = self.size_of(nsid);
         let same = matches!(effect, Effect::Resize { .. }) && size == size_before;
         let attachment = effect == Effect::Volume(VolumeChange::Keep);
-        for id in (0..self.mail.count()).map(ControllerId) {
+        for id in self.mail.controllers().iter() {
             let announced = attachment || by != Some(id);
             if before.has(id) != attached.has(id) {
                 let attached = attached.has(id);

@@ -62,6 +62,16 @@ impl Reservations {
         }
     }
 
+    /// For how many controllers there is room.
+    pub(crate) fn controllers(&self) -> u16 {
+        u16::try_from(self.identifiers.len()).expect("at most 64 controllers")
+    }
+
+    /// There is room for a controller.
+    pub(crate) fn make_room(&mut self, id: ControllerId) {
+        self.identifiers.resize(self.identifiers.len().max(id.index() + 1), None);
+    }
+
     /// Whether they can persist through a power loss.
     pub(crate) const fn are_persistent(&self) -> bool {
         self.persistent

@@ -11,7 +11,7 @@ impl Subsystem {
     #[must_use]
     pub fn attached(&self, nsid: u32) -> Option<ControllerSet> {
         let attached = self.shared.namespaces.get(nsid)?.attached;
-        Some(attached.below(self.shared.mail.count()))
+        Some(attached.and(self.shared.mail.controllers()))
     }
 
     /// Begins to attach a namespace to a controller: see [`Change::Attachment`].

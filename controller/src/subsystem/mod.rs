@@ -1,11 +1,12 @@
 //! The NVM subsystem as whoever runs a device has it: the controllers, and what they share. What concerns one controller names it.
 //!
-//! Map: [`power`] is its loss and return, [`changes`] and [`attach`] change namespaces while hosts are there, [`direct`] and [`quiesce`]
-//! serve whoever runs the device.
+//! Map: [`power`] is its loss and return, [`changes`] and [`attach`] change namespaces while hosts are there, [`plugs`] is for controllers
+//! that come and go, [`direct`] and [`quiesce`] serve whoever runs the device.
 
 pub mod attach;
 mod changes;
 pub mod direct;
+pub mod plugs;
 mod power;
 mod quiesce;
 
@@ -61,7 +62,7 @@ impl Subsystem {
 
     /// Its controllers, ascending.
     pub fn ids(&self) -> impl Iterator<Item = ControllerId> + use<> {
-        (0..self.shared.mail.count()).map(ControllerId)
+        self.shared.mail.controllers().iter()
     }
 
     /// A controller, to look at.

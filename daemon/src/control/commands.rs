@@ -1,6 +1,8 @@
 //! The commands: one file and one row each. To add one, copy the smallest file, `query_version`, and add its row to [`COMMANDS`]: a
 //! structure of arguments, whose comments become the descriptions in `query-schema`, and what it does to a [`Device`].
 
+mod controller_add;
+mod controller_remove;
 mod crash_arm;
 mod crash_disarm;
 mod crash_image;
@@ -71,17 +73,20 @@ use thiserror::Error;
 use super::message::ProtocolError;
 use crate::audience::Audience;
 use crate::options::Settings;
+use crate::ports::Ports;
 pub use qmp_capabilities::QmpCapabilities;
 pub use query_schema::description;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 48] = [
+pub const COMMANDS: [Row; 50] = [
     row::<QmpCapabilities>(),
     row_immediate::<query_version::QueryVersion>(),
     row_immediate::<query_commands::QueryCommands>(),
     row_immediate::<query_schema::QuerySchema>(),
     row::<query_status::QueryStatus>(),
     row::<query_controllers::QueryControllers>(),
+    row::<controller_add::ControllerAdd>(),
+    row_long::<controller_remove::ControllerRemove>(),
     row_of_controller::<query_controller::QueryController>(),
     row_of_controller::<query_queues::QueryQueues>(),
     row::<query_namespaces::QueryNamespaces>(),
@@ -144,6 +149,8 @@ pub struct Device<'a> {
     pub now: Nanoseconds,
     /// The controllers that a virtual machine has plugged in.
     pub clients: ControllerSet,
+    /// Where controllers are plugged in.
+    pub ports: &'a mut Ports,
 }
 
 impl Device<'_> {
@@ -429,16 +436,19 @@ fn prepare_of_controller<C: Execute>(mut arguments: Map<String, Value>) -> Resul
     let id = ControllerId(named.transpose()?.map_or(0, |which| which.controller));
     let Prepared::Job(mut job) = prepare_execute::<C>(arguments)? else { unreachable!("what is executed is a job") };
     Ok(Prepared::Job(Box::new(move |device| {
-        let count = device.subsystem.ids().count();
-        if usize::from(id.0) >= count {
-            let why = format!("there is no controller {}: give one from 0 to {}", id.0, count - 1);
-            return Some(Err(Refusal::new(why)));
+        if device.subsystem.ids().all(|there| there != id) {
+            return Some(Err(no_controller(device, id)));
         }
         let usual = std::mem::replace(&mut device.id, id);
         let answer = job(device);
         device.id = usual;
         answer
     })))
+}
+
+fn no_controller(device: &Device<'_>, id: ControllerId) -> Refusal {
+    let there: Vec<String> = device.subsystem.ids().map(|id| id.0.to_string()).collect();
+    Refusal::new(format!("there is no controller {}: give one of {}", id.0, there.join(", ")))
 }
 
 fn prepare_immediate<C: Tell>(arguments: Map<String, Value>) -> Result<Prepared, ProtocolError> {

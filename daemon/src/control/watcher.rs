@@ -1,5 +1,7 @@
 //! Detects events: compares the device after a step with what it was before. Costs a comparison when nothing has changed.
 
+use std::collections::BTreeMap;
+
 use controller::inspect::LifeState;
 use controller::power::{FateName, PowerReport};
 use controller::{ControllerId, ControllerSet, Subsystem};
@@ -16,8 +18,7 @@ const MEDIA_INTERVAL: Nanoseconds = Nanoseconds(1_000_000_000);
 /// The state that was reported last.
 #[derive(Debug)]
 pub struct Watcher {
-    /// By controller.
-    lives: Vec<LifeState>,
+    lives: BTreeMap<ControllerId, LifeState>,
     clients: ControllerSet,
     powered: bool,
     warnings: u8,
@@ -32,7 +33,7 @@ impl Watcher {
     /// A watcher over a device that nobody has plugged in yet.
     pub fn new(subsystem: &Subsystem) -> Self {
         Self {
-            lives: subsystem.ids().map(|id| subsystem.controller(id).life()).collect(),
+            lives: BTreeMap::new(),
             clients: ControllerSet::NONE,
             powered: true,
             warnings: media_warnings(subsystem),
@@ -53,7 +54,7 @@ impl Watcher {
     ) {
         if clients != self.clients {
             let before = std::mem::replace(&mut self.clients, clients);
-            for id in subsystem.ids().filter(|id| clients.has(*id) != before.has(*id)) {
+            for id in (clients ^ before).iter() {
                 let controller = id.0;
                 tell(if clients.has(id) {
                     Event::ClientConnected { controller }
@@ -66,8 +67,9 @@ impl Watcher {
             self.powered = subsystem.power_is_on();
             power_events(self.powered, subsystem.crash()).into_iter().for_each(&mut tell);
         }
-        for (id, told) in subsystem.ids().zip(&mut self.lives) {
+        for id in subsystem.ids() {
             let life = subsystem.controller(id).life();
+            let told = self.lives.entry(id).or_insert(life);
             if life != *told {
                 let (before, after) = (controller_state(id, *told), controller_state(id, life));
                 *told = life;

@@ -15,6 +15,7 @@ use crate::conform::told::Orders;
 use crate::control::commands::{Device, Prepared, prepare};
 use crate::open_media::open_media;
 use crate::options::{Given, Settings};
+use crate::ports::Ports;
 use crate::tracer::Tracers;
 
 /// How far time goes while nothing happens.
@@ -105,6 +106,7 @@ impl Orders for Shared {
                     tape_file: &mut None,
                     now,
                     clients: ControllerSet::one(ControllerId::FIRST),
+                    ports: &mut Ports::default(),
                 };
                 if let Some(answer) = job(&mut device) {
                     return Ok(answer?);

@@ -49,7 +49,7 @@ impl Execute for QueryControllers {
             let has = |nsid: &u32| subsystem.attached(*nsid).is_some_and(|set| set.has(id));
             Listed {
                 controller: id.0,
-                socket: device.settings.sockets.get(usize::from(id.0)).map(|path| path.display().to_string()),
+                socket: device.ports.path(id).map(|path| path.display().to_string()),
                 client_connected: device.clients.has(id),
                 enabled: life.configuration.enabled(),
                 ready: life.status.contains(ControllerStatus::READY),

@@ -53,7 +53,7 @@ fn orders_name_the_controller_that_is_meant() {
     assert_eq!((of(&mut peer, 0), of(&mut peer, 1).as_array().map(Vec::len)), (json!([]), Some(1)));
     assert_eq!(peer.ask("fault-remove", json!({ "id": 1, "controller": 1 })), Ok(json!({ "removed": 1 })));
     for (command, arguments, why) in [
-        ("query-queues", json!({ "controller": 2 }), "there is no controller 2: give one from 0 to 1"),
+        ("query-queues", json!({ "controller": 2 }), "there is no controller 2: give one of 0, 1"),
         ("query-queues", json!({ "controller": "b" }), "`controller`"),
         ("query-status", json!({ "controller": 0 }), "there is no argument `controller`"),
         ("namespace-attach", json!({ "nsid": 1, "controller": 0 }), "controller 0 has the namespace already"),
