@@ -332,6 +332,15 @@ fn states(timeouts: Timeouts, seed: u64) -> Vec<Case> {
     let resize = |bytes: u64| Act::Control("namespace-resize", json!({ "nsid": 1, "size": bytes }));
     let grown = [vec![attach(), resize(96 << 20), Act::Wait(2), resize(64 << 20), Act::Wait(2)], copy(64 << 10).into()]
         .concat();
+    let turnover = |round: u64| {
+        let more = json!({ "size": "8MiB", "lba": if round.is_multiple_of(2) { 512 } else { 4096 } });
+        let (add, remove) = ("namespace-add", Act::Control("namespace-remove", json!({ "nsid": 2 })));
+        [vec![Act::Control(add, more)], copy(64 << 10).into(), vec![remove]].concat()
+    };
+    let turnovers = [vec![attach()], (0..10).flat_map(turnover).collect(), copy(4096).into()].concat();
+    let attachment = |command| [Act::Control(command, json!({ "nsid": 1, "controller": 0 })), Act::Wait(2)];
+    let taken = [attachment("namespace-detach"), attachment("namespace-attach")].concat();
+    let taken = std::iter::repeat_n([taken, copied(64 << 10)].concat(), 5).flatten().collect();
     let noise = |action: Value, one_in: u64, seed: u64| {
         Act::Chance(json!({ "match": { "queue": "io" }, "when": { "one-in": one_in, "seed": seed }, "action": action }))
     };
@@ -354,6 +363,9 @@ fn states(timeouts: Timeouts, seed: u64) -> Vec<Case> {
     vec![
         Case::new("C24", "the namespace grows and shrinks", grown)
             .namespaces(&["size=64MiB,size_max=96MiB,lba=512"])
+            .shell(),
+        Case::new("C24", "another namespace comes and goes, ten times", turnovers).media("capacity=256MiB").shell(),
+        Case::new("C24", "the namespace is taken away and given back, five times", [vec![attach()], taken].concat())
             .shell(),
         Case::new("C28", "processing pauses for a second", paused(1)),
         Case::new("C28", "processing pauses longer than the driver waits", paused(2 * timeouts.io.max(timeouts.admin)))
