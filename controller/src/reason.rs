@@ -194,6 +194,7 @@ reasons! {
     NotAttached, NAMESPACE_NOT_ATTACHED, NSID, "not-attached", "the controller does not have the namespace";
     NamespacePrivate, NAMESPACE_PRIVATE, NSID, "namespace-private", "NMIC does not let a second controller have the namespace";
     FormatUnavailable, INVALID_FORMAT, field(CDW10, 0), "format-unavailable", "the LBA format is none that this namespace can have";
+    FormatStays, INVALID_FORMAT, field(CDW10, 0), "format-stays", "the namespace is a virtio disk, whose blocks stay as they are";
     FormatExtended, INVALID_NAMESPACE, field(CDW10, 12), "format-extended",
         "the LBA format is one of those that a host sees that sets LBAFEE";
     FormatProtection, INVALID_FORMAT, field(CDW10, 5), "format-protection", "protection information is not offered";

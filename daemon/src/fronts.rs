@@ -55,6 +55,9 @@ impl Fronts {
             vhost::Server::bind(path, controller, nsid, places.guest_files).context("--vhost-user")
         };
         let disk = places.vhost_user.as_ref().map(bind).transpose()?;
+        if disk.is_some() {
+            subsystem.borrow_mut().keep_blocks(nsid);
+        }
         let descriptors =
             functions.iter().map(|(_, server)| server.as_fd()).chain(disk.as_ref().map(|disk| disk.as_fd()));
         for descriptor in descriptors {

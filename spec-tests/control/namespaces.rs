@@ -125,3 +125,26 @@ fn a_media_file_has_nothing_left_of_what_a_secure_erase_took_away() {
         assert_eq!(left() == 0, gone, "SES {secure_erase}: {} sectors", left());
     }
 }
+
+/// The virtio disk's host is in the drive's process and has commands on the way: a Format that would give them blocks of another size is
+/// refused, whoever asks for it. One that only empties the namespace is not.
+#[test]
+fn the_blocks_of_a_virtio_disk_stay() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = folder.path().join("disk.sock");
+    let mut bench =
+        Bench::with_arguments("size=8MiB,lba=4096", &["--vhost-user", disk.to_str().expect("a path of ours")]);
+    let mut host = bench.host();
+    assert_eq!(host.write(1, 0, &[7; 4096], false), Ok(Status::SUCCESS));
+    let other = json!({ "nsid": 1, "lba": 512 });
+    assert!(refusal(&mut bench, "namespace-format", &other).contains("namespace 1 is a virtio disk"));
+    let namespace = host.identify_namespace(1).expect("active");
+    let number = |lbads: u8| (0_u32..).zip(namespace.lbaf).find(|(_, one)| one.lbads == lbads).expect("offered").0;
+    let mut format = |lbads: u8| {
+        let command = Command { nsid: 1.into(), cdw10: number(lbads).into(), ..admin_command(AdminOpcode::FORMAT) };
+        host.execute(0, command).expect("answered").status()
+    };
+    assert_eq!(format(9), Status::INVALID_FORMAT.with_more());
+    assert_eq!(format(12), Status::SUCCESS);
+    assert_eq!(host.read(1, 0, 1).expect("read").1, [0; 4096]);
+}

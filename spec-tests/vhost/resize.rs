@@ -5,7 +5,11 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use controller::changes::{Change, NewNamespace};
+use controller::{ControllerSet, Format};
+use media::geometry::GeometryConfig;
 use media::power::Cut;
+use media::ssd::SsdConfig;
 use rust_vmm_vhost::vhost_user::VhostUserFrontend;
 use spec_tests::rig::{Build, small_drive};
 use vhost::wire::{BlockStatus, request_type};
@@ -164,4 +168,41 @@ fn a_channel_that_cannot_be_ends_its_client() {
     let mut channel = open_channel(&mut driver);
     resize(&device, 300);
     assert_eq!((heard(&mut channel), told(&mut driver)), ([2, 1, 0], 300));
+}
+
+/// A namespace that is deleted is a disk without blocks, and so is another one with its identifier and other blocks: no request goes to
+/// blocks of another size. With blocks like before the disk is there again, empty.
+#[test]
+fn another_namespace_with_the_same_identifier_is_the_disk_only_with_the_same_blocks() {
+    let drive = small_drive(MOST * 4096, 16384);
+    let geometry = GeometryConfig { volumes_max: 2, ..drive.geometry };
+    let drive = Some(SsdConfig { geometry, ..drive });
+    let device = Device::start(Build { namespaces: vec![(4096, BLOCKS)], drive, ..Build::default() });
+    let mut driver = Driver::connect(&device.path(), Wishes::default());
+    let block = vec![7; 4096];
+    assert_eq!(driver.request(request_type::OUT, 0, &block, 0).0, BlockStatus::OK.0);
+    let change = |change: Change| {
+        device.ask(move |world| world.with_subsystem(|subsystem| subsystem.change(change))).expect("begun");
+        loop {
+            if let Some(ended) = device.ask(|world| world.with_subsystem(controller::Subsystem::changed)) {
+                return ended;
+            }
+        }
+    };
+    let new = |block_bytes: u32, blocks: u64| {
+        let format = Format { block_bytes, metadata_bytes: 0 };
+        NewNamespace { format, extended: false, blocks, shared: true, attached: ControllerSet::ALL }
+    };
+    for (block_bytes, blocks, there) in [(512, BLOCKS * 8, false), (512, 8, false), (4096, BLOCKS, true)] {
+        assert_eq!(change(Change::Delete { nsid: Some(1) }), Ok(0));
+        assert_eq!(told(&mut driver), 0, "deleted");
+        assert_eq!(driver.request(request_type::IN, 0, &[], 4096).0, BlockStatus::IO_ERROR.0);
+        assert_eq!(change(Change::Create(new(block_bytes, blocks))), Ok(1));
+        assert_eq!(told(&mut driver), if there { blocks } else { 0 });
+        let (status, data, _) = driver.request(request_type::IN, 0, &[], 4096);
+        assert_eq!(status, if there { BlockStatus::OK.0 } else { BlockStatus::IO_ERROR.0 });
+        assert!(!there || data == vec![0; 4096]);
+        let written = driver.request(request_type::OUT, 0, &block, 0).0;
+        assert_eq!(written, if there { BlockStatus::OK.0 } else { BlockStatus::IO_ERROR.0 });
+    }
 }

@@ -15,7 +15,7 @@ use nvme_spec::feature::{EVENT_NAMESPACE_ATTRIBUTE, FeatureId};
 use nvme_spec::log::{CHANGED_NAMESPACES_BYTES, LogId};
 
 use crate::error::DiskError;
-use crate::geometry::Geometry;
+use crate::geometry::{self, Geometry};
 use crate::memory::{Reach, Shared, WINDOW_START, Window};
 use crate::outcome::{answer, worse};
 use crate::plan::{Plan, SEGMENT_BYTES_MAX};
@@ -381,7 +381,11 @@ impl Disk {
     }
 
     fn learn_size(&mut self) -> Result<(), HostError> {
-        let blocks = self.host.identify_namespace(self.geometry.nsid)?.nsze.get();
+        let namespace = self.host.identify_namespace(self.geometry.nsid)?;
+        let (nsid, shift) = (self.geometry.nsid, self.geometry.limits.block_shift);
+        // Another namespace may have its identifier meanwhile. One with other blocks is not this disk: there is nothing of it then.
+        let is_the_same = geometry::block_shift(nsid, &namespace).is_ok_and(|other| other == shift);
+        let blocks = if is_the_same { namespace.nsze.get() } else { 0 };
         self.resized |= std::mem::replace(&mut self.geometry.limits.blocks, blocks) != blocks;
         Ok(())
     }

@@ -85,7 +85,7 @@ impl Geometry {
 }
 
 /// log2 of the block size, of a namespace that has blocks and nothing else.
-fn block_shift(nsid: u32, namespace: &Namespace) -> Result<u32, DiskError> {
+pub(crate) fn block_shift(nsid: u32, namespace: &Namespace) -> Result<u32, DiskError> {
     let refuse = |why| Err(DiskError::Namespace { nsid, why });
     if namespace.nsze.get() == 0 {
         return refuse("there is none");

@@ -114,6 +114,11 @@ pub enum ChangeError {
     /// The media has no such format.
     #[error("the media has no blocks of {} bytes with {} of metadata", .0.block_bytes, .0.metadata_bytes)]
     NoSuchFormat(Format),
+    /// Whoever has it in this process knows it by its blocks.
+    #[error(
+        "namespace {0} is a virtio disk, whose blocks stay as they are: format it with its own format, or serve it as NVMe only"
+    )]
+    BlocksStay(u32),
     /// There is no such controller.
     #[error("there is no controller {0}")]
     NoSuchController(u16),
@@ -140,6 +145,7 @@ impl ChangeError {
             Self::Capacity { .. } => Reason::NoCapacity,
             Self::NoIdentifier(_) => Reason::NoIdentifier,
             Self::NoSuchFormat(_) => Reason::FormatUnavailable,
+            Self::BlocksStay(_) => Reason::FormatStays,
             Self::NoSuchController(_) => Reason::ControllerList,
             Self::Attached(_) => Reason::AttachedAlready,
             Self::NotAttached(_) => Reason::NotAttached,

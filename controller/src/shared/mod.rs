@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) reservations: Reservations,
     pub(crate) power: Power,
     pub(crate) mail: Mailboxes,
+    /// The namespace whose blocks stay as they are: its host is in this process, and keeps commands that know them.
+    pub(crate) blocks_stay: Option<u32>,
     /// More controllers may come, and hosts are told so.
     pub(crate) grows: bool,
     /// The media was asked to quiesce and has not answered.
@@ -59,6 +61,7 @@ impl Shared {
             reservations: Reservations::new(controllers),
             power: Power::new(media.as_mut()),
             mail: Mailboxes::new(controllers),
+            blocks_stay: None,
             grows: false,
             quiescing: false,
             media,

@@ -190,6 +190,11 @@ impl Shared {
             return Err(unavailable);
         }
         let Format { block_bytes, metadata_bytes } = format;
+        let shape = namespace.shape;
+        let same = (block_bytes, metadata_bytes) == (shape.block_bytes, shape.metadata_bytes);
+        if self.blocks_stay == Some(nsid) && !same {
+            return Err(ChangeError::BlocksStay(nsid));
+        }
         let extended = if self.managed().is_ok() { extended } else { namespace.identity.extended_metadata };
         let record =
             self.managed().is_ok().then(|| self.record_with(nsid, |identity| identity.extended_metadata = extended));

@@ -28,6 +28,12 @@ impl Subsystem {
         self.shared.grows = true;
     }
 
+    /// The blocks of a namespace stay as they are from now on, because its host is in this process and has commands on the way that know
+    /// them. A Format that would change them is refused.
+    pub fn keep_blocks(&mut self, nsid: u32) {
+        self.shared.blocks_stay = Some(nsid);
+    }
+
     /// One more controller, as at power-on, with the lowest identifier that is free. It has the namespaces that are attached to it, which
     /// are those of every controller of this identifier before it. Nothing if there are as many as there can be.
     pub fn add_controller(&mut self) -> Option<ControllerId> {
