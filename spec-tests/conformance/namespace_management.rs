@@ -462,3 +462,25 @@ fn a_drive_may_begin_with_namespaces() {
     assert_eq!(host.identify_namespace(3).expect("active").flbas, F4096);
     assert_accounted(&mut host);
 }
+
+/// NSM15: data that crosses a page go on where PRP2 says, which is a page and no list of pages.
+#[test]
+fn data_across_two_pages_are_read_from_both() {
+    let mut host = host();
+    let wanted = wanted(100, F512);
+    for offset in [0, 4, 12, 384, 512, 4092] {
+        let pages = [(); 2].map(|()| host.allocate(4096).expect("room"));
+        let (first, second) = wanted.as_bytes().split_at(4096 - offset);
+        host.write_memory(pages[0] + offset as u64, first);
+        host.write_memory(pages[1], second);
+        let [prp1, prp2] = [(pages[0] + offset as u64).into(), pages[1].into()];
+        let command = Command { prp1, prp2, ..admin_command(AdminOpcode::NAMESPACE_MANAGEMENT) };
+        let nsid = result(host.execute(0, command).expect("answered")).expect("it is made");
+        let found = identifiers(&mut host, Cns::ALLOCATED_NAMESPACES, nsid - 1).expect("a list");
+        assert_eq!(found, [nsid], "offset {offset}");
+        attachment(&mut host, 0, nsid, &[0]).expect("attached");
+        assert_eq!(host.identify_namespace(nsid).expect("active").nsze.get(), 100);
+        assert_eq!(delete(&mut host, nsid), Ok(0));
+        pages.map(|page| host.release(page));
+    }
+}
