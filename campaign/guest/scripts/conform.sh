@@ -34,7 +34,10 @@ find_disk() {
 
 is_there() { find_disk && [ -b "$DEVICE" ] && [ "$(blockdev --getsize64 "$DEVICE")" != 0 ]; }
 attach() {
-    soon "${ATTACH_TENTHS:-600}" is_there || return 1
+    if ! soon "${ATTACH_TENTHS:-600}" is_there; then
+        echo "guest: there are $(ls -ld /dev/nvme* /sys/block/nvme* 2>&1)"
+        return 1
+    fi
     for place in /sys/block/nvme*n*; do
         [ -r "$place/nsid" ] || continue
         echo "guest: disk $(cat "$place/nsid") blocks $(cat "$place/size") of 512, logical $(cat "$place/queue/logical_block_size")"
@@ -52,7 +55,7 @@ copy_part() {
 # copy BYTES BLOCK
 copy() {
     # A disk that is gone does not come back as a file.
-    [ -b "$DEVICE" ] || return 1
+    [ -b "$DEVICE" ] || { echo "guest: $DEVICE is no disk: $(ls -ld /dev/nvme* 2>&1)"; return 1; }
     part=$(($1 / 4))
     pids=
     for number in 0 1 2 3; do
@@ -90,19 +93,34 @@ trim() {
         skip=$((size / 2)) iflag=direct,skip_bytes 2>/dev/null
 }
 
-resets() {
+# A load in the background, which has begun. An fio that comes up as the disk goes takes it for a file to be, and removes the next disk of
+# that name to make it.
+requests() { awk '{ print $1 + $5 }' "/sys/block/${DEVICE#/dev/}/stat"; }
+has_begun() { [ "$(requests)" -gt "$requests_before" ]; }
+begin_load() {
+    requests_before=$(requests)
     load 600 &
     load_pid=$!
+    soon 600 has_begun
+}
+
+no_fio() { ! pgrep fio >/dev/null; }
+end_load() {
+    kill "$load_pid" 2>/dev/null
+    pkill fio 2>/dev/null
+    wait "$load_pid" 2>/dev/null
+    soon 600 no_fio
+}
+
+resets() {
+    begin_load || return 1
     number=0
     while [ "$number" -lt "$1" ]; do
         number=$((number + 1))
         nvme reset "$CONTROLLER" >/dev/null 2>&1
         sleep 0.0"$((number % 10))"
     done
-    kill "$load_pid" 2>/dev/null
-    pkill fio 2>/dev/null
-    wait "$load_pid" 2>/dev/null
-    return 0
+    end_load
 }
 
 rescan() {
@@ -138,8 +156,7 @@ hand_over() {
     kexec) SUCCESSOR_WORDS= && successor -l && rm /tmp/initrd && kexec -e ;;
     crash)
         SUCCESSOR_WORDS="maxcpus=1 reset_devices" && successor -p && rm /tmp/initrd || return 1
-        load 600 >/dev/null 2>&1 &
-        sleep 2
+        begin_load >/dev/null 2>&1 || return 1
         echo "guest: failing on purpose"
         echo c >/proc/sysrq-trigger
         ;;
