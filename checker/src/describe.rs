@@ -72,6 +72,7 @@ pub fn describe(event: &TraceEvent) -> String {
         }
         TraceEvent::PowerLost => "power lost".to_owned(),
         TraceEvent::PowerRestored => "power restored".to_owned(),
+        TraceEvent::AccessChanged { group, state } => format!("access to ANA group {group} is {} now", state.name()),
         TraceEvent::NamespaceChanged { nsid, blocks, .. } => format!("namespace {nsid} has {blocks} blocks now"),
     }
 }

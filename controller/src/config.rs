@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 pub use atomic::{AtomicWishes, Atomics, ControllerAtomics};
 
+use crate::ana::{ANA_GROUP_FIRST, ANA_GROUPS_MAX};
 use crate::controllers::{ControllerId, ControllerSet};
 
 mod atomic;
@@ -89,6 +90,8 @@ pub struct DeviceOptions {
     pub msix_qsize: u16,
     /// How many entries a queue may have, less one.
     pub mqes: u16,
+    /// Whether controllers may reach namespaces in different ways (ANA); `ana-set-state` sets how.
+    pub ana: bool,
     /// How many Asynchronous Event Requests may wait, less one.
     pub aerl: u8,
     /// How many events are kept while none waits.
@@ -132,6 +135,7 @@ impl Default for DeviceOptions {
             max_ioqpairs: 64,
             msix_qsize: 65,
             mqes: 0x7ff,
+            ana: false,
             aerl: 3,
             aer_max_queued: 64,
             dbcs: true,
@@ -192,6 +196,8 @@ pub struct NamespaceOptions {
     pub detached: bool,
     /// The controllers that have it at the start, such as 0:2; otherwise all, or the first where it is not shared.
     pub controllers: Option<String>,
+    /// ANA group, 1 to 32: the namespaces of a group are reached alike. 0 is group 1. Needs ana=on.
+    pub anagrpid: u32,
 }
 
 impl Default for NamespaceOptions {
@@ -213,6 +219,7 @@ impl Default for NamespaceOptions {
             shared: true,
             detached: false,
             controllers: None,
+            anagrpid: 0,
         }
     }
 }
@@ -237,6 +244,16 @@ impl NamespaceOptions {
             return Err(refuse("controllers", text, "with shared=off one controller at a time has it: name one"));
         }
         Ok(list)
+    }
+
+    /// Its ANA group.
+    fn group(&self, ana: bool) -> Result<u32, ConfigError> {
+        match self.anagrpid {
+            0 => Ok(ANA_GROUP_FIRST),
+            given if !ana => Err(refuse("anagrpid", given, "there are groups with --device ana=on only")),
+            given if given <= ANA_GROUPS_MAX => Ok(given),
+            given => Err(refuse("anagrpid", given, format!("give 1 to {ANA_GROUPS_MAX}"))),
+        }
     }
 
     fn atomics(&self) -> AtomicWishes {
@@ -271,6 +288,8 @@ pub struct NamespaceConfig {
     pub shared: bool,
     /// Those that have it at the start; some need not exist.
     pub attached: ControllerSet,
+    /// Its ANA group, from 1; told to hosts only with [`Config::ana`].
+    pub anagrpid: u32,
 }
 
 /// The checked configuration of a controller, with all derived numbers.
@@ -296,6 +315,8 @@ pub struct Config {
     pub vectors: u16,
     /// CAP.MQES: entries of the largest queue, less one.
     pub mqes_z: u16,
+    /// Whether asymmetric namespace access is reported.
+    pub ana: bool,
     /// Asynchronous Event Request Limit, zero-based.
     pub aerl_z: u8,
     /// How many events are kept.
@@ -444,6 +465,7 @@ impl Config {
             io_queue_pairs: device.max_ioqpairs,
             vectors: device.msix_qsize,
             mqes_z: device.mqes,
+            ana: device.ana,
             aerl_z: device.aerl,
             events_kept: usize::try_from(device.aer_max_queued).unwrap_or(usize::MAX),
             // Where doorbells are stores into a page that we poll, shadow buffers would only be a second place to look.
@@ -459,7 +481,7 @@ impl Config {
             interleave: (device.interleave == Interleave::Seeded).then_some(device.interleave_seed),
             checks: device.checks,
             checks_slowness: device.checks_slowness,
-            namespaces: check_namespaces(&device.serial, namespaces)?,
+            namespaces: check_namespaces(device, namespaces)?,
         })
     }
 }
@@ -475,7 +497,7 @@ fn padded<const N: usize>(option: &'static str, text: &str) -> Result<[u8; N], C
     Ok(field)
 }
 
-fn check_namespaces(serial: &str, options: &[NamespaceOptions]) -> Result<Vec<NamespaceConfig>, ConfigError> {
+fn check_namespaces(device: &DeviceOptions, options: &[NamespaceOptions]) -> Result<Vec<NamespaceConfig>, ConfigError> {
     let mut checked: Vec<NamespaceConfig> = Vec::with_capacity(options.len());
     for option in options {
         let next = checked.last().map_or(1, |last| last.nsid + 1);
@@ -487,7 +509,7 @@ fn check_namespaces(serial: &str, options: &[NamespaceOptions]) -> Result<Vec<Na
                 format!("identifiers ascend from 1 to 1024; the next free one is {next}"),
             ));
         }
-        let uuid = option.uuid.unwrap_or_else(|| derived_uuid(serial.as_bytes(), nsid, 0));
+        let uuid = option.uuid.unwrap_or_else(|| derived_uuid(device.serial.as_bytes(), nsid, 0));
         if uuid.is_nil() {
             return Err(refuse("uuid", uuid, "leave it away, or give one that is not all zeroes"));
         }
@@ -520,6 +542,7 @@ fn check_namespaces(serial: &str, options: &[NamespaceOptions]) -> Result<Vec<Na
             atomics,
             shared: option.shared,
             attached: option.attached()?,
+            anagrpid: option.group(device.ana)?,
         });
     }
     for (index, namespace) in checked.iter().enumerate() {

@@ -70,8 +70,8 @@ pub(crate) const FEATURES: [(FeatureId, u32); 15] = [
     (FeatureId::RESERVATION_PERSISTENCE, effects::SCOPE_NAMESPACE),
 ];
 
-/// Log pages.
-pub(crate) const LOGS: [LogId; 11] = [
+/// Log pages. Some count only where the configuration offers them.
+pub(crate) const LOGS: [LogId; 12] = [
     LogId::SUPPORTED,
     LogId::ERROR,
     LogId::SMART,
@@ -79,6 +79,7 @@ pub(crate) const LOGS: [LogId; 11] = [
     LogId::CHANGED_NAMESPACES,
     LogId::COMMAND_EFFECTS,
     LogId::ENDURANCE_GROUP,
+    LogId::ASYMMETRIC_ACCESS,
     LogId::FEATURE_EFFECTS,
     LogId::MANAGEMENT_EFFECTS,
     LogId::RESERVATION,

@@ -112,7 +112,7 @@ pub(crate) fn identify_controller(controller: &Controller, shared: &Shared) -> i
 /// Identify Namespace of an active namespace.
 pub(crate) fn identify_namespace(shared: &Shared, nsid: u32) -> Option<identify::Namespace> {
     shared.namespaces.get(nsid)?;
-    let page = pages::namespace(&shared.namespaces, shared, nsid, shared.formats.seen(true)).ok()?;
+    let page = pages::namespace(&shared.namespaces, shared, nsid, shared.formats.seen(true), false).ok()?;
     Some(identify::Namespace::read_from_bytes(&page).expect("a page is a structure"))
 }
 

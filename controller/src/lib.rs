@@ -7,15 +7,17 @@
 //! Map of the crate, in the order in which a command passes: [`bar`] and `doorbell` (where the host writes), `state` (CC and CSTS),
 //! `arbiter` and `queue` (a completion slot, then the entry), `command` (typed, or a status), `io` and `admin` (one file for each
 //! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and back up: `inflight`, `queue`, [`irq`](Effect).
-//! Overlapping commands: `atomic` and `scheduling`. What one host reserves and others hear of it: `reservations`.
+//! Overlapping commands: `atomic` and `scheduling`. Whether one may have its namespace: `reach`,
+//! `reservations`.
 //!
-//! Not implemented yet: protection information, Sanitize, firmware download, weighted arbitration, ANA.
+//! Not implemented yet: protection information, Sanitize, firmware download, weighted arbitration.
 
 #![forbid(unsafe_code)]
 
 mod absence;
 mod access;
 mod admin;
+pub mod ana;
 mod answered;
 mod arbiter;
 mod atomic;
@@ -39,6 +41,7 @@ mod outcome;
 pub mod power;
 mod prp;
 mod queue;
+mod reach;
 pub mod reason;
 mod reservations;
 mod scheduling;
@@ -54,7 +57,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use media::power::{Mark, Step};
 use media::{LbaRange, Token, VolumeId};
-use nvme_spec::{Command, NSID_ALL};
+use nvme_spec::Command;
 
 use absence::Absence;
 use admin::Done;
@@ -88,10 +91,9 @@ pub use controllers::{CONTROLLERS_MAX, ControllerId, ControllerSet};
 pub use irq::{Effect, InterruptMode};
 /// The time that [`Subsystem::step`] is told.
 pub use media::Nanoseconds;
-pub use shared::formats::Format;
 pub use shared::reservations::host::HostIdentifier;
 pub use shared::reservations::{RegistrantState, ReservationState};
-pub use shared::{changes, record};
+pub use shared::{changes, formats::Format, record};
 pub use subsystem::{Subsystem, attach, direct, plugs};
 
 /// A command's data counts as another one for this many pieces of guest memory: a host can describe half a megabyte one byte at a time.

@@ -57,6 +57,7 @@ impl Controller {
             }
             Notice::GoOn => self.arbiter.unblock(),
             Notice::Reservation { nsid, what } => self.hear_of_reservation(nsid, what),
+            Notice::Access { group, state } => self.access_changed(group, state),
             Notice::Preempted { nsid, by, number } => self.preempted(shared, nsid, by, number),
             Notice::Aborted { number, by } => self.others_aborted(shared, number, by),
         }

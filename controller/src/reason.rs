@@ -184,7 +184,7 @@ reasons! {
     NamespaceFields, INVALID_FIELD, PRP1, "namespace-fields",
         "NVMSETID, ENDGID or NMIC of the new namespace says what cannot be";
     ThinProvisioning, THIN_PROVISIONING, PRP1, "thin-provisioning", "NCAP is less than NSZE, and thin provisioning is not offered";
-    AccessGroup, ACCESS_GROUP_INVALID, PRP1, "access-group", "ANAGRPID is not 0, and there are no such groups";
+    AccessGroup, ACCESS_GROUP_INVALID, PRP1, "access-group", "ANAGRPID is not 0, and there is no such group";
     CommandSetUnsupported, COMMAND_SET_UNSUPPORTED, field(CDW11, 24), "command-set", "CSI is not 0h, the only command set offered";
     NoCapacity, INSUFFICIENT_CAPACITY, None, "no-capacity", "the namespace is larger than the capacity that no other one has";
     NoIdentifier, NAMESPACE_IDENTIFIER_UNAVAILABLE, None, "no-identifier", "there are as many namespaces as there may be";
@@ -193,12 +193,18 @@ reasons! {
     AttachedAlready, NAMESPACE_ALREADY_ATTACHED, NSID, "attached-already", "the controller has the namespace already";
     NotAttached, NAMESPACE_NOT_ATTACHED, NSID, "not-attached", "the controller does not have the namespace";
     NamespacePrivate, NAMESPACE_PRIVATE, NSID, "namespace-private", "NMIC does not let a second controller have the namespace";
+    AccessAttach, ACCESS_ATTACH_FAILED, NSID, "access-attach", "the controller has lost the namespace's ANA group for good";
     FormatUnavailable, INVALID_FORMAT, field(CDW10, 0), "format-unavailable", "the LBA format is none that this namespace can have";
     FormatStays, INVALID_FORMAT, field(CDW10, 0), "format-stays", "the namespace is a virtio disk, whose blocks stay as they are";
     FormatExtended, INVALID_NAMESPACE, field(CDW10, 12), "format-extended",
         "the LBA format is one of those that a host sees that sets LBAFEE";
     FormatProtection, INVALID_FORMAT, field(CDW10, 5), "format-protection", "protection information is not offered";
     FormatErase, INVALID_FIELD, field(CDW10, 9), "format-erase", "SES is reserved";
+    // Asymmetric namespace access.
+    AccessInaccessible, ACCESS_INACCESSIBLE, NSID, "access-inaccessible",
+        "the controller does not reach the namespace now: its ANA state is inaccessible";
+    AccessLost, ACCESS_LOST, NSID, "access-lost", "the controller does not reach the namespace any more: its ANA state is persistent loss";
+    AccessChange, ACCESS_TRANSITION, NSID, "access-change", "the ANA state of the controller's access to the namespace is changing";
     // How commands end that were carried out, or were to be.
     MediaOutOfRange, LBA_OUT_OF_RANGE, field(CDW10, 0), "media-out-of-range", "the media has no such blocks";
     HostMemory, DATA_TRANSFER_ERROR, PRP1, "host-memory", "guest memory could not be reached while data was transferred";

@@ -8,9 +8,10 @@ use nvme_spec::log::Event;
 use nvme_spec::reservation::NotificationPage;
 use zerocopy::FromZeros;
 
+use crate::Controller;
 use crate::admin::Done;
+use crate::command::IoCommand;
 use crate::command::reservation::AcquireAction;
-use crate::command::{IoCommand, Needs};
 use crate::controllers::{ControllerId, ControllerSet};
 use crate::dma::GuestMemory;
 use crate::inflight::{Aborting, Origin, Parked};
@@ -19,7 +20,6 @@ use crate::shared::Shared;
 use crate::shared::changes::{By, Change};
 use crate::shared::mail::Notice;
 use crate::shared::reservations::{Notification, Told};
-use crate::{Controller, NSID_ALL};
 
 /// As many notifications are kept for a host: one, and as many as the log says are left.
 const NOTIFICATIONS_MAX: usize = 256;
@@ -64,14 +64,6 @@ impl Notifications {
 }
 
 impl Controller {
-    /// Whether the reservations of namespaces let this command begin (RES13, RES14). While none of them is reserved nobody asks.
-    #[cold]
-    pub(crate) fn check_reservations(&self, shared: &Shared, nsid: u32, needs: Needs) -> Result<(), Reason> {
-        let meant = self.namespaces.iter().map(|namespace| namespace.identity.nsid);
-        let mut meant = meant.filter(|of| nsid == NSID_ALL || *of == nsid);
-        meant.try_for_each(|of| shared.reservations.check(self.id, of, needs))
-    }
-
     /// Carries out a command about a reservation.
     #[cold]
     pub(crate) fn reserve<M: GuestMemory>(
@@ -83,6 +75,7 @@ impl Controller {
         (token, origin): (Token, &mut Origin),
     ) -> Result<Done, Reason> {
         let nsid = origin.nsid;
+        self.check_reach(shared, nsid)?;
         let persisted = shared.reservations.persists(nsid);
         self.start(shared, now, memory, command, (token, origin), None)?;
         let told = shared.reservations.take_told();
@@ -117,6 +110,7 @@ impl Controller {
     /// A reset: the host has no name any more.
     pub(crate) fn forget_host(&mut self, shared: &mut Shared) {
         self.notifications = Notifications::default();
+        shared.ana.reset(self.id);
         for nsid in shared.reservations.reset(self.id) {
             self.reservation_changed(shared, nsid);
         }

@@ -71,8 +71,8 @@ impl Controller {
         if command.is_of_reservation() {
             return self.reserve(shared, now, memory, command, (token, origin));
         }
-        if self.namespaces.any_reserved() {
-            self.check_reservations(shared, origin.nsid, command.needs())?;
+        if self.namespaces.any_restricted() {
+            self.check_access(shared, origin.nsid, command.needs())?;
         }
         if command.lists_ranges() {
             let nsid = origin.nsid;
@@ -489,9 +489,9 @@ impl Controller {
         }
         let failed = |status| (status, Reason::FusedPartner);
         let nsid = first.nsid.get();
-        if self.namespaces.any_reserved() {
-            self.check_reservations(shared, nsid, compare.needs()).map_err(failed)?;
-            self.check_reservations(shared, nsid, write.needs()).map_err(|status| (Reason::FusedPartner, status))?;
+        if self.namespaces.any_restricted() {
+            self.check_access(shared, nsid, compare.needs()).map_err(failed)?;
+            self.check_access(shared, nsid, write.needs()).map_err(|status| (Reason::FusedPartner, status))?;
         }
         let namespace = self.namespaces.resolve(nsid).map_err(failed)?;
         let mut single = [LbaRange::default()];

@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use zerocopy::IntoBytes;
 
+use crate::ana::AnaState;
 use crate::dma::GuestMemory;
 use crate::inflight::{Origin, Reply};
 use crate::queue::{CompletionQueue, Permit, SubmissionQueue};
@@ -377,6 +378,13 @@ pub enum TraceEvent {
     PowerLost,
     /// Power is back.
     PowerRestored,
+    /// The controller's access to an ANA group of its namespaces is another one.
+    AccessChanged {
+        /// ANA Group Identifier.
+        group: u32,
+        /// The state now.
+        state: AnaState,
+    },
     /// A namespace that the controller has is another one now, in size or format; or it got it, or lost it.
     NamespaceChanged {
         /// Namespace identifier.

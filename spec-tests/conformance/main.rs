@@ -2,6 +2,7 @@
 //! the controller; nothing here waits for real time.
 
 mod admin;
+mod ana;
 mod arbitration;
 mod atomic;
 mod atomic_random;

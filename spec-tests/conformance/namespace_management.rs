@@ -481,6 +481,6 @@ fn data_across_two_pages_are_read_from_both() {
         attachment(&mut host, 0, nsid, &[0]).expect("attached");
         assert_eq!(host.identify_namespace(nsid).expect("active").nsze.get(), 100);
         assert_eq!(delete(&mut host, nsid), Ok(0));
-        pages.map(|page| host.release(page));
+        pages.into_iter().for_each(|page| host.release(page));
     }
 }

@@ -1,6 +1,7 @@
 //! The control socket of a daemon beside the host that uses its drive. No guest: a host of ours drives the real device socket, so that
 //! what one side does is seen on the other.
 
+mod ana;
 mod controllers;
 mod faults;
 mod forks;

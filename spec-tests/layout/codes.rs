@@ -82,6 +82,8 @@ fn status_codes() {
         (Status::INVALID_INTERRUPT_VECTOR, (1, 0x08)),
         (Status::INVALID_LOG_PAGE, (1, 0x09)),
         (Status::INVALID_QUEUE_DELETION, (1, 0x0c)),
+        (Status::ACCESS_GROUP_INVALID, (1, 0x24)),
+        (Status::ACCESS_ATTACH_FAILED, (1, 0x25)),
         (Status::FEATURE_NOT_SAVEABLE, (1, 0x0d)),
         (Status::FEATURE_NOT_CHANGEABLE, (1, 0x0e)),
         (Status::FEATURE_NOT_NAMESPACE_SPECIFIC, (1, 0x0f)),
@@ -90,6 +92,9 @@ fn status_codes() {
         (Status::WRITE_FAULT, (2, 0x80)),
         (Status::UNRECOVERED_READ, (2, 0x81)),
         (Status::COMPARE_FAILURE, (2, 0x85)),
+        (Status::ACCESS_LOST, (3, 0x01)),
+        (Status::ACCESS_INACCESSIBLE, (3, 0x02)),
+        (Status::ACCESS_TRANSITION, (3, 0x03)),
     ];
     assert!(codes.iter().all(|&(status, figure)| status.kind() == figure), "{codes:?}");
 }
@@ -104,6 +109,9 @@ fn only_what_trying_again_may_cure_leaves_do_not_retry_clear() {
         Status::ABORTED_QUEUE_DELETION,
         Status::ABORTED_PREEMPT,
         Status::INTERRUPTED,
+        Status::ACCESS_LOST,
+        Status::ACCESS_INACCESSIBLE,
+        Status::ACCESS_TRANSITION,
     ];
     assert!(may_retry.iter().all(|status| !status.do_not_retry()));
     assert!(Status::INVALID_FIELD.do_not_retry() && Status::COMPARE_FAILURE.do_not_retry());
@@ -144,6 +152,8 @@ fn what_get_features_selects_and_answers() {
     assert_eq!(feature::EVENT_SMART_MASK, 0x0000_00ff);
     // Base 2.1 section 5.1.25.1.5: Namespace Attribute Notices.
     assert_eq!(feature::EVENT_NAMESPACE_ATTRIBUTE, 0x0000_0100);
+    // The same: Asymmetric Namespace Access Change Notices.
+    assert_eq!(feature::EVENT_ACCESS_CHANGE, 0x0000_0800);
 }
 
 // Base 2.1 section 5.1.13, CNS values.

@@ -103,6 +103,11 @@ fn numbers_of_identify_controller_are_little_endian() {
 fn bits_of_identify_controller() {
     assert_eq!(identify::AdminCommands::DOORBELL_BUFFER.bits(), 0x0100);
     assert_eq!(identify::OptionalEvents::NAMESPACE_ATTRIBUTE.bits(), 0x0000_0100);
+    assert_eq!(identify::OptionalEvents::ACCESS_CHANGE.bits(), 0x0000_0800);
+    assert_eq!(identify::Multipath::ASYMMETRIC_ACCESS.bits(), 0b1000);
+    // ANACAP: the five states in bits 4:0, the group that stays in bit 6, the one that may be chosen in bit 7.
+    assert_eq!(identify::AccessCapabilities::all().bits(), 0b1101_1111);
+    assert_eq!(identify::AccessCapabilities::GROUP_CHOSEN.bits(), 0x80);
     assert_eq!(identify::OptionalCommands::COMPARE.bits(), 0x0001);
     assert_eq!(identify::OptionalCommands::DATASET_MANAGEMENT.bits(), 0x0004);
     assert_eq!(identify::OptionalCommands::WRITE_ZEROES.bits(), 0x0008);

@@ -1,6 +1,8 @@
 //! Log pages and asynchronous events (Base 2.1 sections 5.1.12 and 5.1.2).
 
-use nvme_spec::log::{self, EnduranceGroup, ErrorEntry, Event, FirmwareSlots, LogId, OcpSmart, Smart, effects};
+use nvme_spec::log::{
+    self, AccessGroup, AccessHeader, EnduranceGroup, ErrorEntry, Event, FirmwareSlots, LogId, OcpSmart, Smart, effects,
+};
 use spec_tests::fields_at;
 use spec_tests::golden::{marked, parsed};
 
@@ -109,6 +111,21 @@ fn firmware_slots_lie_as_their_figure_says() {
     assert_eq!(slots.revisions[6], [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
+// Base 2.1 section 5.1.12.1.13, Asymmetric Namespace Access; the states as section 8.1.1.3 numbers them.
+#[test]
+fn asymmetric_namespace_access_lies_as_its_figure_says() {
+    fields_at!(AccessHeader, 16 bytes, { change_count: 0, 8; groups: 8, 2; }, reserved { reserved_10 });
+    fields_at!(AccessGroup, 32 bytes, {
+        group: 0, 4;
+        namespaces: 4, 4;
+        change_count: 8, 8;
+        state: 16, 1;
+    }, reserved { reserved_17 });
+    use nvme_spec::log::access_state::{CHANGE, INACCESSIBLE, NON_OPTIMIZED, OPTIMIZED, PERSISTENT_LOSS};
+    assert_eq!([OPTIMIZED, NON_OPTIMIZED, INACCESSIBLE, PERSISTENT_LOSS, CHANGE], [1, 2, 3, 4, 0xf]);
+    assert_eq!(log::ACCESS_GROUPS_ONLY, 0x0000_0100);
+}
+
 // Base 2.1 section 5.1.12: log page identifiers.
 #[test]
 fn log_page_identifiers() {
@@ -119,6 +136,7 @@ fn log_page_identifiers() {
         (LogId::FIRMWARE_SLOT, 0x03),
         (LogId::CHANGED_NAMESPACES, 0x04),
         (LogId::COMMAND_EFFECTS, 0x05),
+        (LogId::ASYMMETRIC_ACCESS, 0x0c),
         (LogId::FEATURE_EFFECTS, 0x12),
         (LogId::MANAGEMENT_EFFECTS, 0x13),
         (LogId::RESERVATION, 0x80),
@@ -151,6 +169,8 @@ fn an_event_lies_in_dword_0_as_its_figure_says() {
     assert_eq!(Event::SPARE.dword(), 0x0002_0201);
     // Figure 151: Namespace Attribute Changed, whose log is the Changed Attached Namespace List.
     assert_eq!(Event::NAMESPACE_CHANGED.dword(), 0x0004_0002);
+    // The same figure: Asymmetric Namespace Access Change, information 03h, whose log is 0Ch.
+    assert_eq!(Event::ACCESS_CHANGED.dword(), 0x000c_0302);
     // Type 6, information 00h: Reservation Log Page Available.
     assert_eq!(Event::RESERVATION.dword(), 0x0080_0006);
 }

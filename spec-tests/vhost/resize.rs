@@ -191,7 +191,7 @@ fn another_namespace_with_the_same_identifier_is_the_disk_only_with_the_same_blo
     };
     let new = |block_bytes: u32, blocks: u64| {
         let format = Format { block_bytes, metadata_bytes: 0 };
-        NewNamespace { format, extended: false, blocks, shared: true, attached: ControllerSet::ALL }
+        NewNamespace { format, extended: false, blocks, shared: true, attached: ControllerSet::ALL, anagrpid: 1 }
     };
     for (block_bytes, blocks, there) in [(512, BLOCKS * 8, false), (512, 8, false), (4096, BLOCKS, true)] {
         assert_eq!(change(Change::Delete { nsid: Some(1) }), Ok(0));

@@ -65,6 +65,11 @@ impl Status {
         Self(2 << 8 | code as u16 | Self::DNR)
     }
 
+    /// A path may have failed where another one has not: a host that has one may try that, so DNR stays 0.
+    const fn path(code: u8) -> Self {
+        Self(3 << 8 | code as u16)
+    }
+
     const fn retry(self) -> Self {
         Self(self.0 & !Self::DNR)
     }
@@ -151,6 +156,8 @@ impl Status {
     pub const CONTROLLER_LIST_INVALID: Self = Self::specific(0x1c);
     /// ANA Group Identifier Invalid.
     pub const ACCESS_GROUP_INVALID: Self = Self::specific(0x24);
+    /// ANA Attach Failed.
+    pub const ACCESS_ATTACH_FAILED: Self = Self::specific(0x25);
     /// I/O Command Set Not Supported.
     pub const COMMAND_SET_UNSUPPORTED: Self = Self::specific(0x29);
     /// Feature Identifier Not Saveable.
@@ -169,6 +176,12 @@ impl Status {
     pub const UNRECOVERED_READ: Self = Self::media(0x81);
     /// Compare Failure.
     pub const COMPARE_FAILURE: Self = Self::media(0x85);
+    /// Asymmetric Access Persistent Loss.
+    pub const ACCESS_LOST: Self = Self::path(0x01);
+    /// Asymmetric Access Inaccessible.
+    pub const ACCESS_INACCESSIBLE: Self = Self::path(0x02);
+    /// Asymmetric Access Transition.
+    pub const ACCESS_TRANSITION: Self = Self::path(0x03);
 
     /// Whether this is Successful Completion.
     #[must_use]

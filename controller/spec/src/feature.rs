@@ -64,3 +64,5 @@ pub const CAPABILITY_NAMESPACE: u32 = 1 << 1;
 pub const EVENT_SMART_MASK: u32 = 0xff;
 /// Asynchronous Event Configuration: Namespace Attribute Notices.
 pub const EVENT_NAMESPACE_ATTRIBUTE: u32 = 1 << 8;
+/// Asynchronous Event Configuration: Asymmetric Namespace Access Change Notices.
+pub const EVENT_ACCESS_CHANGE: u32 = 1 << 11;

@@ -3,8 +3,8 @@
 mod flags;
 
 pub use flags::{
-    AdminCommands, ControllerAttributes, FormatAttributes, FormattedSize, FusedOperations, LogPages,
-    MetadataCapabilities, Multipath, NamespaceFeatures, NamespaceStatus, OptionalCommands, OptionalEvents,
+    AccessCapabilities, AdminCommands, ControllerAttributes, FormatAttributes, FormattedSize, FusedOperations,
+    LogPages, MetadataCapabilities, Multipath, NamespaceFeatures, NamespaceStatus, OptionalCommands, OptionalEvents,
     ReservationCapabilities, SglSupport, WriteCache,
 };
 use zerocopy::little_endian::{U16, U32, U64, U128};

@@ -22,6 +22,8 @@ impl LogId {
     pub const COMMAND_EFFECTS: Self = Self(0x05);
     /// Endurance Group Information.
     pub const ENDURANCE_GROUP: Self = Self(0x09);
+    /// Asymmetric Namespace Access.
+    pub const ASYMMETRIC_ACCESS: Self = Self(0x0c);
     /// Feature Identifiers Supported and Effects.
     pub const FEATURE_EFFECTS: Self = Self(0x12);
     /// NVMe-MI Commands Supported and Effects.
@@ -246,6 +248,54 @@ pub const CHANGED_NAMESPACES_BYTES: usize = 4096;
 /// Size of the NVMe-MI Commands Supported and Effects log.
 pub const MANAGEMENT_EFFECTS_BYTES: usize = 4096;
 
+/// The head of the Asymmetric Namespace Access log: 16 bytes (Base 2.1 section 5.1.12.1.13). Descriptors of groups follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct AccessHeader {
+    /// Rises when anything in the log changes; 0 after a reset of the controller.
+    pub change_count: U64,
+    /// How many descriptors follow.
+    pub groups: U16,
+    /// Reserved.
+    pub reserved_10: [u8; 6],
+}
+crate::assert_size!(AccessHeader, 16);
+
+/// The descriptor of a group in that log: 32 bytes. The identifiers of its namespaces follow, ascending, four bytes each, unless groups
+/// only were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct AccessGroup {
+    /// ANA Group Identifier, from 1.
+    pub group: U32,
+    /// How many identifiers follow.
+    pub namespaces: U32,
+    /// The change count of the log when this group last changed.
+    pub change_count: U64,
+    /// The state, in bits 3:0: see [`access_state`].
+    pub state: u8,
+    /// Reserved.
+    pub reserved_17: [u8; 15],
+}
+crate::assert_size!(AccessGroup, 32);
+
+/// Get Log Page of that log, dword 10 bit 8: descriptors without namespaces (RGO).
+pub const ACCESS_GROUPS_ONLY: u32 = 1 << 8;
+
+/// Asymmetric namespace access states (Base 2.1 section 8.1.1.3).
+pub mod access_state {
+    /// ANA Optimized.
+    pub const OPTIMIZED: u8 = 0x1;
+    /// ANA Non-Optimized.
+    pub const NON_OPTIMIZED: u8 = 0x2;
+    /// ANA Inaccessible.
+    pub const INACCESSIBLE: u8 = 0x3;
+    /// ANA Persistent Loss.
+    pub const PERSISTENT_LOSS: u8 = 0x4;
+    /// ANA Change.
+    pub const CHANGE: u8 = 0xf;
+}
+
 /// Bits of an entry of the effects logs (figures 211, 264).
 pub mod effects {
     /// The command, feature or page is supported.
@@ -299,7 +349,8 @@ impl Event {
     pub const TEMPERATURE: Self = Self { kind: Self::HEALTH, information: 1, log: LogId::SMART };
     /// What Identify says of a namespace has changed.
     pub const NAMESPACE_CHANGED: Self = Self { kind: Self::NOTICE, information: 0, log: LogId::CHANGED_NAMESPACES };
-
+    /// The controller's access to a group of namespaces is another one.
+    pub const ACCESS_CHANGED: Self = Self { kind: Self::NOTICE, information: 3, log: LogId::ASYMMETRIC_ACCESS };
     /// The Reservation Notification log has something.
     pub const RESERVATION: Self = Self { kind: Self::IO_COMMAND_SET, information: 0, log: LogId::RESERVATION };
 

@@ -97,6 +97,11 @@ impl Features {
         self.asynchronous_events & feature::EVENT_NAMESPACE_ATTRIBUTE != 0
     }
 
+    /// The host wants to hear of another access to namespaces.
+    pub(crate) fn hears_of_access(&self) -> bool {
+        self.asynchronous_events & feature::EVENT_ACCESS_CHANGE != 0
+    }
+
     /// The critical warnings that the host wants to hear of.
     pub(crate) fn hears_of_warnings(&self) -> u8 {
         let [warnings, ..] = self.asynchronous_events.to_le_bytes();
@@ -155,6 +160,7 @@ pub(super) fn get<M: GuestMemory>(
     };
     if of_namespace {
         controller.namespaces.resolve(nsid)?;
+        controller.check_reach(shared, nsid)?;
     }
     let command = &Command { nsid: nsid.into(), ..*command };
     let defaults = Features::new(&shared.config);
@@ -292,6 +298,9 @@ pub(super) fn set<M: GuestMemory>(
         false if nsid != 0 && nsid != NSID_ALL => return Err(Reason::FeatureOfController),
         _ => {}
     }
+    if of_namespace {
+        controller.check_reach(shared, nsid)?;
+    }
     let value = command.cdw11.get();
     match feature {
         FeatureId::ARBITRATION => controller.features.arbitration = value & 0xffff_ff07,
@@ -311,8 +320,9 @@ pub(super) fn set<M: GuestMemory>(
         }
         FeatureId::WRITE_ATOMICITY => controller.features.write_atomicity = value & 1,
         FeatureId::ASYNCHRONOUS_EVENTS => {
+            let access = if shared.config.ana { feature::EVENT_ACCESS_CHANGE } else { 0 };
             controller.features.asynchronous_events =
-                value & (feature::EVENT_SMART_MASK | feature::EVENT_NAMESPACE_ATTRIBUTE);
+                value & (feature::EVENT_SMART_MASK | feature::EVENT_NAMESPACE_ATTRIBUTE | access);
             controller.report_warnings(shared, u8::MAX);
         }
         FeatureId::KEEP_ALIVE_TIMER => {

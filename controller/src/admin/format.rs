@@ -36,6 +36,7 @@ pub(super) fn format(
     let [number, ..] = (dword & 0xf | (dword >> 12 & 0b11) << 4).to_le_bytes();
     let format = controller.format(shared, number)?;
     let nsids = scope(controller, shared, command.nsid.get())?;
+    controller.check_reach(shared, command.nsid.get())?;
     shared.reservations.check_change(controller.id, nsids.iter().copied())?;
     let extended = dword >> 4 & 1 != 0;
     shared.changes.ask(Change::Format { nsids, format, extended, erase }, By::Host(controller.id, token));

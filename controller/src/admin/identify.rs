@@ -14,6 +14,7 @@ use zerocopy::IntoBytes;
 use super::logs::ENDURANCE_GROUP;
 use super::{Done, keep_alive};
 use crate::Controller;
+use crate::ana::{ANA_GROUPS_MAX, ANA_TRANSITION_SECONDS};
 use crate::config::Atomics;
 use crate::controllers::ControllerSet;
 use crate::dma::GuestMemory;
@@ -133,6 +134,7 @@ pub(crate) fn this_controller(controller: &Controller, shared: &Shared) -> Page 
     data.tnvmcap = shared.total_bytes().into();
     data.unvmcap = shared.unallocated_bytes().into();
     data.oaes = identify::OptionalEvents::NAMESPACE_ATTRIBUTE.bits().into();
+    report_access(shared, &mut data);
     // An I/O controller.
     data.cntrltype = 1;
     let commands = optional_commands(controller, shared);
@@ -152,7 +154,7 @@ pub(crate) fn this_controller(controller: &Controller, shared: &Shared) -> Page 
     data.sqes = 0x66;
     data.cqes = 0x44;
     data.nn = shared.namespaces.limit().into();
-    data.mnan = if shared.namespaces.is_kept() { shared.namespaces.limit() } else { 0 }.into();
+    data.mnan = if shared.namespaces.is_kept() || config.ana { shared.namespaces.limit() } else { 0 }.into();
     let commands = OptionalCommands::COMPARE
         | OptionalCommands::DATASET_MANAGEMENT
         | OptionalCommands::WRITE_ZEROES
@@ -192,7 +194,28 @@ fn optional_commands(controller: &Controller, shared: &Shared) -> identify::Admi
 /// CMIC: each controller has a port of its own (NVMe Base 2.1 figure 313).
 fn multipath(shared: &Shared) -> u8 {
     let several = identify::Multipath::SEVERAL_PORTS | identify::Multipath::SEVERAL_CONTROLLERS;
-    if shared.may_be_several() { several.bits() } else { 0 }
+    let several = if shared.may_be_several() { several } else { identify::Multipath::empty() };
+    let ana = if shared.config.ana { identify::Multipath::ASYMMETRIC_ACCESS } else { identify::Multipath::empty() };
+    (several | ana).bits()
+}
+
+/// What there is of asymmetric namespace access: all of its states, and groups that stay as they were made.
+fn report_access(shared: &Shared, data: &mut identify::Controller) {
+    if !shared.config.ana {
+        return;
+    }
+    data.oaes = (data.oaes.get() | identify::OptionalEvents::ACCESS_CHANGE.bits()).into();
+    let mut offered = identify::AccessCapabilities::all();
+    offered.set(identify::AccessCapabilities::GROUP_CHOSEN, shared.namespaces.is_kept());
+    data.anacap = offered.bits();
+    data.anatt = ANA_TRANSITION_SECONDS;
+    data.anagrpmax = ANA_GROUPS_MAX.into();
+    data.nanagrpid = ANA_GROUPS_MAX.into();
+}
+
+/// ANAGRPID.
+fn access_group(namespace: &Namespace, shared: &Shared) -> u32 {
+    if shared.config.ana { namespace.identity.anagrpid } else { 0 }
 }
 
 /// NMIC: the namespace may be attached to two controllers at the same time, where there are as many.
@@ -217,18 +240,29 @@ fn namespace_of(controller: &Controller, namespaces: &Namespaces, shared: &Share
         report_formats(None, shared, seen, &mut data);
         return Ok(to_page(&data));
     }
-    namespace(namespaces, shared, nsid, seen)
+    // Capacity that a host cannot reach is not known to it: what it uses, and what it takes. How large it is, is known all the same: hosts
+    // take a namespace of no size for one that is not there (NVMe Base 2.1 sections 8.1.1.6 and 8.1.1.7).
+    let group = shared.namespaces.get(nsid).map(|own| own.identity.anagrpid);
+    let hidden =
+        group.is_some_and(|group| shared.config.ana && shared.ana.state(controller.id, group).hides_capacity());
+    namespace(namespaces, shared, nsid, seen, hidden)
 }
 
-/// The same, for a host that sees so many LBA formats.
-pub(crate) fn namespace(namespaces: &Namespaces, shared: &Shared, nsid: u32, seen: &[Format]) -> Result<Page, Reason> {
+/// The same, for a host that sees so many LBA formats, and does not see what capacity is used if that is hidden.
+pub(crate) fn namespace(
+    namespaces: &Namespaces,
+    shared: &Shared,
+    nsid: u32,
+    seen: &[Format],
+    hidden: bool,
+) -> Result<Page, Reason> {
     let Some(namespace) = valid(namespaces, nsid)? else { return Ok([0; IDENTIFY_BYTES]) };
     let shape = &namespace.shape;
     let hints = Hints::of(namespace, shared.config.transfer_bytes_max());
     let mut data = identify::Namespace::zeroed();
     data.nsze = shape.capacity_blocks.into();
     data.ncap = shape.capacity_blocks.into();
-    data.nuse = shared.media.allocated_blocks(namespace.volume).into();
+    data.nuse = if hidden { 0 } else { shared.media.allocated_blocks(namespace.volume) }.into();
     data.dlfeat = identify::DLFEAT_ZEROES_AND_DEALLOCATE;
     report_atomics(&namespace.atomics, &mut data);
     let copy = namespace.copy_limits(shared.config.transfer_bytes_max());
@@ -243,7 +277,8 @@ pub(crate) fn namespace(namespaces: &Namespaces, shared: &Shared, nsid: u32, see
     }
     data.nmic = shareable(namespace, shared);
     data.rescap = reservations(shared);
-    data.nvmcap = shared.taken_bytes(namespace).into();
+    data.nvmcap = if hidden { 0 } else { shared.taken_bytes(namespace) }.into();
+    data.anagrpid = access_group(namespace, shared).into();
     data.fpi = FORMAT_PROGRESS | shared.format_left(nsid);
     data.endgid = ENDURANCE_GROUP.into();
     data.nguid = namespace.identity.nguid;
@@ -431,6 +466,7 @@ fn independent(namespaces: &Namespaces, shared: &Shared, nsid: u32) -> Result<Pa
     let mut data = identify::IndependentNamespace::zeroed();
     data.nmic = shareable(namespace, shared);
     data.rescap = reservations(shared);
+    data.anagrpid = access_group(namespace, shared).into();
     data.endgid = ENDURANCE_GROUP.into();
     data.nstat = identify::NamespaceStatus::READY.bits();
     Ok(to_page(&data))

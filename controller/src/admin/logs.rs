@@ -1,13 +1,14 @@
 //! Get Log Page (NVMe Base 2.1 section 5.1.12).
 
 use nvme_spec::command::{high16, low16};
-use nvme_spec::log::{self, EnduranceGroup, FirmwareSlots, LogId, OcpSmart, Smart, effects};
+use nvme_spec::log::{self, AccessGroup, AccessHeader, EnduranceGroup, FirmwareSlots, LogId, OcpSmart, Smart, effects};
 use nvme_spec::{Command, NSID_ALL};
 use zerocopy::little_endian::U128;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::Done;
 use crate::Controller;
+use crate::ana::AnaGroup;
 use crate::dma::GuestMemory;
 use crate::effects::{ADMIN, FEATURES, LOGS, NVM};
 use crate::health::{ERROR_ENTRIES, TEMPERATURE_KELVINS};
@@ -34,7 +35,7 @@ pub(super) fn get<M: GuestMemory>(
 ) -> Result<Done, Reason> {
     let [identifier, ..] = command.cdw10.get().to_le_bytes();
     let identifier = LogId(identifier);
-    if !LOGS.contains(&identifier) {
+    if !is_offered(shared, identifier) {
         return Err(Reason::LogPage);
     }
     let offset = offset(command)?;
@@ -58,6 +59,11 @@ pub(super) fn get<M: GuestMemory>(
     Ok(Done::Now(0))
 }
 
+/// Whether there is such a page here.
+pub(super) fn is_offered(shared: &Shared, identifier: LogId) -> bool {
+    LOGS.contains(&identifier) && (identifier != LogId::ASYMMETRIC_ACCESS || shared.config.ana)
+}
+
 /// LPO: bytes, a multiple of four.
 fn offset(command: &Command) -> Result<usize, Reason> {
     let offset = u64::from(command.cdw12.get()) | u64::from(command.cdw13.get()) << 32;
@@ -76,13 +82,14 @@ fn length(shared: &Shared, command: &Command) -> Result<usize, Reason> {
 
 fn page(controller: &Controller, shared: &Shared, identifier: LogId, command: &Command) -> Result<Vec<u8>, Reason> {
     Ok(match identifier {
-        LogId::SUPPORTED => supported(),
+        LogId::SUPPORTED => supported(shared),
         LogId::ERROR => errors(controller),
         LogId::SMART => smart(controller, shared, command.nsid.get())?.as_bytes().to_vec(),
         LogId::FIRMWARE_SLOT => firmware(shared).as_bytes().to_vec(),
         LogId::CHANGED_NAMESPACES => changed_namespaces(controller),
         LogId::COMMAND_EFFECTS => command_effects(controller, shared),
         LogId::ENDURANCE_GROUP => endurance_group(controller, shared, high16(command.cdw11.get()))?.as_bytes().to_vec(),
+        LogId::ASYMMETRIC_ACCESS => access(controller, shared, command.cdw10.get() & log::ACCESS_GROUPS_ONLY != 0),
         LogId::RESERVATION => controller.notifications.page().as_bytes().to_vec(),
         LogId::OCP_SMART => ocp_smart(shared).as_bytes().to_vec(),
         LogId::FEATURE_EFFECTS => feature_effects(controller, shared),
@@ -92,9 +99,9 @@ fn page(controller: &Controller, shared: &Shared, identifier: LogId, command: &C
 }
 
 /// LID 00h.
-fn supported() -> Vec<u8> {
+fn supported(shared: &Shared) -> Vec<u8> {
     let mut page = vec![0; log::SUPPORTED_BYTES];
-    LOGS.iter().for_each(|log| put(&mut page, log.0, effects::SUPPORTED));
+    LOGS.iter().filter(|log| is_offered(shared, **log)).for_each(|log| put(&mut page, log.0, effects::SUPPORTED));
     page
 }
 
@@ -112,6 +119,27 @@ fn changed_namespaces(controller: &Controller) -> Vec<u8> {
     let mut page: Vec<u8> = controller.changed_namespaces.iter().flat_map(|nsid| nsid.to_le_bytes()).collect();
     assert!(page.len() <= log::CHANGED_NAMESPACES_BYTES, "at most 1024 namespaces");
     page.resize(log::CHANGED_NAMESPACES_BYTES, 0);
+    page
+}
+
+/// LID 0Ch (Base 2.1 section 5.1.12.1.13): the groups of which the controller has namespaces, ascending; these with them unless groups
+/// only are asked for.
+fn access(controller: &Controller, shared: &Shared, groups_only: bool) -> Vec<u8> {
+    let groups = shared.ana_groups(controller.id);
+    let mut header = AccessHeader::new_zeroed();
+    header.change_count = shared.ana.changes(controller.id).into();
+    header.groups = u16::try_from(groups.len()).expect("few groups").into();
+    let mut page = header.as_bytes().to_vec();
+    for AnaGroup { group, state, changes, namespaces } in groups {
+        let namespaces = if groups_only { Vec::new() } else { namespaces };
+        let mut descriptor = AccessGroup::new_zeroed();
+        descriptor.group = group.into();
+        descriptor.namespaces = u32::try_from(namespaces.len()).expect("few namespaces").into();
+        descriptor.change_count = changes.into();
+        descriptor.state = state.number();
+        page.extend(descriptor.as_bytes());
+        page.extend(namespaces.iter().flat_map(|nsid| nsid.to_le_bytes()));
+    }
     page
 }
 

@@ -90,7 +90,7 @@ impl Controller {
         let [named, ..] = command.cdw10.get().to_le_bytes();
         match AdminOpcode(command.opcode) {
             AdminOpcode::IDENTIFY => !identify::is_offered(shared, command),
-            AdminOpcode::GET_LOG_PAGE => !crate::effects::LOGS.contains(&LogId(named)),
+            AdminOpcode::GET_LOG_PAGE => !logs::is_offered(shared, LogId(named)),
             AdminOpcode::GET_FEATURES | AdminOpcode::SET_FEATURES => !self.has_feature(shared, FeatureId(named)),
             _ => false,
         }

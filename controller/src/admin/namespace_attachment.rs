@@ -30,6 +30,7 @@ pub(super) fn attach<M: GuestMemory>(
     };
     let nsid = command.nsid.get();
     shared.namespaces.allocated(nsid)?;
+    controller.check_reach(shared, nsid)?;
     let controllers = controller_list(controller, memory, command)?;
     shared.changes.ask(Change::Attachment { nsid, controllers, attach }, By::Host(controller.id, token));
     Ok(Done::Pending)

@@ -7,6 +7,7 @@ use zerocopy::FromBytes;
 
 use super::Done;
 use crate::Controller;
+use crate::ana::{ANA_GROUP_FIRST, ANA_GROUPS_MAX};
 use crate::controllers::ControllerSet;
 use crate::dma::GuestMemory;
 use crate::reason::Reason;
@@ -39,6 +40,7 @@ pub(super) fn manage<M: GuestMemory>(
 
 /// Which one goes; nothing for all.
 fn deleted(controller: &Controller, shared: &Shared, nsid: u32) -> Result<Option<u32>, Reason> {
+    controller.check_reach(shared, nsid)?;
     if nsid == NSID_ALL {
         let all = shared.namespaces.iter().map(|namespace| namespace.identity.nsid);
         return shared.reservations.check_change(controller.id, all).map(|()| None);
@@ -72,9 +74,11 @@ fn new_namespace<M: GuestMemory>(
     if wanted.dps != 0 {
         return Err(Reason::FormatProtection);
     }
-    if wanted.anagrpid.get() != 0 {
-        return Err(Reason::AccessGroup);
-    }
+    let anagrpid = match wanted.anagrpid.get() {
+        0 => ANA_GROUP_FIRST,
+        given if shared.config.ana && given <= ANA_GROUPS_MAX => given,
+        _ => return Err(Reason::AccessGroup),
+    };
     if wanted.nvmsetid.get() != 0 || wanted.endgid.get() > super::logs::ENDURANCE_GROUP || wanted.nmic > SHARED {
         return Err(Reason::NamespaceFields);
     }
@@ -85,5 +89,6 @@ fn new_namespace<M: GuestMemory>(
         blocks: wanted.nsze.get(),
         shared: wanted.nmic & SHARED != 0,
         attached: ControllerSet::NONE,
+        anagrpid,
     })
 }

@@ -70,6 +70,8 @@ pub struct NewNamespace {
     pub shared: bool,
     /// The controllers that have it from the start.
     pub attached: ControllerSet,
+    /// Its ANA group.
+    pub anagrpid: u32,
 }
 
 /// Why a change was not made.
@@ -131,6 +133,9 @@ pub enum ChangeError {
     /// The namespace is for one controller at a time.
     #[error("the namespace has shared=off, and controller {0} has it: detach it there first")]
     Private(u16),
+    /// The controller will never reach it.
+    #[error("controller {0} has lost ANA group {1}, in which the namespace is, for good")]
+    AccessLost(u16, u32),
 }
 
 impl ChangeError {
@@ -150,6 +155,7 @@ impl ChangeError {
             Self::Attached(_) => Reason::AttachedAlready,
             Self::NotAttached(_) => Reason::NotAttached,
             Self::Private(_) => Reason::NamespacePrivate,
+            Self::AccessLost(..) => Reason::AccessAttach,
         }
     }
 }

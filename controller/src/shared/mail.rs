@@ -2,6 +2,7 @@
 
 use media::{Media, Nanoseconds, Outcome, Token};
 
+use crate::ana::AnaState;
 use crate::controllers::{ControllerId, ControllerSet};
 use crate::reason::Reason;
 use crate::shared::reservations::Notification;
@@ -41,6 +42,8 @@ pub(crate) enum Notice {
     GoOn,
     /// Another host changed the reservation of a namespace.
     Reservation { nsid: u32, what: Notification },
+    /// The controller's access to a group of its namespaces is another one.
+    Access { group: u32, state: AnaState },
     /// The Preempt and Abort with this number, of another controller, waits for the commands on a namespace.
     Preempted { nsid: u32, by: ControllerId, number: u64 },
     /// Those of a controller have ended.

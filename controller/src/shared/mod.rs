@@ -4,6 +4,7 @@
 //! controller is put into its [`mail`], and is there at its next step. [`namespace`] is the inventory, [`changes`] what is to become of it,
 //! [`plan`] what that comes to, and [`record`] the form in which the media keeps it.
 
+pub(crate) mod ana;
 pub mod changes;
 pub mod formats;
 pub(crate) mod mail;
@@ -19,6 +20,7 @@ use media::{Media, Token};
 use crate::atomic::RangeLocks;
 use crate::config::Config;
 use crate::controllers::ControllerId;
+use ana::AnaStates;
 use changes::Changes;
 use formats::Formats;
 use mail::Mailboxes;
@@ -40,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) formats: Formats,
     pub(crate) changes: Changes,
     pub(crate) reservations: Reservations,
+    pub(crate) ana: AnaStates,
     pub(crate) power: Power,
     pub(crate) mail: Mailboxes,
     /// The namespace whose blocks stay as they are: its host is in this process, and keeps commands that know them.
@@ -59,6 +62,7 @@ impl Shared {
             formats: Formats::new(&config, media.space()),
             changes: Changes::default(),
             reservations: Reservations::new(controllers),
+            ana: AnaStates::new(controllers),
             power: Power::new(media.as_mut()),
             mail: Mailboxes::new(controllers),
             blocks_stay: None,
@@ -91,6 +95,7 @@ impl Shared {
         self.random = self.config.interleave.map(|seed| Random::new(seed.into()));
         self.changes = Changes::default();
         self.reservations = Reservations::new(self.reservations.controllers());
+        self.ana = AnaStates::new(self.reservations.controllers());
         self.recall_registrations();
         self.power.restored();
         self.mail.clear();

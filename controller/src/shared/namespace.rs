@@ -35,6 +35,8 @@ pub(crate) struct Namespace {
     pub(crate) attached: ControllerSet,
     /// A reservation is held.
     pub(crate) reserved: bool,
+    /// The controllers that cannot reach it now, by asymmetric namespace access.
+    pub(crate) barred: ControllerSet,
 }
 
 impl Namespace {
@@ -132,8 +134,8 @@ pub(crate) struct Brief {
 pub(crate) struct Namespaces {
     /// Ascending by identifier.
     list: Vec<Namespace>,
-    /// Those of them that are not reserved, in the same order, as far as plain Reads and Writes need it: who finds none here takes the path
-    /// on which reservations are asked.
+    /// Those of them that are free to all, in the same order, as far as plain Reads and Writes need it: who finds none here takes the path
+    /// on which reservations and the state of access are asked.
     brief: Vec<Brief>,
     /// NN: the largest identifier that is valid, the same for all controllers.
     limit: u32,
@@ -181,7 +183,8 @@ impl Namespaces {
             let attached = identity.attached;
             let buffer_block_bytes = shape.block_bytes + among;
             let reserved = reserved.contains(&identity.nsid);
-            Namespace { identity, volume: VolumeId(volume), shape, buffer_block_bytes, atomics, attached, reserved }
+            let (volume, barred) = (VolumeId(volume), ControllerSet::NONE);
+            Namespace { identity, volume, shape, buffer_block_bytes, atomics, attached, reserved, barred }
         };
         self.born = record.born;
         self.list = record.namespaces.into_iter().map(of).collect();
@@ -192,7 +195,7 @@ impl Namespaces {
             }
         }
         self.generation += 1;
-        self.renew_brief();
+        self.renew_brief(None);
     }
 
     /// What the media keeps of them, where it does.
@@ -209,9 +212,13 @@ impl Namespaces {
         self.kept
     }
 
-    fn renew_brief(&mut self) {
+    /// Those that are free to all, or to the one controller that they are of.
+    fn renew_brief(&mut self, of: Option<ControllerId>) {
+        let free = |namespace: &&Namespace| {
+            !namespace.reserved && of.is_none_or(|controller| !namespace.barred.has(controller))
+        };
         self.brief.clear();
-        self.brief.extend(self.list.iter().filter(|namespace| !namespace.reserved).map(|namespace| Brief {
+        self.brief.extend(self.list.iter().filter(free).map(|namespace| Brief {
             nsid: namespace.identity.nsid,
             volume: namespace.volume,
             block_bytes: namespace.shape.block_bytes,
@@ -231,7 +238,7 @@ impl Namespaces {
         if self.generation != all.generation {
             self.list = all.list.iter().filter(|namespace| namespace.attached.has(id)).cloned().collect();
             (self.limit, self.generation) = (all.limit, all.generation);
-            self.renew_brief();
+            self.renew_brief(Some(id));
         }
     }
 
@@ -260,9 +267,17 @@ impl Namespaces {
         self.generation += u64::from(changed);
     }
 
-    /// Whether a reservation of one of them is held.
+    /// These controllers cannot reach the namespaces of a group from now on, and others can.
+    pub(crate) fn set_barred(&mut self, group: u32, barred: ControllerSet) {
+        for own in self.list.iter_mut().filter(|own| own.identity.anagrpid == group) {
+            own.barred = barred;
+        }
+        self.generation += 1;
+    }
+
+    /// Whether one of those of a controller is reserved, or cannot be reached.
     #[inline]
-    pub(crate) const fn any_reserved(&self) -> bool {
+    pub(crate) const fn any_restricted(&self) -> bool {
         self.brief.len() != self.list.len()
     }
 

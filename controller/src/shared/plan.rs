@@ -9,6 +9,7 @@ use super::formats::Format;
 use super::mail::{Notice, Size};
 use super::namespace::Namespace;
 use super::record::Record;
+use crate::ana::{ANA_GROUP_FIRST, AnaState};
 use crate::atomic::Slices;
 use crate::config::{AtomicWishes, NamespaceConfig, derived_uuid};
 use crate::controllers::{CONTROLLERS_MAX, ControllerId, ControllerSet};
@@ -146,6 +147,7 @@ impl Shared {
             atomics: AtomicWishes::default(),
             shared: new.shared,
             attached: new.attached,
+            anagrpid: new.anagrpid,
         };
         record.namespaces.push((identity, volume));
         record.namespaces.sort_by_key(|(identity, _)| identity.nsid);
@@ -204,6 +206,7 @@ impl Shared {
 
     fn plan_attachment(&self, nsid: u32, controllers: &[u16], attach: bool) -> Result<Plan, ChangeError> {
         let namespace = self.existing(nsid)?;
+        let group = namespace.identity.anagrpid;
         let mut attached = namespace.attached;
         let mut failed = None;
         let controllers_there = self.mail.controllers();
@@ -213,8 +216,10 @@ impl Shared {
                 Some(ChangeError::NoSuchController(id))
             } else if there.has(ControllerId(id)) == attach {
                 Some(if attach { ChangeError::Attached(id) } else { ChangeError::NotAttached(id) })
-            } else if attach && !namespace.identity.shared {
+            } else if attach && !namespace.identity.shared && there != ControllerSet::NONE {
                 there.iter().next().map(|other| ChangeError::Private(other.0))
+            } else if attach && self.ana.state(ControllerId(id), group) == AnaState::PersistentLoss {
+                Some(ChangeError::AccessLost(id, group))
             } else {
                 None
             };
@@ -249,11 +254,12 @@ impl Shared {
         let Plan { nsid, effect, record, attached, extended, .. } = plan;
         let before = self.namespaces.get(nsid).map_or(ControllerSet::NONE, |namespace| namespace.attached);
         let size_before = self.size_of(nsid);
+        let group_before = self.namespaces.get(nsid).map(|namespace| namespace.identity.anagrpid);
         if effect == Effect::Volume(VolumeChange::Delete) {
             self.reservations.forget_namespace(nsid);
         }
         match record {
-            Some(record) => self.namespaces.renew(&self.config, self.media.as_mut(), record),
+            Some(record) => self.renew_namespaces(record),
             None => {
                 let mut record = self.record_with(nsid, |identity| identity.extended_metadata = extended);
                 record
@@ -261,9 +267,11 @@ impl Shared {
                     .iter_mut()
                     .filter(|(own, _)| own.nsid == nsid)
                     .for_each(|(own, _)| own.attached = attached);
-                self.namespaces.renew(&self.config, self.media.as_mut(), record);
+                self.renew_namespaces(record);
             }
         }
+        let group_now = self.namespaces.get(nsid).map(|namespace| namespace.identity.anagrpid);
+        let group = group_now.or(group_before).unwrap_or(ANA_GROUP_FIRST);
         let size = self.size_of(nsid);
         let same = matches!(effect, Effect::Resize { .. }) && size == size_before;
         let attachment = effect == Effect::Volume(VolumeChange::Keep);
@@ -271,6 +279,7 @@ impl Shared {
             let announced = attachment || by != Some(id);
             if before.has(id) != attached.has(id) {
                 let attached = attached.has(id);
+                self.ana.changed(id, group);
                 self.mail.tell(id, Notice::Attachment { nsid, attached, announced, size });
             } else if !attachment && !same {
                 self.mail.tell(id, Notice::Reshaped { nsid, announced, size });
@@ -291,7 +300,7 @@ impl Shared {
     pub(crate) fn renew_shapes(&mut self) {
         let record = self.namespaces.record();
         let before: Vec<_> = record.namespaces.iter().map(|(own, _)| (own.nsid, self.size_of(own.nsid))).collect();
-        self.namespaces.renew(&self.config, self.media.as_mut(), record);
+        self.renew_namespaces(record);
         for (nsid, before) in before {
             let size = self.size_of(nsid);
             if size != before {

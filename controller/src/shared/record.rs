@@ -3,6 +3,7 @@
 
 use uuid::Uuid;
 
+use crate::ana::ANA_GROUP_FIRST;
 use crate::config::{AtomicWishes, NamespaceConfig};
 use crate::controllers::ControllerSet;
 
@@ -12,6 +13,8 @@ const VERSION: u32 = 1;
 const EXTENDED: u8 = 1 << 0;
 const SHARED: u8 = 1 << 1;
 const MULTIPLE: u8 = 1 << 2;
+/// The number of an ANA group other than the first follows.
+const GROUP: u8 = 1 << 3;
 
 /// The note that a new media keeps for namespaces that come and go: those of a configuration, the n-th on volume n.
 #[must_use]
@@ -89,11 +92,13 @@ fn registrations(reader: &mut Reader<'_>) -> Option<(u32, Vec<u8>)> {
 }
 
 fn encode(identity: &NamespaceConfig, volume: u32, bytes: &mut Vec<u8>) {
-    let NamespaceConfig { nsid, uuid, nguid, eui64, extended_metadata, atomics, shared, attached } = identity;
+    let NamespaceConfig { nsid, uuid, nguid, eui64, extended_metadata, atomics, shared, attached, anagrpid } = identity;
     bytes.extend(nsid.to_le_bytes());
     bytes.extend(volume.to_le_bytes());
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-    bytes.push(flag(*extended_metadata, EXTENDED) | flag(*shared, SHARED) | flag(atomics.multiple, MULTIPLE));
+    let flags = flag(*extended_metadata, EXTENDED) | flag(*shared, SHARED) | flag(atomics.multiple, MULTIPLE);
+    let other_group = *anagrpid != ANA_GROUP_FIRST;
+    bytes.push(flags | flag(other_group, GROUP));
     bytes.extend(uuid.as_bytes());
     bytes.extend(nguid);
     bytes.extend(eui64.to_le_bytes());
@@ -103,6 +108,9 @@ fn encode(identity: &NamespaceConfig, volume: u32, bytes: &mut Vec<u8>) {
         bytes.extend(wish.unwrap_or(0).to_le_bytes());
     }
     bytes.extend(atomics.nabo.to_le_bytes());
+    if other_group {
+        bytes.extend(anagrpid.to_le_bytes());
+    }
 }
 
 fn decode(reader: &mut Reader<'_>) -> Option<(NamespaceConfig, u32)> {
@@ -120,10 +128,12 @@ fn decode(reader: &mut Reader<'_>) -> Option<(NamespaceConfig, u32)> {
     };
     let [nawun_z, nawupf_z, nacwu_z, nabsn_z, nabspf_z] = [wish()?, wish()?, wish()?, wish()?, wish()?];
     let nabo = u16::from_le_bytes(reader.take()?);
+    let anagrpid = if flags & GROUP == 0 { ANA_GROUP_FIRST } else { u32::from_le_bytes(reader.take()?) };
     let multiple = flags & MULTIPLE != 0;
     let atomics = AtomicWishes { nawun_z, nawupf_z, nacwu_z, nabsn_z, nabspf_z, nabo, multiple };
     let (extended_metadata, shared) = (flags & EXTENDED != 0, flags & SHARED != 0);
-    Some((NamespaceConfig { nsid, uuid, nguid, eui64, extended_metadata, atomics, shared, attached }, volume))
+    let identity = NamespaceConfig { nsid, uuid, nguid, eui64, extended_metadata, atomics, shared, attached, anagrpid };
+    Some((identity, volume))
 }
 
 #[cfg(test)]
@@ -142,10 +152,12 @@ mod tests {
             atomic_nawun: Some(9),
             atomic_nabo: 3,
             shared: false,
+            anagrpid: 9,
             ..NamespaceOptions::default()
         };
         let options = [NamespaceOptions::default(), odd];
-        let config = crate::config::Config::check(&DeviceOptions::default(), &options).expect("a configuration");
+        let device = DeviceOptions { ana: true, ..DeviceOptions::default() };
+        let config = crate::config::Config::check(&device, &options).expect("a configuration");
         let namespaces = config.namespaces.into_iter().zip([3, 0]).collect();
         let record = Record { born: 2, namespaces, registrations: vec![(7, vec![1, 2, 3]), (9, Vec::new())] };
         let bytes = record.encode();

@@ -1,8 +1,9 @@
 //! The NVM subsystem as whoever runs a device has it: the controllers, and what they share. What concerns one controller names it.
 //!
-//! Map: [`power`] is its loss and return, [`changes`] and [`attach`] change namespaces while hosts are there, [`plugs`] is for controllers
-//! that come and go, [`direct`] and [`quiesce`] serve whoever runs the device.
+//! Map: [`power`] is its loss and return, [`changes`], [`attach`] and [`ana`] change namespaces and their access while hosts are there,
+//! [`plugs`] is for controllers that come and go, [`direct`] and [`quiesce`] serve whoever runs the device.
 
+mod ana;
 pub mod attach;
 mod changes;
 pub mod direct;

@@ -41,6 +41,7 @@ impl Subsystem {
         let id = (0..CONTROLLERS_MAX).map(ControllerId).find(|id| !there.has(*id))?;
         self.shared.mail.set_there(id, true);
         self.shared.reservations.make_room(id);
+        self.shared.welcome_access(id);
         let controller = Controller::new(id, &self.shared);
         match self.controllers.get_mut(id.index()) {
             Some(place) => *place = controller,

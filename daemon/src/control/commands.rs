@@ -1,6 +1,7 @@
 //! The commands: one file and one row each. To add one, copy the smallest file, `query_version`, and add its row to [`COMMANDS`]: a
 //! structure of arguments, whose comments become the descriptions in `query-schema`, and what it does to a [`Device`].
 
+mod ana_set_state;
 mod controller_add;
 mod controller_remove;
 mod crash_arm;
@@ -30,6 +31,7 @@ mod opcode;
 mod power_cut;
 mod power_restore;
 mod qmp_capabilities;
+mod query_ana;
 mod query_commands;
 mod query_controller;
 mod query_controllers;
@@ -78,7 +80,7 @@ pub use qmp_capabilities::QmpCapabilities;
 pub use query_schema::description;
 
 /// All commands, in the order in which they are listed.
-pub const COMMANDS: [Row; 50] = [
+pub const COMMANDS: [Row; 52] = [
     row::<QmpCapabilities>(),
     row_immediate::<query_version::QueryVersion>(),
     row_immediate::<query_commands::QueryCommands>(),
@@ -91,6 +93,7 @@ pub const COMMANDS: [Row; 50] = [
     row_of_controller::<query_queues::QueryQueues>(),
     row::<query_namespaces::QueryNamespaces>(),
     row::<query_reservations::QueryReservations>(),
+    row::<query_ana::QueryAna>(),
     row::<query_media::QueryMedia>(),
     row::<query_lines::QueryLines>(),
     row_of_controller::<query_counters::QueryCounters>(),
@@ -113,6 +116,7 @@ pub const COMMANDS: [Row; 50] = [
     row_long::<namespace_fill::NamespaceFill>(),
     row_long::<namespace_verify::NamespaceVerify>(),
     row::<namespace_write::NamespaceWrite>(),
+    row::<ana_set_state::AnaSetState>(),
     row_of_controller::<fault_add::FaultAdd>(),
     row_of_controller::<fault_remove::FaultRemove>(),
     row_of_controller::<inject_event::InjectEvent>(),

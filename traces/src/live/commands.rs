@@ -134,6 +134,9 @@ impl<V: Watcher> Commands<V> {
             TraceEvent::FaultHit { fault, .. } => ("fault", json!({ "number": fault })),
             TraceEvent::PowerLost => ("power lost", Value::Null),
             TraceEvent::PowerRestored => ("power restored", Value::Null),
+            TraceEvent::AccessChanged { group, state } => {
+                ("ANA state", json!({ "group": group, "state": state.name() }))
+            }
             TraceEvent::NamespaceChanged { nsid, blocks, block_bytes, .. } => {
                 ("namespace changed", json!({ "nsid": nsid, "blocks": blocks, "block_bytes": block_bytes }))
             }

@@ -97,6 +97,7 @@ impl Mapping {
             | TraceEvent::MediaBegun { .. }
             | TraceEvent::MediaEnded { .. }
             | TraceEvent::CompletionWritten { .. }
+            | TraceEvent::AccessChanged { .. }
             | TraceEvent::Pin { .. }
             | TraceEvent::Shutdown { .. }
             | TraceEvent::StaleCompletions { .. }

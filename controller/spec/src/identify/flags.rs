@@ -9,6 +9,8 @@ bitflags! {
     pub struct OptionalEvents: u32 {
         /// Namespace Attribute Notices are supported.
         const NAMESPACE_ATTRIBUTE = 1 << 8;
+        /// Asymmetric Namespace Access Change Notices are supported.
+        const ACCESS_CHANGE = 1 << 11;
     }
 
     /// What several paths to a subsystem there are (CMIC).
@@ -18,6 +20,27 @@ bitflags! {
         const SEVERAL_PORTS = 1 << 0;
         /// It may have several controllers.
         const SEVERAL_CONTROLLERS = 1 << 1;
+        /// Asymmetric Namespace Access is reported.
+        const ASYMMETRIC_ACCESS = 1 << 3;
+    }
+
+    /// What of Asymmetric Namespace Access there is (ANACAP).
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct AccessCapabilities: u8 {
+        /// The state ANA Optimized is reported.
+        const OPTIMIZED = 1 << 0;
+        /// ANA Non-Optimized is.
+        const NON_OPTIMIZED = 1 << 1;
+        /// ANA Inaccessible is.
+        const INACCESSIBLE = 1 << 2;
+        /// ANA Persistent Loss is.
+        const PERSISTENT_LOSS = 1 << 3;
+        /// ANA Change is.
+        const CHANGE = 1 << 4;
+        /// A namespace stays in its group while a controller has it.
+        const GROUP_STAYS = 1 << 6;
+        /// A host that makes a namespace may choose its group.
+        const GROUP_CHOSEN = 1 << 7;
     }
 
     /// Which optional admin commands there are.

@@ -1,5 +1,6 @@
 //! `namespace-add`.
 
+use controller::ana::{ANA_GROUP_FIRST, ANA_GROUPS_MAX};
 use controller::changes::{Change, NewNamespace};
 use controller::{ControllerId, ControllerSet, Format};
 use schemars::JsonSchema;
@@ -29,6 +30,8 @@ pub struct NamespaceAdd {
     shared: bool,
     /// The controllers that have it, such as 0:2; otherwise all, or the first where it is not shared. An empty text is none.
     controllers: Option<String>,
+    /// Its ANA group, 1 to 32; 1 if it is not given. Needs `--device ana=on`.
+    anagrpid: Option<u32>,
 }
 
 const fn yes() -> bool {
@@ -43,6 +46,15 @@ pub struct Added {
 }
 
 impl NamespaceAdd {
+    fn group(&self, device: &Device<'_>) -> Result<u32, Refusal> {
+        let Some(given) = self.anagrpid else { return Ok(ANA_GROUP_FIRST) };
+        if !device.subsystem.config().ana {
+            return Err(Refusal::new(format!("anagrpid={given}: there are groups with --device ana=on only")));
+        }
+        let remedy = || Refusal::new(format!("anagrpid={given}: give 1 to {ANA_GROUPS_MAX}"));
+        Some(given).filter(|group| (1..=ANA_GROUPS_MAX).contains(group)).ok_or_else(remedy)
+    }
+
     fn attached(&self) -> Result<ControllerSet, Refusal> {
         match self.controllers.as_deref() {
             None if self.shared => Ok(ControllerSet::ALL),
@@ -68,8 +80,14 @@ impl LongCommand for NamespaceAdd {
             return Err(Refusal::new(format!("size={}: give a multiple of the block size, {block}", Bytes(bytes))));
         }
         let attached = self.attached()?;
-        let new =
-            NewNamespace { format, extended: extended(self.mset)?, blocks: bytes / lba, shared: self.shared, attached };
+        let new = NewNamespace {
+            format,
+            extended: extended(self.mset)?,
+            blocks: bytes / lba,
+            shared: self.shared,
+            attached,
+            anagrpid: self.group(device)?,
+        };
         device.subsystem.change(Change::Create(new)).map_err(|error| refusal(device, 0, error))
     }
 
