@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use guest_harness::{Brownout, Device, Kernel, Machine, scripts};
+use serde_json::json;
+use spec_tests::qmp::Qmp;
 
 /// A guest under emulation on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -34,6 +36,60 @@ fn two_controllers_are_two_paths_to_one_disk_under_6_12() -> Result<()> {
 #[test]
 fn two_controllers_are_two_paths_to_one_disk_under_the_newest_kernel() -> Result<()> {
     two_paths("multipath-newest", Kernel::Newest)
+}
+
+/// The states of both paths, one after the other: in each of them a path at least is of use. What is under a load goes to `change`, since
+/// the kernel asks about a path whose commands say so, and is told of every other state.
+const STATES: [[&str; 2]; 6] = [
+    ["optimized", "non-optimized"],
+    ["change", "non-optimized"],
+    ["inaccessible", "optimized"],
+    ["non-optimized", "optimized"],
+    ["non-optimized", "change"],
+    ["optimized", "inaccessible"],
+];
+
+/// The states go round `ROUNDS` times under a load on the disk that both paths make (MC5).
+fn states_of_paths(name: &str, kernel: Kernel) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let [second, control] = ["second.sock", "control.sock"].map(|file| folder.path().join(file));
+    let drive = Brownout::builder().name(name).namespace("size=64MiB,lba=4KiB").argument("--device").argument("ana=on");
+    let drive = drive.argument("--socket").argument(second.to_str().context("UTF-8")?);
+    let drive = drive.argument("--control").argument(control.to_str().context("UTF-8")?).start()?;
+    let machine = Machine::new(kernel).name(name).timeout(Duration::from_secs(600)).script(scripts::ANA);
+    let machine = machine.device(Device::VfioUser { socket: drive.socket().into() });
+    let mut guest = machine.device(Device::VfioUser { socket: second }).spawn()?;
+    guest.wait_for("ana: ready", PATIENCE)?;
+    let mut peer = Qmp::connect(&control);
+    let mut now = ["optimized"; 2];
+    let rounds = std::env::var("ROUNDS").ok().map_or(Ok(3), |given| given.parse::<usize>())?;
+    for (number, states) in (1..).zip(STATES.iter().cycle().take(rounds * STATES.len())) {
+        // What becomes usable comes before what ceases to be.
+        let mut order = [0, 1];
+        order.sort_by_key(|path| !states[*path].ends_with("optimized"));
+        for path in order.into_iter().filter(|path| now[*path] != states[*path]) {
+            let arguments = json!({ "controller": path, "group": 1, "state": states[path] });
+            peer.execute("ana-set-state", &arguments).map_err(anyhow::Error::msg)?;
+        }
+        now = *states;
+        guest.send_line(&states.join(" "))?;
+        guest.wait_for(&format!("ana: shown {number}"), PATIENCE)?;
+    }
+    guest.send_line("done")?;
+    let report = guest.wait()?;
+    report.require_success()?;
+    report.require_no_complaints(&[])?;
+    drive.stop().map(drop)
+}
+
+#[test]
+fn states_of_access_change_under_a_load_under_6_12() -> Result<()> {
+    states_of_paths("ana-6.12", Kernel::Debian612)
+}
+
+#[test]
+fn states_of_access_change_under_a_load_under_the_newest_kernel() -> Result<()> {
+    states_of_paths("ana-newest", Kernel::Newest)
 }
 
 /// nvme-cli's commands of reservations, by two hosts that take the two controllers for two disks.

@@ -42,6 +42,8 @@ pub const FAULTS: &str = include_str!("../scripts/faults.sh");
 pub const RESIZE: &str = include_str!("../scripts/resize.sh");
 /// A drive with two controllers in one guest: a path goes and comes back under a load.
 pub const MULTIPATH: &str = include_str!("../scripts/multipath.sh");
+/// The same while the state of each path's access changes.
+pub const ANA: &str = include_str!("../scripts/ana.sh");
 /// One of two guests that share a namespace.
 pub const SHARED: &str = include_str!("../scripts/shared.sh");
 /// Two hosts in one guest that reserve a namespace by nvme-cli.
