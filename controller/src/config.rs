@@ -603,6 +603,12 @@ mod tests {
         assert_eq!(error.to_string(), "max_ioqpairs=0: give 1 to 511");
         let options = DeviceOptions { serial: "x".repeat(21), ..DeviceOptions::default() };
         assert_eq!(Config::check(&options, &[]).expect_err("too long").option, "serial");
+        let grouped = NamespaceOptions { anagrpid: 33, ..NamespaceOptions::default() };
+        let error = Config::check(&DeviceOptions::default(), std::slice::from_ref(&grouped)).expect_err("no groups");
+        assert_eq!(error.to_string(), "anagrpid=33: there are groups with --device ana=on only");
+        let options = DeviceOptions { ana: true, ..DeviceOptions::default() };
+        let error = Config::check(&options, &[grouped]).expect_err("too high");
+        assert_eq!(error.to_string(), "anagrpid=33: give 1 to 32");
         let taken = NamespaceOptions { nsid: 3, ..NamespaceOptions::default() };
         let error = Config::check(&DeviceOptions::default(), &[taken.clone(), taken]).expect_err("taken twice");
         assert_eq!(error.option, "nsid");

@@ -40,6 +40,8 @@ const ENDS: &[End] = ends! {
     "aer_max_queued": |w| w.device.aer_max_queued = 0, |w| w.device.aer_max_queued = u32::MAX;
     "dbcs": |w| w.device.dbcs = false, |w| w.device.dbcs = true;
     "doorbells": |w| w.device.doorbells = Doorbells::Mapped, |w| w.device.doorbells = Doorbells::Trapped;
+    "ana": |w| w.device.ana = true;
+    "anagrpid": |w| (w.device.ana, w.namespace.anagrpid) = (true, 1), |w| (w.device.ana, w.namespace.anagrpid) = (true, 32);
     "interleave": |w| w.device.interleave = Interleave::Seeded;
     "atomic.dn": |w| w.device.atomic_dn = true;
     "atomic.awun": |w| w.device.atomic_awun = 1, |w| w.device.atomic_awun = u16::MAX;
