@@ -32,7 +32,9 @@ impl<S: Store> Ftl<S> {
         self.commit();
         self.program_staged(MOVED);
         for stream in [HOST, MOVED] {
-            if self.streams[stream].line != NO_LINE && !self.read_only && !self.nand.power.lost() {
+            // A line in which nothing was programmed holds nothing, and an erased line is not erased again.
+            let holds = self.streams[stream].line != NO_LINE && self.streams[stream].next != 0;
+            if holds && !self.read_only && !self.nand.power.lost() {
                 self.close_line(stream);
             }
         }
