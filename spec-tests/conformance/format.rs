@@ -277,6 +277,24 @@ fn power_that_goes_in_a_format_leaves_one_of_both() {
     assert_eq!(seen, [true, true], "both were met");
 }
 
+/// FMT6, FMT8: whoever asks while a Format is being made durable is told of old blocks or of new ones, and what they take.
+#[test]
+fn identify_answers_while_a_format_is_made_durable() {
+    let mut host = host();
+    made(&mut host, 64, F512, &[0]);
+    host.port().behaviour.borrow_mut().latency = Some(Nanoseconds(1_000_000));
+    let cid = host.submit(0, command(1, F4096, 0)).expect("room");
+    for _ in 0..5 {
+        host.port_mut().step();
+    }
+    assert_eq!(host.poll(0, cid), None, "the media has it");
+    let data = host.identify_namespace(1).expect("active");
+    assert_eq!(data.nvmcap.get(), 64 * 512);
+    assert_eq!(u64::from(data.nsze.get()) << data.format().lbads, 64 * 512);
+    host.port().behaviour.borrow_mut().latency = None;
+    assert!(host.wait(0, cid).expect("answered").status().is_success());
+}
+
 /// A reset of the controller that asked for it does not stop a Format that was begun; nothing is answered, and the next command is
 /// answered for what it is.
 #[test]

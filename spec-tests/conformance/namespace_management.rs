@@ -375,6 +375,39 @@ fn the_inventory_outlives_power_whenever_that_goes() {
     assert_eq!(seen, [true, true], "both were met");
 }
 
+/// P1, P2: the same of a deletion. What is left of the namespace is whole, and whoever makes another one there finds nothing of it.
+#[test]
+fn a_deletion_has_happened_or_has_not_whenever_power_goes() {
+    let mut seen = [false; 2];
+    for nth in 1.. {
+        let mut host = host();
+        let gone = made(&mut host, 64, F4096, &[0]);
+        assert_eq!(host.write(gone, 0, &[9; 4096], true), Ok(Status::SUCCESS));
+        host.port_mut().subsystem.crash_arm(Arming::AnyStep(nth), Cut::default());
+        let command =
+            Command { nsid: gone.into(), cdw10: 1.into(), ..admin_command(AdminOpcode::NAMESPACE_MANAGEMENT) };
+        let cid = host.submit(0, command).expect("room");
+        for _ in 0..20 {
+            host.port_mut().step();
+        }
+        let answered = host.poll(0, cid).is_some();
+        if host.port_mut().subsystem.power_is_on() {
+            assert!(answered);
+            break;
+        }
+        let mut host = restored(host.into_port());
+        let all = identifiers(&mut host, Cns::ALLOCATED_NAMESPACES, 0).expect("offered");
+        assert!(all == [gone] && !answered || all.is_empty(), "step {nth}: {all:?}, answered: {answered}");
+        seen[all.len()] = true;
+        assert_accounted(&mut host);
+        if all.is_empty() {
+            assert_eq!(made(&mut host, 64, F4096, &[0]), gone);
+            assert_eq!(host.read(gone, 0, 1), Ok((Status::SUCCESS, vec![0; 4096])), "step {nth}");
+        }
+    }
+    assert_eq!(seen, [true, true], "both were met");
+}
+
 /// The same machine after its power came back, with a host.
 fn restored(mut rig: Rig) -> Host<Rig> {
     rig.subsystem.power_restore(None).expect("recovered");

@@ -1,7 +1,7 @@
 //! What a change of the namespaces comes to: which volume it is about, what the media is asked for, what is recorded, and who is told
 //! (NVMe Base 2.1 sections 5.1.10, 5.1.20, 5.1.21 and 8.1.15). Asks the media for nothing.
 
-use media::{Lba, LbaRange, Space, VolumeChange, VolumeId};
+use media::{Lba, LbaRange, Space, VolumeChange, VolumeId, VolumeShape};
 
 use super::Shared;
 use super::changes::{Change, ChangeError, Effect, NewNamespace, Plan, Stage, UnderWay};
@@ -339,7 +339,10 @@ impl Shared {
     /// What a namespace takes of it: NVMCAP. Where namespaces come and go that is in whole units.
     pub(crate) fn taken_bytes(&self, namespace: &Namespace) -> u128 {
         let Ok(space) = self.managed() else { return namespace.capacity_bytes() };
-        let most = self.media.shape(namespace.volume).map_or(0, |shape| shape.capacity_blocks_max);
-        (u128::from(most) << namespace.block_shift()) - u128::from(space.free_bytes)
+        // While a Format is being made durable, the media has the new blocks and the namespace still the old ones.
+        let most = |shape: VolumeShape| {
+            u128::from(shape.capacity_blocks_max) * u128::from(shape.block_bytes) - u128::from(space.free_bytes)
+        };
+        self.media.shape(namespace.volume).map_or(0, most)
     }
 }

@@ -164,8 +164,10 @@ impl Shared {
         let Some(mut first) = self.changes.queue.pop_front() else { return };
         first.at_media = false;
         if let Err(error) = outcome {
-            // The namespaces are as the media says now, also where it failed on the way.
-            self.renew_shapes();
+            // The namespaces are as the media says now, also where it failed on the way. Without power it says nothing that stays.
+            if !self.power.breaker.lost() {
+                self.renew_shapes();
+            }
             let error =
                 if error == media::MediaError::PowerLost { ChangeError::NoPower } else { ChangeError::Media(error) };
             return self.end(&first, Err((error, 0)));
