@@ -12,6 +12,7 @@ mod slices;
 
 use std::collections::VecDeque;
 
+use media::power::mutation::{Mutation, mutated};
 use media::{LbaRange, Token, VolumeId};
 
 use coarse::Coarse;
@@ -108,10 +109,12 @@ impl RangeLocks {
     }
 
     /// Whether a command with this claim that came now would not have to wait.
-    pub(crate) fn is_free(&self, claim: &Claim<'_>) -> bool {
+    pub(crate) fn is_free(&self, token: Token, claim: &Claim<'_>) -> bool {
         let Some(held) = self.held.get(index(claim.volume)) else { return true };
         let mut all = claim.ranges.iter().enumerate();
-        all.all(|(n, range)| last_before(held, *range, n < claim.exclusive, u64::MAX).is_none())
+        all.all(|(n, range)| {
+            last_before(held, *range, n < claim.exclusive, u64::MAX).is_none_or(|last| forgets(token, last))
+        })
     }
 
     /// A command holds its ranges from now on. `true` if it may start; otherwise [`Self::try_ready`] names it when it may.
@@ -192,7 +195,7 @@ impl RangeLocks {
         let held = &self.held[index(entry.volume)];
         let limit = entry.serial;
         let before = |(range, _, exclusive)| last_before(held, range, exclusive, limit);
-        let last = entry.ranges().filter_map(before).max();
+        let last = entry.ranges().filter_map(before).filter(|last| !forgets(token, *last)).max();
         let waits_for = last.map(|(_, other)| other);
         self.entry_mut(token).expect("who waits has entered").waits_for = waits_for;
         let Some(other) = waits_for else { return false };
@@ -250,6 +253,11 @@ fn last_before(held: &Held, range: LbaRange, exclusive: bool, limit: u64) -> Opt
     }
     let shared = if exclusive { held.shared.last_before(range, limit) } else { None };
     shared.max(held.exclusive.last_before(range, limit))
+}
+
+/// Whether a command does not wait for another one that it should wait for: a mistake made on purpose.
+fn forgets(token: Token, (_, last): (u64, Token)) -> bool {
+    mutated(Mutation::OrderAcross) && token.owner() != last.owner()
 }
 
 fn index(volume: VolumeId) -> usize {
@@ -377,7 +385,7 @@ mod tests {
                             ranges.into_iter().map(|(start, blocks)| LbaRange::new(Lba(start), blocks)).collect();
                         let token = free.pop().expect("fewer commands than tokens");
                         let claim = Claim { volume: VolumeId(volume), exclusive, ranges: &ranges };
-                        let is_free = locks.is_free(&claim);
+                        let is_free = locks.is_free(token, &claim);
                         prop_assert_eq!(locks.enter(token, &claim), is_free);
                         if is_free {
                             running.push(token);

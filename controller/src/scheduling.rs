@@ -163,7 +163,7 @@ impl Controller {
     fn park(&mut self, shared: &mut Shared, nsid: u32, command: &IoCommand, token: Token) -> Option<Box<Parked>> {
         let mut single = [LbaRange::default()];
         let claim = io::claim(&self.namespaces, nsid, command, None, &self.listed, &mut single)?;
-        let free = shared.range_locks.is_free(&claim);
+        let free = shared.range_locks.is_free(token, &claim);
         let (range, exclusive) = (*claim.ranges.first()?, claim.exclusive != 0);
         let listed = command.lists_ranges();
         let mut parked = Parked::new(*command);

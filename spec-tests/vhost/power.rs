@@ -147,7 +147,7 @@ impl Client<'_> {
             assert_eq!(status, OK);
             found.extend(bytes.chunks(block).map(|bytes| Found::look(bytes, &[])));
         }
-        vec![found]
+        Image::from([(1, found)])
     }
 }
 
@@ -176,12 +176,13 @@ fn life(seed: u64) -> u32 {
     let build = build(block);
     let parameters = parameters(&build);
     let device = Device::start(build);
-    let mut image: Image = vec![vec![Found::Zeroes; usize::try_from(BYTES / u64::from(block)).expect("few")]];
+    let blocks = usize::try_from(BYTES / u64::from(block)).expect("few");
+    let mut image = Image::from([(1, vec![Found::Zeroes; blocks])]);
     let mut tripped = 0;
     for pass in 1..=PASSES {
         let mut driver = Driver::connect(&device.path(), Wishes::default());
         let cache_enabled = driver.config()[32] == 1;
-        let namespace = Namespace { parameters, cached: true, initial: image.remove(0) };
+        let namespace = Namespace { parameters, cached: true, initial: image.remove(&1).expect("one") };
         let history = History::new(pass, vec![namespace], cache_enabled);
         let mut client = Client { device: &device, driver, history, under_way: Vec::new(), block: block.into() };
         let (arming, cut) = (arming(&mut random), cut(&mut random));

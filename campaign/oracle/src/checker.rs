@@ -10,13 +10,15 @@ mod pairs;
 pub use answers::{Answer, is_mixed, judge_answer};
 pub use damage::judge_damage;
 
+use std::collections::BTreeMap;
+
 use crate::history::{Command, CommandId, History, INITIAL};
 use crate::parameters::Blocks;
 use crate::stamp::{Found, Stamp};
 use crate::verdict::{Rule, Violation};
 
-/// What each block of a drive was found to hold: by namespace identifier less one, then by block.
-pub type Image = Vec<Vec<Found>>;
+/// What each block of a drive was found to hold: by the namespace's name in the history, then by block.
+pub type Image = BTreeMap<u32, Vec<Found>>;
 
 /// Where a block's contents come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +54,7 @@ struct Case<'a> {
     pieces: Box<Pieces<'a>>,
 }
 
-/// Judges what a drive holds after a power loss.
+/// Judges what a drive holds after a power loss: those of the history's namespaces that are still there.
 ///
 /// # Errors
 /// The first rule that is broken.
@@ -60,9 +62,8 @@ struct Case<'a> {
 /// # Panics
 /// If the image is not of the history's namespaces.
 pub fn judge(history: &History, image: &Image) -> Result<(), Violation> {
-    assert_eq!(image.len(), history.namespaces.len(), "one list of blocks for each namespace");
     let mut cases = Vec::new();
-    for (nsid, found) in (1..).zip(image) {
+    for (&nsid, found) in image {
         assert_eq!(found.len(), history.namespace(nsid).initial.len(), "every block of namespace {nsid}");
         cases.push(Case {
             history,
@@ -95,7 +96,11 @@ pub fn judge_read(history: &History, read: CommandId, found: &[Found]) -> Result
 /// # Errors
 /// [`Rule::Unstable`], with the blocks.
 pub fn unchanged(before: &Image, after: &Image, when: &str) -> Result<(), Violation> {
-    for (nsid, (before, after)) in (1..).zip(before.iter().zip(after)) {
+    for (&nsid, before) in before {
+        let Some(after) = after.get(&nsid) else {
+            let found = format!("{when}: the namespace is not there");
+            return Err(Violation { rule: Rule::Unstable, commands: Vec::new(), nsid, blocks: Vec::new(), found });
+        };
         let differs = |block: &u64| before[index(*block)] != after[index(*block)];
         let blocks: Vec<u64> = (0..before.len() as u64).filter(differs).collect();
         if let Some(&first) = blocks.first() {
@@ -168,7 +173,7 @@ impl Case<'_> {
     }
 
     fn initial(&self, block: u64) -> Found {
-        self.history.namespace(self.nsid).initial[index(block)]
+        self.history.initial(self.nsid, block)
     }
 
     /// The commands that make versions of a block and can have been seen.
@@ -209,6 +214,9 @@ impl Case<'_> {
             return self.supersede(block, sources, found);
         }
         let violation = |rule, command, message| Err(self.violation(rule, &[command], &[block], message));
+        if self.history.is_gone(stamp.nsid) {
+            return violation(Rule::Reappeared, INITIAL, format!("{stamp:?}"));
+        }
         if (stamp.nsid, stamp.lba) != (self.nsid, block) {
             return violation(Rule::Misdirected, stamp.command, format!("{stamp:?}"));
         }

@@ -1,7 +1,7 @@
 //! The recorder: what a host submitted and what it was told, from one power loss to the next. It knows times (a count of events),
 //! not what is legal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::parameters::{Blocks, Parameters, single};
 use crate::stamp::{Found, Stamp};
@@ -51,6 +51,9 @@ pub enum Verb {
     DisableNormal(bool),
     /// No command: the cells of these blocks go bad, and nothing can be read of a block until it is written again.
     Damage,
+    /// A Format or a deletion of the namespace: each block may read as zeroes from its doorbell on, and must once it has ended. What is there
+    /// afterwards is another namespace, or none.
+    Erase,
     /// A shutdown, normal or abrupt: rung when CC.SHN is written, ended when CSTS.SHST says complete.
     Shutdown,
 }
@@ -69,7 +72,9 @@ pub struct Ended {
 pub struct Command {
     /// What it does.
     pub verb: Verb,
-    /// From 1; meaningless where the verb has no namespace.
+    /// Whose queue it was in.
+    pub controller: u16,
+    /// The name of its namespace in the history, from 1; meaningless where the verb has no namespace.
     pub nsid: u32,
     /// Its blocks; empty where it has none.
     pub blocks: Blocks,
@@ -91,7 +96,12 @@ impl Command {
     pub const fn changes(&self) -> bool {
         matches!(
             self.verb,
-            Verb::Write | Verb::Zeroes { .. } | Verb::Deallocate | Verb::Uncorrectable | Verb::Copy { .. }
+            Verb::Write
+                | Verb::Zeroes { .. }
+                | Verb::Deallocate
+                | Verb::Uncorrectable
+                | Verb::Copy { .. }
+                | Verb::Erase
         )
     }
 
@@ -120,7 +130,7 @@ impl Command {
     }
 }
 
-/// A namespace, as the pass began.
+/// A namespace, as the pass began or as it was made or formatted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
     /// Its effective atomic sizes.
@@ -136,8 +146,13 @@ pub struct Namespace {
 pub struct History {
     /// The pass, as in the stamps.
     pub pass: u32,
-    /// The namespaces, by identifier less one.
-    pub namespaces: Vec<Namespace>,
+    /// The namespaces, by name. A name means a namespace from when it is made or formatted until it is deleted or formatted, and none ever
+    /// has the name of another; hosts name them by identifiers, which come again.
+    pub namespaces: BTreeMap<u32, Namespace>,
+    /// Those of them that are there no longer.
+    gone: BTreeSet<u32>,
+    /// Of a Flush of all namespaces those that it is about, where these are not all.
+    scopes: BTreeMap<CommandId, BTreeSet<u32>>,
     /// Whether the cache was enabled as the pass began.
     pub cache_enabled: bool,
     /// Whether Disable Normal was set as the pass began.
@@ -150,18 +165,10 @@ pub struct History {
 }
 
 impl History {
-    /// A pass that begins now.
+    /// A pass that begins now, with namespaces whose names are 1 and so on.
     #[must_use]
-    pub const fn new(pass: u32, namespaces: Vec<Namespace>, cache_enabled: bool) -> Self {
-        Self {
-            pass,
-            namespaces,
-            cache_enabled,
-            normal_disabled: false,
-            commands: Vec::new(),
-            expected: BTreeMap::new(),
-            clock: 0,
-        }
+    pub fn new(pass: u32, namespaces: Vec<Namespace>, cache_enabled: bool) -> Self {
+        Self { pass, namespaces: (1..).zip(namespaces).collect(), cache_enabled, ..Self::default() }
     }
 
     /// A command is in its queue, and its doorbell was not rung.
@@ -169,9 +176,23 @@ impl History {
     /// # Panics
     /// After four thousand million commands.
     pub fn queue(&mut self, verb: Verb, nsid: u32, blocks: Blocks, force: bool) -> CommandId {
-        let command = Command { verb, nsid, blocks, force, fused: false, undone: false, rung: None, ended: None };
+        self.queue_at(0, verb, nsid, blocks, force)
+    }
+
+    /// The same in a queue of a controller.
+    ///
+    /// # Panics
+    /// As [`Self::queue`].
+    pub fn queue_at(&mut self, controller: u16, verb: Verb, nsid: u32, blocks: Blocks, force: bool) -> CommandId {
+        let (fused, undone) = (false, false);
+        let command = Command { verb, controller, nsid, blocks, force, fused, undone, rung: None, ended: None };
         self.commands.push(command);
         CommandId::try_from(self.commands.len()).expect("a pass has few commands")
+    }
+
+    /// A name that no command has: what was to be done could not be.
+    pub fn skip(&mut self) -> CommandId {
+        self.queue(Verb::Flush, 0, Blocks::new(0, 0), false)
     }
 
     /// A Compare is in its queue, without its doorbell; with `write`, the Write of a fused pair follows it under the next name.
@@ -180,6 +201,7 @@ impl History {
     /// If `expected` is not of the blocks.
     pub fn queue_compare(
         &mut self,
+        controller: u16,
         nsid: u32,
         blocks: Blocks,
         force: bool,
@@ -187,10 +209,10 @@ impl History {
         write: bool,
     ) -> CommandId {
         assert_eq!(expected.len() as u64, blocks.count(), "what is expected of every block");
-        let compare = self.queue(Verb::Compare, nsid, blocks, force);
+        let compare = self.queue_at(controller, Verb::Compare, nsid, blocks, force);
         self.expected.insert(compare, expected);
         if write {
-            let write = self.queue(Verb::Write, nsid, blocks, force);
+            let write = self.queue_at(controller, Verb::Write, nsid, blocks, force);
             self.commands[place(compare)].fused = true;
             self.commands[place(write)].fused = true;
         }
@@ -252,13 +274,47 @@ impl History {
         self.commands.get(id.checked_sub(1)? as usize)
     }
 
-    /// A namespace by its identifier.
+    /// A namespace by its name.
     ///
     /// # Panics
     /// If there is none.
     #[must_use]
     pub fn namespace(&self, nsid: u32) -> &Namespace {
-        &self.namespaces[nsid as usize - 1]
+        &self.namespaces[&nsid]
+    }
+
+    /// What a block of a namespace held as that began.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    #[must_use]
+    pub fn initial(&self, nsid: u32, block: u64) -> Found {
+        self.namespace(nsid).initial[usize::try_from(block).expect("a simulated drive is small")]
+    }
+
+    /// A namespace is there from now on.
+    pub fn add(&mut self, nsid: u32, namespace: Namespace) {
+        self.namespaces.insert(nsid, namespace);
+    }
+
+    /// A namespace was deleted or formatted: nothing of it is seen again.
+    pub fn forget(&mut self, nsid: u32) {
+        self.gone.insert(nsid);
+    }
+
+    /// Whether it was, in this pass or before.
+    pub(crate) fn is_gone(&self, nsid: u32) -> bool {
+        self.gone.contains(&nsid) || !self.namespaces.contains_key(&nsid)
+    }
+
+    /// A Flush of all namespaces is about these alone.
+    pub fn limit_flush(&mut self, flush: CommandId, namespaces: BTreeSet<u32>) {
+        self.scopes.insert(flush, namespaces);
+    }
+
+    /// Whether a Flush of all namespaces is about one.
+    pub(crate) fn flushes(&self, flush: CommandId, nsid: u32) -> bool {
+        self.scopes.get(&flush).is_none_or(|namespaces| namespaces.contains(&nsid))
     }
 
     /// The stamp of a command on a block.
@@ -277,7 +333,7 @@ impl History {
     pub fn pieces_at_power_loss(&self, command: &Command) -> Vec<Blocks> {
         let parameters = &self.namespace(command.nsid).parameters;
         match command.verb {
-            Verb::Deallocate => single(command.blocks),
+            Verb::Deallocate | Verb::Erase => single(command.blocks),
             _ if command.fused => parameters.pieces_of_fused(command.blocks),
             _ => parameters.pieces_at_power_loss(command.blocks),
         }
@@ -290,10 +346,11 @@ impl History {
         let relaxed = || {
             let from = command.rung.min(other.rung).unwrap_or_default();
             let until = [command, other].map(|one| one.ended.map_or(self.clock, |ended| ended.at));
-            self.may_be_disabled(from, until[0].max(until[1]))
+            let until = until[0].max(until[1]);
+            [command, other].iter().any(|one| self.may_be_disabled(one.controller, from, until))
         };
         match command.verb {
-            Verb::Deallocate => single(command.blocks),
+            Verb::Deallocate | Verb::Erase => single(command.blocks),
             // Disable Normal says nothing of a pair.
             _ if command.fused && parameters.compares(command.blocks) => vec![command.blocks],
             _ if relaxed() => parameters.pieces_at_power_loss(command.blocks),

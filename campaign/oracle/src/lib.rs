@@ -1,15 +1,16 @@
 //! Which states a drive may show after a power loss, and whether ours ever shows any other.
 //!
 //! Map of the crate. The pure half: [`parameters`] (effective atomic sizes, and the pieces of a command), [`stamp`] (the contents of a
-//! block), [`history`] (the recorder), [`durability`] (what is guaranteed), [`checker`] and [`verdict`] (whether it is legal, and which
-//! rule is broken). The other half is the [`simulator`], which knows a controller and a drive, and passes what it sees to the pure
-//! half.
+//! block), [`history`] (the recorder), [`inventory`] (which namespaces there may be), [`durability`] (what is guaranteed), [`checker`] and
+//! [`verdict`] (whether it is legal, and which rule is broken). The other half is the [`simulator`], which knows controllers and a drive,
+//! and passes what it sees to the pure half.
 
 #![forbid(unsafe_code)]
 
 pub mod checker;
 pub mod durability;
 pub mod history;
+pub mod inventory;
 pub mod parameters;
 pub mod simulator;
 pub mod stamp;

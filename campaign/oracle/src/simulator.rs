@@ -11,6 +11,7 @@ pub mod host;
 mod outcome;
 pub mod run;
 pub mod shrink;
+mod world;
 
 use std::fmt;
 use std::hash::Hasher;
@@ -18,8 +19,6 @@ use std::num::ParseIntError;
 use std::str::FromStr;
 
 use controller::config::{DeviceOptions, NamespaceOptions};
-use controller::dma::FlatMemory;
-use machine::Machine;
 use media::power::{Arming, Cut, Step};
 use media::ssd::SsdConfig;
 
@@ -34,9 +33,6 @@ pub use outcome::{Outcome, Outcomes};
 pub use run::{attempt, run};
 pub use shrink::shrink;
 
-/// The machine of a simulated drive.
-pub type FlatMachine = Machine<FlatMemory>;
-
 /// What the drive lies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ground {
@@ -46,13 +42,73 @@ pub enum Ground {
     ForgetfulDisk(u64),
 }
 
-/// One thing that the host does.
+/// An I/O queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Queue {
+    /// Whose it is, from 0.
+    pub controller: u16,
+    /// Which of its queues, from 1.
+    pub number: u16,
+}
+
+impl Queue {
+    /// The first queue of the first controller.
+    pub const FIRST: Self = Self { controller: 0, number: 1 };
+
+    /// The place of its host among the hosts.
+    fn host(self) -> usize {
+        self.controller.into()
+    }
+}
+
+/// What a controller is asked for about namespaces. What the drive offers and has decides what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Administration {
+    /// To make a namespace.
+    Create {
+        /// The number of its format, around the number of those that are offered.
+        format: u8,
+        /// With metadata behind each block, if there is any.
+        extended: bool,
+        /// How many indirection units it takes.
+        units: u64,
+        /// For several controllers.
+        shared: bool,
+    },
+    /// To delete one.
+    Delete {
+        /// Which.
+        nsid: u32,
+    },
+    /// To format one.
+    Format {
+        /// Which.
+        nsid: u32,
+        /// The number of its format, around the number of those that are offered.
+        format: u8,
+        /// With metadata behind each block, if there is any.
+        extended: bool,
+        /// With a secure erase of user data.
+        erase: bool,
+    },
+    /// To attach one to a controller, or to detach it.
+    Attach {
+        /// Which.
+        nsid: u32,
+        /// The controller.
+        controller: u16,
+        /// Attached.
+        attach: bool,
+    },
+}
+
+/// One thing that a host does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Puts a command into a queue, without its doorbell.
     Queue {
-        /// Which queue, from 1.
-        queue: u16,
+        /// Which queue.
+        queue: Queue,
         /// What: a verb of an I/O queue.
         verb: Verb,
         /// Where.
@@ -64,8 +120,8 @@ pub enum Operation {
     },
     /// Puts a Compare into a queue, without its doorbell, or a fused pair of Compare and Write.
     Compare {
-        /// Which queue, from 1.
-        queue: u16,
+        /// Which queue.
+        queue: Queue,
         /// Where.
         nsid: u32,
         /// Which blocks.
@@ -80,10 +136,17 @@ pub enum Operation {
     /// Rings the doorbell of a queue.
     Ring {
         /// Which queue.
-        queue: u16,
+        queue: Queue,
     },
     /// Lets the device run for some steps, and looks at the completion queues after each.
     Run {
+        /// How many.
+        steps: u32,
+    },
+    /// The same of one controller alone, while the others stand still.
+    RunOne {
+        /// Which.
+        controller: u16,
         /// How many.
         steps: u32,
     },
@@ -95,9 +158,31 @@ pub enum Operation {
         nanoseconds: u64,
     },
     /// Switches the volatile write cache, and waits for it.
-    SetCache(bool),
+    SetCache {
+        /// Who is asked.
+        controller: u16,
+        /// On.
+        enabled: bool,
+    },
     /// Sets Disable Normal of Write Atomicity Normal or takes it back, and waits for it.
-    DisableNormal(bool),
+    DisableNormal {
+        /// Whose.
+        controller: u16,
+        /// Set.
+        disabled: bool,
+    },
+    /// Asks a controller for something about namespaces, and does not wait for it.
+    Administer {
+        /// Which.
+        controller: u16,
+        /// For what.
+        what: Administration,
+    },
+    /// Asks how far Formats are.
+    AskProgress {
+        /// Who is asked.
+        controller: u16,
+    },
     /// The cells of some blocks go bad: none can be read until it is written again, or the pass is over.
     Damage {
         /// Where.
@@ -105,15 +190,23 @@ pub enum Operation {
         /// Which blocks.
         blocks: Blocks,
     },
-    /// Resets the controller and brings it up again; power stays.
-    Reset,
-    /// Shuts down, and waits for the end of it. Nothing of the pass comes after it.
+    /// Resets a controller and brings it up again; power stays, and other controllers go on.
+    Reset {
+        /// Which.
+        controller: u16,
+    },
+    /// Shuts a controller down, and waits for the end of it. Of the pass only shutdowns of others come after it.
     Shutdown {
+        /// Which.
+        controller: u16,
         /// Abrupt instead of normal.
         abrupt: bool,
     },
-    /// Asks for a shutdown and does not wait.
-    AskShutdown,
+    /// Asks for a shutdown of a controller and does not wait.
+    AskShutdown {
+        /// Which.
+        controller: u16,
+    },
     /// The n-th page program from now on (from 1) will fail.
     FailProgram {
         /// n.
@@ -152,7 +245,9 @@ pub struct Scenario {
     pub drive: SsdConfig,
     /// What it lies on.
     pub ground: Ground,
-    /// What its controller is told; the host makes as many queue pairs as there can be.
+    /// How many controllers it has.
+    pub controllers: u16,
+    /// What these are told; the host of each makes as many queue pairs as there can be.
     pub device: DeviceOptions,
     /// What its namespaces are told, one for each volume.
     pub namespaces: Vec<NamespaceOptions>,

@@ -19,6 +19,8 @@ pub enum Rule {
     Unsubmitted,
     /// A block holds what it held before the pass began to be what it was.
     Resurrected,
+    /// A block holds what a namespace held that was deleted or formatted.
+    Reappeared,
     /// A block lacks a version that was guaranteed.
     Lost,
     /// A block that no command touched has changed.
@@ -33,6 +35,8 @@ pub enum Rule {
     Pair,
     /// A block was read that cannot be.
     Readable,
+    /// The namespaces are neither what they were nor what they were to become.
+    Inventory,
     /// A block reads otherwise than it did before.
     Unstable,
     /// The count of unsafe shutdowns is wrong.
@@ -64,6 +68,7 @@ impl Rule {
             Self::Misdirected => "misdirected: a block holds what was written to another",
             Self::Unsubmitted => "unsubmitted: a block holds a version that nobody submitted",
             Self::Resurrected => "resurrected: a block holds a version from before",
+            Self::Reappeared => "reappeared: a block holds what a deleted or formatted namespace held",
             Self::Lost => "lost: a guaranteed version is not there",
             Self::Bystander => "bystander: a block changed that no command touched",
             Self::Torn => "torn: a part of an atomic piece is there and a part is older",
@@ -71,6 +76,7 @@ impl Rule {
             Self::Compared => "compared: a Compare found a difference that no order of the commands explains",
             Self::Pair => "pair: a fused Write does not do as its Compare says",
             Self::Readable => "readable: a block was read whose cells are bad",
+            Self::Inventory => "inventory: the namespaces are neither the old ones nor the new ones",
             Self::Unstable => "unstable: a block reads otherwise than before",
             Self::Counter => "counter: unsafe shutdowns are miscounted",
             Self::Unanswered => "unanswered: a command without fault failed or was never answered",
@@ -88,7 +94,7 @@ pub struct Violation {
     pub rule: Rule,
     /// By or against which commands; 0 is what was there before.
     pub commands: Vec<CommandId>,
-    /// The namespace.
+    /// The namespace, by its name in the history: 1 and so on for those that a drive is made with, then each that is made or formatted.
     pub nsid: u32,
     /// Where.
     pub blocks: Vec<u64>,

@@ -46,7 +46,7 @@ impl History {
         match (self.command(version).map(|command| command.verb), found) {
             (Some(Verb::Write), Found::Stamp(stamp)) => stamp == self.stamp(version, nsid, block),
             (Some(Verb::Write), _) => false,
-            (Some(Verb::Zeroes { .. } | Verb::Deallocate), _) => found == Found::Zeroes,
+            (Some(Verb::Zeroes { .. } | Verb::Deallocate | Verb::Erase), _) => found == Found::Zeroes,
             _ => self.shows(version, nsid, block).contains(&found),
         }
     }
@@ -54,7 +54,7 @@ impl History {
     /// The same, where what depends on these copies is left out: none depends on itself.
     fn shows_beside(&self, version: CommandId, nsid: u32, block: u64, copies: &mut Vec<CommandId>) -> Vec<Found> {
         let Some(command) = self.command(version) else {
-            return vec![self.namespace(nsid).initial[usize::try_from(block).expect("a simulated drive is small")]];
+            return vec![self.initial(nsid, block)];
         };
         match command.verb {
             Verb::Write => vec![Found::Stamp(self.stamp(version, nsid, block))],

@@ -18,7 +18,12 @@ fn begin() -> History {
 }
 
 fn zeroes() -> Image {
-    vec![vec![Found::Zeroes; 8]; 2]
+    (1..=2).map(|nsid| (nsid, vec![Found::Zeroes; 8])).collect()
+}
+
+/// The blocks of the first namespace.
+fn first(image: &mut Image) -> &mut Vec<Found> {
+    image.get_mut(&1).expect("namespace 1")
 }
 
 fn write(history: &mut History, start: u64, count: u64) -> CommandId {
@@ -34,7 +39,7 @@ fn flush(history: &mut History) {
 
 fn show(image: &mut Image, history: &History, id: CommandId, blocks: impl IntoIterator<Item = u64>) {
     for block in blocks {
-        image[0][usize::try_from(block).unwrap()] = Found::Stamp(history.stamp(id, 1, block));
+        first(image)[usize::try_from(block).unwrap()] = Found::Stamp(history.stamp(id, 1, block));
     }
 }
 
@@ -56,7 +61,7 @@ fn garbage_is_rejected_whoever_wrote() {
     let mut history = begin();
     let id = write(&mut history, 2, 1);
     let mut image = zeroes();
-    image[0][2] = Found::Garbage;
+    first(&mut image)[2] = Found::Garbage;
     rejected(judge(&history, &image), Rule::Garbage, &[id], &[2]);
 }
 
@@ -65,7 +70,7 @@ fn metadata_of_another_version_is_rejected() {
     let mut history = begin();
     let id = write(&mut history, 2, 1);
     let mut image = zeroes();
-    image[0][2] = Found::WrongMetadata(history.stamp(id, 1, 2));
+    first(&mut image)[2] = Found::WrongMetadata(history.stamp(id, 1, 2));
     rejected(judge(&history, &image), Rule::Metadata, &[id], &[2]);
 }
 
@@ -73,7 +78,7 @@ fn metadata_of_another_version_is_rejected() {
 fn a_block_that_cannot_be_read_back_is_rejected() {
     let history = begin();
     let mut image = zeroes();
-    image[0][5] = Found::Unreadable;
+    first(&mut image)[5] = Found::Unreadable;
     rejected(judge(&history, &image), Rule::Unreadable, &[], &[5]);
 }
 
@@ -83,7 +88,7 @@ fn a_misdirected_write_is_rejected_by_block_and_by_namespace() {
     let id = write(&mut history, 2, 1);
     for stamp in [history.stamp(id, 1, 3), history.stamp(id, 2, 2)] {
         let mut image = zeroes();
-        image[0][2] = Found::Stamp(stamp);
+        first(&mut image)[2] = Found::Stamp(stamp);
         rejected(judge(&history, &image), Rule::Misdirected, &[id], &[2]);
     }
 }
@@ -104,7 +109,7 @@ fn a_version_of_a_command_that_was_never_rung_is_rejected() {
 fn a_version_of_an_earlier_pass_that_was_gone_is_rejected() {
     let history = begin();
     let mut image = zeroes();
-    image[0][1] = Found::Stamp(Stamp { command: 3, pass: 8, nsid: 1, lba: 1 });
+    first(&mut image)[1] = Found::Stamp(Stamp { command: 3, pass: 8, nsid: 1, lba: 1 });
     rejected(judge(&history, &image), Rule::Resurrected, &[0], &[1]);
 }
 
@@ -130,7 +135,8 @@ fn an_older_version_under_a_guaranteed_one_is_rejected() {
 #[test]
 fn zeroes_that_nobody_wrote_are_rejected() {
     let mut history = begin();
-    history.namespaces[0].initial[6] = Found::Stamp(Stamp { command: 1, pass: 8, nsid: 1, lba: 6 });
+    history.namespaces.get_mut(&1).expect("namespace 1").initial[6] =
+        Found::Stamp(Stamp { command: 1, pass: 8, nsid: 1, lba: 6 });
     rejected(judge(&history, &zeroes()), Rule::Bystander, &[], &[6]);
 }
 
@@ -176,7 +182,7 @@ fn a_cycle_through_real_time_is_rejected() {
 #[test]
 fn a_block_that_reads_otherwise_the_second_time_is_rejected() {
     let mut second = zeroes();
-    second[1][4] = Found::Garbage;
+    second.get_mut(&2).expect("namespace 2")[4] = Found::Garbage;
     rejected(unchanged(&zeroes(), &second, "a second read"), Rule::Unstable, &[], &[4]);
     assert_eq!(unchanged(&second, &second, "a second read"), Ok(()));
 }
@@ -219,7 +225,7 @@ fn a_read_that_misses_a_completed_write_is_rejected() {
 /// A Compare, or with `write` a pair, that was rung.
 fn compare(history: &mut History, start: u64, expected: Vec<Found>, write: bool) -> CommandId {
     let blocks = Blocks::new(start, expected.len() as u64);
-    let id = history.queue_compare(1, blocks, false, expected, write);
+    let id = history.queue_compare(0, 1, blocks, false, expected, write);
     history.ring(id);
     if write {
         history.ring(id + 1);
@@ -291,7 +297,7 @@ fn a_pair_is_refused_only_above_its_unit() {
     for (count, legal) in [(4, false), (5, true)] {
         let fields = Fields { nsabp: true, nacwu_z: 3, ..Fields::default() };
         let mut history = begin();
-        history.namespaces[0].parameters = Parameters::from(fields);
+        history.namespaces.get_mut(&1).expect("namespace 1").parameters = Parameters::from(fields);
         let pair = compare(&mut history, 1, vec![Found::Zeroes; count], true);
         let judged = answered(&mut history, pair, Answer::TooLarge);
         assert_eq!(judged.map_err(|violation| violation.rule), if legal { Ok(()) } else { Err(Rule::Unanswered) });
@@ -369,7 +375,7 @@ fn a_bad_block_is_unreadable_until_it_is_written_and_readable_from_then_on() {
     assert_eq!(answered(&mut history, before, Answer::Differs), Ok(()));
     rejected(judge_damage(&history, &zeroes()), Rule::Readable, &[], &[5]);
     let mut image = zeroes();
-    image[0][5] = Found::Unreadable;
+    first(&mut image)[5] = Found::Unreadable;
     assert_eq!(judge_damage(&history, &image), Ok(()));
     // A write under way may have healed it.
     let heals = history.submit(Verb::Write, 1, Blocks::new(5, 1), false);
@@ -388,7 +394,7 @@ fn with_disable_normal_a_mixed_read_is_rejected_only_inside_the_power_fail_unit(
     for disabled in [None, Some(false), Some(true)] {
         for (count, disabled_torn) in [(2, true), (3, false)] {
             let mut history = begin();
-            history.namespaces[0].parameters = Parameters::from(fields);
+            history.namespaces.get_mut(&1).expect("namespace 1").parameters = Parameters::from(fields);
             history.normal_disabled = disabled == Some(true);
             if disabled == Some(false) {
                 let switch = history.submit(Verb::DisableNormal(true), 0, NONE, false);
@@ -422,9 +428,9 @@ fn a_write_uncorrectable_is_lost_torn_and_resurrected_as_any_write_is() {
     assert_eq!(verify(&mut history, Answer::Success), Err(Rule::Readable));
     let mut image = zeroes();
     assert_eq!(judge(&history, &image), Ok(()), "nothing made it durable");
-    image[0][3] = Found::Unreadable;
+    first(&mut image)[3] = Found::Unreadable;
     rejected(judge(&history, &image), Rule::Torn, &[marked], &[2, 4]);
-    image[0][2..5].fill(Found::Unreadable);
+    first(&mut image)[2..5].fill(Found::Unreadable);
     assert_eq!(judge(&history, &image), Ok(()));
     flush(&mut history);
     rejected(judge(&history, &zeroes()), Rule::Lost, &[marked], &[2]);
@@ -446,10 +452,84 @@ fn a_copy_shows_what_its_source_held_and_nothing_else() {
     show(&mut image, &history, after, [0, 1]);
     rejected(judge(&history, &image), Rule::Lost, &[copy], &[4]);
     let shown = |write, of: u64| Found::Stamp(history.stamp(write, 1, of));
-    (image[0][4], image[0][5]) = (shown(before, 0), shown(before, 1));
+    first(&mut image)[4] = shown(before, 0);
+    first(&mut image)[5] = shown(before, 1);
     assert_eq!(judge(&history, &image), Ok(()));
-    image[0][5] = shown(before, 0);
+    first(&mut image)[5] = shown(before, 0);
     rejected(judge(&history, &image), Rule::Misdirected, &[before], &[5]);
-    image[0][5] = shown(after, 1);
+    first(&mut image)[5] = shown(after, 1);
     rejected(judge(&history, &image), Rule::Misdirected, &[after], &[5]);
+}
+
+/// FMT7, NSM6: whatever a deleted or formatted namespace held, no other one shows it.
+#[test]
+fn what_a_deleted_or_formatted_namespace_held_is_rejected_in_another() {
+    let mut history = begin();
+    let id = write(&mut history, 2, 1);
+    let stamp = history.stamp(id, 1, 2);
+    let made = history.namespace(2).clone();
+    history.forget(1);
+    history.add(3, made);
+    let mut image = Image::from([(2, vec![Found::Zeroes; 8]), (3, vec![Found::Zeroes; 8])]);
+    assert_eq!(judge(&history, &image), Ok(()));
+    image.get_mut(&3).expect("made")[2] = Found::Stamp(stamp);
+    rejected(judge(&history, &image), Rule::Reappeared, &[0], &[2]);
+    // Of one that was there before the pass, too.
+    image.get_mut(&3).expect("made")[2] = Found::Stamp(Stamp { command: 1, pass: 3, nsid: 77, lba: 2 });
+    rejected(judge(&history, &image), Rule::Reappeared, &[0], &[2]);
+}
+
+/// FMT14: a Format that power went in leaves old blocks or erased ones; those that it had erased do not come back.
+#[test]
+fn an_erased_block_does_not_come_back() {
+    let mut history = begin();
+    let id = write(&mut history, 2, 2);
+    flush(&mut history);
+    let erase = history.submit(Verb::Erase, 1, Blocks::new(0, 8), true);
+    let mut image = zeroes();
+    assert_eq!(judge(&history, &image), Ok(()));
+    show(&mut image, &history, id, [3]);
+    assert_eq!(judge(&history, &image), Ok(()), "each block by itself");
+    history.end(erase, true);
+    rejected(judge(&history, &image), Rule::Lost, &[erase], &[3]);
+    assert_eq!(judge(&history, &zeroes()), Ok(()));
+}
+
+/// NVM Command Set 1.1 section 3.2.4: a Flush of all namespaces is about those that are attached to its controller.
+#[test]
+fn a_flush_of_all_namespaces_promises_nothing_to_others() {
+    let mut history = begin();
+    let id = write(&mut history, 2, 1);
+    let flush = history.submit(Verb::FlushAll, 1, NONE, false);
+    history.limit_flush(flush, [2].into());
+    history.end(flush, true);
+    assert_eq!(judge(&history, &zeroes()), Ok(()));
+    let flush = history.submit(Verb::FlushAll, 1, NONE, false);
+    history.limit_flush(flush, [1, 2].into());
+    history.end(flush, true);
+    rejected(judge(&history, &zeroes()), Rule::Lost, &[id], &[2]);
+}
+
+/// B165: Disable Normal of a controller counts for what its own commands do and see, and for nobody else's.
+#[test]
+fn disable_normal_is_of_one_controller() {
+    let parts = |controllers: [u16; 3]| {
+        let mut history = begin();
+        let disable = history.queue_at(controllers[0], Verb::DisableNormal(true), 0, NONE, false);
+        history.ring(disable);
+        history.end(disable, true);
+        for namespace in history.namespaces.values_mut() {
+            namespace.parameters.power.namespace = 1;
+            namespace.parameters.power.controller = 1;
+        }
+        let write = history.queue_at(controllers[1], Verb::Write, 1, Blocks::new(0, 2), false);
+        let read = history.queue_at(controllers[2], Verb::Read, 1, Blocks::new(0, 2), false);
+        history.ring(write);
+        history.ring(read);
+        history.end(read, true);
+        judge_read(&history, read, &[Found::Stamp(history.stamp(write, 1, 0)), Found::Zeroes])
+    };
+    assert_eq!(parts([1, 1, 0]), Ok(()));
+    assert_eq!(parts([1, 0, 1]), Ok(()));
+    rejected(parts([1, 0, 0]), Rule::Torn, &[2], &[1]);
 }

@@ -59,7 +59,12 @@ fn begin(parameters: Parameters, cached: bool) -> History {
 }
 
 fn untouched(history: &History) -> Image {
-    history.namespaces.iter().map(|namespace| namespace.initial.clone()).collect()
+    history.namespaces.iter().map(|(nsid, namespace)| (*nsid, namespace.initial.clone())).collect()
+}
+
+/// The blocks of the first namespace.
+fn first(image: &mut Image) -> &mut Vec<Found> {
+    image.get_mut(&1).expect("namespace 1")
 }
 
 /// Every choice of blocks of the command that show it.
@@ -87,7 +92,7 @@ fn check(row: &str, size: Size, outcome: Outcome, history: &History, write: Comm
     for shown in choices(blocks) {
         let mut image = untouched(history);
         for &block in &shown {
-            image[0][usize::try_from(block).unwrap()] = Found::Stamp(history.stamp(write, 1, block));
+            first(&mut image)[usize::try_from(block).unwrap()] = Found::Stamp(history.stamp(write, 1, block));
         }
         let judged = judge(history, &image);
         let expected = is_expected(outcome, blocks, &shown);
@@ -269,7 +274,7 @@ fn row_17_follows_from_the_answer_to_the_compare() {
     row("17, answered", BOTH, BOTH, [O, O, O], |history, blocks, force| {
         let never = Found::Stamp(Stamp { command: 9, pass: 9, nsid: 1, lba: 0 });
         let expected = blocks.each().map(|_| never).collect();
-        let compare = history.queue_compare(1, blocks, force, expected, true);
+        let compare = history.queue_compare(0, 1, blocks, force, expected, true);
         let write = history.partner(compare).expect("a pair");
         [compare, write].into_iter().for_each(|id| history.ring(id));
         history.end(compare, false);
@@ -283,7 +288,7 @@ fn row_18_in_flight_with_a_compare_that_cannot_succeed_leaves_nothing() {
     row("18, data differ", BOTH, BOTH, [O, O, O], |history, blocks, force| {
         let never = Found::Stamp(Stamp { command: 9, pass: 9, nsid: 1, lba: 0 });
         let expected = blocks.each().map(|_| never).collect();
-        let compare = history.queue_compare(1, blocks, force, expected, true);
+        let compare = history.queue_compare(0, 1, blocks, force, expected, true);
         let write = history.partner(compare).expect("a pair");
         [compare, write].into_iter().for_each(|id| history.ring(id));
         write
@@ -294,7 +299,7 @@ fn row_18_in_flight_with_a_compare_that_cannot_succeed_leaves_nothing() {
 fn row_18_a_fused_pair_in_flight_is_whole_inside_both_limits_and_knows_no_multiple_mode() {
     row("18", BOTH, BOTH, [A, X, X], |history, blocks, force| {
         let expected = blocks.each().map(|lba| Found::Stamp(Stamp { command: 1, pass: 4, nsid: 1, lba })).collect();
-        let compare = history.queue_compare(1, blocks, force, expected, true);
+        let compare = history.queue_compare(0, 1, blocks, force, expected, true);
         let write = history.partner(compare).expect("a pair");
         [compare, write].into_iter().for_each(|id| history.ring(id));
         write
@@ -307,9 +312,9 @@ fn row_19_a_single_block_is_whole_or_not_there_whatever_happened() {
     let write = history.submit(Verb::Write, 1, Blocks::new(3, 1), false);
     assert_eq!(judge(&history, &untouched(&history)), Ok(()));
     let mut image = untouched(&history);
-    image[0][3] = Found::Stamp(history.stamp(write, 1, 3));
+    first(&mut image)[3] = Found::Stamp(history.stamp(write, 1, 3));
     assert_eq!(judge(&history, &image), Ok(()));
-    image[0][3] = Found::Garbage;
+    first(&mut image)[3] = Found::Garbage;
     assert!(judge(&history, &image).is_err());
 }
 

@@ -25,6 +25,9 @@ const fn least(end: Outcome) -> u64 {
         Outcome::ReadUnreadable | Outcome::CopyUnreadable => 20,
         Outcome::CompareUnreadable | Outcome::VerifyUnreadable | Outcome::PairUnreadable => 4,
         Outcome::ReadMixed => 1,
+        Outcome::Created | Outcome::Deleted | Outcome::Formatted | Outcome::Attached => 100,
+        Outcome::Detached | Outcome::ChangeRefused => 20,
+        Outcome::FormatProgress => 4,
     }
 }
 

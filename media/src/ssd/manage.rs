@@ -8,6 +8,7 @@ use crate::ftl::line::LineState;
 use crate::ftl::purge::Purge;
 use crate::ordering::Order;
 use crate::power::PowerAtomicity;
+use crate::power::mutation::{Mutation, mutated};
 use crate::root::{VolumeEntry, note_bytes_max};
 use crate::ssd::VolumeConfig;
 use crate::store::Store;
@@ -68,7 +69,10 @@ impl<S: Store> Ssd<S> {
         }
         let entry = self.changed(volume, change)?;
         self.check_store()?;
-        if matches!(change, VolumeChange::Delete | VolumeChange::Format { .. }) {
+        let (deletes, formats) =
+            (matches!(change, VolumeChange::Delete), matches!(change, VolumeChange::Format { .. }));
+        let late = formats && mutated(Mutation::FormatFirst);
+        if formats && !late || deletes && !mutated(Mutation::DeletedData) {
             self.empty(volume)?;
         }
         let wait = self.commit()?;
@@ -89,6 +93,9 @@ impl<S: Store> Ssd<S> {
             self.ftl.note = note.to_vec();
         }
         self.ftl.write_root(false);
+        if late {
+            self.empty(volume)?;
+        }
         self.renew_volume(volume, entry);
         Ok(wait)
     }

@@ -14,13 +14,13 @@ pub(super) type While = (Time, Time);
 /// # Errors
 /// [`Rule::Unreadable`] or [`Rule::Readable`].
 pub fn judge_damage(history: &History, image: &Image) -> Result<(), Violation> {
-    for (nsid, found) in (1..).zip(image) {
+    for (&nsid, found) in image {
         for (block, found) in (0..).zip(found) {
             let unreadable = *found == Found::Unreadable;
             let (possible, certain) = (may_meet(history, nsid, block, END), must_meet(history, nsid, block, END));
             // Whether it could be made so, the image without the damage is judged by.
             let made = |command: &Command| command.verb == Verb::Uncorrectable && command.covers(nsid, block);
-            let initial = history.namespace(nsid).initial[usize::try_from(block).expect("an image fits into memory")];
+            let initial = history.initial(nsid, block);
             let possible = possible || initial == Found::Unreadable || history.commands.iter().any(made);
             let rule = if unreadable { Rule::Unreadable } else { Rule::Readable };
             if unreadable && !possible || !unreadable && certain {

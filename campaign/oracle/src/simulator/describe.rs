@@ -4,12 +4,12 @@ use std::fmt::{Display, Formatter, Result};
 
 use controller::config::{DeviceOptions, NamespaceOptions};
 
-use super::{Operation, Pass, Scenario};
+use super::{Operation, Pass, Queue, Scenario};
 use crate::history::Verb;
 
 impl Display for Scenario {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
-        let Self { drive, ground, device, namespaces, passes } = self;
+        let Self { drive, ground, controllers, device, namespaces, passes } = self;
         let geometry = &drive.geometry;
         writeln!(
             formatter,
@@ -29,6 +29,17 @@ impl Display for Scenario {
             let (blocks, bytes) = (volume.capacity_blocks, volume.block_bytes);
             write!(formatter, "namespace: {blocks} blocks of {bytes}, {metadata} bytes of metadata {placed} them")?;
             describe_promises(formatter, device, namespace)?;
+            let of = namespace.controllers.as_deref().unwrap_or("all");
+            if *controllers > 1 {
+                writeln!(formatter, "  of controllers {of}, shared {}", namespace.shared)?;
+            }
+        }
+        if geometry.volumes_max != 0 {
+            let (most, metadata) = (geometry.volumes_max, geometry.metadata_bytes_per_unit);
+            writeln!(formatter, "namespaces come and go, {most} at most, with {metadata} bytes of metadata in a unit")?;
+        }
+        if *controllers > 1 {
+            write!(formatter, "{controllers} controllers, each with ")?;
         }
         let queues = device.max_ioqpairs;
         let (interleave, seed) = (device.interleave, device.interleave_seed);
@@ -82,13 +93,19 @@ impl Display for Pass {
     }
 }
 
+impl Display for Queue {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
+        write!(formatter, "controller {}, queue {}", self.controller, self.number)
+    }
+}
+
 impl Operation {
     /// How many names of commands it takes.
     const fn commands(&self) -> u32 {
         match self {
-            Self::Compare { write: true, .. } | Self::Reset => 2,
-            Self::Queue { .. } | Self::Compare { .. } | Self::SetCache(_) | Self::DisableNormal(_) => 1,
-            Self::Damage { .. } | Self::Shutdown { .. } | Self::AskShutdown => 1,
+            Self::Compare { write: true, .. } | Self::Reset { .. } => 2,
+            Self::Queue { .. } | Self::Compare { .. } | Self::SetCache { .. } | Self::DisableNormal { .. } => 1,
+            Self::Damage { .. } | Self::Shutdown { .. } | Self::AskShutdown { .. } | Self::Administer { .. } => 1,
             _ => 0,
         }
     }
@@ -98,21 +115,25 @@ impl Display for Operation {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
         match self {
             Self::Queue { queue, verb: verb @ (Verb::Flush | Verb::FlushAll), nsid, .. } => {
-                write!(formatter, "queue {queue}: {verb:?} of namespace {nsid}")
+                write!(formatter, "{queue}: {verb:?} of namespace {nsid}")
             }
             Self::Queue { queue, verb, nsid, blocks, force } => {
                 let force = if *force { ", forced" } else { "" };
                 let (start, end) = (blocks.start, blocks.end);
-                write!(formatter, "queue {queue}: {verb:?} of blocks {start}..{end} of namespace {nsid}{force}")
+                write!(formatter, "{queue}: {verb:?} of blocks {start}..{end} of namespace {nsid}{force}")
             }
             Self::Compare { queue, nsid, blocks, force, guess, write: pair } => {
                 let force = if *force { ", forced" } else { "" };
                 let pair = if *pair { " and Write, fused," } else { "" };
                 let (start, end) = (blocks.start, blocks.end);
-                write!(formatter, "queue {queue}: Compare{pair} of blocks {start}..{end} of namespace {nsid}{force}")?;
+                write!(formatter, "{queue}: Compare{pair} of blocks {start}..{end} of namespace {nsid}{force}")?;
                 write!(formatter, ", expecting {guess:?}")
             }
             Self::Ring { queue } => write!(formatter, "ring {queue}"),
+            Self::RunOne { controller, steps } => write!(formatter, "controller {controller} runs {steps} steps"),
+            Self::Administer { controller, what } => write!(formatter, "controller {controller}, admin: {what:?}"),
+            Self::AskProgress { controller } => write!(formatter, "controller {controller}: how far Formats are"),
+            Self::Reset { controller } => write!(formatter, "controller {controller} is reset"),
             other => write!(formatter, "{other:?}"),
         }
     }

@@ -86,17 +86,17 @@ impl SharedDrive {
     }
 
     /// Nothing can be read of these blocks until they are written again.
-    pub fn damage(&self, nsid: u32, blocks: Blocks) {
-        self.flip(nsid, blocks, CORRECTABLE_BITS + 1);
+    pub fn damage(&self, volume: VolumeId, blocks: Blocks) {
+        self.flip(volume, blocks, CORRECTABLE_BITS + 1);
     }
 
     /// What is left of the damage to these blocks is repaired.
-    pub fn repair(&self, nsid: u32, blocks: Blocks) {
-        self.flip(nsid, blocks, 0);
+    pub fn repair(&self, volume: VolumeId, blocks: Blocks) {
+        self.flip(volume, blocks, 0);
     }
 
-    fn flip(&self, nsid: u32, blocks: Blocks, bits: u32) {
-        let (volume, range) = (VolumeId(nsid - 1), LbaRange::new(Lba(blocks.start), blocks.count()));
+    fn flip(&self, volume: VolumeId, blocks: Blocks, bits: u32) {
+        let range = LbaRange::new(Lba(blocks.start), blocks.count());
         each!(&mut *self.drive.borrow_mut(), ssd => ssd.flip_bits(volume, range, bits));
     }
 

@@ -2,6 +2,7 @@
 //! starts around its edges, forced and flushed and toggled, many queues over few blocks. Owns the choices; runs nothing.
 
 mod device;
+mod manage;
 
 use std::ops::{Deref, DerefMut};
 
@@ -12,7 +13,7 @@ use media::ssd::{SsdConfig, VolumeConfig};
 use media::{Lba, LbaRange};
 use nvme_spec::opcode::NvmOpcode;
 
-use super::{Ground, Guess, Operation, Pass, Scenario};
+use super::{Ground, Guess, Operation, Pass, Queue, Scenario};
 use crate::history::Verb;
 use crate::parameters::Blocks;
 
@@ -63,18 +64,21 @@ impl Policy {
         [("none-survive", Self::NoneSurvive), ("all-survive", Self::AllSurvive), ("random", Self::Random)];
 }
 
-/// The scenario of a seed.
+/// The scenario of a seed. Half of the drives have one controller and the namespaces that they were made with.
 #[must_use]
 pub fn scenario(seed: u64, wishes: &Wishes) -> Scenario {
     let mut choices = Choices(Random::new(seed));
     let mut drive = choices.drive();
     drive.misbehaviour = wishes.misbehaviour;
-    let (device, namespaces) = choices.device(&mut drive);
+    let (mut device, mut namespaces) = choices.device(&mut drive);
     let ground = if choices.one_in(4) { Ground::ForgetfulDisk(choices.draw()) } else { Ground::Memory };
-    let queues = device.max_ioqpairs;
+    let mut controllers = 1;
+    if choices.one_in(2) {
+        controllers = choices.subsystem(&mut drive, &mut device, &mut namespaces);
+    }
     let count = 1 + choices.below(PASSES);
-    let shape = Shape::of(&drive, &namespaces);
-    let mut passes: Vec<_> = (0..count).map(|_| choices.pass(&shape, queues, wishes)).collect();
+    let shape = Shape::of(&drive, &namespaces, controllers, device.max_ioqpairs);
+    let mut passes: Vec<_> = (0..count).map(|_| choices.pass(&shape, wishes)).collect();
     if choices.one_in(4) {
         choices.fail_a_block(&mut passes, wishes);
     }
@@ -83,7 +87,7 @@ pub fn scenario(seed: u64, wishes: &Wishes) -> Scenario {
         let interrupted = choices.interrupted_again_and_again(&shape, wishes);
         passes.splice(at..at, interrupted);
     }
-    Scenario { drive, ground, device, namespaces, passes }
+    Scenario { drive, ground, controllers, device, namespaces, passes }
 }
 
 /// What the operations need to know of a namespace.
@@ -109,10 +113,24 @@ struct Shape {
     namespaces: Vec<NamespaceShape>,
     cached: bool,
     bytes: u64,
+    controllers: u16,
+    /// Of each controller.
+    queues: u16,
+    /// Namespaces come and go.
+    managed: bool,
+    /// They can be formatted, as each has the atomic sizes that the drive gives it.
+    formats: bool,
+    /// Indirection units of the drive.
+    units: u64,
 }
 
 impl Shape {
-    fn of(drive: &SsdConfig, namespaces: &[NamespaceOptions]) -> Self {
+    fn all_queues(&self) -> impl Iterator<Item = Queue> + use<> {
+        let queues = self.queues;
+        (0..self.controllers).flat_map(move |controller| (1..=queues).map(move |number| Queue { controller, number }))
+    }
+
+    fn of(drive: &SsdConfig, namespaces: &[NamespaceOptions], controllers: u16, queues: u16) -> Self {
         let of = |(volume, options): (&VolumeConfig, &NamespaceOptions)| {
             let block = u64::from(volume.block_bytes);
             let media = (u64::from(drive.power_atomic_bytes) / block).max(1);
@@ -130,9 +148,26 @@ impl Shape {
             }
         };
         let bytes = drive.geometry.user_bytes;
-        let namespaces = drive.volumes.iter().zip(namespaces).map(of).collect();
-        Self { namespaces, cached: drive.cache.present, bytes }
+        let mut shapes: Vec<_> = drive.volumes.iter().zip(namespaces).map(of).collect();
+        let most = drive.geometry.volumes_max;
+        let usual = VolumeConfig::new(512.min(drive.geometry.unit_bytes), 0, bytes / 3 / 512);
+        shapes.resize_with(shapes.len().max(most as usize), || of((&usual, &NamespaceOptions::default())));
+        Self {
+            namespaces: shapes,
+            cached: drive.cache.present,
+            bytes,
+            controllers,
+            queues,
+            managed: most != 0,
+            formats: controllers > 1 && namespaces.iter().all(has_usual_units) || most != 0,
+            units: bytes / u64::from(drive.geometry.unit_bytes),
+        }
     }
+}
+
+/// Whether a namespace has no atomic sizes of its own, so that each format will do.
+fn has_usual_units(options: &NamespaceOptions) -> bool {
+    *options == manage::plain(options)
 }
 
 /// What a scenario is made of, by chance.
@@ -153,20 +188,29 @@ impl DerefMut for Choices {
 }
 
 impl Choices {
-    fn pass(&mut self, shape: &Shape, queues: u16, wishes: &Wishes) -> Pass {
+    fn pass(&mut self, shape: &Shape, wishes: &Wishes) -> Pass {
         let mut operations = Vec::new();
         let bursts = if self.one_in(4) { 1 } else { 1 + self.below(6) };
         for _ in 0..bursts {
-            self.burst(shape, queues, &mut operations);
+            self.burst(shape, &mut operations);
         }
         if self.one_in(12) {
-            operations.extend((1..=queues).map(|queue| Operation::Ring { queue }));
-            operations.extend([Operation::Finish, Operation::Shutdown { abrupt: self.one_in(2) }]);
+            operations.extend(shape.all_queues().map(|queue| Operation::Ring { queue }));
+            operations.push(Operation::Finish);
+            // One controller that shuts down quiesces the drive for all; others may do so after it.
+            let first = self.controller(shape);
+            let others = if self.one_in(2) { shape.controllers } else { 1 };
+            for nth in 0..others {
+                let controller = (first + nth) % shape.controllers;
+                operations.push(Operation::Shutdown { controller, abrupt: self.one_in(2) });
+            }
         } else if self.one_in(20) {
             // Where power goes at a step only, the host waits for the end of it.
-            operations.extend(wishes.points.is_empty().then_some(Operation::AskShutdown));
+            let controller = self.controller(shape);
+            operations.extend(wishes.points.is_empty().then_some(Operation::AskShutdown { controller }));
         } else if shape.cached && self.one_in(12) {
-            operations.extend([Operation::Finish, Operation::SetCache(false)]);
+            let controller = self.controller(shape);
+            operations.extend([Operation::Finish, Operation::SetCache { controller, enabled: false }]);
         }
         let look_again = self.one_in(if shape.bytes > 256 << 10 { 16 } else { 6 });
         let (arming, recoveries) = match self.point(wishes) {
@@ -234,11 +278,11 @@ impl Choices {
         let pass = |choices: &mut Self, last: bool| {
             let (nsid, near) = choices.place(shape);
             let blocks = choices.blocks(shape.namespaces[nsid as usize - 1], near);
-            let write = Operation::Queue { queue: 1, verb: Verb::Write, nsid, blocks, force: true };
+            let write = Operation::Queue { queue: Queue::FIRST, verb: Verb::Write, nsid, blocks, force: true };
             Pass {
                 arming: (!last).then_some(Arming::Hit(step, nth)),
                 armed_only: false,
-                operations: vec![write, Operation::Ring { queue: 1 }, Operation::Finish],
+                operations: vec![write, Operation::Ring { queue: Queue::FIRST }, Operation::Finish],
                 cut: choices.cut(wishes),
                 disk_seed: choices.draw(),
                 recoveries: Vec::new(),
@@ -263,14 +307,14 @@ impl Choices {
     }
 
     /// A few commands together, their doorbells in any order or never, and some time for the device.
-    fn burst(&mut self, shape: &Shape, queues: u16, operations: &mut Vec<Operation>) {
+    fn burst(&mut self, shape: &Shape, operations: &mut Vec<Operation>) {
         let focus = self.place(shape);
         if self.one_in(12) {
-            self.read_what_grew_old(shape, queues, focus, operations);
+            self.read_what_grew_old(shape, focus, operations);
             return;
         }
         if self.one_in(24) {
-            self.read_beside_a_write(shape, queues, focus, operations);
+            self.read_beside_a_write(shape, focus, operations);
             return;
         }
         if self.one_in(40) {
@@ -279,31 +323,38 @@ impl Choices {
             operations.push(Operation::Damage { nsid, blocks });
         }
         for _ in 0..1 + self.below(7) {
-            operations.push(self.command(shape, queues, focus));
+            operations.push(self.command(shape, focus));
         }
-        for _ in 0..1 + self.below(u64::from(queues)) {
-            operations.push(Operation::Ring { queue: self.queue(queues) });
+        let queues = u64::from(shape.queues) * u64::from(shape.controllers);
+        for _ in 0..1 + self.below(queues) {
+            operations.push(Operation::Ring { queue: self.queue(shape) });
         }
+        if shape.formats && self.one_in(2) {
+            self.administer(shape, focus.0, operations);
+        }
+        let controller = self.controller(shape);
         match self.below(10) {
+            0..=2 if shape.controllers > 1 => {
+                let steps = 1 + u32::try_from(self.below(3)).expect("few");
+                operations.push(Operation::RunOne { controller, steps });
+            }
             0..=4 => operations.push(Operation::Run { steps: 1 + u32::try_from(self.below(3)).expect("few") }),
             5..=7 => operations.push(Operation::Finish),
             8 => operations.push(Operation::Wait { nanoseconds: self.below(200_000) }),
-            _ if shape.cached && self.one_in(2) => operations.push(Operation::SetCache(self.one_in(2))),
-            _ if self.one_in(4) => operations.push(Operation::Reset),
-            _ if self.one_in(3) => operations.push(Operation::DisableNormal(self.one_in(2))),
+            _ if shape.cached && self.one_in(2) => {
+                operations.push(Operation::SetCache { controller, enabled: self.one_in(2) });
+            }
+            _ if self.one_in(4) => operations.push(Operation::Reset { controller }),
+            _ if self.one_in(3) => {
+                operations.push(Operation::DisableNormal { controller, disabled: self.one_in(2) });
+            }
             _ => {}
         }
     }
 
     /// A write that leaves the cache because it grows old, and a forced read of it.
-    fn read_what_grew_old(
-        &mut self,
-        shape: &Shape,
-        queues: u16,
-        (nsid, near): (u32, u64),
-        operations: &mut Vec<Operation>,
-    ) {
-        let queue = self.queue(queues);
+    fn read_what_grew_old(&mut self, shape: &Shape, (nsid, near): (u32, u64), operations: &mut Vec<Operation>) {
+        let queue = self.queue(shape);
         let blocks = self.blocks(shape.namespaces[nsid as usize - 1], near);
         let command = |verb, force| Operation::Queue { queue, verb, nsid, blocks, force };
         let nanoseconds = self.pick(&[20_000, 200_000, 200_000_000]);
@@ -313,25 +364,28 @@ impl Choices {
     }
 
     /// Writes of the unit of normal operation, which is not kept under Disable Normal, and reads of their blocks beside them.
-    fn read_beside_a_write(
-        &mut self,
-        shape: &Shape,
-        queues: u16,
-        (nsid, near): (u32, u64),
-        operations: &mut Vec<Operation>,
-    ) {
+    fn read_beside_a_write(&mut self, shape: &Shape, (nsid, near): (u32, u64), operations: &mut Vec<Operation>) {
         let NamespaceShape { blocks: capacity, normal, most, .. } = shape.namespaces[nsid as usize - 1];
         let blocks = Blocks::new(near, normal.clamp(1, most).min(capacity - near));
-        operations.push(Operation::DisableNormal(true));
+        let controller = self.controller(shape);
+        operations.push(Operation::DisableNormal { controller, disabled: true });
         for verb in [Verb::Write, Verb::Read, Verb::Write, Verb::Read, Verb::Read] {
-            operations.push(Operation::Queue { queue: self.queue(queues), verb, nsid, blocks, force: false });
+            operations.push(Operation::Queue { queue: self.queue(shape), verb, nsid, blocks, force: false });
         }
-        operations.extend((1..=queues).map(|queue| Operation::Ring { queue }));
+        operations.extend(shape.all_queues().map(|queue| Operation::Ring { queue }));
         operations.push(Operation::Finish);
     }
 
-    fn queue(&mut self, queues: u16) -> u16 {
-        1 + u16::try_from(self.below(queues.into())).expect("a queue")
+    fn controller(&mut self, shape: &Shape) -> u16 {
+        if shape.controllers == 1 {
+            return 0;
+        }
+        u16::try_from(self.below(shape.controllers.into())).expect("a controller")
+    }
+
+    fn queue(&mut self, shape: &Shape) -> Queue {
+        let controller = self.controller(shape);
+        Queue { controller, number: 1 + u16::try_from(self.below(shape.queues.into())).expect("a queue") }
     }
 
     /// A namespace, and a block of it around which a burst happens.
@@ -344,9 +398,9 @@ impl Choices {
         (u32::try_from(namespace).expect("few") + 1, block)
     }
 
-    fn command(&mut self, shape: &Shape, queues: u16, focus: (u32, u64)) -> Operation {
+    fn command(&mut self, shape: &Shape, focus: (u32, u64)) -> Operation {
         let (nsid, near) = if self.one_in(4) { self.place(shape) } else { focus };
-        let queue = self.queue(queues);
+        let queue = self.queue(shape);
         let force = self.one_in(6);
         let verb = match self.below(52) {
             0..=23 => Verb::Write,
@@ -384,7 +438,7 @@ impl Choices {
     }
 
     /// A Copy, of fewer blocks where source and target would overlap.
-    fn copy(&mut self, shape: NamespaceShape, (queue, nsid, near, force): (u16, u32, u64, bool)) -> Operation {
+    fn copy(&mut self, shape: NamespaceShape, (queue, nsid, near, force): (Queue, u32, u64, bool)) -> Operation {
         let blocks = self.blocks(shape, near);
         let start = blocks.start;
         // Behind the target or before it.

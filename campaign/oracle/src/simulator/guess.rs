@@ -34,7 +34,7 @@ impl Guess {
             let made = |command: &Command| command.changes() && command.covers(nsid, block) && !command.undone;
             let last = history.iter().filter(|(_, command)| made(command) && counts(command)).last();
             match last {
-                None => history.namespace(nsid).initial[usize::try_from(block).expect("a simulated drive is small")],
+                None => history.initial(nsid, block),
                 Some((id, _)) => history.shows(id, nsid, block).last().copied().unwrap_or(Found::Zeroes),
             }
         };

@@ -2,6 +2,7 @@
 
 use crate::checker::Answer;
 use crate::history::{Command, Verb};
+use crate::inventory::{Change, Ending};
 
 media::named! {
     /// An end that a command may come to.
@@ -39,6 +40,20 @@ media::named! {
     PairUnreadable = "pair-unreadable",
     /// A pair was refused: it is above the unit of such pairs.
     PairTooLarge = "pair-too-large",
+    /// A namespace was made.
+    Created = "created",
+    /// A namespace was deleted.
+    Deleted = "deleted",
+    /// A namespace was formatted.
+    Formatted = "formatted",
+    /// A Format with a secure erase showed how far it was.
+    FormatProgress = "format-progress",
+    /// A namespace was attached to a controller.
+    Attached = "attached",
+    /// A namespace was detached from a controller.
+    Detached = "detached",
+    /// A change of the namespaces was refused, and could not be made.
+    ChangeRefused = "change-refused",
 }
 
 impl Outcome {
@@ -88,6 +103,22 @@ impl Outcomes {
         if let Some(outcome) = Outcome::of(command, answer, mixed) {
             self.0[outcome as usize] += 1;
         }
+    }
+
+    pub(super) fn count_change(&mut self, change: &Change, ending: Ending) {
+        let outcome = match change {
+            _ if ending.is_err() => Outcome::ChangeRefused,
+            Change::Create { .. } => Outcome::Created,
+            Change::Delete { .. } => Outcome::Deleted,
+            Change::Format { .. } => Outcome::Formatted,
+            Change::Attach { attach: true, .. } => Outcome::Attached,
+            Change::Attach { .. } => Outcome::Detached,
+        };
+        self.0[outcome as usize] += 1;
+    }
+
+    pub(super) const fn count_progress(&mut self) {
+        self.0[Outcome::FormatProgress as usize] += 1;
     }
 
     pub(super) fn add(&mut self, other: &Self) {

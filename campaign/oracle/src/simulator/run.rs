@@ -6,26 +6,26 @@ use std::hash::Hash as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use controller::config::Config;
-use controller::dma::FlatMemory;
 use controller::power::PowerReport;
+use controller::record::first_note;
 use media::Nanoseconds;
 use media::power::{Arming, Step};
 use media::unit::index;
 
 use super::drive::SharedDrive;
-use super::host::{Known, MEMORY, Session, Stop};
-use super::{Counts, Failure, FlatMachine, Ground, Operation, Pass, Scenario};
+use super::host::{MEMORY, Remembered, Session, Stop};
+use super::world::{Path, World};
+use super::{Counts, Failure, Ground, Operation, Pass, Scenario};
 use crate::checker::{Image, judge, judge_damage, unchanged, unsafe_shutdowns};
 use crate::history::{History, Namespace, Verb};
 use crate::parameters::Blocks;
 use crate::stamp::Found;
 use crate::verdict::{Rule, Violation};
 
-/// A drive between two passes: it has power, a controller and a host.
+/// A drive between two passes: it has power, controllers and their hosts.
 struct Bench<'a> {
     scenario: &'a Scenario,
     drive: SharedDrive,
-    known: Vec<Known>,
     image: Image,
     unsafe_shutdowns: u64,
     counts: Counts,
@@ -40,11 +40,14 @@ struct Bench<'a> {
 /// If the scenario's drive cannot be.
 pub fn run(scenario: &Scenario) -> Result<Counts, Box<Failure>> {
     let at = |pass: usize| move |violation: Violation| Box::new(Failure { pass, violation });
-    let drive = SharedDrive::create(&scenario.drive, scenario.ground).expect("a scenario has a possible drive");
     let config = Config::check(&scenario.device, &scenario.namespaces).expect("a scenario has possible namespaces");
-    let memory = FlatMemory::new(vec![0; index(MEMORY.end)]);
-    let machine = FlatMachine::over(config, Box::new(drive.clone()), memory);
-    let (mut bench, mut session) = Bench::new(scenario, drive, machine).map_err(at(0))?;
+    let mut made = scenario.drive.clone();
+    if made.geometry.volumes_max != 0 {
+        made.note = first_note(&config.namespaces);
+    }
+    let drive = SharedDrive::create(&made, scenario.ground).expect("a scenario has a possible drive");
+    let world = World::new(config, Box::new(drive.clone()), scenario.controllers, index(MEMORY.end));
+    let (mut bench, mut session) = Bench::new(scenario, drive, Path::all(world)).map_err(at(0))?;
     for (number, pass) in scenario.passes.iter().enumerate() {
         session = bench.pass(session, number, pass).map_err(at(number))?;
     }
@@ -80,23 +83,24 @@ fn recovery(found: String) -> Violation {
 }
 
 impl<'a> Bench<'a> {
-    fn new(scenario: &'a Scenario, drive: SharedDrive, machine: FlatMachine) -> Result<(Self, Session), Violation> {
-        let session = Session::start(machine, scenario.device.max_ioqpairs, &[]);
-        let mut session = session.map_err(|stop| failed(stop, "as a new drive was brought up"))?;
-        let count = u32::try_from(scenario.namespaces.len()).expect("few namespaces");
-        let known = session.learn(count).map_err(|stop| failed(stop, "as a new drive was looked at"))?;
-        let image =
-            known.iter().map(|known| vec![Found::Zeroes; usize::try_from(known.blocks).expect("small")]).collect();
-        let bench = Self { scenario, drive, known, image, unsafe_shutdowns: 0, counts: Counts::default() };
+    fn new(scenario: &'a Scenario, drive: SharedDrive, paths: Vec<Path>) -> Result<(Self, Session), Violation> {
+        let geometry = &scenario.drive.geometry;
+        let unit_bytes = u64::from(geometry.unit_bytes);
+        let units = if geometry.volumes_max == 0 { 0 } else { geometry.user_bytes / unit_bytes };
+        let session = Session::first(paths, scenario.device.max_ioqpairs, (units, unit_bytes));
+        let session = session.map_err(|stop| failed(stop, "as a new drive was brought up"))?;
+        let empty = |(name, (_, _, blocks))| (name, vec![Found::Zeroes; index(blocks)]);
+        let image = session.namespaces().into_iter().map(empty).collect();
+        let bench = Self { scenario, drive, image, unsafe_shutdowns: 0, counts: Counts::default() };
         Ok((bench, session))
     }
 
     /// From power to its loss, back, and to the verdict.
     fn pass(&mut self, mut session: Session, number: usize, pass: &Pass) -> Result<Session, Violation> {
         let cache_enabled = session.cache_enabled().map_err(|stop| failed(stop, "as the pass began"))?;
-        let mut history = self.begin(number, cache_enabled);
+        let mut history = self.begin(&session, number, cache_enabled);
         if let Some(arming) = pass.arming {
-            session.machine().arm_power_cut(arming, &pass.cut);
+            session.world(|world| world.subsystem.crash_arm(arming, pass.cut.clone()));
         }
         let ended = operate(&mut session, &mut history, &self.drive, &pass.operations);
         let ended = ended.and_then(|()| self.end_in_order(&mut session, &mut history, pass));
@@ -110,10 +114,10 @@ impl<'a> Bench<'a> {
         self.counts.commands += history.commands.len() as u64;
         self.counts.outcomes.add(&session.outcomes);
         session.seen.0.hash(&mut self.counts.fingerprint);
-        let mut machine = session.into_machine();
-        let report = machine.cut_power(&pass.cut);
+        let report = session.world(|world| world.cut_power(&pass.cut));
         self.note(pass, &report);
-        let mut session = self.restore(machine, pass, &pass.recoveries)?;
+        let mut session = self.restore(session.into_parts(), pass, &pass.recoveries)?;
+        session.settle(&mut history).map_err(|stop| failed(stop, "as the namespaces were looked at"))?;
         self.image = self.look_through_damage(&mut session, &history)?;
         self.image.hash(&mut self.counts.fingerprint);
         judge(&history, &self.image)?;
@@ -122,27 +126,29 @@ impl<'a> Bench<'a> {
         if pass.look_again { self.look_again(session, pass) } else { Ok(session) }
     }
 
-    fn begin(&self, number: usize, cache_enabled: bool) -> History {
-        let namespace = |(known, initial): (&Known, &Vec<Found>)| Namespace {
-            parameters: known.parameters,
-            cached: known.cached,
-            initial: initial.clone(),
-        };
-        let namespaces = self.known.iter().zip(&self.image).map(namespace).collect();
-        let mut history = History::new(u32::try_from(number).expect("few passes") + 1, namespaces, cache_enabled);
+    fn begin(&self, session: &Session, number: usize, cache_enabled: bool) -> History {
+        let mut history = History::new(u32::try_from(number).expect("few passes") + 1, Vec::new(), cache_enabled);
+        for (name, (parameters, cached, _)) in session.namespaces() {
+            history.add(name, Namespace { parameters, cached, initial: self.image[&name].clone() });
+        }
         // Power came, or has just come back.
         history.normal_disabled = self.scenario.device.atomic_dn;
         history
     }
 
     /// Power comes back, and goes again at each arming that is reached.
-    fn restore(&mut self, mut machine: FlatMachine, pass: &Pass, armings: &[Arming]) -> Result<Session, Violation> {
+    fn restore(
+        &mut self,
+        (paths, remembered): (Vec<Path>, Remembered),
+        pass: &Pass,
+        armings: &[Arming],
+    ) -> Result<Session, Violation> {
         let mut armings = armings.iter().copied().map(Some).chain([None]);
         let mut disk_seed = pass.disk_seed;
         loop {
             self.drive.set_disk_seed(disk_seed);
             let arming = armings.next().flatten();
-            let restored = machine.restore_power(arming);
+            let restored = paths[0].world().restore_power(arming);
             if let Some(error) = self.drive.unrecoverable() {
                 return Err(recovery(error));
             }
@@ -155,23 +161,25 @@ impl<'a> Bench<'a> {
             }
             disk_seed = disk_seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
         }
-        let session = Session::start(machine, self.scenario.device.max_ioqpairs, &self.known);
+        let session = Session::start(paths, self.scenario.device.max_ioqpairs, remembered);
         session.map_err(|stop| failed(stop, "as the controller came back"))
     }
 
     /// Shuts down where power was to go at a step and has not gone, unless it goes on the way.
     fn end_in_order(&mut self, session: &mut Session, history: &mut History, pass: &Pass) -> Result<(), Stop> {
-        if !pass.armed_only || pass.arming.is_none() || session.machine().power_lost() {
+        if !pass.armed_only || pass.arming.is_none() || session.world(|world| world.power_lost()) {
             return Ok(());
         }
         if End::of(history) == End::Unsafe {
-            for queue in 1..=self.scenario.device.max_ioqpairs {
+            for queue in session.all_queues() {
                 session.ring(history, queue)?;
             }
             session.finish(history)?;
-            session.shutdown(history, false)?;
+            for controller in 0..session.controllers() {
+                session.shutdown(history, controller, false)?;
+            }
         }
-        self.counts.unmet += u64::from(!session.machine().power_lost());
+        self.counts.unmet += u64::from(!session.world(|world| world.power_lost()));
         Ok(())
     }
 
@@ -193,12 +201,17 @@ impl<'a> Bench<'a> {
     /// What is there after a loss, once it is known which blocks cannot be read: those are repaired, so that what they hold is seen.
     fn look_through_damage(&self, session: &mut Session, history: &History) -> Result<Image, Violation> {
         let image = self.look(session)?;
+        let volumes = session.volumes();
         let damaged = || history.commands.iter().filter(|command| command.verb == Verb::Damage);
         if damaged().next().is_none() {
             return Ok(image);
         }
         judge_damage(history, &image)?;
-        damaged().for_each(|damage| self.drive.repair(damage.nsid, damage.blocks));
+        for damage in damaged() {
+            if let Some(volume) = volumes.get(&damage.nsid) {
+                self.drive.repair(*volume, damage.blocks);
+            }
+        }
         self.look(session)
     }
 
@@ -220,11 +233,12 @@ impl<'a> Bench<'a> {
     /// Step 5: the same is read again, and again after an orderly end.
     fn look_again(&mut self, mut session: Session, pass: &Pass) -> Result<Session, Violation> {
         unchanged(&self.image, &self.look(&mut session)?, "read again")?;
+        // Nothing of it is judged.
         let mut history = History::default();
-        session.shutdown(&mut history, false).map_err(|stop| failed(stop, "as the drive was shut down"))?;
-        let mut machine = session.into_machine();
-        machine.cut_power(&pass.cut);
-        let mut session = self.restore(machine, pass, &[])?;
+        session.shutdown(&mut history, 0, false).map_err(|stop| failed(stop, "as the drive was shut down"))?;
+        session.world(|world| world.cut_power(&pass.cut));
+        let mut session = self.restore(session.into_parts(), pass, &[])?;
+        session.settle(&mut history).map_err(|stop| failed(stop, "as the namespaces were looked at again"))?;
         unchanged(&self.image, &self.look(&mut session)?, "read after an orderly end")?;
         self.count(&mut session, End::Orderly, 0)?;
         Ok(session)
@@ -268,35 +282,59 @@ fn operate(
                 session.queue_compare(history, queue, (nsid, blocks, force), (guess, write))?;
             }
             Operation::Ring { queue } => session.ring(history, queue)?,
-            Operation::Run { steps } => {
-                for _ in 0..steps {
-                    session.step(history)?;
-                }
+            Operation::Run { steps } => (0..steps).try_for_each(|_| session.step(history))?,
+            Operation::RunOne { controller, steps } => {
+                (0..steps).try_for_each(|_| session.step_one(history, controller))?;
             }
             Operation::Finish => session.finish(history)?,
-            Operation::Wait { nanoseconds } => session.machine().wait(Nanoseconds(nanoseconds)),
-            Operation::SetCache(enabled) => session.set_cache(history, enabled)?,
-            Operation::DisableNormal(disabled) => session.disable_normal(history, disabled)?,
-            Operation::Damage { nsid, blocks } => {
-                drive.damage(nsid, blocks);
-                let damage = history.submit(Verb::Damage, nsid, blocks, false);
-                history.end(damage, true);
+            Operation::Wait { nanoseconds } => session.world(|world| world.wait(Nanoseconds(nanoseconds))),
+            Operation::SetCache { controller, enabled } => session.set_cache(history, controller, enabled)?,
+            Operation::DisableNormal { controller, disabled } => {
+                session.disable_normal(history, controller, disabled)?;
             }
-            Operation::Reset => {
-                // A reset brings the switches back, at some moment.
-                let default = Verb::DisableNormal(history.normal_disabled);
-                let [cache, normal] =
-                    [Verb::SetCache(true), default].map(|verb| history.submit(verb, 0, Blocks::new(0, 0), false));
-                session.bring_up()?;
-                let enabled = session.cache_enabled()?;
-                history.end(cache, enabled);
-                history.end(normal, true);
-            }
-            Operation::Shutdown { abrupt } => session.shutdown(history, abrupt)?,
-            Operation::AskShutdown => session.ask_shutdown(history),
+            Operation::Administer { controller, what } => session.manage(history, controller, what)?,
+            Operation::AskProgress { controller } => session.ask_progress(history, controller)?,
+            Operation::Damage { nsid, blocks } => damage(session, history, drive, nsid, blocks)?,
+            Operation::Reset { controller } => reset(session, history, controller)?,
+            Operation::Shutdown { controller, abrupt } => session.shutdown(history, controller, abrupt)?,
+            Operation::AskShutdown { controller } => session.ask_shutdown(history, controller),
             Operation::FailProgram { nth } => drive.fail_program(nth),
             Operation::FailErase { nth } => drive.fail_erase(nth),
         }
     }
+    Ok(())
+}
+
+/// Blocks of a namespace that is certainly there go bad.
+fn damage(
+    session: &mut Session,
+    history: &mut History,
+    drive: &SharedDrive,
+    nsid: u32,
+    blocks: Blocks,
+) -> Result<(), Stop> {
+    let Some((name, blocks, volume)) = session.damageable(history, nsid, blocks)? else {
+        history.skip();
+        return Ok(());
+    };
+    drive.damage(volume, blocks);
+    let damage = history.submit(Verb::Damage, name, blocks, false);
+    history.end(damage, true);
+    Ok(())
+}
+
+/// A reset brings the switches back, at some moment.
+fn reset(session: &mut Session, history: &mut History, controller: u16) -> Result<(), Stop> {
+    session.finish_managing(history, Some(controller))?;
+    let default = Verb::DisableNormal(history.normal_disabled);
+    let [cache, normal] = [Verb::SetCache(true), default].map(|verb| {
+        let id = history.queue_at(controller, verb, 0, Blocks::new(0, 0), false);
+        history.ring(id);
+        id
+    });
+    session.bring_up(controller)?;
+    let enabled = session.cache_enabled()?;
+    history.end(cache, enabled);
+    history.end(normal, true);
     Ok(())
 }

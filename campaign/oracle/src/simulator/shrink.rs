@@ -1,7 +1,7 @@
 //! Makes a failing scenario small: drops passes, then operations, then what else is not needed, as long as it still breaks the same
 //! rule. Knows nothing of what an operation means.
 
-use super::{Failure, Operation, Pass, Scenario, attempt};
+use super::{Failure, Operation, Pass, Queue, Scenario, attempt};
 use crate::parameters::Blocks;
 use crate::verdict::Rule;
 
@@ -117,6 +117,6 @@ fn shorten(pass: &mut Pass, operation: usize) {
 /// Puts a command into the first queue, with a doorbell of its own.
 fn first_queue(pass: &mut Pass, operation: usize) {
     if let Some(Operation::Queue { queue, .. } | Operation::Ring { queue }) = pass.operations.get_mut(operation) {
-        *queue = 1;
+        *queue = Queue::FIRST;
     }
 }

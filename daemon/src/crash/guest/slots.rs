@@ -67,7 +67,7 @@ impl Slots {
         }
         let named = image.iter().map(|found| self.by_name(*found)).collect();
         self.image = image;
-        judge(&self.history, &Image::from([named]))
+        judge(&self.history, &Image::from([(1, named)]))
     }
 
     fn heard(&mut self, line: &str) {

@@ -57,6 +57,12 @@ crate::named! {
     NormalUnits = "normal-units",
     /// Where Disable Normal is set no unit is kept in normal operation.
     DisabledUnits = "disabled-units",
+    /// Commands of one controller do not wait for those of another over the same blocks.
+    OrderAcross = "order-across",
+    /// What a deleted namespace held stays in the map, for the next one in its place.
+    DeletedData = "deleted-data",
+    /// A Format is durable before the map without the old blocks is.
+    FormatFirst = "format-first",
 }
 
 #[cfg(feature = "mutations")]

@@ -147,7 +147,7 @@ impl Choices {
 }
 
 /// Whether a controller can be made of the options.
-fn possible(drive: &SsdConfig, device: &DeviceOptions, namespaces: &[NamespaceOptions]) -> bool {
+pub(super) fn possible(drive: &SsdConfig, device: &DeviceOptions, namespaces: &[NamespaceOptions]) -> bool {
     Config::check(device, namespaces).is_ok_and(|config| {
         drive.volumes.iter().enumerate().all(|(number, volume)| {
             config.atomics(number, (drive.power_atomic_bytes / volume.block_bytes).max(1)).is_ok()
