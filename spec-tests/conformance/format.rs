@@ -290,7 +290,7 @@ fn identify_answers_while_a_format_is_made_durable() {
     assert_eq!(host.poll(0, cid), None, "the media has it");
     let data = host.identify_namespace(1).expect("active");
     assert_eq!(data.nvmcap.get(), 64 * 512);
-    assert_eq!(u64::from(data.nsze.get()) << data.format().lbads, 64 * 512);
+    assert_eq!(data.nsze.get() << data.format().lbads, 64 * 512);
     host.port().behaviour.borrow_mut().latency = None;
     assert!(host.wait(0, cid).expect("answered").status().is_success());
 }

@@ -30,6 +30,7 @@ const WORDS: &[(&str, &str)] = &[
     ("size_max", "size"),
     ("nsid", "the next free one"),
     ("uuid", "follows from serial number and nsid"),
+    ("anagrpid", "1"),
     ("nguid", "none"),
     ("controllers", "all; 0 with shared=off"),
     ("eui64", "none"),
