@@ -7,8 +7,9 @@
 
 mod data;
 mod detail;
+mod entries;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use media::Nanoseconds;
 use nvme_spec::log::Event;
@@ -21,10 +22,11 @@ use zerocopy::IntoBytes;
 use crate::ana::AnaState;
 use crate::dma::GuestMemory;
 use crate::inflight::{Origin, Reply};
-use crate::queue::{CompletionQueue, Permit, SubmissionQueue};
+use crate::queue::{CompletionQueue, Permit};
 use crate::reason::Reason;
 use crate::{Controller, Effect};
 use data::DataWatch;
+use entries::{Entries, Kept};
 pub use detail::Detail;
 
 /// How many events are kept for whoever asks later.
@@ -476,9 +478,6 @@ impl Permit {
     }
 }
 
-/// Commands whose queue entries are held against memory once more when they are answered, with where the entries lie.
-type Entries = BTreeMap<(u16, u16), (CommandName, u64, Command)>;
-
 impl Controller {
     /// A command was fetched, from this index of its queue.
     #[cold]
@@ -486,9 +485,9 @@ impl Controller {
         self.watch.tell(TraceEvent::Fetched { command, entry });
         self.watch.data.fetched(command, entry.opcode);
         if self.watch.memory()
-            && let Some(address) = self.queues.submission(command.queue).map(SubmissionQueue::address_of_latest)
+            && let Some(queue) = self.queues.submission(command.queue)
         {
-            self.watch.entries.insert((command.queue, command.identifier), (command, address, entry));
+            self.watch.entries.fetched(command, queue.address_of_latest(), entry, queue.head());
         }
     }
 
@@ -547,8 +546,8 @@ impl Controller {
         self.watch.tell(TraceEvent::Completed { command: permit.name(), opcode, nsid, status, result, reason });
     }
 
-    /// What is about to be written to a completion queue, where somebody wants to hear of it. Entries of submission queues whose commands
-    /// are answered are looked at once more, if a listener wants that.
+    /// What is about to be written to a completion queue, where somebody wants to hear of it. Entries of submission queues that
+    /// this gives back are looked at once more, if a listener wants that.
     #[inline]
     pub(crate) fn preview_completions<M: GuestMemory>(&mut self, id: u16, memory: &M) -> Vec<(u32, Completion)> {
         if self.watch.hops() || id == 0 { self.preview_told(id, memory) } else { Vec::new() }
@@ -561,11 +560,11 @@ impl Controller {
             if self.tells_data() {
                 self.data_ready((entry.sqid.get(), entry.cid.get()), memory);
             }
-            let kept = self.watch.entries.remove(&(entry.sqid.get(), entry.cid.get()));
-            let Some((command, address, fetched)) = kept else { continue };
-            let mut now = Command::default();
-            if memory.read(address, now.as_mut_bytes()).is_ok() && now.as_bytes() != fetched.as_bytes() {
-                self.watch.tell(TraceEvent::EntryChanged { command, entry: now });
+            for Kept { command, address, entry: fetched, .. } in self.watch.entries.given_back(entry) {
+                let mut now = Command::default();
+                if memory.read(address, now.as_mut_bytes()).is_ok() && now.as_bytes() != fetched.as_bytes() {
+                    self.watch.tell(TraceEvent::EntryChanged { command, entry: now });
+                }
             }
         }
         preview
@@ -607,6 +606,11 @@ impl Controller {
                 Effect::EventReported(_) => {}
             }
         }
+    }
+
+    /// A submission queue is gone, and with it what lay in its memory.
+    pub(crate) fn forget_entries(&mut self, queue: u16) {
+        self.watch.entries.forget(queue);
     }
 
     /// From now on events wait for [`Self::take_traced`]. More detail than [`Detail::Rare`] makes every I/O command slower.

@@ -2,6 +2,7 @@
 
 use controller::ControllerId;
 use controller::watch::{CommandName, Detail, TraceEvent};
+use media::Nanoseconds;
 use nvme_host::io::block_command;
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{Command, Status};
@@ -10,7 +11,10 @@ use spec_tests::rig::Build;
 use zerocopy::IntoBytes;
 
 use crate::fused::{page, pair, together};
+use crate::support::slow_down;
 use crate::verbs::{TestHost, with_prp};
+
+const LATENCY: Nanoseconds = Nanoseconds(1_000_000);
 
 /// What an event is, where it belongs to an I/O command or to its completion.
 fn hop(event: &TraceEvent) -> Option<(&'static str, Option<CommandName>)> {
@@ -116,4 +120,39 @@ fn an_entry_that_is_changed_too_early_is_told_wherever_it_lies_in_its_queue() {
     // What the host leaves alone is not told.
     assert!(host.flush(1).expect("answered").is_success());
     assert!(hops(&mut host).iter().all(|(hop, _)| *hop != "changed"));
+}
+
+/// The same section: a slot is the host's again once any completion says that the head has passed it, also while the command that lay there
+/// is under way. One that no completion has passed is not.
+#[test]
+fn an_entry_is_the_hosts_again_once_any_completion_has_passed_it() {
+    let changed = |host: &mut TestHost| {
+        let told = host.port_mut().controller_mut().take_traced();
+        told.iter().filter(|traced| matches!(traced.event, TraceEvent::EntryChanged { .. })).count()
+    };
+    for (passed, expected) in [(true, 0), (false, 1)] {
+        let mut host = host();
+        host.port_mut().controller_mut().listen(Detail::Memory);
+        let buffer = host.allocate(4096).expect("room");
+        let read = with_prp(block_command(NvmOpcode::READ, 1, 7, 1), buffer, 0);
+        let slot = {
+            let queue = host.submission_queue(1).expect("the queue is there");
+            queue.slot(queue.tail)
+        };
+        slow_down(&host, LATENCY);
+        let slow = host.submit(1, read).expect("room");
+        host.port_mut().run_until_idle();
+        if passed {
+            // A command that fails needs no media, and is answered before the other one.
+            let outside = Command { nsid: 9.into(), ..read };
+            let quick = host.submit(1, outside).expect("room");
+            host.wait(1, quick).expect("answered at once");
+        }
+        host.write_memory(slot, Command::default().as_bytes());
+        assert_eq!(changed(&mut host), 0);
+        let now = host.port().now;
+        host.port_mut().now = now.plus(LATENCY);
+        host.wait(1, slow).expect("answered");
+        assert_eq!(changed(&mut host), expected, "passed by another completion: {passed}");
+    }
 }

@@ -75,6 +75,7 @@ pub(super) fn delete_submission(
     }
     controller.release_queue(id);
     controller.queues.remove_submission(id);
+    controller.forget_entries(id);
     controller.arbiter.idle(id);
     Ok(Done::Now(0))
 }
