@@ -153,7 +153,7 @@ impl Supply {
     #[inline]
     pub(crate) fn fetched(&self, permit: &Permit, command: &Command) -> bool {
         self.work_on(permit);
-        self.breaker.attentive() && self.breaker.fetched(&fetched(permit, command))
+        self.breaker.attentive() && self.breaker.fetched(&fetched(self.id, permit, command))
     }
 }
 
@@ -173,7 +173,7 @@ impl Controller {
     #[cold]
     pub(crate) fn completion_queued(&mut self, mark: Mark, origin: Origin, status: Status) {
         let Origin { opcode, nsid: namespace, .. } = origin;
-        let command = Fetched { io: mark.queue() != 0, opcode, namespace, range: None };
+        let command = Fetched { controller: mark.controller(), io: mark.queue() != 0, opcode, namespace, range: None };
         if status == Status::SUCCESS && self.supply.breaker.completed(&command) {
             self.supply.awaited = Some(mark);
         }
@@ -236,9 +236,9 @@ pub(crate) fn command_name(mark: Mark, latest: u64) -> Option<CommandName> {
 }
 
 /// What a crash point may ask of a command. The blocks are those of the commands that name a range in the usual place.
-fn fetched(permit: &Permit, command: &Command) -> Fetched {
+fn fetched(controller: u16, permit: &Permit, command: &Command) -> Fetched {
     let io = permit.sqid() != 0;
     let range = LbaRange::new(Lba(command.slba()), u64::from(command.nlb_z()) + 1);
     let named = io && NvmOpcode(command.opcode).names_blocks();
-    Fetched { io, opcode: command.opcode, namespace: command.nsid.get(), range: named.then_some(range) }
+    Fetched { controller, io, opcode: command.opcode, namespace: command.nsid.get(), range: named.then_some(range) }
 }

@@ -26,8 +26,8 @@ use crate::queue::{CompletionQueue, Permit};
 use crate::reason::Reason;
 use crate::{Controller, Effect};
 use data::DataWatch;
-use entries::{Entries, Kept};
 pub use detail::Detail;
+use entries::{Entries, Kept};
 
 /// How many events are kept for whoever asks later.
 pub const RECENT: usize = 1000;

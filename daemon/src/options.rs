@@ -23,11 +23,11 @@ use std::path::{Path, PathBuf};
 use ::media::ssd::VolumeConfig;
 use controller::ControllerSet;
 use controller::config::{Config, ConfigError, DeviceOptions};
-use controller::fault::FaultSpec;
 use controller::record::first_note;
 use serde::Serialize;
 
 pub use error::OptionError;
+use faults::ConfiguredFault;
 pub use help::Topic;
 use identity::Identity;
 pub use media::MediaSettings;
@@ -86,7 +86,7 @@ pub struct Settings {
     /// For the media; volume n of it carries namespace n of the controller.
     pub media: MediaSettings,
     /// Faults that the device has from the start.
-    pub faults: Vec<FaultSpec>,
+    pub faults: Vec<ConfiguredFault>,
     /// The sockets at which it is plugged in, in the order of their controllers.
     pub sockets: Vec<PathBuf>,
     device: DeviceOptions,
@@ -203,6 +203,7 @@ impl Settings {
                 controllers: Some(identity.attached)
                     .filter(|set| ![ControllerSet::NONE, ControllerSet::ALL].contains(set))
                     .map(|set| set.to_string()),
+                anagrpid: self.controller.ana.then_some(identity.anagrpid),
             });
         let (media, namespace, fault) = (self.media.printed(), namespace.collect(), self.faults.clone());
         toml::to_string(&PrintedFile { device, media, namespace, fault })
@@ -219,7 +220,7 @@ struct PrintedFile {
     media: PrintedMedia,
     namespace: Vec<PrintedNamespace>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    fault: Vec<FaultSpec>,
+    fault: Vec<ConfiguredFault>,
 }
 
 #[derive(Serialize)]
@@ -250,6 +251,7 @@ struct PrintedNamespace {
     shared: bool,
     detached: bool,
     controllers: Option<String>,
+    anagrpid: Option<u32>,
 }
 
 /// The words of a configuration file.
@@ -258,7 +260,7 @@ struct FileWords {
     device: Words,
     media: Words,
     namespaces: Vec<Words>,
-    faults: Vec<FaultSpec>,
+    faults: Vec<ConfiguredFault>,
 }
 
 fn read_file(path: &Path) -> Result<FileWords, OptionError> {

@@ -142,7 +142,13 @@ fn wire(
     let tracers = Tracers::begin(traces, places.traces.clone(), &mut subsystem, Nanoseconds(0))?;
     let audience = Audience::new(tracers, &mut subsystem);
     for fault in &settings.faults {
-        subsystem.controller_mut(ControllerId::FIRST).fault_add(fault.clone()).context("[[fault]]")?;
+        let id = ControllerId(fault.controller);
+        anyhow::ensure!(
+            subsystem.ids().any(|there| there == id),
+            "[[fault]]: controller={id}: there is no such controller: give --socket once for each",
+            id = id.0
+        );
+        subsystem.controller_mut(id).fault_add(fault.spec.clone()).context("[[fault]]")?;
     }
     let control = Control::open(places, web, &watch, &subsystem)?;
     let fronts = Fronts::open(subsystem, places, &watch)?;

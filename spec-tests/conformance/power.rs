@@ -215,7 +215,7 @@ fn no_data_goes_to_the_host_after_the_cut() {
 #[test]
 fn a_crash_point_may_be_a_command_by_its_number_or_its_blocks() {
     let range = Some(LbaRange::new(Lba(6), 1));
-    let wanted = CommandMatch { opcode: Some(NvmOpcode::WRITE.0), namespace: Some(1), range };
+    let wanted = CommandMatch { controller: Some(0), opcode: Some(NvmOpcode::WRITE.0), namespace: Some(1), range };
     for (arming, lost_at) in [(Arming::IoCommand(3), 2), (Arming::Match(wanted, 1), 6), (Arming::Program(1), 0)] {
         let mut host = build().host();
         host.port_mut().subsystem.crash_arm(arming, CutPolicy::AllSurvive.into());
@@ -238,7 +238,7 @@ fn a_crash_point_may_be_a_command_by_its_number_or_its_blocks() {
 #[test]
 fn a_crash_point_may_be_an_answer() {
     let mut host = build().host();
-    let wanted = CommandMatch { opcode: Some(NvmOpcode::FLUSH.0), namespace: Some(1), range: None };
+    let wanted = CommandMatch { opcode: Some(NvmOpcode::FLUSH.0), namespace: Some(1), ..CommandMatch::default() };
     host.port_mut().subsystem.crash_arm(Arming::Completed(wanted, 2), CutPolicy::NoneSurvive.into());
     for lba in 0..2 {
         assert_eq!(host.port().subsystem.crash_met(), lba);
@@ -259,7 +259,7 @@ fn a_crash_point_may_be_an_answer() {
 fn a_crash_point_waits_for_an_answer_that_is_late() {
     for reset in [false, true] {
         let mut host = build().host();
-        let wanted = CommandMatch { opcode: Some(NvmOpcode::FLUSH.0), namespace: Some(1), range: None };
+        let wanted = CommandMatch { opcode: Some(NvmOpcode::FLUSH.0), namespace: Some(1), ..CommandMatch::default() };
         host.port_mut().subsystem.crash_arm(Arming::Completed(wanted, 1), CutPolicy::NoneSurvive.into());
         let late = FaultSpec::new(Action::Delay { delay_ns: 1_000_000 });
         let late = late.matching(Matching::io_opcode(NvmOpcode::FLUSH.0));

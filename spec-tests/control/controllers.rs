@@ -58,6 +58,38 @@ fn the_second_controller_is_named_by_events_traces_and_power_reports() {
     assert_eq!(bench.peer.event("CLIENT_GONE"), json!({ "controller": 1 }));
 }
 
+/// Faults of a configuration file, and crash points that are commands, are of the controller that they name.
+#[test]
+fn faults_of_a_file_and_crash_points_are_of_one_controller() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (second, file) = (folder.path().join("second.sock"), folder.path().join("drive.toml"));
+    let table =
+        "[[fault]]\ncontroller = 1\nmatch = { command = \"flush\" }\naction = { kind = \"status\", sct = 0, sc = 6 }\n";
+    fs::write(&file, table).expect("written");
+    let [socket, config] = [&second, &file].map(|path| path.to_str().expect("a path of ours"));
+    let mut bench = Bench::with_arguments("size=16MiB,lba=4096", &["--socket", socket, "--config", config]);
+    let (mut first, mut host) = (bench.host(), SocketPort::host(&second, 64).expect("a host"));
+    let mut count = |controller| {
+        let faults = bench.peer.execute("query-faults", &json!({ "controller": controller })).expect("a list");
+        faults.as_array().expect("a list").len()
+    };
+    assert_eq!((count(0), count(1)), (0, 1));
+    assert_eq!(first.flush(1), Ok(Status::SUCCESS));
+    assert_eq!(host.flush(1).map(Status::kind), Ok((0, 6)));
+
+    let point = json!({ "match": { "controller": 1, "opcode": "write" }, "nth": 2 });
+    bench.peer.execute("crash-arm", &json!({ "at": point })).expect("armed");
+    assert_eq!(bench.peer.execute("query-crash", &json!({})).expect("armed")["armed"]["match"]["controller"], 1);
+    for lba in 0..5 {
+        assert_eq!(first.write(1, lba, &filled(1), false), Ok(Status::SUCCESS));
+    }
+    assert_eq!(host.write(1, 5, &filled(2), false), Ok(Status::SUCCESS));
+    assert_eq!(first.write(1, 6, &filled(1), false), Ok(Status::SUCCESS));
+    host.write(1, 7, &filled(2), false).expect_err("power is off");
+    let report = bench.peer.execute("query-crash", &json!({})).expect("a report");
+    assert_eq!(report["report"]["controller"], 1, "{report}");
+}
+
 /// A controller comes with a socket of its own while the drive runs, and goes again with it; who has the other one notices nothing.
 #[test]
 fn controllers_come_and_go_with_their_sockets() {

@@ -106,8 +106,10 @@ fn metadata_reaches_the_media_and_the_controller() {
 
 #[test]
 fn the_printed_configuration_reads_back_as_itself() {
-    let options =
-        given("mdts=0,serial=ab", &["size=8MB,nguid=00112233445566778899aabbccddeeff", "eui64=0xffffffffffffffff"]);
+    let options = given(
+        "mdts=0,serial=ab,ana=on",
+        &["size=8MB,nguid=00112233445566778899aabbccddeeff", "eui64=0xffffffffffffffff,anagrpid=7"],
+    );
     let settings = Settings::read(&options).expect("legal");
     let printed = settings.to_toml().expect("printable");
     let again = with_file(&printed, Given::default()).expect(&printed);

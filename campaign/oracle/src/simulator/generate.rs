@@ -257,7 +257,8 @@ impl Choices {
                 let range = LbaRange::new(Lba(near), 1 + self.below(8));
                 let opcode = self.pick(&MATCHED);
                 let range = Some(range).filter(|_| opcode != NvmOpcode::FLUSH);
-                let wanted = CommandMatch { opcode: Some(opcode.0), namespace: Some(nsid), range };
+                let wanted =
+                    CommandMatch { opcode: Some(opcode.0), namespace: Some(nsid), range, ..CommandMatch::default() };
                 Arming::Match(wanted, 1 + self.below(4))
             }
             _ => {

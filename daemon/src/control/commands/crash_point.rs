@@ -86,6 +86,9 @@ pub struct CrashPoint {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Matching {
+    /// CNTLID of the controller that took it; any if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    controller: Option<u16>,
     /// The opcode, or the command's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     opcode: Option<Opcode>,
@@ -104,6 +107,9 @@ pub struct Matching {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Completed {
+    /// CNTLID of the controller that answered; any if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    controller: Option<u16>,
     /// The opcode, or the command's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     opcode: Option<Opcode>,
@@ -172,13 +178,15 @@ impl Matching {
             (None, Some(_)) => return Err(Refusal::new("match.blocks goes with match.lba")),
             (Some(lba), blocks) => Some(LbaRange::new(Lba(lba), counted("match.blocks", blocks.unwrap_or(1))?)),
         };
-        Ok(CommandMatch { opcode: self.opcode.map(|opcode| opcode.0), namespace: self.nsid, range })
+        let Self { controller, opcode, nsid: namespace, .. } = self;
+        Ok(CommandMatch { controller, opcode: opcode.map(|opcode| opcode.0), namespace, range })
     }
 }
 
 impl Completed {
     fn command_match(self) -> CommandMatch {
-        CommandMatch { opcode: self.opcode.map(|opcode| opcode.0), namespace: self.nsid, range: None }
+        let Self { controller, opcode, nsid: namespace } = self;
+        CommandMatch { controller, opcode: opcode.map(|opcode| opcode.0), namespace, range: None }
     }
 }
 
@@ -195,16 +203,13 @@ impl From<Arming> for CrashPoint {
         let none = Self::default();
         match arming {
             Arming::Hit(step, nth) => Self { step: Some(StepName(step)), nth: Some(nth), ..none },
-            Arming::Match(CommandMatch { opcode, namespace, range }, nth) => {
+            Arming::Match(CommandMatch { controller, opcode, namespace: nsid, range }, nth) => {
                 let (lba, blocks) = (range.map(|range| range.start.0), range.map(|range| range.blocks));
-                Self {
-                    matching: Some(Matching { opcode: opcode.map(Opcode), nsid: namespace, lba, blocks }),
-                    nth: Some(nth),
-                    ..none
-                }
+                let matching = Matching { controller, opcode: opcode.map(Opcode), nsid, lba, blocks };
+                Self { matching: Some(matching), nth: Some(nth), ..none }
             }
-            Arming::Completed(CommandMatch { opcode, namespace, .. }, nth) => {
-                let completed = Some(Completed { opcode: opcode.map(Opcode), nsid: namespace });
+            Arming::Completed(CommandMatch { controller, opcode, namespace: nsid, .. }, nth) => {
+                let completed = Some(Completed { controller, opcode: opcode.map(Opcode), nsid });
                 Self { completed, nth: Some(nth), ..none }
             }
             Arming::VolatileAtLeast(units) => Self { volatile_at_least: Some(units), ..none },

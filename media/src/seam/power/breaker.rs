@@ -79,6 +79,8 @@ impl Mark {
 /// What crash points know of a fetched command. The numbers have the meaning that the caller gives them: they are only compared here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fetched {
+    /// The controller that took it.
+    pub controller: u16,
     /// It came from an I/O queue, and not from the admin queue.
     pub io: bool,
     /// Its opcode.
@@ -92,6 +94,8 @@ pub struct Fetched {
 /// Which I/O commands a crash point matches: all given conditions must hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CommandMatch {
+    /// The controller that took it.
+    pub controller: Option<u16>,
     /// The opcode.
     pub opcode: Option<u8>,
     /// The namespace identifier.
@@ -105,6 +109,7 @@ impl CommandMatch {
     #[must_use]
     pub fn matches(&self, command: &Fetched) -> bool {
         command.io
+            && self.controller.is_none_or(|controller| controller == command.controller)
             && self.opcode.is_none_or(|opcode| opcode == command.opcode)
             && self.namespace.is_none_or(|namespace| namespace == command.namespace)
             && self.range.is_none_or(|wanted| command.range.is_some_and(|named| wanted.overlaps(named)))
@@ -407,8 +412,8 @@ mod tests {
 
     #[test]
     fn commands_are_counted_by_queue_and_by_what_they_ask_for() {
-        let write = |lba| Fetched { io: true, opcode: 1, namespace: 1, range: Some(LbaRange::new(Lba(lba), 4)) };
-        let admin = Fetched { io: false, opcode: 1, namespace: 1, range: None };
+        let admin = Fetched { controller: 2, io: false, opcode: 1, namespace: 1, range: None };
+        let write = |lba| Fetched { io: true, range: Some(LbaRange::new(Lba(lba), 4)), ..admin };
         let trips_at = |arming, commands: &[Fetched]| {
             let breaker = Breaker::default();
             breaker.arm(arming);
@@ -418,18 +423,19 @@ mod tests {
         assert_eq!(trips_at(Arming::Command(2), &commands), Some(1));
         assert_eq!(trips_at(Arming::IoCommand(2), &commands), Some(2));
         let range = Some(LbaRange::new(Lba(11), 1));
-        let wanted = CommandMatch { opcode: Some(1), namespace: Some(1), range };
+        let wanted = CommandMatch { controller: Some(2), opcode: Some(1), namespace: Some(1), range };
         assert_eq!(trips_at(Arming::Match(wanted, 2), &commands), Some(4));
         assert_eq!(trips_at(Arming::Match(CommandMatch { namespace: Some(2), ..wanted }, 1), &commands), None);
+        assert_eq!(trips_at(Arming::Match(CommandMatch { controller: Some(1), ..wanted }, 1), &commands), None);
         assert_eq!(trips_at(Arming::Hit(Step::CommandFetched, 3), &commands), Some(2));
     }
 
     #[test]
     fn completions_are_counted_apart_from_fetches() {
-        let flush = |namespace| Fetched { io: true, opcode: 0, namespace, range: None };
+        let flush = |namespace| Fetched { controller: 0, io: true, opcode: 0, namespace, range: None };
         let breaker = Breaker::default();
         assert!(!breaker.completed(&flush(2)), "nothing is armed");
-        let wanted = CommandMatch { opcode: Some(0), namespace: Some(2), range: None };
+        let wanted = CommandMatch { opcode: Some(0), namespace: Some(2), ..CommandMatch::default() };
         breaker.arm(Arming::Completed(wanted, 2));
         let trips =
             [1, 2, 1, 2, 2].map(|namespace| (breaker.fetched(&flush(namespace)), breaker.completed(&flush(namespace))));
