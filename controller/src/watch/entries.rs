@@ -1,4 +1,4 @@
-//! Entries of submission queues are the controller's until the host is told that their slots are free again (NVMe Base 2.1 section 3.3.1.2):
+//! Entries of submission queues are the controller's until the host is told that their slots are free (NVMe Base 2.1 section 3.3.1.2):
 //! until then they are held against memory once more. The first completion whose SQ Head Pointer has passed a slot gives it back, whether
 //! it is of the command in that slot or of a later one.
 
