@@ -26,14 +26,14 @@ pub enum Kind {
     Hole,
     /// Programmed to end a page; no contents.
     Padding,
+    /// A unit of the host whose request failed half way; it keeps its number, so that the sequence has no gap.
+    Abandoned,
     /// A unit of the host.
     Host,
     /// A unit moved by garbage collection or out of a failed block.
     Collected,
     /// A unit moved by wear levelling.
     Wear,
-    /// A unit of the host whose request failed half way; it keeps its number, so that the sequence has no gap.
-    Abandoned,
 }
 
 impl Kind {

@@ -4,10 +4,11 @@
 use std::fmt;
 
 use crate::ftl::alloc::Stream;
+use crate::ftl::gc::Collector;
 use crate::ftl::line::Lines;
 use crate::ftl::map::LineCount;
 use crate::geometry::Geometry;
-use crate::journal::{LineHeader, METADATA_PAGE, Record};
+use crate::journal::{LineHeader, METADATA_PAGE};
 use crate::large_memory::{LargeMemory, OutOfMemory};
 use crate::root::Layout;
 use crate::store::{FileStore, MemoryStore};
@@ -76,7 +77,7 @@ impl Needs {
         // Two streams, the line that is collected, a group.
         needs.add(
             Part::OpenLines,
-            2 * Stream::bytes_for(units) + units * (size_of::<Record>() + size_of::<PhysicalUnit>()),
+            2 * Stream::bytes_for(units) + Collector::bytes_for(units) + units * size_of::<PhysicalUnit>(),
             false,
         );
         needs

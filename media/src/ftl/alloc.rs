@@ -249,7 +249,7 @@ impl<S: Store> Ftl<S> {
         self.freeze();
     }
 
-    fn page_programmed(&mut self, stream: usize, first: u32, end: u32, last: u64) {
+    pub(super) fn page_programmed(&mut self, stream: usize, first: u32, end: u32, last: u64) {
         let frontier = &mut self.streams[stream];
         frontier.programmed = end;
         frontier.programmed_total += u64::from(end - first);
@@ -352,7 +352,7 @@ impl<S: Store> Ftl<S> {
         if record.kind.holds_unit() && self.nand.store.holds(from) {
             let (old, new) = ((old_line, old_slot), (line, slot));
             let copied =
-                if S::CHECKS { self.copy_unit(old, new, expected) } else { self.relocate_units(old, new, 1, expected) };
+                if S::CHECKS { self.copy_unit(old, new, expected) } else { self.relocate_unit(old, new, expected) };
             self.read_only |= copied.is_err();
         }
         if let Some(place) = self.group.iter_mut().find(|place| **place == from) {
@@ -379,32 +379,30 @@ impl<S: Store> Ftl<S> {
         self.nand.copy_unit(&Wanted { at: from, expected, geometry: &self.geometry, neighbours: false }, to)
     }
 
-    /// Copies the data and metadata of neighbouring units from slots of a line that is collected to others: of one where they are
-    /// checked, which is the one expected.
-    pub(crate) fn relocate_units(
+    /// Copies the data and metadata of a unit from a slot of a line that is collected to another one. Where units are checked it is the one
+    /// expected.
+    pub(crate) fn relocate_unit(
         &mut self,
         from: (u32, u32),
         to: (u32, u32),
-        count: u32,
         expected: Expected,
     ) -> Result<(), StoreError> {
         if S::CHECKS {
-            assert_eq!(count, 1, "units that are checked are moved one by one");
             let unit = Wanted { at: from, expected, geometry: &self.geometry, neighbours: true };
             return self.nand.copy_unit(&unit, to);
         }
         let data = (self.geometry.data_offset(from.1), self.geometry.data_offset(to.1));
-        self.nand.relocate((from.0, data.0), (to.0, data.1), count as usize * self.geometry.unit_bytes())?;
-        self.copy_metadata(from, to, count)
+        self.nand.relocate((from.0, data.0), (to.0, data.1), self.geometry.unit_bytes())?;
+        self.copy_metadata(from, to)
     }
 
-    fn copy_metadata(&mut self, from: (u32, u32), to: (u32, u32), count: u32) -> Result<(), StoreError> {
+    fn copy_metadata(&mut self, from: (u32, u32), to: (u32, u32)) -> Result<(), StoreError> {
         let metadata = self.geometry.config.metadata_bytes_per_unit as usize;
         if metadata == 0 || mutated(Mutation::MovedMetadata) {
             return Ok(());
         }
         let places = (self.geometry.metadata_offset(from.1), self.geometry.metadata_offset(to.1));
-        self.nand.copy((from.0, places.0), (to.0, places.1), count as usize * metadata)
+        self.nand.copy((from.0, places.0), (to.0, places.1), metadata)
     }
 }
 

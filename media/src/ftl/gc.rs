@@ -10,17 +10,18 @@
 //! moved out of it are programmed, and until the changes that made its other units invalid are committed.
 
 use super::line::{Evenness, LineState};
+use super::moves::BATCH;
 use super::{Ftl, HOST, MOVED};
 use crate::config::FLOOR_LINES;
 use crate::geometry::Geometry;
-use crate::journal::{HeaderState, Kind, Record};
+use crate::journal::{HeaderState, Record};
 use crate::large_memory::{OutOfMemory, room};
 use crate::ledger::EraseCounts;
 use crate::monitor::Finder;
 use crate::power::Step;
 use crate::power::mutation::{Mutation, mutated};
-use crate::store::{Expected, Store, StoreError};
-use crate::unit::{Lba, LogicalUnit, index, narrow};
+use crate::store::Store;
+use crate::unit::{Lba, LogicalUnit, narrow};
 use crate::volume::MediaError;
 
 /// Lines that are erased at a time because they are empty: some milliseconds.
@@ -28,13 +29,18 @@ const EMPTY_LINES: u32 = 1024;
 
 /// The line being collected.
 pub struct Collector {
-    victim: Option<u32>,
-    wear: bool,
-    next_slot: u32,
-    records: Vec<Record>,
+    pub(super) victim: Option<u32>,
+    pub(super) wear: bool,
+    pub(super) next_slot: u32,
+    /// Those of the victim.
+    pub(super) records: Vec<Record>,
+    /// Slots of it that are to be moved next.
+    pub(super) moving: Vec<u32>,
     /// Slots that the host has paid for, times the units of a line.
     credit: u64,
     cost: u64,
+    /// What must be paid before more slots are looked at.
+    due: u64,
     /// Slots used up by padding since the host paid last.
     pub(crate) padded: u32,
     next_wear: Option<u32>,
@@ -51,17 +57,25 @@ impl Collector {
             wear: false,
             next_slot: 0,
             records: room(geometry.units_per_line as usize)?,
+            moving: room(BATCH as usize)?,
             credit: 0,
             cost: 1,
+            due: 0,
             padded: 0,
             next_wear: None,
         })
     }
 
+    /// Bytes of memory that a collector takes over lines of this many units.
+    #[must_use]
+    pub(crate) const fn bytes_for(units: usize) -> usize {
+        units * size_of::<Record>() + BATCH as usize * size_of::<u32>()
+    }
+
     /// Bytes of memory that the collector takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.records.capacity() * size_of::<Record>()
+        self.records.capacity() * size_of::<Record>() + self.moving.capacity() * size_of::<u32>()
     }
 }
 
@@ -112,32 +126,45 @@ impl<S: Store> Ftl<S> {
         host.line == super::alloc::NO_LINE || self.geometry.units_per_line - host.next < units
     }
 
+    #[inline]
     fn pay(&mut self, units: u32) {
-        let reserve = self.tuning.reserve_lines;
         let used = u64::from(units + std::mem::take(&mut self.collector.padded));
         let line = u64::from(self.geometry.units_per_line);
         // Chance makes the collector late now and then, and nothing would make up for it: twice as fast for a missing line.
-        let behind = (reserve - 1).saturating_sub(self.lines.free() + self.lines.drained());
+        let behind = (self.tuning.reserve_lines - 1).saturating_sub(self.lines.free() + self.lines.drained());
         self.collector.credit += used * line * u64::from(1 + behind);
+        if self.collector.victim.is_none() || self.collector.credit >= self.collector.due {
+            self.collect_paid(units);
+        }
+    }
+
+    /// Does what was paid for.
+    #[inline(never)]
+    fn collect_paid(&mut self, units: u32) {
         // A victim that is nearly full gives nothing however much is paid.
-        let mut most = u64::from(units) * line;
+        let mut most = u64::from(units) * u64::from(self.geometry.units_per_line);
         // One line at a time is moved for the sake of wear: it gives no room.
         let mut wear = true;
         while !self.read_only && (self.collector.victim.is_some() || self.find_work(wear)) {
             wear = false;
-            while self.collector.victim.is_some() && self.collector.credit >= self.collector.cost {
-                if most == 0 || self.read_only {
+            while self.collector.victim.is_some() {
+                self.collector.due = self.collector.cost * self.next_batch();
+                if self.collector.credit < self.collector.due || most == 0 || self.read_only {
                     return;
                 }
-                let collected = u64::from(self.collect_slots(most.min(self.collector.credit / self.collector.cost)));
+                let paid = self.collector.credit / self.collector.cost;
+                let collected = u64::from(self.collect_slots(paid.min(most)));
                 most -= collected;
                 self.collector.credit -= collected * self.collector.cost;
             }
-            if self.collector.victim.is_some() {
-                return;
-            }
         }
         self.collector.credit = 0;
+    }
+
+    /// How many slots must be paid for before any is looked at.
+    fn next_batch(&self) -> u64 {
+        let left = narrow(self.collector.records.len()).saturating_sub(self.collector.next_slot);
+        u64::from(self.batch().min(left).max(1))
     }
 
     /// Chooses a victim where too few lines are free.
@@ -182,80 +209,9 @@ impl<S: Store> Ftl<S> {
         true
     }
 
-    /// Collects up to `most` slots of the victim, of which neighbours are moved in one piece, or ends it; returns how many, at least 1.
-    #[inline]
-    fn collect_slots(&mut self, most: u64) -> u32 {
-        let Some(line) = self.collector.victim else {
-            return 1;
-        };
-        let first = self.collector.next_slot;
-        let left = narrow(self.collector.records.len()).saturating_sub(first);
-        if left == 0 || self.lines.get(line).valid == 0 {
-            self.drain_victim(line);
-            return 1;
-        }
-        // A page at a time; units that are checked one by one, and an armed crash point wants each to be a step.
-        let single = S::CHECKS || self.nand.power.attentive();
-        let most_at_once = if single { 1 } else { self.geometry.units_per_program.min(left) };
-        let end = first + narrow(index(most.min(u64::from(most_at_once))));
-        let from = (first..end).find(|&slot| self.is_valid(line, slot)).unwrap_or(end);
-        let to = (from..end).find(|&slot| !self.is_valid(line, slot)).unwrap_or(end);
-        self.collector.next_slot = if from == to { end } else { from + self.move_units(line, from, to - from) };
-        self.collector.next_slot - first
-    }
-
-    /// Whether the map points at a slot of the victim.
-    #[inline]
-    fn is_valid(&self, line: u32, slot: u32) -> bool {
-        let record = &self.collector.records[slot as usize];
-        let unit = LogicalUnit(record.logical);
-        let place = self.geometry.physical(line, slot);
-        record.kind.holds_unit() && self.geometry.holds(unit) && self.map.get(unit) == Some(place)
-    }
-
-    /// Moves up to `most` neighbouring units of the victim; returns how many, at least 1.
-    fn move_units(&mut self, line: u32, first: u32, most: u32) -> u32 {
-        let Some((target, count)) = self.take_moved_slots(most) else {
-            self.read_only = true;
-            self.collector.victim = None;
-            self.lines.set_state(line, LineState::Closed);
-            return 1;
-        };
-        let kind = if self.collector.wear { Kind::Wear } else { Kind::Collected };
-        let frontier = &mut self.streams[MOVED];
-        let (from, to) = (first as usize, target as usize);
-        let moved = &mut frontier.records[to..to + count as usize];
-        for (moved, record) in moved.iter_mut().zip(&self.collector.records[from..]) {
-            *moved = Record { kind, position: 0, length: 1, host_sectors: 0, ..*record };
-        }
-        let target_line = frontier.line;
-        self.nand.time_moved_read(self.geometry.data_offset(first), count as usize * self.geometry.unit_bytes());
-        let unit = LogicalUnit(self.collector.records[from].logical);
-        let expected = Expected { unit, uncorrectable: self.map.is_uncorrectable(unit) };
-        if let Err(error) = self.relocate_units((line, first), (target_line, target), count, expected) {
-            self.streams[MOVED].records[to..to + count as usize].fill(Record::PADDING);
-            let damaged = matches!(error, StoreError::Damaged(_)) && self.give_up(unit, line);
-            if !damaged {
-                (self.read_only, self.unread) = (true, Some(error));
-            }
-            return count;
-        }
-        self.reached(Step::UnitCopied);
-        for n in 0..count {
-            let unit = LogicalUnit(self.collector.records[(first + n) as usize].logical);
-            let (from, to) = (self.geometry.physical(line, first + n), self.geometry.physical(target_line, target + n));
-            self.repoint(unit, from, to);
-        }
-        self.reached(Step::UnitMoved);
-        while self.streams[MOVED].staged() > self.geometry.units_per_program {
-            self.program_page(MOVED);
-        }
-        count
-    }
-
     /// Neighbouring slots for units to be moved. Where no line is free, drained lines may only wait for what is staged: that is
     /// programmed then, whatever it costs, because a collector that cannot go on would be the end of all writing.
-    fn take_moved_slots(&mut self, most: u32) -> Option<(u32, u32)> {
+    pub(super) fn take_moved_slots(&mut self, most: u32) -> Option<(u32, u32)> {
         let slots = self.take_slots(MOVED, most);
         if slots.is_some() || self.read_only || self.lines.drained() == 0 {
             return slots;
@@ -291,7 +247,7 @@ impl<S: Store> Ftl<S> {
         if self.read_only { Err(NoRoom) } else { Ok(()) }
     }
 
-    fn drain_victim(&mut self, line: u32) {
+    pub(super) fn drain_victim(&mut self, line: u32) {
         self.collector.victim = None;
         if self.lines.get(line).valid != 0 && !self.give_up_rest(line) {
             self.lines.set_state(line, LineState::Closed);
@@ -306,7 +262,7 @@ impl<S: Store> Ftl<S> {
 
     /// A unit of the victim is damaged; `false` where that cannot be put down.
     #[cold]
-    fn give_up(&mut self, unit: LogicalUnit, line: u32) -> bool {
+    pub(super) fn give_up(&mut self, unit: LogicalUnit, line: u32) -> bool {
         let Some(place) = self.map.get(unit).filter(|&place| self.geometry.line_of(place) == line) else { return true };
         self.note_damage(unit, place, Finder::Collection);
         self.lose_unit(unit)

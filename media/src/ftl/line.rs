@@ -210,6 +210,16 @@ impl Lines {
         line.valid
     }
 
+    /// Units of a line that is collected lie in another one now.
+    #[inline]
+    pub fn move_valid(&mut self, from: u32, to: u32, units: u32) {
+        let line = &mut self.lines[from as usize];
+        line.valid = line.valid.checked_sub(units).expect("only what is valid is moved");
+        let line = &mut self.lines[to as usize];
+        line.valid += units;
+        assert!(line.valid <= self.units_per_line, "a line holds no more than its units");
+    }
+
     /// All lines with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Line)> + '_ {
         (0..).zip(&self.lines)

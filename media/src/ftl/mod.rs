@@ -12,6 +12,7 @@ pub mod damage;
 pub mod gc;
 pub mod line;
 pub mod map;
+mod moves;
 mod patrol;
 mod postpone;
 pub mod purge;

@@ -13,7 +13,7 @@ use crate::ledger::Ledger;
 use crate::ordering::Order;
 use crate::power::{Breaker, Step};
 use crate::store::{Store, StoreError, Wanted};
-use crate::unit::Nanoseconds;
+use crate::unit::{Nanoseconds, narrow};
 
 /// A page could not be programmed: the block in this plane has failed, and nothing more can be programmed in its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,9 +175,12 @@ impl<S: Store> Nand<S> {
     }
 
     /// Counts the time of reading bytes of a line on nobody's behalf: dies and channels are busy, no request waits for it.
-    pub fn time_moved_read(&mut self, offset: usize, bytes: usize) {
+    #[inline]
+    pub fn time_moved_reads(&mut self, geometry: &Geometry, slots: &[u32]) {
         if let Some(timing) = &mut self.timing {
-            timing.read(self.now, offset as u64, bytes as u64);
+            for slot in slots {
+                timing.read(self.now, geometry.data_offset(*slot) as u64, geometry.unit_bytes() as u64);
+            }
         }
     }
 
@@ -221,6 +224,22 @@ impl<S: Store> Nand<S> {
         Ok(())
     }
 
+    /// Programs several pages at once, where nothing is met on the way: no crash point, no failure, no time, and no store that knows its
+    /// pages. `false` where something may be, and nothing was programmed.
+    pub fn program_run(&mut self, line: u32, first_slot: u32, records: &[Record]) -> bool {
+        if !S::STAYS || self.power.attentive() || !self.faults.programs.is_empty() || self.timing.is_some() {
+            return false;
+        }
+        assert_eq!(self.next_slot[line as usize], first_slot, "pages are programmed in order, once, after an erase");
+        let slots = narrow(records.len());
+        assert!(slots.is_multiple_of(self.units_per_program), "whole pages are programmed");
+        self.page_programs += u64::from(slots / self.units_per_program);
+        self.store.program(line, first_slot, records);
+        self.next_slot[line as usize] = first_slot + slots;
+        count_page(&mut self.ledger, records, 1 << self.unit_shift);
+        true
+    }
+
     fn time_program(&mut self, first_slot: u32) {
         if let Some(timing) = &mut self.timing {
             let offset = u64::from(first_slot) << self.unit_shift;
@@ -235,7 +254,7 @@ impl<S: Store> Nand<S> {
     #[must_use]
     pub fn plane_of(&self, slot: u32) -> u32 {
         let page = ((slot as usize) << self.unit_shift) / self.page_bytes;
-        crate::unit::narrow(page % self.planes as usize)
+        narrow(page % self.planes as usize)
     }
 
     /// Writes a line's header: event number and ledger are filled in here. Returns the event's number.
@@ -326,17 +345,20 @@ impl<S: Store> Nand<S> {
     }
 }
 
-/// Counts programmed slots, those of a page of the host's all at once.
+/// Counts programmed slots, those of pages of the host's, or of collected units, all at once.
 fn count_page(ledger: &mut Ledger, records: &[Record], unit_bytes: u64) {
-    let mut sectors = 0;
+    let first = records.first().map_or(Kind::Hole, |record| record.kind);
+    let (mut sectors, mut same) = (0, true);
     for record in records {
-        if record.kind != Kind::Host {
-            records.iter().for_each(|record| count(ledger, record, unit_bytes));
-            return;
-        }
         sectors += u64::from(record.host_sectors);
+        same &= record.kind == first;
     }
-    ledger.count_host(sectors * 512, records.len() as u64 * unit_bytes);
+    let bytes = records.len() as u64 * unit_bytes;
+    match first {
+        Kind::Host if same => ledger.count_host(sectors * 512, bytes),
+        Kind::Collected if same => ledger.count_collected(bytes),
+        _ => records.iter().for_each(|record| count(ledger, record, unit_bytes)),
+    }
 }
 
 /// Counts a programmed slot.

@@ -183,6 +183,14 @@ pub trait Store {
         self.copy(from, to, bytes)
     }
 
+    /// Lets neighbouring slots of another line, of which the first is `to`, have the memory of units in these slots, with their metadata:
+    /// the units are programmed, nobody will write to them, and one of the lines is erased first. Returns how many have it, from the first
+    /// one on; the others must be copied. A store that keeps its slots apart shares nothing.
+    #[inline]
+    fn share(&mut self, _line: u32, _slots: &[u32], _to: (u32, u32)) -> usize {
+        0
+    }
+
     /// Copies a unit (staged or programmed) out. Where it does not lie in memory it is checked.
     ///
     /// # Errors

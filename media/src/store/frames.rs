@@ -188,6 +188,24 @@ impl Frames {
         true
     }
 
+    /// Gives the frames of slots, which are counted from `base`, to neighbouring ones from `to` on too; returns to how many, up to the first
+    /// that has one already, or whose frame cannot be given.
+    #[inline]
+    pub(super) fn share_each(&mut self, base: usize, slots: &[u32], to: usize) -> usize {
+        let (entries, sharers) = (self.of_slots.as_chunks_mut::<ENTRY>().0, &mut self.sharers[..]);
+        for (n, slot) in slots.iter().enumerate() {
+            let entry = entries[base + *slot as usize];
+            let (Some(frame), target) = (frame(entry), &mut entries[to + n]) else { return n };
+            let others = &mut sharers[frame];
+            if *others == u8::MAX || *target != [0; ENTRY] {
+                return n;
+            }
+            *target = entry;
+            *others += 1;
+        }
+        slots.len()
+    }
+
     /// A slot has no frame any more.
     pub(super) fn let_go(&mut self, slot: usize) {
         self.let_go_each(std::iter::once(slot));
@@ -341,6 +359,27 @@ mod tests {
         assert_ne!(frames.own(3), moved, "what is written anew must not be seen by the slot that it was moved from");
         assert_eq!(frames.get(2), Some(moved));
         assert!(!frames.share(1, 0), "there is nothing to share");
+    }
+
+    #[test]
+    fn frames_are_given_to_neighbours_up_to_the_first_that_cannot_have_one() {
+        let mut frames = filled(16);
+        frames.let_go(7);
+        assert_eq!(frames.share_each(2, &[0, 3, 4], 32), 3);
+        let found = |frames: &Frames, slots: Range<usize>| slots.map(|slot| frames.get(slot)).collect::<Vec<_>>();
+        assert_eq!(found(&frames, 32..35), [Some(2), Some(5), Some(6)]);
+        assert_eq!(frames.share_each(0, &[1, 7, 2], 40), 1, "there is nothing to share in the second one");
+        assert_eq!(frames.share_each(0, &[8, 9, 10], 31), 1, "the second target has a frame, which it keeps");
+        assert_eq!(found(&frames, 31..33), [Some(8), Some(2)]);
+        (0..254).for_each(|n| assert!(frames.share(11, 100 + n)));
+        assert_eq!(
+            (frames.share_each(11, &[0, 0], 60), frames.get(61)),
+            (1, None),
+            "one has as many holders as can be counted"
+        );
+        // Each holder counts: what is taken anew is none of these.
+        frames.release(0..16);
+        assert!((200..216).all(|slot| ![2, 5, 6, 1, 8, 11].contains(&frames.own(4000 - slot))));
     }
 
     #[test]

@@ -361,6 +361,12 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    #[inline]
+    fn share(&mut self, line: u32, slots: &[u32], to: (u32, u32)) -> usize {
+        let base = |line: u32| (line as usize) << self.slot_bits;
+        self.frames.share_each(base(line), slots, base(to.0) + to.1 as usize)
+    }
+
     fn program(&mut self, line: u32, first_slot: u32, records: &[Record]) {
         let line = &mut self.lines[line as usize];
         if line.records.capacity() == 0 {
