@@ -13,6 +13,7 @@ pub mod gc;
 pub mod line;
 pub mod map;
 mod moves;
+pub mod parts;
 mod patrol;
 mod postpone;
 pub mod purge;
@@ -29,8 +30,8 @@ use checkpoint::Checkpoint;
 use gc::Collector;
 use line::{LineState, Lines};
 use map::Map;
+use parts::OpenUnit;
 use superseded::Superseded;
-use write::OpenUnit;
 
 use crate::config::{CacheConfig, Tuning};
 use crate::geometry::Geometry;
@@ -104,6 +105,8 @@ pub struct Ftl<S: Store> {
     pub(crate) voids: Vec<(u64, u64)>,
     /// Which parts of a unit were written, and by whom, where it was not the whole of it.
     pub(crate) parts: Vec<cut::PartNote>,
+    /// How many parts of units were written, to tell which open unit was used last.
+    parts_written: u64,
     /// Who is writing.
     pub(crate) tag: cut::Tag,
     /// What was volatile when power went.
@@ -160,6 +163,7 @@ impl<S: Store> Ftl<S> {
             scratch: Vec::new(),
             voids: Vec::new(),
             parts: Vec::new(),
+            parts_written: 0,
             tag: cut::Tag::default(),
             frozen: None,
             restages: 0,

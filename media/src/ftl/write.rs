@@ -1,13 +1,12 @@
 //! Owns the host's writes: data is copied once, from the source into the slot where it stays. Knows groups and units, not requests.
 //!
 //! A group's units take neighbouring sequence numbers and are shown by the map only when all of them are staged. A unit written in
-//! part is staged whole: what is not written is copied from where the unit lies (read-modify-write). The last few such units are kept
-//! open: a further part goes into the same slot, which is what makes small sequential writes cheap on a coarse unit.
+//! part is staged whole: what is not written is copied from where the unit lies (read-modify-write). See [`parts`](super::parts) for the
+//! last few such units.
 
 use super::cut::Tag;
 use super::{Ftl, HOST};
 use crate::journal::{Kind, Record};
-use crate::large_memory::grow;
 use crate::monitor::Finder;
 use crate::power::Step;
 use crate::store::{Expected, Store, StoreError};
@@ -16,9 +15,6 @@ use crate::volume::{Fault, MediaError, Source};
 
 /// Units that a write above the atomic unit stages at a time.
 const CHUNK_UNITS: usize = 256;
-
-/// Parts of units that are kept in mind until they are committed, beside one for each staged unit.
-const PARTS_MAX: usize = 1 << 16;
 
 /// Bytes of consecutive units, in whole blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,16 +64,6 @@ impl Span {
     }
 }
 
-/// A unit written in part that further parts may still go into.
-pub struct OpenUnit {
-    place: PhysicalUnit,
-    unit: LogicalUnit,
-    /// A bit per 512 bytes that the host wrote.
-    covered: Vec<u64>,
-    /// How many of them.
-    sectors: u32,
-}
-
 impl<S: Store> Ftl<S> {
     /// Writes a span for a request. It survives a power loss wholly or not at all, or, where the tag is loose, each unit by itself.
     ///
@@ -96,6 +82,15 @@ impl<S: Store> Ftl<S> {
         self.tag = tag;
         if span.bytes == self.geometry.unit_bytes() && span.offset == 0 && span.metadata_bytes == 0 {
             return self.write_unit(span.first, source);
+        }
+        let within = span.offset + span.bytes <= self.geometry.unit_bytes();
+        if S::STAYS
+            && within
+            && span.metadata_bytes == 0
+            && !tag.uncorrectable
+            && !self.map.is_uncorrectable(span.first)
+        {
+            return self.write_part(span, source);
         }
         self.write_units(span, source, !tag.loose)
     }
@@ -185,8 +180,8 @@ impl<S: Store> Ftl<S> {
         }
         let unit = LogicalUnit(span.first.0 + narrow(positions.start));
         self.publish(unit);
-        if positions.len() == 1 {
-            self.keep_open(span, part);
+        if positions.len() == 1 && part.bytes != self.geometry.unit_bytes() {
+            self.keep_open(self.group[0], part.unit, (part.offset, part.bytes));
         }
         self.reached(Step::GroupStaged);
         Ok(())
@@ -343,7 +338,7 @@ impl<S: Store> Ftl<S> {
     }
 
     /// Gives up the units staged since `first_sequence`. They keep their slots and numbers, so that the log has no gap.
-    fn abandon(&mut self, first_sequence: u64) {
+    pub(super) fn abandon(&mut self, first_sequence: u64) {
         self.uncorrectable.clear();
         let frontier = &mut self.streams[HOST];
         let mut staged = 0;
@@ -374,80 +369,6 @@ impl<S: Store> Ftl<S> {
             }
         }
     }
-
-    /// Puts a part of a unit into the slot where the unit lies open; `false` where it does not.
-    fn combine(&mut self, span: &Span, source: &mut dyn Source) -> Result<bool, MediaError> {
-        if self.parts.len() >= PARTS_MAX {
-            // Parts of the same units, again and again, fill no cache; what is kept of each must come to an end all the same.
-            self.commit();
-        }
-        let unit = span.first;
-        let Some(at) = self.open_units.iter().position(|open| open.unit == unit) else {
-            return Ok(false);
-        };
-        let place = self.open_units[at].place;
-        let (line, slot) = (self.geometry.line_of(place), self.geometry.slot_of(place));
-        if self.map.correctable(unit) != Some(place) || !self.streams[HOST].holds_staged(line, slot) {
-            self.open_units.remove(at);
-            return Ok(false);
-        }
-        // By way of a buffer: a source that fails in the middle must not damage blocks that were accepted before.
-        let metadata = (span.bytes >> span.block_shift) * span.metadata_bytes;
-        grow(&mut self.scratch, span.bytes + metadata).map_err(|_| MediaError::Internal)?;
-        let (data, rest) = self.scratch.split_at_mut(span.bytes);
-        source.fill(0, data).map_err(|Fault| MediaError::HostMemory)?;
-        if metadata != 0 {
-            source.fill_metadata(0, &mut rest[..metadata]).map_err(|Fault| MediaError::HostMemory)?;
-        }
-        let offset = self.geometry.data_offset(slot) + span.offset;
-        self.nand.stage(line, offset, span.bytes).copy_from_slice(&self.scratch[..span.bytes]);
-        if metadata != 0 {
-            let before = (span.offset >> span.block_shift) * span.metadata_bytes;
-            let target = self.nand.stage(line, self.geometry.metadata_offset(slot) + before, metadata);
-            target.copy_from_slice(&self.scratch[span.bytes..span.bytes + metadata]);
-        }
-        let sequence = self.streams[HOST].records[slot as usize].sequence;
-        self.note_part(sequence, span.offset, span.bytes);
-        self.cover(at, span);
-        self.reached_each([Step::DataTransferred, Step::UnitStaged]);
-        Ok(true)
-    }
-
-    /// Notes which sectors of an open unit the host wrote, and makes it the one used last.
-    fn cover(&mut self, at: usize, span: &Span) {
-        let open = &mut self.open_units[at];
-        for sector in span.offset / 512..(span.offset + span.bytes) / 512 {
-            let (word, bit) = (&mut open.covered[sector / 64], 1 << (sector % 64));
-            open.sectors += u32::from(*word & bit == 0);
-            *word |= bit;
-        }
-        let slot = self.geometry.slot_of(open.place);
-        self.streams[HOST].records[slot as usize].host_sectors = open.sectors;
-        self.open_units[at..].rotate_left(1);
-    }
-
-    /// Takes out the open unit that is missed least: nothing follows where all of a unit was written, and a stream that goes on to its
-    /// next unit must not close that of another stream.
-    fn forget_open(&mut self) -> OpenUnit {
-        let sectors = narrow(self.geometry.unit_bytes() / 512);
-        let at = self.open_units.iter().position(|open| open.sectors == sectors).unwrap_or(0);
-        self.open_units.remove(at)
-    }
-
-    /// Keeps a unit that was just staged open, if it was written in part; forgets one that is full, or the one unused for longest.
-    fn keep_open(&mut self, span: &Span, part: Part) {
-        if self.limits.open_units == 0 || part.bytes == self.geometry.unit_bytes() {
-            return;
-        }
-        let words = self.geometry.unit_bytes().div_ceil(512 * 64);
-        let spare = self.open_units.len() == self.limits.open_units;
-        let mut covered = if spare { self.forget_open().covered } else { vec![0; words] };
-        covered.fill(0);
-        let place = self.group[0];
-        self.open_units.push(OpenUnit { place, unit: part.unit, covered, sectors: 0 });
-        let whole = Span { offset: part.offset, bytes: part.bytes, ..*span };
-        self.cover(self.open_units.len() - 1, &whole);
-    }
 }
 
 /// Fills the memory of whole units from the host.
@@ -472,10 +393,6 @@ pub fn unit_amplification(offset: u64, bytes: u64, unit_bytes: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
-    use crate::store::MemoryStore;
-    use crate::unit::{LbaRange, Nanoseconds};
-    use crate::volume::{Media as _, Request, Submitted, Token, VolumeId};
 
     #[test]
     fn the_parts_of_a_span_are_the_span() {
@@ -484,30 +401,6 @@ mod tests {
         assert_eq!(span.part(0, 3), Part { unit: LogicalUnit(5), offset: 3, bytes: 5, at: 0 });
         assert_eq!(span.part(1, 3), Part { unit: LogicalUnit(6), offset: 0, bytes: 8, at: 5 });
         assert_eq!(span.part(2, 3), Part { unit: LogicalUnit(7), offset: 0, bytes: 7, at: 13 });
-    }
-
-    struct Zeroes;
-
-    impl Source for Zeroes {
-        fn fill(&mut self, _offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-            into.fill(0);
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn parts_of_one_unit_written_for_ever_take_no_more_memory() {
-        let volumes = vec![VolumeConfig::new(512, 0, 1 << 15)];
-        let cache = CacheConfig { age_max: Nanoseconds(u64::MAX), ..CacheConfig::default() };
-        let config = SsdConfig { volumes, cache, ..SsdConfig::default() };
-        let geometry = config.checked().expect("a configuration");
-        let mut ssd = Ssd::create(config, MemoryStore::new(&geometry).expect("memory")).expect("a drive");
-        for _ in 0..3 * PARTS_MAX {
-            let range = LbaRange::new(Lba(1), 1);
-            let request = Request::Write { range, from: &mut Zeroes, force: false };
-            assert_eq!(ssd.submit(Nanoseconds(0), Token(1), VolumeId(0), request), Submitted::Done(Ok(())));
-        }
-        assert!(ssd.ftl().parts.capacity() <= 2 * PARTS_MAX, "{}", ssd.ftl().parts.capacity());
     }
 
     #[test]

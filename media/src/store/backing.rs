@@ -144,6 +144,17 @@ pub trait Store {
         self.stage(geometry.line_of(place), offset, geometry.unit_bytes())
     }
 
+    /// The same, holding what another unit (staged or programmed) holds, or zeroes, and no metadata; `None` where that cannot be had.
+    #[inline]
+    fn stage_over(&mut self, old: Option<PhysicalUnit>, place: PhysicalUnit, geometry: &Geometry) -> Option<&mut [u8]> {
+        let at = |place| (geometry.line_of(place), geometry.data_offset(geometry.slot_of(place)));
+        match old {
+            Some(old) => self.copy(at(old), at(place), geometry.unit_bytes()).ok()?,
+            None => self.stage_unit(place, geometry).fill(0),
+        }
+        Some(self.stage_unit(place, geometry))
+    }
+
     /// A unit (staged or programmed) where it lies in memory, if it does.
     #[inline]
     fn unit(&self, place: PhysicalUnit, geometry: &Geometry) -> Option<&[u8]> {

@@ -325,6 +325,20 @@ impl Store for MemoryStore {
     }
 
     #[inline]
+    fn stage_over(&mut self, old: Option<PhysicalUnit>, place: PhysicalUnit, geometry: &Geometry) -> Option<&mut [u8]> {
+        let (shift, bytes) = (geometry.unit_shift, geometry.unit_bytes());
+        let start = self.frames.own(place.0 as usize).wrapping_shl(shift);
+        match old {
+            Some(old) => {
+                let from = self.frames.get(old.0 as usize)?.wrapping_shl(shift);
+                self.data.copy_within(from..from + bytes, start);
+            }
+            None => self.data[start..start + bytes].fill(0),
+        }
+        Some(&mut self.data[start..start + bytes])
+    }
+
+    #[inline]
     fn unit(&self, place: PhysicalUnit, geometry: &Geometry) -> Option<&[u8]> {
         let start = self.frames.get(place.0 as usize)?.wrapping_shl(geometry.unit_shift);
         Some(&self.data[start..start + geometry.unit_bytes()])
