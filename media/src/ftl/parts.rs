@@ -6,7 +6,7 @@ use super::{Ftl, HOST};
 use crate::large_memory::grow;
 use crate::power::Step;
 use crate::store::Store;
-use crate::unit::{Lba, LogicalUnit, PhysicalUnit, narrow};
+use crate::unit::{Lba, LogicalUnit, PhysicalUnit};
 use crate::volume::{Fault, MediaError, Source};
 
 /// Parts of units that are kept in mind until they are committed, beside one for each staged unit.
@@ -20,7 +20,7 @@ pub struct OpenUnit {
     covered: Vec<u64>,
     /// How many of them.
     sectors: u32,
-    /// When a part was written last, counted in parts.
+    /// When a part was written last, counted in parts; 0 where nothing can follow because all of it was written.
     used: u64,
 }
 
@@ -100,14 +100,26 @@ impl<S: Store> Ftl<S> {
     fn cover(&mut self, at: usize, (offset, bytes): (usize, usize)) {
         self.parts_written += 1;
         let open = &mut self.open_units[at];
-        open.used = self.parts_written;
         for sector in offset / 512..(offset + bytes) / 512 {
             let (word, bit) = (&mut open.covered[sector / 64], 1 << (sector % 64));
             open.sectors += u32::from(*word & bit == 0);
             *word |= bit;
         }
+        let whole = open.sectors as usize * 512 == self.geometry.unit_bytes();
+        open.used = if whole { 0 } else { self.parts_written };
         let slot = self.geometry.slot_of(open.place);
         self.streams[HOST].records[slot as usize].host_sectors = open.sectors;
+    }
+
+    #[inline]
+    fn least_missed(&self) -> usize {
+        let (mut at, mut least) = (0, u64::MAX);
+        for (n, open) in self.open_units.iter().enumerate() {
+            if open.used < least {
+                (at, least) = (n, open.used);
+            }
+        }
+        at
     }
 
     /// Keeps a unit that was just staged open, of which a part was written, in place of the open one that is missed least: nothing follows
@@ -121,9 +133,7 @@ impl<S: Store> Ftl<S> {
             self.open_units.push(OpenUnit { place, unit, covered, sectors: 0, used: 0 });
             self.open_units.len() - 1
         } else {
-            let whole = narrow(self.geometry.unit_bytes() / 512);
-            let missed = self.open_units.iter().enumerate().min_by_key(|(_, open)| (open.sectors != whole, open.used));
-            missed.map_or(0, |(at, _)| at)
+            self.least_missed()
         };
         let open = &mut self.open_units[at];
         (open.place, open.unit, open.sectors) = (place, unit, 0);
