@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use media::power::mutation::{Mutation, mutated};
 use media::{Nanoseconds, Token};
 use nvme_spec::log::Event;
 use nvme_spec::reservation::NotificationPage;
@@ -85,6 +86,10 @@ impl Controller {
         let left = if aborts { abort_commands(shared, self.id, nsid, &told) } else { None };
         let Some(left) = left else {
             let kept = persisted || shared.reservations.persists(nsid);
+            if kept && mutated(Mutation::PtplLost) {
+                shared.changes.ask(Change::Registrations { nsid }, By::Nobody);
+                return Ok(Done::Now(0));
+            }
             return Ok(if kept { keep_registrations(shared, nsid, self.id, token) } else { Done::Now(0) });
         };
         Ok(Done::Waits(Box::new(Parked { aborting: Some(left), ..Parked::new(*command) })))

@@ -54,6 +54,8 @@ pub enum Verb {
     /// A Format or a deletion of the namespace: each block may read as zeroes from its doorbell on, and must once it has ended. What is there
     /// afterwards is another namespace, or none.
     Erase,
+    /// A command about registrations or the reservation: it changes no blocks.
+    Reserve,
     /// A shutdown, normal or abrupt: rung when CC.SHN is written, ended when CSTS.SHST says complete.
     Shutdown,
 }

@@ -25,6 +25,8 @@ pub struct Format {
 pub struct Entry {
     /// Its name in the history: no other namespace has it, and after a Format it is another one.
     pub name: u32,
+    /// The name that it was made with, which a Format does not change.
+    pub born: u32,
     /// Its format.
     pub format: Format,
     /// Its blocks.
@@ -124,6 +126,8 @@ pub enum Refusal {
     NotAttached,
     /// It is for one controller, and another one has it.
     Private,
+    /// A reservation of another host forbids it, of which nothing is known here.
+    Reserved,
 }
 
 /// How a change ends: the identifier of a namespace that was made, or 0; or why it was refused.
@@ -149,7 +153,7 @@ impl Inventory {
                 }
                 let nsid = (1..=limits.last).find(|nsid| !self.namespaces.contains_key(nsid));
                 let nsid = nsid.ok_or(Refusal::NoIdentifier)?;
-                let entry = Entry { name, format, blocks, shared, attached: BTreeSet::new(), units };
+                let entry = Entry { name, born: name, format, blocks, shared, attached: BTreeSet::new(), units };
                 self.namespaces.insert(nsid, entry);
                 Ok(nsid)
             }
@@ -181,7 +185,11 @@ impl Inventory {
     #[must_use]
     pub fn looks_like(&self, seen: &Self) -> bool {
         let look = |inventory: &Self| -> Vec<(u32, Entry)> {
-            inventory.namespaces.iter().map(|(nsid, entry)| (*nsid, Entry { name: 0, ..entry.clone() })).collect()
+            inventory
+                .namespaces
+                .iter()
+                .map(|(nsid, entry)| (*nsid, Entry { name: 0, born: 0, ..entry.clone() }))
+                .collect()
         };
         look(self) == look(seen)
     }
@@ -244,7 +252,11 @@ impl Knowledge {
     /// No order of the commands explains the answer: how it could have ended instead.
     pub fn end(&mut self, id: CommandId, ending: Ending) -> Result<(), Vec<Ending>> {
         self.under_way.remove(&id);
-        let explains = |possible: &Possible| possible.done.get(&id) == Some(&ending);
+        // What was refused for another reason has not been tried.
+        let explains = |possible: &Possible| match ending {
+            Err(Refusal::Reserved) => !possible.done.contains_key(&id),
+            _ => possible.done.get(&id) == Some(&ending),
+        };
         if !self.possible.iter().any(explains) {
             return Err(self.possible.iter().filter_map(|possible| possible.done.get(&id)).copied().collect());
         }
@@ -405,6 +417,9 @@ mod tests {
         assert_eq!(knowledge.clone().settle(&third), Err(vec![old.clone(), new.clone()]));
         assert!(knowledge.certain(1).is_some() && knowledge.certain(2).is_none());
         assert_eq!(knowledge.clone().end(5, Ok(1)), Err(vec![Ok(2)]));
+        let mut refused = knowledge.clone();
+        assert_eq!(refused.end(5, Err(Refusal::Reserved)), Ok(()));
+        assert_eq!(refused.settle(&new), Err(vec![old.clone()]), "a reservation forbade it: nothing was tried");
         assert_eq!(knowledge.end(5, Ok(2)), Ok(()));
         assert!(knowledge.is_settled() && knowledge.certain(2).is_some());
         assert_eq!(knowledge.settle(&old), Err(vec![new]));

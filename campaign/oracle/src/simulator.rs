@@ -24,6 +24,7 @@ use media::ssd::SsdConfig;
 
 use crate::history::Verb;
 use crate::parameters::Blocks;
+use crate::reservations::Kind;
 use crate::verdict::Violation;
 
 pub use campaign::{CUTS_OF_PART, Campaign, Judged, PARTS_MAX, Tally};
@@ -102,6 +103,54 @@ pub enum Administration {
     },
 }
 
+/// What a host does about the registrations of a namespace. It says what it believes to be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reservation {
+    /// It registers.
+    Register {
+        /// Its key.
+        key: u64,
+        /// What becomes of Persist Through Power Loss.
+        persistence: Option<bool>,
+    },
+    /// It replaces its key.
+    Replace {
+        /// By this one.
+        key: u64,
+        /// Whatever it was.
+        ignores_key: bool,
+        /// What becomes of Persist Through Power Loss.
+        persistence: Option<bool>,
+    },
+    /// It takes its registration back.
+    Unregister {
+        /// Whatever its key.
+        ignores_key: bool,
+        /// What becomes of Persist Through Power Loss.
+        persistence: Option<bool>,
+    },
+    /// It acquires a reservation.
+    Acquire {
+        /// Of this type.
+        kind: Kind,
+    },
+    /// It preempts.
+    Preempt {
+        /// The key of which registrant, from 1, around their number; 0 is the key 0.
+        other: u8,
+        /// The type of its reservation.
+        kind: Kind,
+        /// Their commands are aborted.
+        abort: bool,
+    },
+    /// It releases a reservation of the type that is held.
+    Release,
+    /// It takes all registrations away.
+    Clear,
+    /// It asks who has registered.
+    Report,
+}
+
 /// One thing that a host does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -178,6 +227,24 @@ pub enum Operation {
         /// For what.
         what: Administration,
     },
+    /// Puts a command about registrations into a queue, without its doorbell.
+    Reserve {
+        /// Which queue.
+        queue: Queue,
+        /// Where.
+        nsid: u32,
+        /// What.
+        what: Reservation,
+        /// With a key, or a type to release, that is not right.
+        wrong: bool,
+    },
+    /// The host of a controller is another one after the next reset.
+    Rename {
+        /// Whose.
+        controller: u16,
+        /// What it calls itself then; 0 if it does not say.
+        name: u8,
+    },
     /// Asks how far Formats are.
     AskProgress {
         /// Who is asked.
@@ -251,6 +318,8 @@ pub struct Scenario {
     pub device: DeviceOptions,
     /// What its namespaces are told, one for each volume.
     pub namespaces: Vec<NamespaceOptions>,
+    /// What the host of each controller calls itself at first, 0 if it does not say; nothing where hosts do not register.
+    pub names: Vec<u8>,
     /// One after the other.
     pub passes: Vec<Pass>,
 }

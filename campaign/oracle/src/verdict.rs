@@ -37,6 +37,8 @@ pub enum Rule {
     Readable,
     /// The namespaces are neither what they were nor what they were to become.
     Inventory,
+    /// Who has registered, or holds a reservation, is not what it can be, or somebody was let in or refused who should not have been.
+    Reservation,
     /// A block reads otherwise than it did before.
     Unstable,
     /// The count of unsafe shutdowns is wrong.
@@ -77,6 +79,9 @@ impl Rule {
             Self::Pair => "pair: a fused Write does not do as its Compare says",
             Self::Readable => "readable: a block was read whose cells are bad",
             Self::Inventory => "inventory: the namespaces are neither the old ones nor the new ones",
+            Self::Reservation => {
+                "reservation: no order of the commands explains who has registered and who may do what"
+            }
             Self::Unstable => "unstable: a block reads otherwise than before",
             Self::Counter => "counter: unsafe shutdowns are miscounted",
             Self::Unanswered => "unanswered: a command without fault failed or was never answered",

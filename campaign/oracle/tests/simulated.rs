@@ -28,6 +28,12 @@ const fn least(end: Outcome) -> u64 {
         Outcome::Created | Outcome::Deleted | Outcome::Formatted | Outcome::Attached => 100,
         Outcome::Detached | Outcome::ChangeRefused => 20,
         Outcome::FormatProgress => 4,
+        Outcome::ChangeReserved => 4,
+        Outcome::Registered | Outcome::Unregistered | Outcome::Acquired | Outcome::Preempted => 20,
+        Outcome::Released | Outcome::Cleared | Outcome::Reported | Outcome::ReservationRefused => 20,
+        Outcome::AccessRefused => 20,
+        Outcome::AccessAborted => 4,
+        Outcome::RegistrationsKept | Outcome::RegistrationsGone => 20,
     }
 }
 

@@ -18,6 +18,10 @@ pub enum Answer {
     PartnerFailed,
     /// Atomic Write Unit Exceeded.
     TooLarge,
+    /// Reservation Conflict: whether that can be, [`crate::reservations`] says.
+    Refused,
+    /// Command Aborted due to Preempt and Abort, the same.
+    Aborted,
     /// Anything else, which none may end with.
     Other,
 }
@@ -54,8 +58,11 @@ pub fn judge_answer(history: &History, id: CommandId, answer: Answer, found: &[F
         }
         (Verb::Compare, Answer::TooLarge)
             if command.fused && !history.namespace(command.nsid).parameters.compares(command.blocks) => {}
-        (Verb::Write, Answer::PartnerFailed) if command.fused => {}
-        (_, Answer::Success) => {}
+        // A Compare whose Write may not be carried out is not carried out either.
+        (Verb::Write | Verb::Compare, Answer::PartnerFailed) if command.fused => {}
+        (_, Answer::Success | Answer::Refused) => {}
+        // The Write of a pair may be aborted after its Compare.
+        (_, Answer::Aborted) => return Ok(()),
         _ => return Err(violation(Rule::Unanswered, id, command, format!("{:?} ended with {answer:?}", command.verb))),
     }
     check_pair(history, id, command)

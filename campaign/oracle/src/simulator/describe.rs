@@ -9,7 +9,7 @@ use crate::history::Verb;
 
 impl Display for Scenario {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
-        let Self { drive, ground, controllers, device, namespaces, passes } = self;
+        let Self { drive, ground, controllers, device, namespaces, names, passes } = self;
         let geometry = &drive.geometry;
         writeln!(
             formatter,
@@ -40,6 +40,9 @@ impl Display for Scenario {
         }
         if *controllers > 1 {
             write!(formatter, "{controllers} controllers, each with ")?;
+        }
+        if !names.is_empty() {
+            write!(formatter, "hosts {names:?}, ")?;
         }
         let queues = device.max_ioqpairs;
         let (interleave, seed) = (device.interleave, device.interleave_seed);
@@ -105,6 +108,7 @@ impl Operation {
         match self {
             Self::Compare { write: true, .. } | Self::Reset { .. } => 2,
             Self::Queue { .. } | Self::Compare { .. } | Self::SetCache { .. } | Self::DisableNormal { .. } => 1,
+            Self::Reserve { .. } => 1,
             Self::Damage { .. } | Self::Shutdown { .. } | Self::AskShutdown { .. } | Self::Administer { .. } => 1,
             _ => 0,
         }
@@ -132,6 +136,13 @@ impl Display for Operation {
             Self::Ring { queue } => write!(formatter, "ring {queue}"),
             Self::RunOne { controller, steps } => write!(formatter, "controller {controller} runs {steps} steps"),
             Self::Administer { controller, what } => write!(formatter, "controller {controller}, admin: {what:?}"),
+            Self::Reserve { queue, nsid, what, wrong } => {
+                let wrong = if *wrong { ", not right" } else { "" };
+                write!(formatter, "{queue}: {what:?} of namespace {nsid}{wrong}")
+            }
+            Self::Rename { controller, name } => {
+                write!(formatter, "the host of controller {controller} is {name} after its next reset")
+            }
             Self::AskProgress { controller } => write!(formatter, "controller {controller}: how far Formats are"),
             Self::Reset { controller } => write!(formatter, "controller {controller} is reset"),
             other => write!(formatter, "{other:?}"),

@@ -3,6 +3,8 @@
 
 mod device;
 mod manage;
+mod patterns;
+mod reserve;
 
 use std::ops::{Deref, DerefMut};
 
@@ -77,7 +79,9 @@ pub fn scenario(seed: u64, wishes: &Wishes) -> Scenario {
         controllers = choices.subsystem(&mut drive, &mut device, &mut namespaces);
     }
     let count = 1 + choices.below(PASSES);
-    let shape = Shape::of(&drive, &namespaces, controllers, device.max_ioqpairs);
+    let names = choices.names(controllers);
+    let shape =
+        Shape { reserves: !names.is_empty(), ..Shape::of(&drive, &namespaces, controllers, device.max_ioqpairs) };
     let mut passes: Vec<_> = (0..count).map(|_| choices.pass(&shape, wishes)).collect();
     if choices.one_in(4) {
         choices.fail_a_block(&mut passes, wishes);
@@ -87,7 +91,7 @@ pub fn scenario(seed: u64, wishes: &Wishes) -> Scenario {
         let interrupted = choices.interrupted_again_and_again(&shape, wishes);
         passes.splice(at..at, interrupted);
     }
-    Scenario { drive, ground, controllers, device, namespaces, passes }
+    Scenario { drive, ground, controllers, device, namespaces, names, passes }
 }
 
 /// What the operations need to know of a namespace.
@@ -122,6 +126,8 @@ struct Shape {
     formats: bool,
     /// Indirection units of the drive.
     units: u64,
+    /// Hosts register with namespaces.
+    reserves: bool,
 }
 
 impl Shape {
@@ -161,6 +167,7 @@ impl Shape {
             managed: most != 0,
             formats: controllers > 1 && namespaces.iter().all(has_usual_units) || most != 0,
             units: bytes / u64::from(drive.geometry.unit_bytes),
+            reserves: false,
         }
     }
 }
@@ -211,6 +218,9 @@ impl Choices {
         } else if shape.cached && self.one_in(12) {
             let controller = self.controller(shape);
             operations.extend([Operation::Finish, Operation::SetCache { controller, enabled: false }]);
+        }
+        if shape.reserves && self.one_in(8) {
+            operations.push(self.rename(shape));
         }
         let look_again = self.one_in(if shape.bytes > 256 << 10 { 16 } else { 6 });
         let (arming, recoveries) = match self.point(wishes) {
@@ -272,27 +282,6 @@ impl Choices {
         Arming::AnyStep(1 + self.below(8))
     }
 
-    /// Power goes twice in the middle of a write, and then after one.
-    fn interrupted_again_and_again(&mut self, shape: &Shape, wishes: &Wishes) -> Vec<Pass> {
-        let step = self.pick(&[Step::PageProgrammed, Step::PageHalfProgrammed, Step::PageProgram]);
-        let nth = 1 + self.below(2);
-        let pass = |choices: &mut Self, last: bool| {
-            let (nsid, near) = choices.place(shape);
-            let blocks = choices.blocks(shape.namespaces[nsid as usize - 1], near);
-            let write = Operation::Queue { queue: Queue::FIRST, verb: Verb::Write, nsid, blocks, force: true };
-            Pass {
-                arming: (!last).then_some(Arming::Hit(step, nth)),
-                armed_only: false,
-                operations: vec![write, Operation::Ring { queue: Queue::FIRST }, Operation::Finish],
-                cut: choices.cut(wishes),
-                disk_seed: choices.draw(),
-                recoveries: Vec::new(),
-                look_again: false,
-            }
-        };
-        (0..3).map(|number| pass(self, number == 2)).collect()
-    }
-
     /// One block of the drive fails, not more: that would leave no replacements.
     fn fail_a_block(&mut self, passes: &mut [Pass], wishes: &Wishes) {
         let number = self.index(passes.len());
@@ -317,6 +306,9 @@ impl Choices {
         if self.one_in(24) {
             self.read_beside_a_write(shape, focus, operations);
             return;
+        }
+        if shape.reserves && self.one_in(2) {
+            self.reserve(shape, focus.0, operations);
         }
         if self.one_in(40) {
             let (nsid, near) = focus;
@@ -351,30 +343,6 @@ impl Choices {
             }
             _ => {}
         }
-    }
-
-    /// A write that leaves the cache because it grows old, and a forced read of it.
-    fn read_what_grew_old(&mut self, shape: &Shape, (nsid, near): (u32, u64), operations: &mut Vec<Operation>) {
-        let queue = self.queue(shape);
-        let blocks = self.blocks(shape.namespaces[nsid as usize - 1], near);
-        let command = |verb, force| Operation::Queue { queue, verb, nsid, blocks, force };
-        let nanoseconds = self.pick(&[20_000, 200_000, 200_000_000]);
-        operations.extend([command(Verb::Write, false), Operation::Ring { queue }, Operation::Finish]);
-        operations.extend([Operation::Wait { nanoseconds }, Operation::Run { steps: 1 }]);
-        operations.extend([command(Verb::Read, true), Operation::Ring { queue }, Operation::Finish]);
-    }
-
-    /// Writes of the unit of normal operation, which is not kept under Disable Normal, and reads of their blocks beside them.
-    fn read_beside_a_write(&mut self, shape: &Shape, (nsid, near): (u32, u64), operations: &mut Vec<Operation>) {
-        let NamespaceShape { blocks: capacity, normal, most, .. } = shape.namespaces[nsid as usize - 1];
-        let blocks = Blocks::new(near, normal.clamp(1, most).min(capacity - near));
-        let controller = self.controller(shape);
-        operations.push(Operation::DisableNormal { controller, disabled: true });
-        for verb in [Verb::Write, Verb::Read, Verb::Write, Verb::Read, Verb::Read] {
-            operations.push(Operation::Queue { queue: self.queue(shape), verb, nsid, blocks, force: false });
-        }
-        operations.extend(shape.all_queues().map(|queue| Operation::Ring { queue }));
-        operations.push(Operation::Finish);
     }
 
     fn controller(&mut self, shape: &Shape) -> u16 {

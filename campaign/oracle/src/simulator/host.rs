@@ -5,12 +5,14 @@ mod commands;
 mod known;
 mod look;
 mod manage;
+mod reserve;
+mod switches;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash as _, Hasher as _};
 
-use nvme_host::{Host, HostError, Mapping, Port as _, Setup, Shutdown};
-use nvme_spec::feature::{FeatureId, HOST_BEHAVIOR_BYTES, select};
+use nvme_host::{Host, HostError, Mapping, Port as _, Setup};
+use nvme_spec::feature::{FeatureId, HOST_BEHAVIOR_BYTES};
 use nvme_spec::log::{LogId, Smart};
 use nvme_spec::{Completion, NSID_ALL, Status, identify};
 use zerocopy::FromBytes;
@@ -21,12 +23,12 @@ use super::{Fingerprint, Queue};
 use crate::checker::{Answer, is_mixed, judge_answer};
 use crate::history::{CommandId, History, Verb};
 use crate::inventory::{Format, Inventory, Knowledge, Limits};
-use crate::parameters::Blocks;
 use crate::stamp::Found;
 use crate::verdict::{Rule, Violation};
 
 use known::Known;
 use manage::Managing;
+use reserve::Reserving;
 
 /// Guest memory begins here and is so long.
 pub const MEMORY: std::ops::Range<u64> = 0..8 << 20;
@@ -91,6 +93,7 @@ pub struct Remembered {
     known: BTreeMap<u32, Known>,
     /// The last name that was given.
     next_name: u32,
+    reserving: Reserving,
 }
 
 /// Hosts with their queues.
@@ -110,9 +113,10 @@ pub struct Session {
     quiet: BTreeMap<Queue, Vec<CommandId>>,
     /// Commands about namespaces, by controller and identifier.
     managing: BTreeMap<(u16, u16), Managing>,
+    reserving: Reserving,
     /// How commands ended.
     pub outcomes: Outcomes,
-    /// Writes of pairs that a read showed.
+    /// Commands of this pass that a read showed.
     shown: BTreeSet<CommandId>,
     /// What the hosts saw.
     pub seen: Fingerprint,
@@ -120,11 +124,11 @@ pub struct Session {
 
 impl Session {
     /// Brings the controllers of a new drive up, each with this many queue pairs, and looks at its namespaces. Where these come and go they
-    /// may take so many units of so many bytes.
+    /// may take so many units of so many bytes. `names` says what the host of each controller calls itself, if there are reservations.
     ///
     /// # Errors
     /// [`Stop::PowerLost`], or a controller does not come up.
-    pub fn first(paths: Vec<Path>, queues: u16, (units, unit_bytes): (u64, u64)) -> Result<Self, Stop> {
+    pub fn first(paths: Vec<Path>, queues: u16, (units, unit_bytes): (u64, u64), names: &[u8]) -> Result<Self, Stop> {
         let controllers = u16::try_from(paths.len()).expect("few controllers");
         let limits = Limits { units, unit_bytes, last: 0, controllers };
         let remembered = Remembered {
@@ -133,13 +137,14 @@ impl Session {
             formats: Vec::new(),
             known: BTreeMap::new(),
             next_name: 0,
+            reserving: Reserving::new(names),
         };
         let mut session = Self::start(paths, queues, remembered)?;
         let controller = session.hosts[0].identify_controller();
         session.controller = session.admin(controller)?;
         let mut inventory = session.look_at_inventory()?;
         for (name, entry) in (1..).zip(inventory.namespaces.values_mut()) {
-            entry.name = name;
+            (entry.name, entry.born) = (name, name);
         }
         session.next_name = u32::try_from(inventory.namespaces.len()).expect("few");
         let named = |(nsid, known): (u32, Known)| (inventory.namespaces[&nsid].name, known);
@@ -161,7 +166,8 @@ impl Session {
     /// As [`Session::first`].
     pub fn start(paths: Vec<Path>, queues: u16, remembered: Remembered) -> Result<Self, Stop> {
         let setup = || Setup::new(MEMORY.start + (1 << 12)..MEMORY.end);
-        let Remembered { controller, knowledge, formats, known, next_name } = remembered;
+        let Remembered { controller, knowledge, formats, known, next_name, mut reserving } = remembered;
+        reserving.lose_power();
         let mut session = Self {
             hosts: paths.into_iter().map(|path| Host::attach(path, setup())).collect(),
             queues,
@@ -174,6 +180,7 @@ impl Session {
             sent: BTreeMap::new(),
             quiet: BTreeMap::new(),
             managing: BTreeMap::new(),
+            reserving,
             outcomes: Outcomes::default(),
             shown: BTreeSet::new(),
             seen: Fingerprint::default(),
@@ -187,9 +194,9 @@ impl Session {
     /// Gives the ways to the controllers back, and what the hosts remember.
     #[must_use]
     pub fn into_parts(self) -> (Vec<Path>, Remembered) {
-        let Self { hosts, controller, knowledge, formats, known, next_name, .. } = self;
+        let Self { hosts, controller, knowledge, formats, known, next_name, reserving, .. } = self;
         let paths = hosts.into_iter().map(Host::into_port).collect();
-        (paths, Remembered { controller, knowledge, formats, known, next_name })
+        (paths, Remembered { controller, knowledge, formats, known, next_name, reserving })
     }
 
     /// Works on what all hosts share.
@@ -220,9 +227,11 @@ impl Session {
     /// # Errors
     /// As [`Session::start`].
     pub fn bring_up(&mut self, controller: u16) -> Result<(), Stop> {
+        self.leave(controller);
         let came_up = self.hosts[usize::from(controller)].start();
         // Where power goes before the queues are forgotten, what was answered until then can still be found in them.
         self.admin(came_up)?;
+        self.introduce(controller)?;
         self.sent.retain(|(queue, _), _| queue.controller != controller);
         self.quiet.retain(|queue, _| queue.controller != controller);
         if self.is_managed() || self.hosts.len() > 1 {
@@ -265,6 +274,7 @@ impl Session {
             if history.command(id).is_some_and(|command| command.verb == Verb::FlushAll) {
                 history.limit_flush(id, self.knowledge.attached_to(queue.controller));
             }
+            self.ask(history, id);
             history.ring(id);
         }
         self.hosts[queue.host()].ring(queue.number).map_err(|error| unanswered(error.to_string()).into())
@@ -327,6 +337,10 @@ impl Session {
         (queue.controller, queue.number, id, history.now()).hash(&mut self.seen);
         let (data, metadata) = sent.take(&mut self.hosts[queue.host()]);
         let command = *history.command(id).expect("it was recorded");
+        if command.verb == Verb::Reserve {
+            return self.reserved(&command, id, completion.status(), &data);
+        }
+        self.judge_access(&command, id, answer)?;
         if answer == Answer::Other {
             let found = format!("{:?} of {:?} ended with {:?}", command.verb, command.blocks, completion.status());
             return Err(Violation { commands: vec![id], nsid: command.nsid, ..unanswered(found) }.into());
@@ -336,8 +350,9 @@ impl Session {
             found = self.known[&command.nsid].look(&data, &metadata);
             found.hash(&mut self.seen);
         }
-        if matches!(command.verb, Verb::Copy { .. }) && answer != Answer::Success {
-            // All sources are read before anything is written.
+        // All sources of a Copy are read before anything is written.
+        let is_copy = matches!(command.verb, Verb::Copy { .. }) && !matches!(answer, Answer::Success | Answer::Aborted);
+        if is_copy || command.changes() && answer == Answer::Refused {
             history.undo(id);
         }
         if command.reads().count() > 0 && answer != Answer::Success {
@@ -358,9 +373,7 @@ impl Session {
         found: &[Found],
     ) -> Result<(), Stop> {
         for stamp in found.iter().filter_map(|found| found.stamp().filter(|stamp| stamp.pass == history.pass)) {
-            if history.partner(stamp.command).is_some() {
-                self.shown.insert(stamp.command);
-            }
+            self.shown.insert(stamp.command);
         }
         let compare = history.command(id).filter(|command| command.verb == Verb::Compare);
         let Some((compare, write)) = compare.copied().zip(history.partner(id)) else { return Ok(()) };
@@ -390,71 +403,6 @@ impl Session {
         }
         let commands = self.sent.values().map(|sent| sent.id).collect();
         Err(Violation { commands, ..unanswered("no end".into()) }.into())
-    }
-
-    /// Switches the volatile write cache, which is one for all, and waits for the answer.
-    ///
-    /// # Errors
-    /// As [`Session::start`].
-    pub fn set_cache(&mut self, history: &mut History, controller: u16, enabled: bool) -> Result<(), Stop> {
-        self.set(history, controller, Verb::SetCache(enabled), (FeatureId::VOLATILE_WRITE_CACHE, enabled))
-    }
-
-    /// Sets Disable Normal of a controller or takes it back, and waits for the answer.
-    ///
-    /// # Errors
-    /// As [`Session::start`].
-    pub fn disable_normal(&mut self, history: &mut History, controller: u16, disabled: bool) -> Result<(), Stop> {
-        self.set(history, controller, Verb::DisableNormal(disabled), (FeatureId::WRITE_ATOMICITY, disabled))
-    }
-
-    fn set(
-        &mut self,
-        history: &mut History,
-        controller: u16,
-        verb: Verb,
-        (feature, on): (FeatureId, bool),
-    ) -> Result<(), Stop> {
-        let id = history.queue_at(controller, verb, 0, Blocks::new(0, 0), false);
-        history.ring(id);
-        let ended = self.hosts[usize::from(controller)].set_feature(feature, on.into());
-        self.admin(ended)?;
-        history.end(id, true);
-        Ok(())
-    }
-
-    /// Whether the volatile write cache is enabled, if there is one.
-    ///
-    /// # Errors
-    /// As [`Session::start`].
-    pub fn cache_enabled(&mut self) -> Result<bool, Stop> {
-        if !self.controller.write_cache().contains(identify::WriteCache::PRESENT) {
-            return Ok(false);
-        }
-        let value = self.hosts[0].get_feature(FeatureId::VOLATILE_WRITE_CACHE, select::CURRENT);
-        self.admin(value).map(|value| value & 1 == 1)
-    }
-
-    /// Shuts a controller down and waits for the end of it.
-    ///
-    /// # Errors
-    /// As [`Session::start`].
-    pub fn shutdown(&mut self, history: &mut History, controller: u16, abrupt: bool) -> Result<(), Stop> {
-        let id = history.submit(Verb::Shutdown, 0, Blocks::new(0, 0), false);
-        let kind = if abrupt { Shutdown::Abrupt } else { Shutdown::Normal };
-        let ended = self.hosts[usize::from(controller)].shutdown(kind);
-        self.admin(ended)?;
-        history.end(id, true);
-        Ok(())
-    }
-
-    /// Asks a controller for a shutdown and does not wait.
-    pub fn ask_shutdown(&mut self, history: &mut History, controller: u16) {
-        history.submit(Verb::Shutdown, 0, Blocks::new(0, 0), false);
-        use nvme_spec::register::{CC, Configuration};
-        let port = self.hosts[usize::from(controller)].port_mut();
-        let configuration = Configuration(port.register_read_32(CC));
-        port.register_write_32(CC, configuration.with_shutdown(1).0);
     }
 
     /// The count of unsafe shutdowns, from the SMART log.
@@ -488,6 +436,8 @@ fn answer_of(status: Status) -> Answer {
         (Status::UNRECOVERED_READ, Answer::Unreadable),
         (Status::FAILED_FUSED, Answer::PartnerFailed),
         (Status::ATOMIC_UNIT_EXCEEDED, Answer::TooLarge),
+        (Status::RESERVATION_CONFLICT, Answer::Refused),
+        (Status::ABORTED_PREEMPT, Answer::Aborted),
     ];
     let meant = known.iter().find(|(known, _)| known.kind() == status.kind());
     meant.map_or(Answer::Other, |(_, answer)| *answer)

@@ -2,7 +2,8 @@
 
 use crate::checker::Answer;
 use crate::history::{Command, Verb};
-use crate::inventory::{Change, Ending};
+use crate::inventory::{Change, Ending, Refusal};
+use crate::reservations::{self, Access, Act, Action, Registrations};
 
 media::named! {
     /// An end that a command may come to.
@@ -54,6 +55,32 @@ media::named! {
     Detached = "detached",
     /// A change of the namespaces was refused, and could not be made.
     ChangeRefused = "change-refused",
+    /// A Format or a deletion was refused because of another host's reservation.
+    ChangeReserved = "change-reserved",
+    /// A host registered, or replaced its key.
+    Registered = "registered",
+    /// A host took its registration back.
+    Unregistered = "unregistered",
+    /// A host acquired a reservation.
+    Acquired = "acquired",
+    /// A host preempted others, or a reservation.
+    Preempted = "preempted",
+    /// A host released a reservation.
+    Released = "released",
+    /// A host took all registrations away.
+    Cleared = "cleared",
+    /// A host was told who has registered.
+    Reported = "reported",
+    /// A command about registrations was refused.
+    ReservationRefused = "reservation-refused",
+    /// Another command was refused because of a reservation.
+    AccessRefused = "access-refused",
+    /// A command was aborted because its host was preempted.
+    AccessAborted = "access-aborted",
+    /// Registrations were there after a power loss.
+    RegistrationsKept = "registrations-kept",
+    /// None was there after a power loss, and there had been some before.
+    RegistrationsGone = "registrations-gone",
 }
 
 impl Outcome {
@@ -84,8 +111,14 @@ impl Outcome {
 }
 
 /// How often commands came to each end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcomes([u64; Outcome::ALL.len()]);
+
+impl Default for Outcomes {
+    fn default() -> Self {
+        Self([0; Outcome::ALL.len()])
+    }
+}
 
 impl Outcomes {
     /// Each end and how often.
@@ -107,6 +140,7 @@ impl Outcomes {
 
     pub(super) fn count_change(&mut self, change: &Change, ending: Ending) {
         let outcome = match change {
+            _ if ending == Err(Refusal::Reserved) => Outcome::ChangeReserved,
             _ if ending.is_err() => Outcome::ChangeRefused,
             Change::Create { .. } => Outcome::Created,
             Change::Delete { .. } => Outcome::Deleted,
@@ -119,6 +153,40 @@ impl Outcomes {
 
     pub(super) const fn count_progress(&mut self) {
         self.0[Outcome::FormatProgress as usize] += 1;
+    }
+
+    pub(super) fn count_act(&mut self, act: &Act, ending: &reservations::Ending) {
+        let outcome = match act {
+            _ if matches!(ending, reservations::Ending::Conflict | reservations::Ending::Invalid) => {
+                Outcome::ReservationRefused
+            }
+            Act::Register { action: Action::Unregister, .. } => Outcome::Unregistered,
+            Act::Register { .. } => Outcome::Registered,
+            Act::Acquire { .. } => Outcome::Acquired,
+            Act::Preempt { .. } => Outcome::Preempted,
+            Act::Release { .. } => Outcome::Released,
+            Act::Clear { .. } => Outcome::Cleared,
+            Act::Report => Outcome::Reported,
+            Act::Leave => return,
+        };
+        self.0[outcome as usize] += 1;
+    }
+
+    pub(super) const fn count_access(&mut self, access: Option<Access>) {
+        let outcome = match access {
+            Some(Access::Refused) => Outcome::AccessRefused,
+            Some(Access::Aborted) => Outcome::AccessAborted,
+            Some(Access::Granted) | None => return,
+        };
+        self.0[outcome as usize] += 1;
+    }
+
+    pub(super) fn count_settled(&mut self, seen: &Registrations, was_registered: bool) {
+        if !seen.keys.is_empty() {
+            self.0[Outcome::RegistrationsKept as usize] += 1;
+        } else if was_registered {
+            self.0[Outcome::RegistrationsGone as usize] += 1;
+        }
     }
 
     pub(super) fn add(&mut self, other: &Self) {

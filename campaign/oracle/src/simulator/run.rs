@@ -87,7 +87,7 @@ impl<'a> Bench<'a> {
         let geometry = &scenario.drive.geometry;
         let unit_bytes = u64::from(geometry.unit_bytes);
         let units = if geometry.volumes_max == 0 { 0 } else { geometry.user_bytes / unit_bytes };
-        let session = Session::first(paths, scenario.device.max_ioqpairs, (units, unit_bytes));
+        let session = Session::first(paths, scenario.device.max_ioqpairs, (units, unit_bytes), &scenario.names);
         let session = session.map_err(|stop| failed(stop, "as a new drive was brought up"))?;
         let empty = |(name, (_, _, blocks))| (name, vec![Found::Zeroes; index(blocks)]);
         let image = session.namespaces().into_iter().map(empty).collect();
@@ -293,6 +293,8 @@ fn operate(
                 session.disable_normal(history, controller, disabled)?;
             }
             Operation::Administer { controller, what } => session.manage(history, controller, what)?,
+            Operation::Reserve { queue, nsid, what, wrong } => session.reserve(history, queue, (nsid, what, wrong))?,
+            Operation::Rename { controller, name } => session.rename(controller, name),
             Operation::AskProgress { controller } => session.ask_progress(history, controller)?,
             Operation::Damage { nsid, blocks } => damage(session, history, drive, nsid, blocks)?,
             Operation::Reset { controller } => reset(session, history, controller)?,

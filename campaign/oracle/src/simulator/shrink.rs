@@ -116,7 +116,9 @@ fn shorten(pass: &mut Pass, operation: usize) {
 
 /// Puts a command into the first queue, with a doorbell of its own.
 fn first_queue(pass: &mut Pass, operation: usize) {
-    if let Some(Operation::Queue { queue, .. } | Operation::Ring { queue }) = pass.operations.get_mut(operation) {
+    if let Some(Operation::Queue { queue, .. } | Operation::Reserve { queue, .. } | Operation::Ring { queue }) =
+        pass.operations.get_mut(operation)
+    {
         *queue = Queue::FIRST;
     }
 }

@@ -63,6 +63,8 @@ crate::named! {
     DeletedData = "deleted-data",
     /// A Format is durable before the map without the old blocks is.
     FormatFirst = "format-first",
+    /// A command about registrations that persist is answered before these are durable.
+    PtplLost = "ptpl-lost",
 }
 
 #[cfg(feature = "mutations")]

@@ -36,7 +36,9 @@ impl Session {
             return Ok(());
         };
         if let Verb::Copy { from } = verb
-            && from + blocks.count() > self.known[&name].blocks
+            // A namespace may have other blocks than it was thought to, and no Copy is over its own source.
+            && (from + blocks.count() > self.known[&name].blocks
+                || from < blocks.end && blocks.start < from + blocks.count())
         {
             history.skip();
             return Ok(());
@@ -78,7 +80,7 @@ impl Session {
     }
 
     /// The namespace that a controller has for certain, and the blocks that it has of these; nothing if it has none.
-    fn place(
+    pub(super) fn place(
         &mut self,
         history: &mut History,
         queue: Queue,
@@ -96,14 +98,14 @@ impl Session {
         Ok(Some((name, Blocks::new(start, count))))
     }
 
-    fn room(&self, queue: Queue) -> u32 {
+    pub(super) fn room(&self, queue: Queue) -> u32 {
         let room = |queue: &SubmissionQueue| {
             queue.entries - 1 - (u32::from(queue.tail) + queue.entries - u32::from(queue.head)) % queue.entries
         };
         self.hosts[queue.host()].submission_queue(queue.number).map_or(0, room)
     }
 
-    fn put(&mut self, history: &mut History, queue: Queue, id: CommandId) -> Result<(), Stop> {
+    pub(super) fn put(&mut self, history: &mut History, queue: Queue, id: CommandId) -> Result<(), Stop> {
         let described = self.describe(history, queue, id);
         let (mut command, sent) = described.map_err(|error| unanswered(error.to_string()))?;
         let recorded = history.command(id).expect("just recorded");
@@ -170,6 +172,10 @@ impl Session {
             }
             Verb::Flush => (nvm_command(NvmOpcode::FLUSH, nsid), sent),
             Verb::FlushAll => (nvm_command(NvmOpcode::FLUSH, NSID_ALL), sent),
+            Verb::Reserve => {
+                let (entry, data) = self.reserving.entry(id, nsid);
+                self.with_buffers(queue.controller, entry, id, &data, &[])?
+            }
             Verb::SetCache(_) | Verb::DisableNormal(_) | Verb::Damage | Verb::Erase | Verb::Shutdown => {
                 unreachable!("not a verb of an I/O queue")
             }

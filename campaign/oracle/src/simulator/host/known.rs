@@ -6,6 +6,9 @@ use crate::inventory::Format;
 use crate::parameters::{Fields, Parameters};
 use crate::stamp::{Found, Stamp};
 
+/// RESCAP: Persist Through Power Loss.
+const PERSISTENCE: u8 = 1 << 0;
+
 /// What Identify says of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
@@ -15,6 +18,8 @@ pub struct Known {
     pub parameters: Parameters,
     /// The controller has a volatile write cache.
     pub cached: bool,
+    /// Its registrations can persist through a power loss.
+    pub persistent: bool,
     block_bytes: usize,
     metadata_bytes: usize,
     extended: bool,
@@ -27,6 +32,7 @@ impl Known {
             blocks: namespace.nsze.get(),
             parameters: Fields::of(controller, namespace).into(),
             cached: controller.write_cache().contains(identify::WriteCache::PRESENT),
+            persistent: namespace.rescap & PERSISTENCE != 0,
             block_bytes: 1 << format.lbads,
             metadata_bytes: format.ms.get().into(),
             extended: namespace.has_extended_metadata(),

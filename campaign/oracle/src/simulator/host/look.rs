@@ -53,6 +53,8 @@ impl Session {
             let initial = vec![Found::Zeroes; index(known.blocks)];
             history.add(name, Namespace { parameters: known.parameters, cached: known.cached, initial });
         }
+        let born = self.knowledge.may_be(nsid).find(|entry| entry.name == name).map_or(name, |entry| entry.born);
+        self.reserving.learn(name, born, self.known[&name].persistent);
         Ok(())
     }
 
@@ -85,7 +87,7 @@ impl Session {
             let known = Known::of(&self.controller, &data);
             let (blocks, format, shared) = (known.blocks, known.format(), data.nmic & 1 != 0);
             let units = self.units(data.nvmcap.get());
-            seen.namespaces.insert(nsid, Entry { name: 0, format, blocks, shared, attached, units });
+            seen.namespaces.insert(nsid, Entry { name: 0, born: 0, format, blocks, shared, attached, units });
             self.seen_as.insert(nsid, known);
         }
         if self.is_managed() {
@@ -132,7 +134,7 @@ impl Session {
         }
         let gone: Vec<u32> = history.namespaces.keys().filter(|name| !names.contains(name)).copied().collect();
         gone.into_iter().for_each(|name| history.forget(name));
-        Ok(())
+        self.settle_reservations(&settled)
     }
 
     /// The volume behind each namespace, by name, once it is settled which there are.
@@ -170,16 +172,31 @@ impl Session {
     pub fn read_everything(&mut self) -> Result<Image, Stop> {
         let mut image = Image::new();
         for (nsid, entry) in self.knowledge.settled().namespaces.clone() {
-            let own = entry.attached.first().copied();
-            if own.is_none() {
-                self.attach_now(nsid, true)?;
-            }
-            image.insert(entry.name, self.read_namespace(own.unwrap_or(0), nsid, entry.name)?);
-            if own.is_none() {
-                self.attach_now(nsid, false)?;
-            }
+            let found = self.with(nsid, &entry, |session| {
+                let reader = session.reader(nsid, &entry)?;
+                session.read_namespace(reader, nsid, entry.name)
+            })?;
+            image.insert(entry.name, found);
         }
         Ok(image)
+    }
+
+    /// Does something with a namespace that some controller has, the first one if no other.
+    pub(super) fn with<T>(
+        &mut self,
+        nsid: u32,
+        entry: &Entry,
+        work: impl FnOnce(&mut Self) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        let is_lonely = entry.attached.is_empty();
+        if is_lonely {
+            self.attach_now(nsid, true)?;
+        }
+        let worked = work(self)?;
+        if is_lonely {
+            self.attach_now(nsid, false)?;
+        }
+        Ok(worked)
     }
 
     fn read_namespace(&mut self, controller: u16, nsid: u32, name: u32) -> Result<Vec<Found>, Stop> {

@@ -13,10 +13,12 @@ use nvme_spec::{Command, Completion, IDENTIFY_BYTES, Status};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::look::inventory;
+use super::reserve::WRITES;
 use super::{STEPS_MAX, Session, Stop, unanswered};
 use crate::history::{CommandId, History, Verb};
 use crate::inventory::{Change, Ending, Format, Refusal};
 use crate::parameters::Blocks;
+use crate::reservations::Access;
 use crate::simulator::{Administration, Queue};
 use crate::verdict::Violation;
 
@@ -81,6 +83,9 @@ impl Session {
         };
         let command = buffer.as_ref().map_or(command, |(_, mapping)| mapping.on(command));
         history.ring(id);
+        if let (Change::Delete { .. } | Change::Format { .. }, Some(name)) = (&change, before) {
+            self.ask_for(id, controller, name, WRITES);
+        }
         self.knowledge.begin(id, change.clone());
         let cid = self.hosts[usize::from(controller)].submit(0, command);
         let cid = cid.map_err(|error| unanswered(error.to_string()))?;
@@ -233,6 +238,12 @@ impl Session {
         })?;
         self.note(&format!("{change:?} {ending:?}"));
         self.outcomes.count_change(&change, ending);
+        let access = match ending {
+            Ok(_) => Some(Access::Granted),
+            Err(Refusal::Reserved) => Some(Access::Refused),
+            Err(_) => None,
+        };
+        self.judge_change(history, id, access)?;
         let possible = self.knowledge.end(id, ending);
         possible.map_err(|possible| {
             let found = format!("{change:?} ended with {ending:?}, and could with {possible:?}");
@@ -317,6 +328,7 @@ fn ending(change: &Change, completion: &Completion) -> Option<Ending> {
         (Status::NAMESPACE_ALREADY_ATTACHED, Refusal::Attached),
         (Status::NAMESPACE_NOT_ATTACHED, Refusal::NotAttached),
         (Status::NAMESPACE_PRIVATE, Refusal::Private),
+        (Status::RESERVATION_CONFLICT, Refusal::Reserved),
     ];
     known.iter().find(|(known, _)| known.kind() == status.kind()).map(|(_, refusal)| Err(*refusal))
 }
