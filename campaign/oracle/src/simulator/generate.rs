@@ -79,7 +79,8 @@ pub fn scenario(seed: u64, wishes: &Wishes) -> Scenario {
         controllers = choices.subsystem(&mut drive, &mut device, &mut namespaces);
     }
     let count = 1 + choices.below(PASSES);
-    let names = choices.names(controllers);
+    // Drives whose hosts do not register are those that they would be if none ever did.
+    let names = Choices(Random::new(!seed)).names(controllers);
     let shape =
         Shape { reserves: !names.is_empty(), ..Shape::of(&drive, &namespaces, controllers, device.max_ioqpairs) };
     let mut passes: Vec<_> = (0..count).map(|_| choices.pass(&shape, wishes)).collect();
