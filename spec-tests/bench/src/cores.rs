@@ -27,6 +27,9 @@ struct Line(AtomicU64);
 /// A measurement in which a thread waited for its processor for more than this part of the time was disturbed by others.
 pub const WAITED_MAX: f64 = 0.02;
 
+/// A measurement may consist of pieces so long: long beside what a look at the system's statistics takes, and short beside a time slice.
+pub const SLICE: Duration = Duration::from_millis(1);
+
 const TRIPS: u64 = 500;
 const BATCHES: usize = 21;
 
@@ -118,6 +121,11 @@ fn stay(thread: Option<Pid>, processor: usize) -> Result<()> {
     sched_setaffinity(thread, &only).with_context(|| format!("cannot stay on processor {processor}"))
 }
 
+/// Whether a party that waited so long for its processor in a slice was as good as undisturbed.
+pub fn is_clean(waited: Duration, elapsed: Duration) -> bool {
+    waited.as_secs_f64() <= elapsed.as_secs_f64() * WAITED_MAX
+}
+
 /// A thread whose waiting is watched.
 #[derive(Clone, Debug)]
 pub struct Watched {
@@ -167,5 +175,16 @@ impl Watched {
         let text = fs::read_to_string(&self.status).with_context(|| format!("cannot read {}", self.status))?;
         let count = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         count.and_then(|count| count.trim().parse().ok()).context("a thread's status has an unknown form")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_in_which_somebody_waited_is_not_clean() {
+        assert!(is_clean(Duration::from_micros(20), SLICE));
+        assert!(!is_clean(Duration::from_micros(21), SLICE));
     }
 }

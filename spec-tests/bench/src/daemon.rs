@@ -10,8 +10,8 @@ use guest_harness::Brownout;
 pub struct Served {
     /// What `--device` takes.
     pub device: String,
-    /// What `--namespace` takes.
-    pub namespace: String,
+    /// What each `--namespace` takes.
+    pub namespaces: Vec<String>,
     /// What `--media` takes; nothing for the defaults.
     pub media: String,
     /// What each `--trace` takes.
@@ -20,6 +20,8 @@ pub struct Served {
     pub tape: Option<PathBuf>,
     /// The socket at which `--http` shows it.
     pub http: Option<PathBuf>,
+    /// Another program than the product's, with the same command line.
+    pub binary: Option<PathBuf>,
 }
 
 impl Served {
@@ -29,7 +31,13 @@ impl Served {
     /// The binary is missing, this one was not optimised, or the daemon does not get ready.
     pub fn start(&self, name: &str) -> Result<Brownout> {
         ensure!(!cfg!(debug_assertions), "a bench without optimisation measures nothing: cargo run --release");
-        let mut builder = Brownout::builder().name(name).device(&self.device).namespace(&self.namespace);
+        let mut builder = Brownout::builder().name(name).device(&self.device);
+        for namespace in &self.namespaces {
+            builder = builder.namespace(namespace);
+        }
+        if let Some(binary) = &self.binary {
+            builder = builder.binary(binary);
+        }
         if !self.media.is_empty() {
             builder = builder.argument("--media").argument(&self.media);
         }

@@ -62,7 +62,7 @@ pub fn run(options: &Options) -> Result<bool> {
     for (doorbells, _) in OURS {
         let drive = Served {
             device: format!("doorbells={doorbells},serial={doorbells}"),
-            namespace: format!("size={}MiB,lba=512", SIZE >> 20),
+            namespaces: vec![format!("size={}MiB,lba=512", SIZE >> 20)],
             ..Served::default()
         };
         let running = drive.start(&format!("bench-guest-{doorbells}"))?;

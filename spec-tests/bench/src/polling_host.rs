@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use hdrhistogram::Histogram;
 use nvme_host::doorbell::Doorbell;
 use nvme_host::io::block_command;
-use nvme_host::{Host, Piece};
+use nvme_host::{Host, Piece, Port as _};
 use nvme_spec::opcode::NvmOpcode;
 use nvme_spec::{COMMAND_BYTES, COMPLETION_BYTES, Command, Completion};
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -17,13 +17,15 @@ use crate::clock;
 use crate::mapped_port::MappedPort;
 use media::power::Random;
 
-/// What a command names.
+/// The first queue pair, and the namespace whose blocks are like those of all.
 const QUEUE: u16 = 1;
 const NAMESPACE: u32 = 1;
-/// Entries of both queues: twice the deepest use.
+/// Entries of both queues, unless more are asked for: twice the deepest use.
 const ENTRIES: u16 = 256;
 /// How many empty looks pass between two looks at the clock.
 const LOOKS_PER_CLOCK: u32 = 1 << 16;
+/// What a table of ratios has written, byte for byte: some processors have a shorter way for zeroes.
+const PATTERN: u8 = 0xa5;
 /// A device that does not answer for so long is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The words of an entry that change with each command: opcode and identifier, and the first block.
@@ -48,6 +50,22 @@ pub enum Order {
     Sequential,
 }
 
+/// Among what commands are spread evenly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spread {
+    /// Queue pairs.
+    pub pairs: u16,
+    /// The first namespace.
+    pub first: u32,
+    /// How many of them.
+    pub namespaces: u32,
+}
+
+impl Spread {
+    /// One queue pair, and the first namespace.
+    pub const ONE: Self = Self { pairs: 1, first: NAMESPACE, namespaces: 1 };
+}
+
 /// What is asked of the device.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
@@ -59,8 +77,10 @@ pub struct Load {
     pub blocks: u32,
     /// How data is described.
     pub description: Description,
-    /// Commands under way.
+    /// Commands under way, in all queue pairs together.
     pub depth: u16,
+    /// Where they go.
+    pub spread: Spread,
 }
 
 /// What a load came to.
@@ -81,16 +101,26 @@ impl Measured {
     }
 }
 
-/// A queue pair of a host and the commands that go through it.
+/// Queue pairs of a host and the commands that go through them.
 pub struct PollingHost {
     host: Host<MappedPort>,
     block_bytes: u32,
+    /// Of each namespace.
     capacity_blocks: u64,
-    /// Where both rings stand; they go on from one load to the next.
+    namespaces: u32,
+    entries: u16,
+    writes_pattern: bool,
+    lanes: Vec<Lane>,
+    random: Random,
+}
+
+/// Where the rings of a queue pair stand; they go on from one load to the next.
+#[derive(Clone, Copy, Debug)]
+struct Lane {
+    entries: u16,
     tail: u16,
     head: u16,
     phase: u64,
-    random: Random,
 }
 
 /// The rings as the loop uses them.
@@ -107,12 +137,43 @@ impl PollingHost {
     ///
     /// # Errors
     /// The controller refuses.
-    pub fn new(mut host: Host<MappedPort>) -> Result<Self> {
-        let namespace = host.identify_namespace(NAMESPACE).map_err(|error| anyhow!("{error}"))?;
-        let block_bytes = u32::try_from(host.block_bytes(NAMESPACE).map_err(|error| anyhow!("{error}"))?)?;
-        host.create_queue_pair(QUEUE, ENTRIES.into(), None).map_err(|error| anyhow!("{error}"))?;
-        let capacity_blocks = namespace.nsze.get();
-        Ok(Self { host, block_bytes, capacity_blocks, tail: 0, head: 0, phase: 1, random: Random::new(1) })
+    pub fn new(host: Host<MappedPort>) -> Result<Self> {
+        Self::with_queues(host, ENTRIES, false)
+    }
+
+    /// The same with queues of so many entries, whose writes do or do not carry something other than zeroes.
+    ///
+    /// # Errors
+    /// The controller refuses, or its namespaces are not alike.
+    pub fn with_queues(mut host: Host<MappedPort>, entries: u16, writes_pattern: bool) -> Result<Self> {
+        let words = |error| anyhow!("{error}");
+        let active = host.active_namespaces(0).map_err(words)?;
+        let capacity_blocks = host.identify_namespace(NAMESPACE).map_err(words)?.nsze.get();
+        let block_bytes = u32::try_from(host.block_bytes(NAMESPACE).map_err(words)?)?;
+        for &nsid in &active {
+            let namespace = host.identify_namespace(nsid).map_err(words)?;
+            ensure!(namespace.nsze.get() == capacity_blocks, "namespace {nsid} is not like the first");
+        }
+        let namespaces = u32::try_from(active.len())?;
+        let (lanes, random) = (Vec::new(), Random::new(1));
+        let mut host = Self { host, block_bytes, capacity_blocks, namespaces, entries, writes_pattern, lanes, random };
+        host.have_pairs(1)?;
+        Ok(host)
+    }
+
+    /// Makes and deletes queue pairs, so that there are as many: an idle one costs the device something too.
+    fn have_pairs(&mut self, pairs: u16) -> Result<()> {
+        let words = |error| anyhow!("queue pair: {error}");
+        while self.lanes.len() < pairs.into() {
+            let id = QUEUE + u16::try_from(self.lanes.len())?;
+            self.host.create_queue_pair(id, self.entries.into(), None).map_err(words)?;
+            self.lanes.push(Lane { entries: self.entries, tail: 0, head: 0, phase: 1 });
+        }
+        while self.lanes.len() > pairs.into() {
+            self.lanes.pop();
+            self.host.delete_queue_pair(QUEUE + u16::try_from(self.lanes.len())?).map_err(words)?;
+        }
+        Ok(())
     }
 
     /// Bytes of a block.
@@ -120,20 +181,32 @@ impl PollingHost {
         self.block_bytes
     }
 
+    /// Bytes of all namespaces.
+    pub fn bytes(&self) -> u64 {
+        self.capacity_blocks * u64::from(self.block_bytes) * u64::from(self.namespaces)
+    }
+
     /// Writes every block once.
     ///
     /// # Errors
     /// The device fails a command, or does not answer.
     pub fn fill(&mut self) -> Result<()> {
-        let load = Load {
-            read_percent: 0,
-            order: Order::Sequential,
-            blocks: (128 << 10) / self.block_bytes,
-            description: Description::Prp,
-            depth: 32,
-        };
-        let commands = self.capacity_blocks.div_ceil(load.blocks.into());
-        self.run(&load, |measured| measured.commands >= commands).map(drop)
+        let blocks = (128 << 10) / self.block_bytes;
+        let commands = self.capacity_blocks.div_ceil(blocks.into());
+        let order = Order::Sequential;
+        (1..=self.namespaces).try_for_each(|first| {
+            let spread = Spread { first, ..Spread::ONE };
+            let load = Load { read_percent: 0, order, blocks, description: Description::Prp, depth: 32, spread };
+            self.run(&load, |measured| measured.commands >= commands).map(drop)
+        })
+    }
+
+    /// Keeps the device under a load until so many commands were answered.
+    ///
+    /// # Errors
+    /// The device fails a command, or does not answer.
+    pub fn run_commands(&mut self, load: &Load, commands: u64) -> Result<()> {
+        self.run(load, |measured| measured.commands >= commands).map(drop)
     }
 
     /// Keeps the device under a load for a time. `look` is called after the first answers and after the last of that time: at both
@@ -153,10 +226,18 @@ impl PollingHost {
         })
     }
 
-    fn run(&mut self, load: &Load, over: impl FnMut(&Measured) -> bool) -> Result<Measured> {
-        ensure!(load.depth < ENTRIES, "{} commands do not fit a queue of {ENTRIES}", load.depth);
+    /// Keeps the device under a load until `over`, which is asked whenever answers have come, says that it is; with what was measured up to
+    /// then, of which it may take something away.
+    ///
+    /// # Errors
+    /// The device fails a command, or does not answer; or there is no such load.
+    pub fn run(&mut self, load: &Load, over: impl FnMut(&mut Measured) -> bool) -> Result<Measured> {
+        let pairs = load.spread.pairs;
+        ensure!(pairs > 0 && load.depth.is_multiple_of(pairs), "{} commands on {pairs} queue pairs", load.depth);
+        ensure!(load.depth / pairs < self.entries, "{} commands do not fit {} entries", load.depth, self.entries);
+        self.have_pairs(pairs)?;
         let prepared = self.prepare(load)?;
-        let rings = self.rings()?;
+        let rings = (QUEUE..QUEUE + pairs).map(|queue| self.rings(queue)).collect::<Result<Vec<_>>>()?;
         let mut turn = Turn {
             load,
             templates: prepared.commands.iter().map(words).collect(),
@@ -164,12 +245,10 @@ impl PollingHost {
             places: self.capacity_blocks / u64::from(load.blocks),
             next: 0,
             random: self.random.clone(),
-            tail: self.tail,
-            head: self.head,
-            phase: self.phase,
+            lanes: self.lanes.clone(),
         };
         let measured = turn.run(&rings, over);
-        (self.random, self.tail, self.head, self.phase) = (turn.random, turn.tail, turn.head, turn.phase);
+        (self.random, self.lanes) = (turn.random, turn.lanes);
         prepared.release(&mut self.host);
         measured
     }
@@ -183,7 +262,12 @@ impl PollingHost {
         for cid in 0..load.depth {
             let buffer = host.allocate(bytes).map_err(words)?;
             prepared.buffers.push(buffer);
-            let mut command = block_command(NvmOpcode::READ, NAMESPACE, 0, load.blocks);
+            if self.writes_pattern {
+                host.port_mut().memory_write(buffer, &vec![PATTERN; bytes]);
+            }
+            // Spread over the namespaces among the commands of each queue pair.
+            let nsid = load.spread.first + u32::from(cid / load.spread.pairs) % load.spread.namespaces;
+            let mut command = block_command(NvmOpcode::READ, nsid, 0, load.blocks);
             command.cid = cid.into();
             prepared.commands.push(match load.description {
                 Description::Prp => {
@@ -201,21 +285,21 @@ impl PollingHost {
         Ok(prepared)
     }
 
-    fn rings(&self) -> Result<Rings<'_>> {
+    fn rings(&self, queue: u16) -> Result<Rings<'_>> {
         let port = self.host.port();
         let stride = self.host.capabilities().doorbell_stride();
         let (Some(submission), Some(completion)) =
-            (self.host.submission_queue(QUEUE), self.host.completion_queue(QUEUE))
+            (self.host.submission_queue(queue), self.host.completion_queue(queue))
         else {
             bail!("the queue pair was created");
         };
         let entry = |index: u16| std::array::from_fn(|word| port.number_64(submission.slot(index) + 8 * word as u64));
         let answer = |index: u16| port.number_64(completion.base + u64::from(index) * COMPLETION_BYTES as u64 + 8);
         Ok(Rings {
-            entries: (0..ENTRIES).map(entry).collect(),
-            answers: (0..ENTRIES).map(answer).collect(),
-            tail: port.doorbell(Doorbell::SubmissionTail(QUEUE).register(stride))?,
-            head: port.doorbell(Doorbell::CompletionHead(QUEUE).register(stride))?,
+            entries: (0..self.entries).map(entry).collect(),
+            answers: (0..self.entries).map(answer).collect(),
+            tail: port.doorbell(Doorbell::SubmissionTail(queue).register(stride))?,
+            head: port.doorbell(Doorbell::CompletionHead(queue).register(stride))?,
         })
     }
 }
@@ -249,67 +333,61 @@ struct Turn<'a> {
     places: u64,
     next: u64,
     random: Random,
-    tail: u16,
-    head: u16,
-    phase: u64,
+    lanes: Vec<Lane>,
 }
 
 impl Turn<'_> {
-    fn run(&mut self, rings: &Rings<'_>, mut over: impl FnMut(&Measured) -> bool) -> Result<Measured> {
+    fn run(&mut self, rings: &[Rings<'_>], mut over: impl FnMut(&mut Measured) -> bool) -> Result<Measured> {
         let mut measured =
             Measured { commands: 0, elapsed: Duration::ZERO, latency: Histogram::new_with_max(10_000_000_000, 3)? };
         let begun = clock::now();
         let mut under_way = self.load.depth;
-        (0..self.load.depth).for_each(|cid| self.submit(rings, cid, Duration::ZERO));
-        rings.tail.store(self.tail.into(), Ordering::Release);
+        let pairs = self.load.spread.pairs;
+        for cid in 0..under_way {
+            let number = usize::from(cid % pairs);
+            self.submit(number, &rings[number], cid, Duration::ZERO);
+        }
+        rings.iter().zip(&self.lanes).for_each(|(rings, lane)| rings.tail.store(lane.tail.into(), Ordering::Release));
         let mut ending = false;
         let mut last_answer = Duration::ZERO;
         let mut looks = 0_u32;
         while under_way > 0 {
-            let Some(first) = self.look(rings) else {
-                looks = looks.wrapping_add(1);
-                if looks.is_multiple_of(LOOKS_PER_CLOCK) && begun.elapsed() > last_answer + PATIENCE {
-                    bail!("the device does not answer: {under_way} commands are under way");
+            for (number, rings) in rings.iter().enumerate() {
+                let Some(first) = self.lanes[number].look(rings) else {
+                    looks = looks.wrapping_add(1);
+                    if looks.is_multiple_of(LOOKS_PER_CLOCK) && begun.elapsed() > last_answer + PATIENCE {
+                        bail!("the device does not answer: {under_way} commands are under way");
+                    }
+                    continue;
+                };
+                let now = begun.elapsed();
+                last_answer = now;
+                let mut answer = Some(first);
+                while let Some(found) = answer {
+                    let cid = answered(found)?;
+                    let taken = now - self.submitted[usize::from(cid)];
+                    measured.latency.saturating_record(u64::try_from(taken.as_nanos())?);
+                    if ending {
+                        under_way -= 1;
+                    } else {
+                        measured.commands += 1;
+                        self.submit(number, rings, cid, now);
+                    }
+                    answer = self.lanes[number].look(rings);
                 }
-                continue;
-            };
-            let now = begun.elapsed();
-            last_answer = now;
-            let mut answer = Some(first);
-            while let Some(found) = answer {
-                let cid = answered(found)?;
-                let taken = now - self.submitted[usize::from(cid)];
-                measured.latency.saturating_record(u64::try_from(taken.as_nanos())?);
-                if ending {
-                    under_way -= 1;
-                } else {
-                    measured.commands += 1;
-                    self.submit(rings, cid, now);
+                rings.head.store(self.lanes[number].head.into(), Ordering::Release);
+                if !ending {
+                    rings.tail.store(self.lanes[number].tail.into(), Ordering::Release);
+                    measured.elapsed = now;
+                    ending = over(&mut measured);
                 }
-                answer = self.look(rings);
-            }
-            rings.head.store(self.head.into(), Ordering::Release);
-            if !ending {
-                rings.tail.store(self.tail.into(), Ordering::Release);
-                measured.elapsed = now;
-                ending = over(&measured);
             }
         }
         Ok(measured)
     }
 
-    /// The second half of the answer at the head, if it is new; the head moves.
-    fn look(&mut self, rings: &Rings<'_>) -> Option<u64> {
-        let answer = rings.answers[usize::from(self.head)].load(Ordering::Acquire);
-        if answer >> 48 & 1 != self.phase {
-            return None;
-        }
-        self.head = (self.head + 1) % ENTRIES;
-        self.phase ^= u64::from(self.head == 0);
-        Some(answer)
-    }
-
-    fn submit(&mut self, rings: &Rings<'_>, cid: u16, now: Duration) {
+    /// A command goes to the queue pair in which its identifier was before.
+    fn submit(&mut self, number: usize, rings: &Rings<'_>, cid: u16, now: Duration) {
         let place = match self.load.order {
             Order::Random => self.random.below(self.places),
             Order::Sequential => {
@@ -324,12 +402,26 @@ impl Turn<'_> {
         let mut entry = self.templates[usize::from(cid)];
         entry[OPCODE_WORD] = entry[OPCODE_WORD] & !0xff | u64::from(opcode.0);
         entry[LBA_WORD] = place * u64::from(self.load.blocks);
-        let slot = &rings.entries[usize::from(self.tail)];
+        let lane = &mut self.lanes[number];
+        let slot = &rings.entries[usize::from(lane.tail)];
         for (to, word) in slot.iter().zip(entry) {
             to.store(word, Ordering::Relaxed);
         }
-        self.tail = (self.tail + 1) % ENTRIES;
+        lane.tail = if lane.tail + 1 == lane.entries { 0 } else { lane.tail + 1 };
         self.submitted[usize::from(cid)] = now;
+    }
+}
+
+impl Lane {
+    /// The second half of the answer at the head, if it is new; the head moves.
+    fn look(&mut self, rings: &Rings<'_>) -> Option<u64> {
+        let answer = rings.answers[usize::from(self.head)].load(Ordering::Acquire);
+        if answer >> 48 & 1 != self.phase {
+            return None;
+        }
+        self.head = if self.head + 1 == self.entries { 0 } else { self.head + 1 };
+        self.phase ^= u64::from(self.head == 0);
+        Some(answer)
     }
 }
 

@@ -1,7 +1,11 @@
 //! `bench socket`: what a guest with a polling driver could get. A daemon on one processor, a host on the other, queues and data in
 //! memory that both map, doorbells in the mapped page.
 
+mod compared;
 mod polled;
+mod report;
+mod rows;
+mod slices;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,7 +21,7 @@ use crate::copy::Copier;
 use crate::cores::{Pair, WAITED_MAX, Watched};
 use crate::daemon::Served;
 use crate::mapped_port::MappedPort;
-use crate::polling_host::{Description, Load, Measured, Order, PollingHost};
+use crate::polling_host::{Description, Load, Measured, Order, PollingHost, Spread};
 
 /// Rounds with a longer way between the processors do not count.
 const ROUND_TRIP_MAX: Duration = Duration::from_nanos(150);
@@ -40,12 +44,12 @@ pub struct Options {
     /// What --device takes
     #[arg(long, default_value = "doorbells=mapped")]
     device: String,
-    /// What --media takes
-    #[arg(long, default_value = "op=100%")]
-    media: String,
-    /// What --namespace takes
-    #[arg(long, default_value = "size=256MiB,lba=4096")]
-    namespace: String,
+    /// What --media takes; op=100% without --flat, and the defaults with it
+    #[arg(long)]
+    media: Option<String>,
+    /// What --namespace takes; size=256MiB,lba=4096 without --flat, and several drives with it
+    #[arg(long)]
+    namespace: Option<String>,
     /// What --trace takes: no limit holds then (repeatable)
     #[arg(long)]
     trace: Vec<String>,
@@ -55,6 +59,23 @@ pub struct Options {
     /// Only this: random reads at queue depth 32 (or --only, --depth), by turns without and with a client of --http that asks each second
     #[arg(long)]
     watched: bool,
+    /// The long table: sizes, depths, queue pairs, beside the same controller over a media that is nothing but memory and beside a loop that
+    /// does nothing but copy, by turns
+    #[arg(long)]
+    flat: bool,
+    /// With --flat: the table for programs
+    #[arg(long, requires = "flat")]
+    json: bool,
+}
+
+impl Options {
+    fn media(&self) -> &str {
+        self.media.as_deref().unwrap_or("op=100%")
+    }
+
+    fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or("size=256MiB,lba=4096")
+    }
 }
 
 /// What a tape may leave of the rate.
@@ -90,11 +111,17 @@ pub fn run(options: &Options) -> Result<bool> {
     if options.watched {
         return polled::run(options, pair);
     }
+    if options.flat {
+        return compared::run(options, pair);
+    }
     let (daemon, mut host) = start(options, pair, None)?;
     let mut copier = Copier::new();
     println!(
         "two processes over the socket, {}, {}; {} rounds of {} ms each; best and median of the rounds that count",
-        options.namespace, options.media, options.rounds, options.milliseconds
+        options.namespace(),
+        options.media(),
+        options.rounds,
+        options.milliseconds
     );
     println!("{}\n{HEAD}", copier.measure());
     let mut held = true;
@@ -130,11 +157,12 @@ fn start_with(
 ) -> Result<(Brownout, PollingHost)> {
     let drive = Served {
         device: options.device.clone(),
-        namespace: options.namespace.clone(),
-        media: options.media.clone(),
+        namespaces: vec![options.namespace().to_owned()],
+        media: options.media().to_owned(),
         traces: options.trace.clone(),
         tape: tape.map(Path::to_owned),
         http: http.map(Path::to_owned),
+        binary: None,
     };
     let daemon = drive.start("bench-socket")?;
     pair.give_device(daemon.pid())?;
@@ -199,7 +227,8 @@ fn round(host: &mut PollingHost, daemon: &Brownout, pair: Pair, load: &Load, tim
 fn cases(block_bytes: u32) -> Vec<Case> {
     let large = |name, read_percent, description, bar| {
         let blocks = (128 << 10) / block_bytes;
-        let load = Load { read_percent, order: Order::Sequential, blocks, description, depth: 32 };
+        let (order, spread) = (Order::Sequential, Spread::ONE);
+        let load = Load { read_percent, order, blocks, description, depth: 32, spread };
         Case { name, load, bytes: f64::from(128 << 10), bar }
     };
     let mut cases = vec![
@@ -217,7 +246,8 @@ fn cases(block_bytes: u32) -> Vec<Case> {
                 _ => Bar::AtLeast(bar),
             };
             let blocks = 4096 / block_bytes;
-            let load = Load { read_percent, order: Order::Random, blocks, description: Description::Prp, depth };
+            let (order, description, spread) = (Order::Random, Description::Prp, Spread::ONE);
+            let load = Load { read_percent, order, blocks, description, depth, spread };
             cases.push(Case { name, load, bytes: 4096.0, bar });
         }
     }

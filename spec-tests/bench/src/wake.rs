@@ -93,7 +93,7 @@ pub fn run(options: &Options) -> Result<bool> {
 
 fn start(name: &str, doorbells: &str) -> Result<Brownout> {
     let device = format!("doorbells={doorbells}");
-    Served { device, namespace: "size=256MiB".to_owned(), ..Served::default() }.start(name)
+    Served { device, namespaces: vec!["size=256MiB".to_owned()], ..Served::default() }.start(name)
 }
 
 /// A completion queue entry that is to come.
