@@ -1,5 +1,5 @@
-//! What copying alone costs on this machine at this moment: a drive whose data lies in memory can be little faster, by what it fetches early,
-//! and on a machine that is shared with others it changes within a minute.
+//! What copying alone costs on this machine at this moment: a drive whose data lies in memory can be little faster, by what it
+//! fetches early, and on a machine that is shared with others it changes within a minute.
 
 use std::fmt;
 use std::hint::black_box;
