@@ -76,6 +76,52 @@ fio_job() {
     fi
 }
 
+# begin_rounds FIO_OPTION... : rounds of random writes that are verified, in the background, each complete, until end_rounds. A round that
+# fails says so in a file, because a background job has no other way to.
+begin_rounds() {
+    rm -f /tmp/stop /tmp/load.failed /tmp/load.rounds
+    write_rounds "$@" &
+    load_pid=$!
+}
+
+write_rounds() {
+    load_round=0
+    until [ -e /tmp/stop ]; do
+        load_round=$((load_round + 1))
+        if ! disk_fio --name=load --rw=randwrite --bs=4k --size=8M --randrepeat=0 --verify=crc32 --do_verify=1 --verify_fatal=1 "$@" \
+            </dev/null >/tmp/load.out 2>&1 ||
+            ! grep -q 'err= 0' /tmp/load.out; then
+            echo "round $load_round" >/tmp/load.failed
+            return
+        fi
+        echo "$load_round" >/tmp/load.rounds
+    done
+}
+
+# end_rounds WHEN : no round has failed, which would have been at WHEN, and one was finished.
+end_rounds() {
+    touch /tmp/stop
+    wait "$load_pid"
+    if [ -e /tmp/load.failed ]; then
+        cat /tmp/load.out
+        fail "the load failed in $(cat /tmp/load.failed), at $1"
+    fi
+    [ -s /tmp/load.rounds ] || fail "the load did not finish a single round"
+}
+
+# What a test of several paths in one guest needs.
+need_multipath() { [ "$(cat /sys/module/nvme_core/parameters/multipath)" = Y ] || fail "this kernel has no multipath"; }
+# path_of CNTLID : the controller's folder in /sys
+path_of() { grep -lx "$1" /sys/class/nvme/nvme*/cntlid 2>/dev/null | sed 's|/cntlid||'; }
+# find_one_disk : the paths have one disk, which has the number of the controller that came up first.
+find_one_disk() {
+    soon 600 disk_appeared || fail "there is no disk: $(ls /sys/block)"
+    set -- /sys/block/nvme[0-9]n[0-9]
+    [ "$#" = 1 ] && [ "$(cat "$1/nsid")" = 1 ] || fail "not one disk: $*"
+    DEVICE=/dev/${1##*/}
+}
+disk_appeared() { set -- /sys/block/nvme[0-9]n1 && [ -b "/dev/${1##*/}" ]; }
+
 # fio_iops NAME read|write : the IOPS line of a finished job.
 fio_iops() { sed -n "s/^ *$2: IOPS=\([^,]*\),.*/\1/p" "/tmp/$1.fio" | head -n 1; }
 

@@ -9,25 +9,8 @@ resets=${RESETS:-50}
 # Data that is not touched any more: it must survive all of them.
 fio_job before --ioengine=io_uring --rw=write --bs=64k --iodepth=8 --size=4M --offset=0 --verify=crc32 --do_verify=0
 
-# The load: rounds of writing and verifying, each complete, until told to stop. A round that fails says so in a file,
-# because a background job has no other way to.
-load() {
-    round=0
-    until [ -e /tmp/stop ]; do
-        round=$((round + 1))
-        # Fewer blocks in a round would let the load spend its time in starting fio.
-        if ! disk_fio --name=load --ioengine=io_uring --rw=randwrite --bs=4k --iodepth=16 \
-            --offset=8M --size=8M --randrepeat=0 --verify=crc32 --do_verify=1 --verify_fatal=1 >/tmp/load.out 2>&1 ||
-            ! grep -q 'err= 0' /tmp/load.out; then
-            echo "round $round" >/tmp/load.failed
-            return
-        fi
-        echo "$round" >/tmp/load.rounds
-    done
-}
-rm -f /tmp/stop /tmp/load.failed
-load &
-load_pid=$!
+# Fewer blocks in a round would let the load spend its time in starting fio.
+begin_rounds --ioengine=io_uring --iodepth=16 --offset=8M
 
 number=0
 while [ "$number" -lt "$resets" ]; do
@@ -43,13 +26,7 @@ while [ "$number" -lt "$resets" ]; do
     # Some I/O in between, of a different length each time.
     sleep "0.$((number % 4))"
 done
-touch /tmp/stop
-wait "$load_pid"
-if [ -e /tmp/load.failed ]; then
-    cat /tmp/load.out
-    fail "the load failed in $(cat /tmp/load.failed), at reset $number"
-fi
-[ -s /tmp/load.rounds ] || fail "the load did not finish a single round"
+end_rounds "reset $number"
 say "ok: $number resets, $(cat /tmp/load.rounds) rounds of load written and verified"
 
 state=$(cat "/sys/class/nvme/${CONTROLLER#/dev/}/state")
