@@ -350,21 +350,11 @@ fn the_inventory_outlives_power_whenever_that_goes() {
         let mut host = host();
         let kept = made(&mut host, 100, F512, &[0]);
         assert_eq!(host.write(kept, 0, &[9; 512], true), Ok(Status::SUCCESS));
-        host.port_mut().subsystem.crash_arm(Arming::AnyStep(nth), Cut::default());
         let data = host.allocate(4096).expect("room");
         host.write_memory(data, wanted(64, F4096).as_bytes());
         let command = admin_command(AdminOpcode::NAMESPACE_MANAGEMENT);
-        let cid = host.submit(0, Command { prp1: data.into(), ..command }).expect("room");
-        for _ in 0..20 {
-            host.port_mut().step();
-        }
-        let answered = host.poll(0, cid).is_some();
-        if host.port_mut().subsystem.power_is_on() {
-            assert!(answered);
-            break;
-        }
-        let rig = host.into_port();
-        let mut host = restored(rig);
+        let command = Command { prp1: data.into(), ..command };
+        let Some((mut host, answered)) = cut_at(host, nth, command) else { break };
         let all = identifiers(&mut host, Cns::ALLOCATED_NAMESPACES, 0).expect("offered");
         assert!(all == [kept] && !answered || all == [kept, 2], "step {nth}: {all:?}, answered: {answered}");
         seen[all.len() - 1] = true;
@@ -383,19 +373,9 @@ fn a_deletion_has_happened_or_has_not_whenever_power_goes() {
         let mut host = host();
         let gone = made(&mut host, 64, F4096, &[0]);
         assert_eq!(host.write(gone, 0, &[9; 4096], true), Ok(Status::SUCCESS));
-        host.port_mut().subsystem.crash_arm(Arming::AnyStep(nth), Cut::default());
         let command =
             Command { nsid: gone.into(), cdw10: 1.into(), ..admin_command(AdminOpcode::NAMESPACE_MANAGEMENT) };
-        let cid = host.submit(0, command).expect("room");
-        for _ in 0..20 {
-            host.port_mut().step();
-        }
-        let answered = host.poll(0, cid).is_some();
-        if host.port_mut().subsystem.power_is_on() {
-            assert!(answered);
-            break;
-        }
-        let mut host = restored(host.into_port());
+        let Some((mut host, answered)) = cut_at(host, nth, command) else { break };
         let all = identifiers(&mut host, Cns::ALLOCATED_NAMESPACES, 0).expect("offered");
         assert!(all == [gone] && !answered || all.is_empty(), "step {nth}: {all:?}, answered: {answered}");
         seen[all.len()] = true;
@@ -406,6 +386,22 @@ fn a_deletion_has_happened_or_has_not_whenever_power_goes() {
         }
     }
     assert_eq!(seen, [true, true], "both were met");
+}
+
+/// Power goes at the n-th step of an admin command and comes back: the machine then, and whether the command was answered. Nothing where the
+/// command takes fewer steps; then it was answered.
+fn cut_at(mut host: Host<Rig>, nth: u64, command: Command) -> Option<(Host<Rig>, bool)> {
+    host.port_mut().subsystem.crash_arm(Arming::AnyStep(nth), Cut::default());
+    let cid = host.submit(0, command).expect("room");
+    for _ in 0..20 {
+        host.port_mut().step();
+    }
+    let answered = host.poll(0, cid).is_some();
+    if host.port_mut().subsystem.power_is_on() {
+        assert!(answered);
+        return None;
+    }
+    Some((restored(host.into_port()), answered))
 }
 
 /// The same machine after its power came back, with a host.
