@@ -158,15 +158,7 @@ impl Stand {
 impl Media for Stand {
     fn shape(&self, volume: VolumeId) -> Option<VolumeShape> {
         let &(block_bytes, blocks) = self.shapes.get(volume.0 as usize)?;
-        Some(VolumeShape {
-            block_bytes,
-            capacity_blocks: blocks,
-            capacity_blocks_max: blocks,
-            power_atomic_blocks: 1,
-            preferred_blocks: 1,
-            metadata_bytes: 0,
-            optimal_blocks: 1,
-        })
+        Some(VolumeShape::plain(block_bytes, blocks))
     }
 
     fn allocated_blocks(&self, volume: VolumeId) -> u64 {

@@ -320,6 +320,22 @@ pub struct VolumeShape {
     pub optimal_blocks: u32,
 }
 
+impl VolumeShape {
+    /// Blocks without metadata, each of which is written by itself, and stands or falls by itself; as many as there ever will be.
+    #[must_use]
+    pub const fn plain(block_bytes: u32, capacity_blocks: u64) -> Self {
+        Self {
+            block_bytes,
+            capacity_blocks,
+            capacity_blocks_max: capacity_blocks,
+            power_atomic_blocks: 1,
+            preferred_blocks: 1,
+            metadata_bytes: 0,
+            optimal_blocks: 1,
+        }
+    }
+}
+
 /// Counters of a media's life. They continue over power cycles if the store outlives them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {

@@ -79,13 +79,8 @@ impl RamMedia {
 impl Media for RamMedia {
     fn shape(&self, volume: VolumeId) -> Option<VolumeShape> {
         self.volume(volume).map(|volume| VolumeShape {
-            block_bytes: 1 << volume.block_shift,
-            capacity_blocks: volume.capacity_blocks,
             capacity_blocks_max: volume.capacity_blocks_max,
-            power_atomic_blocks: 1,
-            preferred_blocks: 1,
-            metadata_bytes: 0,
-            optimal_blocks: 1,
+            ..VolumeShape::plain(1 << volume.block_shift, volume.capacity_blocks)
         })
     }
 

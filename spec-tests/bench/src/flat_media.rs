@@ -141,15 +141,7 @@ impl FastPath for FlatMedia {
 
 impl Media for FlatMedia {
     fn shape(&self, volume: VolumeId) -> Option<VolumeShape> {
-        self.volume(volume).map(|volume| VolumeShape {
-            block_bytes: 1 << volume.block_shift,
-            capacity_blocks: volume.blocks,
-            capacity_blocks_max: volume.blocks,
-            power_atomic_blocks: 1,
-            preferred_blocks: 1,
-            metadata_bytes: 0,
-            optimal_blocks: 1,
-        })
+        self.volume(volume).map(|volume| VolumeShape::plain(1 << volume.block_shift, volume.blocks))
     }
 
     fn allocated_blocks(&self, volume: VolumeId) -> u64 {
