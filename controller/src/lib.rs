@@ -7,8 +7,7 @@
 //! Map of the crate, in the order in which a command passes: [`bar`] and `doorbell` (where the host writes), `state` (CC and CSTS),
 //! `arbiter` and `queue` (a completion slot, then the entry), `command` (typed, or a status), `io` and `admin` (one file for each
 //! command or family) with `prp`, `sgl` and [`dma`] (guest memory), then the media; and back up: `inflight`, `queue`, [`irq`](Effect).
-//! Overlapping commands: `atomic` and `scheduling`. Whether one may have its namespace: `reach`,
-//! `reservations`.
+//! Overlapping commands: `atomic` and `scheduling`. Whether one may have its namespace: `reach`, `reservations`.
 //!
 //! Not implemented yet: protection information, Sanitize, firmware download, weighted arbitration.
 

@@ -221,7 +221,8 @@ impl<S: Store> Ftl<S> {
 
 #[cfg(test)]
 mod tests {
-    use crate::ssd::{Ssd, SsdConfig, VolumeConfig};
+    use crate::ftl::parts::PARTS_MAX;
+    use crate::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
     use crate::store::MemoryStore;
     use crate::volume::{Fault, Media, Request, Source, Submitted, Token, VolumeId};
     use crate::{Lba, LbaRange, Nanoseconds};
@@ -247,5 +248,20 @@ mod tests {
         }
         assert!(ssd.ftl().parts.capacity() <= 64, "{} parts", ssd.ftl().parts.capacity());
         assert_eq!(ssd.volatile().len(), 7, "what came after the last forced write");
+    }
+
+    #[test]
+    fn parts_of_one_unit_written_for_ever_take_no_more_memory() {
+        let volumes = vec![VolumeConfig::new(512, 0, 1 << 15)];
+        let cache = CacheConfig { age_max: Nanoseconds(u64::MAX), ..CacheConfig::default() };
+        let config = SsdConfig { volumes, cache, ..SsdConfig::default() };
+        let geometry = config.checked().expect("a configuration");
+        let mut ssd = Ssd::create(config, MemoryStore::new(&geometry).expect("memory")).expect("a drive");
+        for _ in 0..3 * PARTS_MAX {
+            let range = LbaRange::new(Lba(1), 1);
+            let request = Request::Write { range, from: &mut Zeroes, force: false };
+            assert_eq!(ssd.submit(Nanoseconds(0), Token(1), VolumeId(0), request), Submitted::Done(Ok(())));
+        }
+        assert!(ssd.ftl().parts.capacity() <= 2 * PARTS_MAX, "{}", ssd.ftl().parts.capacity());
     }
 }

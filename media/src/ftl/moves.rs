@@ -90,7 +90,7 @@ impl<S: Store> Ftl<S> {
             *moved = Record { kind, position: 0, length: 1, host_sectors: 0, ..*record };
         }
         self.nand.time_moved_reads(&self.geometry, &self.collector.moving[..count as usize]);
-        let shared = narrow(self.nand.store.share(line, &self.collector.moving[..count as usize], to));
+        let shared = narrow(self.nand.share(line, &self.collector.moving[..count as usize], to));
         for n in shared..count {
             let slot = self.collector.moving[n as usize];
             let unit = LogicalUnit(self.collector.records[slot as usize].logical);

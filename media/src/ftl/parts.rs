@@ -10,7 +10,7 @@ use crate::unit::{Lba, LogicalUnit, PhysicalUnit};
 use crate::volume::{Fault, MediaError, Source};
 
 /// Parts of units that are kept in mind until they are committed, beside one for each staged unit.
-const PARTS_MAX: usize = 1 << 16;
+pub(super) const PARTS_MAX: usize = 1 << 16;
 
 /// A unit written in part that further parts may still go into.
 pub struct OpenUnit {
@@ -111,6 +111,7 @@ impl<S: Store> Ftl<S> {
         self.streams[HOST].records[slot as usize].host_sectors = open.sectors;
     }
 
+    /// The open unit that is full, or was written to longest ago.
     #[inline]
     fn least_missed(&self) -> usize {
         let (mut at, mut least) = (0, u64::MAX);
@@ -139,38 +140,5 @@ impl<S: Store> Ftl<S> {
         (open.place, open.unit, open.sectors) = (place, unit, 0);
         open.covered.fill(0);
         self.cover(at, written);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ssd::{CacheConfig, Ssd, SsdConfig, VolumeConfig};
-    use crate::store::MemoryStore;
-    use crate::unit::{LbaRange, Nanoseconds};
-    use crate::volume::{Media as _, Request, Submitted, Token, VolumeId};
-
-    struct Zeroes;
-
-    impl Source for Zeroes {
-        fn fill(&mut self, _offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-            into.fill(0);
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn parts_of_one_unit_written_for_ever_take_no_more_memory() {
-        let volumes = vec![VolumeConfig::new(512, 0, 1 << 15)];
-        let cache = CacheConfig { age_max: Nanoseconds(u64::MAX), ..CacheConfig::default() };
-        let config = SsdConfig { volumes, cache, ..SsdConfig::default() };
-        let geometry = config.checked().expect("a configuration");
-        let mut ssd = Ssd::create(config, MemoryStore::new(&geometry).expect("memory")).expect("a drive");
-        for _ in 0..3 * PARTS_MAX {
-            let range = LbaRange::new(Lba(1), 1);
-            let request = Request::Write { range, from: &mut Zeroes, force: false };
-            assert_eq!(ssd.submit(Nanoseconds(0), Token(1), VolumeId(0), request), Submitted::Done(Ok(())));
-        }
-        assert!(ssd.ftl().parts.capacity() <= 2 * PARTS_MAX, "{}", ssd.ftl().parts.capacity());
     }
 }

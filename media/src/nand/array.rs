@@ -166,6 +166,12 @@ impl<S: Store> Nand<S> {
         self.store.relocate(from, to, bytes)
     }
 
+    /// Lets slots of an open line have the memory of units that are moved: see [`Store::share`]. After a power loss nothing happens any more.
+    #[inline]
+    pub fn share(&mut self, line: u32, slots: &[u32], to: (u32, u32)) -> usize {
+        if self.power.lost() { slots.len() } else { self.store.share(line, slots, to) }
+    }
+
     /// Counts the time of reading bytes of a line.
     #[inline]
     pub fn time_read(&mut self, offset: usize, bytes: usize) {
@@ -382,6 +388,18 @@ mod tests {
     fn nand() -> Nand<MemoryStore> {
         let geometry = Geometry::new(GeometryConfig::default()).unwrap();
         Nand::new(&geometry, MemoryStore::new(&geometry).expect("memory"), None).expect("memory")
+    }
+
+    #[test]
+    fn nothing_is_moved_after_a_power_loss() {
+        let (mut nand, geometry) = (nand(), Geometry::new(GeometryConfig::default()).unwrap());
+        nand.stage(0, 0, geometry.unit_bytes()).fill(7);
+        assert_eq!(nand.share(0, &[0], (1, 0)), 1);
+        nand.power.arm(Arming::AnyStep(1));
+        assert!(nand.power.reached(Step::UnitCopied));
+        assert_eq!(nand.share(0, &[0], (1, 1)), 1, "nobody is told of a failure");
+        let holds = |slot| nand.store.holds(geometry.physical(1, slot));
+        assert_eq!((holds(0), holds(1)), (true, false));
     }
 
     #[test]
