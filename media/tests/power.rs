@@ -192,6 +192,19 @@ fn writes_that_went_over_each_other_in_the_cache_survive_together() {
     assert_eq!(shown, BTreeSet::from([vec![0, 0, 0, 0], vec![1, 2, 2, 0], vec![0, 0, 0, 3], vec![1, 2, 2, 3]]));
 }
 
+/// Of one write two later ones overwrote a part each where it lay: what is left of it survives with both, and not with one of them, which
+/// would show a part of the other.
+#[test]
+fn a_write_that_two_others_went_over_survives_with_both() {
+    let mut ssd = drive(&config(16384, 4));
+    carry_out(&mut ssd, &[Write(1, 2), Write(2, 2), Write(1, 1)]);
+    let images = ssd.into_images(&Cut::default(), 0, 0);
+    assert_eq!(images.states(), 4);
+    let shown: BTreeSet<_> = images.map(|image| contents(&mut image.unwrap().drive, 5)).collect();
+    let expected = [[0, 0, 0, 0, 0], [0, 0, 2, 2, 0], [0, 3, 0, 0, 0], [0, 3, 2, 2, 0]];
+    assert_eq!(shown, expected.into_iter().map(Vec::from).collect());
+}
+
 #[test]
 fn where_there_are_too_many_states_as_many_are_drawn_as_asked_for() {
     let history: Vec<Op> = (0..20).map(|lba| Write(lba, 1)).collect();

@@ -1,5 +1,8 @@
 //! Which pieces the volatile cache can be divided into when power goes, and what becomes of each. Knows blocks, but no data.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
+
 use crate::ftl::cut::Held;
 use crate::power::{ChangeKind, CutPolicy, Fate, Mark, PowerAtomicity, Profile, Random, VolatileEntry};
 use crate::unit::{Lba, LbaRange};
@@ -35,9 +38,9 @@ pub(super) struct Disposal {
 #[derive(Clone, Debug)]
 pub(super) struct Division {
     pieces: Vec<Piece>,
-    /// By entry: the one whose fate it shares, itself mostly. A later write that overwrote a part of an earlier one where it lies in
-    /// the cache has left nothing that could survive without it.
-    leads: Vec<usize>,
+    /// By entry: those without which it cannot survive, itself mostly. A later write that overwrote a part of an earlier one where it lies
+    /// in the cache has left nothing that could survive without it; and several may have done so.
+    leads: Vec<Vec<usize>>,
     ranges: Vec<LbaRange>,
 }
 
@@ -56,8 +59,8 @@ impl Division {
     pub(super) fn new(entries: &[VolatileEntry], held: &[Held], terms: &Terms<'_>) -> Self {
         let leads = leads(entries, held);
         let mut pieces = Vec::new();
-        for (number, entry) in entries.iter().enumerate().filter(|(number, _)| leads[*number] == *number) {
-            let alone = leads.iter().filter(|lead| **lead == number).count() == 1;
+        for (number, entry) in entries.iter().enumerate().filter(|(number, _)| leads[*number] == [*number]) {
+            let alone = leads.iter().filter(|leads| leads.contains(&number)).count() == 1;
             add_pieces(&mut pieces, number, entry, alone, terms);
         }
         Self { pieces, leads, ranges: entries.iter().map(|entry| entry.range).collect() }
@@ -104,12 +107,16 @@ impl Division {
     /// What a state means for each entry, in their order.
     pub(super) fn dispose(&self, survivals: &[Survival]) -> Vec<Disposal> {
         let mut disposals = Vec::new();
-        for (entry, &lead) in self.leads.iter().enumerate() {
-            let of_lead = self.pieces.iter().zip(survivals).filter(|(piece, _)| piece.entry == lead);
-            disposals.extend(of_lead.map(|(piece, &survival)| {
-                let range = if entry == lead { piece.range } else { self.ranges[entry] };
-                Disposal { entry, range, survival }
-            }));
+        let of = |lead: usize| self.pieces.iter().zip(survivals).filter(move |(piece, _)| piece.entry == lead);
+        for (entry, leads) in self.leads.iter().enumerate() {
+            if *leads == [entry] {
+                disposals.extend(of(entry).map(|(piece, &survival)| Disposal { entry, range: piece.range, survival }));
+                continue;
+            }
+            // Those that others need are one piece each.
+            let there = leads.iter().all(|&lead| of(lead).any(|(_, survival)| *survival == Survival::Survives));
+            let survival = if there { Survival::Survives } else { Survival::Lost };
+            disposals.push(Disposal { entry, range: self.ranges[entry], survival });
         }
         disposals
     }
@@ -150,9 +157,9 @@ fn add_pieces(pieces: &mut Vec<Piece>, number: usize, entry: &VolatileEntry, alo
     pieces.extend(promise.torn(entry.range).into_iter().map(|range| piece(range, loose, None)));
 }
 
-/// By entry: the last later one that went into the same place over a part of it, and so on from there.
-fn leads(entries: &[VolatileEntry], held: &[Held]) -> Vec<usize> {
-    let mut leads: Vec<usize> = (0..entries.len()).collect();
+/// By entry: the later ones that went into the same place over a part of it and are seen there, and so on from those.
+fn leads(entries: &[VolatileEntry], held: &[Held]) -> Vec<Vec<usize>> {
+    let mut leads: Vec<Vec<usize>> = (0..entries.len()).map(|number| vec![number]).collect();
     for number in (0..entries.len()).rev() {
         let this = &entries[number];
         let over = |later: &usize| {
@@ -162,11 +169,29 @@ fn leads(entries: &[VolatileEntry], held: &[Held]) -> Vec<usize> {
                 && held[*later].places == held[number].places
                 && entries[*later].range.overlaps(this.range)
         };
-        if let Some(later) = (number + 1..entries.len()).rev().find(over) {
-            leads[number] = leads[later];
+        let (mut needed, mut own) = (BTreeSet::new(), BTreeSet::new());
+        for later in (number + 1..entries.len()).rev().filter(over) {
+            if needed.is_empty() {
+                own.extend(blocks(this.range));
+            }
+            let before = own.len();
+            blocks(entries[later].range).for_each(|block| _ = own.remove(&block));
+            if own.len() != before {
+                needed.extend(leads[later].iter().copied());
+            }
+            if own.is_empty() {
+                break;
+            }
+        }
+        if !needed.is_empty() {
+            leads[number] = needed.into_iter().collect();
         }
     }
     leads
+}
+
+fn blocks(range: LbaRange) -> Range<u64> {
+    range.start.0..range.start.0 + range.blocks
 }
 
 /// What became of an entry.
