@@ -12,9 +12,7 @@ mod daemon;
 mod device_cost;
 mod drive;
 mod fairness;
-mod flat_media;
 mod flat_memory;
-mod flat_server;
 mod growth;
 mod guest;
 mod holding;
@@ -55,9 +53,6 @@ enum Bench {
     Subject(instructions::Subject),
     /// Two processes over the real socket: a polling host against `brownout serve` with doorbells=mapped.
     Socket(socket::Options),
-    /// The flat media of `socket --flat`.
-    #[command(hide = true)]
-    Serve(flat_server::Options),
     /// What doorbells=trapped costs an idle guest, and how long the first command after a pause takes.
     Wake(wake::Options),
     /// Random writes without end on a drive in memory: what garbage collection leaves of the burst.
@@ -79,7 +74,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Bench::Extras(options) => instructions::extras(&options),
         Bench::Subject(subject) => instructions::be_subject(&subject).map(|()| true),
         Bench::Socket(options) => socket::run(&options),
-        Bench::Serve(options) => flat_server::run(&options),
         Bench::Wake(options) => wake::run(&options),
         Bench::Sustained(options) => sustained::run(&options),
         Bench::Growth(options) => growth::run(&options),

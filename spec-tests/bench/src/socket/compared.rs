@@ -168,7 +168,8 @@ impl All {
             traces: options.trace.clone(),
             ..Served::default()
         };
-        let binary = std::env::current_exe().context("cannot tell where this program lies")?;
+        let this = std::env::current_exe().context("cannot tell where this program lies")?;
+        let binary = this.with_file_name("bench-flat");
         let flat = Served { media: String::new(), traces: Vec::new(), binary: Some(binary), ..ours.clone() };
         let ours = Party::start(&ours, "bench-socket-ours", pair)?;
         let flat = Party::start(&flat, "bench-socket-flat", pair)?;

@@ -1,9 +1,9 @@
 //! A media that is nothing but memory: block n lies at n times its size, and nothing is remembered but that. No translation, no cache, no
 //! collection, no power. It takes the fast path as the drive does, so what the drive costs beyond it is what an SSD inside costs.
 
-use media::power::Mark;
-use media::volume::{FastPath, Health, Outcome, Sink, Sinks, Source, VolumeShape};
-use media::{Lba, LbaRange, Media, MediaError, Nanoseconds, Request, Submitted, Token, VolumeId};
+use ::media::power::Mark;
+use ::media::volume::{FastPath, Health, Outcome, Sink, Sinks, Source, VolumeShape};
+use ::media::{Lba, LbaRange, Media, MediaError, Nanoseconds, Request, Submitted, Token, VolumeId};
 use memmap2::MmapMut;
 
 use crate::flat_memory::huge;
@@ -197,8 +197,8 @@ impl Media for FlatMedia {
 
 #[cfg(test)]
 mod tests {
-    use media::Fault;
-    use media::volume::Collected;
+    use ::media::Fault;
+    use ::media::volume::Collected;
 
     use super::*;
 

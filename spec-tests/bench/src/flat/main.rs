@@ -1,25 +1,47 @@
 //! The process behind `bench socket --flat`: the product's controller and vfio-user server over a [`FlatMedia`], attended to by the
 //! shortest loop that can. It takes the place of `brownout serve`, with as much of its command line as the bench needs.
 
+#![forbid(unsafe_code)]
+
+#[path = "../clock.rs"]
+#[expect(dead_code, reason = "the bench uses all of it")]
+mod clock;
+#[path = "../flat_memory.rs"]
+#[expect(dead_code, reason = "the bench uses all of it")]
+mod flat_memory;
+mod media;
+
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
+use ::media::Nanoseconds;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use clap::Args;
+use clap::{Parser, Subcommand};
 use controller::config::{Config, DeviceOptions, Doorbells, NamespaceOptions};
 use controller::dma::DoorbellPage;
 use controller::{Clock, ControllerId, Effect, Subsystem};
-use media::Nanoseconds;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vfio::{Function, Server, ServerConfig};
 
-use crate::clock;
-use crate::flat_media::{FlatMedia, Size};
+use media::{FlatMedia, Size};
+
+/// A media that is nothing but memory, behind the product's controller and socket.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// As `brownout serve` is told
+    Serve(Options),
+}
 
 /// As `brownout serve` is told.
-#[derive(Args, Debug)]
-pub struct Options {
+#[derive(clap::Args, Debug)]
+struct Options {
     /// Where to listen
     #[arg(long)]
     socket: PathBuf,
@@ -40,17 +62,14 @@ const SPIN: Nanoseconds = Nanoseconds(200_000);
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 
 /// Serves until it is killed.
-///
-/// # Errors
-/// An option that it does not know, no socket, no memory.
-pub fn run(options: &Options) -> Result<bool> {
+fn main() -> Result<()> {
+    let Verb::Serve(options) = Arguments::parse().verb;
     ensure!(options.device == "doorbells=mapped", "--device {}: flat has only doorbells=mapped", options.device);
     let sizes = options.namespace.iter().map(|text| size(text)).collect::<Result<Vec<_>>>()?;
-    let socket = options.socket.clone();
+    let socket = options.socket;
     // It has the name by which the bench finds the product's.
     let thread = thread::Builder::new().name("device".to_owned()).spawn(move || attend(&socket, &sizes))?;
-    thread.join().map_err(|_| anyhow!("the device's thread panicked"))??;
-    Ok(true)
+    thread.join().map_err(|_| anyhow!("the device's thread panicked"))?
 }
 
 /// A namespace as `--namespace` says it.
